@@ -1,0 +1,2 @@
+//! Flights example.
+fn main() {}

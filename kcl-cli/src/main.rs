@@ -1,0 +1,2 @@
+//! The `kcl` command.
+fn main() {}

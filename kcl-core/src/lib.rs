@@ -1,0 +1,1 @@
+//! Consume Kinesis streams with a fleet of workers.

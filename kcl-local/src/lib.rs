@@ -1,0 +1,1 @@
+//! Embedded Kinesis and DynamoDB servers.
