@@ -1,1 +1,3 @@
 //! Embedded Kinesis and DynamoDB servers.
+
+pub mod kinesis;

@@ -1,0 +1,32 @@
+//! The messages of the Kinesis Data Streams API (version 2013-12-02), typed, with the names AWS gives them.
+//!
+//! Inputs are taken as sent: every member is optional and enumerations are text, because it is the engine that answers a broken
+//! constraint with AWS's words. Outputs are typed; absent members are left out. The serde form depends on `is_human_readable()`: see [`Blob`] and [`Timestamp`].
+
+#![allow(missing_docs, reason = "members carry AWS's names and meanings: see the Kinesis Data Streams API Reference")]
+
+mod blob;
+mod body;
+mod consumer;
+mod error;
+mod operation;
+mod record;
+mod scope;
+mod setting;
+mod shard;
+mod stream;
+mod tag;
+mod timestamp;
+
+pub use blob::Blob;
+pub use body::{Body, Cbor, Json};
+pub use consumer::*;
+pub use error::{ApiError, DecodeError, ErrorCode};
+pub use operation::{Request, Response};
+pub use record::*;
+pub use scope::Scope;
+pub use setting::*;
+pub use shard::*;
+pub use stream::*;
+pub use tag::*;
+pub use timestamp::Timestamp;

@@ -1,0 +1,360 @@
+//! Streams as such: creating, describing, listing, deleting them and changing their settings.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{EncryptionType, Shard, Timestamp, WarmThroughput};
+
+/// Input of `CreateStream`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CreateStreamInput {
+    pub stream_name: Option<String>,
+    pub shard_count: Option<i64>,
+    pub stream_mode_details: Option<StreamModeDetailsInput>,
+    pub tags: Option<BTreeMap<String, String>>,
+    #[serde(rename = "WarmThroughputMiBps")]
+    pub warm_throughput_mibps: Option<i64>,
+    #[serde(rename = "MaxRecordSizeInKiB")]
+    pub max_record_size_in_kib: Option<i64>,
+    pub record_distribution_strategy: Option<String>,
+}
+
+/// A stream mode, as sent.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct StreamModeDetailsInput {
+    pub stream_mode: Option<String>,
+}
+
+/// Input of `DeleteStream`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DeleteStreamInput {
+    pub stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    pub stream_arn: Option<String>,
+    pub enforce_consumer_deletion: Option<bool>,
+}
+
+/// Input of `DescribeStream`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DescribeStreamInput {
+    pub stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    pub stream_arn: Option<String>,
+    pub limit: Option<i64>,
+    pub exclusive_start_shard_id: Option<String>,
+}
+
+/// Input of `DescribeStreamSummary`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DescribeStreamSummaryInput {
+    pub stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    pub stream_arn: Option<String>,
+}
+
+/// Input of `ListStreams`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ListStreamsInput {
+    pub limit: Option<i64>,
+    pub exclusive_start_stream_name: Option<String>,
+    pub next_token: Option<String>,
+}
+
+/// Input of `IncreaseStreamRetentionPeriod`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct IncreaseStreamRetentionPeriodInput {
+    pub stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    pub stream_arn: Option<String>,
+    pub retention_period_hours: Option<i64>,
+}
+
+/// Input of `DecreaseStreamRetentionPeriod`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DecreaseStreamRetentionPeriodInput {
+    pub stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    pub stream_arn: Option<String>,
+    pub retention_period_hours: Option<i64>,
+}
+
+/// Input of `UpdateStreamMode`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct UpdateStreamModeInput {
+    #[serde(rename = "StreamARN")]
+    pub stream_arn: Option<String>,
+    pub stream_mode_details: Option<StreamModeDetailsInput>,
+    #[serde(rename = "WarmThroughputMiBps")]
+    pub warm_throughput_mibps: Option<i64>,
+}
+
+/// Input of `UpdateMaxRecordSize`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct UpdateMaxRecordSizeInput {
+    #[serde(rename = "StreamARN")]
+    pub stream_arn: Option<String>,
+    #[serde(rename = "MaxRecordSizeInKiB")]
+    pub max_record_size_in_kib: Option<i64>,
+}
+
+/// Input of `UpdateStreamRecordDistributionStrategy`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct UpdateStreamRecordDistributionStrategyInput {
+    #[serde(rename = "StreamARN")]
+    pub stream_arn: Option<String>,
+    pub record_distribution_strategy: Option<String>,
+}
+
+/// Input of `UpdateStreamWarmThroughput`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct UpdateStreamWarmThroughputInput {
+    #[serde(rename = "StreamARN")]
+    pub stream_arn: Option<String>,
+    pub stream_name: Option<String>,
+    #[serde(rename = "WarmThroughputMiBps")]
+    pub warm_throughput_mibps: Option<i64>,
+}
+
+/// State of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum StreamStatus {
+    #[serde(rename = "CREATING")]
+    Creating,
+    #[serde(rename = "DELETING")]
+    Deleting,
+    #[serde(rename = "ACTIVE")]
+    Active,
+    #[serde(rename = "UPDATING")]
+    Updating,
+}
+
+impl StreamStatus {
+    /// Every value.
+    pub const ALL: &'static [Self] = &[Self::Creating, Self::Deleting, Self::Active, Self::Updating];
+
+    /// The value as the API spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Creating => "CREATING",
+            Self::Deleting => "DELETING",
+            Self::Active => "ACTIVE",
+            Self::Updating => "UPDATING",
+        }
+    }
+}
+
+/// Who plans the number of shards: the user or the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum StreamMode {
+    #[serde(rename = "PROVISIONED")]
+    Provisioned,
+    #[serde(rename = "ON_DEMAND")]
+    OnDemand,
+}
+
+impl StreamMode {
+    /// Every value.
+    pub const ALL: &'static [Self] = &[Self::Provisioned, Self::OnDemand];
+
+    /// The value as the API spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Provisioned => "PROVISIONED",
+            Self::OnDemand => "ON_DEMAND",
+        }
+    }
+}
+
+/// What places a record on a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum RecordDistributionStrategy {
+    #[serde(rename = "AUTO")]
+    Auto,
+    #[serde(rename = "USER_PARTITION_KEY")]
+    UserPartitionKey,
+}
+
+impl RecordDistributionStrategy {
+    /// Every value.
+    pub const ALL: &'static [Self] = &[Self::Auto, Self::UserPartitionKey];
+
+    /// The value as the API spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "AUTO",
+            Self::UserPartitionKey => "USER_PARTITION_KEY",
+        }
+    }
+}
+
+/// A metric of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum MetricsName {
+    #[serde(rename = "IncomingBytes")]
+    IncomingBytes,
+    #[serde(rename = "IncomingRecords")]
+    IncomingRecords,
+    #[serde(rename = "OutgoingBytes")]
+    OutgoingBytes,
+    #[serde(rename = "OutgoingRecords")]
+    OutgoingRecords,
+    #[serde(rename = "WriteProvisionedThroughputExceeded")]
+    WriteProvisionedThroughputExceeded,
+    #[serde(rename = "ReadProvisionedThroughputExceeded")]
+    ReadProvisionedThroughputExceeded,
+    #[serde(rename = "IteratorAgeMilliseconds")]
+    IteratorAgeMilliseconds,
+    #[serde(rename = "ALL")]
+    All,
+}
+
+impl MetricsName {
+    /// Every value.
+    pub const ALL: &'static [Self] = &[
+        Self::IncomingBytes,
+        Self::IncomingRecords,
+        Self::OutgoingBytes,
+        Self::OutgoingRecords,
+        Self::WriteProvisionedThroughputExceeded,
+        Self::ReadProvisionedThroughputExceeded,
+        Self::IteratorAgeMilliseconds,
+        Self::All,
+    ];
+
+    /// The value as the API spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IncomingBytes => "IncomingBytes",
+            Self::IncomingRecords => "IncomingRecords",
+            Self::OutgoingBytes => "OutgoingBytes",
+            Self::OutgoingRecords => "OutgoingRecords",
+            Self::WriteProvisionedThroughputExceeded => "WriteProvisionedThroughputExceeded",
+            Self::ReadProvisionedThroughputExceeded => "ReadProvisionedThroughputExceeded",
+            Self::IteratorAgeMilliseconds => "IteratorAgeMilliseconds",
+            Self::All => "ALL",
+        }
+    }
+}
+
+/// A stream mode.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct StreamModeDetails {
+    pub stream_mode: StreamMode,
+}
+
+/// The shard-level metrics that are on.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct EnhancedMetrics {
+    pub shard_level_metrics: Vec<MetricsName>,
+}
+
+/// Output of `DescribeStream`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DescribeStreamOutput {
+    pub stream_description: StreamDescription,
+}
+
+/// A stream with a page of its shards.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct StreamDescription {
+    pub stream_name: String,
+    #[serde(rename = "StreamARN")]
+    pub stream_arn: String,
+    pub stream_status: StreamStatus,
+    pub stream_mode_details: StreamModeDetails,
+    pub shards: Vec<Shard>,
+    pub has_more_shards: bool,
+    pub retention_period_hours: i64,
+    pub stream_creation_timestamp: Timestamp,
+    pub enhanced_monitoring: Vec<EnhancedMetrics>,
+    pub encryption_type: EncryptionType,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+}
+
+/// Output of `DescribeStreamSummary`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DescribeStreamSummaryOutput {
+    pub stream_description_summary: StreamDescriptionSummary,
+}
+
+/// A stream without its shards.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct StreamDescriptionSummary {
+    pub stream_name: String,
+    #[serde(rename = "StreamARN")]
+    pub stream_arn: String,
+    pub stream_status: StreamStatus,
+    pub stream_mode_details: StreamModeDetails,
+    pub retention_period_hours: i64,
+    pub stream_creation_timestamp: Timestamp,
+    pub enhanced_monitoring: Vec<EnhancedMetrics>,
+    pub encryption_type: EncryptionType,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    pub open_shard_count: usize,
+    pub consumer_count: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warm_throughput: Option<WarmThroughput>,
+    #[serde(rename = "MaxRecordSizeInKiB")]
+    pub max_record_size_in_kib: i64,
+    pub channel_count: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record_distribution_strategy: Option<RecordDistributionStrategy>,
+}
+
+/// Output of `ListStreams`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ListStreamsOutput {
+    pub stream_names: Vec<String>,
+    pub has_more_streams: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+    pub stream_summaries: Vec<StreamSummary>,
+}
+
+/// A line of `ListStreams`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct StreamSummary {
+    pub stream_name: String,
+    #[serde(rename = "StreamARN")]
+    pub stream_arn: String,
+    pub stream_status: StreamStatus,
+    pub stream_mode_details: StreamModeDetails,
+    pub stream_creation_timestamp: Timestamp,
+}
+
+/// Output of `UpdateStreamWarmThroughput`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct UpdateStreamWarmThroughputOutput {
+    #[serde(rename = "StreamARN")]
+    pub stream_arn: String,
+    pub stream_name: String,
+    pub warm_throughput: WarmThroughput,
+}
