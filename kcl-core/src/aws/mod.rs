@@ -1,0 +1,1 @@
+//! The seams filled with the AWS SDK.

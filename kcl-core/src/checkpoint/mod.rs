@@ -1,0 +1,1 @@
+//! From acknowledgements to the one position that is safe to checkpoint.

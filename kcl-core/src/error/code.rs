@@ -1,0 +1,67 @@
+//! The codes of operators' errors, each with a page.
+
+use super::ErrorKind;
+use std::fmt;
+
+macro_rules! codes {
+    ($($variant:ident = $number:literal, $kind:ident, $summary:literal;)*) => {
+        /// Names an error's page.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Code {
+            $(#[doc = $summary]
+            #[doc = ""]
+            #[doc = include_str!(concat!("code/KCL-", $number, ".md"))]
+            $variant,)*
+        }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &'static [Code] = &[$(Code::$variant),*];
+
+            /// The code's name, as messages show it.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Code::$variant => concat!("KCL-", $number)),* }
+            }
+
+            /// What a caller should do about it.
+            #[must_use]
+            pub const fn kind(self) -> ErrorKind {
+                match self { $(Code::$variant => ErrorKind::$kind),* }
+            }
+
+            /// The page: what happened and what to do.
+            #[must_use]
+            pub const fn page(self) -> &'static str {
+                match self { $(Code::$variant => include_str!(concat!("code/KCL-", $number, ".md"))),* }
+            }
+        }
+    };
+}
+
+codes! {
+    Setting = "0001", Configuration, "A setting is impossible, or two contradict each other.";
+    UnknownSetting = "0002", Configuration, "A setting's name is not known.";
+    WorkerId = "0003", Configuration, "The worker id cannot be used.";
+    Region = "0004", Configuration, "No Region is configured.";
+    Credentials = "0005", Authorization, "There are no credentials, or they are not accepted.";
+    Permission = "0006", Authorization, "A permission is missing.";
+    Unreachable = "0007", Transient, "A service's endpoint cannot be reached.";
+    StreamMissing = "0008", Configuration, "The stream does not exist.";
+    TableUnusable = "0009", Configuration, "The lease table cannot be created or has another shape.";
+    TableInUse = "0010", Configuration, "A Java KCL fleet is still writing the lease table.";
+    TableFormat = "0011", Configuration, "The lease table was written by a newer version.";
+    OtherStream = "0012", Configuration, "The lease table belongs to another stream.";
+    Replaced = "0013", Stopped, "Another process took this worker's id.";
+    StoppedByPolicy = "0014", Stopped, "The error policy stopped the worker.";
+    Bug = "0015", Bug, "The library broke one of its own rules.";
+    Runtime = "0016", Configuration, "The worker's own thread could not be started.";
+    LeaseKeys = "0017", Configuration, "The lease table has the other kind of lease keys.";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

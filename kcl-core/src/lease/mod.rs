@@ -1,0 +1,12 @@
+//! The table: its rows, the conditional writes that change them, and the seam to whatever stores it.
+
+pub mod row;
+mod store;
+mod write;
+
+pub use row::{
+    Damaged, Fleet, FleetStart, Give, Lease, LeaseKey, Owner, Plan, Row, RowKey, Session, SessionNumber, SessionState,
+    Take, TakeMode, WorkerId,
+};
+pub use store::{Consistency, LeaseStore, StoreError, StoreErrorKind, Table};
+pub use write::{Previous, Write, Written};

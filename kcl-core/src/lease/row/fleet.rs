@@ -1,0 +1,60 @@
+//! The fleet row: who plans, and the counters that everyone may add to.
+
+use super::{SessionNumber, WorkerId};
+use crate::record::Checkpoint;
+
+/// The row `fleet`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fleet {
+    /// The planner's term; every new planner takes the next.
+    pub term: u64,
+    /// Who plans: worker and session.
+    pub planner: Option<(WorkerId, SessionNumber)>,
+    /// The planning beat: moves while planning goes on.
+    pub beat: u64,
+    /// The planner's session beat that stood when it last beat here.
+    pub mirror: Option<u64>,
+    /// The version of the plan rows that may be obeyed.
+    pub plan_version: u64,
+    /// Added to by anyone who wants the table read.
+    pub wake: u64,
+    /// The last session number drawn.
+    pub sessions: SessionNumber,
+    /// The table's format; a higher one than ours is refused.
+    pub format: u64,
+    /// Where the application's first leases start, pinned when their first fill began.
+    pub start: Option<FleetStart>,
+    /// Whether the first fill of leases is complete: a shard first seen later starts at TRIM_HORIZON.
+    pub filled: bool,
+}
+
+/// The application's pinned start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FleetStart {
+    /// TRIM_HORIZON, LATEST or AT_TIMESTAMP.
+    pub checkpoint: Checkpoint,
+    /// What LATEST or AT_TIMESTAMP mean, in milliseconds since the Unix epoch.
+    pub at_ms: Option<i64>,
+}
+
+impl Fleet {
+    /// The format that this version of the library reads and writes.
+    pub const FORMAT: u64 = 1;
+
+    /// A fleet row above every term and number found in a full read of the table.
+    #[must_use]
+    pub fn above(term: u64, sessions: SessionNumber, filled: bool) -> Self {
+        Fleet {
+            term: term + 1,
+            planner: None,
+            beat: 0,
+            mirror: None,
+            plan_version: 0,
+            wake: 1,
+            sessions,
+            format: Fleet::FORMAT,
+            start: None,
+            filled,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What rows are called: lease keys, worker ids, session numbers.
+
+use crate::record::ShardId;
+use std::fmt;
+
+/// The hash key of a lease row. For a table of one stream it is the shard's id.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseKey(Box<str>);
+
+impl LeaseKey {
+    /// Takes the key as the table has it.
+    pub fn new(key: impl Into<String>) -> Self {
+        LeaseKey(key.into().into_boxed_str())
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&ShardId> for LeaseKey {
+    fn from(shard: &ShardId) -> Self {
+        LeaseKey::new(shard.as_str())
+    }
+}
+
+impl fmt::Display for LeaseKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for LeaseKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A worker's name in its fleet.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(Box<str>);
+
+/// The text is no worker id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no worker id: it must have 1 to 256 characters, no `/`, and not be a name that the table uses itself \
+     (`fleet`, `Leader`, `Migration3.0`, `TableMigration3.5`)"
+)]
+pub struct InvalidWorkerId(String);
+
+impl WorkerId {
+    /// Reads a worker id.
+    ///
+    /// # Errors
+    /// When it could be taken for another row of the table: empty, over 256 characters, with a `/`, or one of the names
+    /// that KCL and this library give to rows of their own.
+    pub fn parse(id: impl Into<String>) -> Result<Self, InvalidWorkerId> {
+        let id = id.into();
+        let reserved = ["fleet", "Leader", "Migration3.0", "TableMigration3.5"];
+        if id.is_empty() || id.chars().count() > 256 || id.contains('/') || reserved.contains(&id.as_str()) {
+            return Err(InvalidWorkerId(id));
+        }
+        Ok(WorkerId(id.into_boxed_str()))
+    }
+
+    /// Takes an owner's name as a row has it, whoever wrote it.
+    #[must_use]
+    pub fn from_row(id: &str) -> Self {
+        WorkerId(id.into())
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A session's number: drawn from the fleet row, so that later sessions have higher ones.
+pub type SessionNumber = u64;
+
+/// The key of any row.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RowKey {
+    /// A lease.
+    Lease(LeaseKey),
+    /// A worker's session.
+    Session(WorkerId),
+    /// The fleet row.
+    Fleet,
+    /// A worker's plan row.
+    Plan(WorkerId),
+}
+
+impl fmt::Display for RowKey {
+    /// The `leaseKey` attribute's text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RowKey::Lease(key) => write!(f, "{key}"),
+            RowKey::Session(worker) => write!(f, "session/{worker}"),
+            RowKey::Fleet => write!(f, "fleet"),
+            RowKey::Plan(worker) => write!(f, "plan/{worker}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_could_be_taken_for_another_row_is_refused() {
+        for bad in ["", "a/b", "fleet", "Leader", "Migration3.0", "TableMigration3.5", &"x".repeat(257)] {
+            assert!(WorkerId::parse(bad).is_err(), "{bad}");
+        }
+        assert!(WorkerId::parse("worker-1.example:7").is_ok());
+    }
+}

@@ -1,0 +1,76 @@
+//! The rows of the table, one type a kind.
+
+mod fleet;
+mod id;
+mod lease;
+mod plan;
+mod session;
+
+pub use fleet::{Fleet, FleetStart};
+pub use id::{InvalidWorkerId, LeaseKey, RowKey, SessionNumber, WorkerId};
+pub use lease::{HashKeyRange, Lease, Owner};
+pub use plan::{Give, Plan, Take, TakeMode};
+pub use session::{Session, SessionState};
+
+/// Any row of the table.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "rows live in vectors of leases, which are the large ones")]
+pub enum Row {
+    /// A shard's lease, in KCL's format.
+    Lease(Lease),
+    /// A worker's session.
+    Session(Session),
+    /// The fleet's one row.
+    Fleet(Fleet),
+    /// What the planner tells one worker.
+    Plan(Plan),
+    /// A row that claims to be one of the above and cannot be read as it.
+    Damaged(Damaged),
+}
+
+impl Row {
+    /// The row's key.
+    #[must_use]
+    pub fn key(&self) -> RowKey {
+        match self {
+            Row::Lease(lease) => RowKey::Lease(lease.key.clone()),
+            Row::Session(session) => RowKey::Session(session.worker.clone()),
+            Row::Fleet(_) => RowKey::Fleet,
+            Row::Plan(plan) => RowKey::Plan(plan.worker.clone()),
+            Row::Damaged(damaged) => damaged.key.clone(),
+        }
+    }
+
+    /// The lease, if it is one.
+    #[must_use]
+    pub fn as_lease(&self) -> Option<&Lease> {
+        if let Row::Lease(lease) = self { Some(lease) } else { None }
+    }
+
+    /// The session, if it is one.
+    #[must_use]
+    pub fn as_session(&self) -> Option<&Session> {
+        if let Row::Session(session) = self { Some(session) } else { None }
+    }
+
+    /// The fleet row, if it is it.
+    #[must_use]
+    pub fn as_fleet(&self) -> Option<&Fleet> {
+        if let Row::Fleet(fleet) = self { Some(fleet) } else { None }
+    }
+
+    /// The plan row, if it is one.
+    #[must_use]
+    pub fn as_plan(&self) -> Option<&Plan> {
+        if let Row::Plan(plan) = self { Some(plan) } else { None }
+    }
+}
+
+/// A row that cannot be read. It is reported with its key and left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damaged {
+    /// Which row.
+    pub key: RowKey,
+    /// What is wrong with it, with the attribute's name.
+    pub why: String,
+}

@@ -1,0 +1,41 @@
+//! A worker's session: one life of a worker, from registering to leaving or being fenced.
+
+use super::{SessionNumber, WorkerId};
+
+/// The row `session/<worker>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Which of its sessions; a higher number replaces a lower one.
+    pub number: SessionNumber,
+    /// Moves every quarter of `failover_time` while the worker lives.
+    pub beat: u64,
+    /// Where the session stands.
+    pub state: SessionState,
+    /// The most leases the worker wants, if it set a bound.
+    pub capacity: Option<u32>,
+    /// How many leases it held at its last beat.
+    pub load: u32,
+}
+
+/// Where a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SessionState {
+    /// Takes part.
+    Active,
+    /// Gives everything up and takes nothing.
+    Draining,
+    /// Ended by itself.
+    Left,
+    /// Ended by the fleet: its beat stood still for `failover_time`.
+    Fenced,
+}
+
+impl SessionState {
+    /// Whether it is over, for ever.
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        matches!(self, SessionState::Left | SessionState::Fenced)
+    }
+}

@@ -1,0 +1,51 @@
+//! What the writes of lease rows mean. Each but a creation moves the counter.
+
+use super::{Checkpoint, Lease, Owner, SessionNumber, WorkerId, Write};
+
+/// The row after the write (`None`: deleted), or no answer where the condition does not hold.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the caller dispatched by key; a write of another row is refused")]
+pub(super) fn apply(write: &Write, old: Option<&Lease>) -> Option<Option<Lease>> {
+    if let Write::CreateLease(lease) = write {
+        return old.is_none().then(|| Some((**lease).clone()));
+    }
+    let old = old?;
+    let mut new = old.clone();
+    match write {
+        Write::Claim { counter, from, me, start_ms, .. } => {
+            let holds =
+                old.counter == *counter && !old.checkpoint.is_shard_end() && old.owner.as_ref() == from.as_owner();
+            if !holds {
+                return None;
+            }
+            new.owner = Some(Owner { worker: me.0.clone(), session: Some(me.1) });
+            new.owner_switches += 1;
+            new.start_ms = start_ms.or(old.start_ms);
+        }
+        Write::Checkpoint { me, counter, checkpoint, .. } if owned(old, me, *counter) => {
+            new.checkpoint = checkpoint.clone();
+            new.owner_switches = 0;
+        }
+        Write::Release { me, counter, checkpoint, .. } if owned(old, me, *counter) => {
+            new.checkpoint = checkpoint.clone();
+            new.owner_switches = 0;
+            new.owner = None;
+        }
+        Write::ShardEnd { me, counter, children, .. } if owned(old, me, *counter) => {
+            new.checkpoint = Checkpoint::ShardEnd;
+            new.owner_switches = 0;
+            new.owner = None;
+            new.children = children.clone();
+        }
+        Write::DeleteLease { counter, .. } if old.counter == *counter && old.checkpoint.is_shard_end() => {
+            return Some(None);
+        }
+        _ => return None,
+    }
+    new.counter += 1;
+    new.kcl_counter = Some(new.counter);
+    Some(Some(new))
+}
+
+fn owned(old: &Lease, me: &(WorkerId, SessionNumber), counter: u64) -> bool {
+    old.is_held_by(&me.0, me.1) && old.counter == counter && !old.checkpoint.is_shard_end()
+}

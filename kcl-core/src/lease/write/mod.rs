@@ -1,0 +1,262 @@
+//! Every change of the table as a value: the row it names, the condition it stands under, what it sets.
+//!
+//! [`Write::apply`] is the one meaning of each: the in-memory table runs it, and a store's expressions are held to it.
+
+mod fleet;
+mod lease;
+mod session;
+
+use super::row::{
+    Fleet, FleetStart, Lease, LeaseKey, Owner, Plan, Row, RowKey, Session, SessionNumber, SessionState, WorkerId,
+};
+use crate::record::{Checkpoint, ShardId};
+
+/// One conditional write of one row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// Creates the fleet row. Condition: absent.
+    CreateFleet(Fleet),
+    /// Draws a session number. Condition: the fleet row exists. Adds 1 to `sessions`; the new row tells the number.
+    Draw,
+    /// Asks the planner to read the table. Condition: the fleet row exists. Adds 1 to `wake`.
+    Wake,
+    /// Pins the application's start before its first lease is created. Condition: the fleet row exists and has none.
+    PinStart(FleetStart),
+    /// Says that the first fill of leases is complete. Condition: the fleet row exists.
+    Filled,
+    /// Registers a session. Condition: absent, or a lower number.
+    Register {
+        /// Whose.
+        worker: WorkerId,
+        /// The number drawn.
+        number: SessionNumber,
+        /// The most leases it wants.
+        capacity: Option<u32>,
+    },
+    /// A session's beat. Condition: number and beat as given, state neither fenced nor left.
+    Beat {
+        /// Whose.
+        worker: WorkerId,
+        /// Its number.
+        number: SessionNumber,
+        /// The beat before this one.
+        beat: u64,
+        /// Active or draining.
+        state: SessionState,
+        /// Leases held.
+        load: u32,
+    },
+    /// Ends a silent session. Condition: number and beat as seen, state active or draining.
+    Fence {
+        /// Whose.
+        worker: WorkerId,
+        /// Its number.
+        number: SessionNumber,
+        /// The beat that stood still.
+        beat: u64,
+    },
+    /// Ends one's own session. Condition: number as given, not fenced.
+    Leave {
+        /// Whose.
+        worker: WorkerId,
+        /// Its number.
+        number: SessionNumber,
+    },
+    /// Becomes the planner. Condition: term, beat and planner as seen.
+    TakeTerm {
+        /// The term seen.
+        term: u64,
+        /// The planning beat seen.
+        beat: u64,
+        /// The planner seen.
+        planner: Option<(WorkerId, SessionNumber)>,
+        /// Who takes the next term.
+        me: (WorkerId, SessionNumber),
+    },
+    /// Replaces a plan row. Condition: absent, or a lower (term, version).
+    Plan(Plan),
+    /// The planning beat. Condition: term and beat as given.
+    FleetBeat {
+        /// The planner's term.
+        term: u64,
+        /// The beat before this one.
+        beat: u64,
+        /// The planner's session beat confirmed last.
+        mirror: u64,
+        /// The plan version that may be obeyed.
+        plan_version: u64,
+    },
+    /// Gives the term up. Condition: term and planner as given.
+    Resign {
+        /// The term.
+        term: u64,
+        /// The planner.
+        me: (WorkerId, SessionNumber),
+    },
+    /// Creates a lease. Condition: absent.
+    CreateLease(Box<Lease>),
+    /// Takes a lease. Condition: counter as given, not at SHARD_END, and the owner as given.
+    Claim {
+        /// Which.
+        lease: LeaseKey,
+        /// Its counter.
+        counter: u64,
+        /// Its owner: nobody, or one whose session has ended or is missing.
+        from: Previous,
+        /// Who takes it.
+        me: (WorkerId, SessionNumber),
+        /// Pins what LATEST or AT_TIMESTAMP mean on a row that another hand created without saying so.
+        start_ms: Option<i64>,
+    },
+    /// Moves a checkpoint. Condition: owner, session and counter as given, not at SHARD_END.
+    Checkpoint {
+        /// Which lease.
+        lease: LeaseKey,
+        /// Its owner.
+        me: (WorkerId, SessionNumber),
+        /// Its counter.
+        counter: u64,
+        /// Where to.
+        checkpoint: Checkpoint,
+    },
+    /// Gives a lease up, at this checkpoint. Condition: as a checkpoint's.
+    Release {
+        /// Which lease.
+        lease: LeaseKey,
+        /// Its owner.
+        me: (WorkerId, SessionNumber),
+        /// Its counter.
+        counter: u64,
+        /// Where to.
+        checkpoint: Checkpoint,
+    },
+    /// Ends a lease: SHARD_END, its children named, no owner. Condition: as a checkpoint's; the children's rows exist.
+    ShardEnd {
+        /// Which lease.
+        lease: LeaseKey,
+        /// Its owner.
+        me: (WorkerId, SessionNumber),
+        /// Its counter.
+        counter: u64,
+        /// The shards it ended in.
+        children: Vec<ShardId>,
+    },
+    /// Deletes a finished lease whose shard Kinesis no longer lists. Condition: counter as given, at SHARD_END.
+    DeleteLease {
+        /// Which.
+        lease: LeaseKey,
+        /// Its counter.
+        counter: u64,
+    },
+    /// Deletes a plan row, of a fleet that ends. Condition: term at most as given.
+    DeletePlan {
+        /// Whose.
+        worker: WorkerId,
+        /// The last planner's term.
+        term: u64,
+    },
+    /// Deletes an ended session. Condition: number as given, left or fenced, or one's own.
+    DeleteSession {
+        /// Whose.
+        worker: WorkerId,
+        /// Its number.
+        number: SessionNumber,
+        /// Whether it may still be draining: only the last worker's own row.
+        own: bool,
+    },
+    /// Deletes the fleet row, of a fleet that ends. Condition: nobody joined or asked for anything since it was read.
+    DeleteFleet {
+        /// The term seen.
+        term: u64,
+        /// The beat seen.
+        beat: u64,
+        /// `wake` as seen.
+        wake: u64,
+        /// `sessions` as seen.
+        sessions: SessionNumber,
+    },
+}
+
+/// The owner that a claim replaces.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Previous {
+    /// Nobody.
+    Unowned,
+    /// This owner: its session has ended or is missing, or it is another hand's and stood still.
+    Owned(Owner),
+}
+
+impl Previous {
+    /// The owner as a row has it.
+    #[must_use]
+    pub fn as_owner(&self) -> Option<&Owner> {
+        match self {
+            Previous::Unowned => None,
+            Previous::Owned(owner) => Some(owner),
+        }
+    }
+}
+
+impl From<Option<Owner>> for Previous {
+    fn from(owner: Option<Owner>) -> Self {
+        owner.map_or(Previous::Unowned, Previous::Owned)
+    }
+}
+
+/// What became of a write that was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Written {
+    /// It holds; this is the row now (`None` after a delete).
+    Applied(Option<Row>),
+    /// Its condition does not hold; this is the row as it is (`None` where there is none).
+    Refused(Option<Row>),
+}
+
+impl Write {
+    /// Which row it changes.
+    #[must_use]
+    pub fn key(&self) -> RowKey {
+        match self {
+            Write::CreateFleet(_)
+            | Write::Draw
+            | Write::Wake
+            | Write::PinStart(_)
+            | Write::Filled
+            | Write::TakeTerm { .. }
+            | Write::FleetBeat { .. }
+            | Write::Resign { .. }
+            | Write::DeleteFleet { .. } => RowKey::Fleet,
+            Write::Register { worker, .. }
+            | Write::Beat { worker, .. }
+            | Write::Fence { worker, .. }
+            | Write::Leave { worker, .. }
+            | Write::DeleteSession { worker, .. } => RowKey::Session(worker.clone()),
+            Write::Plan(plan) => RowKey::Plan(plan.worker.clone()),
+            Write::DeletePlan { worker, .. } => RowKey::Plan(worker.clone()),
+            Write::CreateLease(lease) => RowKey::Lease(lease.key.clone()),
+            Write::Claim { lease, .. }
+            | Write::Checkpoint { lease, .. }
+            | Write::Release { lease, .. }
+            | Write::ShardEnd { lease, .. }
+            | Write::DeleteLease { lease, .. } => RowKey::Lease(lease.clone()),
+        }
+    }
+
+    /// What the write makes of the row as it is: the row after it, or a refusal that leaves it alone.
+    #[must_use]
+    pub fn apply(&self, old: Option<&Row>) -> Written {
+        if matches!(old, Some(Row::Damaged(_))) {
+            return Written::Refused(old.cloned());
+        }
+        let outcome = match self.key() {
+            RowKey::Fleet => fleet::apply(self, old.and_then(Row::as_fleet)).map(|row| row.map(Row::Fleet)),
+            RowKey::Session(_) => session::apply(self, old.and_then(Row::as_session)).map(|row| row.map(Row::Session)),
+            RowKey::Plan(_) => session::apply_plan(self, old.and_then(Row::as_plan)).map(|row| row.map(Row::Plan)),
+            RowKey::Lease(_) => lease::apply(self, old.and_then(Row::as_lease)).map(|row| row.map(Row::Lease)),
+        };
+        match outcome {
+            Some(row) => Written::Applied(row),
+            None => Written::Refused(old.cloned()),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What the writes of session and plan rows mean.
+
+use super::{Session, SessionState, Write};
+use crate::lease::row::Plan;
+
+/// The row after the write (`None`: deleted), or no answer where the condition does not hold.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the caller dispatched by key; a write of another row is refused")]
+pub(super) fn apply(write: &Write, old: Option<&Session>) -> Option<Option<Session>> {
+    if let Write::Register { worker, number, capacity } = write {
+        let free = old.is_none_or(|old| old.number < *number);
+        return free.then(|| {
+            Some(Session {
+                worker: worker.clone(),
+                number: *number,
+                beat: 0,
+                state: SessionState::Active,
+                capacity: *capacity,
+                load: 0,
+            })
+        });
+    }
+    let old = old?;
+    let mut new = old.clone();
+    match write {
+        Write::Beat { number, beat, state, load, .. }
+            if old.number == *number && old.beat == *beat && !old.state.has_ended() =>
+        {
+            new.beat += 1;
+            new.state = *state;
+            new.load = *load;
+        }
+        Write::Fence { number, beat, .. } if old.number == *number && old.beat == *beat && !old.state.has_ended() => {
+            new.state = SessionState::Fenced;
+        }
+        Write::Leave { number, .. } if old.number == *number && old.state != SessionState::Fenced => {
+            new.state = SessionState::Left;
+        }
+        Write::DeleteSession { number, own, .. } if old.number == *number && (*own || old.state.has_ended()) => {
+            return Some(None);
+        }
+        _ => return None,
+    }
+    Some(Some(new))
+}
+
+/// The same for plan rows.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the caller dispatched by key; a write of another row is refused")]
+pub(super) fn apply_plan(write: &Write, old: Option<&Plan>) -> Option<Option<Plan>> {
+    match write {
+        Write::Plan(plan) => {
+            let newer = old.is_none_or(|old| (old.term, old.version) < (plan.term, plan.version));
+            newer.then(|| Some(plan.clone()))
+        }
+        Write::DeletePlan { term, .. } => old.is_none_or(|old| old.term <= *term).then_some(None),
+        _ => None,
+    }
+}

@@ -1,0 +1,46 @@
+//! The seam between a shard's consumer and the way its records come: by polling today.
+
+use crate::record::{Record, ShardId, StartingPosition};
+use crate::shard::{ApiError, Shard};
+use async_trait::async_trait;
+
+/// What a reader hands on at a time.
+#[derive(Clone, Debug, Default)]
+pub struct Chunk {
+    /// The next records of the shard, in order; may be empty.
+    pub records: Vec<Record>,
+    /// How far behind the tip the chunk ends, in milliseconds.
+    pub millis_behind_latest: Option<u64>,
+    /// At the end of the shard, the shards it ended in; nothing follows then.
+    pub end: Option<Vec<Shard>>,
+}
+
+/// Reads one shard from one position on, in order, without a gap or a repetition.
+#[async_trait]
+pub trait ShardReader: Send + 'static {
+    /// The next chunk. Waits as long as pacing asks for; heals by itself what can be healed (throttling, expired
+    /// iterators, lost answers), and says so in telemetry.
+    ///
+    /// # Cancellation
+    /// Dropping the future loses nothing: the next call goes on after the last chunk that was returned.
+    ///
+    /// # Errors
+    /// What only somebody else can mend: the stream is gone, a permission is missing.
+    async fn next(&mut self) -> Result<Chunk, ReadError>;
+}
+
+/// Makes readers.
+pub trait Readers: Send + Sync + 'static {
+    /// A reader of that shard from that position on.
+    fn open(&self, shard: &ShardId, from: StartingPosition) -> Box<dyn ShardReader>;
+}
+
+/// A shard cannot be read until somebody does something about it.
+#[derive(Debug, thiserror::Error)]
+#[error("shard `{shard}` cannot be read: {source}")]
+pub struct ReadError {
+    /// Which shard.
+    pub shard: ShardId,
+    /// Why.
+    pub source: ApiError,
+}
