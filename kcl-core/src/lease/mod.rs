@@ -1,9 +1,11 @@
 //! The table: its rows, the conditional writes that change them, and the seam to whatever stores it.
 
+mod memory;
 pub mod row;
 mod store;
 mod write;
 
+pub use memory::MemoryStore;
 pub use row::{
     Damaged, Fleet, FleetStart, Give, Lease, LeaseKey, Owner, Plan, Row, RowKey, Session, SessionNumber, SessionState,
     Take, TakeMode, WorkerId,

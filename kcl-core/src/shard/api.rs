@@ -12,8 +12,8 @@ pub struct Shard {
     pub id: ShardId,
     /// The shards it came from: none, one after a split, two after a merge. They may be gone.
     pub parents: Vec<ShardId>,
-    /// Which hash keys it takes.
-    pub hash_range: HashKeyRange,
+    /// Which hash keys it takes, if Kinesis says so (the API does not promise it).
+    pub hash_range: Option<HashKeyRange>,
     /// Whether it was closed by a reshard. (Unknown for the children that an ended shard names: false.)
     pub closed: bool,
 }
