@@ -1,3 +1,24 @@
-//! Embedded Kinesis and DynamoDB servers.
+//! Embedded Kinesis and DynamoDB for tests, examples and local development: over HTTP, or in the process under virtual time.
+//!
+//! [`LocalAws`] starts both and makes clients for them.
 
+mod builder;
+mod calls;
+mod clock;
+mod door;
+mod dynamodb;
+mod error;
+mod fault;
+mod identity;
 pub mod kinesis;
+mod local_aws;
+mod service;
+mod services;
+mod wire;
+
+pub use builder::Builder;
+pub use calls::Calls;
+pub use error::Error;
+pub use fault::{Call, Chaos, Fault, Faults};
+pub use local_aws::LocalAws;
+pub use service::Service;

@@ -1,0 +1,69 @@
+//! Counts and faults over HTTP, for tests and benchmarks whose server is another process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
+use serde::Deserialize;
+
+use crate::fault::{Chaos, Fault};
+use crate::service::Service;
+use crate::services::Services;
+
+/// What can be posted to `/__kcl/faults`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    kinesis_latency_ms: Option<u64>,
+    dynamodb_latency_ms: Option<u64>,
+    #[serde(default)]
+    next: Vec<Scripted>,
+    chaos: Option<Chaos>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scripted {
+    operation: String,
+    fault: Fault,
+}
+
+pub(super) async fn calls(State(services): State<Arc<Services>>) -> Response<String> {
+    let mut answer = Response::new(services.calls.snapshot().to_json().to_string());
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
+pub(super) async fn reset_calls(State(services): State<Arc<Services>>) -> StatusCode {
+    services.calls.reset();
+    StatusCode::NO_CONTENT
+}
+
+pub(super) async fn add_faults(
+    State(services): State<Arc<Services>>,
+    body: Bytes,
+) -> Result<StatusCode, (StatusCode, String)> {
+    let wanted: Wanted =
+        serde_json::from_slice(&body).map_err(|error| (StatusCode::BAD_REQUEST, format!("{error}\n")))?;
+    let latencies = [(Service::Kinesis, wanted.kinesis_latency_ms), (Service::DynamoDb, wanted.dynamodb_latency_ms)];
+    for (service, latency) in latencies {
+        if let Some(latency) = latency {
+            services.faults.latency(service, Duration::from_millis(latency));
+        }
+    }
+    for Scripted { operation, fault } in wanted.next {
+        services.faults.once(&operation, fault);
+    }
+    if let Some(chaos) = wanted.chaos {
+        services.faults.seeded(chaos);
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn clear_faults(State(services): State<Arc<Services>>) -> StatusCode {
+    services.faults.clear();
+    StatusCode::NO_CONTENT
+}

@@ -1,0 +1,84 @@
+//! The door inside the process: the SDK's HTTP client, whose requests are answered without a socket or a thread.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+
+use crate::fault::layer::Cut;
+use crate::service::Service;
+use crate::services::Services;
+
+/// Answers the SDK's requests from [`Services`]. It holds nothing that belongs to a runtime: clients on several may share it.
+#[derive(Clone)]
+pub(crate) struct Door {
+    services: Arc<Services>,
+    caller: Option<Arc<str>>,
+    settings: HttpConnectorSettings,
+}
+
+impl Door {
+    /// A client whose requests bear the name `caller` towards fault rules.
+    pub(crate) fn new(services: Arc<Services>, caller: Option<&str>) -> Self {
+        Self { services, caller: caller.map(Arc::from), settings: HttpConnectorSettings::default() }
+    }
+
+    async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map_err(ConnectorError::user)?.to_bytes();
+        let request = http::Request::from_parts(parts, body);
+        let answer = self.within_read_timeout(request).await?.map(SdkBody::from);
+        HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(error.into(), None))
+    }
+
+    /// The SDK leaves this timeout to its HTTP client.
+    async fn within_read_timeout(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<Bytes>, ConnectorError> {
+        let answer = self.services.answer(Service::Kinesis, self.caller.as_deref(), request);
+        let answer = match self.settings.read_timeout() {
+            None => answer.await,
+            Some(patience) => tokio::time::timeout(patience, answer)
+                .await
+                .map_err(|elapsed| ConnectorError::timeout(elapsed.into()))?,
+        };
+        answer.map_err(|Cut| {
+            let reset = io::Error::new(io::ErrorKind::ConnectionReset, "connection cut by a fault");
+            ConnectorError::io(reset.into())
+        })
+    }
+}
+
+impl HttpConnector for Door {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::new(self.clone().send(request))
+    }
+}
+
+impl HttpClient for Door {
+    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(Self { settings: settings.clone(), ..self.clone() })
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        Some(ConnectorMetadata::new("kcl-local", None))
+    }
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("caller", &self.caller).finish_non_exhaustive()
+    }
+}

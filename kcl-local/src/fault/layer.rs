@@ -1,0 +1,138 @@
+//! Makes a request meet its fate: time passes, the service acts or not, the answer arrives or not.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::plan::{Ending, Fate};
+
+/// The connection ended without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut;
+
+/// Takes one request through its `fate`. `act` is the service's work, `refuse` its error of a given name. What gets lost stays
+/// unanswered until the servers are `closed`.
+pub(crate) async fn pass<A: Send + 'static>(
+    fate: Fate,
+    closed: &CancellationToken,
+    act: impl FnOnce() -> A + Send + 'static,
+    refuse: impl FnOnce(&str) -> A,
+) -> Result<A, Cut> {
+    let sent = Instant::now();
+    let arrives = sent + fate.latency / 2;
+    let answer = match fate.ending {
+        Ending::RequestLost => return lost(closed).await,
+        Ending::RequestCut => {
+            sleep_until(arrives).await;
+            return Err(Cut);
+        }
+        Ending::ResponseLost => {
+            arrive(arrives, fate.latency, act).await?;
+            return lost(closed).await;
+        }
+        Ending::ResponseCut => {
+            arrive(arrives, fate.latency, act).await?;
+            return Err(Cut);
+        }
+        Ending::Refused(name) => {
+            sleep_until(arrives).await;
+            refuse(&name)
+        }
+        Ending::Answered => arrive(arrives, fate.latency, act).await?,
+    };
+    if !fate.latency.is_zero() {
+        sleep_until(sent + fate.latency).await;
+    }
+    Ok(answer)
+}
+
+/// A request on its way has its effect even if its sender gives up meanwhile, so it travels in a task of its own.
+async fn arrive<A: Send + 'static>(
+    at: Instant,
+    latency: Duration,
+    act: impl FnOnce() -> A + Send + 'static,
+) -> Result<A, Cut> {
+    if latency.is_zero() {
+        return Ok(act());
+    }
+    let travel = tokio::spawn(async move {
+        sleep_until(at).await;
+        act()
+    });
+    travel.await.map_err(|_| Cut)
+}
+
+async fn lost<A>(closed: &CancellationToken) -> Result<A, Cut> {
+    closed.cancelled().await;
+    Err(Cut)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    const LATENCY: Duration = Duration::from_millis(100);
+
+    /// What a client saw, when, and whether the service acted.
+    async fn meet(ending: Ending, patience: Duration) -> (Option<Result<String, Cut>>, Duration, bool) {
+        let started = Instant::now();
+        let acted = Arc::new(AtomicBool::new(false));
+        let act = {
+            let acted = acted.clone();
+            move || {
+                acted.store(true, Ordering::SeqCst);
+                "done".to_owned()
+            }
+        };
+        let closed = CancellationToken::new();
+        let fate = Fate { latency: LATENCY, ending };
+        let seen = tokio::time::timeout(patience, pass(fate, &closed, act, str::to_owned)).await.ok();
+        let after = started.elapsed();
+        tokio::time::sleep(LATENCY).await;
+        (seen, after, acted.load(Ordering::SeqCst))
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_takes_the_latency() {
+        assert_eq!(meet(Ending::Answered, PATIENCE).await, (Some(Ok("done".to_owned())), LATENCY, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_has_no_effect() {
+        let refused = Ending::Refused("Oops".to_owned());
+        assert_eq!(meet(refused, PATIENCE).await, (Some(Ok("Oops".to_owned())), LATENCY, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_lost_is_never_answered() {
+        assert_eq!(meet(Ending::RequestLost, PATIENCE).await, (None, PATIENCE, false));
+        assert_eq!(meet(Ending::ResponseLost, PATIENCE).await, (None, PATIENCE, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cut_is_seen_at_once() {
+        assert_eq!(meet(Ending::RequestCut, PATIENCE).await, (Some(Err(Cut)), LATENCY / 2, false));
+        assert_eq!(meet(Ending::ResponseCut, PATIENCE).await, (Some(Err(Cut)), LATENCY / 2, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_outlives_the_sender_that_gave_up() {
+        let patience = LATENCY / 4;
+        assert_eq!(meet(Ending::Answered, patience).await, (None, patience, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_the_servers_ends_what_waits() {
+        let closed = CancellationToken::new();
+        let fate = Fate { latency: LATENCY, ending: Ending::RequestLost };
+        let waiting = pass(fate, &closed, || (), |_| ());
+        closed.cancel();
+        assert_eq!(waiting.await, Err(Cut));
+    }
+}

@@ -1,0 +1,67 @@
+//! Things that go wrong between a client and a service, on demand.
+//!
+//! [`Faults`] is the handle users hold, [`plan`] decides what happens to a request, [`layer`] makes it happen.
+
+mod chaos;
+mod handle;
+pub(crate) mod layer;
+mod plan;
+
+pub use chaos::Chaos;
+pub use handle::Faults;
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::Deserialize;
+
+use crate::service::Service;
+
+/// What goes wrong with one request.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// It takes that much longer than the service's latency, and then works. In the HTTP form: milliseconds.
+    #[serde(deserialize_with = "millis")]
+    Delay(Duration),
+    /// `ProvisionedThroughputExceededException`, without an effect.
+    Throttle,
+    /// An error of that name, such as `KMSDisabledException` or `InternalServerError`, without an effect.
+    Error(String),
+    /// The request gets lost: no effect, and never an answer. The client waits until its own timeout.
+    LostRequest,
+    /// The request has its effect, the answer gets lost: the client waits until its own timeout.
+    LostResponse,
+    /// The connection is cut before the request has an effect.
+    CutRequest,
+    /// The connection is cut after the request had its effect, in place of the answer.
+    CutResponse,
+}
+
+/// A request, as rules see it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Call<'a> {
+    /// The service it goes to.
+    pub service: Service,
+    /// The operation, such as `UpdateItem`.
+    pub operation: &'a str,
+    /// The name given to [`LocalAws::sdk_config_for`](crate::LocalAws::sdk_config_for); `None` over HTTP and for unnamed clients.
+    pub caller: Option<&'a str>,
+}
+
+fn millis<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
+/// The text of errors that were asked for.
+pub(crate) const MESSAGE: &str = "injected fault";
+
+/// The HTTP status that an error of this name comes with.
+pub(crate) fn status(name: &str) -> StatusCode {
+    match name {
+        "InternalFailure" | "InternalServerError" => StatusCode::INTERNAL_SERVER_ERROR,
+        "ServiceUnavailable" => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}

@@ -1,0 +1,212 @@
+//! The servers, as their users hold them.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+use tokio::task::JoinHandle;
+
+use crate::builder::Builder;
+use crate::calls::Calls;
+use crate::door::http_client::Door;
+use crate::error::Error;
+use crate::fault::Faults;
+use crate::kinesis::{Engine, EngineTime};
+use crate::service::Service;
+use crate::services::Services;
+
+/// Kinesis and DynamoDB, embedded: over HTTP on this machine, or within the process on virtual time.
+///
+/// Nothing here reads the environment or ambient credentials, and nothing leaves the machine. When this is dropped the servers stop
+/// accepting requests; [`shutdown`](Self::shutdown) waits for those that run.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use kcl_local::{LocalAws, Service};
+///
+/// let aws = LocalAws::start().await?;
+/// aws.dynamodb().list_tables().send().await?;
+/// println!("Kinesis and DynamoDB are at {}", aws.endpoint(Service::Kinesis));
+/// assert_eq!(aws.calls().of(Service::DynamoDb, "ListTables"), 1);
+/// aws.shutdown().await;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # })
+/// # }
+/// ```
+///
+/// Without sockets, where time is paused and a test of an hour takes no time:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use kcl_local::{Fault, LocalAws, Service};
+///
+/// tokio::time::pause();
+/// let aws = LocalAws::builder().latency(Service::DynamoDb, Duration::from_millis(5)).in_process();
+/// aws.faults().once("ListTables", Fault::Throttle);
+/// aws.dynamodb().list_tables().send().await?;
+/// assert_eq!(aws.calls().total(Service::DynamoDb), 2); // the SDK tried again
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct LocalAws {
+    services: Arc<Services>,
+    endpoints: Endpoints,
+    region: String,
+    servers: Vec<JoinHandle<()>>,
+}
+
+/// Where the services are.
+#[derive(Debug)]
+pub(crate) enum Endpoints {
+    InProcess,
+    Http { kinesis: String, dynamodb: String },
+}
+
+/// A name that never resolves (RFC 2606): should a request ever leave the process, it gets nowhere.
+const IN_PROCESS: &str = "http://kcl-local.invalid";
+
+impl Endpoints {
+    pub(crate) fn in_process() -> Self {
+        Self::InProcess
+    }
+
+    pub(crate) fn http(kinesis: String, dynamodb: String) -> Self {
+        Self::Http { kinesis, dynamodb }
+    }
+}
+
+impl LocalAws {
+    pub(crate) fn new(
+        services: Arc<Services>,
+        endpoints: Endpoints,
+        region: String,
+        servers: Vec<JoinHandle<()>>,
+    ) -> Self {
+        Self { services, endpoints, region, servers }
+    }
+
+    /// How to set up the servers.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Starts both services on one free port of 127.0.0.1, on the current runtime.
+    ///
+    /// # Errors
+    /// If the machine has no port left.
+    pub async fn start() -> Result<Self, Error> {
+        Self::builder().start().await
+    }
+
+    /// Starts both services without sockets or threads, on virtual time: see [`Builder::in_process`].
+    #[must_use]
+    pub fn in_process() -> Self {
+        Self::builder().in_process()
+    }
+
+    /// The URL of `service`. Each URL serves both services. In process it is a name that leads nowhere: use
+    /// [`sdk_config`](Self::sdk_config).
+    #[must_use]
+    pub fn endpoint(&self, service: Service) -> &str {
+        match (&self.endpoints, service) {
+            (Endpoints::InProcess, _) => IN_PROCESS,
+            (Endpoints::Http { kinesis, .. }, Service::Kinesis) => kinesis,
+            (Endpoints::Http { dynamodb, .. }, Service::DynamoDb) => dynamodb,
+        }
+    }
+
+    /// A configuration for the AWS SDK with which the clients of both services reach these servers.
+    #[must_use]
+    pub fn sdk_config(&self) -> SdkConfig {
+        self.config(None)
+    }
+
+    /// The same, for clients whose requests fault rules know as `caller`'s. In process only: over HTTP nothing carries the name.
+    #[must_use]
+    pub fn sdk_config_for(&self, caller: &str) -> SdkConfig {
+        self.config(Some(caller))
+    }
+
+    /// A client of the embedded Kinesis.
+    #[must_use]
+    pub fn kinesis(&self) -> aws_sdk_kinesis::Client {
+        aws_sdk_kinesis::Client::new(&self.sdk_config())
+    }
+
+    /// A client of the embedded DynamoDB.
+    #[must_use]
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(&self.sdk_config())
+    }
+
+    /// The requests that arrived so far, by operation.
+    #[must_use]
+    pub fn calls(&self) -> Calls {
+        self.services.calls.snapshot()
+    }
+
+    /// Counts from zero again.
+    pub fn reset_calls(&self) {
+        self.services.calls.reset();
+    }
+
+    /// The handle that makes requests slow, fail or vanish.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.services.faults
+    }
+
+    /// The present, on the servers' clock.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        self.services.clock.now()
+    }
+
+    /// Runs `look` on the Kinesis engine at its present time, for what no client can ask for. No request is served meanwhile.
+    pub fn with_engine<T>(&self, look: impl FnOnce(&mut Engine, EngineTime) -> T) -> T {
+        self.services.with_engine(look)
+    }
+
+    /// Stops accepting requests and waits for those that run. What a fault left without an answer is cut.
+    pub async fn shutdown(mut self) {
+        self.services.closed.cancel();
+        for server in std::mem::take(&mut self.servers) {
+            // Only a panic of the server could be told here, and tokio has reported it.
+            _ = server.await;
+        }
+    }
+
+    fn config(&self, caller: Option<&str>) -> SdkConfig {
+        let credentials = Credentials::from_keys("local", "local", None);
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .endpoint_url(self.endpoint(Service::Kinesis))
+            .region(Region::new(self.region.clone()))
+            .sleep_impl(TokioSleep::new());
+        match self.endpoints {
+            Endpoints::InProcess => {
+                let door = SharedHttpClient::new(Door::new(self.services.clone(), caller));
+                config.http_client(door).time_source(self.services.clock).build()
+            }
+            Endpoints::Http { .. } => config.http_client(aws_smithy_http_client::Builder::new().build_http()).build(),
+        }
+    }
+}
+
+impl Drop for LocalAws {
+    fn drop(&mut self) {
+        self.services.closed.cancel();
+    }
+}

@@ -1,0 +1,130 @@
+//! Both services, as every door sees them: one HTTP request in, one answer out.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::header::HeaderMap;
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use tokio_util::sync::CancellationToken;
+
+use crate::calls::CallLog;
+use crate::clock::Clock;
+use crate::dynamodb::{self, Tables};
+use crate::fault::layer::{self, Cut};
+use crate::fault::{self, Call, Faults};
+use crate::identity::Identity;
+use crate::kinesis::model::Scope;
+use crate::kinesis::{Engine, EngineTime};
+use crate::service::{Service, Target};
+use crate::wire::MAX_BODY;
+use crate::wire::encoding::Encoding;
+use crate::wire::kinesis::{self, Refusal};
+use crate::wire::stamp::Stamp;
+
+/// The services and all they share. Requests may come from any number of threads and runtimes.
+#[derive(Debug)]
+pub(crate) struct Services {
+    pub(crate) clock: Clock,
+    pub(crate) calls: CallLog,
+    pub(crate) faults: Faults,
+    /// Cancelled when the servers shut down.
+    pub(crate) closed: CancellationToken,
+    identity: Identity,
+    engine: Mutex<Engine>,
+    tables: Tables,
+    stamp: Stamp,
+}
+
+impl Services {
+    pub(crate) fn new(clock: Clock, identity: Identity, engine: Engine, tables: Tables) -> Self {
+        Self {
+            clock,
+            calls: CallLog::default(),
+            faults: Faults::default(),
+            closed: CancellationToken::new(),
+            identity,
+            engine: Mutex::new(engine),
+            tables,
+            stamp: Stamp::default(),
+        }
+    }
+
+    /// Takes a request through the faults to its service and back. A request without a target that names a service goes to `door`'s.
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
+        door: Service,
+        caller: Option<&str>,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, Cut> {
+        let (parts, body) = request.into_parts();
+        let target = target(&parts.headers);
+        let Some(target) = target.filter(|_| body.len() <= MAX_BODY) else {
+            return Ok(self.serve(door, &parts, &body));
+        };
+        self.calls.count(target);
+        let service = target.service;
+        let fate = self.faults.next(&Call { service, operation: target.operation, caller });
+        let encoding = Encoding::of(&parts.headers).unwrap_or(Encoding::Json11);
+        let act = {
+            let services = self.clone();
+            move || services.serve(service, &parts, &body)
+        };
+        layer::pass(fate, &self.closed, act, |name| self.refuse(service, encoding, name)).await
+    }
+
+    /// Runs `look` on the engine, at its present time.
+    pub(crate) fn with_engine<T>(&self, look: impl FnOnce(&mut Engine, EngineTime) -> T) -> T {
+        look(&mut self.engine.lock().unwrap_or_else(PoisonError::into_inner), self.engine_time())
+    }
+
+    fn serve(&self, service: Service, parts: &Parts, body: &[u8]) -> Response<Bytes> {
+        let operation =
+            target(&parts.headers).filter(|target| target.service == service).map(|target| target.operation);
+        let mut answer = if body.len() > MAX_BODY {
+            too_large()
+        } else {
+            let scope = self.identity.of(&parts.headers);
+            match service {
+                Service::Kinesis => self.kinesis(&scope, operation, parts, body),
+                Service::DynamoDb => self.tables.answer(&scope, operation, parts, body),
+            }
+        };
+        self.stamp.on(service, self.clock.now(), &mut answer);
+        answer
+    }
+
+    fn kinesis(&self, scope: &Scope, operation: Option<&str>, parts: &Parts, body: &[u8]) -> Response<Bytes> {
+        let Some(encoding) = Encoding::of(&parts.headers) else { return kinesis::unknown_format(operation, parts) };
+        let result = kinesis::read(encoding, operation, parts, body).and_then(|request| {
+            // Only this runs under the lock: reading and writing bodies is the greater part of the work.
+            self.with_engine(|engine, now| engine.handle(scope, request, now)).map_err(Refusal::from)
+        });
+        kinesis::write(encoding, result)
+    }
+
+    fn refuse(&self, service: Service, encoding: Encoding, name: &str) -> Response<Bytes> {
+        let mut answer = match service {
+            Service::Kinesis => kinesis::write(encoding, Err(Refusal::named(name, fault::MESSAGE))),
+            Service::DynamoDb => dynamodb::refuse(name),
+        };
+        self.stamp.on(service, self.clock.now(), &mut answer);
+        answer
+    }
+
+    fn engine_time(&self) -> EngineTime {
+        let millis = self.clock.since_unix_epoch().as_millis();
+        EngineTime::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+    }
+}
+
+fn target(headers: &HeaderMap) -> Option<Target<'_>> {
+    Target::parse(headers.get("x-amz-target")?.to_str().ok()?)
+}
+
+/// What AWS's front end says before any service has read the request.
+pub(crate) fn too_large() -> Response<Bytes> {
+    let mut answer = Response::new(Bytes::from_static(b"<RequestEntityTooLargeException/>\n"));
+    *answer.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+    answer
+}

@@ -1,0 +1,137 @@
+//! Kinesis' protocol: from an HTTP request to the engine's request, and from its response or error to an HTTP answer.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
+use http::{Response as HttpResponse, StatusCode};
+
+use super::auth;
+use super::encoding::Encoding;
+use super::records;
+use crate::kinesis::model::{ApiError, Cbor, DecodeError, ErrorCode, Json, Request, Response};
+
+/// An answer that is no success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    name: String,
+    message: Option<String>,
+}
+
+impl Refusal {
+    /// An error of any name.
+    pub(crate) fn named(name: &str, message: &str) -> Self {
+        Self { status: crate::fault::status(name), name: name.to_owned(), message: Some(message.to_owned()) }
+    }
+
+    fn bare(code: ErrorCode) -> Self {
+        Self { message: None, ..Self::from(ApiError::new(code, "")) }
+    }
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        let status = StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
+        Self { status, name: error.code.name().to_owned(), message: Some(error.message) }
+    }
+}
+
+/// Reads a request. `operation` is the part of its target after the dot, `None` for a foreign target.
+///
+/// In AWS's order: does the body parse, is the operation known, is it signed, and only then what it says.
+pub(crate) fn read(
+    encoding: Encoding,
+    operation: Option<&str>,
+    parts: &Parts,
+    body: &[u8],
+) -> Result<Request, Refusal> {
+    let unless_malformed = |refusal| {
+        // A body may be missing where nothing reads it.
+        if body.is_empty() || encoding.parses(body) { refusal } else { Refusal::bare(ErrorCode::Serialization) }
+    };
+    let operation = operation
+        .filter(|operation| Request::OPERATIONS.contains(operation))
+        .ok_or_else(|| unless_malformed(Refusal::bare(ErrorCode::UnknownOperation)))?;
+    auth::check(&parts.headers, &parts.uri)
+        .map_err(|error| unless_malformed(Refusal::named(error.name(), error.message())))?;
+    let decoded = match encoding {
+        Encoding::Cbor => Request::decode(operation, Cbor(body)),
+        Encoding::Json10 | Encoding::Json11 | Encoding::PlainJson => Request::decode(operation, Json(body)),
+    };
+    decoded.map_err(|error| match error {
+        DecodeError::UnknownOperation(_) => Refusal::bare(ErrorCode::UnknownOperation),
+        DecodeError::Serialization(message) => {
+            unless_malformed(ApiError::new(ErrorCode::Serialization, message).into())
+        }
+    })
+}
+
+/// Writes the answer to a request that came in `encoding`.
+pub(crate) fn write(encoding: Encoding, result: Result<Response, Refusal>) -> HttpResponse<Bytes> {
+    let (status, body) = match result.and_then(|response| success(encoding, &response)) {
+        Ok(body) => (StatusCode::OK, body),
+        Err(refusal) => (refusal.status, failure(encoding, &refusal)),
+    };
+    answer(status, encoding.content_type(), body)
+}
+
+/// The answer to a request whose format is unknown: AWS speaks XML then.
+pub(crate) fn unknown_format(operation: Option<&str>, parts: &Parts) -> HttpResponse<Bytes> {
+    let known = operation.is_some_and(|operation| Request::OPERATIONS.contains(&operation));
+    let (status, name, message) = match (operation, known, auth::check(&parts.headers, &parts.uri)) {
+        (None, _, _) => {
+            let message = "Unable to determine service/operation name to be authorized".to_owned();
+            (StatusCode::FORBIDDEN, "AccessDeniedException", Some(message))
+        }
+        (Some(_), true, Err(error)) => (StatusCode::FORBIDDEN, error.name(), Some(error.message().to_owned())),
+        (Some(_), _, _) => (StatusCode::NOT_FOUND, ErrorCode::UnknownOperation.name(), None),
+    };
+    let xml = message.map_or_else(
+        || format!("<{name}/>\n"),
+        |message| format!("<{name}>\n  <Message>{message}</Message>\n</{name}>\n"),
+    );
+    answer(status, "application/xml", xml.into_bytes())
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> HttpResponse<Bytes> {
+    let mut answer = HttpResponse::new(Bytes::from(body));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+fn success(encoding: Encoding, response: &Response) -> Result<Vec<u8>, Refusal> {
+    if response.is_empty() {
+        return Ok(Vec::new());
+    }
+    let unencoded = |error: String| Refusal::from(ApiError::new(ErrorCode::InternalFailure, error));
+    match (encoding, response) {
+        (Encoding::Cbor, _) => {
+            let mut body = Vec::new();
+            ciborium::into_writer(response, &mut body).map_err(|error| unencoded(error.to_string()))?;
+            Ok(body)
+        }
+        (_, Response::GetRecords(output)) => records::to_json(output).map_err(|error| unencoded(error.to_string())),
+        (_, response) => serde_json::to_vec(response).map_err(|error| unencoded(error.to_string())),
+    }
+}
+
+fn failure(encoding: Encoding, refusal: &Refusal) -> Vec<u8> {
+    // AWS's own inconsistency.
+    let spelling = if refusal.name == ErrorCode::Serialization.name() { "Message" } else { "message" };
+    let mut members = vec![("__type", refusal.name.as_str())];
+    members.extend(refusal.message.as_deref().map(|message| (spelling, message)));
+    match encoding {
+        Encoding::Cbor => {
+            let members = members.into_iter().map(|(name, text)| (name.into(), text.into())).collect();
+            let mut body = Vec::new();
+            // Writing two strings to memory cannot fail.
+            _ = ciborium::into_writer(&ciborium::Value::Map(members), &mut body);
+            body
+        }
+        Encoding::Json10 | Encoding::Json11 | Encoding::PlainJson => {
+            let members = members.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect();
+            serde_json::Value::Object(members).to_string().into_bytes()
+        }
+    }
+}
