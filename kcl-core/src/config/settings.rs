@@ -1,0 +1,144 @@
+//! The list of settings: each with its meaning, its type, its default, its setter and its text form. Nothing else lists them.
+
+use super::Start;
+use super::form::{Bytes, Count, Flag, Form, Moment, OptionalCount, OptionalText, OptionalTime, Span, Tags};
+use std::time::Duration;
+
+/// Hands the list to the macro `$then`. One row a setting:
+/// meaning, `name: type = default, (argument of the setter) => stored value, text form`.
+macro_rules! with_settings {
+    ($then:ident!) => {
+        $then! {
+            /// A worker that is silent for so long is dead to the fleet. All workers of an application must agree on it.
+            failover_time: Duration = Duration::from_secs(10), (time: Duration) => time, Span;
+            /// Between two beats of a session; a quarter of `failover_time` if absent.
+            beat: Option<Duration> = None, (time: Duration) => Some(time), OptionalTime;
+            /// Between two looks at the fleet row.
+            watch: Duration = Duration::from_millis(500), (time: Duration) => time, Span;
+            /// Between two planning cycles.
+            planner_tick: Duration = Duration::from_secs(1), (time: Duration) => time, Span;
+            /// A planned move that takes longer is ended by the old owner's coordination thread.
+            handoff_timeout: Duration = Duration::from_secs(30), (time: Duration) => time, Span;
+            /// How long a shutdown may take before what was acknowledged is released and the rest is dropped.
+            shutdown_deadline: Duration = Duration::from_secs(25), (time: Duration) => time, Span;
+            /// Between two checkpoints of a lease.
+            checkpoint_interval: Duration = Duration::from_secs(5), (time: Duration) => time, Span;
+            /// Between two lists of the stream's shards.
+            shard_sync_interval: Duration = Duration::from_secs(60), (time: Duration) => time, Span;
+            /// A foreign (Java) lease whose counter stands still for so long is free.
+            java_failover_time: Duration = Duration::from_secs(20), (time: Duration) => time, Span;
+            /// Between two reads of a shard that is behind; zero reads as fast as answers come.
+            poll_interval: Duration = Duration::from_millis(200), (time: Duration) => time, Span;
+            /// Between two reads of a shard that had nothing new.
+            idle_poll_interval: Duration = Duration::from_millis(500), (time: Duration) => time, Span;
+            /// The most records a read asks for, 1 to 10000.
+            max_records: u32 = 10_000, (records: u32) => records, Count;
+            /// Fetched bytes that may wait to be processed, in the whole process.
+            byte_budget: usize = 256 * 1024 * 1024, (bytes: usize) => bytes, Bytes;
+            /// Where shards start that nobody has read yet.
+            start: Start = Start::TrimHorizon, (start: Start) => start, Moment;
+            /// The most leases this worker takes; no bound if absent.
+            max_leases: Option<u32> = None, (leases: u32) => Some(leases), OptionalCount;
+            /// Claims of this worker under way at once.
+            max_claims_in_flight: usize = 64, (claims: usize) => claims, Count;
+            /// The lease table's name; the application's name if absent.
+            table_name: Option<String> = None, (name: impl Into<String>) => Some(name.into()), OptionalText;
+            /// Whether a table that we create is protected against deletion.
+            deletion_protection: bool = false, (protected: bool) => protected, Flag;
+            /// Tags for a table that we create.
+            table_tags: Vec<(String, String)> = Vec::new(), (tags: Vec<(String, String)>) => tags, Tags;
+        }
+    };
+}
+
+macro_rules! define {
+    ($($(#[doc = $meaning:literal])* $name:ident: $type:ty = $default:expr, ($($argument:tt)*) => $value:expr, $form:ident;)*) => {
+        /// The settings of a worker. See [`Settings::default`] for what each is when it is not set.
+        ///
+        /// Each has a field, a setter of the same name (here and on the worker's builder), a [key](Settings::set) and an
+        /// [environment form](Settings::from_env_iter).
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub struct Settings {
+            $($(#[doc = $meaning])* pub $name: $type,)*
+        }
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Settings { $($name: $default,)* }
+            }
+        }
+
+        /// Every setting as texts see it, in the order of the fields.
+        pub(super) const TEXTS: &[Text] = &[$(Text {
+            key: stringify!($name),
+            meaning: concat!($($meaning),*),
+            expected: <$form as Form<$type>>::EXPECTED,
+            read: |settings, text| <$form as Form<$type>>::read(text).map(|value| settings.$name = value),
+            write: |settings| <$form as Form<$type>>::write(&settings.$name),
+        }),*];
+    };
+}
+
+/// One setting as texts see it.
+pub(super) struct Text {
+    pub(super) key: &'static str,
+    pub(super) meaning: &'static str,
+    pub(super) expected: &'static str,
+    pub(super) read: fn(&mut Settings, &str) -> Option<()>,
+    pub(super) write: fn(&Settings) -> String,
+}
+
+/// The setters of every setting, for an `impl` block of a type that has `fn settings_mut(&mut self) -> &mut Settings`.
+macro_rules! setters {
+    ($($(#[doc = $meaning:literal])* $name:ident: $type:ty = $default:expr, ($argument:ident: $taken:ty) => $value:expr, $form:ident;)*) => {
+        $($(#[doc = $meaning])*
+        #[must_use]
+        pub fn $name(mut self, $argument: $taken) -> Self {
+            self.settings_mut().$name = $value;
+            self
+        })*
+    };
+}
+
+pub(crate) use {setters, with_settings};
+
+with_settings!(define!);
+
+impl Settings {
+    with_settings!(setters!);
+
+    fn settings_mut(&mut self) -> &mut Settings {
+        self
+    }
+
+    /// Between two beats of a session: what `beat` says, or a quarter of `failover_time`.
+    #[must_use]
+    pub fn beat_interval(&self) -> Duration {
+        self.beat.unwrap_or(self.failover_time / 4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_beats_four_times_in_a_failover_time_unless_told_otherwise() {
+        let settings = Settings::default().failover_time(Duration::from_secs(4));
+        assert_eq!(settings.beat_interval(), Duration::from_secs(1));
+        assert_eq!(settings.beat(Duration::from_millis(700)).beat_interval(), Duration::from_millis(700));
+    }
+
+    #[test]
+    fn setters_set_their_own_field_and_no_other() {
+        let settings = Settings::default().table_name("leases").max_leases(7).byte_budget(1 << 25);
+        let by_hand = Settings {
+            table_name: Some("leases".to_owned()),
+            max_leases: Some(7),
+            byte_budget: 32 * 1024 * 1024,
+            ..Settings::default()
+        };
+        assert_eq!(settings, by_hand);
+    }
+}

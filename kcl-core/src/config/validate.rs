@@ -1,0 +1,291 @@
+//! Which values settings may have, and which of them contradict each other: each rule with its reason.
+
+use super::{Settings, Start};
+use crate::error::{Code, Error};
+use std::time::Duration;
+
+/// Whoever times another's silence begins again when it had no answer itself for so long.
+const BLIND_GAP: Duration = Duration::from_secs(3);
+
+/// Kinesis: the most records, and the most bytes, that one GetRecords answers with.
+const MOST_RECORDS: u32 = 10_000;
+const LARGEST_ANSWER: usize = 10 * 1024 * 1024;
+
+/// DynamoDB: limits of a table's name and tags.
+const TABLE_NAME: std::ops::RangeInclusive<usize> = 3..=255;
+const MOST_TAGS: usize = 50;
+const LONGEST_TAG_KEY: usize = 128;
+const LONGEST_TAG_VALUE: usize = 256;
+
+impl Settings {
+    /// Checks every value, alone and against the others.
+    ///
+    /// # Errors
+    /// [`Code::Setting`] with everything that is wrong, each with the setting, its value and the reason.
+    pub fn validate(&self) -> Result<(), Error> {
+        let mut wrong = Vec::new();
+        self.check_presence(&mut wrong);
+        self.check_sessions(&mut wrong);
+        self.check_moves(&mut wrong);
+        self.check_reading(&mut wrong);
+        self.check_table(&mut wrong);
+        if wrong.is_empty() { Ok(()) } else { Err(Error::new(Code::Setting, wrong.join("; "))) }
+    }
+
+    /// A loop that waits for zero time never rests, and a deadline of zero is over before it begins.
+    fn check_presence(&self, wrong: &mut Vec<String>) {
+        let intervals = [
+            ("failover_time", self.failover_time),
+            ("beat", self.beat_interval()),
+            ("watch", self.watch),
+            ("planner_tick", self.planner_tick),
+            ("handoff_timeout", self.handoff_timeout),
+            ("shutdown_deadline", self.shutdown_deadline),
+            ("checkpoint_interval", self.checkpoint_interval),
+            ("shard_sync_interval", self.shard_sync_interval),
+            ("java_failover_time", self.java_failover_time),
+            ("idle_poll_interval", self.idle_poll_interval),
+        ];
+        for (name, _) in intervals.iter().filter(|(_, interval)| interval.is_zero()) {
+            wrong.push(format!("`{name}` is zero: set a time above zero"));
+        }
+    }
+
+    fn check_sessions(&self, wrong: &mut Vec<String>) {
+        let (failover, beat, watch) = (self.failover_time, self.beat_interval(), self.watch);
+        // Delivery stops 0.95 of the failover time after the last confirmed beat: with a third, one beat may be lost
+        // and the next still has time for its answer.
+        if beat > failover / 3 {
+            wrong.push(format!(
+                "`beat` ({}) is longer than a third of `failover_time` ({}): one lost beat would end the session; \
+                 lower `beat` or raise `failover_time`",
+                shown(beat),
+                shown(failover)
+            ));
+        }
+        if watch >= beat && !beat.is_zero() {
+            wrong.push(format!(
+                "`watch` ({}) is not shorter than `beat` ({}{}): a beat could pass unseen and a live worker seem \
+                 silent; lower `watch` or raise `{}`",
+                shown(watch),
+                shown(beat),
+                if self.beat.is_none() { ", a quarter of `failover_time`" } else { "" },
+                if self.beat.is_none() { "failover_time" } else { "beat" },
+            ));
+        }
+        for (name, interval) in [("watch", watch), ("planner_tick", self.planner_tick)] {
+            if interval > BLIND_GAP / 2 {
+                wrong.push(format!(
+                    "`{name}` ({}) is above {}: silence is timed anew after {} without an answer, so one lost answer \
+                     would keep a dead worker alive; lower it",
+                    shown(interval),
+                    shown(BLIND_GAP / 2),
+                    shown(BLIND_GAP)
+                ));
+            }
+        }
+    }
+
+    fn check_moves(&self, wrong: &mut Vec<String>) {
+        // Told at the first look, finished by the second.
+        if self.handoff_timeout < self.watch * 2 && !self.handoff_timeout.is_zero() {
+            wrong.push(format!(
+                "`handoff_timeout` ({}) is shorter than two looks at the plan (`watch` is {}): every planned move would \
+                 be cut short; raise `handoff_timeout`",
+                shown(self.handoff_timeout),
+                shown(self.watch)
+            ));
+        }
+        if self.max_claims_in_flight == 0 {
+            wrong.push("`max_claims_in_flight` is 0: the worker could take no lease; set 1 or more".to_owned());
+        }
+        if self.max_leases == Some(0) {
+            wrong.push("`max_leases` is 0: the worker could take no lease; set 1 or more, or leave it out".to_owned());
+        }
+    }
+
+    fn check_reading(&self, wrong: &mut Vec<String>) {
+        if !(1..=MOST_RECORDS).contains(&self.max_records) {
+            wrong.push(format!("`max_records` is {}: Kinesis allows 1 to {MOST_RECORDS}", self.max_records));
+        }
+        if self.byte_budget < LARGEST_ANSWER {
+            wrong.push(format!(
+                "`byte_budget` ({} bytes) does not hold one answer of Kinesis, which may have 10MiB: set 10MiB or more",
+                self.byte_budget
+            ));
+        }
+        if self.idle_poll_interval < self.poll_interval {
+            wrong.push(format!(
+                "`idle_poll_interval` ({}) is shorter than `poll_interval` ({}): a shard with nothing new would be read \
+                 more often than one that is behind; raise `idle_poll_interval`",
+                shown(self.idle_poll_interval),
+                shown(self.poll_interval)
+            ));
+        }
+        if let Start::AtTimestamp(millis) = self.start
+            && millis < 0
+        {
+            wrong.push(format!("`start` is {millis} ms: it lies before 1970, and so before every stream"));
+        }
+    }
+
+    fn check_table(&self, wrong: &mut Vec<String>) {
+        if let Some(name) = &self.table_name {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+            if !TABLE_NAME.contains(&name.len()) || !name.chars().all(allowed) {
+                wrong.push(format!(
+                    "`table_name` is `{name}`: DynamoDB allows {} to {} of a-z, A-Z, 0-9, `_`, `-` and `.`",
+                    TABLE_NAME.start(),
+                    TABLE_NAME.end()
+                ));
+            }
+        }
+        if self.table_tags.len() > MOST_TAGS {
+            wrong.push(format!("`table_tags` has {} tags: AWS allows {MOST_TAGS}", self.table_tags.len()));
+        }
+        for (key, value) in &self.table_tags {
+            let fits =
+                (1..=LONGEST_TAG_KEY).contains(&key.chars().count()) && value.chars().count() <= LONGEST_TAG_VALUE;
+            if !fits || key.starts_with("aws:") {
+                wrong.push(format!(
+                    "`table_tags` has the tag `{key}`: AWS allows keys of 1 to {LONGEST_TAG_KEY} characters that do not \
+                     begin with `aws:`, and values of up to {LONGEST_TAG_VALUE}"
+                ));
+            }
+        }
+    }
+}
+
+fn shown(time: Duration) -> impl std::fmt::Display {
+    humantime::format_duration(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn settings() -> Settings {
+        Settings::default()
+    }
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[track_caller]
+    fn refused(settings: &Settings, because: &str) {
+        let error = settings.validate().expect_err("should be refused");
+        assert_eq!(error.code(), Code::Setting);
+        assert!(error.to_string().contains(because), "{error}");
+    }
+
+    #[test]
+    fn the_defaults_contradict_nothing() {
+        settings().validate().unwrap();
+    }
+
+    #[test]
+    fn a_short_failover_time_needs_nothing_else_changed() {
+        settings().failover_time(3 * SECOND).validate().unwrap();
+    }
+
+    #[test]
+    fn a_beat_may_be_a_third_of_the_failover_time_and_no_longer() {
+        settings().failover_time(9 * SECOND).beat(3 * SECOND).validate().unwrap();
+        refused(
+            &settings().failover_time(9 * SECOND).beat(millis(3_001)),
+            "`beat` (3s 1ms) is longer than a third of `failover_time` (9s)",
+        );
+        refused(&settings().beat(11 * SECOND), "lower `beat` or raise `failover_time`");
+    }
+
+    #[test]
+    fn a_watch_must_be_shorter_than_a_beat() {
+        settings().watch(millis(999)).beat(SECOND).validate().unwrap();
+        refused(&settings().watch(SECOND).beat(SECOND), "`watch` (1s) is not shorter than `beat` (1s)");
+        refused(
+            &settings().failover_time(SECOND),
+            "`watch` (500ms) is not shorter than `beat` (250ms, a quarter of `failover_time`)",
+        );
+    }
+
+    #[test]
+    fn looks_must_lie_closer_than_the_gap_that_makes_blind() {
+        settings().watch(millis(1_500)).planner_tick(millis(1_500)).validate().unwrap();
+        refused(&settings().watch(millis(1_501)), "`watch` (1s 501ms) is above 1s 500ms");
+        refused(&settings().planner_tick(2 * SECOND), "`planner_tick` (2s) is above 1s 500ms");
+    }
+
+    #[test]
+    fn a_handoff_has_time_for_two_looks() {
+        settings().handoff_timeout(SECOND).validate().unwrap();
+        refused(&settings().handoff_timeout(millis(999)), "every planned move would be cut short");
+    }
+
+    #[test]
+    fn no_interval_is_zero_but_that_of_reading_without_pause() {
+        for (key, _) in Settings::keys().filter(|(key, _)| settings().get(key).is_some_and(|text| text.ends_with('s')))
+        {
+            let mut settings = settings();
+            settings.set(key, "0s").unwrap();
+            if key == "poll_interval" {
+                settings.validate().unwrap();
+            } else {
+                refused(&settings, &format!("`{key}` is zero"));
+            }
+        }
+        refused(&settings().beat(Duration::ZERO), "`beat` is zero");
+    }
+
+    #[test]
+    fn a_read_asks_for_what_kinesis_allows() {
+        settings().max_records(1).validate().unwrap();
+        refused(&settings().max_records(0), "`max_records` is 0");
+        refused(&settings().max_records(10_001), "Kinesis allows 1 to 10000");
+    }
+
+    #[test]
+    fn the_byte_budget_holds_one_answer() {
+        settings().byte_budget(10 << 20).validate().unwrap();
+        refused(&settings().byte_budget((10 << 20) - 1), "does not hold one answer of Kinesis");
+    }
+
+    #[test]
+    fn an_idle_shard_is_not_read_more_often_than_a_busy_one() {
+        refused(&settings().idle_poll_interval(millis(199)), "raise `idle_poll_interval`");
+    }
+
+    #[test]
+    fn a_worker_can_take_at_least_one_lease() {
+        refused(&settings().max_leases(0), "`max_leases` is 0");
+        refused(&settings().max_claims_in_flight(0), "`max_claims_in_flight` is 0");
+    }
+
+    #[test]
+    fn a_start_lies_after_1970() {
+        settings().start(Start::AtTimestamp(0)).validate().unwrap();
+        refused(&settings().start(Start::AtTimestamp(-1)), "before 1970");
+    }
+
+    #[test]
+    fn names_and_tags_are_what_dynamodb_takes() {
+        settings().table_name("clicks.leases_v2-eu").validate().unwrap();
+        for name in ["ab", "clicks/leases", "caf\u{e9}", &"x".repeat(256)] {
+            refused(&settings().table_name(name), "DynamoDB allows 3 to 255");
+        }
+        let tag = |key: &str, value: &str| settings().table_tags(vec![(key.to_owned(), value.to_owned())]);
+        tag("team", "").validate().unwrap();
+        refused(&tag("", "x"), "`table_tags` has the tag ``");
+        refused(&tag("aws:team", "x"), "do not begin with `aws:`");
+        refused(&tag("team", &"x".repeat(257)), "values of up to 256");
+        refused(&settings().table_tags(vec![("a".to_owned(), "b".to_owned()); 51]), "has 51 tags");
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let error = settings().max_records(0).byte_budget(1).validate().unwrap_err().to_string();
+        assert!(error.contains("`max_records`") && error.contains("`byte_budget`"), "{error}");
+    }
+}
