@@ -4,7 +4,7 @@
 //! `record -> checkpoint -> lease -> shard -> retrieval -> processor -> coordination -> worker`.
 
 #[cfg(feature = "aws")]
-mod aws;
+pub mod aws;
 mod checkpoint;
 mod clock;
 mod config;

@@ -1,0 +1,121 @@
+//! Single attributes: made of values, and read with the name in the complaint when they cannot be.
+
+use super::{Item, name};
+use aws_sdk_dynamodb::types::AttributeValue;
+use std::fmt::Display;
+use std::str::FromStr;
+
+/// What is wrong with an item, with the attribute's name.
+#[derive(Debug)]
+pub(super) struct Damage(pub(super) String);
+
+/// The attributes of an item, or of a map within one.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'a>(pub(super) &'a Item);
+
+impl<'a> Fields<'a> {
+    /// The primary key; every item has one.
+    pub(super) fn key(self) -> &'a str {
+        match self.0.get(name::KEY) {
+            Some(AttributeValue::S(key)) => key,
+            Some(_) | None => "",
+        }
+    }
+
+    pub(super) fn text(self, name: &str) -> Result<Option<&'a str>, Damage> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(AttributeValue::S(text)) => Ok(Some(text)),
+            Some(other) => Err(mistyped(name, "a string", other)),
+        }
+    }
+
+    pub(super) fn number<N: FromStr>(self, name: &str) -> Result<Option<N>, Damage>
+    where
+        N::Err: Display,
+    {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(AttributeValue::N(digits)) => {
+                digits.parse().map(Some).map_err(|why| Damage(format!("`{name}` is {digits}: {why}")))
+            }
+            Some(other) => Err(mistyped(name, "a number", other)),
+        }
+    }
+
+    pub(super) fn flag(self, name: &str) -> Result<bool, Damage> {
+        match self.0.get(name) {
+            None => Ok(false),
+            Some(AttributeValue::Bool(flag)) => Ok(*flag),
+            Some(other) => Err(mistyped(name, "a boolean", other)),
+        }
+    }
+
+    /// The members of a set, sorted, as the service keeps no order; none where the attribute is absent.
+    pub(super) fn text_set(self, name: &str) -> Result<Vec<&'a str>, Damage> {
+        match self.0.get(name) {
+            None => Ok(Vec::new()),
+            Some(AttributeValue::Ss(members)) => {
+                let mut members: Vec<&str> = members.iter().map(String::as_str).collect();
+                members.sort_unstable();
+                Ok(members)
+            }
+            Some(other) => Err(mistyped(name, "a set of strings", other)),
+        }
+    }
+
+    /// The maps of a list.
+    pub(super) fn maps(self, name: &str) -> Result<Vec<Fields<'a>>, Damage> {
+        match self.0.get(name) {
+            None => Ok(Vec::new()),
+            Some(AttributeValue::L(list)) => list
+                .iter()
+                .map(|entry| entry.as_m().map(Fields).map_err(|other| mistyped(name, "a list of maps", other)))
+                .collect(),
+            Some(other) => Err(mistyped(name, "a list of maps", other)),
+        }
+    }
+}
+
+/// What must be there.
+pub(super) fn required<T>(name: &str, value: Option<T>) -> Result<T, Damage> {
+    value.ok_or_else(|| Damage(format!("`{name}` is missing")))
+}
+
+/// What was found where something else belongs. Tells the type only: the value may be anything.
+fn mistyped(name: &str, wanted: &str, found: &AttributeValue) -> Damage {
+    let found = match found {
+        AttributeValue::B(_) => "binary",
+        AttributeValue::Bool(_) => "a boolean",
+        AttributeValue::Bs(_) => "a set of binaries",
+        AttributeValue::L(_) => "a list",
+        AttributeValue::M(_) => "a map",
+        AttributeValue::N(_) => "a number",
+        AttributeValue::Ns(_) => "a set of numbers",
+        AttributeValue::Null(_) => "null",
+        AttributeValue::S(_) => "a string",
+        AttributeValue::Ss(_) => "a set of strings",
+        _ => "of an unknown type",
+    };
+    Damage(format!("`{name}` is {found}, not {wanted}"))
+}
+
+pub(in super::super) fn text(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+pub(in super::super) fn number(number: impl Display) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+pub(in super::super) fn flag(flag: bool) -> AttributeValue {
+    AttributeValue::Bool(flag)
+}
+
+/// A set; `None` when it would be empty, which DynamoDB refuses.
+pub(in super::super) fn text_set<T: Display>(members: &[T]) -> Option<AttributeValue> {
+    let mut members: Vec<String> = members.iter().map(T::to_string).collect();
+    members.sort_unstable();
+    members.dedup();
+    (!members.is_empty()).then_some(AttributeValue::Ss(members))
+}

@@ -1,0 +1,61 @@
+//! The fleet row: `fleet`, `entityType` KCL_FLEET.
+
+use super::field::{Damage, Fields, required};
+use super::{Item, checkpoint_text, flag, name, number, text};
+use crate::lease::{Fleet, FleetStart, RowKey, WorkerId};
+use crate::record::Checkpoint;
+use aws_sdk_dynamodb::types::AttributeValue;
+
+pub(super) fn encode(fleet: &Fleet) -> Item {
+    let planner = fleet.planner.as_ref();
+    let start = fleet.start.as_ref();
+    let attributes: [(&str, Option<AttributeValue>); 13] = [
+        (name::ENTITY_TYPE, Some(text(name::FLEET))),
+        (name::TERM, Some(number(fleet.term))),
+        (name::PLANNER, planner.map(|(worker, _)| text(worker.as_str()))),
+        (name::PLANNER_SESSION, planner.map(|(_, session)| number(session))),
+        (name::BEAT, Some(number(fleet.beat))),
+        (name::MIRROR, fleet.mirror.map(number)),
+        (name::PLAN_VERSION, Some(number(fleet.plan_version))),
+        (name::WAKE, Some(number(fleet.wake))),
+        (name::SESSIONS, Some(number(fleet.sessions))),
+        (name::FORMAT, Some(number(fleet.format))),
+        (name::START, start.map(|start| checkpoint_text(&start.checkpoint))),
+        (name::START_AT, start.and_then(|start| start.at_ms).map(number)),
+        (name::FILLED, Some(flag(fleet.filled))),
+    ];
+    let mut item = super::key(&RowKey::Fleet);
+    item.extend(attributes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    item
+}
+
+pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Fleet, Damage> {
+    if key != "fleet" {
+        return Err(Damage(format!("`{}` of a fleet row is `{key}`, not `fleet`", name::KEY)));
+    }
+    let planner = match fields.text(name::PLANNER)? {
+        Some(worker) => {
+            Some((WorkerId::from_row(worker), required(name::PLANNER_SESSION, fields.number(name::PLANNER_SESSION)?)?))
+        }
+        None => None,
+    };
+    let start = match fields.text(name::START)? {
+        Some(written) => Some(FleetStart {
+            checkpoint: Checkpoint::parse(written, 0).map_err(|why| Damage(format!("`{}`: {why}", name::START)))?,
+            at_ms: fields.number(name::START_AT)?,
+        }),
+        None => None,
+    };
+    Ok(Fleet {
+        term: required(name::TERM, fields.number(name::TERM)?)?,
+        planner,
+        beat: required(name::BEAT, fields.number(name::BEAT)?)?,
+        mirror: fields.number(name::MIRROR)?,
+        plan_version: required(name::PLAN_VERSION, fields.number(name::PLAN_VERSION)?)?,
+        wake: required(name::WAKE, fields.number(name::WAKE)?)?,
+        sessions: required(name::SESSIONS, fields.number(name::SESSIONS)?)?,
+        format: required(name::FORMAT, fields.number(name::FORMAT)?)?,
+        start,
+        filled: fields.flag(name::FILLED)?,
+    })
+}

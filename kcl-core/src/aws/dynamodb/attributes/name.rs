@@ -1,0 +1,67 @@
+//! The attributes' names. Those of leases are KCL's (3.5, class `DynamoDBLeaseSerializer`), but for four of our own.
+
+pub(in super::super) const KEY: &str = "leaseKey";
+pub(in super::super) const ENTITY_TYPE: &str = "entityType";
+
+// What `entityType` says.
+pub(in super::super) const LEASE: &str = "LEASE";
+pub(in super::super) const SESSION: &str = "KCL_SESSION";
+pub(in super::super) const FLEET: &str = "KCL_FLEET";
+pub(in super::super) const PLAN: &str = "KCL_PLAN";
+
+// Leases.
+pub(in super::super) const OWNER: &str = "leaseOwner";
+pub(in super::super) const COUNTER: &str = "leaseCounter";
+pub(in super::super) const OWNER_SWITCHES: &str = "ownerSwitchesSinceCheckpoint";
+pub(in super::super) const CHECKPOINT: &str = "checkpoint";
+pub(in super::super) const CHECKPOINT_SUB: &str = "checkpointSubSequenceNumber";
+pub(in super::super) const PENDING: &str = "pendingCheckpoint";
+pub(in super::super) const PENDING_SUB: &str = "pendingCheckpointSubSequenceNumber";
+pub(in super::super) const PENDING_STATE: &str = "pendingCheckpointState";
+/// Singular by KCL's history; holds the set of parents.
+pub(in super::super) const PARENTS: &str = "parentShardId";
+pub(in super::super) const CHILDREN: &str = "childShardIds";
+pub(in super::super) const HASH_START: &str = "startingHashKey";
+pub(in super::super) const HASH_END: &str = "endingHashKey";
+/// KCL 3's graceful handoff.
+pub(in super::super) const CHECKPOINT_OWNER: &str = "checkpointOwner";
+pub(in super::super) const STREAM_NAME: &str = "streamName";
+pub(in super::super) const SHARD: &str = "shardId";
+
+// Ours, on leases.
+pub(in super::super) const KCL_SESSION: &str = "kclSession";
+pub(in super::super) const KCL_COUNTER: &str = "kclCounter";
+pub(in super::super) const KCL_STREAM: &str = "kclStream";
+pub(in super::super) const KCL_START: &str = "kclStart";
+
+// Sessions.
+pub(in super::super) const NUMBER: &str = "number";
+pub(in super::super) const BEAT: &str = "beat";
+pub(in super::super) const STATE: &str = "state";
+pub(in super::super) const CAPACITY: &str = "capacity";
+pub(in super::super) const LOAD: &str = "load";
+
+// The fleet; `beat` as above.
+pub(in super::super) const TERM: &str = "term";
+pub(in super::super) const PLANNER: &str = "planner";
+pub(in super::super) const PLANNER_SESSION: &str = "plannerSession";
+pub(in super::super) const MIRROR: &str = "mirror";
+pub(in super::super) const PLAN_VERSION: &str = "planVersion";
+pub(in super::super) const WAKE: &str = "wake";
+pub(in super::super) const SESSIONS: &str = "sessions";
+pub(in super::super) const FORMAT: &str = "format";
+pub(in super::super) const START: &str = "start";
+pub(in super::super) const START_AT: &str = "startAt";
+pub(in super::super) const FILLED: &str = "filled";
+
+// Plans; `term` as above.
+pub(in super::super) const VERSION: &str = "version";
+pub(in super::super) const TAKES: &str = "takes";
+pub(in super::super) const GIVES: &str = "gives";
+
+// Takes and gives, which are maps.
+pub(in super::super) const ENTRY_LEASE: &str = "lease";
+pub(in super::super) const ENTRY_COUNTER: &str = "counter";
+pub(in super::super) const ENTRY_OWNER: &str = "owner";
+pub(in super::super) const ENTRY_SESSION: &str = "session";
+pub(in super::super) const ENTRY_AFTER: &str = "after";

@@ -1,0 +1,78 @@
+//! Plan rows: `plan/<worker>`, `entityType` KCL_PLAN. Takes and gives are lists of maps with short names, as a row
+//! holds up to 500 of them.
+
+use super::field::{Damage, Fields, required};
+use super::{Item, flag, name, number, text, worker_after};
+use crate::lease::{Give, LeaseKey, Owner, Plan, RowKey, Take, TakeMode, WorkerId};
+use aws_sdk_dynamodb::types::AttributeValue;
+
+pub(super) fn encode(plan: &Plan) -> Item {
+    let mut item = super::key(&RowKey::Plan(plan.worker.clone()));
+    item.extend([
+        (name::ENTITY_TYPE.to_owned(), text(name::PLAN)),
+        (name::TERM.to_owned(), number(plan.term)),
+        (name::VERSION.to_owned(), number(plan.version)),
+        (name::TAKES.to_owned(), AttributeValue::L(plan.takes.iter().map(encode_take).collect())),
+        (name::GIVES.to_owned(), AttributeValue::L(plan.gives.iter().map(encode_give).collect())),
+    ]);
+    item
+}
+
+fn encode_take(take: &Take) -> AttributeValue {
+    let owner = take.owner.as_ref();
+    let attributes: [(&str, Option<AttributeValue>); 5] = [
+        (name::ENTRY_LEASE, Some(text(take.lease.as_str()))),
+        (name::ENTRY_COUNTER, Some(number(take.counter))),
+        (name::ENTRY_OWNER, owner.map(|owner| text(owner.worker.as_str()))),
+        (name::ENTRY_SESSION, owner.and_then(|owner| owner.session).map(number)),
+        (name::ENTRY_AFTER, (take.mode == TakeMode::After).then(|| flag(true))),
+    ];
+    AttributeValue::M(attributes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
+}
+
+fn encode_give(give: &Give) -> AttributeValue {
+    AttributeValue::M(Item::from([
+        (name::ENTRY_LEASE.to_owned(), text(give.lease.as_str())),
+        (name::ENTRY_COUNTER.to_owned(), number(give.counter)),
+    ]))
+}
+
+pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Plan, Damage> {
+    Ok(Plan {
+        worker: worker(key)?,
+        term: required(name::TERM, fields.number(name::TERM)?)?,
+        version: required(name::VERSION, fields.number(name::VERSION)?)?,
+        takes: fields.maps(name::TAKES)?.into_iter().map(decode_take).collect::<Result<_, _>>()?,
+        gives: fields.maps(name::GIVES)?.into_iter().map(decode_give).collect::<Result<_, _>>()?,
+    })
+}
+
+fn decode_take(entry: Fields<'_>) -> Result<Take, Damage> {
+    let owner = match entry.text(name::ENTRY_OWNER)? {
+        Some(worker) => Some(Owner { worker: WorkerId::from_row(worker), session: entry.number(name::ENTRY_SESSION)? }),
+        None => None,
+    };
+    let after = entry.flag(name::ENTRY_AFTER)?;
+    Ok(Take {
+        lease: entry_lease(entry)?,
+        owner,
+        counter: entry_counter(entry)?,
+        mode: if after { TakeMode::After } else { TakeMode::Now },
+    })
+}
+
+fn decode_give(entry: Fields<'_>) -> Result<Give, Damage> {
+    Ok(Give { lease: entry_lease(entry)?, counter: entry_counter(entry)? })
+}
+
+fn entry_lease(entry: Fields<'_>) -> Result<LeaseKey, Damage> {
+    required(name::ENTRY_LEASE, entry.text(name::ENTRY_LEASE)?).map(LeaseKey::new)
+}
+
+fn entry_counter(entry: Fields<'_>) -> Result<u64, Damage> {
+    required(name::ENTRY_COUNTER, entry.number(name::ENTRY_COUNTER)?)
+}
+
+pub(super) fn worker(key: &str) -> Result<WorkerId, Damage> {
+    worker_after("plan/", key)
+}

@@ -1,0 +1,54 @@
+//! Session rows: `session/<worker>`, `entityType` KCL_SESSION.
+
+use super::field::{Damage, Fields, required};
+use super::{Item, name, number, text, worker_after};
+use crate::lease::{RowKey, Session, SessionState, WorkerId};
+use aws_sdk_dynamodb::types::AttributeValue;
+
+pub(super) fn encode(session: &Session) -> Item {
+    let mut item = super::key(&RowKey::Session(session.worker.clone()));
+    item.extend([
+        (name::ENTITY_TYPE.to_owned(), text(name::SESSION)),
+        (name::NUMBER.to_owned(), number(session.number)),
+        (name::BEAT.to_owned(), number(session.beat)),
+        (name::STATE.to_owned(), state_text(session.state)),
+        (name::LOAD.to_owned(), number(session.load)),
+    ]);
+    item.extend(session.capacity.map(|capacity| (name::CAPACITY.to_owned(), number(capacity))));
+    item
+}
+
+pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Session, Damage> {
+    Ok(Session {
+        worker: worker(key)?,
+        number: required(name::NUMBER, fields.number(name::NUMBER)?)?,
+        beat: required(name::BEAT, fields.number(name::BEAT)?)?,
+        state: state(required(name::STATE, fields.text(name::STATE)?)?)?,
+        capacity: fields.number(name::CAPACITY)?,
+        load: fields.number(name::LOAD)?.unwrap_or(0),
+    })
+}
+
+pub(super) fn worker(key: &str) -> Result<WorkerId, Damage> {
+    worker_after("session/", key)
+}
+
+/// The `state` attribute.
+pub(in super::super) fn state_text(state: SessionState) -> AttributeValue {
+    text(match state {
+        SessionState::Active => "active",
+        SessionState::Draining => "draining",
+        SessionState::Left => "left",
+        SessionState::Fenced => "fenced",
+    })
+}
+
+fn state(written: &str) -> Result<SessionState, Damage> {
+    match written {
+        "active" => Ok(SessionState::Active),
+        "draining" => Ok(SessionState::Draining),
+        "left" => Ok(SessionState::Left),
+        "fenced" => Ok(SessionState::Fenced),
+        other => Err(Damage(format!("`{}` is `{other}`, which is no session's state", name::STATE))),
+    }
+}

@@ -1,0 +1,166 @@
+//! A condition and an update, put together clause by clause.
+
+use super::{Item, attributes};
+use crate::lease::{Row, RowKey};
+use aws_sdk_dynamodb::types::AttributeValue;
+use std::collections::HashMap;
+
+/// One conditional request.
+#[derive(Debug, PartialEq)]
+pub(in super::super) struct Request {
+    /// What it does.
+    pub(in super::super) action: Action,
+    /// Under which condition.
+    pub(in super::super) condition: String,
+    /// What `#name` stands for.
+    pub(in super::super) names: HashMap<String, String>,
+    /// What `:name` stands for; `None` where nothing does, as the service refuses an empty map.
+    pub(in super::super) values: Option<HashMap<String, AttributeValue>>,
+}
+
+/// What a request does.
+#[derive(Debug, PartialEq)]
+pub(in super::super) enum Action {
+    /// Puts a whole item.
+    Put(Item),
+    /// Changes attributes of an item.
+    Update { key: Item, update: String },
+    /// Deletes an item.
+    Delete { key: Item },
+}
+
+impl Action {
+    /// The operation's name.
+    pub(in super::super) fn operation(&self) -> &'static str {
+        match self {
+            Action::Put(_) => "PutItem",
+            Action::Update { .. } => "UpdateItem",
+            Action::Delete { .. } => "DeleteItem",
+        }
+    }
+}
+
+/// Clauses of a request. Attributes go by `#` and their name, as many of them are reserved words; a value that is set
+/// goes by `:` and the attribute's name, one that is compared with by `:is_` and the name.
+#[derive(Default)]
+pub(super) struct Expression {
+    set: Vec<String>,
+    add: Vec<String>,
+    remove: Vec<String>,
+    condition: Vec<String>,
+    names: HashMap<String, String>,
+    values: HashMap<String, AttributeValue>,
+}
+
+impl Expression {
+    pub(super) fn set(mut self, name: &str, value: AttributeValue) -> Self {
+        let clause = format!("{} = {}", self.name(name), self.value(format!(":{name}"), value));
+        self.set.push(clause);
+        self
+    }
+
+    pub(super) fn add_one(mut self, name: &str) -> Self {
+        let clause = format!("{} {}", self.name(name), self.value(":one".to_owned(), attributes::number(1)));
+        self.add.push(clause);
+        self
+    }
+
+    pub(super) fn remove(mut self, name: &str) -> Self {
+        let clause = self.name(name);
+        self.remove.push(clause);
+        self
+    }
+
+    pub(super) fn equals(self, name: &str, value: AttributeValue) -> Self {
+        self.compare(name, "=", value)
+    }
+
+    pub(super) fn differs(self, name: &str, value: AttributeValue) -> Self {
+        self.compare(name, "<>", value)
+    }
+
+    pub(super) fn absent(mut self, name: &str) -> Self {
+        let clause = format!("attribute_not_exists({})", self.name(name));
+        self.condition.push(clause);
+        self
+    }
+
+    /// Equal to the value where there is one, absent where there is none.
+    pub(super) fn equals_or_absent(self, name: &str, value: Option<AttributeValue>) -> Self {
+        match value {
+            Some(value) => self.equals(name, value),
+            None => self.absent(name),
+        }
+    }
+
+    /// One of these.
+    pub(super) fn one_of<const N: usize>(mut self, name: &str, values: [AttributeValue; N]) -> Self {
+        let placeholders: Vec<String> =
+            values.into_iter().enumerate().map(|(i, value)| self.value(format!(":is_{name}_{i}"), value)).collect();
+        let clause = format!("{} IN ({})", self.name(name), placeholders.join(", "));
+        self.condition.push(clause);
+        self
+    }
+
+    /// A condition in the service's own words, over these names and values.
+    pub(super) fn holds<const N: usize>(
+        mut self,
+        condition: &str,
+        names: [&str; N],
+        values: impl IntoIterator<Item = (&'static str, AttributeValue)>,
+    ) -> Self {
+        for name in names {
+            self.name(name);
+        }
+        for (placeholder, value) in values {
+            self.value(placeholder.to_owned(), value);
+        }
+        self.condition.push(condition.to_owned());
+        self
+    }
+
+    pub(super) fn put(self, row: &Row) -> Request {
+        self.request(Action::Put(attributes::encode(row)))
+    }
+
+    pub(super) fn update(self, row: &RowKey) -> Request {
+        let clauses = [("SET", &self.set), ("ADD", &self.add), ("REMOVE", &self.remove)];
+        let update: Vec<String> = clauses
+            .into_iter()
+            .filter(|(_, clauses)| !clauses.is_empty())
+            .map(|(keyword, clauses)| format!("{keyword} {}", clauses.join(", ")))
+            .collect();
+        let update = update.join(" ");
+        self.request(Action::Update { key: attributes::key(row), update })
+    }
+
+    pub(super) fn delete(self, row: &RowKey) -> Request {
+        self.request(Action::Delete { key: attributes::key(row) })
+    }
+
+    fn request(self, action: Action) -> Request {
+        Request {
+            action,
+            condition: self.condition.join(" AND "),
+            names: self.names,
+            values: (!self.values.is_empty()).then_some(self.values),
+        }
+    }
+
+    fn compare(mut self, name: &str, operator: &str, value: AttributeValue) -> Self {
+        let clause = format!("{} {operator} {}", self.name(name), self.value(format!(":is_{name}"), value));
+        self.condition.push(clause);
+        self
+    }
+
+    fn name(&mut self, name: &str) -> String {
+        let placeholder = format!("#{name}");
+        self.names.insert(placeholder.clone(), name.to_owned());
+        placeholder
+    }
+
+    fn value(&mut self, placeholder: String, value: AttributeValue) -> String {
+        self.values.insert(placeholder.clone(), value);
+        placeholder
+    }
+}

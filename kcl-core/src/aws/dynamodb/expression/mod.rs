@@ -1,0 +1,44 @@
+//! Writes as DynamoDB requests: what [`Write::apply`] means, said in conditions and updates.
+//!
+//! Pure. Updates set the attributes they name and leave all others, whoever wrote them.
+
+mod build;
+mod fleet;
+mod lease;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub(super) use build::{Action, Request};
+
+use super::attributes::{self, Item, name};
+use crate::lease::{Row, Write};
+use build::Expression;
+
+/// The request that makes a write.
+pub(super) fn request(write: &Write) -> Request {
+    match write {
+        Write::CreateFleet(fleet) => Expression::default().absent(name::KEY).put(&Row::Fleet(fleet.clone())),
+        Write::Draw => fleet::add(name::SESSIONS),
+        Write::Wake => fleet::add(name::WAKE),
+        Write::PinStart(start) => fleet::pin_start(start),
+        Write::Filled => fleet::filled(),
+        Write::TakeTerm { term, beat, planner, me } => fleet::take_term(*term, *beat, planner.as_ref(), me),
+        Write::FleetBeat { term, beat, mirror, plan_version } => fleet::beat(*term, *beat, *mirror, *plan_version),
+        Write::Resign { term, me } => fleet::resign(*term, me),
+        Write::DeleteFleet { term, beat, wake, sessions } => fleet::delete(*term, *beat, *wake, *sessions),
+        Write::Register { worker, number, capacity } => session::register(worker, *number, *capacity),
+        Write::Beat { worker, number, beat, state, load } => session::beat(worker, *number, *beat, *state, *load),
+        Write::Fence { worker, number, beat } => session::fence(worker, *number, *beat),
+        Write::Leave { worker, number } => session::leave(worker, *number),
+        Write::DeleteSession { worker, number, own } => session::delete(worker, *number, *own),
+        Write::Plan(plan) => session::plan(plan),
+        Write::DeletePlan { worker, term } => session::delete_plan(worker, *term),
+        Write::CreateLease(lease) => Expression::default().absent(name::KEY).put(&Row::Lease((**lease).clone())),
+        Write::Claim { lease, counter, from, me, start_ms } => lease::claim(lease, *counter, from, me, *start_ms),
+        Write::Checkpoint { lease, me, counter, checkpoint } => lease::checkpoint(lease, me, *counter, checkpoint),
+        Write::Release { lease, me, counter, checkpoint } => lease::release(lease, me, *counter, checkpoint),
+        Write::ShardEnd { lease, me, counter, children } => lease::shard_end(lease, me, *counter, children),
+        Write::DeleteLease { lease, counter } => lease::delete(lease, *counter),
+    }
+}

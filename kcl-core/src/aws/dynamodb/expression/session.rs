@@ -1,0 +1,82 @@
+//! Writes of session and plan rows.
+
+use super::attributes::{number, state_text};
+use super::{Expression, Request, name};
+use crate::lease::{Plan, Row, RowKey, Session, SessionNumber, SessionState, WorkerId};
+
+/// The session is this one.
+fn is(number_seen: SessionNumber) -> Expression {
+    Expression::default().equals(name::NUMBER, number(number_seen))
+}
+
+/// The session is this one at this beat, and has not ended.
+fn lives(number_seen: SessionNumber, beat: u64) -> Expression {
+    is(number_seen)
+        .equals(name::BEAT, number(beat))
+        .one_of(name::STATE, [state_text(SessionState::Active), state_text(SessionState::Draining)])
+}
+
+fn row(worker: &WorkerId) -> RowKey {
+    RowKey::Session(worker.clone())
+}
+
+pub(super) fn register(worker: &WorkerId, mine: SessionNumber, capacity: Option<u32>) -> Request {
+    let session =
+        Session { worker: worker.clone(), number: mine, beat: 0, state: SessionState::Active, capacity, load: 0 };
+    Expression::default()
+        .holds(
+            "(attribute_not_exists(#leaseKey) OR #number < :number)",
+            [name::KEY, name::NUMBER],
+            [(":number", number(mine))],
+        )
+        .put(&Row::Session(session))
+}
+
+pub(super) fn beat(worker: &WorkerId, mine: SessionNumber, beat: u64, state: SessionState, load: u32) -> Request {
+    lives(mine, beat)
+        .set(name::BEAT, number(beat + 1))
+        .set(name::STATE, state_text(state))
+        .set(name::LOAD, number(load))
+        .update(&row(worker))
+}
+
+pub(super) fn fence(worker: &WorkerId, silent: SessionNumber, beat: u64) -> Request {
+    lives(silent, beat).set(name::STATE, state_text(SessionState::Fenced)).update(&row(worker))
+}
+
+pub(super) fn leave(worker: &WorkerId, mine: SessionNumber) -> Request {
+    is(mine)
+        .differs(name::STATE, state_text(SessionState::Fenced))
+        .set(name::STATE, state_text(SessionState::Left))
+        .update(&row(worker))
+}
+
+pub(super) fn delete(worker: &WorkerId, seen: SessionNumber, own: bool) -> Request {
+    let expression = is(seen);
+    let expression = if own {
+        expression
+    } else {
+        expression.one_of(name::STATE, [state_text(SessionState::Left), state_text(SessionState::Fenced)])
+    };
+    expression.delete(&row(worker))
+}
+
+pub(super) fn plan(plan: &Plan) -> Request {
+    Expression::default()
+        .holds(
+            "(attribute_not_exists(#leaseKey) OR #term < :term OR (#term = :term AND #version < :version))",
+            [name::KEY, name::TERM, name::VERSION],
+            [(":term", number(plan.term)), (":version", number(plan.version))],
+        )
+        .put(&Row::Plan(plan.clone()))
+}
+
+pub(super) fn delete_plan(worker: &WorkerId, term: u64) -> Request {
+    Expression::default()
+        .holds(
+            "(attribute_not_exists(#leaseKey) OR #term <= :term)",
+            [name::KEY, name::TERM],
+            [(":term", number(term))],
+        )
+        .delete(&RowKey::Plan(worker.clone()))
+}

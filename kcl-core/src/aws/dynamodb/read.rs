@@ -1,0 +1,108 @@
+//! Reads: one row, a batch, the whole table.
+
+use super::DynamoDbStore;
+use super::attributes::{self, Item, decode, decode_as, name};
+use crate::aws::failure::{Cause, Failure};
+use crate::lease::{Consistency, Row, RowKey, Table};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+/// The most keys that one BatchGetItem takes (AWS: BatchGetItem).
+const BATCH: usize = 100;
+
+/// Pauses before keys that the service left out of an answer are asked for again; after the last it is throttled.
+/// Short, as the caller has a beat to keep: it backs off by itself.
+const LEFT_OUT_PAUSES: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(180)];
+
+impl DynamoDbStore {
+    pub(super) async fn get(&self, key: &RowKey, consistency: Consistency) -> Result<Option<Row>, Failure> {
+        let got = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(attributes::key(key)))
+            .consistent_read(consistency == Consistency::Strong)
+            .send()
+            .await
+            .map_err(|error| Failure::of("GetItem", error))?;
+        Ok(got.item.map(|item| decode_as(key, &item)))
+    }
+
+    pub(super) async fn get_batch(
+        &self,
+        keys: &[RowKey],
+        consistency: Consistency,
+    ) -> Result<Vec<Option<Row>>, Failure> {
+        let mut rows = BTreeMap::new();
+        // The service refuses a batch that names a key twice.
+        let distinct: Vec<&RowKey> = keys.iter().collect::<BTreeSet<_>>().into_iter().collect();
+        for batch in distinct.chunks(BATCH) {
+            for item in self.get_items(batch.iter().map(|key| attributes::key(key)).collect(), consistency).await? {
+                if let Some(AttributeValue::S(key)) = item.get(name::KEY) {
+                    rows.insert(key.clone(), item);
+                }
+            }
+        }
+        Ok(keys.iter().map(|key| rows.get(&key.to_string()).map(|item| decode_as(key, item))).collect())
+    }
+
+    async fn get_items(&self, keys: Vec<Item>, consistency: Consistency) -> Result<Vec<Item>, Failure> {
+        const OPERATION: &str = "BatchGetItem";
+        let strong = consistency == Consistency::Strong;
+        let mut items = Vec::with_capacity(keys.len());
+        let mut left = keys;
+        let mut pauses = LEFT_OUT_PAUSES.into_iter();
+        loop {
+            let ask = KeysAndAttributes::builder()
+                .set_keys(Some(left))
+                .consistent_read(strong)
+                .build()
+                .map_err(|error| Failure::new(Cause::Request, OPERATION, error.to_string()))?;
+            let mut got = self
+                .client
+                .batch_get_item()
+                .request_items(&self.table, ask)
+                .send()
+                .await
+                .map_err(|error| Failure::of(OPERATION, error))?;
+            items.extend(got.responses.iter_mut().flat_map(HashMap::drain).flat_map(|(_, items)| items));
+            left = got.unprocessed_keys.into_iter().flatten().flat_map(|(_, keys)| keys.keys).collect();
+            if left.is_empty() {
+                return Ok(items);
+            }
+            match pauses.next() {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => {
+                    let said = format!("{} keys were left out of {} answers", left.len(), LEFT_OUT_PAUSES.len() + 1);
+                    return Err(Failure::new(Cause::Throttled, OPERATION, said));
+                }
+            }
+        }
+    }
+
+    pub(super) async fn get_all(&self) -> Result<Table, Failure> {
+        let mut table = Table::default();
+        let mut from = None;
+        loop {
+            let page = self
+                .client
+                .scan()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .map_err(|error| Failure::of("Scan", error))?;
+            for row in page.items().iter().filter_map(decode) {
+                table.add(row);
+            }
+            // An empty page may have a successor, and a last page may be full: only the key tells.
+            match page.last_evaluated_key {
+                Some(key) if !key.is_empty() => from = Some(key),
+                Some(_) | None => return Ok(table),
+            }
+        }
+    }
+}

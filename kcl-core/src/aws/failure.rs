@@ -1,0 +1,183 @@
+//! Why a call to AWS failed, in terms of who can do something about it.
+
+use crate::error::Code;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+
+/// Who can do something about a failed call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Cause {
+    /// Time: the service has no room for the call now.
+    Throttled,
+    /// Time: there was no answer, or the service's own failure for one.
+    Unanswered,
+    /// Time, mostly: credentials could not be fetched.
+    CredentialsUnavailable,
+    /// A person: there are no credentials, or they are not accepted.
+    Credentials,
+    /// A person: a permission is missing.
+    Permission,
+    /// A person: what the call names does not exist.
+    NotFound,
+    /// Time: what the call names is being created, changed or deleted.
+    Busy,
+    /// The caller: the iterator is too old or not understood.
+    Iterator,
+    /// A person or a programmer: the service does not take this request.
+    Request,
+}
+
+/// A failed call.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}: {said}")]
+pub(crate) struct Failure {
+    pub(crate) cause: Cause,
+    /// The operation's name, which is the IAM action's as well.
+    pub(crate) operation: &'static str,
+    /// The service's or the client's own words.
+    pub(crate) said: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Failure {
+    pub(crate) fn new(cause: Cause, operation: &'static str, said: impl Into<String>) -> Self {
+        Failure { cause, operation, said: said.into(), source: None }
+    }
+
+    pub(crate) fn of<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    {
+        let (cause, said) = match &error {
+            SdkError::ServiceError(context) => {
+                let status = context.raw().status().as_u16();
+                (cause_of(context.err().code(), status), said(context.err(), status))
+            }
+            SdkError::TimeoutError(_) => (Cause::Unanswered, "no answer in time".to_owned()),
+            SdkError::DispatchFailure(failure) => {
+                let said = failure.as_connector_error().map_or_else(String::new, |cause| chain(cause));
+                let unfetched = credentials_cause(&error);
+                (unfetched.unwrap_or(if failure.is_user() { Cause::Request } else { Cause::Unanswered }), said)
+            }
+            // An answer that cannot be read may come from something between the service and us.
+            SdkError::ResponseError(_) => (Cause::Unanswered, chain(&error)),
+            SdkError::ConstructionFailure(_) => (credentials_cause(&error).unwrap_or(Cause::Request), chain(&error)),
+            _ => (Cause::Unanswered, chain(&error)),
+        };
+        Failure { cause, operation, said, source: Some(Box::new(error)) }
+    }
+
+    /// The page that tells an operator more.
+    pub(crate) fn code(&self) -> Code {
+        match self.cause {
+            Cause::Throttled | Cause::Unanswered | Cause::Busy | Cause::Iterator => Code::Unreachable,
+            Cause::Credentials | Cause::CredentialsUnavailable => Code::Credentials,
+            Cause::Permission => Code::Permission,
+            Cause::NotFound => Code::StreamMissing,
+            Cause::Request => Code::Setting,
+        }
+    }
+
+    /// What happened, to what.
+    pub(crate) fn sentence(&self, subject: &str) -> String {
+        let Failure { operation, said, .. } = self;
+        match self.cause {
+            Cause::Throttled => format!("{operation} of {subject} was throttled: {said}"),
+            Cause::Unanswered => format!("{operation} of {subject} was not answered: {said}"),
+            Cause::CredentialsUnavailable => {
+                format!("{operation} of {subject} was not sent, as no credentials could be fetched: {said}")
+            }
+            Cause::Credentials
+            | Cause::Permission
+            | Cause::NotFound
+            | Cause::Busy
+            | Cause::Iterator
+            | Cause::Request => {
+                format!("{operation} of {subject} was refused: {said}")
+            }
+        }
+    }
+}
+
+/// The code of the page for an error that came, somewhere down its sources, from a failed call.
+pub(crate) fn code_of(error: &(dyn StdError + 'static)) -> Option<Code> {
+    std::iter::successors(Some(error), |&error| error.source())
+        .find_map(|error| error.downcast_ref::<Failure>())
+        .map(Failure::code)
+}
+
+/// By the error's code, as the services' API references and "Common Error Types" list them; else by the HTTP status.
+fn cause_of(code: Option<&str>, status: u16) -> Cause {
+    match code.unwrap_or_default() {
+        "ProvisionedThroughputExceededException"
+        | "RequestLimitExceeded"
+        | "ThrottlingException"
+        | "Throttling"
+        | "ThrottledException"
+        | "TooManyRequestsException"
+        | "LimitExceededException"
+        | "KMSThrottlingException"
+        | "ReplicatedWriteConflictException"
+        | "TransactionConflictException" => Cause::Throttled,
+        "ExpiredIteratorException" => Cause::Iterator,
+        // A listing took longer than its token lives: from the start, then.
+        "ExpiredNextTokenException" => Cause::Unanswered,
+        "ResourceNotFoundException" | "TableNotFoundException" => Cause::NotFound,
+        "ResourceInUseException" => Cause::Busy,
+        "AccessDeniedException" | "AccessDenied" | "KMSAccessDeniedException" | "NotAuthorized" | "OptInRequired" => {
+            Cause::Permission
+        }
+        "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "RequestExpired" => Cause::Credentials,
+        _ if status == 429 => Cause::Throttled,
+        _ if status >= 500 => Cause::Unanswered,
+        _ => Cause::Request,
+    }
+}
+
+fn said<E: ProvideErrorMetadata + StdError + 'static>(error: &E, status: u16) -> String {
+    match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => format!("{code} (HTTP {status})"),
+        (None, Some(message)) => format!("{message} (HTTP {status})"),
+        (None, None) => format!("{} (HTTP {status})", chain(error)),
+    }
+}
+
+/// Whether credentials are to blame, and who can do something about them.
+fn credentials_cause(error: &(dyn StdError + 'static)) -> Option<Cause> {
+    std::iter::successors(Some(error), |&error| error.source())
+        .find_map(|error| error.downcast_ref::<CredentialsError>())
+        .map(credentials)
+}
+
+/// What stands behind a provider's error.
+pub(super) fn credentials(error: &CredentialsError) -> Cause {
+    match error {
+        CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => Cause::Credentials,
+        _ => Cause::CredentialsUnavailable,
+    }
+}
+
+/// An error's own words and those of its sources.
+pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    for source in std::iter::successors(error.source(), |&error| error.source()) {
+        // Writing to a String cannot fail.
+        let _ = write!(text, ": {source}");
+    }
+    text
+}
