@@ -21,4 +21,65 @@ mod worker;
 pub use clock::{BootClock, Clock, Time, TokioClock};
 pub use config::{Settings, Start};
 pub use error::{Code, Error, ErrorKind};
-pub use processor::{Batch, BoxError, RecordProcessor, ShardContext};
+#[cfg(feature = "macros")]
+pub use processor::DecodeError;
+pub use processor::{Batch, BoxError, RecordMeta, RecordProcessor, ShardContext};
+
+/// Implements [`RecordProcessor`](trait@RecordProcessor) for a struct whose handler takes one decoded record.
+///
+/// ```
+/// use kcl_core::prelude::*;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Flight {
+///     carrier: String,
+///     dep_delay: Option<f64>,
+/// }
+///
+/// #[derive(RecordProcessor, Default)]
+/// #[processor(json, handler = "departed")]
+/// struct Delays {
+///     flights: u64,
+/// }
+///
+/// impl Delays {
+///     async fn departed(&mut self, flight: Flight, meta: &RecordMeta) -> Result<(), BoxError> {
+///         self.flights += 1;
+///         Ok(())
+///     }
+/// }
+/// ```
+///
+/// The struct may be generic; its type parameters are required to be `Send + 'static`.
+///
+/// # Attributes
+///
+/// | in `#[processor(...)]` | meaning |
+/// |---|---|
+/// | `json` | how the data of the records is written; required |
+/// | `handler = "name"` | `async fn name(&mut self, value: T, meta: &RecordMeta) -> Result<(), E>`, called for each record in order; required. `T` is anything that serde deserializes, borrowing from the record if it likes, and `E` anything that becomes a [`BoxError`] |
+/// | `initialize = "name"`, `shard_ended = "name"`, `shutdown_requested = "name"` | `async fn name(&mut self, shard: &ShardContext) -> Result<(), E>`, called as the trait's method of that name |
+/// | `lease_lost = "name"` | `async fn name(&mut self, shard: &ShardContext)`, called as the trait's method of that name |
+/// | `crate = "path"` | where this crate is, if not at `::kcl_core` |
+///
+/// # Errors
+///
+/// A record that does not read as a `T` is a [`DecodeError`] and goes to the error policy before any record of its
+/// batch is handled. What the handler returns goes there too.
+#[cfg(feature = "macros")]
+pub use kcl_macros::RecordProcessor;
+
+/// What a consumer usually needs: `use kcl_core::prelude::*;`.
+pub mod prelude {
+    #[doc(no_inline)]
+    pub use crate::record::Record;
+    #[doc(no_inline)]
+    pub use crate::{Batch, BoxError, RecordMeta, RecordProcessor, Settings, ShardContext, Start};
+}
+
+/// What the derive macro's code calls. No part of the promised interface.
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::processor::json::decode;
+}

@@ -1,0 +1,90 @@
+//! What a derived processor does with a batch. (What it accepts and refuses is tested beside the macro.)
+
+use super::traits::RecordProcessor;
+use super::{Batch, BoxError, Delivery, Gate, RecordMeta, ShardContext};
+use crate::DecodeError;
+use crate::clock::TokioClock;
+use crate::lease::LeaseKey;
+use crate::record::{Record, SequenceNumber, ShardId, StartingPosition, StreamRef};
+use std::sync::Arc;
+
+#[derive(kcl_macros::RecordProcessor, Default)]
+#[processor(json, handler = "add", crate = "crate")]
+#[processor(initialize = "begin", lease_lost = "lost", shard_ended = "ended", shutdown_requested = "stopping")]
+struct Sum {
+    total: u64,
+    seen: Vec<String>,
+}
+
+impl Sum {
+    async fn add(&mut self, value: u64, meta: &RecordMeta) -> Result<(), BoxError> {
+        self.seen.push(meta.sequence_number().to_string());
+        self.total += value;
+        if value == 13 { Err("unlucky".into()) } else { Ok(()) }
+    }
+
+    async fn begin(&mut self, shard: &ShardContext) -> Result<(), BoxError> {
+        self.seen.push(format!("begin {}", shard.shard_id()));
+        Ok(())
+    }
+
+    async fn lost(&mut self, _: &ShardContext) {
+        self.seen.push("lost".to_owned());
+    }
+
+    async fn ended(&mut self, _: &ShardContext) -> Result<(), BoxError> {
+        self.seen.push("ended".to_owned());
+        Ok(())
+    }
+
+    async fn stopping(&mut self, _: &ShardContext) -> Result<(), BoxError> {
+        Err("not yet".into())
+    }
+}
+
+fn shard() -> ShardContext {
+    let (reports, _) = tokio::sync::mpsc::unbounded_channel();
+    let gate = Gate::new(Arc::new(TokioClock::new()));
+    let delivery =
+        Delivery::new(LeaseKey::new("s"), ShardId::new("s"), 1, StartingPosition::TrimHorizon, gate, reports);
+    ShardContext::new(delivery, StreamRef::from("numbers"))
+}
+
+fn batch(payloads: &[&'static str]) -> Batch {
+    let record = |(at, data): (usize, &&'static str)| {
+        Record::new(SequenceNumber::parse((at + 1).to_string()).unwrap(), data.as_bytes())
+    };
+    Batch::new(payloads.iter().enumerate().map(record).collect(), None)
+}
+
+#[tokio::test]
+async fn each_record_is_decoded_and_handled_in_order() {
+    let mut sum = Sum::default();
+    sum.process_records(&batch(&["1", " 20 ", "300"]), &shard()).await.unwrap();
+    assert_eq!((sum.total, sum.seen.join(" ")), (321, "1 2 3".to_owned()));
+}
+
+#[tokio::test]
+async fn a_handlers_error_ends_the_batch() {
+    let mut sum = Sum::default();
+    let error = sum.process_records(&batch(&["1", "13", "300"]), &shard()).await.unwrap_err();
+    assert_eq!((error.to_string(), sum.seen.join(" ")), ("unlucky".to_owned(), "1 2".to_owned()));
+}
+
+#[tokio::test]
+async fn no_record_of_a_batch_is_handled_if_one_cannot_be_decoded() {
+    let mut sum = Sum::default();
+    let error = sum.process_records(&batch(&["1", "two"]), &shard()).await.unwrap_err();
+    assert_eq!(error.downcast_ref::<DecodeError>().unwrap().sequence_number().as_str(), "2");
+    assert_eq!(sum.total, 0);
+}
+
+#[tokio::test]
+async fn the_other_callbacks_reach_the_methods_named() {
+    let (mut sum, shard) = (Sum::default(), shard());
+    sum.initialize(&shard).await.unwrap();
+    sum.lease_lost(&shard).await;
+    sum.shard_ended(&shard).await.unwrap();
+    assert_eq!(sum.shutdown_requested(&shard).await.unwrap_err().to_string(), "not yet");
+    assert_eq!(sum.seen.join(", "), "begin s, lost, ended");
+}

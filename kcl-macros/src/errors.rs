@@ -1,0 +1,28 @@
+//! Collects everything that is wrong, so that a user sees it in one compilation.
+
+use proc_macro2::{Span, TokenStream};
+use syn::Error;
+
+/// The errors found so far.
+#[derive(Default)]
+pub(crate) struct Errors(Option<Error>);
+
+impl Errors {
+    /// Adds one that points at `span`.
+    pub(crate) fn at(&mut self, span: Span, message: impl std::fmt::Display) {
+        self.add(Error::new(span, message));
+    }
+
+    /// Adds one that a parser found.
+    pub(crate) fn add(&mut self, error: Error) {
+        match &mut self.0 {
+            Some(all) => all.combine(error),
+            None => self.0 = Some(error),
+        }
+    }
+
+    /// All of them as code that does not compile; nothing if there is none.
+    pub(crate) fn into_tokens(self) -> Option<TokenStream> {
+        self.0.map(|all| all.to_compile_error())
+    }
+}

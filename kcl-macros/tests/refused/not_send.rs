@@ -1,0 +1,20 @@
+use kcl_core::prelude::*;
+
+#[derive(serde::Deserialize)]
+struct Flight {
+    carrier: String,
+}
+
+#[derive(RecordProcessor)]
+#[processor(json, handler = "departed")]
+struct Delays {
+    carriers: std::rc::Rc<Vec<String>>,
+}
+
+impl Delays {
+    async fn departed(&mut self, _: Flight, _: &RecordMeta) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+fn main() {}
