@@ -109,7 +109,8 @@ fn callbacks(krate: &Path, processor: &Processor) -> TokenStream {
         Some(quote! {
             async fn #callback(&mut self, shard: &#krate::ShardContext) -> ::core::result::Result<(), #krate::BoxError> {
                 let done: ::core::result::Result<(), _> = #call;
-                ::core::result::Result::Ok(done?)
+                done?;
+                ::core::result::Result::Ok(())
             }
         })
     });

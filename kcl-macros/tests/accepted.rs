@@ -1,5 +1,6 @@
 //! What users may write, and what the derived implementation then allows.
 
+#![allow(clippy::needless_pass_by_ref_mut, reason = "handlers have the signature that users write")]
 use kcl_core::prelude::*;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

@@ -38,6 +38,7 @@ impl Sum {
     }
 
     async fn stopping(&mut self, _: &ShardContext) -> Result<(), BoxError> {
+        self.total = 0;
         Err("not yet".into())
     }
 }

@@ -1,7 +1,8 @@
 //! The user's side: the trait they implement, and the consumer that calls it for one shard.
 
 mod delivery;
-#[cfg(all(test, feature = "macros"))]
+#[cfg(feature = "macros")]
+#[cfg(test)]
 mod derived;
 #[cfg(feature = "macros")]
 pub(crate) mod json;
