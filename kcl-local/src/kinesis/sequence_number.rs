@@ -26,12 +26,13 @@ pub struct SequenceNumber {
     low: u128,
 }
 
-/// The index of a shard's ending number: above that of every record.
-const ENDING_INDEX: u64 = 0x7fff_ffff_ffff_ffff;
 const VERSION: u64 = 2;
 const SECONDS_MASK: u64 = (1 << 36) - 1;
 
 impl SequenceNumber {
+    /// The index of a shard's ending number: above that of every record.
+    pub(crate) const LAST_INDEX: u64 = 0x7fff_ffff_ffff_ffff;
+
     pub(crate) fn new(created: i64, shard: ShardId, index: u64, time: i64) -> Self {
         let created = created.cast_unsigned() & SECONDS_MASK;
         let time = time.cast_unsigned() & SECONDS_MASK;
@@ -49,7 +50,7 @@ impl SequenceNumber {
 
     /// The number a shard ends with: greater than that of every record of the shard.
     pub(crate) fn ending(created: i64, shard: ShardId, closed: i64) -> Self {
-        Self::new(created, shard, ENDING_INDEX, closed)
+        Self::new(created, shard, Self::LAST_INDEX, closed)
     }
 
     /// Reads decimal text. `None` if it is not a number with this structure.
@@ -72,12 +73,25 @@ impl SequenceNumber {
         number.is_well_formed().then_some(number)
     }
 
+    pub(crate) fn to_be_bytes(self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&self.high.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.low.to_be_bytes());
+        bytes
+    }
+
+    pub(crate) fn from_be_bytes(bytes: [u8; 24]) -> Self {
+        let (high, low) = bytes.split_at(8);
+        let fold = |bytes: &[u8]| bytes.iter().fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+        Self { high: fold(high) as u64, low: fold(low) }
+    }
+
     fn is_well_formed(self) -> bool {
         let nibble = self.high >> 16 & 0xf;
         self.high >> 56 == VERSION
             && self.low & 0xf == u128::from(VERSION)
             && nibble == u64::from(self.shard_id().number() & 0xf)
-            && self.index() <= ENDING_INDEX
+            && self.index() <= Self::LAST_INDEX
     }
 
     /// The shard this number belongs to.
@@ -199,7 +213,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn fields_and_text_survive(created in seconds(), time in seconds(), shard in 0..i32::MAX.cast_unsigned(), index in 0..=ENDING_INDEX) {
+        fn fields_and_text_survive(created in seconds(), time in seconds(), shard in 0..i32::MAX.cast_unsigned(), index in 0..=SequenceNumber::LAST_INDEX) {
             let number = SequenceNumber::new(created, ShardId::new(shard), index, time);
             prop_assert_eq!(SequenceNumber::parse(&number.to_string()), Some(number));
             prop_assert_eq!((number.shard_created(), number.shard_id(), number.index(), number.seconds()), (created, ShardId::new(shard), index, time));
@@ -207,7 +221,7 @@ mod tests {
         }
 
         #[test]
-        fn a_later_index_is_greater_whatever_the_clock_says(created in seconds(), t1 in seconds(), t2 in seconds(), shard in 0..100_u32, index in 0..ENDING_INDEX - 1) {
+        fn a_later_index_is_greater_whatever_the_clock_says(created in seconds(), t1 in seconds(), t2 in seconds(), shard in 0..100_u32, index in 0..SequenceNumber::LAST_INDEX - 1) {
             let shard = ShardId::new(shard);
             let earlier = SequenceNumber::new(created, shard, index, t1);
             prop_assert!(SequenceNumber::starting(created, shard) <= earlier || index == 0);
@@ -216,7 +230,7 @@ mod tests {
         }
 
         #[test]
-        fn every_number_of_a_shard_created_later_is_greater(created in seconds(), later in 1..1000_i64, a in 0..100_u32, b in 0..100_u32, index in 0..=ENDING_INDEX, time in seconds()) {
+        fn every_number_of_a_shard_created_later_is_greater(created in seconds(), later in 1..1000_i64, a in 0..100_u32, b in 0..100_u32, index in 0..=SequenceNumber::LAST_INDEX, time in seconds()) {
             let end = SequenceNumber::new(created, ShardId::new(a), index, time);
             prop_assert!(end < SequenceNumber::starting(created + later, ShardId::new(b)));
         }

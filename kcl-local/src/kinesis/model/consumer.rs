@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Timestamp;
+use super::{Timestamp, text_enum};
 
 /// Input of `RegisterStreamConsumer`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -69,29 +69,12 @@ pub struct StartingPositionInput {
     pub timestamp: Option<Timestamp>,
 }
 
-/// State of a consumer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-pub enum ConsumerStatus {
-    #[serde(rename = "CREATING")]
-    Creating,
-    #[serde(rename = "DELETING")]
-    Deleting,
-    #[serde(rename = "ACTIVE")]
-    Active,
-}
-
-impl ConsumerStatus {
-    /// Every value.
-    pub const ALL: &'static [Self] = &[Self::Creating, Self::Deleting, Self::Active];
-
-    /// The value as the API spells it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Creating => "CREATING",
-            Self::Deleting => "DELETING",
-            Self::Active => "ACTIVE",
-        }
+text_enum! {
+    /// State of a consumer.
+    pub enum ConsumerStatus {
+        Creating = "CREATING",
+        Deleting = "DELETING",
+        Active = "ACTIVE",
     }
 }
 

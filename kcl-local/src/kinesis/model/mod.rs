@@ -16,6 +16,7 @@ mod setting;
 mod shard;
 mod stream;
 mod tag;
+mod text_enum;
 mod timestamp;
 
 pub use blob::Blob;
@@ -29,4 +30,5 @@ pub use setting::*;
 pub use shard::*;
 pub use stream::*;
 pub use tag::*;
+pub(crate) use text_enum::{TextEnum, text_enum};
 pub use timestamp::Timestamp;

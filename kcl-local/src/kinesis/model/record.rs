@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::ser::{Serialize, Serializer};
 use serde::{Deserialize, Serialize as DeriveSerialize};
 
-use super::{Blob, ChildShard, Timestamp};
+use super::{Blob, ChildShard, Timestamp, text_enum};
 use crate::kinesis::{SequenceNumber, ShardId};
 
 /// Input of `PutRecord`.
@@ -67,27 +67,22 @@ pub struct GetRecordsInput {
     pub dry_run: Option<bool>,
 }
 
-/// How records are encrypted at rest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, DeriveSerialize)]
-pub enum EncryptionType {
-    #[default]
-    #[serde(rename = "NONE")]
-    None,
-    #[serde(rename = "KMS")]
-    Kms,
+text_enum! {
+    /// How records are encrypted at rest.
+    pub enum EncryptionType {
+        None = "NONE",
+        Kms = "KMS",
+    }
 }
 
-impl EncryptionType {
-    /// Every value.
-    pub const ALL: &'static [Self] = &[Self::None, Self::Kms];
-
-    /// The value as the API spells it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "NONE",
-            Self::Kms => "KMS",
-        }
+text_enum! {
+    /// What a shard iterator's position is given by.
+    pub enum ShardIteratorType {
+        AtSequenceNumber = "AT_SEQUENCE_NUMBER",
+        AfterSequenceNumber = "AFTER_SEQUENCE_NUMBER",
+        TrimHorizon = "TRIM_HORIZON",
+        Latest = "LATEST",
+        AtTimestamp = "AT_TIMESTAMP",
     }
 }
 

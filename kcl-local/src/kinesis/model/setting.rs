@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MetricsName, Timestamp};
+use super::{MetricsName, Timestamp, text_enum};
 
 /// Input of `StartStreamEncryption`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -143,29 +143,12 @@ pub struct BillingCommitment {
     pub earliest_allowed_end_at: Option<Timestamp>,
 }
 
-/// Whether a commitment holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-pub enum BillingCommitmentStatus {
-    #[serde(rename = "ENABLED")]
-    Enabled,
-    #[serde(rename = "DISABLED")]
-    Disabled,
-    #[serde(rename = "ENABLED_UNTIL_EARLIEST_ALLOWED_END")]
-    EnabledUntilEarliestAllowedEnd,
-}
-
-impl BillingCommitmentStatus {
-    /// Every value.
-    pub const ALL: &'static [Self] = &[Self::Enabled, Self::Disabled, Self::EnabledUntilEarliestAllowedEnd];
-
-    /// The value as the API spells it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Enabled => "ENABLED",
-            Self::Disabled => "DISABLED",
-            Self::EnabledUntilEarliestAllowedEnd => "ENABLED_UNTIL_EARLIEST_ALLOWED_END",
-        }
+text_enum! {
+    /// Whether a commitment holds.
+    pub enum BillingCommitmentStatus {
+        Enabled = "ENABLED",
+        Disabled = "DISABLED",
+        EnabledUntilEarliestAllowedEnd = "ENABLED_UNTIL_EARLIEST_ALLOWED_END",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Timestamp;
+use super::{Timestamp, text_enum};
 use crate::kinesis::{HashKeyRange, SequenceNumber, ShardId};
 
 /// Input of `ListShards`.
@@ -59,6 +59,25 @@ pub struct UpdateShardCountInput {
     pub stream_arn: Option<String>,
     pub target_shard_count: Option<i64>,
     pub scaling_type: Option<String>,
+}
+
+text_enum! {
+    /// Which shards to list.
+    pub enum ShardFilterType {
+        AfterShardId = "AFTER_SHARD_ID",
+        AtTrimHorizon = "AT_TRIM_HORIZON",
+        FromTrimHorizon = "FROM_TRIM_HORIZON",
+        AtLatest = "AT_LATEST",
+        AtTimestamp = "AT_TIMESTAMP",
+        FromTimestamp = "FROM_TIMESTAMP",
+    }
+}
+
+text_enum! {
+    /// How the number of shards is changed.
+    pub enum ScalingType {
+        UniformScaling = "UNIFORM_SCALING",
+    }
 }
 
 /// Output of `ListShards`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EncryptionType, Shard, Timestamp, WarmThroughput};
+use super::{EncryptionType, Shard, Timestamp, WarmThroughput, text_enum};
 
 /// Input of `CreateStream`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -128,128 +128,43 @@ pub struct UpdateStreamWarmThroughputInput {
     pub warm_throughput_mibps: Option<i64>,
 }
 
-/// State of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-pub enum StreamStatus {
-    #[serde(rename = "CREATING")]
-    Creating,
-    #[serde(rename = "DELETING")]
-    Deleting,
-    #[serde(rename = "ACTIVE")]
-    Active,
-    #[serde(rename = "UPDATING")]
-    Updating,
-}
-
-impl StreamStatus {
-    /// Every value.
-    pub const ALL: &'static [Self] = &[Self::Creating, Self::Deleting, Self::Active, Self::Updating];
-
-    /// The value as the API spells it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Creating => "CREATING",
-            Self::Deleting => "DELETING",
-            Self::Active => "ACTIVE",
-            Self::Updating => "UPDATING",
-        }
+text_enum! {
+    /// State of a stream.
+    pub enum StreamStatus {
+        Creating = "CREATING",
+        Deleting = "DELETING",
+        Active = "ACTIVE",
+        Updating = "UPDATING",
     }
 }
 
-/// Who plans the number of shards: the user or the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-pub enum StreamMode {
-    #[serde(rename = "PROVISIONED")]
-    Provisioned,
-    #[serde(rename = "ON_DEMAND")]
-    OnDemand,
-}
-
-impl StreamMode {
-    /// Every value.
-    pub const ALL: &'static [Self] = &[Self::Provisioned, Self::OnDemand];
-
-    /// The value as the API spells it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Provisioned => "PROVISIONED",
-            Self::OnDemand => "ON_DEMAND",
-        }
+text_enum! {
+    /// Who plans the number of shards: the user or the service.
+    pub enum StreamMode {
+        Provisioned = "PROVISIONED",
+        OnDemand = "ON_DEMAND",
     }
 }
 
-/// What places a record on a shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-pub enum RecordDistributionStrategy {
-    #[serde(rename = "AUTO")]
-    Auto,
-    #[serde(rename = "USER_PARTITION_KEY")]
-    UserPartitionKey,
-}
-
-impl RecordDistributionStrategy {
-    /// Every value.
-    pub const ALL: &'static [Self] = &[Self::Auto, Self::UserPartitionKey];
-
-    /// The value as the API spells it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "AUTO",
-            Self::UserPartitionKey => "USER_PARTITION_KEY",
-        }
+text_enum! {
+    /// What places a record on a shard.
+    pub enum RecordDistributionStrategy {
+        Auto = "AUTO",
+        UserPartitionKey = "USER_PARTITION_KEY",
     }
 }
 
-/// A metric of a shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub enum MetricsName {
-    #[serde(rename = "IncomingBytes")]
-    IncomingBytes,
-    #[serde(rename = "IncomingRecords")]
-    IncomingRecords,
-    #[serde(rename = "OutgoingBytes")]
-    OutgoingBytes,
-    #[serde(rename = "OutgoingRecords")]
-    OutgoingRecords,
-    #[serde(rename = "WriteProvisionedThroughputExceeded")]
-    WriteProvisionedThroughputExceeded,
-    #[serde(rename = "ReadProvisionedThroughputExceeded")]
-    ReadProvisionedThroughputExceeded,
-    #[serde(rename = "IteratorAgeMilliseconds")]
-    IteratorAgeMilliseconds,
-    #[serde(rename = "ALL")]
-    All,
-}
-
-impl MetricsName {
-    /// Every value.
-    pub const ALL: &'static [Self] = &[
-        Self::IncomingBytes,
-        Self::IncomingRecords,
-        Self::OutgoingBytes,
-        Self::OutgoingRecords,
-        Self::WriteProvisionedThroughputExceeded,
-        Self::ReadProvisionedThroughputExceeded,
-        Self::IteratorAgeMilliseconds,
-        Self::All,
-    ];
-
-    /// The value as the API spells it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::IncomingBytes => "IncomingBytes",
-            Self::IncomingRecords => "IncomingRecords",
-            Self::OutgoingBytes => "OutgoingBytes",
-            Self::OutgoingRecords => "OutgoingRecords",
-            Self::WriteProvisionedThroughputExceeded => "WriteProvisionedThroughputExceeded",
-            Self::ReadProvisionedThroughputExceeded => "ReadProvisionedThroughputExceeded",
-            Self::IteratorAgeMilliseconds => "IteratorAgeMilliseconds",
-            Self::All => "ALL",
-        }
+text_enum! {
+    /// A metric of a shard.
+    pub enum MetricsName {
+        IncomingBytes = "IncomingBytes",
+        IncomingRecords = "IncomingRecords",
+        OutgoingBytes = "OutgoingBytes",
+        OutgoingRecords = "OutgoingRecords",
+        WriteProvisionedThroughputExceeded = "WriteProvisionedThroughputExceeded",
+        ReadProvisionedThroughputExceeded = "ReadProvisionedThroughputExceeded",
+        IteratorAgeMilliseconds = "IteratorAgeMilliseconds",
+        All = "ALL",
     }
 }
 

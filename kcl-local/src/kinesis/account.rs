@@ -1,0 +1,146 @@
+//! The streams and settings of one account in one Region.
+
+use std::collections::BTreeMap;
+
+use super::control_rate::{ControlRates, rate};
+use super::model::{ApiError, Request, Scope, StreamMode, StreamStatus, Timestamp};
+use super::stream::Stream;
+use super::{EngineConfig, EngineTime, address};
+
+/// What belongs to a [`Scope`].
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    pub(crate) streams: BTreeMap<String, Stream>,
+    pub(crate) commitment: Commitment,
+    rates: ControlRates,
+}
+
+/// The commitment to a minimum throughput: stored, of no effect but on the number of consumers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Commitment {
+    pub(crate) enabled: bool,
+    pub(crate) started: Option<EngineTime>,
+    pub(crate) ended: Option<EngineTime>,
+}
+
+/// What a call has besides its input.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) scope: &'a Scope,
+    pub(crate) config: &'a EngineConfig,
+    pub(crate) rng: &'a mut fastrand::Rng,
+    /// Counts the iterators issued.
+    pub(crate) serial: &'a mut u64,
+    /// Whether a shard ends in an answer of its own.
+    pub(crate) separate_end: bool,
+    pub(crate) now: EngineTime,
+}
+
+impl Account {
+    /// Lets everything happen that was due by `now`.
+    pub(crate) fn advance(&mut self, now: EngineTime) {
+        self.streams.retain(|_, stream| {
+            stream.advance(now);
+            !stream.is_gone(now)
+        });
+    }
+
+    /// The stream with this name, as it is now.
+    pub(crate) fn named(&mut self, call: &Call<'_>, name: &str) -> Result<&mut Stream, ApiError> {
+        if self.streams.get(name).is_some_and(|stream| stream.is_gone(call.now)) {
+            self.streams.remove(name);
+        }
+        let missing = || ApiError::not_found(format!("Stream {name} under account {} not found.", call.scope.account));
+        let stream = self.streams.get_mut(name).ok_or_else(missing)?;
+        stream.advance(call.now);
+        Ok(stream)
+    }
+
+    /// The stream that a request addresses by name, by ARN, or by both.
+    pub(crate) fn stream(
+        &mut self,
+        call: &Call<'_>,
+        name: Option<&String>,
+        arn: Option<&String>,
+    ) -> Result<&mut Stream, ApiError> {
+        self.named(call, address::stream_name(call.scope, name, arn)?)
+    }
+
+    /// The same, for an operation that needs it to be `ACTIVE`.
+    pub(crate) fn active_stream(
+        &mut self,
+        call: &Call<'_>,
+        name: Option<&String>,
+        arn: Option<&String>,
+    ) -> Result<&mut Stream, ApiError> {
+        let stream = self.stream(call, name, arn)?;
+        match stream.phase.status() {
+            StreamStatus::Active => Ok(stream),
+            StreamStatus::Creating | StreamStatus::Updating | StreamStatus::Deleting => Err(not_active(call, stream)),
+        }
+    }
+
+    /// Open shards of all provisioned streams.
+    pub(crate) fn open_shards(&self) -> usize {
+        self.streams.values().map(|stream| stream.shards.open_count()).sum()
+    }
+
+    pub(crate) fn on_demand_streams(&self) -> usize {
+        self.streams.values().filter(|stream| stream.mode == StreamMode::OnDemand).count()
+    }
+
+    /// Refuses to have `more` shards beyond the account's limit.
+    pub(crate) fn check_shard_limit(&self, call: &Call<'_>, more: usize) -> Result<(), ApiError> {
+        let open = self.open_shards();
+        match call.config.account_limits {
+            Some(limits) if open + more > limits.shards => Err(ApiError::limit_exceeded(format!(
+                "This request would exceed the shard limit for the account {} in {}. Current shard count for the account: {open}. Limit: {}.",
+                call.scope.account, call.scope.region, limits.shards
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Counts the call against its operation's rate, if rates are on.
+    pub(crate) fn check_rate(&mut self, call: &Call<'_>, request: &Request) -> Result<(), ApiError> {
+        if !call.config.control_rates {
+            return Ok(());
+        }
+        match rate(request) {
+            Some(rate) if !self.rates.admit(request.operation(), rate, call.now) => Err(ApiError::limit_exceeded(
+                format!("Rate exceeded for {} under account {}.", request.operation(), call.scope.account),
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// The answer to an operation that the stream's state forbids.
+pub(crate) fn not_active(call: &Call<'_>, stream: &Stream) -> ApiError {
+    ApiError::in_use(format!(
+        "Stream {} under account {} not ACTIVE, instead in state {}",
+        stream.name,
+        call.scope.account,
+        stream.phase.status().name()
+    ))
+}
+
+/// The answer for a shard that is not there, to an operation that reads it.
+pub(crate) fn no_such_shard(call: &Call<'_>, shard: &str, stream: &str) -> ApiError {
+    ApiError::not_found(format!("Shard {shard} in stream {stream} under account {} does not exist", call.scope.account))
+}
+
+/// Refuses a creation time that is not the stream's. Clients hold it in whole seconds.
+pub(crate) fn check_creation(stream: &Stream, call: &Call<'_>, sent: Option<Timestamp>) -> Result<(), ApiError> {
+    match sent {
+        Some(time) if EngineTime::from(time).seconds() != stream.created.seconds() => {
+            Err(ApiError::not_found(format!(
+                "Stream {} under account {} created at {} not found.",
+                stream.name,
+                call.scope.account,
+                EngineTime::from(time)
+            )))
+        }
+        Some(_) | None => Ok(()),
+    }
+}

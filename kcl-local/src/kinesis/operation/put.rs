@@ -1,0 +1,260 @@
+//! `PutRecord` and `PutRecords`.
+
+use crate::kinesis::account::{Account, Call};
+use crate::kinesis::constraint::{Constraints, HASH_KEY, PARTITION_KEY, SEQUENCE_NUMBER};
+use crate::kinesis::model::{
+    ApiError, Blob, ErrorCode, PutRecordInput, PutRecordOutput, PutRecordsInput, PutRecordsOutput,
+    PutRecordsResultEntry, RecordDistributionStrategy, Response, StreamStatus,
+};
+use crate::kinesis::stream::Stream;
+use crate::kinesis::stream::shard::Arriving;
+use crate::kinesis::{EngineTime, HashKey, SequenceNumber, ShardId};
+
+/// The most bytes in a record's data, whatever the stream's limit.
+const MOST_DATA: usize = 10 * 1024 * 1024;
+/// The most bytes in a request, partition keys counted.
+const MOST_IN_ALL: usize = 10 * 1024 * 1024;
+const MOST_RECORDS: usize = 500;
+/// A number may carry a time that is this far ahead of the clock: shards born within one second get later ones.
+pub(super) const CLOCK_SLACK_SECONDS: i64 = 60;
+
+/// What decides where a record goes.
+enum Placement {
+    Key(HashKey),
+    /// The stream's strategy leaves it to the service.
+    Any,
+}
+
+pub(super) fn put_record(
+    account: &mut Account,
+    call: &mut Call<'_>,
+    input: PutRecordInput,
+) -> Result<Response, ApiError> {
+    let keyed = needs_key(account, call, input.stream_name.as_ref(), input.stream_arn.as_ref());
+    let mut constraints = Constraints::new();
+    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
+    check_entry(
+        &mut constraints,
+        |member| member.to_owned(),
+        input.data.as_ref(),
+        input.partition_key.as_ref(),
+        input.explicit_hash_key.as_deref(),
+        keyed,
+    );
+    constraints.text("sequenceNumberForOrdering", input.sequence_number_for_ordering.as_deref(), &SEQUENCE_NUMBER);
+    constraints.check()?;
+
+    let stream = writable(account, call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
+    let placement = place(stream, input.partition_key.as_deref(), input.explicit_hash_key.as_deref())?;
+    let arriving = arriving(stream, input.data, input.partition_key);
+    check_size(stream, &arriving)?;
+    let floor =
+        input.sequence_number_for_ordering.as_deref().map(|text| ordering_floor(stream, call, text)).transpose()?;
+    super::check_dry_run(input.dry_run)?;
+    let shard_id = route(stream, call, &placement)?;
+    let arrival = arrival_time(call);
+    let shard = stream.shards.get_mut(shard_id).ok_or_else(internal_failure)?;
+    if let Some(floor) = floor
+        && !shard.skip_past(floor)
+    {
+        return Err(invalid_floor(stream, call, &floor.to_string()));
+    }
+    if call.config.write_throttling && !shard.writes.admit(arriving.bytes(), call.now) {
+        return Err(ApiError::new(ErrorCode::ProvisionedThroughputExceeded, rate_exceeded(stream, call, shard_id)));
+    }
+    let encryption_type = arriving.encryption;
+    let sequence_number = shard.append(arrival, arriving);
+    Ok(Response::PutRecord(PutRecordOutput { shard_id, sequence_number, encryption_type }))
+}
+
+pub(super) fn put_records(
+    account: &mut Account,
+    call: &mut Call<'_>,
+    input: PutRecordsInput,
+) -> Result<Response, ApiError> {
+    let keyed = needs_key(account, call, input.stream_name.as_ref(), input.stream_arn.as_ref());
+    let mut constraints = Constraints::new();
+    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
+    constraints.required("records", input.records.as_ref());
+    let entries = input.records.unwrap_or_default();
+    constraints.length("records", entries.len(), 1, MOST_RECORDS);
+    for (place, entry) in (1..).zip(&entries) {
+        check_entry(
+            &mut constraints,
+            |member| format!("records.{place}.member.{member}"),
+            entry.data.as_ref(),
+            entry.partition_key.as_ref(),
+            entry.explicit_hash_key.as_deref(),
+            keyed,
+        );
+    }
+    constraints.check()?;
+
+    let stream = writable(account, call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
+    let mut in_all = 0;
+    let mut accepted = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let placement = place(stream, entry.partition_key.as_deref(), entry.explicit_hash_key.as_deref())?;
+        let arriving = arriving(stream, entry.data, entry.partition_key);
+        check_size(stream, &arriving)?;
+        in_all += arriving.bytes();
+        accepted.push((placement, arriving));
+    }
+    if in_all > MOST_IN_ALL {
+        return Err(ApiError::invalid_argument(format!(
+            "Records are {in_all} bytes in all, partition keys counted: more than {MOST_IN_ALL} bytes."
+        )));
+    }
+    super::check_dry_run(input.dry_run)?;
+    let encryption_type = stream.encryption;
+    let records = accepted
+        .into_iter()
+        .map(|(placement, arriving)| store(stream, call, &placement, arriving))
+        .collect::<Result<Vec<_>, _>>()?;
+    let failed_record_count =
+        records.iter().filter(|entry| matches!(entry, PutRecordsResultEntry::Failed { .. })).count();
+    Ok(Response::PutRecords(PutRecordsOutput { failed_record_count, records, encryption_type }))
+}
+
+/// Stores one record of many, or says why not. One that fails does not stop the others.
+fn store(
+    stream: &mut Stream,
+    call: &mut Call<'_>,
+    placement: &Placement,
+    arriving: Arriving,
+) -> Result<PutRecordsResultEntry, ApiError> {
+    let failed = |code: ErrorCode, error_message: String| PutRecordsResultEntry::Failed {
+        error_code: code.name(),
+        error_message,
+    };
+    let shard_id = route(stream, call, placement)?;
+    let arrival = arrival_time(call);
+    if call.config.failed_entries > 0.0 && call.rng.f64() < call.config.failed_entries {
+        return Ok(failed(ErrorCode::InternalFailure, "Internal Service Failure".to_owned()));
+    }
+    let shard = stream.shards.get_mut(shard_id).ok_or_else(internal_failure)?;
+    if call.config.write_throttling && !shard.writes.admit(arriving.bytes(), call.now) {
+        return Ok(failed(ErrorCode::ProvisionedThroughputExceeded, rate_exceeded(stream, call, shard_id)));
+    }
+    Ok(PutRecordsResultEntry::Stored { sequence_number: shard.append(arrival, arriving), shard_id })
+}
+
+/// Whether a record must have a partition key: only a stream whose records are placed by the service does without.
+fn needs_key(account: &mut Account, call: &Call<'_>, name: Option<&String>, arn: Option<&String>) -> bool {
+    match account.stream(call, name, arn) {
+        Ok(stream) => stream.distribution == RecordDistributionStrategy::UserPartitionKey,
+        Err(_) => true,
+    }
+}
+
+fn check_entry(
+    constraints: &mut Constraints,
+    path: impl Fn(&str) -> String,
+    data: Option<&Blob>,
+    partition_key: Option<&String>,
+    explicit_hash_key: Option<&str>,
+    keyed: bool,
+) {
+    match data {
+        None => constraints.fail("null", &path("data"), "must not be null"),
+        Some(data) if data.len() > MOST_DATA => {
+            let value = format!("'[{} bytes]'", data.len());
+            constraints.fail(&value, &path("data"), &format!("must have length less than or equal to {MOST_DATA}"));
+        }
+        Some(_) => {}
+    }
+    match partition_key {
+        None if keyed => constraints.fail("null", &path("partitionKey"), "must not be null"),
+        None => {}
+        Some(key) if PARTITION_KEY.admits(key) => {}
+        Some(key) => constraints.text(&path("partitionKey"), Some(key), &PARTITION_KEY),
+    }
+    if let Some(key) = explicit_hash_key {
+        constraints.text(&path("explicitHashKey"), Some(key), &HASH_KEY);
+    }
+}
+
+fn writable<'a>(
+    account: &'a mut Account,
+    call: &Call<'_>,
+    name: Option<&String>,
+    arn: Option<&String>,
+) -> Result<&'a mut Stream, ApiError> {
+    let stream = account.stream(call, name, arn)?;
+    match stream.phase.status() {
+        StreamStatus::Active | StreamStatus::Updating => Ok(stream),
+        StreamStatus::Creating | StreamStatus::Deleting => {
+            Err(ApiError::not_found(format!("Stream {} under account {} not found.", stream.name, call.scope.account)))
+        }
+    }
+}
+
+fn place(stream: &Stream, partition_key: Option<&str>, explicit_hash_key: Option<&str>) -> Result<Placement, ApiError> {
+    let key = match explicit_hash_key {
+        Some(text) => Some(HashKey::parse(text).ok_or_else(|| {
+            ApiError::invalid_argument(format!(
+                "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was {text}"
+            ))
+        })?),
+        None => partition_key.map(HashKey::of),
+    };
+    Ok(match (stream.distribution, key) {
+        (RecordDistributionStrategy::UserPartitionKey, Some(key)) => Placement::Key(key),
+        (RecordDistributionStrategy::UserPartitionKey, None) | (RecordDistributionStrategy::Auto, _) => Placement::Any,
+    })
+}
+
+fn route(stream: &Stream, call: &mut Call<'_>, placement: &Placement) -> Result<ShardId, ApiError> {
+    let shard = match placement {
+        Placement::Key(key) => stream.shards.route(*key),
+        Placement::Any => stream.shards.open_at(call.rng.usize(..stream.shards.open_count().max(1))),
+    };
+    shard.ok_or_else(internal_failure)
+}
+
+fn arriving(stream: &Stream, data: Option<Blob>, partition_key: Option<String>) -> Arriving {
+    Arriving { data: data.unwrap_or_default(), partition_key, encryption: stream.encryption }
+}
+
+fn check_size(stream: &Stream, arriving: &Arriving) -> Result<(), ApiError> {
+    let (bytes, most) = (arriving.bytes(), stream.max_record_bytes());
+    if bytes <= most {
+        return Ok(());
+    }
+    Err(ApiError::invalid_argument(format!(
+        "A record of {bytes} bytes, partition key counted, is larger than the {most} bytes that stream {} takes.",
+        stream.name
+    )))
+}
+
+/// The arrival time of a record: the engine's clock, off by the configured skew.
+fn arrival_time(call: &mut Call<'_>) -> EngineTime {
+    let skew = i64::try_from(call.config.arrival_skew.as_millis()).unwrap_or(i64::MAX);
+    match skew {
+        0 => call.now,
+        skew => EngineTime::from_millis(call.now.millis() + call.rng.i64(-skew..=skew)),
+    }
+}
+
+fn ordering_floor(stream: &Stream, call: &Call<'_>, text: &str) -> Result<SequenceNumber, ApiError> {
+    let newest = stream.shards.iter().map(|shard| shard.newest_seconds()).max().unwrap_or(0);
+    let latest = call.now.seconds().max(newest) + CLOCK_SLACK_SECONDS;
+    SequenceNumber::parse(text)
+        .filter(|number| number.seconds() <= latest)
+        .ok_or_else(|| invalid_floor(stream, call, text))
+}
+
+fn invalid_floor(stream: &Stream, call: &Call<'_>, text: &str) -> ApiError {
+    ApiError::invalid_argument(format!(
+        "ExclusiveMinimumSequenceNumber {text} used in PutRecord on stream {} under account {} is invalid.",
+        stream.name, call.scope.account
+    ))
+}
+
+fn rate_exceeded(stream: &Stream, call: &Call<'_>, shard: ShardId) -> String {
+    format!("Rate exceeded for shard {shard} in stream {} under account {}.", stream.name, call.scope.account)
+}
+
+fn internal_failure() -> ApiError {
+    ApiError::new(ErrorCode::InternalFailure, "Internal Service Failure")
+}

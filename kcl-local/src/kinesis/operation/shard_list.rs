@@ -1,0 +1,180 @@
+//! `ListShards`: filters and pages.
+
+use super::description::{page, shard_id};
+use crate::kinesis::account::{Account, Call, check_creation, not_active};
+use crate::kinesis::address;
+use crate::kinesis::constraint::{Constraints, NEXT_TOKEN, SHARD_ID};
+use crate::kinesis::model::{
+    ApiError, ListShardsInput, ListShardsOutput, Response, Shard as ShardDescription, ShardFilterInput,
+    ShardFilterType, StreamStatus,
+};
+use crate::kinesis::page_token::{self, List};
+use crate::kinesis::stream::filter::ShardFilter;
+use crate::kinesis::stream::shard::Shard;
+use crate::kinesis::token::{Reader, Writer};
+use crate::kinesis::{EngineTime, ShardId};
+
+/// Shards of a page, whatever was asked for.
+const MOST: i64 = 1000;
+
+/// Where a list of shards stands.
+struct Cursor {
+    stream: String,
+    /// Which stream of that name; any for a first page.
+    incarnation: Option<u64>,
+    filter: ShardFilter,
+    after: Option<ShardId>,
+}
+
+pub(super) fn shards(
+    account: &mut Account,
+    call: &mut Call<'_>,
+    input: &ListShardsInput,
+) -> Result<Response, ApiError> {
+    let filter_type = check_shape(input)?;
+    let cursor = match &input.next_token {
+        Some(token) => resume(call, input, token)?,
+        None => begin(call, input, filter_type)?,
+    };
+    let now = call.now;
+    let stream = account.named(call, &cursor.stream)?;
+    if cursor.incarnation.is_some_and(|incarnation| incarnation != stream.incarnation) {
+        return Err(page_token::invalid());
+    }
+    check_creation(stream, call, input.stream_creation_timestamp)?;
+    match stream.phase.status() {
+        StreamStatus::Active | StreamStatus::Updating => {}
+        StreamStatus::Creating | StreamStatus::Deleting => return Err(not_active(call, stream)),
+    }
+    let horizon = stream.horizon(now);
+    stream.shards.expire(horizon);
+    let size = usize::try_from(input.max_results.unwrap_or(MOST).min(MOST)).unwrap_or(0);
+    let listed = stream.shards.after(cursor.after).filter(|shard| cursor.filter.admits(shard, horizon));
+    let (shards, more) = page(listed.map(|shard| describe(shard, call)), size);
+    let next_token = match shards.last() {
+        Some(last) if more => Some(issue(call.now, stream.incarnation, cursor.filter, last.shard_id, &stream.name)),
+        Some(_) | None => None,
+    };
+    Ok(Response::ListShards(ListShardsOutput { shards, next_token }))
+}
+
+/// A shard that closed a moment ago may still look open, if the configuration wants that.
+fn describe(shard: &Shard, call: &mut Call<'_>) -> ShardDescription {
+    let mut description = shard.describe();
+    if let Some(end) = &shard.end
+        && call.now < end.at.plus(call.config.closing_lag)
+        && call.rng.bool()
+    {
+        description.sequence_number_range.ending_sequence_number = None;
+    }
+    description
+}
+
+fn check_shape(input: &ListShardsInput) -> Result<Option<ShardFilterType>, ApiError> {
+    let mut constraints = Constraints::new();
+    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
+    constraints.text("nextToken", input.next_token.as_deref(), &NEXT_TOKEN);
+    constraints.text("exclusiveStartShardId", input.exclusive_start_shard_id.as_deref(), &SHARD_ID);
+    constraints.number("maxResults", input.max_results, 1, 10_000);
+    let filter_type = input.shard_filter.as_ref().map(|filter| {
+        constraints.text("shardFilter.shardId", filter.shard_id.as_deref(), &SHARD_ID);
+        constraints.required_one_of("shardFilter.type", filter.r#type.as_ref(), ShardFilterType::FromTrimHorizon)
+    });
+    constraints.check()?;
+    Ok(filter_type)
+}
+
+fn begin(call: &Call<'_>, input: &ListShardsInput, filter_type: Option<ShardFilterType>) -> Result<Cursor, ApiError> {
+    let stream = address::stream_name(call.scope, input.stream_name.as_ref(), input.stream_arn.as_ref())?.to_owned();
+    let filter = match (filter_type, &input.shard_filter) {
+        (Some(kind), Some(filter)) => read_filter(call, kind, filter)?,
+        (Some(_) | None, _) => ShardFilter::FromTrimHorizon,
+    };
+    let after = input.exclusive_start_shard_id.as_deref().map(shard_id).transpose()?;
+    Ok(Cursor { stream, incarnation: None, filter, after })
+}
+
+fn read_filter(call: &Call<'_>, kind: ShardFilterType, input: &ShardFilterInput) -> Result<ShardFilter, ApiError> {
+    let refuse =
+        |message: &str| Err(ApiError::invalid_argument(format!("ShardFilter of type {}: {message}", kind.name())));
+    let (takes_shard, takes_time) = match kind {
+        ShardFilterType::AfterShardId => (true, false),
+        ShardFilterType::AtTimestamp | ShardFilterType::FromTimestamp => (false, true),
+        ShardFilterType::AtTrimHorizon | ShardFilterType::FromTrimHorizon | ShardFilterType::AtLatest => (false, false),
+    };
+    let shard = match &input.shard_id {
+        Some(id) if takes_shard => Some(shard_id(id)?),
+        Some(_) => return refuse("ShardId must not be given."),
+        None if takes_shard => return refuse("ShardId must be given."),
+        None => None,
+    };
+    let time = match input.timestamp.map(EngineTime::from) {
+        Some(time) if takes_time && time > call.now => return refuse("Timestamp must not be in the future."),
+        Some(_) if !takes_time => return refuse("Timestamp must not be given."),
+        None if takes_time => return refuse("Timestamp must be given."),
+        time => time,
+    };
+    Ok(match (kind, shard, time) {
+        (ShardFilterType::AfterShardId, Some(id), _) => ShardFilter::AfterShardId(id),
+        (ShardFilterType::AtTimestamp, _, Some(time)) => ShardFilter::AtTimestamp(time),
+        (ShardFilterType::FromTimestamp, _, Some(time)) => ShardFilter::FromTimestamp(time),
+        (ShardFilterType::AtTrimHorizon, ..) => ShardFilter::AtTrimHorizon,
+        (ShardFilterType::AtLatest, ..) => ShardFilter::AtLatest,
+        (
+            ShardFilterType::FromTrimHorizon
+            | ShardFilterType::AfterShardId
+            | ShardFilterType::AtTimestamp
+            | ShardFilterType::FromTimestamp,
+            ..,
+        ) => ShardFilter::FromTrimHorizon,
+    })
+}
+
+/// Goes on from a token, which says everything but the size of the page. The ARN may be repeated: the Java KCL does so.
+fn resume(call: &Call<'_>, input: &ListShardsInput, token: &str) -> Result<Cursor, ApiError> {
+    let superfluous = [
+        ("StreamName", input.stream_name.is_some()),
+        ("ShardFilter", input.shard_filter.is_some()),
+        ("ExclusiveStartShardId", input.exclusive_start_shard_id.is_some()),
+        ("StreamCreationTimestamp", input.stream_creation_timestamp.is_some()),
+    ];
+    if let Some((member, _)) = superfluous.iter().find(|(_, given)| *given) {
+        return Err(ApiError::invalid_argument(format!("NextToken and {member} cannot be provided together.")));
+    }
+    let mut reader = page_token::open(List::Shards, token, call.now, call.config)?;
+    let cursor = read_cursor(&mut reader).zip(reader.rest()).ok_or_else(page_token::invalid)?;
+    let ((incarnation, filter, after), stream) = cursor;
+    if let Some(arn) = &input.stream_arn
+        && address::Resource::parse(call.scope, arn)?.stream != stream
+    {
+        return Err(ApiError::invalid_argument("NextToken and StreamARN belong to different streams."));
+    }
+    Ok(Cursor { stream, incarnation: Some(incarnation), filter, after: Some(after) })
+}
+
+fn issue(now: EngineTime, incarnation: u64, filter: ShardFilter, after: ShardId, stream: &str) -> String {
+    let writer = page_token::issue(List::Shards, now).number(incarnation).shard(after);
+    let filtered: Writer = match filter {
+        ShardFilter::FromTrimHorizon => writer.byte(0),
+        ShardFilter::AtTrimHorizon => writer.byte(1),
+        ShardFilter::AtLatest => writer.byte(2),
+        ShardFilter::AfterShardId(id) => writer.byte(3).shard(id),
+        ShardFilter::AtTimestamp(time) => writer.byte(4).time(time),
+        ShardFilter::FromTimestamp(time) => writer.byte(5).time(time),
+    };
+    filtered.finish(stream)
+}
+
+fn read_cursor(reader: &mut Reader) -> Option<(u64, ShardFilter, ShardId)> {
+    let (incarnation, after) = (reader.number()?, reader.shard()?);
+    let filter = match reader.byte()? {
+        0 => ShardFilter::FromTrimHorizon,
+        1 => ShardFilter::AtTrimHorizon,
+        2 => ShardFilter::AtLatest,
+        3 => ShardFilter::AfterShardId(reader.shard()?),
+        4 => ShardFilter::AtTimestamp(reader.time()?),
+        5 => ShardFilter::FromTimestamp(reader.time()?),
+        _ => return None,
+    };
+    Some((incarnation, filter, after))
+}

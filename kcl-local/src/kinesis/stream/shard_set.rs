@@ -1,0 +1,143 @@
+//! The shards of a stream: which one takes a hash key, and how splits and merges make new ones.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+
+use super::shard::{Parents, Shard};
+use crate::kinesis::{EngineTime, HashKey, HashKeyRange, ShardId};
+
+/// Open and closed shards. The open ones tile the hash space.
+#[derive(Debug, Default)]
+pub(crate) struct ShardSet {
+    shards: BTreeMap<ShardId, Shard>,
+    /// Starts of the open shards, in order.
+    routes: Vec<(HashKey, ShardId)>,
+    next: u32,
+}
+
+impl ShardSet {
+    /// The first shards of a stream.
+    pub(crate) fn initial(count: u32, created: EngineTime) -> Self {
+        let mut set = Self::default();
+        for range in HashKeyRange::tiles(count) {
+            set.open(Parents::None, range, created, created.seconds());
+        }
+        set
+    }
+
+    pub(crate) fn get(&self, id: ShardId) -> Option<&Shard> {
+        self.shards.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ShardId) -> Option<&mut Shard> {
+        self.shards.get_mut(&id)
+    }
+
+    /// All shards in the order of their ids.
+    pub(crate) fn iter(&self) -> btree_map::Values<'_, ShardId, Shard> {
+        self.shards.values()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> btree_map::ValuesMut<'_, ShardId, Shard> {
+        self.shards.values_mut()
+    }
+
+    /// Shards with ids greater than `id`, or all.
+    pub(crate) fn after(&self, id: Option<ShardId>) -> impl Iterator<Item = &Shard> {
+        let start = id.map_or(ShardId::new(0), |id| ShardId::new(id.number().saturating_add(1)));
+        self.shards.range(start..).map(|(_, shard)| shard)
+    }
+
+    pub(crate) fn open_count(&self) -> usize {
+        self.routes.len()
+    }
+
+    /// The open shards in the order of their ranges.
+    pub(crate) fn open_ids(&self) -> impl Iterator<Item = ShardId> {
+        self.routes.iter().map(|(_, id)| *id)
+    }
+
+    /// The open shard that takes `key`. `None` only if there are no shards at all.
+    pub(crate) fn route(&self, key: HashKey) -> Option<ShardId> {
+        let above = self.routes.partition_point(|(start, _)| *start <= key);
+        self.routes.get(above.checked_sub(1)?).map(|(_, id)| *id)
+    }
+
+    /// The open shard at `place`, counted in the order of ranges.
+    pub(crate) fn open_at(&self, place: usize) -> Option<ShardId> {
+        self.routes.get(place).map(|(_, id)| *id)
+    }
+
+    /// Removes what closed before `horizon`.
+    pub(crate) fn expire(&mut self, horizon: EngineTime) {
+        self.shards.retain(|_, shard| !shard.is_expired(horizon));
+    }
+
+    /// Removes a closed shard. `false` if there is none with this id.
+    pub(crate) fn remove_closed(&mut self, id: ShardId) -> bool {
+        let closed = self.shards.get(&id).is_some_and(|shard| !shard.is_open());
+        if closed {
+            self.shards.remove(&id);
+        }
+        closed
+    }
+
+    /// Splits an open shard: its upper part begins at `at`. `None` if it is not open or `at` is not inside.
+    pub(crate) fn split(&mut self, parent: ShardId, at: HashKey, now: EngineTime) -> Option<[ShardId; 2]> {
+        let shard = self.shards.get(&parent).filter(|shard| shard.is_open())?;
+        let range = shard.range;
+        if !range.contains(at) || at == range.starting_hash_key {
+            return None;
+        }
+        let lower = HashKeyRange::new(range.starting_hash_key, HashKey(at.0 - 1));
+        let upper = HashKeyRange::new(at, range.ending_hash_key);
+        let birth = self.close(&[parent], now, 2);
+        let parents = Parents::Split(parent);
+        Some([lower, upper].map(|range| self.open(parents, range, birth.time, birth.seconds)))
+    }
+
+    /// Merges two open shards. `None` if they are not open, or `upper` does not begin where `lower` ends.
+    pub(crate) fn merge(&mut self, lower: ShardId, upper: ShardId, now: EngineTime) -> Option<ShardId> {
+        let open = |id| self.shards.get(&id).filter(|shard: &&Shard| shard.is_open()).map(|shard| shard.range);
+        let (low, high) = (open(lower)?, open(upper)?);
+        if !low.is_followed_by(high) {
+            return None;
+        }
+        let birth = self.close(&[lower, upper], now, 1);
+        let range = HashKeyRange::new(low.starting_hash_key, high.ending_hash_key);
+        Some(self.open(Parents::Merge(lower, upper), range, birth.time, birth.seconds))
+    }
+
+    /// Closes `parents`, whose `children` next shards will be opened; says when those are born.
+    ///
+    /// Lives of parents and children follow each other without overlap, also when several generations pass in one instant: a shard that was
+    /// just born closes after its birth, even if the clock has not moved.
+    fn close(&mut self, parents: &[ShardId], now: EngineTime, children: u32) -> Birth {
+        let of_parents =
+            |field: fn(&Shard) -> i64| parents.iter().filter_map(|id| self.shards.get(id)).map(field).max();
+        let at = EngineTime::from_millis(now.millis().max(of_parents(|shard| shard.created.millis()).unwrap_or(0)));
+        let seconds = at.seconds().max(of_parents(|shard| shard.created_seconds).unwrap_or(0)) + 1;
+        for id in parents {
+            if let Some(parent) = self.shards.get_mut(id) {
+                parent.close(at, (self.next..self.next + children).map(ShardId::new).collect());
+            }
+            self.routes.retain(|(_, open)| open != id);
+        }
+        Birth { time: EngineTime::from_millis(at.millis() + 1), seconds }
+    }
+
+    fn open(&mut self, parents: Parents, range: HashKeyRange, created: EngineTime, created_seconds: i64) -> ShardId {
+        let id = ShardId::new(self.next);
+        self.next += 1;
+        self.shards.insert(id, Shard::open(id, parents, range, created, created_seconds));
+        let place = self.routes.partition_point(|(start, _)| *start < range.starting_hash_key);
+        self.routes.insert(place, (range.starting_hash_key, id));
+        id
+    }
+}
+
+/// When children are born, on the clock and in their sequence numbers.
+struct Birth {
+    time: EngineTime,
+    seconds: i64,
+}
