@@ -14,48 +14,48 @@ use tokio_util::sync::CancellationToken;
 
 /// Until when a session may deliver records, by the worker's own clock. One a session, shared by all its deliveries.
 #[derive(Debug)]
-pub struct Gate {
+pub(crate) struct Gate {
     clock: Arc<dyn Clock>,
     until_nanos: AtomicU64,
 }
 
 impl Gate {
     /// A gate that is shut.
-    pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Gate { clock, until_nanos: AtomicU64::new(0) })
     }
 
     /// Open until then.
-    pub fn open_until(&self, until: Time) {
+    pub(crate) fn open_until(&self, until: Time) {
         self.until_nanos.store(until.nanos(), Ordering::Release);
     }
 
     /// Shut, until it is opened again.
-    pub fn shut(&self) {
+    pub(crate) fn shut(&self) {
         self.until_nanos.store(0, Ordering::Release);
     }
 
     /// Whether records may be delivered at this instant.
     #[must_use]
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.clock.now().nanos() < self.until_nanos.load(Ordering::Acquire)
     }
 }
 
 /// How a consumer's work ended, or what it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub(crate) struct Report {
     /// Which lease.
-    pub lease: LeaseKey,
+    pub(crate) lease: LeaseKey,
     /// Which hold of it.
-    pub fencing_token: u64,
+    pub(crate) fencing_token: u64,
     /// What happened.
-    pub kind: ReportKind,
+    pub(crate) kind: ReportKind,
 }
 
 /// What a consumer reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReportKind {
+pub(crate) enum ReportKind {
     /// Asked to drain, it delivers nothing more and all that was handled is acknowledged.
     Drained,
     /// The whole shard is acknowledged; these shards follow it.
@@ -72,19 +72,19 @@ pub enum ReportKind {
 }
 
 /// Where reports go.
-pub type Reports = mpsc::UnboundedSender<Report>;
+pub(crate) type Reports = mpsc::UnboundedSender<Report>;
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     /// The lease.
-    pub lease: LeaseKey,
+    pub(crate) lease: LeaseKey,
     /// The shard.
-    pub shard: ShardId,
+    pub(crate) shard: ShardId,
     /// `leaseCounter` at the claim: only grows from hold to hold.
-    pub fencing_token: u64,
+    pub(crate) fencing_token: u64,
     /// Where reading starts.
-    pub from: StartingPosition,
+    pub(crate) from: StartingPosition,
     gate: Arc<Gate>,
     acknowledged: Mutex<Option<Position>>,
     drain: CancellationToken,
@@ -94,7 +94,7 @@ pub struct Delivery {
 
 impl Delivery {
     /// A delivery that is open as long as the gate is.
-    pub fn new(
+    pub(crate) fn new(
         lease: LeaseKey,
         shard: ShardId,
         fencing_token: u64,
@@ -119,12 +119,12 @@ impl Delivery {
 
     /// Whether a record may be delivered at this instant. Ask with no await between the answer and the call.
     #[must_use]
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         !self.closed.is_cancelled() && self.gate.is_open()
     }
 
     /// Moves the acknowledged position forward; one that is not ahead, or comes after the close, changes nothing.
-    pub fn acknowledge(&self, position: Position) {
+    pub(crate) fn acknowledge(&self, position: Position) {
         let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
         // Under the lock, so that what a close has read as the last position stays the last.
         if !self.closed.is_cancelled() && acknowledged.as_ref().is_none_or(|at| *at < position) {
@@ -133,29 +133,29 @@ impl Delivery {
     }
 
     /// Waits until the owner asks for a drain.
-    pub async fn drain_asked(&self) {
+    pub(crate) async fn drain_asked(&self) {
         self.drain.cancelled().await;
     }
 
     /// Whether the owner asked for a drain.
     #[must_use]
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.drain.is_cancelled()
     }
 
     /// Waits until the lease is lost or the owner closed the delivery.
-    pub async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         self.closed.cancelled().await;
     }
 
     /// Whether the lease is lost or the owner closed the delivery.
     #[must_use]
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
     }
 
     /// Tells the owner.
-    pub fn report(&self, kind: ReportKind) {
+    pub(crate) fn report(&self, kind: ReportKind) {
         // The owner may be gone: then nobody needs the report.
         let _ = self.reports.send(Report { lease: self.lease.clone(), fencing_token: self.fencing_token, kind });
     }
@@ -164,17 +164,17 @@ impl Delivery {
 
     /// How far records are acknowledged; `None` before the first.
     #[must_use]
-    pub fn acknowledged(&self) -> Option<Position> {
+    pub(crate) fn acknowledged(&self) -> Option<Position> {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Asks the consumer to finish what it has begun, and stop.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.drain.cancel();
     }
 
     /// Ends delivery for good and tells what was acknowledged; later acknowledgements change nothing.
-    pub fn close(&self) -> Option<Position> {
+    pub(crate) fn close(&self) -> Option<Position> {
         let acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
         self.closed.cancel();
         acknowledged.clone()

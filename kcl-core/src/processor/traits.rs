@@ -11,7 +11,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The next records of a shard.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    records: Arc<[Record]>,
+    records: Arc<Vec<Record>>,
     millis_behind_latest: Option<u64>,
 }
 
@@ -19,7 +19,7 @@ impl Batch {
     /// A batch of these records.
     #[must_use]
     pub fn new(records: Vec<Record>, millis_behind_latest: Option<u64>) -> Self {
-        Batch { records: records.into(), millis_behind_latest }
+        Batch { records: Arc::new(records), millis_behind_latest }
     }
 
     /// The records, in order.

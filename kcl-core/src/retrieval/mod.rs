@@ -1,5 +1,11 @@
-//! Reading a shard: one trait for every way to do it.
+//! Reading a shard: one trait for every way to do it, one budget for the bytes that wait.
 
+mod budget;
+pub(crate) mod polling;
+mod prefetch;
 mod reader;
 
+pub(crate) use budget::ByteBudget;
+pub use budget::Reservation;
+pub(crate) use prefetch::Prefetch;
 pub use reader::{Chunk, ReadError, Readers, ShardReader};

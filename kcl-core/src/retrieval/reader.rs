@@ -1,11 +1,12 @@
 //! The seam between a shard's consumer and the way its records come: by polling today.
 
+use super::Reservation;
 use crate::record::{Record, ShardId, StartingPosition};
 use crate::shard::{ApiError, Shard};
 use async_trait::async_trait;
 
 /// What a reader hands on at a time.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Chunk {
     /// The next records of the shard, in order; may be empty.
     pub records: Vec<Record>,
@@ -13,6 +14,8 @@ pub struct Chunk {
     pub millis_behind_latest: Option<u64>,
     /// At the end of the shard, the shards it ended in; nothing follows then.
     pub end: Option<Vec<Shard>>,
+    /// Its part of the process's byte budget, free again when this is dropped: keep it as long as the records.
+    pub reservation: Reservation,
 }
 
 /// Reads one shard from one position on, in order, without a gap or a repetition.
@@ -20,6 +23,9 @@ pub struct Chunk {
 pub trait ShardReader: Send + 'static {
     /// The next chunk. Waits as long as pacing asks for; heals by itself what can be healed (throttling, expired
     /// iterators, lost answers), and says so in telemetry.
+    ///
+    /// After the end of the shard, and after an error, it may be called again: the one is told again, the other tried
+    /// again, after a while.
     ///
     /// # Cancellation
     /// Dropping the future loses nothing: the next call goes on after the last chunk that was returned.

@@ -1,0 +1,6 @@
+//! The consumer of one shard: calls the user's processor, one callback after the other, while it holds the lease.
+
+mod run;
+mod state;
+
+pub(super) use run::{Consumer, LastWord, Rules, message as panic_message};

@@ -1,0 +1,64 @@
+//! Fetches ahead of the handler, so that the next records are there when it is done with the last.
+//!
+//! Bounded twice: by the byte budget, and by the few chunks that wait. The fetching task ends with the [`Prefetch`] that
+//! reads from it.
+
+use super::{Chunk, ReadError, ShardReader};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+/// Chunks that may wait for the handler.
+const AHEAD: usize = 2;
+
+/// The receiving end.
+#[derive(Debug)]
+pub(crate) struct Prefetch {
+    chunks: mpsc::Receiver<Result<Chunk, ReadError>>,
+    _stop: DropGuard,
+}
+
+impl Prefetch {
+    /// Starts to fetch. `kept` is dropped after the reader.
+    pub(crate) fn start<K: Send + 'static>(
+        reader: Box<dyn ShardReader>,
+        kept: K,
+        runtime: &Handle,
+        tracker: &TaskTracker,
+    ) -> Self {
+        let (sender, chunks) = mpsc::channel(AHEAD);
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        tracker.spawn_on(
+            async move {
+                // Arguments are dropped last: the reader goes before what is kept, also when the task itself is dropped.
+                let kept = kept;
+                stopped.run_until_cancelled(fetch(reader, sender)).await;
+                drop(kept);
+            },
+            runtime,
+        );
+        Prefetch { chunks, _stop: stop.drop_guard() }
+    }
+
+    /// The next chunk; `None` when there is none after the end of the shard, or when the reader panicked.
+    ///
+    /// # Cancellation
+    /// Nothing is lost.
+    pub(crate) async fn next(&mut self) -> Option<Result<Chunk, ReadError>> {
+        self.chunks.recv().await
+    }
+}
+
+async fn fetch(mut reader: Box<dyn ShardReader>, sender: mpsc::Sender<Result<Chunk, ReadError>>) {
+    // Room first: no bytes are fetched, and none reserved, that have nowhere to wait.
+    while let Ok(room) = sender.reserve().await {
+        let chunk = reader.next().await;
+        let last = chunk.as_ref().is_ok_and(|chunk| chunk.end.is_some());
+        room.send(chunk);
+        if last {
+            return;
+        }
+    }
+}
