@@ -1,7 +1,7 @@
 //! The servers, as their users hold them.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -74,6 +74,9 @@ pub(crate) enum Endpoints {
 
 /// A name that never resolves (RFC 2606): should a request ever leave the process, it gets nowhere.
 const IN_PROCESS: &str = "http://kcl-local.invalid";
+
+/// How long a shutdown waits for requests that run.
+const GRACE: Duration = Duration::from_secs(5);
 
 impl Endpoints {
     pub(crate) fn in_process() -> Self {
@@ -178,13 +181,13 @@ impl LocalAws {
         self.services.with_engine(look)
     }
 
-    /// Stops accepting requests and waits for those that run. What a fault left without an answer is cut.
+    /// Stops accepting requests and waits for those that run, at most five seconds: a client that never finishes sending does not hold
+    /// it up. What a fault left without an answer is cut.
     pub async fn shutdown(mut self) {
         self.services.closed.cancel();
-        for server in std::mem::take(&mut self.servers) {
-            // Only a panic of the server could be told here, and tokio has reported it.
-            _ = server.await;
-        }
+        let servers = futures_util::future::join_all(std::mem::take(&mut self.servers));
+        // Only a panic of a server could be told here, and tokio has reported it.
+        _ = tokio::time::timeout(GRACE, servers).await;
     }
 
     fn config(&self, caller: Option<&str>) -> SdkConfig {

@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::header::HeaderMap;
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use crate::calls::CallLog;
@@ -58,8 +57,7 @@ impl Services {
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>, Cut> {
         let (parts, body) = request.into_parts();
-        let target = target(&parts.headers);
-        let Some(target) = target.filter(|_| body.len() <= MAX_BODY) else {
+        let Some(target) = target(&parts).filter(|_| body.len() <= MAX_BODY) else {
             return Ok(self.serve(door, &parts, &body));
         };
         self.calls.count(target);
@@ -79,8 +77,7 @@ impl Services {
     }
 
     fn serve(&self, service: Service, parts: &Parts, body: &[u8]) -> Response<Bytes> {
-        let operation =
-            target(&parts.headers).filter(|target| target.service == service).map(|target| target.operation);
+        let operation = target(parts).filter(|target| target.service == service).map(|target| target.operation);
         let mut answer = if body.len() > MAX_BODY {
             too_large()
         } else {
@@ -95,7 +92,8 @@ impl Services {
     }
 
     fn kinesis(&self, scope: &Scope, operation: Option<&str>, parts: &Parts, body: &[u8]) -> Response<Bytes> {
-        let Some(encoding) = Encoding::of(&parts.headers) else { return kinesis::unknown_format(operation, parts) };
+        let encoding = Encoding::of(&parts.headers).filter(|_| parts.method == Method::POST);
+        let Some(encoding) = encoding else { return kinesis::unknown_format(operation, parts) };
         let result = kinesis::read(encoding, operation, parts, body).and_then(|request| {
             // Only this runs under the lock: reading and writing bodies is the greater part of the work.
             self.with_engine(|engine, now| engine.handle(scope, request, now)).map_err(Refusal::from)
@@ -118,12 +116,14 @@ impl Services {
     }
 }
 
-fn target(headers: &HeaderMap) -> Option<Target<'_>> {
-    Target::parse(headers.get("x-amz-target")?.to_str().ok()?)
+/// What the request asks for. Both services take POST only.
+fn target(parts: &Parts) -> Option<Target<'_>> {
+    let header = parts.headers.get("x-amz-target").filter(|_| parts.method == Method::POST)?;
+    Target::parse(header.to_str().ok()?)
 }
 
 /// What AWS's front end says before any service has read the request.
-pub(crate) fn too_large() -> Response<Bytes> {
+fn too_large() -> Response<Bytes> {
     let mut answer = Response::new(Bytes::from_static(b"<RequestEntityTooLargeException/>\n"));
     *answer.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
     answer

@@ -4,19 +4,20 @@ use std::io;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::routing::{any, get, post};
 use axum::serve::ListenerExt as _;
 use bytes::Bytes;
 use futures_util::stream;
 use http::Response;
+use http_body_util::BodyExt as _;
 use tokio::net::TcpListener;
 
 use super::control;
 use crate::fault::layer::Cut;
 use crate::service::Service;
-use crate::services::{Services, too_large};
+use crate::services::Services;
 use crate::wire::MAX_BODY;
 
 /// Serves both services on `listener` until they are closed, and finishes what runs then. Requests that do not say which service they
@@ -43,11 +44,25 @@ fn router(services: Arc<Services>, door: Service) -> Router {
 
 async fn answer(services: Arc<Services>, door: Service, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, MAX_BODY).await else { return too_large().map(Body::from) };
+    let Ok(body) = read(body).await else { return cut() };
     match services.answer(door, None, Request::from_parts(parts, body)).await {
         Ok(answer) => answer.map(Body::from),
         Err(Cut) => cut(),
     }
+}
+
+/// Reads the body, to its end even where it is too large: a client that is still sending would see a reset instead of the answer.
+/// What comes after the first byte too many is not kept.
+async fn read(mut body: Body) -> Result<Bytes, axum::Error> {
+    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut whole = Vec::with_capacity(expected.min(MAX_BODY + 1));
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            let room = MAX_BODY + 1 - whole.len();
+            whole.extend_from_slice(&data[..data.len().min(room)]);
+        }
+    }
+    Ok(whole.into())
 }
 
 /// A body that fails before its first byte makes the server drop the connection (in HTTP/2: reset the stream) with nothing sent.

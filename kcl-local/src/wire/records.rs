@@ -62,3 +62,50 @@ fn write_record(json: &mut Vec<u8>, record: &Record) -> serde_json::Result<()> {
 fn key_len(record: &Record) -> usize {
     record.partition_key.as_deref().map_or(0, str::len)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::kinesis::model::{Blob, EncryptionType, Timestamp};
+    use crate::kinesis::{SequenceNumber, ShardId};
+
+    fn record(data: &'static [u8], key: Option<&str>, encryption: Option<EncryptionType>) -> Arc<Record> {
+        Arc::new(Record {
+            sequence_number: SequenceNumber::starting(1_767_225_600, ShardId::new(3)),
+            approximate_arrival_timestamp: Timestamp(1_767_225_600_123),
+            data: Blob::from(data),
+            partition_key: key.map(Box::from),
+            encryption_type: encryption,
+        })
+    }
+
+    #[test]
+    fn the_text_is_that_of_serde() {
+        let records = vec![
+            record(b"", Some("k"), None),
+            record(b"a", Some("quote \" backslash \\ newline \n \u{e9}"), Some(EncryptionType::Kms)),
+            record(b"ab", None, Some(EncryptionType::None)),
+            record(b"abc", None, None),
+            record(&[0xff; 1000], None, None),
+        ];
+        let answers = [
+            GetRecordsOutput::default(),
+            GetRecordsOutput { records: Records(records), millis_behind_latest: 5, ..GetRecordsOutput::default() },
+            GetRecordsOutput { next_shard_iterator: Some("it".to_owned()), ..GetRecordsOutput::default() },
+            GetRecordsOutput { child_shards: Some(Vec::new()), ..GetRecordsOutput::default() },
+        ];
+        for answer in answers {
+            let fast = String::from_utf8(to_json(&answer).unwrap()).unwrap();
+            assert_eq!(fast, serde_json::to_string(&answer).unwrap());
+        }
+    }
+
+    #[test]
+    fn the_buffer_is_made_once() {
+        let records = Records(vec![record(&[7; 1000], Some("key of a record"), Some(EncryptionType::Kms)); 500]);
+        let json = to_json(&GetRecordsOutput { records, ..GetRecordsOutput::default() }).unwrap();
+        assert!(json.len() / 500 < FIXED + 1336, "{} bytes a record", json.len() / 500);
+    }
+}
