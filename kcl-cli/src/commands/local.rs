@@ -1,0 +1,178 @@
+//! `kcl local`: the embedded servers, for clients in any language.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+use kcl_local::kinesis::EngineConfig;
+use kcl_local::kinesis::Transitions;
+use kcl_local::{LocalAws, Service};
+
+use super::Error;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The port for Kinesis; 0 takes any free one.
+    #[arg(long, default_value_t = 4567)]
+    kinesis_port: u16,
+    /// The port for DynamoDB; 0 takes any free one.
+    #[arg(long, default_value_t = 8000)]
+    dynamodb_port: u16,
+    /// The address to listen on. Anyone who reaches it can read and write everything: nothing is checked.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// How long Kinesis takes to answer, such as 10ms.
+    #[arg(long, default_value = "0ms", value_parser = humantime::parse_duration)]
+    kinesis_latency: Duration,
+    /// How long DynamoDB takes to answer, such as 5ms.
+    #[arg(long, default_value = "0ms", value_parser = humantime::parse_duration)]
+    dynamodb_latency: Duration,
+    /// Throttle readers as AWS does: 5 calls and 2 MiB a second a shard.
+    #[arg(long)]
+    throttle_reads: bool,
+    /// Throttle writers as AWS does: 1,000 records and 1 MiB a second a shard.
+    #[arg(long)]
+    throttle_writes: bool,
+    /// The Region of all streams and tables.
+    #[arg(long, default_value = "us-east-1")]
+    region: String,
+    /// How long streams and tables take to be created, changed and deleted.
+    #[arg(long, default_value = "500ms", value_parser = humantime::parse_duration)]
+    state_delay: Duration,
+    /// Create a stream at the start, as name=shards. May be repeated.
+    #[arg(long, value_name = "STREAM=SHARDS")]
+    shards: Vec<NewStream>,
+}
+
+/// A stream to create: `clicks=4`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct NewStream {
+    name: String,
+    shards: i32,
+}
+
+impl FromStr for NewStream {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, shards) = text.split_once('=').ok_or("give a name and a number of shards, such as clicks=4")?;
+        let shards = shards.parse().map_err(|_| format!("{shards:?} is no number of shards"))?;
+        Ok(Self { name: name.to_owned(), shards })
+    }
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
+    let stop = stop_signal()?;
+    let aws = start(&arguments).await?;
+    for stream in &arguments.shards {
+        create(&aws, stream).await?;
+    }
+    println!("{}", exports(&aws, &arguments.region));
+    stop.await;
+    eprintln!("kcl: stopping");
+    aws.shutdown().await;
+    Ok(())
+}
+
+async fn start(arguments: &Arguments) -> Result<LocalAws, kcl_local::Error> {
+    let mut engine = EngineConfig::over_http();
+    engine.transitions = Transitions::all(arguments.state_delay);
+    engine.read_throttling = arguments.throttle_reads;
+    engine.write_throttling = arguments.throttle_writes;
+    LocalAws::builder()
+        .host(arguments.host.as_str())
+        .kinesis_port(arguments.kinesis_port)
+        .dynamodb_port(arguments.dynamodb_port)
+        .region(arguments.region.as_str())
+        .engine(engine)
+        .table_delay(arguments.state_delay)
+        .latency(Service::Kinesis, arguments.kinesis_latency)
+        .latency(Service::DynamoDb, arguments.dynamodb_latency)
+        .start()
+        .await
+}
+
+async fn create(aws: &LocalAws, stream: &NewStream) -> Result<(), Error> {
+    let NewStream { name, shards } = stream;
+    let created = aws.kinesis().create_stream().stream_name(name).shard_count(*shards).send().await;
+    created.map_err(|error| {
+        let reason = error.into_service_error();
+        format!("cannot create stream {name} with {shards} shards: {reason}")
+    })?;
+    Ok(())
+}
+
+/// What to paste into a shell so that AWS's own clients find the servers.
+fn exports(aws: &LocalAws, region: &str) -> String {
+    [
+        ("AWS_ENDPOINT_URL_KINESIS", aws.endpoint(Service::Kinesis)),
+        ("AWS_ENDPOINT_URL_DYNAMODB", aws.endpoint(Service::DynamoDb)),
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+        ("AWS_REGION", region),
+        ("AWS_DEFAULT_REGION", region),
+    ]
+    .map(|(name, value)| format!("export {name}={value}"))
+    .join("\n")
+}
+
+/// Ready when the process is asked to stop. Listening starts with the call, not with the first poll.
+#[cfg(unix)]
+fn stop_signal() -> Result<impl Future<Output = ()>, Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Ready when the process is asked to stop.
+#[cfg(not(unix))]
+fn stop_signal() -> Result<impl Future<Output = ()>, Error> {
+    Ok(async {
+        // Without a handler Ctrl-C ends the process anyway.
+        _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    #[test]
+    fn a_stream_is_a_name_and_a_number() {
+        let stream: NewStream = "clicks=4".parse().unwrap();
+        assert_eq!(stream, NewStream { name: "clicks".to_owned(), shards: 4 });
+        assert!("clicks".parse::<NewStream>().is_err());
+        assert!("clicks=many".parse::<NewStream>().is_err());
+    }
+
+    #[test]
+    fn durations_are_written_with_units() {
+        let command =
+            Command::try_parse_from(["local", "--kinesis-latency", "10ms", "--shards", "a=1", "--shards", "b=2"]);
+        let arguments = command.unwrap().arguments;
+        assert_eq!(arguments.kinesis_latency, Duration::from_millis(10));
+        assert_eq!(arguments.shards.len(), 2);
+        assert!(Command::try_parse_from(["local", "--kinesis-latency", "10"]).is_err());
+    }
+
+    #[tokio::test]
+    async fn the_exports_name_where_the_servers_are() {
+        let command = Command::try_parse_from(["local", "--kinesis-port", "0", "--dynamodb-port", "0"]);
+        let aws = start(&command.unwrap().arguments).await.unwrap();
+        let text = exports(&aws, "us-east-1");
+        assert!(text.contains(&format!("AWS_ENDPOINT_URL_KINESIS={}\n", aws.endpoint(Service::Kinesis))), "{text}");
+        assert_ne!(aws.endpoint(Service::Kinesis), aws.endpoint(Service::DynamoDb));
+    }
+}
