@@ -1,0 +1,6 @@
+//! The protocol itself: bytes over HTTP, without an SDK in between.
+
+mod cbor;
+mod error;
+mod http;
+mod json;
