@@ -72,6 +72,7 @@ impl Failure {
     }
 
     /// The page that tells an operator more.
+    #[allow(dead_code, reason = "see `code_of`")]
     pub(crate) fn code(&self) -> Code {
         match self.cause {
             Cause::Throttled | Cause::Unanswered | Cause::Busy | Cause::Iterator => Code::Unreachable,
@@ -104,6 +105,7 @@ impl Failure {
 }
 
 /// The code of the page for an error that came, somewhere down its sources, from a failed call.
+#[allow(dead_code, reason = "for whoever ends a worker because of a store's or a stream's error")]
 pub(crate) fn code_of(error: &(dyn StdError + 'static)) -> Option<Code> {
     std::iter::successors(Some(error), |&error| error.source())
         .find_map(|error| error.downcast_ref::<Failure>())
@@ -164,12 +166,11 @@ fn credentials_cause(error: &(dyn StdError + 'static)) -> Option<Cause> {
         .map(credentials)
 }
 
-/// What stands behind a provider's error.
+/// What stands behind a provider's error: nothing to be found, or something that may pass.
 pub(super) fn credentials(error: &CredentialsError) -> Cause {
-    match error {
-        CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => Cause::Credentials,
-        _ => Cause::CredentialsUnavailable,
-    }
+    let nothing =
+        matches!(error, CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_));
+    if nothing { Cause::Credentials } else { Cause::CredentialsUnavailable }
 }
 
 /// An error's own words and those of its sources.

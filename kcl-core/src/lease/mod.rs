@@ -1,5 +1,6 @@
 //! The table: its rows, the conditional writes that change them, and the seam to whatever stores it.
 
+pub mod conformance;
 mod memory;
 pub mod row;
 mod store;

@@ -4,6 +4,8 @@ mod attributes;
 mod expression;
 mod read;
 mod store;
+mod table;
 mod write;
 
 pub use store::DynamoDbStore;
+pub use table::{TableSpec, prepare_table};

@@ -83,6 +83,7 @@ pub(super) fn required<T>(name: &str, value: Option<T>) -> Result<T, Damage> {
 }
 
 /// What was found where something else belongs. Tells the type only: the value may be anything.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the SDK's enum is open")]
 fn mistyped(name: &str, wanted: &str, found: &AttributeValue) -> Damage {
     let found = match found {
         AttributeValue::B(_) => "binary",

@@ -1,0 +1,94 @@
+//! The service's answers in our terms. Payloads are moved, never copied.
+
+use crate::aws::failure::{Cause, Failure};
+use crate::lease::row::HashKeyRange;
+use crate::record::{Record, SequenceNumber, ShardId, StreamIdentity};
+use crate::shard::{Fetched, Shard, StreamDescription};
+use aws_sdk_kinesis::operation::describe_stream_summary::DescribeStreamSummaryOutput;
+use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
+use aws_sdk_kinesis::types::{self, StreamStatus};
+
+pub(super) const DESCRIBE: &str = "DescribeStreamSummary";
+pub(super) const LIST: &str = "ListShards";
+pub(super) const ITERATOR: &str = "GetShardIterator";
+pub(super) const RECORDS: &str = "GetRecords";
+
+pub(super) fn description(answer: DescribeStreamSummaryOutput) -> Result<StreamDescription, Failure> {
+    let summary = answer
+        .stream_description_summary
+        .ok_or_else(|| Failure::new(Cause::Unanswered, DESCRIBE, "the answer describes no stream"))?;
+    let unusable = matches!(summary.stream_status, StreamStatus::Creating | StreamStatus::Deleting);
+    if unusable {
+        return Err(Failure::new(Cause::Busy, DESCRIBE, format!("the stream is {}", summary.stream_status)));
+    }
+    Ok(StreamDescription {
+        identity: StreamIdentity {
+            arn: summary.stream_arn,
+            // A fraction of a second is dropped, as KCL drops it.
+            created_at: summary.stream_creation_timestamp.secs(),
+        },
+        retention_hours: u32::try_from(summary.retention_period_hours).unwrap_or(24),
+        open_shards: u32::try_from(summary.open_shard_count).unwrap_or(0),
+    })
+}
+
+pub(super) fn shard(shard: types::Shard) -> Result<Shard, Failure> {
+    let parents = shard.parent_shard_id.into_iter().chain(shard.adjacent_parent_shard_id);
+    Ok(Shard {
+        id: ShardId::new(shard.shard_id),
+        parents: parents.map(ShardId::new).collect(),
+        hash_range: shard.hash_key_range.map(|range| hash_range(LIST, &range)).transpose()?,
+        closed: shard.sequence_number_range.is_some_and(|range| range.ending_sequence_number.is_some()),
+    })
+}
+
+/// # Errors
+/// An answer that names both the next iterator and children, or neither, contradicts itself: the same iterator is
+/// asked again. (So does KCL, class `DataRetrievalUtil`: acting on it would end a shard early, or never.)
+pub(super) fn fetched(answer: GetRecordsOutput) -> Result<Fetched, Failure> {
+    let children = answer.child_shards.unwrap_or_default();
+    if answer.next_shard_iterator.is_some() != children.is_empty() {
+        let said = if children.is_empty() { "neither an iterator nor children" } else { "an iterator and children" };
+        return Err(Failure::new(Cause::Unanswered, RECORDS, format!("the answer contradicts itself: it has {said}")));
+    }
+    if let Some(orphan) = children.iter().find(|child| child.parent_shards.is_empty()) {
+        let said = format!("the answer contradicts itself: child `{}` has no parents", orphan.shard_id);
+        return Err(Failure::new(Cause::Unanswered, RECORDS, said));
+    }
+    Ok(Fetched {
+        records: answer.records.into_iter().map(record).collect::<Result<_, _>>()?,
+        millis_behind_latest: answer.millis_behind_latest.and_then(|ms| u64::try_from(ms).ok()),
+        next_iterator: answer.next_shard_iterator,
+        children: children.into_iter().map(child).collect::<Result<_, _>>()?,
+    })
+}
+
+fn record(record: types::Record) -> Result<Record, Failure> {
+    let sequence_number = SequenceNumber::parse(record.sequence_number)
+        .map_err(|error| Failure::new(Cause::Request, RECORDS, error.to_string()))?;
+    Ok(Record {
+        sequence_number,
+        sub_sequence_number: 0,
+        partition_key: record.partition_key,
+        arrived_at_ms: record.approximate_arrival_timestamp.and_then(|at| at.to_millis().ok()).unwrap_or(0),
+        data: record.data.into_bytes(),
+    })
+}
+
+fn child(child: types::ChildShard) -> Result<Shard, Failure> {
+    Ok(Shard {
+        id: ShardId::new(child.shard_id),
+        parents: child.parent_shards.into_iter().map(ShardId::new).collect(),
+        hash_range: child.hash_key_range.map(|range| hash_range(RECORDS, &range)).transpose()?,
+        closed: false,
+    })
+}
+
+fn hash_range(operation: &'static str, range: &types::HashKeyRange) -> Result<HashKeyRange, Failure> {
+    let key = |digits: &str| {
+        digits
+            .parse()
+            .map_err(|why| Failure::new(Cause::Request, operation, format!("`{digits}` is no hash key: {why}")))
+    };
+    Ok(HashKeyRange { start: key(&range.starting_hash_key)?, end: key(&range.ending_hash_key)? })
+}

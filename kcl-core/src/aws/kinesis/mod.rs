@@ -1,0 +1,199 @@
+//! The stream in Kinesis: [`StreamApi`] over a Kinesis client, one attempt a call.
+
+mod answer;
+mod date;
+
+use super::failure::{Cause, Failure};
+use crate::record::{ShardId, StartingPosition, StreamRef};
+use crate::shard::{ApiError, ApiErrorKind, Fetched, ListWhich, Listing, StreamApi, StreamDescription};
+use async_trait::async_trait;
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::retry::RetryConfig;
+use aws_sdk_kinesis::config::timeout::TimeoutConfig;
+use aws_sdk_kinesis::primitives::DateTime;
+use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType, ShardIteratorType};
+use date::AnswerDate;
+use std::time::Duration;
+
+/// How long a call may take where the caller's client sets no bound: the SDK has none by itself, and a connection that
+/// went silent would hold a shard for ever. A full answer has 10 MB.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// One stream.
+#[derive(Clone, Debug)]
+pub struct KinesisStream {
+    client: Client,
+    stream: StreamRef,
+}
+
+impl KinesisStream {
+    /// The stream, read by this client's connections, credentials and interceptors. Its retries are not used, as the
+    /// readers pace themselves; a client without timeouts gets 15 s a call.
+    #[must_use]
+    pub fn new(client: &Client, stream: StreamRef) -> Self {
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(CALL_TIMEOUT).build();
+        let timeouts = match client.config().timeout_config() {
+            Some(given) if given.operation_attempt_timeout().is_some() || given.operation_timeout().is_some() => {
+                given.clone()
+            }
+            Some(given) => given.to_builder().operation_attempt_timeout(CALL_TIMEOUT).build(),
+            None => timeouts,
+        };
+        let config =
+            client.config().to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts).build();
+        KinesisStream { client: Client::from_conf(config), stream }
+    }
+
+    fn name(&self) -> Option<String> {
+        match &self.stream {
+            StreamRef::Name(name) => Some(name.clone()),
+            StreamRef::Arn(_) => None,
+        }
+    }
+
+    fn arn(&self) -> Option<String> {
+        match &self.stream {
+            StreamRef::Name(_) => None,
+            StreamRef::Arn(arn) => Some(arn.clone()),
+        }
+    }
+
+    pub(super) async fn summary(&self) -> Result<StreamDescription, Failure> {
+        let answer = self
+            .client
+            .describe_stream_summary()
+            .set_stream_name(self.name())
+            .set_stream_arn(self.arn())
+            .send()
+            .await
+            .map_err(|error| Failure::of(answer::DESCRIBE, error))?;
+        answer::description(answer)
+    }
+
+    async fn pages(&self, which: ListWhich) -> Result<Listing, Failure> {
+        let failed = |error| Failure::of(answer::LIST, error);
+        let date = AnswerDate::default();
+        let mut page = self
+            .client
+            .list_shards()
+            .set_stream_name(self.name())
+            .set_stream_arn(self.arn())
+            .set_shard_filter(filter(which)?)
+            .customize()
+            .interceptor(date.clone())
+            .send()
+            .await
+            .map_err(failed)?;
+        let mut shards = Vec::new();
+        loop {
+            for shard in page.shards.unwrap_or_default() {
+                shards.push(answer::shard(shard)?);
+            }
+            // The token stands for stream and filter: beside them it is refused.
+            let Some(token) = page.next_token else { break };
+            page = self.client.list_shards().next_token(token).send().await.map_err(failed)?;
+        }
+        shards.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(Listing { shards, answered_at_ms: date.millis() })
+    }
+
+    async fn iterator(&self, shard: &ShardId, from: &StartingPosition) -> Result<String, Failure> {
+        let ask = self
+            .client
+            .get_shard_iterator()
+            .set_stream_name(self.name())
+            .set_stream_arn(self.arn())
+            .shard_id(shard.as_str());
+        let ask = match from {
+            StartingPosition::TrimHorizon => ask.shard_iterator_type(ShardIteratorType::TrimHorizon),
+            StartingPosition::AtTimestamp(ms) => {
+                ask.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*ms))
+            }
+            // Part of an aggregated record was done: it is read again, and its first parts are left out by the reader.
+            StartingPosition::After(position) => ask
+                .shard_iterator_type(match position.sub_sequence_number {
+                    0 => ShardIteratorType::AfterSequenceNumber,
+                    _ => ShardIteratorType::AtSequenceNumber,
+                })
+                .starting_sequence_number(position.sequence_number.as_str()),
+        };
+        let answer = ask.send().await.map_err(|error| Failure::of(answer::ITERATOR, error))?;
+        answer
+            .shard_iterator
+            .ok_or_else(|| Failure::new(Cause::Unanswered, answer::ITERATOR, "the answer has no iterator"))
+    }
+
+    async fn records(&self, iterator: &str, limit: u32) -> Result<Fetched, Failure> {
+        let sent = self
+            .client
+            .get_records()
+            .set_stream_arn(self.arn())
+            .shard_iterator(iterator)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .send()
+            .await;
+        let answer = sent.map_err(|error| {
+            let not_understood = error.as_service_error().is_some_and(|error| error.is_invalid_argument_exception());
+            let mut failure = Failure::of(answer::RECORDS, error);
+            if not_understood {
+                failure.cause = Cause::Iterator;
+            }
+            failure
+        })?;
+        answer::fetched(answer)
+    }
+
+    fn told<T>(&self, result: Result<T, Failure>) -> Result<T, ApiError> {
+        result.map_err(|failure| ApiError {
+            kind: kind(failure.cause),
+            message: failure.sentence(&format!("stream `{}`", self.stream)),
+            source: Some(Box::new(failure)),
+        })
+    }
+}
+
+#[async_trait]
+impl StreamApi for KinesisStream {
+    async fn describe(&self) -> Result<StreamDescription, ApiError> {
+        self.told(self.summary().await)
+    }
+
+    async fn list_shards(&self, which: ListWhich) -> Result<Listing, ApiError> {
+        self.told(self.pages(which).await)
+    }
+
+    async fn shard_iterator(&self, shard: &ShardId, from: &StartingPosition) -> Result<String, ApiError> {
+        self.iterator(shard, from).await.map_err(|failure| ApiError {
+            kind: kind(failure.cause),
+            message: failure.sentence(&format!("shard `{shard}` of stream `{}`", self.stream)),
+            source: Some(Box::new(failure)),
+        })
+    }
+
+    async fn get_records(&self, iterator: &str, limit: u32) -> Result<Fetched, ApiError> {
+        self.told(self.records(iterator, limit).await)
+    }
+}
+
+fn filter(which: ListWhich) -> Result<Option<ShardFilter>, Failure> {
+    let filter = match which {
+        ListWhich::All => return Ok(None),
+        ListWhich::AtTrimHorizon => ShardFilter::builder().r#type(ShardFilterType::AtTrimHorizon),
+        ListWhich::AtLatest => ShardFilter::builder().r#type(ShardFilterType::AtLatest),
+        ListWhich::AtTimestamp(ms) => {
+            ShardFilter::builder().r#type(ShardFilterType::AtTimestamp).timestamp(DateTime::from_millis(ms))
+        }
+    };
+    filter.build().map(Some).map_err(|error| Failure::new(Cause::Request, answer::LIST, error.to_string()))
+}
+
+fn kind(cause: Cause) -> ApiErrorKind {
+    match cause {
+        Cause::Throttled => ApiErrorKind::Throttled,
+        Cause::Unanswered | Cause::CredentialsUnavailable => ApiErrorKind::Unavailable,
+        Cause::Iterator => ApiErrorKind::IteratorExpired,
+        Cause::NotFound => ApiErrorKind::NotFound,
+        Cause::Busy => ApiErrorKind::NotReady,
+        Cause::Credentials | Cause::Permission | Cause::Request => ApiErrorKind::Refused,
+    }
+}

@@ -1,0 +1,45 @@
+//! Repeats a call before the worker starts, for as long as its failure deserves. (Once it runs, the coordination repeats by
+//! itself.)
+
+use super::failure::{Cause, Failure};
+use std::time::Duration;
+use tokio::time::Instant;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What does not answer within seconds at the start is wrongly configured more often than broken: the operator should
+/// hear of it while watching.
+const UNANSWERED: Duration = Duration::from_secs(5);
+
+/// A fleet that starts at once shares 20 calls of DescribeStreamSummary a second (AWS: Kinesis quotas).
+const THROTTLED: Duration = Duration::from_secs(30);
+
+/// The answer, or the last failure.
+pub(super) async fn patiently<T>(
+    rng: &mut fastrand::Rng,
+    mut call: impl AsyncFnMut() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let began = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let failure = match call().await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        let jittered = pause.mul_f64(0.5 + rng.f64());
+        if began.elapsed() + jittered > patience(failure.cause) {
+            return Err(failure);
+        }
+        tokio::time::sleep(jittered).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn patience(cause: Cause) -> Duration {
+    match cause {
+        Cause::Throttled => THROTTLED,
+        Cause::Unanswered | Cause::CredentialsUnavailable | Cause::Busy => UNANSWERED,
+        Cause::Credentials | Cause::Permission | Cause::NotFound | Cause::Iterator | Cause::Request => Duration::ZERO,
+    }
+}

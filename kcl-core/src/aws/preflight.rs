@@ -1,0 +1,69 @@
+//! What is checked before a worker starts: credentials, stream, table. Within seconds, and said in full.
+
+use super::client::Clients;
+use super::dynamodb::{TableSpec, prepare_table};
+use super::explain::{Place, Subject, explain};
+use super::failure::{Cause, Failure, chain, credentials};
+use super::kinesis::KinesisStream;
+use super::patience::patiently;
+use crate::error::{Code, Error};
+use crate::record::StreamRef;
+use crate::shard::StreamDescription;
+use aws_credential_types::provider::ProvideCredentials;
+use std::time::Duration;
+
+/// The SDK's chain of providers asks container and instance services in turn.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Checks that credentials are found, that the stream may be described and is there, and that the lease table is there
+/// and fits, which it creates when it is missing. Call it on the runtime that the coordination's clients will live on.
+///
+/// # Errors
+/// [`Code::Credentials`], [`Code::Permission`], [`Code::Unreachable`], [`Code::StreamMissing`], [`Code::TableUnusable`],
+/// [`Code::Setting`] for a stream in another Region than the clients'.
+pub async fn preflight(
+    clients: &Clients,
+    stream: &StreamRef,
+    table: &TableSpec,
+    rng: &mut fastrand::Rng,
+) -> Result<StreamDescription, Error> {
+    let region = clients.coordination_kinesis.config().region().map(ToString::to_string);
+    same_region(stream, region.as_deref())?;
+    let place = Place { region, endpoint: clients.endpoint.clone() };
+    check_credentials(clients).await?;
+    let api = KinesisStream::new(&clients.coordination_kinesis, stream.clone());
+    let description = patiently(rng, async || api.summary().await)
+        .await
+        .map_err(|failure| explain(failure, Subject::Stream(stream), &place))?;
+    prepare_table(&clients.dynamodb, table, description.open_shards, rng).await?;
+    Ok(description)
+}
+
+async fn check_credentials(clients: &Clients) -> Result<(), Error> {
+    let Some(provider) = &clients.credentials else { return Ok(()) };
+    let failure = match tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(error)) => Failure::new(credentials(&error), "credentials", chain(&error)),
+        Err(_) => Failure::new(Cause::CredentialsUnavailable, "credentials", "no provider answered within 5 s"),
+    };
+    let message = format!(
+        "no AWS credentials were found: {}; set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the \
+         task, pod or instance a role",
+        failure.said
+    );
+    Err(Error::new(Code::Credentials, message).because(failure))
+}
+
+/// A client asks its own Region for the stream, whatever the ARN says.
+fn same_region(stream: &StreamRef, region: Option<&str>) -> Result<(), Error> {
+    let StreamRef::Arn(arn) = stream else { return Ok(()) };
+    match (arn.split(':').nth(3), region) {
+        (Some(there), Some(here)) if there != here => Err(Error::new(
+            Code::Setting,
+            format!(
+                "stream `{arn}` is in Region {there}, and the clients are configured for {here}: set the Region to {there}"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,376 @@
+//! Every write of the protocol once under a condition that holds, and before that with each of its conditions broken
+//! by itself.
+
+use crate::lease::row::{
+    Fleet, FleetStart, Give, HashKeyRange, Lease, LeaseKey, Owner, Plan, SessionState, Take, TakeMode, WorkerId,
+};
+use crate::lease::write::{Previous, Write};
+use crate::record::{Checkpoint, Position, SequenceNumber, ShardId, StreamIdentity};
+
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    /// Makes what the conditions look at.
+    pub(super) before: Vec<Write>,
+    /// Each breaks one condition.
+    pub(super) refused: Vec<Write>,
+    /// Breaks none.
+    pub(super) applied: Write,
+}
+
+pub(super) fn all() -> Vec<Case> {
+    [fleet(), sessions(), plans(), claims(), owned(), ends()].into_iter().flatten().collect()
+}
+
+fn worker(name: &str) -> WorkerId {
+    WorkerId::from_row(name)
+}
+
+fn case(name: &'static str, before: Vec<Write>, refused: Vec<Write>, applied: Write) -> Case {
+    Case { name, before, refused, applied }
+}
+
+/// In the order of a fleet's life, as there is but one such row.
+fn fleet() -> Vec<Case> {
+    let me = (worker("a"), 8);
+    let seen = Some((worker("a"), 8));
+    let start = FleetStart { checkpoint: Checkpoint::Latest, at_ms: Some(1_700_000_000_123) };
+    let created = Fleet::above(3, 7, false);
+    let take = |term, beat, planner: Option<(WorkerId, u64)>| Write::TakeTerm { term, beat, planner, me: me.clone() };
+    let beat = |term, beat| Write::FleetBeat { term, beat, mirror: 41, plan_version: 2 };
+    let delete = |term, beat, wake, sessions| Write::DeleteFleet { term, beat, wake, sessions };
+    vec![
+        case(
+            "create the fleet",
+            vec![],
+            vec![
+                Write::Draw,
+                Write::Wake,
+                Write::Filled,
+                Write::PinStart(start.clone()),
+                take(4, 0, None),
+                beat(4, 0),
+                delete(4, 0, 1, 7),
+            ],
+            Write::CreateFleet(created.clone()),
+        ),
+        case("create it once", vec![], vec![Write::CreateFleet(created)], Write::Draw),
+        case("wake", vec![], vec![], Write::Wake),
+        case("pin the start", vec![], vec![], Write::PinStart(start.clone())),
+        case("pin it once", vec![], vec![Write::PinStart(start)], Write::Filled),
+        case(
+            "take the first term",
+            vec![],
+            vec![take(3, 0, None), take(4, 1, None), take(4, 0, seen.clone())],
+            take(4, 0, None),
+        ),
+        case("beat the fleet", vec![], vec![beat(4, 1), beat(5, 0)], beat(5, 1)),
+        case(
+            "take the next term",
+            vec![],
+            vec![take(5, 2, None), take(5, 2, Some((worker("b"), 8))), take(5, 2, Some((worker("a"), 7)))],
+            take(5, 2, seen),
+        ),
+        case(
+            "resign",
+            vec![],
+            vec![
+                Write::Resign { term: 5, me: me.clone() },
+                Write::Resign { term: 6, me: (worker("a"), 9) },
+                Write::Resign { term: 6, me: (worker("b"), 8) },
+            ],
+            Write::Resign { term: 6, me },
+        ),
+        case(
+            "delete the fleet",
+            vec![],
+            vec![delete(5, 3, 2, 8), delete(6, 2, 2, 8), delete(6, 3, 1, 8), delete(6, 3, 2, 7)],
+            delete(6, 3, 2, 8),
+        ),
+    ]
+}
+
+fn sessions() -> Vec<Case> {
+    let register = |name: &str, number, capacity| Write::Register { worker: worker(name), number, capacity };
+    let beat = |name: &str, number, beat, state| Write::Beat { worker: worker(name), number, beat, state, load: 3 };
+    let fence = |name: &str, number, beat| Write::Fence { worker: worker(name), number, beat };
+    let leave = |name: &str, number| Write::Leave { worker: worker(name), number };
+    let delete = |name: &str, number, own| Write::DeleteSession { worker: worker(name), number, own };
+    vec![
+        case(
+            "register",
+            vec![],
+            vec![beat("s1", 5, 0, SessionState::Active), fence("s1", 5, 0), leave("s1", 5), delete("s1", 5, true)],
+            register("s1", 5, Some(10)),
+        ),
+        case(
+            "a higher number replaces",
+            vec![beat("s1", 5, 0, SessionState::Draining)],
+            vec![register("s1", 5, None), register("s1", 4, None)],
+            register("s1", 6, None),
+        ),
+        case(
+            "beat",
+            vec![],
+            vec![beat("s1", 5, 0, SessionState::Active), beat("s1", 6, 1, SessionState::Active)],
+            beat("s1", 6, 0, SessionState::Draining),
+        ),
+        case("fence", vec![], vec![fence("s1", 6, 0), fence("s1", 5, 1)], fence("s1", 6, 1)),
+        case(
+            "a fenced session is over",
+            vec![],
+            vec![
+                beat("s1", 6, 1, SessionState::Active),
+                fence("s1", 6, 1),
+                leave("s1", 6),
+                delete("s1", 5, false),
+                delete("s1", 7, true),
+            ],
+            delete("s1", 6, false),
+        ),
+        case("leave", vec![register("s2", 9, None)], vec![leave("s2", 8), delete("s2", 9, false)], leave("s2", 9)),
+        case(
+            "a session that left is over",
+            vec![],
+            vec![beat("s2", 9, 0, SessionState::Active), fence("s2", 9, 0)],
+            leave("s2", 9),
+        ),
+        case("delete one's own", vec![register("s3", 1, None)], vec![delete("s3", 1, false)], delete("s3", 1, true)),
+    ]
+}
+
+fn plans() -> Vec<Case> {
+    let plan = |term, version| {
+        let owner = Some(Owner { worker: worker("b"), session: Some(2) });
+        let java = Some(Owner { worker: worker("java"), session: None });
+        let take = |lease: &str, owner, mode| Take { lease: LeaseKey::new(lease), owner, counter: 4711, mode };
+        Write::Plan(Plan {
+            worker: worker("p1"),
+            term,
+            version,
+            takes: vec![
+                take("l1", None, TakeMode::Now),
+                take("l2", owner, TakeMode::After),
+                take("l3", java, TakeMode::Now),
+            ],
+            gives: vec![Give { lease: LeaseKey::new("l4"), counter: 12 }],
+        })
+    };
+    let empty = Plan { worker: worker("p1"), term: 2, version: 2, takes: vec![], gives: vec![] };
+    let delete = |name: &str, term| Write::DeletePlan { worker: worker(name), term };
+    vec![
+        case("plan", vec![], vec![], plan(2, 1)),
+        case("a later version replaces", vec![], vec![plan(2, 1), plan(2, 0), plan(1, 9)], Write::Plan(empty)),
+        case("a later term replaces", vec![], vec![plan(2, 2)], plan(3, 0)),
+        case("delete a plan", vec![], vec![delete("p1", 2)], delete("p1", 3)),
+        case("delete a plan that is not there", vec![], vec![], delete("p2", 3)),
+    ]
+}
+
+fn lease(key: &str, checkpoint: Checkpoint) -> Lease {
+    Lease {
+        parents: vec![ShardId::new("shardId-000000000000"), ShardId::new("shardId-000000000001")],
+        hash_range: Some(HashKeyRange { start: 0, end: u128::MAX }),
+        stream: Some(StreamIdentity {
+            arn: "arn:aws:kinesis:eu-west-1:123456789012:stream/orders".to_owned(),
+            created_at: 1_700_000_000,
+        }),
+        start_ms: Some(1_700_000_000_123),
+        ..Lease::unowned(ShardId::new(key), checkpoint)
+    }
+}
+
+fn owned_lease(key: &str, name: &str, session: Option<u64>) -> Lease {
+    Lease {
+        owner: Some(Owner { worker: worker(name), session }),
+        counter: 7,
+        kcl_counter: Some(7),
+        owner_switches: 2,
+        ..lease(key, Checkpoint::TrimHorizon)
+    }
+}
+
+fn create(lease: Lease) -> Write {
+    Write::CreateLease(Box::new(lease))
+}
+
+fn at(digits: &str, sub_sequence_number: u64) -> Checkpoint {
+    SequenceNumber::parse(digits).map_or(Checkpoint::TrimHorizon, |sequence_number| {
+        Checkpoint::At(Position { sequence_number, sub_sequence_number })
+    })
+}
+
+fn claims() -> Vec<Case> {
+    let claim = |key: &str, counter, from: Previous| Write::Claim {
+        lease: LeaseKey::new(key),
+        counter,
+        from,
+        me: (worker("me"), 9),
+        start_ms: None,
+    };
+    let from = |name: &str, session| Previous::Owned(Owner { worker: worker(name), session });
+    let done = Lease { children: vec![ShardId::new("shardId-000000000009")], ..lease("done", Checkpoint::ShardEnd) };
+    let java = Lease { kcl_counter: None, start_ms: None, ..owned_lease("java", "i-07", None) };
+    let several = Lease {
+        key: LeaseKey::new("123456789012:orders:1700000000:shardId-000000000000"),
+        stream_name: Some("123456789012:orders:1700000000".to_owned()),
+        ..lease("shardId-000000000000", Checkpoint::AtTimestamp)
+    };
+    vec![
+        case(
+            "create a lease",
+            vec![],
+            vec![claim("free", 0, Previous::Unowned)],
+            create(lease("free", Checkpoint::Latest)),
+        ),
+        case(
+            "claim a free lease",
+            vec![],
+            vec![
+                create(lease("free", Checkpoint::TrimHorizon)),
+                claim("free", 1, Previous::Unowned),
+                claim("free", 0, from("me", Some(9))),
+            ],
+            claim("free", 0, Previous::Unowned),
+        ),
+        case(
+            "claim from an ended session",
+            vec![create(owned_lease("ended", "b", Some(3)))],
+            vec![
+                claim("ended", 6, from("b", Some(3))),
+                claim("ended", 7, Previous::Unowned),
+                claim("ended", 7, from("c", Some(3))),
+                claim("ended", 7, from("b", Some(4))),
+                claim("ended", 7, from("b", None)),
+            ],
+            claim("ended", 7, from("b", Some(3))),
+        ),
+        case(
+            "claim from a hand without sessions, and pin its start",
+            vec![create(java)],
+            vec![claim("java", 7, from("i-07", Some(0))), claim("java", 7, Previous::Unowned)],
+            Write::Claim {
+                lease: LeaseKey::new("java"),
+                counter: 7,
+                from: from("i-07", None),
+                me: (worker("me"), 9),
+                start_ms: Some(5),
+            },
+        ),
+        case("a finished lease is not claimed", vec![], vec![], create(done)),
+        case("a table of several streams", vec![], vec![claim("done", 0, Previous::Unowned)], create(several)),
+    ]
+}
+
+fn owned() -> Vec<Case> {
+    let me = |name: &str, session| (worker(name), session);
+    let checkpoint = |key: &str, me, counter| Write::Checkpoint {
+        lease: LeaseKey::new(key),
+        me,
+        counter,
+        checkpoint: at("49590338271490256608559692538361571095921575989136588898", 0),
+    };
+    let release = |key: &str, me, counter| Write::Release {
+        lease: LeaseKey::new(key),
+        me,
+        counter,
+        checkpoint: at("49590338271490256608559692538361571095921575989136588899", 3),
+    };
+    vec![
+        case(
+            "checkpoint",
+            vec![create(owned_lease("mine", "me", Some(9)))],
+            vec![
+                checkpoint("mine", me("me", 9), 6),
+                checkpoint("mine", me("me", 8), 7),
+                checkpoint("mine", me("you", 9), 7),
+                checkpoint("nothing", me("me", 9), 7),
+            ],
+            checkpoint("mine", me("me", 9), 7),
+        ),
+        case(
+            "release",
+            vec![],
+            vec![release("mine", me("me", 9), 7), release("mine", me("me", 8), 8), release("mine", me("you", 9), 8)],
+            release("mine", me("me", 9), 8),
+        ),
+        case(
+            "a released lease is free",
+            vec![],
+            vec![checkpoint("mine", me("me", 9), 9)],
+            Write::Claim {
+                lease: LeaseKey::new("mine"),
+                counter: 9,
+                from: Previous::Unowned,
+                me: me("you", 1),
+                start_ms: None,
+            },
+        ),
+    ]
+}
+
+fn ends() -> Vec<Case> {
+    let me = |name: &str, session| (worker(name), session);
+    let children = vec![ShardId::new("shardId-000000000002"), ShardId::new("shardId-000000000003")];
+    let end = |key: &str, me, counter, children: &[ShardId]| Write::ShardEnd {
+        lease: LeaseKey::new(key),
+        me,
+        counter,
+        children: children.to_vec(),
+    };
+    let delete = |key: &str, counter| Write::DeleteLease { lease: LeaseKey::new(key), counter };
+    vec![
+        case(
+            "end a shard",
+            vec![create(owned_lease("parent", "me", Some(9)))],
+            vec![
+                delete("parent", 7),
+                end("parent", me("me", 9), 8, &children),
+                end("parent", me("me", 8), 7, &children),
+                end("parent", me("you", 9), 7, &children),
+            ],
+            end("parent", me("me", 9), 7, &children),
+        ),
+        case(
+            "an ended shard stays so",
+            vec![],
+            vec![
+                end("parent", me("me", 9), 8, &children),
+                Write::Claim {
+                    lease: LeaseKey::new("parent"),
+                    counter: 8,
+                    from: Previous::Unowned,
+                    me: me("me", 9),
+                    start_ms: None,
+                },
+                delete("parent", 7),
+            ],
+            delete("parent", 8),
+        ),
+        case(
+            "end a shard without children",
+            vec![create(owned_lease("last", "me", Some(9)))],
+            vec![],
+            end("last", me("me", 9), 7, &[]),
+        ),
+        case(
+            "an owner cannot move a finished lease",
+            vec![create(Lease { checkpoint: Checkpoint::ShardEnd, ..owned_lease("held", "me", Some(9)) })],
+            vec![
+                Write::Checkpoint {
+                    lease: LeaseKey::new("held"),
+                    me: me("me", 9),
+                    counter: 7,
+                    checkpoint: Checkpoint::TrimHorizon,
+                },
+                Write::Release {
+                    lease: LeaseKey::new("held"),
+                    me: me("me", 9),
+                    counter: 7,
+                    checkpoint: Checkpoint::TrimHorizon,
+                },
+                end("held", me("me", 9), 7, &[]),
+            ],
+            delete("held", 7),
+        ),
+    ]
+}

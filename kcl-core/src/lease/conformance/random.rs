@@ -1,0 +1,155 @@
+//! Random writes over few rows, each condition right more often than not.
+
+use crate::lease::row::{
+    Fleet, FleetStart, Give, Lease, LeaseKey, Owner, Plan, Row, RowKey, SessionNumber, SessionState, Take, TakeMode,
+    WorkerId,
+};
+use crate::lease::write::{Previous, Write};
+use crate::record::{Checkpoint, Position, SequenceNumber, ShardId};
+use fastrand::Rng;
+use std::collections::BTreeMap;
+
+type Model = BTreeMap<RowKey, Row>;
+
+pub(super) fn write(rng: &mut Rng, model: &Model) -> Write {
+    match rng.u8(0..20) {
+        0..4 => fleet(rng, model.get(&RowKey::Fleet).and_then(Row::as_fleet)),
+        4..8 => session(rng, model),
+        8..10 => plan(rng, model),
+        _ => lease(rng, model),
+    }
+}
+
+fn worker(rng: &mut Rng) -> WorkerId {
+    WorkerId::from_row(["w1", "w2", "w 3", "ä"][rng.usize(0..4)])
+}
+
+/// The number as it is, or now and then one beside it.
+fn near(rng: &mut Rng, n: u64) -> u64 {
+    match rng.u8(0..10) {
+        0 => n + 1,
+        1 => n.saturating_sub(1),
+        _ => n,
+    }
+}
+
+fn maybe<T>(rng: &mut Rng, value: T) -> Option<T> {
+    rng.bool().then_some(value)
+}
+
+fn fleet(rng: &mut Rng, now: Option<&Fleet>) -> Write {
+    let Some(now) = now else { return Write::CreateFleet(Fleet::above(rng.u64(0..9), rng.u64(0..9), rng.bool())) };
+    let (term, beat) = (near(rng, now.term), near(rng, now.beat));
+    match rng.u8(0..10) {
+        0 => Write::Draw,
+        1 => Write::Wake,
+        2 => Write::Filled,
+        3 => {
+            let checkpoint = if rng.bool() { Checkpoint::Latest } else { Checkpoint::TrimHorizon };
+            Write::PinStart(FleetStart { checkpoint, at_ms: maybe(rng, 17) })
+        }
+        4 | 5 => {
+            let planner = if rng.u8(0..5) == 0 { None } else { now.planner.clone() };
+            Write::TakeTerm { term, beat, planner, me: (worker(rng), rng.u64(0..4)) }
+        }
+        6 | 7 => Write::FleetBeat { term, beat, mirror: rng.u64(..), plan_version: rng.u64(0..9) },
+        8 => {
+            let me = now.planner.clone().unwrap_or((worker(rng), 1));
+            Write::Resign { term, me: (me.0, near(rng, me.1)) }
+        }
+        _ => Write::DeleteFleet { term, beat, wake: near(rng, now.wake), sessions: near(rng, now.sessions) },
+    }
+}
+
+fn session(rng: &mut Rng, model: &Model) -> Write {
+    let worker = worker(rng);
+    let now = model.get(&RowKey::Session(worker.clone())).and_then(Row::as_session);
+    let (number, beat) = now.map_or((1, 0), |now| (now.number, now.beat));
+    let (number, beat) = (near(rng, number), near(rng, beat));
+    match rng.u8(0..8) {
+        0 | 1 => Write::Register { worker, number, capacity: maybe(rng, 40) },
+        2..5 => {
+            let state = if rng.bool() { SessionState::Active } else { SessionState::Draining };
+            Write::Beat { worker, number, beat, state, load: rng.u32(0..9) }
+        }
+        5 => Write::Fence { worker, number, beat },
+        6 => Write::Leave { worker, number },
+        _ => Write::DeleteSession { worker, number, own: rng.bool() },
+    }
+}
+
+fn plan(rng: &mut Rng, model: &Model) -> Write {
+    let worker = worker(rng);
+    let now = model.get(&RowKey::Plan(worker.clone())).and_then(Row::as_plan);
+    let (term, version) = now.map_or((1, 1), |now| (now.term, now.version));
+    let (term, version) = (near(rng, term), near(rng, version));
+    if rng.u8(0..4) == 0 {
+        return Write::DeletePlan { worker, term };
+    }
+    let takes = (0..rng.usize(0..3))
+        .map(|_| Take {
+            lease: key(rng),
+            owner: maybe(rng, ()).map(|()| owner(rng)),
+            counter: rng.u64(0..9),
+            mode: if rng.bool() { TakeMode::Now } else { TakeMode::After },
+        })
+        .collect();
+    let gives = (0..rng.usize(0..3)).map(|_| Give { lease: key(rng), counter: rng.u64(0..9) }).collect();
+    Write::Plan(Plan { worker, term, version, takes, gives })
+}
+
+fn key(rng: &mut Rng) -> LeaseKey {
+    LeaseKey::new(format!("shardId-{:012}", rng.u8(0..4)))
+}
+
+fn owner(rng: &mut Rng) -> Owner {
+    Owner { worker: worker(rng), session: maybe(rng, 3) }
+}
+
+fn checkpoint(rng: &mut Rng) -> Checkpoint {
+    let digits = rng.u64(..).to_string();
+    match (rng.u8(0..6), SequenceNumber::parse(digits)) {
+        (0, _) | (_, Err(_)) => Checkpoint::TrimHorizon,
+        (1, _) => Checkpoint::Latest,
+        (2, _) => Checkpoint::AtTimestamp,
+        (_, Ok(sequence_number)) => Checkpoint::At(Position { sequence_number, sub_sequence_number: rng.u64(0..3) }),
+    }
+}
+
+fn lease(rng: &mut Rng, model: &Model) -> Write {
+    let lease = key(rng);
+    let Some(now) = model.get(&RowKey::Lease(lease.clone())).and_then(Row::as_lease) else {
+        return create(rng, &lease);
+    };
+    let counter = near(rng, now.counter);
+    let me: (WorkerId, SessionNumber) = match &now.owner {
+        Some(owner) if rng.u8(0..6) > 0 => (owner.worker.clone(), near(rng, owner.session.unwrap_or(1))),
+        Some(_) | None => (worker(rng), rng.u64(0..4)),
+    };
+    match rng.u8(0..12) {
+        0 => create(rng, &lease),
+        1..5 => {
+            let from = if rng.u8(0..5) == 0 { maybe(rng, ()).map(|()| owner(rng)) } else { now.owner.clone() };
+            let me = (worker(rng), rng.u64(0..4));
+            Write::Claim { lease, counter, from: Previous::from(from), me, start_ms: maybe(rng, 99) }
+        }
+        5..8 => Write::Checkpoint { lease, me, counter, checkpoint: checkpoint(rng) },
+        8..10 => Write::Release { lease, me, counter, checkpoint: checkpoint(rng) },
+        10 => {
+            let children = (0..rng.usize(0..3)).map(|n| ShardId::new(format!("shardId-{n:012}"))).collect();
+            Write::ShardEnd { lease, me, counter, children }
+        }
+        _ => Write::DeleteLease { lease, counter },
+    }
+}
+
+fn create(rng: &mut Rng, key: &LeaseKey) -> Write {
+    let mut lease = Lease::unowned(ShardId::new(key.as_str()), checkpoint(rng));
+    lease.counter = rng.u64(0..3);
+    lease.kcl_counter = maybe(rng, lease.counter);
+    lease.start_ms = maybe(rng, 17);
+    if rng.u8(0..4) == 0 {
+        lease.owner = Some(owner(rng));
+    }
+    Write::CreateLease(Box::new(lease))
+}
