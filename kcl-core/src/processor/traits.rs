@@ -62,6 +62,11 @@ impl ShardContext {
         ShardContext { delivery, stream }
     }
 
+    #[cfg(test)]
+    pub(crate) fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
     /// The shard.
     #[must_use]
     pub fn shard_id(&self) -> &ShardId {
@@ -95,7 +100,13 @@ impl ShardContext {
 
 /// Handles the records of one shard. One value is made for each lease that the worker holds, and dropped with it.
 ///
-/// All callbacks of one value are called one after the other, never twice at once.
+/// All callbacks of one value are called one after the other, never twice at once. A callback that panics has failed like
+/// one that returned an error, and the same value is called again.
+///
+/// # Blocking
+/// A callback runs on the runtime that `run` was called on. One that computes or blocks for long without an await holds up
+/// a thread of that runtime, and can be neither cancelled when the lease is lost nor hurried by a shutdown: use
+/// `tokio::task::spawn_blocking`. The worker's own leases do not suffer: they are kept on another thread.
 pub trait RecordProcessor: Send + 'static {
     /// Called once, before the first records. An error is retried with backoff, as one of `process_records` is.
     fn initialize(&mut self, shard: &ShardContext) -> impl Future<Output = Result<(), BoxError>> + Send {
@@ -121,20 +132,23 @@ pub trait RecordProcessor: Send + 'static {
         shard: &ShardContext,
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 
-    /// Called once when another worker has the lease, or may have it: clean up, write nothing.
+    /// Called once when another worker has the lease, or may have it, also when the error policy gave it up: clean up,
+    /// write nothing. It is dropped if it takes longer than 10 s, as the shard may come back to this worker.
     fn lease_lost(&mut self, shard: &ShardContext) -> impl Future<Output = ()> + Send {
         let _ = shard;
         ready(())
     }
 
     /// Called once when every record of a closed shard was acknowledged, before the shard's end is written.
-    /// An error is retried with backoff; the shard's children wait for it.
+    /// An error goes to the error policy; the shard's children wait for it.
     fn shard_ended(&mut self, shard: &ShardContext) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = shard;
         ready(Ok(()))
     }
 
     /// Called once when the worker gives the lease up in an orderly way (shutdown, rebalancing), after the last batch.
+    /// It has one try: an error is told and the lease is given up all the same. Not called where `initialize` never
+    /// succeeded.
     fn shutdown_requested(&mut self, shard: &ShardContext) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = shard;
         ready(Ok(()))

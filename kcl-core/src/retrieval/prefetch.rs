@@ -32,7 +32,7 @@ impl Prefetch {
         let stopped = stop.clone();
         tracker.spawn_on(
             async move {
-                // Arguments are dropped last: the reader goes before what is kept, also when the task itself is dropped.
+                // The reader is dropped first, also when the task itself is dropped.
                 let kept = kept;
                 stopped.run_until_cancelled(fetch(reader, sender)).await;
                 drop(kept);

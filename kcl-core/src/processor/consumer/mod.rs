@@ -2,5 +2,7 @@
 
 mod run;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub(super) use run::{Consumer, LastWord, Rules, message as panic_message};

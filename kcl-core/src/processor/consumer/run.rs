@@ -107,19 +107,20 @@ impl<P: RecordProcessor> Consumer<P> {
                 State::Working(Task::Read, _) => self.read(&state).await,
                 State::Working(Task::Process { .. }, _) => self.process(&state).await,
                 State::Working(Task::Initialize, _) => {
-                    let called = attend(&delivery, self.processor.initialize(&self.context)).await;
+                    let called = attend(&delivery, async { self.processor.initialize(&self.context).await }).await;
                     self.told(&state, called, "initialize")
                 }
                 State::Working(Task::End { .. }, _) => {
-                    let called = attend(&delivery, self.processor.shard_ended(&self.context)).await;
+                    let called = attend(&delivery, async { self.processor.shard_ended(&self.context).await }).await;
                     self.told(&state, called, "shard_ended")
                 }
                 State::Draining => {
-                    let called = attend(&delivery, self.processor.shutdown_requested(&self.context)).await;
+                    let called =
+                        attend(&delivery, async { self.processor.shutdown_requested(&self.context).await }).await;
                     self.told(&state, called, "shutdown_requested")
                 }
                 State::Losing(_) => self.lose(&state).await,
-                State::Holding { .. } => wait(&delivery, LOOK_AGAIN).await,
+                State::Holding { .. } => hold(&delivery).await,
                 State::Retrying(_, _, after) => wait(&delivery, *after).await,
             };
             let (next, commands) = step(state, event);
@@ -183,9 +184,7 @@ impl<P: RecordProcessor> Consumer<P> {
                 BatchProcessed { shard: &delivery.shard, records: batch.len(), bytes: *bytes, took }.emit();
             }
             Called::GateShut => {
-                if state.failures().count == 0 {
-                    DeliveryHeld { shard: &delivery.shard, fencing_token: delivery.fencing_token }.emit();
-                }
+                DeliveryHeld { shard: &delivery.shard, fencing_token: delivery.fencing_token }.emit();
             }
             Called::Closed | Called::Failed(_) => {}
         }
@@ -265,6 +264,16 @@ impl<P: RecordProcessor> Consumer<P> {
     }
 }
 
+/// Waits until the gate is open; whether it still is when the batch is handed over is asked again then.
+async fn hold(delivery: &Delivery) -> Event {
+    loop {
+        let event = wait(delivery, LOOK_AGAIN).await;
+        if event != Event::Due || delivery.is_open() {
+            return event;
+        }
+    }
+}
+
 /// Waits without a callback running.
 async fn wait(delivery: &Delivery, how_long: Duration) -> Event {
     tokio::select! {
@@ -284,7 +293,8 @@ async fn attend(delivery: &Delivery, callback: impl Future<Output = Result<(), B
     }
 }
 
-/// Runs a callback; a panic is an error like any other. The processor is used again afterwards: what it left half done
+/// Runs a callback; a panic is an error like any other. (Callers make the user's future inside of `callback`, as that may
+/// panic too.) The processor is used again afterwards: what it left half done
 /// is its own to mend, as after an error.
 async fn caught(callback: impl Future<Output = Result<(), BoxError>>) -> Called {
     match AssertUnwindSafe(callback).catch_unwind().await {

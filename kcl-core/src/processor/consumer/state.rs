@@ -244,3 +244,146 @@ fn lose(state: State) -> State {
         other @ (State::Losing(_) | State::Stopped(_)) => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEVER: Failures = Failures { count: 0, since: None };
+    const ONCE: Failures = Failures { count: 1, since: Some(Time::ZERO) };
+    const SOON: Duration = Duration::from_millis(150);
+
+    fn process(end: Option<Vec<Shard>>) -> Task {
+        Task::Process { end }
+    }
+
+    fn failed(verdict: Verdict) -> Event {
+        Event::Failed { failures: ONCE, verdict, reason: "down".to_owned() }
+    }
+
+    fn gave_up(stop_worker: bool) -> Vec<Command> {
+        vec![Command::Report(ReportKind::GaveUp { reason: "down".to_owned(), stop_worker })]
+    }
+
+    const DRAINED: [Command; 1] = [Command::Report(ReportKind::Drained)];
+
+    #[test]
+    fn records_are_acknowledged_when_the_handler_is_done_and_then_the_next_are_read() {
+        let (state, commands) = step(State::begin(), Event::Done { draining: false });
+        assert_eq!((state, commands), (State::Working(Task::Read, NEVER), vec![]));
+        let (state, commands) = step(State::Working(Task::Read, NEVER), Event::Chunk { records: true, end: None });
+        assert_eq!((&state, commands), (&State::Working(process(None), NEVER), vec![]));
+        let (state, commands) = step(state, Event::Done { draining: false });
+        assert_eq!((state, commands), (State::Working(Task::Read, NEVER), vec![Command::Acknowledge]));
+    }
+
+    #[test]
+    fn an_empty_chunk_is_no_batch() {
+        let (state, commands) = step(State::Working(Task::Read, ONCE), Event::Chunk { records: false, end: None });
+        assert_eq!((state, commands), (State::Working(Task::Read, NEVER), vec![]));
+    }
+
+    #[test]
+    fn the_end_of_the_shard_waits_for_the_last_batch_and_for_shard_ended() {
+        let end = Event::Chunk { records: true, end: Some(vec![]) };
+        let (state, _) = step(State::Working(Task::Read, NEVER), end);
+        assert_eq!(state, State::Working(process(Some(vec![])), NEVER));
+        let (state, commands) = step(state, Event::Done { draining: false });
+        assert_eq!(state, State::Working(Task::End { children: vec![] }, NEVER));
+        assert_eq!(commands, [Command::Acknowledge]);
+        let (state, commands) = step(state, Event::Done { draining: false });
+        assert_eq!((state, commands), (State::Stopped(Why::Ended), vec![Command::Report(ReportKind::Ended(vec![]))]));
+    }
+
+    #[test]
+    fn a_shard_whose_last_batch_is_done_ends_even_when_a_drain_was_asked_for() {
+        let (state, _) = step(State::Working(process(Some(vec![])), NEVER), Event::Done { draining: true });
+        assert_eq!(state, State::Working(Task::End { children: vec![] }, NEVER));
+        let (_, commands) = step(state, Event::Done { draining: true });
+        assert_eq!(commands, [Command::Report(ReportKind::Ended(vec![]))]);
+    }
+
+    #[test]
+    fn what_failed_is_tried_again_as_it_was() {
+        for task in [Task::Initialize, Task::Read, process(Some(vec![])), Task::End { children: vec![] }] {
+            let (state, commands) = step(State::Working(task.clone(), NEVER), failed(Verdict::Retry(SOON)));
+            assert_eq!((&state, commands), (&State::Retrying(task.clone(), ONCE, SOON), vec![]));
+            assert_eq!(step(state, Event::Due), (State::Working(task, ONCE), vec![]));
+        }
+    }
+
+    #[test]
+    fn a_policy_that_stops_is_obeyed_and_nothing_is_acknowledged() {
+        let state = || State::Working(process(None), NEVER);
+        assert_eq!(step(state(), failed(Verdict::StopShard)), (State::Losing(Why::GaveUp), gave_up(false)));
+        assert_eq!(step(state(), failed(Verdict::StopWorker)), (State::Losing(Why::GaveUp), gave_up(true)));
+    }
+
+    #[test]
+    fn a_batch_that_waits_for_the_session_is_due_again_unchanged() {
+        let (state, commands) = step(State::Working(process(Some(vec![])), ONCE), Event::GateShut);
+        assert_eq!((&state, commands), (&State::Holding { end: Some(vec![]), failures: ONCE }, vec![]));
+        assert_eq!(step(state, Event::Due), (State::Working(process(Some(vec![])), ONCE), vec![]));
+    }
+
+    #[test]
+    fn a_drain_lets_the_running_handler_finish_and_acknowledges_it() {
+        let (state, commands) = step(State::Working(process(None), NEVER), Event::Done { draining: true });
+        assert_eq!((&state, commands), (&State::Draining, vec![Command::Acknowledge]));
+        assert_eq!(step(state, Event::Done { draining: true }), (State::Stopped(Why::Drained), DRAINED.to_vec()));
+    }
+
+    #[test]
+    fn a_drain_leaves_what_failed_or_waits_to_the_next_owner() {
+        let waiting = [
+            State::Working(Task::Read, NEVER),
+            State::Holding { end: None, failures: NEVER },
+            State::Retrying(process(None), ONCE, SOON),
+            State::Retrying(Task::End { children: vec![] }, ONCE, SOON),
+        ];
+        for state in waiting {
+            assert_eq!(step(state, Event::DrainAsked), (State::Draining, vec![]));
+        }
+        let running = State::Working(process(None), NEVER);
+        assert_eq!(step(running, failed(Verdict::MoveOn)), (State::Draining, vec![]));
+    }
+
+    #[test]
+    fn a_processor_that_never_began_is_not_asked_to_shut_down() {
+        let drained = (State::Stopped(Why::Drained), DRAINED.to_vec());
+        assert_eq!(step(State::Retrying(Task::Initialize, ONCE, SOON), Event::DrainAsked), drained);
+        assert_eq!(step(State::begin(), failed(Verdict::MoveOn)), drained);
+        assert_eq!(step(State::begin(), Event::Done { draining: true }), (State::Draining, vec![]));
+    }
+
+    #[test]
+    fn a_failing_shutdown_requested_delays_nothing() {
+        assert_eq!(step(State::Draining, failed(Verdict::MoveOn)), (State::Stopped(Why::Drained), DRAINED.to_vec()));
+    }
+
+    #[test]
+    fn a_lost_lease_ends_everything_without_an_acknowledgement_or_a_report() {
+        let states = [
+            State::begin(),
+            State::Working(Task::Read, NEVER),
+            State::Working(process(Some(vec![])), ONCE),
+            State::Working(Task::End { children: vec![] }, NEVER),
+            State::Holding { end: None, failures: NEVER },
+            State::Retrying(process(None), ONCE, SOON),
+            State::Draining,
+        ];
+        for state in states {
+            assert_eq!(step(state, Event::Closed), (State::Losing(Why::LeaseLost), vec![]));
+        }
+        let lost = (State::Stopped(Why::LeaseLost), vec![]);
+        assert_eq!(step(State::Losing(Why::LeaseLost), Event::Done { draining: false }), lost);
+        assert_eq!(step(State::Losing(Why::LeaseLost), failed(Verdict::MoveOn)), lost);
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_gives_the_lease_up() {
+        let (state, commands) = step(State::Working(Task::Read, NEVER), Event::ReaderGone);
+        assert_eq!(state, State::Losing(Why::GaveUp));
+        assert!(matches!(&commands[..], [Command::Report(ReportKind::GaveUp { stop_worker: false, .. })]));
+    }
+}

@@ -170,3 +170,198 @@ fn fail(state: State, kind: ApiErrorKind) -> (State, Next) {
         (ApiErrorKind::Throttled | ApiErrorKind::NotReady | ApiErrorKind::Unavailable, state) => (state, Next::BackOff),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::SequenceNumber;
+    use proptest::prelude::*;
+
+    fn shard_id(n: u32) -> ShardId {
+        ShardId::new(format!("shardId-{n:012}"))
+    }
+
+    fn shard(n: u32, parents: &[u32], closed: bool) -> Shard {
+        Shard { id: shard_id(n), parents: parents.iter().copied().map(shard_id).collect(), hash_range: None, closed }
+    }
+
+    fn at(seq: u64, sub: u64) -> Position {
+        Position { sequence_number: SequenceNumber::parse(seq.to_string()).unwrap(), sub_sequence_number: sub }
+    }
+
+    fn record(seq: u64, sub: u64) -> Record {
+        let mut record = Record::new(at(seq, 0).sequence_number, "x");
+        record.sub_sequence_number = sub;
+        record
+    }
+
+    fn after(seq: u64) -> StartingPosition {
+        StartingPosition::After(at(seq, 0))
+    }
+
+    fn ready(from: StartingPosition, iterator: &str) -> State {
+        State::Ready { from, iterator: iterator.to_owned() }
+    }
+
+    fn fetched(records: Vec<Record>, next: Option<&str>, children: Vec<Shard>) -> Event {
+        let next_iterator = next.map(str::to_owned);
+        Event::Fetched(Fetched { records, millis_behind_latest: Some(5), next_iterator, children })
+    }
+
+    fn deliver(records: Vec<Record>, end: Option<Vec<Shard>>) -> Next {
+        Next::Deliver { records, millis_behind_latest: Some(5), end }
+    }
+
+    fn listed(shards: Vec<Shard>) -> Event {
+        Event::Listed(Listing { shards, answered_at_ms: None })
+    }
+
+    fn run(state: State, event: Event) -> (State, Next) {
+        step(&shard_id(0), state, event)
+    }
+
+    #[test]
+    fn an_accepted_answer_moves_the_iterator_and_the_position() {
+        let state = ready(StartingPosition::TrimHorizon, "a");
+        let records = vec![record(1, 0), record(2, 0)];
+        let expected = (ready(after(2), "b"), deliver(records.clone(), None));
+        assert_eq!(run(state, fetched(records, Some("b"), vec![])), expected);
+    }
+
+    #[test]
+    fn an_empty_answer_moves_the_iterator_and_means_nothing_else() {
+        let expected = (ready(after(7), "b"), deliver(vec![], None));
+        assert_eq!(run(ready(after(7), "a"), fetched(vec![], Some("b"), vec![])), expected);
+    }
+
+    #[test]
+    fn an_expired_iterator_is_made_again_from_the_last_accepted_record() {
+        let expired = Event::Failed(ApiErrorKind::IteratorExpired);
+        assert_eq!(run(ready(after(7), "a"), expired), (State::NeedIterator { from: after(7) }, Next::Renew));
+    }
+
+    #[test]
+    fn where_nothing_was_accepted_yet_an_expired_iterator_starts_at_the_pinned_instant_again() {
+        let from = StartingPosition::AtTimestamp(1_000);
+        let (state, _) = run(ready(from.clone(), "a"), fetched(vec![], Some("b"), vec![]));
+        let (state, _) = run(state, Event::Failed(ApiErrorKind::IteratorExpired));
+        assert_eq!(state, State::NeedIterator { from });
+    }
+
+    #[test]
+    fn a_position_that_kinesis_does_not_take_is_told() {
+        let state = State::NeedIterator { from: after(7) };
+        assert_eq!(run(state.clone(), Event::Failed(ApiErrorKind::IteratorExpired)), (state, Next::GiveUp));
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again_with_the_same_iterator() {
+        for kind in [ApiErrorKind::Throttled, ApiErrorKind::NotReady, ApiErrorKind::Unavailable] {
+            let state = ready(after(7), "a");
+            assert_eq!(run(state.clone(), Event::Failed(kind)), (state, Next::BackOff));
+        }
+    }
+
+    #[test]
+    fn the_last_records_and_the_end_may_come_in_one_answer_or_in_two() {
+        let children = vec![shard(1, &[0], false), shard(2, &[0], false)];
+        let (state, next) = run(ready(after(7), "a"), fetched(vec![record(8, 0)], None, children.clone()));
+        assert_eq!(state, State::Ended { children: children.clone() });
+        assert_eq!(next, deliver(vec![record(8, 0)], Some(children.clone())));
+        let (_, next) = run(ready(after(8), "b"), fetched(vec![], None, children.clone()));
+        assert_eq!(next, deliver(vec![], Some(children)));
+    }
+
+    #[test]
+    fn no_iterator_without_children_is_an_end_only_if_the_list_says_that_the_shard_is_closed() {
+        let (state, next) = run(ready(after(7), "a"), fetched(vec![record(8, 0)], None, vec![]));
+        assert_eq!(state, State::Doubting { from: after(8), doubt: Doubt::NoChildren });
+        assert_eq!(next, deliver(vec![record(8, 0)], None));
+        let open = run(state.clone(), listed(vec![shard(0, &[], false)]));
+        assert_eq!(open, (State::NeedIterator { from: after(8) }, Next::BackOff));
+        let children = vec![shard(1, &[0], false), shard(2, &[0], true)];
+        let all = [vec![shard(0, &[], true)], children.clone(), vec![shard(3, &[2], false)]].concat();
+        assert_eq!(run(state, listed(all)).0, State::Ended { children });
+    }
+
+    #[test]
+    fn a_shard_that_is_not_found_has_ended_only_if_its_stream_exists_without_it() {
+        let (state, next) = run(ready(after(7), "a"), Event::Failed(ApiErrorKind::NotFound));
+        assert_eq!((&state, next), (&State::Doubting { from: after(7), doubt: Doubt::NotFound }, Next::GoOn));
+        let child = shard(1, &[0], false);
+        assert_eq!(run(state.clone(), listed(vec![child.clone()])).0, State::Ended { children: vec![child] });
+        let listed_still = run(state.clone(), listed(vec![shard(0, &[], true)]));
+        assert_eq!(listed_still, (State::NeedIterator { from: after(7) }, Next::BackOff));
+        let stream_gone = run(state.clone(), Event::Failed(ApiErrorKind::NotFound));
+        assert_eq!(stream_gone, (state, Next::GiveUp));
+    }
+
+    #[test]
+    fn the_end_is_told_again_to_whoever_asks_again() {
+        let ended = State::Ended { children: vec![shard(1, &[0], false)] };
+        let (state, next) = run(ended.clone(), fetched(vec![], None, vec![]));
+        assert_eq!(state, ended);
+        assert!(matches!(next, Next::Deliver { end: Some(_), .. }));
+    }
+
+    #[test]
+    fn the_parts_of_an_aggregate_that_are_done_are_left_out() {
+        let from = StartingPosition::After(at(5, 1));
+        let records = vec![record(5, 0), record(5, 1), record(5, 2), record(6, 0)];
+        let (_, next) = run(ready(from, "a"), fetched(records, Some("b"), vec![]));
+        assert_eq!(next, deliver(vec![record(5, 2), record(6, 0)], None));
+    }
+
+    #[test]
+    fn an_aggregate_that_nobody_takes_apart_is_delivered_again_as_its_later_parts_are_not_done() {
+        let from = StartingPosition::After(at(5, 3));
+        let records = vec![record(5, 0), record(6, 0)];
+        let (_, next) = run(ready(from, "a"), fetched(records.clone(), Some("b"), vec![]));
+        assert_eq!(next, deliver(records, None));
+    }
+
+    proptest! {
+        /// Whatever comes back, in any order: each record exactly once, in order.
+        #[test]
+        fn every_record_is_delivered_once_and_in_order(faults in proptest::collection::vec(0u8..7, 0..80)) {
+            let parts = |n: u64| if n % 3 == 0 { 3 } else { 1 };
+            let stream: Vec<Record> = (1..=12).flat_map(|n| (0..parts(n)).map(move |sub| record(n, sub))).collect();
+            let (mut state, mut delivered, mut faults) =
+                (State::NeedIterator { from: StartingPosition::TrimHorizon }, Vec::new(), faults.into_iter());
+            for _ in 0..400 {
+                let fault = faults.next().unwrap_or(6);
+                let event = match (&state, fault) {
+                    (_, 0) => Event::Failed(ApiErrorKind::Throttled),
+                    (State::Ready { .. }, 1) => Event::Failed(ApiErrorKind::IteratorExpired),
+                    (State::NeedIterator { .. } | State::Ready { .. }, 2) => Event::Failed(ApiErrorKind::NotFound),
+                    // An iterator names the index of its next record. A position within an aggregate reads it again.
+                    (State::NeedIterator { from }, _) => {
+                        let index = match from {
+                            StartingPosition::After(p) if p.sub_sequence_number > 0 =>
+                                stream.iter().position(|r| r.sequence_number == p.sequence_number),
+                            StartingPosition::After(p) =>
+                                stream.iter().position(|r| r.sequence_number > p.sequence_number),
+                            StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) => Some(0),
+                        };
+                        Event::Iterator(index.unwrap_or(stream.len()).to_string())
+                    }
+                    (State::Ready { iterator, .. }, n) => {
+                        let start: usize = iterator.parse().unwrap();
+                        // Whole records only, as Kinesis answers.
+                        let mut end = (start + usize::from(n)).min(stream.len());
+                        while end < stream.len() && stream[end].sub_sequence_number > 0 { end += 1; }
+                        let over = end == stream.len() && n % 2 == 0;
+                        let children = if over { vec![shard(1, &[0], false)] } else { vec![] };
+                        fetched(stream[start..end].to_vec(), (!over).then(|| end.to_string()).as_deref(), children)
+                    }
+                    (State::Doubting { .. }, _) => listed(vec![shard(0, &[], false)]),
+                    (State::Ended { .. }, _) => break,
+                };
+                let (next_state, next) = run(state, event);
+                state = next_state;
+                if let Next::Deliver { records, .. } = next { delivered.extend(records); }
+            }
+            prop_assert_eq!(delivered, stream);
+        }
+    }
+}
