@@ -6,6 +6,9 @@
 mod case;
 mod random;
 
+#[cfg(all(test, feature = "aws"))]
+pub(crate) use random::write as random_write;
+
 use super::row::{Row, RowKey, WorkerId};
 use super::store::{Consistency, LeaseStore, StoreError, Table};
 use super::write::{Write, Written};

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 type Model = BTreeMap<RowKey, Row>;
 
-pub(super) fn write(rng: &mut Rng, model: &Model) -> Write {
+pub(crate) fn write(rng: &mut Rng, model: &Model) -> Write {
     match rng.u8(0..20) {
         0..4 => fleet(rng, model.get(&RowKey::Fleet).and_then(Row::as_fleet)),
         4..8 => session(rng, model),

@@ -7,6 +7,8 @@ mod lease;
 pub(super) mod name;
 mod plan;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub(super) use field::{flag, number, text, text_set};
 pub(super) use lease::checkpoint_text;

@@ -1,0 +1,284 @@
+//! The lease table in DynamoDB, over the real SDK: held to the suite for lease stores, and to what Java KCL keeps there.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::interceptors::BeforeSerializationInterceptorContextMut;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use kcl_core::aws::{Clients, DynamoDbStore, TableSpec, prepare_table};
+use kcl_core::lease::conformance;
+use kcl_core::lease::{
+    Consistency, Lease, LeaseKey, LeaseStore, Owner, Previous, Row, RowKey, StoreErrorKind, WorkerId, Write, Written,
+};
+use kcl_core::record::{Checkpoint, ShardId};
+use kcl_local::{Fault, LocalAws, Service};
+use std::collections::HashMap;
+use std::time::Duration;
+
+type Item = HashMap<String, AttributeValue>;
+
+const SHARD: &str = "shardId-000000000000";
+
+async fn table(aws: &LocalAws) -> Client {
+    let dynamodb = Clients::from_config(&aws.sdk_config()).unwrap().dynamodb;
+    let spec = TableSpec {
+        name: "app".to_owned(),
+        application: "app".to_owned(),
+        deletion_protection: false,
+        tags: vec![],
+        checkpoint_interval: Duration::from_secs(5),
+    };
+    prepare_table(&dynamodb, &spec, 1, &mut fastrand::Rng::with_seed(1)).await.unwrap();
+    dynamodb
+}
+
+fn s(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+fn n(number: u64) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+async fn put(client: &Client, item: &Item) {
+    client.put_item().table_name("app").set_item(Some(item.clone())).send().await.unwrap();
+}
+
+async fn get(client: &Client, key: &str) -> Item {
+    client.get_item().table_name("app").key("leaseKey", s(key)).send().await.unwrap().item.unwrap()
+}
+
+fn me() -> (WorkerId, u64) {
+    (WorkerId::from_row("me"), 9)
+}
+
+/// A lease as Java holds it, with all that it may hang on one.
+fn javas() -> Item {
+    [
+        ("leaseKey", s(SHARD)),
+        ("leaseOwner", s("java")),
+        ("leaseCounter", n(4711)),
+        ("checkpoint", s("49590338271490256608559692538361571095921575989136588898")),
+        ("checkpointSubSequenceNumber", n(0)),
+        ("ownerSwitchesSinceCheckpoint", n(1)),
+        ("throughputKBps", AttributeValue::N("12.345678".to_owned())),
+        ("pendingCheckpoint", s("49590338271490256608559692538361571095921575989136588899")),
+        ("pendingCheckpointSubSequenceNumber", n(3)),
+        ("pendingCheckpointState", AttributeValue::B(Blob::new(*b"state"))),
+        ("checkpointOwner", s("java-before")),
+        ("ofTheFuture", AttributeValue::L(vec![n(1)])),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+fn claim(counter: u64, from: Previous) -> Write {
+    Write::Claim { lease: LeaseKey::new(SHARD), counter, from, me: me(), start_ms: None }
+}
+
+fn java() -> Previous {
+    Previous::Owned(Owner { worker: WorkerId::from_row("java"), session: None })
+}
+
+fn lease(written: Written) -> Lease {
+    match written {
+        Written::Applied(Some(Row::Lease(lease))) => lease,
+        other => panic!("not applied to a lease: {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_table_in_dynamodb_is_a_lease_store() {
+    for seed in 0..3 {
+        let aws = LocalAws::in_process();
+        let store = DynamoDbStore::new(table(&aws).await, "app");
+        conformance::run(&store, seed).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_java_wrote_beside_ours_survives_our_writes() {
+    let aws = LocalAws::in_process();
+    let client = table(&aws).await;
+    let store = DynamoDbStore::new(client.clone(), "app");
+    put(&client, &javas()).await;
+
+    let claimed = lease(store.write(&claim(4711, java())).await.unwrap());
+    assert!(claimed.is_held_by(&me().0, 9) && !claimed.is_foreign());
+    assert_eq!((claimed.counter, claimed.owner_switches), (4712, 2));
+
+    let mut expected = javas();
+    expected.remove("checkpointOwner");
+    for (name, value) in [
+        ("leaseOwner", s("me")),
+        ("leaseCounter", n(4712)),
+        ("ownerSwitchesSinceCheckpoint", n(2)),
+        ("kclSession", n(9)),
+        ("kclCounter", n(4712)),
+    ] {
+        expected.insert(name.to_owned(), value);
+    }
+    assert_eq!(get(&client, SHARD).await, expected);
+
+    let release =
+        Write::Release { lease: LeaseKey::new(SHARD), me: me(), counter: 4712, checkpoint: claimed.checkpoint };
+    assert_eq!(lease(store.write(&release).await.unwrap()).owner, None);
+    for removed in [
+        "leaseOwner",
+        "kclSession",
+        "pendingCheckpoint",
+        "pendingCheckpointSubSequenceNumber",
+        "pendingCheckpointState",
+    ] {
+        expected.remove(removed);
+    }
+    for (name, value) in [("leaseCounter", n(4713)), ("ownerSwitchesSinceCheckpoint", n(0)), ("kclCounter", n(4713))] {
+        expected.insert(name.to_owned(), value);
+    }
+    assert_eq!(get(&client, SHARD).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn javas_other_rows_are_passed_over_and_damaged_ones_are_told() {
+    let aws = LocalAws::in_process();
+    let client = table(&aws).await;
+    let store = DynamoDbStore::new(client.clone(), "app");
+    put(&client, &javas()).await;
+    put(
+        &client,
+        &[("leaseKey", s("java")), ("entityType", s("WORKER_METRIC_STATS"))].map(|(k, v)| (k.to_owned(), v)).into(),
+    )
+    .await;
+    let mut damaged = javas();
+    damaged.insert("leaseKey".to_owned(), s("shardId-000000000001"));
+    damaged.insert("leaseCounter".to_owned(), s("many"));
+    put(&client, &damaged).await;
+
+    let table = store.scan().await.unwrap();
+    assert_eq!(table.leases.iter().map(|lease| lease.key.as_str()).collect::<Vec<_>>(), [SHARD]);
+    assert!(table.leases[0].is_foreign());
+    assert_eq!(table.damaged.len(), 1);
+    assert_eq!(table.damaged[0].key, RowKey::Lease(LeaseKey::new("shardId-000000000001")));
+    assert!(table.damaged[0].why.contains("`leaseCounter`"), "{}", table.damaged[0].why);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_table_is_read_page_by_page() {
+    let aws = LocalAws::in_process();
+    let client = table(&aws).await;
+    let store = DynamoDbStore::new(client.clone(), "app");
+    // Scan answers with at most 1 MB: twelve rows of 300 KB are four pages or more.
+    for shard in 0..12 {
+        let mut item = javas();
+        item.insert("leaseKey".to_owned(), s(&format!("shardId-{shard:012}")));
+        item.insert("ofTheFuture".to_owned(), s(&"x".repeat(300_000)));
+        put(&client, &item).await;
+    }
+    aws.reset_calls();
+    assert_eq!(store.scan().await.unwrap().leases.len(), 12);
+    assert!(aws.calls().of(Service::DynamoDb, "Scan") >= 4);
+
+    // One page that fails is no table.
+    aws.faults().once("Scan", Fault::Delay(Duration::ZERO));
+    aws.faults().once("Scan", Fault::Throttle);
+    assert_eq!(store.scan().await.unwrap_err().kind, StoreErrorKind::Throttled);
+}
+
+/// As DynamoDB Local: the old item is not sent along with a refusal.
+#[derive(Debug)]
+struct WithoutOldItems;
+
+impl Intercept for WithoutOldItems {
+    fn name(&self) -> &'static str {
+        "WithoutOldItems"
+    }
+    fn modify_before_serialization(
+        &self,
+        context: &mut BeforeSerializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(update) = context.input_mut().downcast_mut::<UpdateItemInput>() {
+            update.return_values_on_condition_check_failure = None;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_without_the_old_row_is_followed_by_a_look() {
+    let aws = LocalAws::in_process();
+    let client = table(&aws).await;
+    put(&client, &javas()).await;
+    let config = client.config().to_builder().interceptor(WithoutOldItems).build();
+    let bare = DynamoDbStore::new(Client::from_conf(config), "app");
+    let full = DynamoDbStore::new(client, "app");
+
+    aws.reset_calls();
+    let refused = full.write(&claim(1, java())).await.unwrap();
+    assert_eq!(aws.calls().of(Service::DynamoDb, "GetItem"), 0);
+    assert_eq!(bare.write(&claim(1, java())).await.unwrap(), refused);
+    assert_eq!(aws.calls().of(Service::DynamoDb, "GetItem"), 1);
+    let Written::Refused(Some(Row::Lease(lease))) = refused else { panic!("{refused:?}") };
+    assert_eq!(lease.counter, 4711);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_say_what_the_caller_can_do() {
+    let aws = LocalAws::in_process();
+    let client = table(&aws).await;
+    put(&client, &javas()).await;
+    let store = DynamoDbStore::new(client.clone(), "app");
+    let key = [RowKey::Fleet];
+    let failures = [
+        (Fault::Throttle, StoreErrorKind::Throttled, "was throttled: ProvisionedThroughputExceededException"),
+        (Fault::Error("InternalServerError".to_owned()), StoreErrorKind::Unanswered, "was not answered"),
+        (Fault::LostRequest, StoreErrorKind::Unanswered, "was not answered"),
+        (Fault::CutResponse, StoreErrorKind::Unanswered, "was not answered"),
+        (Fault::Error("AccessDeniedException".to_owned()), StoreErrorKind::Refused, "AccessDeniedException"),
+        (Fault::Error("ValidationException".to_owned()), StoreErrorKind::Refused, "ValidationException"),
+    ];
+    for (fault, kind, said) in failures {
+        aws.reset_calls();
+        aws.faults().once("GetItem", fault.clone());
+        let error = store.read(&key, Consistency::Eventual).await.unwrap_err();
+        assert_eq!(error.kind, kind, "{fault:?}: {error}");
+        assert!(error.message.starts_with("GetItem of table `app`") && error.message.contains(said), "{error}");
+        assert_eq!(aws.calls().of(Service::DynamoDb, "GetItem"), 1, "one attempt a call");
+    }
+
+    // The write may have been made, and here it was.
+    aws.faults().once("UpdateItem", Fault::LostResponse);
+    assert_eq!(store.write(&claim(4711, java())).await.unwrap_err().kind, StoreErrorKind::Unanswered);
+    let row = store.read(&[RowKey::Lease(LeaseKey::new(SHARD))], Consistency::Strong).await.unwrap().remove(0).unwrap();
+    assert!(row.as_lease().unwrap().is_held_by(&me().0, 9));
+
+    let nowhere = DynamoDbStore::new(client, "elsewhere");
+    let error = nowhere.scan().await.unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Refused);
+    assert!(error.message.contains("table `elsewhere`"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_rows_than_a_batch_takes_come_in_the_order_asked_for() {
+    let aws = LocalAws::in_process();
+    let store = DynamoDbStore::new(table(&aws).await, "app");
+    let shard = |n: usize| ShardId::new(format!("shardId-{n:012}"));
+    for number in 0..150 {
+        let lease = Lease::unowned(shard(number), Checkpoint::TrimHorizon);
+        lease_created(store.write(&Write::CreateLease(Box::new(lease))).await.unwrap());
+    }
+    aws.reset_calls();
+    let keys: Vec<RowKey> = (0..160).rev().map(|number| RowKey::Lease(LeaseKey::from(&shard(number)))).collect();
+    let rows = store.read(&keys, Consistency::Eventual).await.unwrap();
+    assert!(rows[..10].iter().all(Option::is_none));
+    let read: Vec<RowKey> = rows[10..].iter().map(|row| row.as_ref().unwrap().key()).collect();
+    assert_eq!(read, keys[10..]);
+    assert_eq!(aws.calls().of(Service::DynamoDb, "BatchGetItem"), 2);
+}
+
+fn lease_created(written: Written) {
+    assert!(matches!(written, Written::Applied(Some(Row::Lease(_)))), "{written:?}");
+}
