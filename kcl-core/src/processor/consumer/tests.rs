@@ -87,7 +87,7 @@ struct Scripted {
 }
 
 impl Scripted {
-    async fn call(&mut self, what: String) -> Result<(), BoxError> {
+    async fn call(&self, what: String) -> Result<(), BoxError> {
         self.log.say(what.clone());
         (self.script)(&what).await
     }

@@ -324,7 +324,7 @@ mod tests {
         /// Whatever comes back, in any order: each record exactly once, in order.
         #[test]
         fn every_record_is_delivered_once_and_in_order(faults in proptest::collection::vec(0u8..7, 0..80)) {
-            let parts = |n: u64| if n % 3 == 0 { 3 } else { 1 };
+            let parts = |n: u64| if n.is_multiple_of(3) { 3 } else { 1 };
             let stream: Vec<Record> = (1..=12).flat_map(|n| (0..parts(n)).map(move |sub| record(n, sub))).collect();
             let (mut state, mut delivered, mut faults) =
                 (State::NeedIterator { from: StartingPosition::TrimHorizon }, Vec::new(), faults.into_iter());

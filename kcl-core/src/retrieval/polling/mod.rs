@@ -4,5 +4,7 @@ mod machine;
 mod pace;
 mod quiet;
 mod reader;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use reader::PollingReaders;

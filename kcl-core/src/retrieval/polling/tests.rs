@@ -1,0 +1,315 @@
+//! Whole polling readers against a scripted stream, under virtual time.
+
+use super::PollingReaders;
+use crate::config::Settings;
+use crate::record::{Record, SequenceNumber, ShardId, StartingPosition};
+use crate::retrieval::{ByteBudget, Chunk, Prefetch, Readers, ShardReader};
+use crate::shard::{ApiError, ApiErrorKind, Fetched, ListWhich, Listing, Shard, StreamApi, StreamDescription};
+use async_trait::async_trait;
+use futures_util::future::{join_all, pending};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::TaskTracker;
+
+const MIB: usize = 1024 * 1024;
+
+/// A stream of one shard. Every call takes 10 ms. Iterators are the index of the next record.
+#[derive(Debug)]
+struct Scripted {
+    /// Payload sizes; record `n` has sequence number `n + 1`.
+    sizes: Vec<usize>,
+    /// What GetRecords does next, before it behaves.
+    next: Mutex<VecDeque<Fault>>,
+    /// What GetRecords does ever after.
+    always: Option<Fault>,
+    listing: Result<Vec<Shard>, ApiErrorKind>,
+    closed: bool,
+    /// Calls, when they were sent.
+    calls: Mutex<Vec<(Duration, String)>>,
+    origin: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Fails(ApiErrorKind),
+    NoAnswer,
+}
+
+impl Scripted {
+    fn new(sizes: Vec<usize>) -> Self {
+        let listing = Ok(vec![shard("shardId-000000000000", &[])]);
+        let (next, calls, origin) = (Mutex::default(), Mutex::default(), Instant::now());
+        Scripted { sizes, next, always: None, listing, closed: false, calls, origin }
+    }
+
+    fn failing(self, faults: impl IntoIterator<Item = Fault>) -> Self {
+        self.next.lock().unwrap().extend(faults);
+        self
+    }
+
+    async fn called(&self, what: String) {
+        self.calls.lock().unwrap().push((self.origin.elapsed(), what));
+        sleep(Duration::from_millis(10)).await;
+    }
+
+    fn calls(&self, operation: &str) -> Vec<Duration> {
+        let calls = self.calls.lock().unwrap();
+        calls.iter().filter(|(_, what)| what.starts_with(operation)).map(|(when, _)| *when).collect()
+    }
+
+    fn iterators(&self) -> Vec<String> {
+        let calls = self.calls.lock().unwrap();
+        calls.iter().filter_map(|(_, what)| what.strip_prefix("GetShardIterator ")).map(str::to_owned).collect()
+    }
+}
+
+fn shard(id: &str, parents: &[&str]) -> Shard {
+    Shard {
+        id: ShardId::from(id),
+        parents: parents.iter().copied().map(ShardId::from).collect(),
+        hash_range: None,
+        closed: false,
+    }
+}
+
+fn error(kind: ApiErrorKind) -> ApiError {
+    ApiError { kind, message: format!("{kind:?}"), source: None }
+}
+
+#[async_trait]
+impl StreamApi for Scripted {
+    async fn describe(&self) -> Result<StreamDescription, ApiError> {
+        Err(error(ApiErrorKind::NotFound))
+    }
+
+    async fn list_shards(&self, _: ListWhich) -> Result<Listing, ApiError> {
+        self.called("ListShards".to_owned()).await;
+        self.listing.clone().map(|shards| Listing { shards, answered_at_ms: None }).map_err(error)
+    }
+
+    async fn shard_iterator(&self, _: &ShardId, from: &StartingPosition) -> Result<String, ApiError> {
+        self.called(format!("GetShardIterator {from:?}")).await;
+        Ok(match from {
+            StartingPosition::After(position) => position.sequence_number.as_str().to_owned(),
+            StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) => "0".to_owned(),
+        })
+    }
+
+    async fn get_records(&self, iterator: &str, limit: u32) -> Result<Fetched, ApiError> {
+        self.called(format!("GetRecords {iterator}")).await;
+        let fault = self.next.lock().unwrap().pop_front().or(self.always);
+        match fault {
+            Some(Fault::Fails(kind)) => return Err(error(kind)),
+            Some(Fault::NoAnswer) => return pending().await,
+            None => {}
+        }
+        let start: usize = iterator.parse().unwrap();
+        let end = (start + limit as usize).min(self.sizes.len());
+        let records = (start..end)
+            .map(|n| Record::new(SequenceNumber::parse((n + 1).to_string()).unwrap(), vec![0; self.sizes[n]]))
+            .collect();
+        let left = self.sizes.len() - end;
+        let over = self.closed && left == 0;
+        Ok(Fetched {
+            records,
+            millis_behind_latest: Some(left as u64 * 1_000),
+            next_iterator: (!over).then(|| end.to_string()),
+            children: if over { vec![shard("shardId-000000000001", &["shardId-000000000000"])] } else { vec![] },
+        })
+    }
+}
+
+fn open(api: &Arc<Scripted>, budget: &ByteBudget, settings: &Settings) -> Box<dyn ShardReader> {
+    let api = Arc::clone(api) as Arc<dyn StreamApi>;
+    let readers = PollingReaders::new(api, budget.clone(), settings.clone(), fastrand::Rng::with_seed(1));
+    readers.open(&ShardId::from("shardId-000000000000"), StartingPosition::TrimHorizon)
+}
+
+fn roomy() -> ByteBudget {
+    ByteBudget::new(256 * MIB)
+}
+
+/// Two records an answer.
+fn settings() -> Settings {
+    Settings::default().max_records(2)
+}
+
+/// Reads until all of these records came, and checks that they did so once and in order.
+async fn read(reader: &mut dyn ShardReader, count: usize) {
+    let mut numbers = Vec::new();
+    while numbers.len() < count {
+        let chunk = reader.next().await.unwrap();
+        numbers.extend(chunk.records.iter().map(|record| record.sequence_number.as_str().parse::<usize>().unwrap()));
+    }
+    assert_eq!(numbers, (1..=count).collect::<Vec<_>>());
+}
+
+/// The most calls within any second.
+fn busiest_second(calls: &[Duration]) -> usize {
+    let within =
+        |from: Duration| calls.iter().filter(|call| (from..from + Duration::from_secs(1)).contains(call)).count();
+    calls.iter().map(|from| within(*from)).max().unwrap_or(0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_never_sends_more_than_five_calls_a_second() {
+    let api = Arc::new(Scripted::new(vec![10; 60]));
+    let mut reader = open(&api, &roomy(), &settings());
+    read(&mut *reader, 60).await;
+    for _ in 0..20 {
+        reader.next().await.unwrap();
+    }
+    assert!(api.calls("GetRecords").len() >= 50);
+    assert!(busiest_second(&api.calls("GetRecords")) <= 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_pacing_a_backlog_is_read_one_call_after_the_other() {
+    let api = Arc::new(Scripted::new(vec![10; 60]));
+    let mut reader = open(&api, &roomy(), &settings().poll_interval(Duration::ZERO));
+    read(&mut *reader, 60).await;
+    let calls = api.calls("GetRecords");
+    assert_eq!(calls.len(), 30);
+    assert_eq!(calls[29] - calls[0], Duration::from_millis(290));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_shard_is_read_every_idle_poll_interval() {
+    let api = Arc::new(Scripted::new(vec![]));
+    let mut reader = open(&api, &roomy(), &settings());
+    for _ in 0..20 {
+        reader.next().await.unwrap();
+    }
+    let calls = api.calls("GetRecords");
+    assert!(calls.windows(2).skip(5).all(|pair| pair[1] - pair[0] == Duration::from_millis(500)), "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_iterator_resumes_after_the_last_accepted_record() {
+    let api = Arc::new(Scripted::new(vec![10; 6]));
+    let mut reader = open(&api, &roomy(), &settings());
+    let first = reader.next().await.unwrap();
+    assert_eq!(first.records.len(), 2);
+    api.next.lock().unwrap().push_back(Fault::Fails(ApiErrorKind::IteratorExpired));
+    let second = reader.next().await.unwrap();
+    assert_eq!(second.records[0].sequence_number.as_str(), "3");
+    assert_eq!(api.iterators(), ["TrimHorizon", "After(2)"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttling_backs_off_and_loses_nothing() {
+    let faults = vec![Fault::Fails(ApiErrorKind::Throttled); 12];
+    let api = Arc::new(Scripted::new(vec![10; 10]).failing(faults));
+    let mut reader = open(&api, &roomy(), &settings());
+    read(&mut *reader, 10).await;
+    let calls = api.calls("GetRecords");
+    assert!(calls[12] > Duration::from_secs(10), "{calls:?}");
+    assert_eq!(api.iterators().len(), 1, "the iterator is still good");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_an_answer_is_given_up_and_sent_again() {
+    let api = Arc::new(Scripted::new(vec![10; 4]).failing([Fault::NoAnswer]));
+    let mut reader = open(&api, &roomy(), &settings());
+    read(&mut *reader, 4).await;
+    let calls = api.calls("GetRecords");
+    assert!((10..=12).contains(&(calls[1] - calls[0]).as_secs()), "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_call_loses_nothing() {
+    let api = Arc::new(Scripted::new(vec![10; 40]));
+    let mut reader = open(&api, &roomy(), &settings());
+    let mut numbers = Vec::new();
+    let mut rng = fastrand::Rng::with_seed(5);
+    while numbers.len() < 40 {
+        let patience = Duration::from_millis(rng.u64(0..400));
+        if let Ok(chunk) = timeout(patience, reader.next()).await {
+            numbers.extend(chunk.unwrap().records.iter().map(|record| record.sequence_number.to_string()));
+        }
+    }
+    assert_eq!(numbers, (1..=40).map(|n: u32| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_shard_comes_with_its_children() {
+    let api = Arc::new(Scripted { closed: true, ..Scripted::new(vec![10; 3]) });
+    let mut reader = open(&api, &roomy(), &settings());
+    assert_eq!(reader.next().await.unwrap().end, None);
+    let Chunk { records, end, .. } = reader.next().await.unwrap();
+    let children = vec![shard("shardId-000000000001", &["shardId-000000000000"])];
+    assert_eq!((records.len(), &end), (1, &Some(children.clone())));
+    assert_eq!(reader.next().await.unwrap().end, Some(children));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_its_stream_no_longer_lists_has_ended() {
+    let child = shard("shardId-000000000001", &["shardId-000000000000"]);
+    let api = Scripted { listing: Ok(vec![child.clone()]), ..Scripted::new(vec![10]) };
+    let api = Arc::new(api.failing([Fault::Fails(ApiErrorKind::NotFound)]));
+    let mut reader = open(&api, &roomy(), &settings());
+    assert_eq!(reader.next().await.unwrap().end, Some(vec![child]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_gone_is_an_error_and_never_the_end_of_a_shard() {
+    let api = Scripted { listing: Err(ApiErrorKind::NotFound), ..Scripted::new(vec![10]) };
+    let api = Arc::new(Scripted { always: Some(Fault::Fails(ApiErrorKind::NotFound)), ..api });
+    let mut reader = open(&api, &roomy(), &settings());
+    for _ in 0..20 {
+        assert_eq!(reader.next().await.unwrap_err().source.kind, ApiErrorKind::NotFound);
+    }
+    assert!(api.origin.elapsed() > Duration::from_secs(20), "a reader that is asked again and again still backs off");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_not_found_but_listed_is_read_on() {
+    let faults = vec![Fault::Fails(ApiErrorKind::NotFound); 3];
+    let api = Arc::new(Scripted::new(vec![10; 4]).failing(faults));
+    let mut reader = open(&api, &roomy(), &settings());
+    read(&mut *reader, 4).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_call_is_told_and_tried_again_when_asked() {
+    let api = Arc::new(Scripted::new(vec![10; 4]).failing([Fault::Fails(ApiErrorKind::Refused)]));
+    let mut reader = open(&api, &roomy(), &settings());
+    let error = reader.next().await.unwrap_err();
+    assert_eq!(error.to_string(), "shard `shardId-000000000000` cannot be read: Refused");
+    read(&mut *reader, 4).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_handlers_never_exceeds_the_budget_and_every_shard_is_served() {
+    let budget = ByteBudget::new(30 * MIB);
+    let tracker = TaskTracker::new();
+    let runtime = tokio::runtime::Handle::current();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    // Each record is 4 MiB, an answer holds two of them, every handler takes 100 ms.
+    let handlers = (0..6).map(|_| {
+        let api = Arc::new(Scripted::new(vec![4 * MIB; 10]));
+        let reader = open(&api, &budget, &settings().poll_interval(Duration::ZERO));
+        let (mut chunks, waiting) = (Prefetch::start(reader, (), &runtime, &tracker), Arc::clone(&waiting));
+        let budget = budget.clone();
+        async move {
+            let mut read = 0;
+            while read < 10 {
+                let chunk = chunks.next().await.unwrap().unwrap();
+                let bytes: usize = chunk.records.iter().map(|record| record.data.len()).sum();
+                let handled = waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
+                assert!(handled + budget.free_bytes() as usize <= 30 * MIB, "all that is fetched is counted");
+                read += chunk.records.len();
+                sleep(Duration::from_millis(100)).await;
+                waiting.fetch_sub(bytes, Ordering::Relaxed);
+                drop(chunk);
+            }
+        }
+    });
+    timeout(Duration::from_secs(60), join_all(handlers)).await.expect("no shard starves");
+    tracker.close();
+    tracker.wait().await;
+    assert_eq!(budget.free_bytes() as usize, 30 * MIB, "all of it is given back");
+}
