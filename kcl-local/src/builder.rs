@@ -127,7 +127,7 @@ impl Builder {
     pub fn in_process(self) -> LocalAws {
         let engine = self.engine.clone().unwrap_or_else(EngineConfig::in_process);
         let services = self.services(Clock::virtual_time(), engine);
-        LocalAws::new(services, Endpoints::in_process(), self.scope.region, Vec::new())
+        LocalAws::new(services, Endpoints::in_process(), Vec::new())
     }
 
     /// Starts listening, on the current runtime.
@@ -147,7 +147,7 @@ impl Builder {
                 dynamodb
             }
         };
-        Ok(LocalAws::new(services, Endpoints::http(kinesis, dynamodb), self.scope.region, servers))
+        Ok(LocalAws::new(services, Endpoints::http(kinesis, dynamodb), servers))
     }
 
     fn services(&self, clock: Clock, config: EngineConfig) -> Arc<Services> {

@@ -17,6 +17,7 @@ use crate::calls::Calls;
 use crate::door::http_client::Door;
 use crate::error::Error;
 use crate::fault::Faults;
+use crate::kinesis::model::Scope;
 use crate::kinesis::{Engine, EngineTime};
 use crate::service::Service;
 use crate::services::Services;
@@ -61,7 +62,6 @@ use crate::services::Services;
 pub struct LocalAws {
     services: Arc<Services>,
     endpoints: Endpoints,
-    region: String,
     servers: Vec<JoinHandle<()>>,
 }
 
@@ -89,13 +89,8 @@ impl Endpoints {
 }
 
 impl LocalAws {
-    pub(crate) fn new(
-        services: Arc<Services>,
-        endpoints: Endpoints,
-        region: String,
-        servers: Vec<JoinHandle<()>>,
-    ) -> Self {
-        Self { services, endpoints, region, servers }
+    pub(crate) fn new(services: Arc<Services>, endpoints: Endpoints, servers: Vec<JoinHandle<()>>) -> Self {
+        Self { services, endpoints, servers }
     }
 
     /// How to set up the servers.
@@ -176,6 +171,12 @@ impl LocalAws {
         self.services.clock.now()
     }
 
+    /// The account and Region of requests that do not say otherwise, which the engine's hooks ask for.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.services.identity.scope
+    }
+
     /// Runs `look` on the Kinesis engine at its present time, for what no client can ask for. No request is served meanwhile.
     pub fn with_engine<T>(&self, look: impl FnOnce(&mut Engine, EngineTime) -> T) -> T {
         self.services.with_engine(look)
@@ -196,7 +197,7 @@ impl LocalAws {
             .behavior_version(BehaviorVersion::latest())
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .endpoint_url(self.endpoint(Service::Kinesis))
-            .region(Region::new(self.region.clone()))
+            .region(Region::new(self.scope().region.clone()))
             .sleep_impl(TokioSleep::new());
         match self.endpoints {
             Endpoints::InProcess => {

@@ -29,7 +29,7 @@ pub(crate) struct Services {
     pub(crate) faults: Faults,
     /// Cancelled when the servers shut down.
     pub(crate) closed: CancellationToken,
-    identity: Identity,
+    pub(crate) identity: Identity,
     engine: Mutex<Engine>,
     tables: Tables,
     stamp: Stamp,

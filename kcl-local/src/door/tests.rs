@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::config::Region;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus,
 };
+use aws_sdk_kinesis::primitives::{Blob, DateTime};
+use aws_sdk_kinesis::types::ShardIteratorType;
 use tokio::time::Instant;
 
 use crate::{Error, Fault, LocalAws, Service};
@@ -65,6 +68,36 @@ async fn tables_work_in_process_and_time_moves_by_the_latency_only() {
     let refused = put_if_absent(&client, "shard-1").await.unwrap_err();
     assert_eq!(refused.code(), Some("ConditionalCheckFailedException"));
     assert_eq!(aws.calls().of(Service::DynamoDb, "PutItem"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_arrive_at_virtual_times_and_iterators_expire_in_no_time() {
+    let aws = LocalAws::builder().latency(Service::Kinesis, 2 * LATENCY).in_process();
+    let (client, began) = (aws.kinesis(), aws.now());
+    client.create_stream().stream_name("clicks").shard_count(1).send().await.unwrap();
+    client.put_record().stream_name("clicks").partition_key("k").data(Blob::new("hi")).send().await.unwrap();
+    let shard = client.get_shard_iterator().stream_name("clicks").shard_id("shardId-000000000000");
+    let iterator = shard.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await.unwrap().shard_iterator;
+    let read = async || client.get_records().set_shard_iterator(iterator.clone()).send().await;
+    let records = read().await.unwrap().records;
+    assert_eq!(records[0].data, Blob::new("hi"));
+    // The second request: it reached the service after one full latency and half of its own.
+    let arrival = records[0].approximate_arrival_timestamp.unwrap().to_millis().unwrap();
+    assert_eq!(arrival, DateTime::from(began + 3 * LATENCY).to_millis().unwrap());
+    tokio::time::advance(Duration::from_secs(301)).await;
+    assert!(read().await.unwrap_err().into_service_error().is_expired_iterator_exception());
+}
+
+#[tokio::test(start_paused = true)]
+async fn regions_are_kept_apart_where_credentials_decide() {
+    let aws = LocalAws::builder().scope_from_credentials(true).in_process();
+    let far = aws.sdk_config().into_builder().region(Region::new("eu-west-1")).build();
+    create_table(&aws.dynamodb(), "leases").await;
+    create_table(&aws_sdk_dynamodb::Client::new(&far), "leases").await;
+    let (here, there) = (aws.kinesis(), aws_sdk_kinesis::Client::new(&far));
+    here.create_stream().stream_name("clicks").shard_count(1).send().await.unwrap();
+    assert_eq!(here.list_streams().send().await.unwrap().stream_names, ["clicks"]);
+    assert!(there.list_streams().send().await.unwrap().stream_names.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,7 +168,7 @@ async fn one_url_serves_both_services_over_http_until_the_shutdown() {
     create_table(&client, "leases").await;
     put(&client, "a").await;
     assert_eq!(count(&client).await, 1);
-    _ = aws.kinesis().list_streams().send().await;
+    aws.kinesis().list_streams().send().await.unwrap();
     assert_eq!(aws.calls().of(Service::Kinesis, "ListStreams"), 1);
     aws.shutdown().await;
     assert!(matches!(put_if_absent(&client, "b").await, Err(SdkError::DispatchFailure(_))));

@@ -1,8 +1,5 @@
 //! The answer of GetRecords in JSON, written straight into one buffer: it is up to 10 MiB of base64, and most of what a server sends.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::kinesis::model::{GetRecordsOutput, Record, Records};
 
 /// The members of a record besides data and partition key, with names and punctuation.
@@ -43,9 +40,8 @@ fn write_record(json: &mut Vec<u8>, record: &Record) -> serde_json::Result<()> {
     json.extend_from_slice(br#","ApproximateArrivalTimestamp":"#);
     serde_json::to_writer(&mut *json, approximate_arrival_timestamp)?;
     json.extend_from_slice(br#","Data":""#);
-    let start = json.len();
-    json.resize(start + data.len().div_ceil(3) * 4, 0);
-    STANDARD.encode_slice(&data.0, &mut json[start..]).map_err(serde::ser::Error::custom)?;
+    // Twice as fast as the crate used elsewhere, and the SDK brings it along anyway.
+    base64_simd::STANDARD.encode_append(&data.0, json);
     json.push(b'"');
     if let Some(key) = partition_key {
         json.extend_from_slice(br#","PartitionKey":"#);
