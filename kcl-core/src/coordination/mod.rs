@@ -1,1 +1,42 @@
 //! The fleet: sessions, plan, claims, and the one writer of every lease row.
+//!
+//! [`Coordinator`] is one worker's coordination as a machine without I/O; [`run`] is the loop that obeys it, on a
+//! thread of its own. The parts, by what they know:
+//!
+//! | part | knows |
+//! |---|---|
+//! | `start` | whether the table is ours to work on |
+//! | `session` | drawing a number, registering, beating |
+//! | `watch`, `silence` | the fleet row: who plans, and for how long it has been silent |
+//! | `planner` | who is to read what; the first fill and the list of every minute |
+//! | `claim`, `claims` | from being told to take a lease until it is held |
+//! | `held` | the one writer of a held lease's row |
+//! | `leases` | how plan, claims, consumers and reshards meet |
+//! | `goodbye` | leaving |
+
+mod claim;
+mod claims;
+mod coordinator;
+mod effects;
+mod fleet_row;
+mod goodbye;
+mod held;
+mod leases;
+mod planner;
+mod run;
+mod session;
+mod silence;
+mod start;
+mod watch;
+
+pub(crate) use coordinator::{Coordinator, Identity};
+pub(crate) use effects::Failure;
+pub(crate) use run::{Outside, run};
+
+use std::time::Duration;
+
+/// Looking stopped for longer than this: what stood still meanwhile proves nothing. Three tenths of `failover_time`,
+/// unless one looks so rarely that two looks are further apart.
+fn longest_gap(failover_time: Duration, look_every: Duration) -> Duration {
+    failover_time.mul_f64(0.3).max(look_every.mul_f64(2.5))
+}

@@ -1,5 +1,7 @@
 //! Shards: what Kinesis says of them, and which leases they call for.
 
 mod api;
+mod sync;
 
 pub use api::{ApiError, ApiErrorKind, Fetched, ListWhich, Listing, Shard, StreamApi, StreamDescription};
+pub(crate) use sync::{child_lease, first_fill, forgotten, hole, hole_in, missing};

@@ -1,0 +1,305 @@
+//! One claim: from being told to take a lease until it is held, or somebody else's.
+
+use super::effects::{Answer, Effects, Failure, Part};
+use crate::clock::Time;
+use crate::lease::row::{Lease, LeaseKey, Owner, SessionNumber, Take, TakeMode, WorkerId};
+use crate::lease::{Previous, Row, Write, Written};
+use std::time::Duration;
+
+/// After an attempt that came to nothing.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Requests can outlive their sender, so an attempt without an answer is repeated until the counter has moved,
+/// whatever the plan says by then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) lease: LeaseKey,
+    owner: Option<Owner>,
+    counter: u64,
+    mode: TakeMode,
+    state: State,
+    pub(crate) since: Time,
+    /// Whether the plan asked for it; else this worker's own reshard did.
+    pub(crate) planned: bool,
+    /// What LATEST or AT_TIMESTAMP mean, for a row that does not say it.
+    start_ms: Option<i64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// For its owner to release it, or for a turn.
+    Waiting,
+    /// For an answer. `unsettled`: an attempt with this counter got none before.
+    Asked { unsettled: bool },
+    /// To ask again; `unsettled` as above.
+    Pausing { unsettled: bool },
+}
+
+/// What became of a claim.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum News {
+    /// It goes on.
+    Nothing,
+    /// It is ready to be sent, when there is room.
+    Ready,
+    /// The lease is held: this is its row, and whom it was taken from.
+    Held { lease: Box<Lease>, from: Option<Owner>, waited: Duration },
+    /// It is somebody else's, finished, or gone.
+    Dropped,
+}
+
+impl Claim {
+    pub(crate) fn new(take: &Take, now: Time) -> Self {
+        Claim {
+            lease: take.lease.clone(),
+            owner: take.owner.clone(),
+            counter: take.counter,
+            mode: take.mode,
+            state: State::Waiting,
+            since: now,
+            planned: true,
+            start_ms: None,
+        }
+    }
+
+    /// A claim of a lease that is already one's own, to pin what its sentinel means.
+    pub(crate) fn pin(lease: &Lease, start_ms: i64, now: Time) -> Self {
+        Claim {
+            lease: lease.key.clone(),
+            owner: lease.owner.clone(),
+            counter: lease.counter,
+            mode: TakeMode::Now,
+            state: State::Waiting,
+            since: now,
+            planned: false,
+            start_ms: Some(start_ms),
+        }
+    }
+
+    /// A claim of a child by the worker that finished its last parent.
+    pub(crate) fn of_child(lease: LeaseKey, now: Time) -> Self {
+        let take = Take { lease, owner: None, counter: 0, mode: TakeMode::Now };
+        Claim { planned: false, ..Claim::new(&take, now) }
+    }
+
+    /// Whether it waits for the owner to release the lease.
+    pub(crate) fn awaits_owner(&self) -> bool {
+        self.state == State::Waiting && self.mode == TakeMode::After && self.owner.is_some()
+    }
+
+    /// Whether it may be sent now, for the first time.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state == State::Waiting && !self.awaits_owner()
+    }
+
+    /// Whether it may be sent again.
+    pub(crate) fn is_pausing(&self) -> bool {
+        matches!(self.state, State::Pausing { .. })
+    }
+
+    /// Whether the plan may still change it: nothing was sent that could be applied later.
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self.state, State::Waiting | State::Pausing { unsettled: false })
+    }
+
+    pub(crate) fn is_in_flight(&self) -> bool {
+        matches!(self.state, State::Asked { .. })
+    }
+
+    /// The plan moved on.
+    pub(crate) fn follow(&mut self, take: &Take) {
+        if self.is_settled() && take.counter >= self.counter {
+            self.owner = take.owner.clone();
+            self.counter = take.counter;
+            self.mode = take.mode;
+        }
+    }
+
+    /// A look at the lease while waiting for its owner.
+    pub(crate) fn look(&mut self, row: Option<&Row>) -> News {
+        if !self.awaits_owner() {
+            return News::Nothing;
+        }
+        match row {
+            None => News::Dropped,
+            Some(Row::Lease(lease)) if lease.checkpoint.is_shard_end() => News::Dropped,
+            Some(Row::Lease(lease)) if lease.counter < self.counter => News::Nothing,
+            Some(Row::Lease(lease)) if lease.owner.is_none() => {
+                self.owner = None;
+                self.counter = lease.counter;
+                News::Ready
+            }
+            Some(Row::Lease(lease)) if lease.owner == self.owner => {
+                self.counter = lease.counter;
+                News::Nothing
+            }
+            Some(_) => News::Dropped,
+        }
+    }
+
+    /// Sends the attempt.
+    pub(crate) fn send(&mut self, me: &WorkerId, session: SessionNumber, effects: &mut Effects) {
+        let unsettled = matches!(self.state, State::Pausing { unsettled: true });
+        self.state = State::Asked { unsettled };
+        let write = Write::Claim {
+            lease: self.lease.clone(),
+            counter: self.counter,
+            from: Previous::from(self.owner.clone()),
+            me: (me.clone(), session),
+            start_ms: self.start_ms,
+        };
+        effects.write(Part::Claim(self.lease.clone()), write);
+    }
+
+    pub(crate) fn on_answer(
+        &mut self,
+        answer: Answer,
+        me: &WorkerId,
+        session: SessionNumber,
+        effects: &mut Effects,
+    ) -> News {
+        let State::Asked { unsettled } = self.state else { return News::Nothing };
+        let written = match answer {
+            Answer::Written(written) => written,
+            Answer::Failed(failure) => {
+                self.state = State::Pausing { unsettled: unsettled || failure != Failure::Throttled };
+                let pause = effects.jittered(AGAIN);
+                effects.remind(Part::Claim(self.lease.clone()), effects.now + pause);
+                return News::Nothing;
+            }
+            Answer::Rows(_) | Answer::Table(_) | Answer::Listing(_) => return News::Nothing,
+        };
+        let (Written::Applied(row) | Written::Refused(row)) = &written;
+        let Some(lease) = row.as_ref().and_then(Row::as_lease) else { return News::Dropped };
+        if lease.counter < self.counter {
+            // Older than what we claim: it settles nothing.
+            self.state = State::Pausing { unsettled };
+            effects.remind(Part::Claim(self.lease.clone()), effects.now + AGAIN);
+            return News::Nothing;
+        }
+        if lease.is_held_by(me, session) && (matches!(written, Written::Applied(_)) || !self.is_pin()) {
+            let waited = effects.now.since(self.since);
+            return News::Held { lease: Box::new(lease.clone()), from: self.owner.clone(), waited };
+        }
+        if lease.is_held_by(me, session) && lease.start_ms.is_some() {
+            // The pin had come through before.
+            return News::Held { lease: Box::new(lease.clone()), from: None, waited: Duration::ZERO };
+        }
+        self.retry(lease, effects)
+    }
+
+    fn is_pin(&self) -> bool {
+        self.start_ms.is_some()
+    }
+
+    fn retry(&mut self, lease: &Lease, effects: &mut Effects) -> News {
+        if lease.checkpoint.is_shard_end() || lease.counter == self.counter {
+            return News::Dropped;
+        }
+        if lease.owner.is_none() {
+            self.owner = None;
+        } else if lease.owner != self.owner || self.mode == TakeMode::After {
+            return News::Dropped;
+        }
+        self.counter = lease.counter;
+        self.state = State::Pausing { unsettled: false };
+        effects.remind(Part::Claim(self.lease.clone()), effects.now);
+        News::Nothing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Checkpoint, ShardId};
+
+    const SESSION: SessionNumber = 4;
+
+    fn me() -> WorkerId {
+        WorkerId::parse("me").unwrap()
+    }
+
+    fn other(session: SessionNumber) -> Owner {
+        Owner { worker: WorkerId::parse("other").unwrap(), session: Some(session) }
+    }
+
+    fn lease(owner: Option<Owner>, counter: u64) -> Lease {
+        Lease { owner, counter, ..Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon) }
+    }
+
+    fn take(owner: Option<Owner>, counter: u64, mode: TakeMode) -> Claim {
+        let lease = LeaseKey::new("shardId-000000000000");
+        Claim::new(&Take { lease, owner, counter, mode }, Time::ZERO)
+    }
+
+    fn asked(mut claim: Claim) -> (Claim, Effects) {
+        let mut effects = Effects::new(fastrand::Rng::with_seed(1));
+        claim.send(&me(), SESSION, &mut effects);
+        (claim, effects)
+    }
+
+    fn refused(lease: Lease) -> Answer {
+        Answer::Written(Written::Refused(Some(Row::Lease(lease))))
+    }
+
+    fn counter_asked(effects: &mut Effects) -> Option<u64> {
+        effects.take_calls().into_iter().find_map(|call| match call.op {
+            super::super::effects::Op::Write(Write::Claim { counter, .. }) => Some(counter),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn an_attempt_that_turns_out_to_have_worked_holds_the_lease() {
+        let (mut claim, mut effects) = asked(take(None, 3, TakeMode::Now));
+        assert_eq!(claim.on_answer(Answer::Failed(Failure::Unanswered), &me(), SESSION, &mut effects), News::Nothing);
+        assert!(!claim.is_settled(), "it may be applied yet");
+        claim.send(&me(), SESSION, &mut effects);
+        let mine = lease(Some(Owner { worker: me(), session: Some(SESSION) }), 4);
+        let news = claim.on_answer(refused(mine.clone()), &me(), SESSION, &mut effects);
+        assert!(matches!(news, News::Held { lease, .. } if *lease == mine));
+    }
+
+    #[test]
+    fn a_throttled_attempt_is_settled_and_repeated() {
+        let (mut claim, mut effects) = asked(take(None, 3, TakeMode::Now));
+        claim.on_answer(Answer::Failed(Failure::Throttled), &me(), SESSION, &mut effects);
+        assert!(claim.is_settled());
+    }
+
+    #[test]
+    fn a_late_checkpoint_of_an_ended_owner_only_moves_the_counter() {
+        let (mut claim, mut effects) = asked(take(Some(other(2)), 3, TakeMode::Now));
+        effects.take_calls();
+        assert_eq!(claim.on_answer(refused(lease(Some(other(2)), 5)), &me(), SESSION, &mut effects), News::Nothing);
+        claim.send(&me(), SESSION, &mut effects);
+        assert_eq!(counter_asked(&mut effects), Some(5));
+    }
+
+    #[test]
+    fn a_lease_that_another_session_took_is_dropped() {
+        let (mut claim, mut effects) = asked(take(Some(other(2)), 3, TakeMode::Now));
+        assert_eq!(claim.on_answer(refused(lease(Some(other(9)), 4)), &me(), SESSION, &mut effects), News::Dropped);
+        let (mut claim, mut effects) = asked(take(None, 3, TakeMode::Now));
+        let done = Lease { checkpoint: Checkpoint::ShardEnd, ..lease(None, 9) };
+        assert_eq!(claim.on_answer(refused(done), &me(), SESSION, &mut effects), News::Dropped);
+    }
+
+    #[test]
+    fn a_take_after_its_owner_waits_for_the_release() {
+        let mut claim = take(Some(other(2)), 3, TakeMode::After);
+        assert!(claim.awaits_owner());
+        assert_eq!(claim.look(Some(&Row::Lease(lease(Some(other(2)), 4)))), News::Nothing);
+        assert_eq!(claim.look(Some(&Row::Lease(lease(None, 3)))), News::Nothing, "a stale read");
+        assert_eq!(claim.look(Some(&Row::Lease(lease(None, 5)))), News::Ready);
+        let mut effects = Effects::new(fastrand::Rng::with_seed(1));
+        claim.send(&me(), SESSION, &mut effects);
+        assert_eq!(counter_asked(&mut effects), Some(5));
+    }
+
+    #[test]
+    fn nobody_takes_from_an_owner_that_lives() {
+        let mut claim = take(Some(other(2)), 3, TakeMode::After);
+        assert_eq!(claim.look(Some(&Row::Lease(lease(Some(other(7)), 6)))), News::Dropped);
+    }
+}

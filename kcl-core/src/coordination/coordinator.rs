@@ -1,0 +1,572 @@
+//! The whole of one worker's coordination as a machine: events in, calls and consumers to start out. No I/O.
+
+use super::claims::Claims;
+use super::effects::{Answer, Answered, Call, Effects, Part};
+use super::fleet_row::FleetRow;
+use super::goodbye::{self, Goodbye};
+use super::held::Held;
+use super::planner::{self, Resting, Term};
+use super::session::{self, Session};
+use super::start::{self, Start};
+use super::watch::{self, Watch};
+use crate::clock::{Clock, Time};
+use crate::config::Settings;
+use crate::error::{Code, Error};
+use crate::lease::row::{Fleet, Lease, LeaseKey, SessionNumber, WorkerId};
+use crate::lease::{Row, Write};
+use crate::processor::{Delivery, Gate, Report, Reports};
+use crate::record::StreamIdentity;
+use crate::shard::Shard;
+use crate::telemetry::event::coordination::Happening;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Who coordinates what.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) me: WorkerId,
+    pub(crate) table: String,
+    pub(crate) stream: StreamIdentity,
+}
+
+/// What comes from outside.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A call came back.
+    Answered(Answered),
+    /// A consumer tells how it goes.
+    Report(Report),
+    /// The worker is to stop; a second one means at once.
+    Shutdown { within: Duration },
+    /// A timer may be due.
+    Due,
+}
+
+/// What is to be done outside.
+#[derive(Debug, Default)]
+pub(crate) struct Step {
+    pub(crate) calls: Vec<Call>,
+    pub(crate) start: Vec<Arc<Delivery>>,
+    pub(crate) happened: Vec<Happening>,
+    /// The worker is done.
+    pub(crate) finished: Option<Result<(), Error>>,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Coordinator {
+    pub(super) identity: Identity,
+    pub(super) settings: Settings,
+    pub(super) effects: Effects,
+    pub(super) gate: Arc<Gate>,
+    pub(super) reports: Reports,
+    pub(super) starting: Option<Start>,
+    pub(super) resting: Resting,
+    pub(super) fleet_row: FleetRow,
+    pub(super) session: Session,
+    pub(super) watch: Watch,
+    pub(super) term: Option<Term>,
+    /// The (term, version) of the plan that was read last.
+    pub(super) plan_seen: (u64, u64),
+    pub(super) reading_plan: bool,
+    pub(super) claims: Claims,
+    pub(super) held: BTreeMap<LeaseKey, Held>,
+    /// Consumers that were started and are not gone, with their hold's fencing token.
+    pub(super) consumers: BTreeMap<LeaseKey, u64>,
+    /// Leases whose row does not say what LATEST means.
+    pub(super) pins: BTreeMap<LeaseKey, Lease>,
+    /// Children with two parents, of leases that are finished.
+    pub(super) orphaned: BTreeMap<LeaseKey, Vec<Shard>>,
+    pub(super) wake: Wake,
+    pub(super) goodbye: Option<Goodbye>,
+    pub(super) start: Vec<Arc<Delivery>>,
+    pub(super) finished: Option<Result<(), Error>>,
+    /// The error that the worker ends with once it has said goodbye.
+    pub(super) ending_with: Option<Error>,
+}
+
+/// Asking the planner to read the table.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wake {
+    #[default]
+    Idle,
+    Asking,
+    /// Asked again while the last one was under way.
+    AskAgain,
+}
+
+impl Coordinator {
+    pub(crate) fn new(
+        identity: Identity,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        reports: Reports,
+        rng: fastrand::Rng,
+    ) -> Self {
+        let me = identity.me.clone();
+        Coordinator {
+            effects: Effects::new(rng),
+            gate: Gate::new(clock),
+            reports,
+            starting: Some(Start::new(identity.table.clone(), identity.stream.clone(), &settings)),
+            resting: Resting::default(),
+            fleet_row: FleetRow::default(),
+            session: Session::new(me.clone(), &settings),
+            watch: Watch::new(me.clone(), &settings),
+            term: None,
+            plan_seen: (0, 0),
+            reading_plan: false,
+            claims: Claims::new(me, settings.max_claims_in_flight),
+            held: BTreeMap::new(),
+            consumers: BTreeMap::new(),
+            pins: BTreeMap::new(),
+            orphaned: BTreeMap::new(),
+            wake: Wake::Idle,
+            goodbye: None,
+            start: Vec::new(),
+            finished: None,
+            ending_with: None,
+            identity,
+            settings,
+        }
+    }
+
+    /// The first step.
+    pub(crate) fn begin(&mut self, now: Time) -> Step {
+        self.effects.now = now;
+        if let Some(start) = &mut self.starting {
+            start.look(&mut self.effects);
+        }
+        self.out()
+    }
+
+    /// When the next timer is due.
+    pub(crate) fn next_due(&self) -> Option<Time> {
+        self.effects.next_due()
+    }
+
+    /// One step: an event, and whatever is due by now.
+    pub(crate) fn step(&mut self, event: Event, now: Time) -> Step {
+        self.effects.now = now;
+        match event {
+            Event::Answered(answered) if answered.life == self.effects.life() => self.on_answer(answered),
+            Event::Answered(_) | Event::Due => {}
+            Event::Report(report) => self.on_report(report),
+            Event::Shutdown { within } => self.on_shutdown(within),
+        }
+        while let Some(part) = self.effects.take_due() {
+            self.on_timer(&part);
+        }
+        if let Some(number) = self.session.number() {
+            let (consumers, effects) = (&self.consumers, &mut self.effects);
+            self.claims.send(number, |lease| consumers.contains_key(lease), effects);
+        }
+        self.out()
+    }
+
+    fn out(&mut self) -> Step {
+        Step {
+            calls: self.effects.take_calls(),
+            start: std::mem::take(&mut self.start),
+            happened: self.effects.take_happenings(),
+            finished: self.finished.take(),
+        }
+    }
+
+    fn on_timer(&mut self, part: &Part) {
+        let load = self.load();
+        let effects = &mut self.effects;
+        match part {
+            Part::Start => {
+                if let Some(start) = &mut self.starting {
+                    start.look(effects);
+                }
+            }
+            Part::FleetRow => self.fleet_row.on_timer(effects),
+            Part::Session => self.session.on_timer(load, effects),
+            Part::Wake => effects.write(Part::Wake, Write::Wake),
+            Part::Watch => self.watch.on_timer(effects),
+            Part::TakeTerm => self.watch.on_term_timer(effects),
+            Part::Cycle => {
+                if let Some(term) = &mut self.term {
+                    term.on_timer(self.watch.fleet(), effects);
+                }
+            }
+            Part::FleetBeat => {
+                if let Some(term) = &mut self.term {
+                    term.on_beat_timer(effects);
+                }
+            }
+            Part::Awaited => self.claims.on_look_timer(effects),
+            Part::Claim(lease) => self.claims.on_timer(lease),
+            Part::Held(lease) => {
+                if let Some(held) = self.held.get_mut(lease) {
+                    held.on_timer(effects);
+                }
+            }
+            Part::Child(parent, child) => self.create_child(parent, child),
+            Part::Parents(lease) => self.look_at_parents(lease),
+            Part::Pin(lease) => self.ask_for_pin(lease),
+            Part::Goodbye => self.on_goodbye_timer(),
+            // These have no timers: the cycle repeats them.
+            Part::PlanRow | Part::Fence(_) | Part::PlanOf(_) | Part::Sync(_) => {}
+        }
+    }
+
+    fn on_answer(&mut self, answered: Answered) {
+        let Answered { part, sent, answer, .. } = answered;
+        match &part {
+            Part::Start => self.on_start_answer(answer),
+            Part::FleetRow => {
+                if let Some(fleet) = self.fleet_row.on_answer(answer, &mut self.effects) {
+                    self.see_fleet(fleet);
+                    if self.session.number().is_none() && self.goodbye.is_none() {
+                        self.begin_session();
+                    }
+                }
+            }
+            Part::Session => self.on_session_answer(sent, answer),
+            Part::Wake => self.on_wake_answer(&answer),
+            Part::Watch => self.on_watch_answer(answer),
+            Part::TakeTerm => self.on_term_answer(answer),
+            Part::PlanRow => self.on_plan_row(answer),
+            Part::Cycle | Part::Fence(_) | Part::PlanOf(_) | Part::Sync(_) => self.on_cycle_answer(&part, answer),
+            Part::FleetBeat => self.on_fleet_beat_answer(answer),
+            Part::Awaited => self.claims.on_look(answer, &mut self.effects),
+            Part::Claim(lease) => self.on_claim_answer(lease, answer),
+            Part::Held(lease) => self.on_held_answer(lease, answer),
+            Part::Child(parent, child) => self.on_child_answer(parent, child, &answer),
+            Part::Parents(lease) => self.on_parents_answer(lease, answer),
+            Part::Pin(lease) => self.on_pin_answer(lease, answer),
+            Part::Goodbye => {
+                if let Some(goodbye) = &mut self.goodbye {
+                    goodbye.on_answer(answer, &mut self.effects);
+                }
+                self.finish_if_gone();
+            }
+        }
+    }
+
+    // --- start and session
+
+    fn on_start_answer(&mut self, answer: Answer) {
+        let Some(start) = &mut self.starting else { return };
+        match start.on_answer(answer, &mut self.effects) {
+            start::News::Nothing => {}
+            start::News::Refused(error) => self.finish(Err(error)),
+            start::News::Clear(table) => {
+                if let Some(start) = self.starting.take() {
+                    self.resting = start.into_resting();
+                }
+                match table.fleet.clone() {
+                    Some(fleet) => {
+                        self.see_fleet(fleet);
+                        self.begin_session();
+                    }
+                    None => self.fleet_row.make_from(&table, &mut self.effects),
+                }
+            }
+        }
+    }
+
+    pub(super) fn begin_session(&mut self) {
+        self.session.begin(&mut self.effects);
+    }
+
+    fn on_session_answer(&mut self, sent: Time, answer: Answer) {
+        let load = self.load();
+        match self.session.on_answer(sent, answer, load, &mut self.effects) {
+            session::News::Nothing => {}
+            session::News::NoFleet => self.fleet_row.make(&mut self.effects),
+            session::News::Registered { number, until } => {
+                self.gate.open_until(until);
+                self.effects.tell(Happening::SessionRegistered { session: number });
+                self.watch.begin(&mut self.effects);
+                self.wake_planner();
+                if self.goodbye.is_some() {
+                    self.begin_goodbye(number);
+                }
+            }
+            session::News::Confirmed { until } => {
+                self.gate.open_until(until);
+                self.effects.tell(Happening::BeatConfirmed);
+                let beat = self.session.beat();
+                if let Some(term) = &mut self.term {
+                    term.on_session_beat(beat, &mut self.effects);
+                }
+            }
+            session::News::Lost { why } => {
+                self.effects.tell(Happening::SessionLost { why });
+                self.lose_everything();
+                if self.goodbye.is_some() {
+                    self.finish_with_pending_error();
+                } else if self.consumers.is_empty() {
+                    self.begin_session();
+                }
+            }
+            session::News::Replaced { by } => {
+                self.lose_everything();
+                let me = &self.identity.me;
+                let error = Error::new(
+                    Code::Replaced,
+                    format!(
+                        "worker `{me}` was replaced: another process registered under the same worker id (session {by}) \
+                         in table `{}`. Give every process a worker id of its own",
+                        self.identity.table
+                    ),
+                );
+                self.finish(Err(error));
+            }
+        }
+    }
+
+    /// The session is over: nothing more is delivered, and the fleet disposes of the leases.
+    pub(super) fn lose_everything(&mut self) {
+        self.gate.shut();
+        for (lease, held) in std::mem::take(&mut self.held) {
+            held.delivery.close();
+            self.effects.tell(Happening::LeaseLost { lease, why: "the session is over" });
+        }
+        self.claims.clear();
+        self.pins.clear();
+        self.orphaned.clear();
+        self.term = None;
+        self.wake = Wake::Idle;
+        self.reading_plan = false;
+        self.plan_seen = (0, 0);
+        self.fleet_row = FleetRow::Idle;
+        self.effects.begin_life();
+    }
+
+    pub(super) fn load(&self) -> u32 {
+        u32::try_from(self.held.len()).unwrap_or(u32::MAX)
+    }
+
+    // --- the fleet row and the plan
+
+    pub(super) fn see_fleet(&mut self, fleet: Fleet) {
+        self.watch.see(fleet, self.effects.now);
+    }
+
+    fn on_watch_answer(&mut self, answer: Answer) {
+        match self.watch.on_answer(answer, &mut self.effects) {
+            watch::News::Nothing => {}
+            watch::News::NoFleet => {
+                self.watch.forget();
+                if self.goodbye.is_none() {
+                    self.fleet_row.make(&mut self.effects);
+                }
+            }
+            watch::News::Seen => self.on_fleet_seen(),
+        }
+    }
+
+    fn on_fleet_seen(&mut self) {
+        let Some(fleet) = self.watch.fleet().cloned() else { return };
+        if fleet.format > Fleet::FORMAT {
+            let error = Error::new(
+                Code::TableFormat,
+                format!("table `{}` was taken over by a newer version: upgrade this worker", self.identity.table),
+            );
+            return self.fail(error);
+        }
+        if let Some(term) = &mut self.term {
+            if fleet.term > term.number() {
+                self.depose();
+            } else {
+                term.woken(fleet.wake, &mut self.effects);
+            }
+        } else if let (Some(number), None) = (self.session.number(), &self.goodbye) {
+            self.watch.consider_term(number, &mut self.effects);
+        }
+        let shown = (fleet.term, fleet.plan_version);
+        if shown > self.plan_seen && fleet.plan_version > 0 && !self.reading_plan && self.session.number().is_some() {
+            self.read_plan();
+        }
+    }
+
+    fn on_term_answer(&mut self, answer: Answer) {
+        let Some(won) = self.watch.on_term_answer(answer, &mut self.effects) else { return };
+        let Some(number) = self.session.number() else { return };
+        self.effects.tell(Happening::TermTaken { term: won.fleet.term });
+        let (me, stream) = (self.identity.me.clone(), self.identity.stream.clone());
+        let resting = std::mem::take(&mut self.resting);
+        let mut term = Term::new(won, number, me, stream, &self.settings, resting, &mut self.effects);
+        if self.goodbye.is_some() {
+            term.drain(&mut self.effects);
+        }
+        self.term = Some(term);
+    }
+
+    pub(super) fn depose(&mut self) {
+        self.term = None;
+        self.effects.forget(&Part::Cycle);
+        self.effects.forget(&Part::FleetBeat);
+        self.effects.tell(Happening::TermLost);
+    }
+
+    fn on_cycle_answer(&mut self, part: &Part, answer: Answer) {
+        let beat = self.session.beat();
+        let Some(term) = &mut self.term else { return };
+        let news = term.on_answer(part, answer, self.watch.fleet(), beat, &mut self.effects);
+        self.on_planner_news(news);
+    }
+
+    fn on_fleet_beat_answer(&mut self, answer: Answer) {
+        let beat = self.session.beat();
+        let Some(term) = &mut self.term else { return };
+        let news = term.on_beat_answer(answer, beat, &mut self.effects);
+        self.on_planner_news(news);
+    }
+
+    fn on_planner_news(&mut self, news: planner::News) {
+        match news {
+            planner::News::Nothing => {}
+            planner::News::Deposed => self.depose(),
+            planner::News::Fleet(fleet) | planner::News::Published(fleet) => {
+                self.see_fleet(fleet);
+                self.on_fleet_seen();
+            }
+        }
+    }
+
+    // --- asking the planner to look
+
+    pub(super) fn wake_planner(&mut self) {
+        self.wake = match self.wake {
+            Wake::Idle => {
+                self.effects.write(Part::Wake, Write::Wake);
+                Wake::Asking
+            }
+            Wake::Asking | Wake::AskAgain => Wake::AskAgain,
+        };
+    }
+
+    fn on_wake_answer(&mut self, answer: &Answer) {
+        if let Answer::Failed(_) = answer {
+            return self.effects.remind(Part::Wake, self.effects.now + Duration::from_millis(300));
+        }
+        if let Answer::Written(crate::lease::Written::Applied(Some(Row::Fleet(fleet)))) = answer {
+            self.see_fleet(fleet.clone());
+        }
+        let again = self.wake == Wake::AskAgain;
+        self.wake = Wake::Idle;
+        if again {
+            self.wake_planner();
+        }
+    }
+
+    // --- stopping
+
+    fn on_shutdown(&mut self, within: Duration) {
+        let deadline = self.effects.now + within;
+        if let Some(goodbye) = &mut self.goodbye {
+            goodbye.hurry(self.effects.now);
+            return self.effects.remind(Part::Goodbye, self.effects.now);
+        }
+        let number = self.session.number();
+        self.effects.tell(Happening::ShutdownAsked { within });
+        self.goodbye = Some(Goodbye::new((self.identity.me.clone(), number.unwrap_or(0)), deadline, self.effects.now));
+        match number {
+            Some(number) => self.begin_goodbye(number),
+            // Registering: a session that may exist must be ended; before that there is nothing to end.
+            None if self.session.is_registering() => self.effects.remind(Part::Goodbye, deadline),
+            None => self.finish_with_pending_error(),
+        }
+    }
+
+    fn begin_goodbye(&mut self, number: SessionNumber) {
+        let load = self.load();
+        if let Some(goodbye) = &mut self.goodbye {
+            *goodbye = Goodbye::new((self.identity.me.clone(), number), goodbye.deadline(), self.effects.now);
+        }
+        self.claims.give_up();
+        self.session.drain(load, &mut self.effects);
+        if let Some(term) = &mut self.term {
+            term.drain(&mut self.effects);
+        }
+        self.wake_planner();
+        self.effects.remind(Part::Goodbye, self.effects.now);
+    }
+
+    fn on_goodbye_timer(&mut self) {
+        let Some(goodbye) = &mut self.goodbye else { return };
+        if self.session.number().is_none() {
+            return self.finish_with_pending_error();
+        }
+        if !goodbye.is_waiting() {
+            goodbye.on_timer(&mut self.effects);
+            return self.finish_if_gone();
+        }
+        let alone = self.term.as_ref().is_some_and(|term| term.has_others() == Some(false));
+        let leases_left = !self.held.is_empty() || !self.claims.is_empty();
+        let deadline = goodbye.deadline();
+        match goodbye.next(leases_left, !self.consumers.is_empty(), alone, self.effects.now) {
+            goodbye::Next::Wait => {}
+            goodbye::Next::ReleaseAll => {
+                for held in self.held.values_mut() {
+                    held.drain(super::held::Why::Shutdown, deadline, &mut self.effects);
+                }
+            }
+            goodbye::Next::ReleaseNow => {
+                for held in self.held.values_mut() {
+                    held.release_now(super::held::Why::Shutdown, &mut self.effects);
+                }
+            }
+            goodbye::Next::Depart => return self.depart(),
+        }
+        self.effects.remind(Part::Goodbye, self.effects.now + goodbye::LOOK_EVERY);
+    }
+
+    fn depart(&mut self) {
+        // A term whose cycle is under way would write rows after they were cleared.
+        if self.term.as_ref().is_some_and(|term| !term.is_resting()) {
+            return self.effects.remind(Part::Goodbye, self.effects.now + Duration::from_millis(10));
+        }
+        self.gate.shut();
+        for held in self.held.values() {
+            held.delivery.close();
+        }
+        self.session.end(&mut self.effects);
+        let term = self.term.take().map(|term| term.number());
+        for part in [Part::Cycle, Part::FleetBeat, Part::Watch, Part::TakeTerm, Part::Awaited] {
+            self.effects.forget(&part);
+        }
+        if let Some(goodbye) = &mut self.goodbye {
+            goodbye.depart(term, &mut self.effects);
+        }
+    }
+
+    fn finish_if_gone(&mut self) {
+        if self.goodbye.as_ref().is_some_and(Goodbye::is_gone) {
+            self.finish_with_pending_error();
+        }
+    }
+
+    pub(super) fn finish_with_pending_error(&mut self) {
+        let outcome = self.ending_with.take().map_or(Ok(()), Err);
+        self.finish(outcome);
+    }
+
+    /// Stops in an orderly way, and ends with this error.
+    pub(super) fn fail(&mut self, error: Error) {
+        if self.ending_with.is_none() {
+            self.ending_with = Some(error);
+            let within = self.settings.shutdown_deadline;
+            if self.goodbye.is_none() {
+                self.on_shutdown(within);
+            }
+        }
+    }
+
+    fn finish(&mut self, outcome: Result<(), Error>) {
+        self.gate.shut();
+        for held in self.held.values() {
+            held.delivery.close();
+        }
+        self.effects.begin_life();
+        self.finished.get_or_insert(outcome);
+    }
+}
+

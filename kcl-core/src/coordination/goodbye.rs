@@ -1,0 +1,279 @@
+//! Leaving: first the leases, then the session, then the term; the last one out clears the table of what is ours.
+
+use super::effects::{Answer, Effects, Op, Part};
+use crate::clock::Time;
+use crate::lease::row::{SessionNumber, WorkerId};
+use crate::lease::{Table, Write, Written};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// A draining worker that is told nothing for so long releases by itself.
+const TOLD_NOTHING: Duration = Duration::from_secs(2);
+/// What was acknowledged gets so long to be released after the deadline.
+pub(crate) const LAST_WRITES: Duration = Duration::from_secs(2);
+/// Between two looks at how far it is.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Attempts at a farewell that gets no answer; the fleet then finds out by itself.
+const ATTEMPTS: u32 = 3;
+
+#[derive(Debug)]
+pub(crate) struct Goodbye {
+    me: (WorkerId, SessionNumber),
+    /// The term held, if any.
+    term: Option<u64>,
+    deadline: Time,
+    told_at: Time,
+    state: State,
+    attempts: u32,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum State {
+    /// Waits for leases to be given up.
+    Draining,
+    /// As above, without waiting to be told.
+    Releasing,
+    /// Looks whether it is the last one.
+    Looking,
+    /// The last one out: these rows, in this order.
+    Clearing(VecDeque<Write>),
+    /// Ends its session.
+    Leaving,
+    /// Gives its term up.
+    Resigning,
+    /// Tells the planner.
+    Waking,
+    Gone,
+}
+
+/// What the worker is to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    Wait,
+    /// Ask every lease to drain by the deadline.
+    ReleaseAll,
+    /// The deadline is there: close delivery and release what was acknowledged.
+    ReleaseNow,
+    /// Say goodbye to the table.
+    Depart,
+}
+
+impl Goodbye {
+    pub(crate) fn new(me: (WorkerId, SessionNumber), deadline: Time, now: Time) -> Self {
+        Goodbye { me, term: None, deadline, told_at: now, state: State::Draining, attempts: 0 }
+    }
+
+    pub(crate) fn deadline(&self) -> Time {
+        self.deadline
+    }
+
+    /// A second call: no more time.
+    pub(crate) fn hurry(&mut self, deadline: Time) {
+        self.deadline = self.deadline.min(deadline);
+    }
+
+    /// The planner told this worker to give something.
+    pub(crate) fn told(&mut self, now: Time) {
+        self.told_at = now;
+    }
+
+    /// Whether it still waits for leases.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Draining | State::Releasing)
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.state == State::Gone
+    }
+
+    /// What to do, given what is left: leases held or under claim, consumers not gone, whether nobody else lives.
+    pub(crate) fn next(&mut self, leases_left: bool, consumers_left: bool, alone: bool, now: Time) -> Next {
+        if !self.is_waiting() {
+            return Next::Wait;
+        }
+        if !leases_left && (!consumers_left || now >= self.deadline) {
+            return Next::Depart;
+        }
+        if now >= self.deadline + LAST_WRITES {
+            return Next::Depart;
+        }
+        if now >= self.deadline {
+            return Next::ReleaseNow;
+        }
+        if self.state == State::Draining && (alone || now.since(self.told_at) >= TOLD_NOTHING) {
+            self.state = State::Releasing;
+            return Next::ReleaseAll;
+        }
+        Next::Wait
+    }
+
+    /// Says goodbye to the table: the planner first looks whether it is the last one.
+    pub(crate) fn depart(&mut self, term: Option<u64>, effects: &mut Effects) {
+        self.term = term;
+        if self.term.is_some() {
+            self.state = State::Looking;
+            effects.call(Part::Goodbye, Op::Scan);
+        } else {
+            self.leave(effects);
+        }
+    }
+
+    fn leave(&mut self, effects: &mut Effects) {
+        self.state = State::Leaving;
+        self.send(effects);
+    }
+
+    fn send(&mut self, effects: &mut Effects) {
+        let write = match &self.state {
+            State::Leaving => Write::Leave { worker: self.me.0.clone(), number: self.me.1 },
+            State::Resigning => Write::Resign { term: self.term.unwrap_or(0), me: self.me.clone() },
+            State::Waking => Write::Wake,
+            State::Clearing(writes) => match writes.front() {
+                Some(write) => write.clone(),
+                None => {
+                    self.state = State::Gone;
+                    return;
+                }
+            },
+            State::Looking => return effects.call(Part::Goodbye, Op::Scan),
+            State::Draining | State::Releasing | State::Gone => return,
+        };
+        effects.write(Part::Goodbye, write);
+    }
+
+    pub(crate) fn on_timer(&mut self, effects: &mut Effects) {
+        self.send(effects);
+    }
+
+    pub(crate) fn on_answer(&mut self, answer: Answer, effects: &mut Effects) {
+        let answer = match answer {
+            Answer::Failed(_) if self.attempts < ATTEMPTS => {
+                self.attempts += 1;
+                return effects.remind(Part::Goodbye, effects.now + Duration::from_millis(200));
+            }
+            other => other,
+        };
+        self.attempts = 0;
+        match &mut self.state {
+            State::Looking => match answer {
+                Answer::Table(table) => match clearing(&table, &self.me) {
+                    Some(writes) => {
+                        self.state = State::Clearing(writes);
+                        self.send(effects);
+                    }
+                    None => self.leave(effects),
+                },
+                Answer::Failed(_) | Answer::Written(_) | Answer::Rows(_) | Answer::Listing(_) => self.leave(effects),
+            },
+            State::Clearing(writes) => {
+                if matches!(answer, Answer::Written(Written::Applied(_))) {
+                    writes.pop_front();
+                    self.send(effects);
+                } else {
+                    // Somebody joined.
+                    self.leave(effects);
+                }
+            }
+            State::Leaving if self.term.is_some() => {
+                self.state = State::Resigning;
+                self.send(effects);
+            }
+            State::Leaving | State::Resigning => {
+                self.state = State::Waking;
+                self.send(effects);
+            }
+            State::Waking => self.state = State::Gone,
+            State::Draining | State::Releasing | State::Gone => {}
+        }
+    }
+}
+
+/// The deletions that leave a plain KCL table, in order; `None` where somebody else lives.
+fn clearing(table: &Table, me: &(WorkerId, SessionNumber)) -> Option<VecDeque<Write>> {
+    let fleet = table.fleet.as_ref()?;
+    let mine = |worker: &WorkerId, number| *worker == me.0 && number == me.1;
+    if table.sessions.iter().any(|s| !mine(&s.worker, s.number) && !s.state.has_ended()) {
+        return None;
+    }
+    let plans = table.plans.iter().map(|plan| Write::DeletePlan { worker: plan.worker.clone(), term: fleet.term });
+    let ended = table.sessions.iter().filter(|s| !mine(&s.worker, s.number));
+    let ended =
+        ended.map(|s| Write::DeleteSession { worker: s.worker.clone(), number: s.number, own: false });
+    let (term, beat, wake, sessions) = (fleet.term, fleet.beat, fleet.wake, fleet.sessions);
+    let last = [
+        Write::DeleteFleet { term, beat, wake, sessions },
+        Write::DeleteSession { worker: me.0.clone(), number: me.1, own: true },
+    ];
+    Some(plans.chain(ended).chain(last).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::row::{Fleet, Plan, Session, SessionState};
+
+    fn t(seconds: u64) -> Time {
+        Time::from_origin(Duration::from_secs(seconds))
+    }
+
+    fn me() -> (WorkerId, SessionNumber) {
+        (WorkerId::parse("me").unwrap(), 4)
+    }
+
+    fn session(id: &str, number: u64, state: SessionState) -> Session {
+        Session { worker: WorkerId::parse(id).unwrap(), number, beat: 1, state, capacity: None, load: 0 }
+    }
+
+    #[test]
+    fn a_worker_that_is_told_nothing_releases_by_itself() {
+        let mut goodbye = Goodbye::new(me(), t(25), t(0));
+        assert_eq!(goodbye.next(true, true, false, t(1)), Next::Wait);
+        goodbye.told(t(1));
+        assert_eq!(goodbye.next(true, true, false, t(2)), Next::Wait);
+        assert_eq!(goodbye.next(true, true, false, t(3)), Next::ReleaseAll);
+        assert_eq!(goodbye.next(true, true, false, t(4)), Next::Wait, "once");
+    }
+
+    #[test]
+    fn a_worker_that_is_alone_does_not_wait_to_be_told() {
+        let mut goodbye = Goodbye::new(me(), t(25), t(0));
+        assert_eq!(goodbye.next(true, true, true, t(0)), Next::ReleaseAll);
+    }
+
+    #[test]
+    fn it_departs_when_nothing_is_left_and_never_long_after_the_deadline() {
+        let mut goodbye = Goodbye::new(me(), t(25), t(0));
+        assert_eq!(goodbye.next(false, true, false, t(1)), Next::Wait, "a consumer still ends");
+        assert_eq!(goodbye.next(false, false, false, t(1)), Next::Depart);
+        assert_eq!(goodbye.next(true, true, false, t(25)), Next::ReleaseNow);
+        assert_eq!(goodbye.next(true, true, false, t(27)), Next::Depart);
+        goodbye.hurry(t(9));
+        assert_eq!(goodbye.next(true, true, false, t(9)), Next::ReleaseNow);
+    }
+
+    #[test]
+    fn the_last_one_out_clears_in_order_and_nobody_else_does() {
+        let fleet = Fleet::above(6, 4, true);
+        let plan = Plan { worker: me().0, term: 7, version: 1, takes: vec![], gives: vec![] };
+        let mut table = Table {
+            fleet: Some(fleet),
+            plans: vec![plan],
+            sessions: vec![session("me", 4, SessionState::Draining), session("a", 2, SessionState::Left)],
+            ..Table::default()
+        };
+        let writes = clearing(&table, &me()).unwrap();
+        let kinds: Vec<&str> = writes
+            .iter()
+            .map(|write| match write {
+                Write::DeletePlan { .. } => "plan",
+                Write::DeleteSession { own: false, .. } => "session",
+                Write::DeleteFleet { .. } => "fleet",
+                Write::DeleteSession { own: true, .. } => "own",
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(kinds, ["plan", "session", "fleet", "own"]);
+        table.sessions.push(session("b", 3, SessionState::Active));
+        assert_eq!(clearing(&table, &me()), None);
+    }
+}

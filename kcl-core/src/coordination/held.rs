@@ -1,0 +1,348 @@
+//! One held lease and the one writer of its row: checkpoints, the release, the end of the shard.
+
+use super::effects::{Answer, Effects, Failure, Part};
+use crate::clock::Time;
+use crate::lease::row::{Lease, LeaseKey, SessionNumber, WorkerId};
+use crate::lease::{Row, Write, Written};
+use crate::processor::Delivery;
+use crate::record::{Checkpoint, ShardId};
+use crate::shard::Shard;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// After a write that got no answer.
+const AGAIN: Duration = Duration::from_millis(300);
+/// The most that throttled checkpoints are put off, in intervals.
+const MOST_PUT_OFF: u32 = 8;
+
+/// A lease that this worker's session holds.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) lease: Lease,
+    pub(crate) delivery: Arc<Delivery>,
+    pub(crate) since: Time,
+    me: (WorkerId, SessionNumber),
+    interval: Duration,
+    put_off: u32,
+    state: State,
+    writing: Option<Writing>,
+}
+
+/// Where a held lease stands.
+#[derive(Debug, Clone, PartialEq)]
+enum State {
+    Working,
+    /// Its consumer finishes what it has begun.
+    Draining {
+        why: Why,
+        deadline: Time,
+    },
+    /// Its consumer is done, or not waited for any longer.
+    Releasing {
+        why: Why,
+    },
+    /// The shard is acknowledged to its end; these children still need their rows.
+    Ending {
+        children: Vec<Shard>,
+        missing: BTreeSet<LeaseKey>,
+    },
+}
+
+/// Why a lease is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The planner moves it.
+    Planned,
+    /// The worker shuts down.
+    Shutdown,
+    /// Its consumer cannot go on.
+    ConsumerGaveUp,
+}
+
+impl Why {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Why::Planned => "planned",
+            Why::Shutdown => "shutdown",
+            Why::ConsumerGaveUp => "consumer gave up",
+        }
+    }
+}
+
+/// A write under way, or one whose outcome is not known yet.
+#[derive(Debug, Clone, PartialEq)]
+struct Writing {
+    write: Write,
+    in_flight: bool,
+    unsettled: bool,
+}
+
+/// What became of a held lease.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum News {
+    /// It goes on.
+    Nothing,
+    /// Its checkpoint moved.
+    Checkpointed,
+    /// It is released.
+    Released { why: Why },
+    /// Its shard's end is written.
+    Ended { children: Vec<Shard> },
+    /// Another hand has it.
+    Lost { why: &'static str },
+}
+
+impl Held {
+    pub(crate) fn new(
+        lease: Lease,
+        delivery: Arc<Delivery>,
+        me: (WorkerId, SessionNumber),
+        interval: Duration,
+        effects: &mut Effects,
+    ) -> Self {
+        // The first one spread over the interval, so that a thousand leases do not write in step.
+        let first = interval.mul_f64(0.5 + 0.5 * effects.rng.f64());
+        effects.remind(Part::Held(lease.key.clone()), effects.now + first);
+        let since = effects.now;
+        Held { lease, delivery, since, me, interval, put_off: 1, state: State::Working, writing: None }
+    }
+
+    fn key(&self) -> LeaseKey {
+        self.lease.key.clone()
+    }
+
+    /// Whether nobody has asked for it.
+    pub(crate) fn is_working(&self) -> bool {
+        self.state == State::Working
+    }
+
+    /// Asks for the lease: its consumer finishes what it has begun, by the deadline.
+    pub(crate) fn drain(&mut self, why: Why, deadline: Time, effects: &mut Effects) {
+        match &mut self.state {
+            State::Working => {
+                self.delivery.drain();
+                self.state = State::Draining { why, deadline };
+                effects.remind(Part::Held(self.key()), deadline);
+            }
+            State::Draining { deadline: before, .. } if deadline < *before => {
+                *before = deadline;
+                effects.remind(Part::Held(self.key()), deadline);
+            }
+            State::Draining { .. } | State::Releasing { .. } | State::Ending { .. } => {}
+        }
+    }
+
+    /// Ends delivery now, whatever the handler does, and releases what was acknowledged.
+    pub(crate) fn release_now(&mut self, why: Why, effects: &mut Effects) {
+        self.delivery.close();
+        if !matches!(self.state, State::Releasing { .. } | State::Ending { .. }) {
+            self.state = State::Releasing { why };
+        }
+        self.act(effects);
+    }
+
+    /// The consumer delivers nothing more.
+    pub(crate) fn on_drained(&mut self, effects: &mut Effects) {
+        if let State::Draining { why, .. } = self.state {
+            self.release_now(why, effects);
+        }
+    }
+
+    /// The consumer is dropped without having said why.
+    pub(crate) fn on_gone(&mut self, effects: &mut Effects) {
+        if matches!(self.state, State::Working | State::Draining { .. }) {
+            self.release_now(Why::ConsumerGaveUp, effects);
+        }
+    }
+
+    /// Every record of the shard is acknowledged, and these shards follow it. Returns the rows to be created first.
+    pub(crate) fn on_ended(&mut self, children: Vec<Shard>, effects: &mut Effects) -> Vec<Lease> {
+        if matches!(self.state, State::Ending { .. } | State::Releasing { .. }) {
+            return Vec::new();
+        }
+        let rows: Vec<Lease> = children.iter().map(|child| crate::shard::child_lease(child, &self.lease)).collect();
+        let missing = rows.iter().map(|row| row.key.clone()).collect();
+        self.state = State::Ending { children, missing };
+        self.act(effects);
+        rows
+    }
+
+    /// The row of a child that is still missing.
+    pub(crate) fn missing_child(&self, child: &LeaseKey) -> Option<Lease> {
+        let State::Ending { children, missing } = &self.state else { return None };
+        let rows = children.iter().map(|shard| crate::shard::child_lease(shard, &self.lease));
+        rows.into_iter().find(|row| row.key == *child && missing.contains(child))
+    }
+
+    /// A child's row exists.
+    pub(crate) fn on_child(&mut self, child: &LeaseKey, effects: &mut Effects) {
+        if let State::Ending { missing, .. } = &mut self.state {
+            missing.remove(child);
+            self.act(effects);
+        }
+    }
+
+    pub(crate) fn on_timer(&mut self, effects: &mut Effects) {
+        if let State::Draining { why, deadline } = self.state
+            && effects.now >= deadline
+        {
+            return self.release_now(why, effects);
+        }
+        self.act(effects);
+    }
+
+    /// Sends what is due, one write at a time.
+    fn act(&mut self, effects: &mut Effects) {
+        if let Some(writing) = &mut self.writing {
+            if !writing.in_flight {
+                writing.in_flight = true;
+                let write = writing.write.clone();
+                effects.write(Part::Held(self.lease.key.clone()), write);
+            }
+            return;
+        }
+        let Some(write) = self.due() else { return self.rest(effects) };
+        self.writing = Some(Writing { write: write.clone(), in_flight: true, unsettled: false });
+        effects.write(Part::Held(self.key()), write);
+    }
+
+    /// The next write that the state calls for.
+    fn due(&self) -> Option<Write> {
+        let (lease, me, counter) = (self.key(), self.me.clone(), self.lease.counter);
+        match &self.state {
+            State::Working | State::Draining { .. } => {
+                let checkpoint = self.ahead()?;
+                Some(Write::Checkpoint { lease, me, counter, checkpoint })
+            }
+            State::Releasing { .. } => {
+                let checkpoint = self.ahead().unwrap_or_else(|| self.lease.checkpoint.clone());
+                Some(Write::Release { lease, me, counter, checkpoint })
+            }
+            State::Ending { children, missing } if missing.is_empty() => {
+                let children: Vec<ShardId> = children.iter().map(|child| child.id.clone()).collect();
+                Some(Write::ShardEnd { lease, me, counter, children })
+            }
+            State::Ending { .. } => None,
+        }
+    }
+
+    /// What is acknowledged beyond the checkpoint.
+    fn ahead(&self) -> Option<Checkpoint> {
+        let acknowledged = Checkpoint::At(self.delivery.acknowledged()?);
+        self.lease.checkpoint.is_before(&acknowledged).then_some(acknowledged)
+    }
+
+    fn rest(&mut self, effects: &mut Effects) {
+        let next = effects.now + self.interval * self.put_off;
+        match self.state {
+            State::Working => effects.remind(Part::Held(self.key()), next),
+            State::Draining { deadline, .. } => effects.remind(Part::Held(self.key()), next.min(deadline)),
+            State::Releasing { .. } | State::Ending { .. } => {}
+        }
+    }
+
+    pub(crate) fn on_answer(&mut self, answer: Answer, effects: &mut Effects) -> News {
+        let Some(writing) = &mut self.writing else { return News::Nothing };
+        let written = match answer {
+            Answer::Written(written) => written,
+            Answer::Failed(failure) => {
+                self.on_failure(failure, effects);
+                return News::Nothing;
+            }
+            Answer::Rows(_) | Answer::Table(_) | Answer::Listing(_) => return News::Nothing,
+        };
+        let writing = Writing { in_flight: false, ..writing.clone() };
+        let (applied, row) = match written {
+            Written::Applied(row) => (true, row),
+            Written::Refused(row) => (false, row),
+        };
+        let Some(Row::Lease(row)) = row else { return self.lost("its row is gone") };
+        if row.counter < self.lease.counter {
+            // Older than what we hold: it settles nothing.
+            effects.remind(Part::Held(self.key()), effects.now + AGAIN);
+            self.writing = Some(writing);
+            return News::Nothing;
+        }
+        self.writing = None;
+        self.put_off = 1;
+        if applied || (writing.unsettled && self.is_result_of(&writing.write, &row)) {
+            return self.settled(&writing.write, row, effects);
+        }
+        if row.is_held_by(&self.me.0, self.me.1) && !row.checkpoint.is_shard_end() {
+            // Ours still, but another hand moved the counter.
+            self.lease = row;
+            self.act(effects);
+            return News::Nothing;
+        }
+        self.lost("another hand holds it")
+    }
+
+    fn on_failure(&mut self, failure: Failure, effects: &mut Effects) {
+        let Some(writing) = &mut self.writing else { return };
+        writing.in_flight = false;
+        let wait = match failure {
+            Failure::Throttled if matches!(writing.write, Write::Checkpoint { .. }) => {
+                // Checkpoints make room for beats and claims; the next one tells of everything since.
+                self.put_off = (self.put_off * 2).min(MOST_PUT_OFF);
+                let wait = effects.jittered(self.interval.min(Duration::from_secs(1)) * self.put_off);
+                if !writing.unsettled {
+                    self.writing = None;
+                }
+                wait
+            }
+            Failure::Throttled => effects.jittered(AGAIN),
+            Failure::Unanswered | Failure::Refused(_) => {
+                writing.unsettled = true;
+                effects.jittered(AGAIN)
+            }
+        };
+        let wait = match self.state {
+            State::Draining { deadline, .. } => wait.min(deadline.since(effects.now)),
+            State::Working | State::Releasing { .. } | State::Ending { .. } => wait,
+        };
+        effects.remind(Part::Held(self.key()), effects.now + wait);
+    }
+
+    /// Whether the row is what an unanswered write of ours made of it.
+    fn is_result_of(&self, write: &Write, row: &Lease) -> bool {
+        if row.counter != self.lease.counter + 1 {
+            return false;
+        }
+        match write.apply(Some(&Row::Lease(self.lease.clone()))) {
+            Written::Applied(Some(Row::Lease(made))) => {
+                (&made.owner, &made.checkpoint) == (&row.owner, &row.checkpoint)
+            }
+            Written::Applied(_) | Written::Refused(_) => false,
+        }
+    }
+
+    fn settled(&mut self, write: &Write, row: Lease, effects: &mut Effects) -> News {
+        self.lease = row;
+        match write {
+            Write::Release { .. } => {
+                let why = if let State::Releasing { why } = self.state { why } else { Why::Planned };
+                News::Released { why }
+            }
+            Write::ShardEnd { .. } => {
+                let State::Ending { children, .. } = &self.state else { return News::Nothing };
+                News::Ended { children: children.clone() }
+            }
+            _ => {
+                match self.state {
+                    State::Working | State::Draining { .. } => self.rest(effects),
+                    State::Releasing { .. } | State::Ending { .. } => self.act(effects),
+                }
+                News::Checkpointed
+            }
+        }
+    }
+
+    fn lost(&mut self, why: &'static str) -> News {
+        self.delivery.close();
+        News::Lost { why }
+    }
+}
+
+#[cfg(test)]
+mod tests;

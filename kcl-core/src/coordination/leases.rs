@@ -1,0 +1,310 @@
+//! The coordinator's half that concerns leases: obeying the plan, claims, what consumers report, reshards.
+
+use super::claim::{self, Claim};
+use super::coordinator::Coordinator;
+use super::effects::{Answer, Op, Part};
+use super::held::{self, Held, Why};
+use crate::config::Start;
+use crate::error::{Code, Error};
+use crate::lease::row::{Lease, LeaseKey, Owner, Plan, RowKey};
+use crate::lease::{Consistency, Row, Write};
+use crate::processor::{Delivery, Report, ReportKind};
+use crate::record::{Checkpoint, StartingPosition};
+use crate::shard::{ListWhich, Shard};
+use crate::telemetry::event::coordination::Happening;
+use std::time::Duration;
+
+/// After a call that came to nothing.
+const AGAIN: Duration = Duration::from_millis(300);
+/// LATEST means "what arrives from now on". The service's clock may be ahead of its own answer by this much, in ms.
+const LATEST_MARGIN_MS: i64 = 2_000;
+
+impl Coordinator {
+    // --- the plan
+
+    pub(super) fn read_plan(&mut self) {
+        self.reading_plan = true;
+        let keys = vec![RowKey::Plan(self.identity.me.clone())];
+        self.effects.call(Part::PlanRow, Op::Read(keys, Consistency::Strong));
+    }
+
+    pub(super) fn on_plan_row(&mut self, answer: Answer) {
+        self.reading_plan = false;
+        // Without an answer the next look at the fleet row asks again.
+        let Answer::Rows(rows) = answer else { return };
+        let Some(fleet) = self.watch.fleet() else { return };
+        let shown = (fleet.term, fleet.plan_version);
+        match rows.into_iter().next().flatten() {
+            Some(Row::Plan(plan)) if plan.term == shown.0 && plan.version <= shown.1 => {
+                self.plan_seen = shown;
+                self.obey(&plan);
+            }
+            // Written, but not shown yet: the fleet row will say so.
+            Some(Row::Plan(plan)) if (plan.term, plan.version) > shown => {}
+            Some(Row::Damaged(damaged)) => {
+                self.plan_seen = shown;
+                self.effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why });
+            }
+            Some(_) | None => self.plan_seen = shown,
+        }
+    }
+
+    fn obey(&mut self, plan: &Plan) {
+        let now = self.effects.now;
+        let handoff = now + self.settings.handoff_timeout;
+        let deadline = self.goodbye.as_ref().map_or(handoff, |goodbye| handoff.min(goodbye.deadline()));
+        for give in &plan.gives {
+            let held = self.held.get_mut(&give.lease);
+            // A hold that began after the planner looked is not meant.
+            if let Some(held) = held.filter(|held| held.is_working() && held.delivery.fencing_token <= give.counter) {
+                held.drain(Why::Planned, deadline, &mut self.effects);
+                if let Some(goodbye) = &mut self.goodbye {
+                    goodbye.told(now);
+                }
+            }
+        }
+        if self.goodbye.is_some() {
+            return;
+        }
+        self.claims.follow(&plan.takes, &mut self.effects);
+        for take in &plan.takes {
+            if !self.held.contains_key(&take.lease) && !self.claims.contains(&take.lease) {
+                self.claims.begin(Claim::new(take, now), &mut self.effects);
+            }
+        }
+    }
+
+    // --- claims
+
+    pub(super) fn on_claim_answer(&mut self, lease: &LeaseKey, answer: Answer) {
+        let Some(number) = self.session.number() else { return };
+        match self.claims.on_answer(lease, answer, number, &mut self.effects) {
+            claim::News::Held { lease, from, waited } => self.hold(*lease, from, waited),
+            claim::News::Nothing | claim::News::Ready | claim::News::Dropped => {}
+        }
+    }
+
+    /// The lease is ours: start its consumer.
+    fn hold(&mut self, lease: Lease, from: Option<Owner>, waited: Duration) {
+        let Some(number) = self.session.number() else { return };
+        let key = lease.key.clone();
+        let pinned = lease.start_ms.is_some() || !needs_pin(&lease);
+        if !pinned && self.goodbye.is_none() {
+            return self.pin(lease);
+        }
+        let fencing_token = lease.counter;
+        self.effects.tell(Happening::LeaseAcquired { lease: key.clone(), from, fencing_token, waited });
+        let delivery = Delivery::new(
+            key.clone(),
+            lease.shard.clone(),
+            fencing_token,
+            starting_position(&lease),
+            self.gate.clone(),
+            self.reports.clone(),
+        );
+        let me = (self.identity.me.clone(), number);
+        let interval = self.settings.checkpoint_interval;
+        let mut held = Held::new(lease, delivery.clone(), me, interval, &mut self.effects);
+        if self.goodbye.is_some() {
+            // Claimed by a request that outlived the wish.
+            held.release_now(Why::Shutdown, &mut self.effects);
+        } else {
+            self.consumers.insert(key.clone(), fencing_token);
+            self.start.push(delivery);
+        }
+        self.held.insert(key, held);
+        self.effects.tell(Happening::LeasesHeld { count: self.held.len() });
+    }
+
+    // --- what LATEST and AT_TIMESTAMP mean on a row that another hand created
+
+    fn pin(&mut self, lease: Lease) {
+        match (&lease.checkpoint, self.settings.start) {
+            (Checkpoint::AtTimestamp, Start::AtTimestamp(ms)) => self.pin_at(&lease, ms),
+            (Checkpoint::AtTimestamp, Start::TrimHorizon | Start::Latest) => {
+                // Java keeps the instant in its configuration only. Unknown here, so nothing is skipped.
+                self.pin_at(&lease, 0);
+            }
+            _ => {
+                self.pins.insert(lease.key.clone(), lease.clone());
+                self.ask_for_pin(&lease.key);
+            }
+        }
+    }
+
+    fn pin_at(&mut self, lease: &Lease, start_ms: i64) {
+        let claim = Claim::pin(lease, start_ms, self.effects.now);
+        self.claims.begin(claim, &mut self.effects);
+    }
+
+    pub(super) fn ask_for_pin(&mut self, lease: &LeaseKey) {
+        self.effects.call(Part::Pin(lease.clone()), Op::List(ListWhich::AtLatest));
+    }
+
+    pub(super) fn on_pin_answer(&mut self, lease: &LeaseKey, answer: Answer) {
+        let answered_at = if let Answer::Listing(listing) = answer { listing.answered_at_ms } else { None };
+        match answered_at {
+            Some(now_ms) => {
+                if let Some(row) = self.pins.remove(lease) {
+                    self.pin_at(&row, now_ms - LATEST_MARGIN_MS);
+                }
+            }
+            None => self.effects.remind(Part::Pin(lease.clone()), self.effects.now + AGAIN),
+        }
+    }
+
+    // --- consumers
+
+    pub(super) fn on_report(&mut self, report: Report) {
+        let Report { lease, fencing_token, kind } = report;
+        let held = self.held.get_mut(&lease).filter(|held| held.delivery.fencing_token == fencing_token);
+        match kind {
+            ReportKind::Drained => {
+                if let Some(held) = held {
+                    held.on_drained(&mut self.effects);
+                }
+            }
+            ReportKind::Ended(children) => {
+                if let Some(held) = held {
+                    for row in held.on_ended(children, &mut self.effects) {
+                        let part = Part::Child(lease.clone(), row.key.clone());
+                        self.effects.write(part, Write::CreateLease(Box::new(row)));
+                    }
+                }
+            }
+            ReportKind::GaveUp { reason, stop_worker } => {
+                if let Some(held) = held {
+                    held.release_now(Why::ConsumerGaveUp, &mut self.effects);
+                }
+                self.effects.tell(Happening::ConsumerGaveUp { lease: lease.clone(), reason: reason.clone() });
+                if stop_worker {
+                    let error = Error::new(
+                        Code::StoppedByPolicy,
+                        format!("the error policy stopped the worker at shard `{lease}`: {reason}"),
+                    );
+                    self.fail(error);
+                }
+            }
+            ReportKind::Gone => {
+                if let Some(held) = held {
+                    held.on_gone(&mut self.effects);
+                }
+                if self.consumers.get(&lease) == Some(&fencing_token) {
+                    self.consumers.remove(&lease);
+                }
+                let out_of_session = self.session.number().is_none() && self.starting.is_none();
+                if out_of_session && self.consumers.is_empty() && self.session.is_over() && self.goodbye.is_none() {
+                    self.begin_session();
+                }
+                if self.goodbye.is_some() && self.session.number().is_some() {
+                    self.effects.remind(Part::Goodbye, self.effects.now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_held_answer(&mut self, lease: &LeaseKey, answer: Answer) {
+        let Some(held) = self.held.get_mut(lease) else { return };
+        let news = held.on_answer(answer, &mut self.effects);
+        let lasted = self.effects.now.since(held.since);
+        match news {
+            held::News::Nothing => return,
+            held::News::Checkpointed => return self.effects.tell(Happening::Checkpointed { lease: lease.clone() }),
+            held::News::Released { why } => {
+                self.effects.tell(Happening::LeaseReleased { lease: lease.clone(), why: why.as_str(), lasted });
+            }
+            held::News::Lost { why } => self.effects.tell(Happening::LeaseLost { lease: lease.clone(), why }),
+            held::News::Ended { children } => {
+                self.effects.tell(Happening::ShardEnded { lease: lease.clone(), children: children.len() });
+                self.take_up(lease, children);
+                self.wake_planner();
+            }
+        }
+        self.held.remove(lease);
+        self.effects.forget(&Part::Held(lease.clone()));
+        self.effects.tell(Happening::LeasesHeld { count: self.held.len() });
+        if self.goodbye.is_some() && self.held.is_empty() {
+            self.effects.remind(Part::Goodbye, self.effects.now);
+        }
+    }
+
+    // --- reshards
+
+    pub(super) fn create_child(&mut self, parent: &LeaseKey, child: &LeaseKey) {
+        if let Some(row) = self.held.get(parent).and_then(|held| held.missing_child(child)) {
+            self.effects.write(Part::Child(parent.clone(), child.clone()), Write::CreateLease(Box::new(row)));
+        }
+    }
+
+    pub(super) fn on_child_answer(&mut self, parent: &LeaseKey, child: &LeaseKey, answer: &Answer) {
+        if let Answer::Written(_) = answer {
+            if let Some(held) = self.held.get_mut(parent) {
+                held.on_child(child, &mut self.effects);
+            }
+        } else {
+            self.effects.remind(Part::Child(parent.clone(), child.clone()), self.effects.now + AGAIN);
+        }
+    }
+
+    /// Claims the children of a finished shard whose parents are all done, without waiting for a plan.
+    fn take_up(&mut self, finished: &LeaseKey, children: Vec<Shard>) {
+        if self.goodbye.is_some() {
+            return;
+        }
+        let (alone, of_two): (Vec<Shard>, Vec<Shard>) =
+            children.into_iter().partition(|child| child.parents.len() < 2);
+        for child in alone {
+            self.claim_child(&child);
+        }
+        if !of_two.is_empty() {
+            self.orphaned.insert(finished.clone(), of_two);
+            self.look_at_parents(finished);
+        }
+    }
+
+    fn claim_child(&mut self, child: &Shard) {
+        let lease = LeaseKey::from(&child.id);
+        if !self.held.contains_key(&lease) && !self.claims.contains(&lease) {
+            self.claims.begin(Claim::of_child(lease, self.effects.now), &mut self.effects);
+        }
+    }
+
+    pub(super) fn look_at_parents(&mut self, finished: &LeaseKey) {
+        if let Some(children) = self.orphaned.get(finished) {
+            let keys = children.iter().flat_map(|child| &child.parents).map(|id| RowKey::Lease(LeaseKey::from(id)));
+            let part = Part::Parents(finished.clone());
+            self.effects.call(part, Op::Read(keys.collect(), Consistency::Strong));
+        }
+    }
+
+    pub(super) fn on_parents_answer(&mut self, finished: &LeaseKey, answer: Answer) {
+        let Answer::Rows(rows) = answer else {
+            return self.effects.remind(Part::Parents(finished.clone()), self.effects.now + AGAIN);
+        };
+        let children = self.orphaned.remove(finished).unwrap_or_default();
+        let unfinished: Vec<_> = rows
+            .into_iter()
+            .flatten()
+            .filter_map(|row| row.as_lease().filter(|lease| !lease.checkpoint.is_shard_end()).map(|l| l.shard.clone()))
+            .collect();
+        // Of two finishers at least one reads the other's end; the other one's children are taken up there.
+        for child in children.iter().filter(|child| !child.parents.iter().any(|parent| unfinished.contains(parent))) {
+            self.claim_child(child);
+        }
+    }
+}
+
+fn needs_pin(lease: &Lease) -> bool {
+    matches!(lease.checkpoint, Checkpoint::Latest | Checkpoint::AtTimestamp)
+}
+
+/// Where a lease's consumer starts.
+fn starting_position(lease: &Lease) -> StartingPosition {
+    match (&lease.checkpoint, lease.start_ms) {
+        (Checkpoint::At(position), _) => StartingPosition::After(position.clone()),
+        (Checkpoint::Latest | Checkpoint::AtTimestamp, Some(ms)) if ms > 0 => StartingPosition::AtTimestamp(ms),
+        (Checkpoint::TrimHorizon | Checkpoint::Latest | Checkpoint::AtTimestamp | Checkpoint::ShardEnd, _) => {
+            StartingPosition::TrimHorizon
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! The planner's cycle: look at the sessions, end the silent ones, read what must be read, plan, tell.
+
+use super::fill::{self, Fill};
+use super::promises::Orders;
+use super::term::{FULL_READ, News, RESTING_READ, Term};
+use super::view::{must_rest, view};
+use crate::clock::Time;
+use crate::coordination::effects::{Answer, Effects, Op, Part};
+use crate::lease::row::{Fleet, LeaseKey, Plan, RowKey, Session, WorkerId};
+use crate::lease::{Consistency, Row, Table, Write, Written};
+use crate::telemetry::event::coordination::Happening;
+use std::collections::BTreeSet;
+
+/// The most leases of open promises that are looked at in a cycle.
+const MOST_LOOKS: usize = 500;
+/// At least so many leases may be on the move at once.
+const FEWEST_MOVES: usize = 16;
+
+/// Where a cycle stands.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    Idle,
+    Sessions,
+    Fencing(BTreeSet<WorkerId>),
+    Table { wake: u64, asked: Time },
+    Promised,
+    Filling(Fill),
+    Telling { left: BTreeSet<WorkerId>, failed: bool, rows: Vec<(WorkerId, Orders)> },
+}
+
+impl Term {
+    /// Begins a cycle, or takes up what a failed call of it left.
+    pub(crate) fn on_timer(&mut self, fleet: Option<&Fleet>, effects: &mut Effects) {
+        if !matches!(self.stage, Stage::Idle) {
+            return;
+        }
+        effects.tell(Happening::PlanCycle);
+        if self.read_at.is_none() {
+            return self.read_table(fleet, effects);
+        }
+        self.stage = Stage::Sessions;
+        effects.call(Part::Cycle, Op::Read(self.sessions.keys(), Consistency::Eventual));
+    }
+
+    pub(crate) fn on_answer(
+        &mut self,
+        part: &Part,
+        answer: Answer,
+        fleet: Option<&Fleet>,
+        session_beat: u64,
+        effects: &mut Effects,
+    ) -> News {
+        if !matches!(answer, Answer::Failed(_)) {
+            self.beat.moved_on();
+        }
+        let news = match (&mut self.stage, part) {
+            (Stage::Sessions, Part::Cycle) => self.on_sessions(answer, fleet, effects),
+            (Stage::Fencing(_), Part::Fence(worker)) => self.on_fenced(worker, answer, fleet, effects),
+            (Stage::Table { .. }, Part::Cycle) => self.on_table(answer, effects),
+            (Stage::Promised, Part::Cycle) => self.on_promised(answer, effects),
+            (Stage::Filling(_), Part::Cycle | Part::Sync(_)) => self.on_filling(part, answer, effects),
+            (Stage::Telling { .. }, Part::PlanOf(worker)) => self.on_told(worker, answer, effects),
+            _ => News::Nothing,
+        };
+        self.beat.consider(session_beat, self.version, self.settings.longest_cycle, effects);
+        news
+    }
+
+    fn on_sessions(&mut self, answer: Answer, fleet: Option<&Fleet>, effects: &mut Effects) -> News {
+        let Answer::Rows(rows) = answer else { return self.fail(effects) };
+        for session in rows.into_iter().flatten().filter_map(into_session) {
+            self.end_seen |= self.sessions.see(session, effects.now);
+        }
+        let silent = self.sessions.silent();
+        if silent.is_empty() {
+            self.after_sessions(fleet, effects);
+        } else {
+            self.stage = Stage::Fencing(silent.iter().map(|(worker, ..)| worker.clone()).collect());
+            for (worker, number, beat) in silent {
+                effects.write(Part::Fence(worker.clone()), Write::Fence { worker, number, beat });
+            }
+        }
+        News::Nothing
+    }
+
+    fn on_fenced(
+        &mut self,
+        worker: &WorkerId,
+        answer: Answer,
+        fleet: Option<&Fleet>,
+        effects: &mut Effects,
+    ) -> News {
+        if let Answer::Written(written) = answer {
+            let applied = matches!(written, Written::Applied(_));
+            let (Written::Applied(row) | Written::Refused(row)) = written;
+            if let Some(session) = row.and_then(into_session) {
+                if applied {
+                    effects.tell(Happening::SessionFenced { worker: worker.clone(), session: session.number });
+                }
+                self.end_seen |= self.sessions.see(session, effects.now);
+            }
+        }
+        if let Stage::Fencing(left) = &mut self.stage {
+            left.remove(worker);
+            if left.is_empty() {
+                self.after_sessions(fleet, effects);
+            }
+        }
+        News::Nothing
+    }
+
+    /// Reads the whole table where it is due, else the leases that are about to be taken.
+    fn after_sessions(&mut self, fleet: Option<&Fleet>, effects: &mut Effects) {
+        let now = effects.now;
+        if self.end_seen {
+            self.read_again = Some(now + self.settings.failover_time);
+        }
+        let woken = fleet.is_some_and(|fleet| self.wake_noted.is_none_or(|noted| fleet.wake > noted));
+        let age = self.read_at.map(|at| now.since(at));
+        let due = self.end_seen
+            || woken
+            || self.read_again.is_some_and(|at| now > at)
+            || self.promises.has_overdue(self.settings.bounds, now)
+            || age.is_none_or(|age| age >= FULL_READ || (age >= RESTING_READ && !self.resting.is_empty()));
+        if due {
+            return self.read_table(fleet, effects);
+        }
+        if self.promises.has_open() {
+            self.stage = Stage::Promised;
+            let keys = self.promises.open().take(MOST_LOOKS).cloned().map(RowKey::Lease).collect();
+            return effects.call(Part::Cycle, Op::Read(keys, Consistency::Eventual));
+        }
+        self.fill_or_plan(effects);
+    }
+
+    fn read_table(&mut self, fleet: Option<&Fleet>, effects: &mut Effects) {
+        // Noted before the read: a wake that comes during it asks for another.
+        self.stage = Stage::Table { wake: fleet.map_or(0, |fleet| fleet.wake), asked: effects.now };
+        effects.call(Part::Cycle, Op::Scan);
+    }
+
+    fn on_table(&mut self, answer: Answer, effects: &mut Effects) -> News {
+        let (Answer::Table(table), Stage::Table { wake, asked }) = (answer, &self.stage) else {
+            return self.fail(effects);
+        };
+        self.wake_noted = Some(*wake);
+        let asked = *asked;
+        if self.read_again.is_some_and(|at| asked > at) {
+            self.read_again = None;
+        }
+        self.end_seen = false;
+        self.read_at = Some(effects.now);
+        self.take_in(table, asked, effects);
+        self.fill_or_plan(effects);
+        News::Nothing
+    }
+
+    fn take_in(&mut self, table: Table, asked: Time, effects: &mut Effects) {
+        for damaged in table.damaged {
+            effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why });
+        }
+        self.sessions.see_all(table.sessions, effects.now);
+        self.leases = table.leases.into_iter().map(|lease| (lease.key.clone(), lease)).collect();
+        let must: BTreeSet<LeaseKey> =
+            self.leases.values().filter(|lease| must_rest(lease, &self.sessions)).map(|l| l.key.clone()).collect();
+        self.resting.keep(|key| must.contains(key));
+        for lease in must.iter().filter_map(|key| self.leases.get(key)) {
+            self.resting.look(lease, asked);
+            if lease.is_foreign() && self.resting.is_moving(&lease.key) {
+                let owner = lease.owner.as_ref().map(|owner| owner.worker.clone());
+                effects.tell(Happening::ForeignHand { lease: lease.key.clone(), owner });
+            }
+        }
+    }
+
+    fn on_promised(&mut self, answer: Answer, effects: &mut Effects) -> News {
+        let Answer::Rows(rows) = answer else { return self.fail(effects) };
+        for row in rows.into_iter().flatten() {
+            if let Row::Lease(lease) = row {
+                let newer = self.leases.get(&lease.key).is_none_or(|known| known.counter <= lease.counter);
+                if newer {
+                    self.leases.insert(lease.key.clone(), lease);
+                }
+            }
+        }
+        self.fill_or_plan(effects);
+        News::Nothing
+    }
+
+    fn fill_or_plan(&mut self, effects: &mut Effects) {
+        let first_plan_told = !self.sent.is_empty();
+        if !self.filled || (first_plan_told && effects.now >= self.sync_at) {
+            let (stream, pinned) = (self.stream.clone(), self.pinned.clone());
+            self.stage =
+                Stage::Filling(Fill::begin(stream, self.settings.start, self.filled, pinned, effects));
+        } else {
+            self.plan(effects);
+        }
+    }
+
+    fn on_filling(&mut self, part: &Part, answer: Answer, effects: &mut Effects) -> News {
+        let Stage::Filling(fill) = &mut self.stage else { return News::Nothing };
+        match fill.on_answer(part, answer, &self.leases, effects) {
+            fill::News::Going => News::Nothing,
+            fill::News::Fleet(fleet) => {
+                self.pinned = fleet.start.clone();
+                News::Fleet(fleet)
+            }
+            fill::News::Lease { key, lease, done } => {
+                match lease {
+                    Some(lease) => self.leases.insert(key, *lease),
+                    None => self.leases.remove(&key),
+                };
+                if done {
+                    self.filled_up(effects);
+                }
+                News::Nothing
+            }
+            fill::News::Done => {
+                self.filled_up(effects);
+                News::Nothing
+            }
+            fill::News::Failed => self.fail(effects),
+        }
+    }
+
+    fn filled_up(&mut self, effects: &mut Effects) {
+        self.filled = true;
+        self.sync_at = effects.now + effects.jittered(self.settings.sync_interval);
+        self.plan(effects);
+    }
+
+    /// Decides, and writes what is new.
+    fn plan(&mut self, effects: &mut Effects) {
+        let unfit = self.promises.unfit(effects.now);
+        if self.draining {
+            self.sessions.drain_me();
+        }
+        let view = view(&self.leases, &self.sessions, &self.resting, self.settings.patience, &unfit);
+        for (lease, worker) in self.promises.review(&view, self.settings.bounds, effects.now) {
+            self.sent.remove(&worker);
+            effects.tell(Happening::PromiseLapsed { lease, worker });
+        }
+        let moves = FEWEST_MOVES.max(self.leases.len() / 5);
+        let mut orders = self.promises.orders(&view, moves, effects.now);
+        let live: Vec<WorkerId> = self.sessions.live().map(|session| session.worker.clone()).collect();
+        self.sent.retain(|worker, _| live.contains(worker));
+        let rows: Vec<(WorkerId, Orders)> = live
+            .into_iter()
+            .map(|worker| {
+                let order = orders.remove(&worker).unwrap_or_default();
+                (worker, order)
+            })
+            .filter(|(worker, order)| self.sent.get(worker).is_none_or(|sent| !sent.says_the_same(order)))
+            .collect();
+        if rows.is_empty() {
+            return self.finish(effects);
+        }
+        let version = self.version + 1;
+        for (worker, order) in &rows {
+            let plan = Plan {
+                worker: worker.clone(),
+                term: self.number,
+                version,
+                takes: order.takes.clone(),
+                gives: order.gives.clone(),
+            };
+            effects.write(Part::PlanOf(worker.clone()), Write::Plan(plan));
+        }
+        let left = rows.iter().map(|(worker, _)| worker.clone()).collect();
+        self.stage = Stage::Telling { left, failed: false, rows };
+    }
+
+    fn on_told(&mut self, worker: &WorkerId, answer: Answer, effects: &mut Effects) -> News {
+        let Stage::Telling { left, failed, .. } = &mut self.stage else { return News::Nothing };
+        left.remove(worker);
+        // A refusal means a newer row: another term's, or our own from an attempt without an answer.
+        *failed |= matches!(answer, Answer::Failed(_));
+        if !left.is_empty() {
+            return News::Nothing;
+        }
+        let Stage::Telling { failed, rows, .. } = std::mem::replace(&mut self.stage, Stage::Idle) else {
+            return News::Nothing;
+        };
+        // Also after a failure: a row that may have been written must never be written again under its version.
+        self.version += 1;
+        if failed {
+            return self.fail(effects);
+        }
+        self.sent.extend(rows);
+        self.finish(effects);
+        News::Nothing
+    }
+
+    fn finish(&mut self, effects: &mut Effects) {
+        self.stage = Stage::Idle;
+        self.beat.cycle_ended_well(effects.now);
+        let tick = effects.now + effects.jittered(self.settings.tick);
+        // Never in a tight loop, whatever a stale read shows.
+        let soonest = effects.now + self.settings.tick / 10;
+        let at = self.sessions.next_proof().map_or(tick, |proof| tick.min(proof.max(soonest)));
+        effects.remind(Part::Cycle, at);
+    }
+
+    fn fail(&mut self, effects: &mut Effects) -> News {
+        self.stage = Stage::Idle;
+        let tick = effects.jittered(self.settings.tick);
+        effects.remind(Part::Cycle, effects.now + tick);
+        News::Nothing
+    }
+}
+
+impl Orders {
+    /// Counters move with every checkpoint of an owner; takers and givers follow them by themselves.
+    fn says_the_same(&self, other: &Orders) -> bool {
+        let takes = |orders: &Orders| -> Vec<_> {
+            orders.takes.iter().map(|take| (take.lease.clone(), take.owner.clone(), take.mode)).collect()
+        };
+        let gives =
+            |orders: &Orders| -> Vec<LeaseKey> { orders.gives.iter().map(|give| give.lease.clone()).collect() };
+        takes(self) == takes(other) && gives(self) == gives(other)
+    }
+}
+
+fn into_session(row: Row) -> Option<Session> {
+    if let Row::Session(session) = row { Some(session) } else { None }
+}

@@ -1,0 +1,201 @@
+//! Keeping the table's leases in step with the stream's shards: the first fill, and the list of every minute.
+
+use crate::config::Start;
+use crate::coordination::effects::{Answer, Effects, Op, Part};
+use crate::lease::row::{Fleet, FleetStart, Lease, LeaseKey};
+use crate::lease::{Row, Write, Written};
+use crate::record::{Checkpoint, StreamIdentity};
+use crate::shard::{self, ListWhich, Listing};
+use crate::telemetry::event::coordination::Happening;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// LATEST means "what arrives from now on". The service's clock may be ahead of its own answer by this much, in ms.
+const LATEST_MARGIN_MS: i64 = 2_000;
+
+/// One pass. It is begun again from its start when a call of it fails: every step may be repeated.
+#[derive(Debug)]
+pub(crate) struct Fill {
+    stream: StreamIdentity,
+    start: Start,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// First fill: to learn the service's own time.
+    AskingTime,
+    /// First fill: to pin what the start means.
+    Pinning(FleetStart),
+    /// First fill: to list the shards open at the start.
+    ListingStart { start: FleetStart, fallback: bool },
+    /// Later: to list all shards.
+    ListingAll,
+    /// To create and delete rows.
+    Writing { first: bool, left: BTreeSet<LeaseKey> },
+    /// First fill: to say that it is complete.
+    Marking,
+}
+
+/// What a step told.
+#[derive(Debug)]
+pub(crate) enum News {
+    Going,
+    /// A lease's row, as it is now; `None` after it was deleted. `done`: it was the last one.
+    Lease { key: LeaseKey, lease: Option<Box<Lease>>, done: bool },
+    /// The fleet row, as it is now.
+    Fleet(Fleet),
+    Done,
+    Failed,
+}
+
+impl Fill {
+    pub(crate) fn begin(
+        stream: StreamIdentity,
+        start: Start,
+        filled: bool,
+        pinned: Option<FleetStart>,
+        effects: &mut Effects,
+    ) -> Self {
+        let mut fill = Fill { stream, start, state: State::ListingAll };
+        match (filled, pinned) {
+            (true, _) => effects.call(Part::Cycle, Op::List(ListWhich::All)),
+            (false, Some(pinned)) => fill.list_start(pinned, false, effects),
+            (false, None) => match start {
+                Start::Latest => {
+                    fill.state = State::AskingTime;
+                    effects.call(Part::Cycle, Op::List(ListWhich::AtLatest));
+                }
+                Start::TrimHorizon => fill.pin(Checkpoint::TrimHorizon, None, effects),
+                Start::AtTimestamp(ms) => fill.pin(Checkpoint::AtTimestamp, Some(ms), effects),
+            },
+        }
+        fill
+    }
+
+    fn pin(&mut self, checkpoint: Checkpoint, at_ms: Option<i64>, effects: &mut Effects) {
+        let start = FleetStart { checkpoint, at_ms };
+        effects.write(Part::Cycle, Write::PinStart(start.clone()));
+        self.state = State::Pinning(start);
+    }
+
+    fn list_start(&mut self, start: FleetStart, fallback: bool, effects: &mut Effects) {
+        let which = match start.at_ms {
+            Some(ms) if !fallback && start.checkpoint != Checkpoint::TrimHorizon => ListWhich::AtTimestamp(ms),
+            _ => ListWhich::AtTrimHorizon,
+        };
+        effects.call(Part::Cycle, Op::List(which));
+        self.state = State::ListingStart { start, fallback };
+    }
+
+    pub(crate) fn on_answer(
+        &mut self,
+        part: &Part,
+        answer: Answer,
+        leases: &BTreeMap<LeaseKey, Lease>,
+        effects: &mut Effects,
+    ) -> News {
+        if let Part::Sync(key) = part {
+            return self.on_row(key, answer, effects);
+        }
+        match (answer, &self.state) {
+            (Answer::Failed(_), _) => News::Failed,
+            (Answer::Listing(listing), State::AskingTime) => {
+                let Some(now_ms) = listing.answered_at_ms else { return News::Failed };
+                self.pin(self.start.sentinel(), Some(now_ms - LATEST_MARGIN_MS), effects);
+                News::Going
+            }
+            (Answer::Listing(listing), State::ListingStart { start, fallback }) => {
+                let (start, fallback) = (start.clone(), *fallback);
+                self.on_start_listed(&listing, start, fallback, effects)
+            }
+            (Answer::Listing(listing), State::ListingAll) => self.on_all_listed(&listing, leases, effects),
+            (Answer::Written(Written::Applied(row) | Written::Refused(row)), State::Pinning(_)) => match row {
+                Some(Row::Fleet(fleet)) => match fleet.start.clone() {
+                    Some(pinned) => {
+                        self.list_start(pinned, false, effects);
+                        News::Fleet(fleet)
+                    }
+                    None => News::Failed,
+                },
+                _ => News::Failed,
+            },
+            (Answer::Written(Written::Applied(Some(Row::Fleet(_)))), State::Marking) => News::Done,
+            _ => News::Failed,
+        }
+    }
+
+    fn on_start_listed(
+        &mut self,
+        listing: &Listing,
+        start: FleetStart,
+        fallback: bool,
+        effects: &mut Effects,
+    ) -> News {
+        let hole = shard::hole_in(listing.shards.iter().map(|shard| shard.hash_range));
+        match hole {
+            // A stream younger than the instant meant has no shards open at it: read its oldest, from that instant on.
+            Some(_) if !fallback => {
+                self.list_start(start, true, effects);
+                News::Going
+            }
+            Some(hole) => {
+                effects.tell(Happening::ShardsIncomplete { hole });
+                News::Failed
+            }
+            None => {
+                let rows = shard::first_fill(&listing.shards, &start, &self.stream);
+                self.write(true, rows, Vec::new(), effects)
+            }
+        }
+    }
+
+    fn on_all_listed(
+        &mut self,
+        listing: &Listing,
+        leases: &BTreeMap<LeaseKey, Lease>,
+        effects: &mut Effects,
+    ) -> News {
+        let leases: Vec<Lease> = leases.values().cloned().collect();
+        let rows = shard::missing(&leases, &listing.shards, &self.stream);
+        let gone = shard::forgotten(&leases, &listing.shards);
+        let after: Vec<Lease> = leases.iter().chain(&rows).cloned().collect();
+        if let Some(hole) = shard::hole(&after) {
+            effects.tell(Happening::ShardsIncomplete { hole });
+        }
+        self.write(false, rows, gone, effects)
+    }
+
+    fn write(&mut self, first: bool, rows: Vec<Lease>, gone: Vec<(LeaseKey, u64)>, effects: &mut Effects) -> News {
+        let left = rows.iter().map(|row| row.key.clone()).chain(gone.iter().map(|(key, _)| key.clone())).collect();
+        for row in rows {
+            effects.write(Part::Sync(row.key.clone()), Write::CreateLease(Box::new(row)));
+        }
+        for (lease, counter) in gone {
+            effects.write(Part::Sync(lease.clone()), Write::DeleteLease { lease, counter });
+        }
+        self.state = State::Writing { first, left };
+        self.after_row(effects)
+    }
+
+    fn on_row(&mut self, key: &LeaseKey, answer: Answer, effects: &mut Effects) -> News {
+        let State::Writing { left, .. } = &mut self.state else { return News::Going };
+        let Answer::Written(Written::Applied(row) | Written::Refused(row)) = answer else { return News::Failed };
+        left.remove(key);
+        let lease = if let Some(Row::Lease(lease)) = row { Some(Box::new(lease)) } else { None };
+        let done = matches!(self.after_row(effects), News::Done);
+        News::Lease { key: key.clone(), lease, done }
+    }
+
+    fn after_row(&mut self, effects: &mut Effects) -> News {
+        let State::Writing { first, left } = &self.state else { return News::Going };
+        match (left.is_empty(), first) {
+            (false, _) => News::Going,
+            (true, true) => {
+                self.state = State::Marking;
+                effects.write(Part::Cycle, Write::Filled);
+                News::Going
+            }
+            (true, false) => News::Done,
+        }
+    }
+}

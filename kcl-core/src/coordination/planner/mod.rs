@@ -1,0 +1,14 @@
+//! Planning: which worker reads which shard. Rules as pure functions, and the machine that carries a term.
+
+mod assign;
+mod beat;
+mod cycle;
+mod fill;
+mod promises;
+mod resting;
+mod sessions;
+mod term;
+mod view;
+
+pub(crate) use resting::Resting;
+pub(crate) use term::{News, Term};

@@ -1,0 +1,79 @@
+//! Leases whose owner cannot be asked: another hand's, or one without a session. They are free once they stood still.
+
+use crate::clock::Time;
+use crate::lease::row::{Lease, LeaseKey, Owner};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What full reads showed of such leases.
+#[derive(Debug, Default)]
+pub(crate) struct Resting {
+    seen: BTreeMap<LeaseKey, Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    owner: Option<Owner>,
+    counter: u64,
+    first: Time,
+    last: Time,
+    moved: bool,
+}
+
+impl Resting {
+    /// A full read, asked for at `asked`, showed the lease.
+    pub(crate) fn look(&mut self, lease: &Lease, asked: Time) {
+        let fresh = |moved| Seen { owner: lease.owner.clone(), counter: lease.counter, first: asked, last: asked, moved };
+        match self.seen.get_mut(&lease.key) {
+            Some(seen) if seen.owner == lease.owner && seen.counter == lease.counter => seen.last = asked,
+            Some(seen) => *seen = fresh(true),
+            None => {
+                self.seen.insert(lease.key.clone(), fresh(false));
+            }
+        }
+    }
+
+    /// Forgets all but these: the others have an owner that can be asked, or none.
+    pub(crate) fn keep(&mut self, wanted: impl Fn(&LeaseKey) -> bool) {
+        self.seen.retain(|key, _| wanted(key));
+    }
+
+    /// Whether it stood still for so long.
+    pub(crate) fn rested(&self, key: &LeaseKey, long: Duration) -> bool {
+        self.seen.get(key).is_some_and(|seen| seen.last.since(seen.first) >= long)
+    }
+
+    /// Whether it was seen to move: somebody else is at work.
+    pub(crate) fn is_moving(&self, key: &LeaseKey) -> bool {
+        self.seen.get(key).is_some_and(|seen| seen.moved)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Checkpoint, ShardId};
+
+    fn t(seconds: u64) -> Time {
+        Time::from_origin(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_lease_is_free_once_owner_and_counter_stood_still() {
+        let mut resting = Resting::default();
+        let mut lease = Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon);
+        let long = Duration::from_secs(10);
+        resting.look(&lease, t(0));
+        resting.look(&lease, t(9));
+        assert!(!resting.rested(&lease.key, long));
+        lease.counter += 1;
+        resting.look(&lease, t(10));
+        assert!(resting.is_moving(&lease.key) && !resting.rested(&lease.key, long));
+        resting.look(&lease, t(20));
+        assert!(resting.rested(&lease.key, long));
+    }
+}

@@ -1,0 +1,199 @@
+//! The sessions as the planner knows them: who lives, who is silent, who has ended.
+
+use crate::clock::Time;
+use crate::coordination::silence::Silence;
+use crate::coordination::watch::SilentPlanner;
+use crate::lease::row::{Owner, RowKey, Session, SessionNumber, SessionState, WorkerId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    me: WorkerId,
+    failover_time: Duration,
+    longest_gap: Duration,
+    known: BTreeMap<WorkerId, Session>,
+    silence: BTreeMap<WorkerId, Silence<(SessionNumber, u64)>>,
+}
+
+/// What is known of a lease's owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OwnerIs {
+    Live,
+    Draining,
+    /// For ever: fenced, left, or replaced by a later session.
+    Ended,
+    /// There is no row for it.
+    Missing,
+}
+
+impl Sessions {
+    pub(crate) fn new(me: WorkerId, failover_time: Duration, longest_gap: Duration) -> Self {
+        Sessions { me, failover_time, longest_gap, known: BTreeMap::new(), silence: BTreeMap::new() }
+    }
+
+    /// What is already known of a planner whose silence made room for this term.
+    pub(crate) fn seed(&mut self, before: &SilentPlanner, now: Time) {
+        if let Some(beat) = before.mirror {
+            let silence = Silence::since((before.session, beat), before.since, now);
+            self.silence.insert(before.worker.clone(), silence);
+        }
+    }
+
+    /// A row, from whichever answer showed it. Tells whether it shows an end that was not known.
+    pub(crate) fn see(&mut self, session: Session, received: Time) -> bool {
+        let mark = (session.number, session.beat);
+        match self.silence.get_mut(&session.worker) {
+            Some(silence) => silence.look(&mark, received, self.longest_gap),
+            None => {
+                self.silence.insert(session.worker.clone(), Silence::new(mark, received));
+            }
+        }
+        let order = |s: &Session| (s.number, s.state.has_ended(), s.beat);
+        match self.known.get_mut(&session.worker) {
+            Some(known) if order(known) > order(&session) => false,
+            Some(known) => {
+                let news = session.number > known.number || (session.state.has_ended() && !known.state.has_ended());
+                *known = session;
+                news
+            }
+            None => {
+                self.known.insert(session.worker.clone(), session);
+                false
+            }
+        }
+    }
+
+    /// A full read showed these rows and no others.
+    pub(crate) fn see_all(&mut self, rows: Vec<Session>, received: Time) {
+        self.known.retain(|worker, _| rows.iter().any(|row| row.worker == *worker));
+        self.silence.retain(|worker, _| rows.iter().any(|row| row.worker == *worker));
+        for row in rows {
+            self.see(row, received);
+        }
+    }
+
+    /// The rows to look at.
+    pub(crate) fn keys(&self) -> Vec<RowKey> {
+        let live = self.known.values().filter(|session| !session.state.has_ended());
+        live.map(|session| RowKey::Session(session.worker.clone())).collect()
+    }
+
+    /// Those that stood still for `failover_time`: worker, number, beat.
+    pub(crate) fn silent(&self) -> Vec<(WorkerId, SessionNumber, u64)> {
+        let live = self.known.values().filter(|s| s.worker != self.me && !s.state.has_ended());
+        live.filter_map(|session| {
+            let silence = self.silence.get(&session.worker)?;
+            let (number, beat) = *silence.value();
+            let same = (number, beat) == (session.number, session.beat);
+            (same && silence.lasted() >= self.failover_time).then(|| (session.worker.clone(), number, beat))
+        })
+        .collect()
+    }
+
+    /// When the next look could prove a silence.
+    pub(crate) fn next_proof(&self) -> Option<Time> {
+        let live = self.known.values().filter(|s| s.worker != self.me && !s.state.has_ended());
+        live.filter_map(|s| Some(self.silence.get(&s.worker)?.proves_at(self.failover_time))).min()
+    }
+
+    pub(crate) fn owner_is(&self, owner: &Owner) -> OwnerIs {
+        let (Some(session), Some(number)) = (self.known.get(&owner.worker), owner.session) else {
+            return OwnerIs::Missing;
+        };
+        match session.state {
+            _ if session.number > number => OwnerIs::Ended,
+            _ if session.number < number => OwnerIs::Missing,
+            SessionState::Active => OwnerIs::Live,
+            SessionState::Draining => OwnerIs::Draining,
+            SessionState::Left | SessionState::Fenced => OwnerIs::Ended,
+        }
+    }
+
+    /// This worker drains, whatever its row says yet.
+    pub(crate) fn drain_me(&mut self) {
+        if let Some(mine) = self.known.get_mut(&self.me).filter(|mine| mine.state == SessionState::Active) {
+            mine.state = SessionState::Draining;
+        }
+    }
+
+    /// Those that have not ended.
+    pub(crate) fn live(&self) -> impl Iterator<Item = &Session> {
+        self.known.values().filter(|session| !session.state.has_ended())
+    }
+
+    /// Who has this session number, if it lives.
+    pub(crate) fn by_number(&self, number: SessionNumber) -> Option<&Session> {
+        self.live().find(|session| session.number == number)
+    }
+
+    /// Whether somebody else lives.
+    pub(crate) fn has_others(&self) -> bool {
+        self.live().any(|session| session.worker != self.me)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn t(seconds: u64) -> Time {
+        Time::from_origin(Duration::from_secs(seconds))
+    }
+
+    fn worker(id: &str) -> WorkerId {
+        WorkerId::parse(id).unwrap()
+    }
+
+    fn session(id: &str, number: u64, beat: u64, state: SessionState) -> Session {
+        Session { worker: worker(id), number, beat, state, capacity: None, load: 0 }
+    }
+
+    fn sessions() -> Sessions {
+        Sessions::new(worker("me"), Duration::from_secs(10), Duration::from_secs(3))
+    }
+
+    fn owner(id: &str, number: u64) -> Owner {
+        Owner { worker: worker(id), session: Some(number) }
+    }
+
+    #[test]
+    fn only_silence_of_the_whole_failover_time_is_proof() {
+        let mut sessions = sessions();
+        for at in 0..10 {
+            sessions.see(session("a", 3, 7, SessionState::Active), t(at));
+        }
+        assert_eq!(sessions.silent(), []);
+        assert_eq!(sessions.next_proof(), Some(t(10)));
+        sessions.see(session("a", 3, 7, SessionState::Active), t(10));
+        assert_eq!(sessions.silent(), [(worker("a"), 3, 7)]);
+        sessions.see(session("a", 3, 8, SessionState::Active), t(10));
+        assert_eq!(sessions.silent(), []);
+    }
+
+    #[test]
+    fn a_silent_planner_whose_mirrored_beat_still_stands_is_silent_at_once() {
+        let mut sessions = sessions();
+        let before = SilentPlanner { worker: worker("p"), session: 2, mirror: Some(9), since: t(0) };
+        sessions.seed(&before, t(10));
+        sessions.see(session("p", 2, 9, SessionState::Active), t(10));
+        assert_eq!(sessions.silent(), [(worker("p"), 2, 9)]);
+        let mut alive = self::sessions();
+        alive.seed(&before, t(10));
+        alive.see(session("p", 2, 10, SessionState::Active), t(10));
+        assert_eq!(alive.silent(), []);
+    }
+
+    #[test]
+    fn ended_is_for_ever_and_a_lower_number_proves_nothing() {
+        let mut sessions = sessions();
+        sessions.see(session("a", 3, 7, SessionState::Active), t(0));
+        assert_eq!(sessions.owner_is(&owner("a", 3)), OwnerIs::Live);
+        assert_eq!(sessions.owner_is(&owner("a", 2)), OwnerIs::Ended);
+        assert_eq!(sessions.owner_is(&owner("a", 4)), OwnerIs::Missing);
+        assert_eq!(sessions.owner_is(&owner("b", 1)), OwnerIs::Missing);
+        assert!(sessions.see(session("a", 3, 7, SessionState::Fenced), t(1)));
+        assert!(!sessions.see(session("a", 3, 7, SessionState::Active), t(2)), "a stale read");
+        assert_eq!(sessions.owner_is(&owner("a", 3)), OwnerIs::Ended);
+    }
+}

@@ -1,0 +1,182 @@
+//! One term of this worker as the planner: what it knows, and what it has told.
+
+use super::beat::{self, FleetBeat};
+use super::cycle::Stage;
+use super::promises::{Bounds, Orders, Promises};
+use super::resting::Resting;
+use super::sessions::Sessions;
+use super::view::Patience;
+use crate::clock::Time;
+use crate::config::{Settings, Start};
+use crate::coordination::effects::{Answer, Effects, Part};
+use crate::coordination::watch::Won;
+use crate::lease::row::{Fleet, FleetStart, Lease, LeaseKey, SessionNumber, WorkerId};
+use crate::record::StreamIdentity;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A take of a free lease goes to another after so long.
+const FREE_TAKE: Duration = Duration::from_secs(4);
+/// The table is read at least so often.
+pub(super) const FULL_READ: Duration = Duration::from_secs(60);
+/// While some lease must be seen to stand still, or to move.
+pub(super) const RESTING_READ: Duration = Duration::from_secs(2);
+
+/// What a term knows and has under way.
+#[derive(Debug)]
+pub(crate) struct Term {
+    pub(super) me: (WorkerId, SessionNumber),
+    pub(super) number: u64,
+    pub(super) stream: StreamIdentity,
+    pub(super) settings: Rules,
+    pub(super) stage: Stage,
+    pub(super) sessions: Sessions,
+    pub(super) leases: BTreeMap<LeaseKey, Lease>,
+    pub(super) resting: Resting,
+    pub(super) promises: Promises,
+    pub(super) sent: BTreeMap<WorkerId, Orders>,
+    pub(super) version: u64,
+    pub(super) beat: FleetBeat,
+    pub(super) pinned: Option<FleetStart>,
+    pub(super) filled: bool,
+    /// `wake` as it stood before the last full read.
+    pub(super) wake_noted: Option<u64>,
+    pub(super) read_at: Option<Time>,
+    /// Once more `failover_time` after a session ended: what it had under way has landed by then.
+    pub(super) read_again: Option<Time>,
+    pub(super) sync_at: Time,
+    /// Whether somebody's end was seen since the last full read.
+    pub(super) end_seen: bool,
+    /// This worker drains: it takes nothing more, but plans on until it holds nothing.
+    pub(super) draining: bool,
+}
+
+/// The settings that planning needs.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub(super) tick: Duration,
+    pub(super) failover_time: Duration,
+    pub(super) sync_interval: Duration,
+    pub(super) start: Start,
+    pub(super) bounds: Bounds,
+    pub(super) patience: Patience,
+    pub(super) longest_cycle: Duration,
+}
+
+/// What a step of the term told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum News {
+    Nothing,
+    /// The fleet row, as it is now.
+    Fleet(Fleet),
+    /// A new version of the plan may be obeyed.
+    Published(Fleet),
+    /// Another worker plans now.
+    Deposed,
+}
+
+impl Term {
+    pub(crate) fn new(
+        won: Won,
+        session: SessionNumber,
+        me: WorkerId,
+        stream: StreamIdentity,
+        settings: &Settings,
+        resting: Resting,
+        effects: &mut Effects,
+    ) -> Self {
+        let f = settings.failover_time;
+        let gap = crate::coordination::longest_gap(f, settings.planner_tick);
+        let mut sessions = Sessions::new(me.clone(), f, gap);
+        if let Some(before) = &won.before {
+            sessions.seed(before, effects.now);
+        }
+        effects.remind(Part::Cycle, effects.now);
+        let me = (me, session);
+        Term {
+            number: won.fleet.term,
+            stream,
+            settings: Rules {
+                tick: settings.planner_tick,
+                failover_time: f,
+                sync_interval: settings.shard_sync_interval,
+                start: settings.start,
+                bounds: Bounds { free: FREE_TAKE, after_owner: settings.handoff_timeout + f, unfit: f },
+                patience: Patience { orphan: f, foreign: settings.java_failover_time },
+                longest_cycle: f * 3,
+            },
+            stage: Stage::Idle,
+            sessions,
+            leases: BTreeMap::new(),
+            resting,
+            promises: Promises::default(),
+            sent: BTreeMap::new(),
+            version: won.fleet.plan_version,
+            beat: FleetBeat::new(&won.fleet, me.clone(), effects.now),
+            pinned: won.fleet.start,
+            filled: won.fleet.filled,
+            wake_noted: None,
+            read_at: None,
+            read_again: None,
+            sync_at: effects.now,
+            end_seen: false,
+            draining: false,
+            me,
+        }
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether another worker's session is known to live. `None` before the first full read.
+    pub(crate) fn has_others(&self) -> Option<bool> {
+        self.read_at.map(|_| self.sessions.has_others())
+    }
+
+    /// Whether nothing of it is under way.
+    pub(crate) fn is_resting(&self) -> bool {
+        matches!(self.stage, Stage::Idle) && !self.beat.is_sending()
+    }
+
+    /// This worker drains.
+    pub(crate) fn drain(&mut self, effects: &mut Effects) {
+        self.draining = true;
+        self.soon(effects);
+    }
+
+    /// Somebody asked for the table to be read.
+    pub(crate) fn woken(&mut self, wake: u64, effects: &mut Effects) {
+        if self.wake_noted.is_some_and(|noted| wake > noted) {
+            self.soon(effects);
+        }
+    }
+
+    /// A cycle at once, if none is under way.
+    fn soon(&self, effects: &mut Effects) {
+        if matches!(self.stage, Stage::Idle) {
+            effects.remind(Part::Cycle, effects.now);
+        }
+    }
+
+    /// This worker's own session beat was confirmed.
+    pub(crate) fn on_session_beat(&mut self, beat: u64, effects: &mut Effects) {
+        self.beat.consider(beat, self.version, self.settings.longest_cycle, effects);
+    }
+
+    pub(crate) fn on_beat_timer(&mut self, effects: &mut Effects) {
+        self.beat.on_timer(effects);
+    }
+
+    pub(crate) fn on_beat_answer(&mut self, answer: Answer, session_beat: u64, effects: &mut Effects) -> News {
+        match self.beat.on_answer(answer, effects) {
+            beat::News::Nothing => News::Nothing,
+            beat::News::Deposed => News::Deposed,
+            beat::News::Shown { fleet } => {
+                // What came up while the last one was under way.
+                self.beat.consider(session_beat, self.version, self.settings.longest_cycle, effects);
+                News::Published(fleet)
+            }
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! This worker's session: drawing its number, registering, beating, and hearing that it is over.
+
+use super::effects::{Answer, Effects, Failure, Part};
+use crate::clock::Time;
+use crate::config::Settings;
+use crate::lease::row::{SessionNumber, SessionState, WorkerId};
+use crate::lease::{Row, Write, Written};
+use crate::telemetry::event::coordination::Happening;
+use std::time::Duration;
+
+/// An owner counts so much of an interval, everyone else all of it: that bears 2.5 % of clock drift on each side.
+const OWNER_SHARE: f64 = 0.95;
+/// After a call that came to nothing.
+const AGAIN: Duration = Duration::from_millis(300);
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    me: WorkerId,
+    capacity: Option<u32>,
+    failover_time: Duration,
+    every: Duration,
+    state: State,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    Absent,
+    Drawing,
+    Registering { number: SessionNumber, first_sent: Option<Time> },
+    Live(Live),
+    Over,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Live {
+    number: SessionNumber,
+    /// Confirmed last.
+    beat: u64,
+    /// When the first attempt of the beat under way was sent, if one is.
+    first_sent: Option<Time>,
+    in_flight: bool,
+    draining: bool,
+    /// Which state the row is known to show.
+    shown_draining: bool,
+}
+
+/// What became of the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum News {
+    Nothing,
+    /// There is no fleet row to draw from.
+    NoFleet,
+    /// The session is registered, and its owner may deliver until then.
+    Registered { number: SessionNumber, until: Time },
+    /// A beat is confirmed, and its owner may deliver until then.
+    Confirmed { until: Time },
+    /// Fenced, or the row is gone: everything must be dropped.
+    Lost { why: &'static str },
+    /// A later session under the same worker id.
+    Replaced { by: SessionNumber },
+}
+
+impl Session {
+    pub(crate) fn new(me: WorkerId, settings: &Settings) -> Self {
+        Session {
+            me,
+            capacity: settings.max_leases,
+            failover_time: settings.failover_time,
+            every: settings.beat,
+            state: State::Absent,
+        }
+    }
+
+    pub(crate) fn number(&self) -> Option<SessionNumber> {
+        if let State::Live(live) = &self.state { Some(live.number) } else { None }
+    }
+
+    /// The beat confirmed last.
+    pub(crate) fn beat(&self) -> u64 {
+        if let State::Live(live) = &self.state { live.beat } else { 0 }
+    }
+
+    /// Whether a row for it may exist that it does not know of yet.
+    pub(crate) fn is_registering(&self) -> bool {
+        matches!(self.state, State::Registering { .. })
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    /// Begins a new session.
+    pub(crate) fn begin(&mut self, effects: &mut Effects) {
+        self.state = State::Drawing;
+        effects.write(Part::Session, Write::Draw);
+    }
+
+    /// Beats no more.
+    pub(crate) fn end(&mut self, effects: &mut Effects) {
+        self.state = State::Over;
+        effects.forget(&Part::Session);
+    }
+
+    /// Whether the row is known to say `draining`.
+    pub(crate) fn is_shown_draining(&self) -> bool {
+        matches!(&self.state, State::Live(live) if live.shown_draining)
+    }
+
+    /// Says `draining` from now on, with a beat at once.
+    pub(crate) fn drain(&mut self, load: u32, effects: &mut Effects) {
+        if let State::Live(live) = &mut self.state {
+            live.draining = true;
+            if !live.in_flight {
+                self.send_beat(load, effects);
+            }
+        }
+    }
+
+    pub(crate) fn on_timer(&mut self, load: u32, effects: &mut Effects) {
+        match &self.state {
+            State::Absent => self.begin(effects),
+            State::Drawing => effects.write(Part::Session, Write::Draw),
+            State::Registering { number, .. } => {
+                let number = *number;
+                effects.write(Part::Session, self.register(number));
+            }
+            State::Live(_) => self.send_beat(load, effects),
+            State::Over => {}
+        }
+    }
+
+    fn register(&self, number: SessionNumber) -> Write {
+        Write::Register { worker: self.me.clone(), number, capacity: self.capacity }
+    }
+
+    fn send_beat(&mut self, load: u32, effects: &mut Effects) {
+        let worker = self.me.clone();
+        if let State::Live(live) = &mut self.state {
+            live.in_flight = true;
+            live.first_sent.get_or_insert(effects.now);
+            let state = if live.draining { SessionState::Draining } else { SessionState::Active };
+            let beat = Write::Beat { worker, number: live.number, beat: live.beat, state, load };
+            effects.write(Part::Session, beat);
+        }
+    }
+
+    pub(crate) fn on_answer(&mut self, sent: Time, answer: Answer, load: u32, effects: &mut Effects) -> News {
+        let written = match answer {
+            Answer::Written(written) => written,
+            Answer::Failed(failure) => return self.on_failure(failure, sent, effects),
+            Answer::Rows(_) | Answer::Table(_) | Answer::Listing(_) => return News::Nothing,
+        };
+        match self.state.clone() {
+            State::Drawing => self.on_drawn(written, effects),
+            State::Registering { number, first_sent } => {
+                self.on_registered(number, first_sent.unwrap_or(sent), sent, &written, effects)
+            }
+            State::Live(live) => self.on_beat(live, sent, &written, load, effects),
+            State::Absent | State::Over => News::Nothing,
+        }
+    }
+
+    fn on_failure(&mut self, failure: Failure, sent: Time, effects: &mut Effects) -> News {
+        match &mut self.state {
+            State::Registering { first_sent, .. } => {
+                first_sent.get_or_insert(sent);
+            }
+            State::Live(live) => {
+                live.in_flight = false;
+                effects.tell(Happening::BeatMissed { session: live.number, failure });
+            }
+            State::Absent | State::Drawing | State::Over => {}
+        }
+        effects.remind(Part::Session, effects.now + AGAIN);
+        News::Nothing
+    }
+
+    fn on_drawn(&mut self, written: Written, effects: &mut Effects) -> News {
+        match written {
+            Written::Applied(Some(Row::Fleet(fleet))) => {
+                let number = fleet.sessions;
+                self.state = State::Registering { number, first_sent: None };
+                effects.write(Part::Session, self.register(number));
+                News::Nothing
+            }
+            Written::Applied(_) | Written::Refused(_) => {
+                self.state = State::Absent;
+                News::NoFleet
+            }
+        }
+    }
+
+    fn on_registered(
+        &mut self,
+        number: SessionNumber,
+        first_sent: Time,
+        sent: Time,
+        written: &Written,
+        effects: &mut Effects,
+    ) -> News {
+        let (row, confirmed) = match written {
+            Written::Applied(row) => (row, sent),
+            // Refused by our own row: an earlier attempt had come through.
+            Written::Refused(row) => (row, first_sent),
+        };
+        let Some(session) = row.as_ref().and_then(Row::as_session) else {
+            effects.remind(Part::Session, effects.now + AGAIN);
+            return News::Nothing;
+        };
+        if session.number > number {
+            self.state = State::Over;
+            return News::Replaced { by: session.number };
+        }
+        if session.number != number || session.state.has_ended() {
+            self.begin(effects);
+            return News::Nothing;
+        }
+        self.state = State::Live(Live {
+            number,
+            beat: session.beat,
+            first_sent: None,
+            in_flight: false,
+            draining: false,
+            shown_draining: false,
+        });
+        effects.remind(Part::Session, confirmed + self.every);
+        News::Registered { number, until: self.until(confirmed) }
+    }
+
+    fn on_beat(&mut self, mut live: Live, sent: Time, written: &Written, load: u32, effects: &mut Effects) -> News {
+        live.in_flight = false;
+        let (row, confirmed) = match written {
+            Written::Applied(row) => (row, sent),
+            Written::Refused(row) => (row, live.first_sent.unwrap_or(sent)),
+        };
+        let session = row.as_ref().and_then(Row::as_session);
+        let ours = session.filter(|s| s.number == live.number && s.beat == live.beat + 1 && !s.state.has_ended());
+        if let Some(session) = ours {
+            live.beat += 1;
+            live.first_sent = None;
+            live.shown_draining = session.state == SessionState::Draining;
+            let say_draining = live.draining && !live.shown_draining;
+            self.state = State::Live(live);
+            if say_draining {
+                self.send_beat(load, effects);
+            } else {
+                effects.remind(Part::Session, confirmed + self.every);
+            }
+            return News::Confirmed { until: self.until(confirmed) };
+        }
+        self.state = State::Over;
+        match session {
+            Some(session) if session.number > live.number => News::Replaced { by: session.number },
+            Some(session) if session.state.has_ended() => News::Lost { why: "fenced" },
+            Some(_) => News::Lost { why: "its row was changed by another hand" },
+            None => News::Lost { why: "its row is gone" },
+        }
+    }
+
+    fn until(&self, confirmed: Time) -> Time {
+        confirmed + self.failover_time.mul_f64(OWNER_SHARE)
+    }
+}

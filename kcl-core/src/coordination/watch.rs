@@ -1,0 +1,279 @@
+//! Looking at the fleet row: who plans, is it silent, is there a new plan, does somebody want the table read.
+
+use super::effects::{Answer, Effects, Failure, Op, Part};
+use super::silence::Silence;
+use crate::clock::Time;
+use crate::config::Settings;
+use crate::lease::row::{Fleet, RowKey, SessionNumber, WorkerId};
+use crate::lease::{Consistency, Row, Write, Written};
+use std::time::Duration;
+
+/// Looks slow down by this factor when the table is throttled, up to four times.
+const SLOWER: u32 = 2;
+const SLOWEST: u32 = 4;
+/// After an attempt at the term that came to nothing.
+const AGAIN: Duration = Duration::from_millis(200);
+
+#[derive(Debug)]
+pub(crate) struct Watch {
+    me: WorkerId,
+    every: Duration,
+    failover_time: Duration,
+    longest_gap: Duration,
+    slowed: u32,
+    looking: bool,
+    fleet: Option<Fleet>,
+    silence: Option<Silence<(u64, u64)>>,
+    attempt: Option<Attempt>,
+}
+
+/// An attempt at the next term, settled when the term has moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Attempt {
+    term: u64,
+    beat: u64,
+    planner: Option<(WorkerId, SessionNumber)>,
+    /// The planner whose silence is the reason, with the session beat it had mirrored and since when that stood.
+    silent: Option<SilentPlanner>,
+    session: SessionNumber,
+}
+
+/// A planner that was silent for `failover_time`: what its successor already knows of its session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SilentPlanner {
+    pub(crate) worker: WorkerId,
+    pub(crate) session: SessionNumber,
+    pub(crate) mirror: Option<u64>,
+    pub(crate) since: Time,
+}
+
+/// A term that was won.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Won {
+    pub(crate) fleet: Fleet,
+    pub(crate) before: Option<SilentPlanner>,
+}
+
+/// What a look told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum News {
+    Nothing,
+    /// The fleet row, as it is now known.
+    Seen,
+    /// There is no fleet row.
+    NoFleet,
+}
+
+impl Watch {
+    pub(crate) fn new(me: WorkerId, settings: &Settings) -> Self {
+        Watch {
+            me,
+            every: settings.watch,
+            failover_time: settings.failover_time,
+            longest_gap: super::longest_gap(settings.failover_time, settings.watch),
+            slowed: 1,
+            looking: false,
+            fleet: None,
+            silence: None,
+            attempt: None,
+        }
+    }
+
+    /// The fleet row as last seen.
+    pub(crate) fn fleet(&self) -> Option<&Fleet> {
+        self.fleet.as_ref()
+    }
+
+    /// A new session looks afresh.
+    pub(crate) fn begin(&mut self, effects: &mut Effects) {
+        self.silence = None;
+        self.attempt = None;
+        self.looking = false;
+        effects.remind(Part::Watch, effects.now);
+    }
+
+    /// Looks at once instead of at the next tick.
+    pub(crate) fn look_now(&mut self, effects: &mut Effects) {
+        if !self.looking {
+            effects.remind(Part::Watch, effects.now);
+        }
+    }
+
+    pub(crate) fn on_timer(&mut self, effects: &mut Effects) {
+        self.looking = true;
+        effects.call(Part::Watch, Op::Read(vec![RowKey::Fleet], Consistency::Eventual));
+    }
+
+    pub(crate) fn on_answer(&mut self, answer: Answer, effects: &mut Effects) -> News {
+        self.looking = false;
+        let throttled = matches!(answer, Answer::Failed(Failure::Throttled));
+        self.slowed = if throttled { (self.slowed * SLOWER).min(SLOWEST) } else { 1 };
+        let every = effects.jittered(self.every * self.slowed);
+        effects.remind(Part::Watch, effects.now + every);
+        let Answer::Rows(rows) = answer else { return News::Nothing };
+        match rows.into_iter().next().flatten() {
+            Some(Row::Fleet(fleet)) => {
+                self.see(fleet, effects.now);
+                News::Seen
+            }
+            Some(_) => News::Nothing,
+            None => News::NoFleet,
+        }
+    }
+
+    /// The fleet row, from whichever answer showed it. Counters only grow: a stale one says nothing new.
+    pub(crate) fn see(&mut self, fleet: Fleet, received: Time) {
+        let mark = (fleet.term, fleet.beat);
+        match &mut self.silence {
+            Some(silence) => silence.look(&mark, received, self.longest_gap),
+            None => self.silence = Some(Silence::new(mark, received)),
+        }
+        match &mut self.fleet {
+            Some(known) if (known.term, known.beat) > mark => {
+                known.wake = known.wake.max(fleet.wake);
+                known.sessions = known.sessions.max(fleet.sessions);
+            }
+            known => {
+                let wake = known.as_ref().map_or(0, |k| k.wake).max(fleet.wake);
+                *known = Some(Fleet { wake, ..fleet });
+            }
+        }
+    }
+
+    /// Forgets a fleet row that is gone.
+    pub(crate) fn forget(&mut self) {
+        self.fleet = None;
+        self.silence = None;
+    }
+
+    /// Tries for the next term where nobody plans: there is no planner, it is silent, or it is this worker's own
+    /// former session.
+    pub(crate) fn consider_term(&mut self, session: SessionNumber, effects: &mut Effects) {
+        let (Some(fleet), Some(silence), None) = (&self.fleet, &self.silence, &self.attempt) else { return };
+        let silent = silence.lasted() >= self.failover_time && *silence.value() == (fleet.term, fleet.beat);
+        let reason = match &fleet.planner {
+            None => Some(None),
+            Some((worker, number)) if *worker == self.me && *number < session => Some(None),
+            Some((worker, number)) if silent => Some(Some(SilentPlanner {
+                worker: worker.clone(),
+                session: *number,
+                mirror: fleet.mirror,
+                since: silence.first_shown(),
+            })),
+            Some(_) => None,
+        };
+        let Some(before) = reason else { return };
+        self.attempt = Some(Attempt {
+            term: fleet.term,
+            beat: fleet.beat,
+            planner: fleet.planner.clone(),
+            silent: before,
+            session,
+        });
+        // Spread, so that not every worker of a fleet asks for the same row in the same millisecond.
+        let crowd = u32::try_from(fleet.sessions.min(100)).unwrap_or(100);
+        let after = Duration::from_millis(2) * crowd;
+        effects.remind(Part::TakeTerm, effects.now + after.mul_f64(effects.rng.f64()));
+    }
+
+    pub(crate) fn on_term_timer(&mut self, effects: &mut Effects) {
+        let Some(attempt) = &self.attempt else { return };
+        let moved = self.fleet.as_ref().is_none_or(|f| (f.term, f.beat) != (attempt.term, attempt.beat));
+        if moved {
+            self.attempt = None;
+            return;
+        }
+        effects.write(
+            Part::TakeTerm,
+            Write::TakeTerm {
+                term: attempt.term,
+                beat: attempt.beat,
+                planner: attempt.planner.clone(),
+                me: (self.me.clone(), attempt.session),
+            },
+        );
+    }
+
+    /// An attempt that got no answer is repeated until the term has moved.
+    pub(crate) fn on_term_answer(&mut self, answer: Answer, effects: &mut Effects) -> Option<Won> {
+        let written = match answer {
+            Answer::Written(written) => written,
+            Answer::Failed(_) | Answer::Rows(_) | Answer::Table(_) | Answer::Listing(_) => {
+                effects.remind(Part::TakeTerm, effects.now + AGAIN);
+                return None;
+            }
+        };
+        let attempt = self.attempt.take()?;
+        let (Written::Applied(row) | Written::Refused(row)) = written;
+        let Some(Row::Fleet(fleet)) = row else { return None };
+        self.see(fleet.clone(), effects.now);
+        let ours = fleet.term == attempt.term + 1 && fleet.planner == Some((self.me.clone(), attempt.session));
+        ours.then_some(Won { fleet, before: attempt.silent })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn t(ms: u64) -> Time {
+        Time::from_origin(Duration::from_millis(ms))
+    }
+
+    fn watching() -> (Watch, Effects) {
+        let me = WorkerId::parse("me").unwrap();
+        (Watch::new(me, &Settings::default()), Effects::new(fastrand::Rng::with_seed(7)))
+    }
+
+    fn fleet(planner: Option<(&str, u64)>, beat: u64) -> Fleet {
+        let planner = planner.map(|(worker, number)| (WorkerId::parse(worker).unwrap(), number));
+        Fleet { planner, beat, mirror: Some(40), ..Fleet::above(0, 9, true) }
+    }
+
+    fn looks(watch: &mut Watch, fleet: &Fleet, from_ms: u64, to_ms: u64) {
+        for at in (from_ms..=to_ms).step_by(500) {
+            watch.see(fleet.clone(), t(at));
+        }
+    }
+
+    #[test]
+    fn a_planner_is_silent_when_its_beat_stood_still_for_the_failover_time() {
+        let (mut watch, mut effects) = watching();
+        let dead = fleet(Some(("other", 3)), 5);
+        looks(&mut watch, &dead, 0, 9_500);
+        watch.consider_term(9, &mut effects);
+        assert_eq!(watch.attempt, None);
+        looks(&mut watch, &dead, 10_000, 10_000);
+        watch.consider_term(9, &mut effects);
+        let before = watch.attempt.unwrap().silent.unwrap();
+        assert_eq!((before.session, before.mirror, before.since), (3, Some(40), t(0)));
+    }
+
+    #[test]
+    fn the_term_is_free_where_nobody_plans_or_ones_own_former_session_did() {
+        for free in [fleet(None, 5), fleet(Some(("me", 8)), 5)] {
+            let (mut watch, mut effects) = watching();
+            watch.see(free, t(0));
+            watch.consider_term(9, &mut effects);
+            assert!(watch.attempt.is_some());
+        }
+        let (mut watch, mut effects) = watching();
+        watch.see(fleet(Some(("me", 9)), 5), t(0));
+        watch.consider_term(9, &mut effects);
+        assert_eq!(watch.attempt, None);
+    }
+
+    #[test]
+    fn a_lost_answer_is_settled_by_asking_again() {
+        let (mut watch, mut effects) = watching();
+        watch.see(fleet(None, 5), t(0));
+        watch.consider_term(9, &mut effects);
+        watch.on_term_timer(&mut effects);
+        assert_eq!(watch.on_term_answer(Answer::Failed(Failure::Unanswered), &mut effects), None);
+        watch.on_term_timer(&mut effects);
+        let mut taken = fleet(Some(("me", 9)), 6);
+        taken.term += 1;
+        let refused = Answer::Written(Written::Refused(Some(Row::Fleet(taken.clone()))));
+        assert_eq!(watch.on_term_answer(refused, &mut effects).unwrap().fleet, taken);
+    }
+}

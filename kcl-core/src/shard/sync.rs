@@ -1,0 +1,213 @@
+//! Which leases a stream's shards call for. Pure: lists in, rows out.
+
+use super::Shard;
+use crate::lease::row::{FleetStart, HashKeyRange, Lease, LeaseKey};
+use crate::record::{Checkpoint, ShardId, StreamIdentity};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The row of a shard's first lease.
+fn row(shard: &Shard, checkpoint: Checkpoint, start_ms: Option<i64>, stream: Option<&StreamIdentity>) -> Lease {
+    Lease {
+        parents: shard.parents.clone(),
+        hash_range: Some(shard.hash_range),
+        stream: stream.cloned(),
+        start_ms,
+        ..Lease::unowned(shard.id.clone(), checkpoint)
+    }
+}
+
+/// The row of a shard that another one ended in: it starts with its oldest record.
+pub(crate) fn child_lease(child: &Shard, parent: &Lease) -> Lease {
+    row(child, Checkpoint::TrimHorizon, None, parent.stream.as_ref())
+}
+
+/// The first leases of an application, one for each shard that was open where it starts.
+pub(crate) fn first_fill(shards: &[Shard], start: &FleetStart, stream: &StreamIdentity) -> Vec<Lease> {
+    let start_ms = if start.checkpoint == Checkpoint::TrimHorizon { None } else { start.at_ms };
+    in_order_of_birth(shards).map(|shard| row(shard, start.checkpoint.clone(), start_ms, Some(stream))).collect()
+}
+
+/// The leases that are missing in a table whose first fill is complete: one at TRIM_HORIZON for each listed shard
+/// without a lease, parents first. A shard of which some descendant has a lease that has moved (its checkpoint is
+/// another than TRIM_HORIZON) was finished, or lies before the application's start.
+pub(crate) fn missing(leases: &[Lease], shards: &[Shard], stream: &StreamIdentity) -> Vec<Lease> {
+    let known: BTreeSet<&ShardId> = leases.iter().map(|lease| &lease.shard).collect();
+    let passed = passed(leases, shards);
+    in_order_of_birth(shards)
+        .filter(|shard| !known.contains(&shard.id) && !passed.contains(&shard.id))
+        .map(|shard| row(shard, Checkpoint::TrimHorizon, None, Some(stream)))
+        .collect()
+}
+
+/// The ancestors of every lease that has moved.
+fn passed(leases: &[Lease], shards: &[Shard]) -> BTreeSet<ShardId> {
+    let parents: BTreeMap<&ShardId, &[ShardId]> = shards.iter().map(|s| (&s.id, s.parents.as_slice())).collect();
+    let mut passed = BTreeSet::new();
+    let mut open: Vec<ShardId> = leases
+        .iter()
+        .filter(|lease| lease.checkpoint != Checkpoint::TrimHorizon)
+        .flat_map(|lease| lease.parents.iter().chain(parents.get(&lease.shard).copied().unwrap_or_default()))
+        .cloned()
+        .collect();
+    while let Some(shard) = open.pop() {
+        let above = parents.get(&shard).copied().unwrap_or_default();
+        if passed.insert(shard) {
+            open.extend_from_slice(above);
+        }
+    }
+    passed
+}
+
+/// The finished leases whose shards Kinesis no longer lists: they may be deleted.
+pub(crate) fn forgotten(leases: &[Lease], shards: &[Shard]) -> Vec<(LeaseKey, u64)> {
+    let listed: BTreeSet<&ShardId> = shards.iter().map(|shard| &shard.id).collect();
+    leases
+        .iter()
+        .filter(|lease| lease.checkpoint.is_shard_end() && !listed.contains(&lease.shard))
+        .map(|lease| (lease.key.clone(), lease.counter))
+        .collect()
+}
+
+/// The first range of hash keys that no unfinished lease covers. A parent that is not finished covers its children.
+pub(crate) fn hole(leases: &[Lease]) -> Option<HashKeyRange> {
+    let unfinished = leases.iter().filter(|lease| !lease.checkpoint.is_shard_end());
+    hole_in(unfinished.filter_map(|lease| lease.hash_range))
+}
+
+/// The first range of hash keys that these shards leave out.
+pub(crate) fn hole_in(ranges: impl Iterator<Item = HashKeyRange>) -> Option<HashKeyRange> {
+    let mut ranges: Vec<HashKeyRange> = ranges.collect();
+    ranges.sort_unstable();
+    let mut next: u128 = 0;
+    for range in ranges {
+        if range.start > next {
+            return Some(HashKeyRange { start: next, end: range.start - 1 });
+        }
+        match range.end.checked_add(1) {
+            Some(after) => next = next.max(after),
+            None => return None,
+        }
+    }
+    Some(HashKeyRange { start: next, end: u128::MAX })
+}
+
+/// Parents before children: ids count up in order of creation.
+fn in_order_of_birth(shards: &[Shard]) -> impl Iterator<Item = &Shard> {
+    let mut shards: Vec<&Shard> = shards.iter().collect();
+    shards.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    shards.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id(n: u32) -> ShardId {
+        ShardId::new(format!("shardId-{n:012}"))
+    }
+
+    fn shard(n: u32, parents: &[u32], start: u128, end: u128) -> Shard {
+        let parents = parents.iter().copied().map(id).collect();
+        Shard { id: id(n), parents, hash_range: HashKeyRange { start, end }, closed: false }
+    }
+
+    fn lease(shard: &Shard, checkpoint: Checkpoint) -> Lease {
+        row(shard, checkpoint, None, None)
+    }
+
+    fn stream() -> StreamIdentity {
+        StreamIdentity { arn: "arn:aws:kinesis:us-east-1:000000000000:stream/s".into(), created_at: 1 }
+    }
+
+    /// 0 splits into 1 and 2, which merge into 3.
+    fn family() -> [Shard; 4] {
+        let half = u128::MAX / 2;
+        [
+            shard(0, &[], 0, u128::MAX),
+            shard(1, &[0], 0, half),
+            shard(2, &[0], half + 1, u128::MAX),
+            shard(3, &[1, 2], 0, u128::MAX),
+        ]
+    }
+
+    fn ids(leases: &[Lease]) -> Vec<ShardId> {
+        leases.iter().map(|lease| lease.shard.clone()).collect()
+    }
+
+    #[test]
+    fn the_first_leases_start_where_the_application_starts() {
+        let family = family();
+        let start = FleetStart { checkpoint: Checkpoint::Latest, at_ms: Some(1_000) };
+        let leases = first_fill(&family[3..], &start, &stream());
+        assert_eq!(leases[0].checkpoint, Checkpoint::Latest);
+        assert_eq!((leases[0].start_ms, leases[0].parents.len()), (Some(1_000), 2));
+        assert_eq!(leases[0].hash_range, Some(HashKeyRange { start: 0, end: u128::MAX }));
+        let start = FleetStart { checkpoint: Checkpoint::TrimHorizon, at_ms: None };
+        assert_eq!(first_fill(&family[..1], &start, &stream())[0].start_ms, None);
+    }
+
+    #[test]
+    fn a_shard_that_is_first_seen_starts_with_its_oldest_record() {
+        let family = family();
+        let leases = [lease(&family[0], Checkpoint::TrimHorizon)];
+        let rows = missing(&leases, &family, &stream());
+        assert_eq!(ids(&rows), [id(1), id(2), id(3)]);
+        assert!(rows.iter().all(|row| row.checkpoint == Checkpoint::TrimHorizon));
+    }
+
+    #[test]
+    fn what_lies_before_a_lease_that_has_moved_needs_no_lease() {
+        let family = family();
+        let leases = [lease(&family[3], Checkpoint::Latest)];
+        assert_eq!(missing(&leases, &family, &stream()), []);
+        let untouched = [lease(&family[3], Checkpoint::TrimHorizon)];
+        assert_eq!(ids(&missing(&untouched, &family, &stream())), [id(0), id(1), id(2)]);
+    }
+
+    #[test]
+    fn a_finished_lease_goes_only_with_its_shard() {
+        let family = family();
+        let leases = [lease(&family[0], Checkpoint::ShardEnd), lease(&family[1], Checkpoint::TrimHorizon)];
+        assert_eq!(forgotten(&leases, &family), []);
+        assert_eq!(forgotten(&leases, &family[1..]), [(leases[0].key.clone(), 0)]);
+    }
+
+    #[test]
+    fn a_hole_is_found_wherever_it_is() {
+        let family = family();
+        assert_eq!(hole(&[lease(&family[0], Checkpoint::TrimHorizon)]), None);
+        let half = u128::MAX / 2;
+        let upper = [lease(&family[0], Checkpoint::ShardEnd), lease(&family[2], Checkpoint::TrimHorizon)];
+        assert_eq!(hole(&upper), Some(HashKeyRange { start: 0, end: half }));
+        let lower = [lease(&family[1], Checkpoint::TrimHorizon)];
+        assert_eq!(hole(&lower), Some(HashKeyRange { start: half + 1, end: u128::MAX }));
+    }
+
+    proptest! {
+        /// However shards came to be: after one sync nothing is missing, and every shard either has a lease or lies
+        /// before one that moved.
+        #[test]
+        fn a_second_sync_finds_nothing_more(cuts in prop::collection::vec(any::<u128>(), 1..20), moved in any::<u64>()) {
+            let mut shards = vec![shard(0, &[], 0, u128::MAX)];
+            let mut open = vec![0usize];
+            for cut in cuts {
+                let at = usize::try_from(cut % open.len() as u128).unwrap();
+                let parent = open.swap_remove(at);
+                let HashKeyRange { start, end } = shards[parent].hash_range;
+                let middle = start + (end - start) / 2;
+                if middle == end { continue; }
+                let n = shards.len() as u32;
+                shards.push(shard(n, &[parent as u32], start, middle));
+                shards.push(shard(n + 1, &[parent as u32], middle + 1, end));
+                open.extend([n as usize, n as usize + 1]);
+            }
+            let mut leases: Vec<Lease> = shards.iter().enumerate()
+                .filter(|(n, _)| moved >> (n % 64) & 1 == 1)
+                .map(|(_, s)| lease(s, Checkpoint::Latest)).collect();
+            leases.extend(missing(&leases, &shards, &stream()));
+            prop_assert_eq!(missing(&leases, &shards, &stream()), vec![]);
+            prop_assert_eq!(hole(&leases), None);
+        }
+    }
+}
