@@ -24,14 +24,7 @@ pub(crate) struct Claims {
 
 impl Claims {
     pub(crate) fn new(me: WorkerId, most_in_flight: usize) -> Self {
-        Claims {
-            me,
-            most_in_flight,
-            open: BTreeMap::new(),
-            ready: BTreeSet::new(),
-            in_flight: 0,
-            looking: None,
-        }
+        Claims { me, most_in_flight, open: BTreeMap::new(), ready: BTreeSet::new(), in_flight: 0, looking: None }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

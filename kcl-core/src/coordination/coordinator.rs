@@ -569,4 +569,3 @@ impl Coordinator {
         self.finished.get_or_insert(outcome);
     }
 }
-

@@ -153,14 +153,7 @@ pub(crate) struct Effects {
 
 impl Effects {
     pub(crate) fn new(rng: fastrand::Rng) -> Self {
-        Effects {
-            now: Time::ZERO,
-            rng,
-            life: 0,
-            calls: Vec::new(),
-            happened: Vec::new(),
-            timers: Timers::default(),
-        }
+        Effects { now: Time::ZERO, rng, life: 0, calls: Vec::new(), happened: Vec::new(), timers: Timers::default() }
     }
 
     /// Asks for a call.

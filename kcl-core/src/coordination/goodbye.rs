@@ -197,8 +197,7 @@ fn clearing(table: &Table, me: &(WorkerId, SessionNumber)) -> Option<VecDeque<Wr
     }
     let plans = table.plans.iter().map(|plan| Write::DeletePlan { worker: plan.worker.clone(), term: fleet.term });
     let ended = table.sessions.iter().filter(|s| !mine(&s.worker, s.number));
-    let ended =
-        ended.map(|s| Write::DeleteSession { worker: s.worker.clone(), number: s.number, own: false });
+    let ended = ended.map(|s| Write::DeleteSession { worker: s.worker.clone(), number: s.number, own: false });
     let (term, beat, wake, sessions) = (fleet.term, fleet.beat, fleet.wake, fleet.sessions);
     let last = [
         Write::DeleteFleet { term, beat, wake, sessions },

@@ -251,8 +251,7 @@ impl Coordinator {
         if self.goodbye.is_some() {
             return;
         }
-        let (alone, of_two): (Vec<Shard>, Vec<Shard>) =
-            children.into_iter().partition(|child| child.parents.len() < 2);
+        let (alone, of_two): (Vec<Shard>, Vec<Shard>) = children.into_iter().partition(|child| child.parents.len() < 2);
         for child in alone {
             self.claim_child(&child);
         }

@@ -51,13 +51,22 @@ pub(crate) enum News {
     /// There is no fleet row to draw from.
     NoFleet,
     /// The session is registered, and its owner may deliver until then.
-    Registered { number: SessionNumber, until: Time },
+    Registered {
+        number: SessionNumber,
+        until: Time,
+    },
     /// A beat is confirmed, and its owner may deliver until then.
-    Confirmed { until: Time },
+    Confirmed {
+        until: Time,
+    },
     /// Fenced, or the row is gone: everything must be dropped.
-    Lost { why: &'static str },
+    Lost {
+        why: &'static str,
+    },
     /// A later session under the same worker id.
-    Replaced { by: SessionNumber },
+    Replaced {
+        by: SessionNumber,
+    },
 }
 
 impl Session {
@@ -66,7 +75,7 @@ impl Session {
             me,
             capacity: settings.max_leases,
             failover_time: settings.failover_time,
-            every: settings.beat,
+            every: settings.beat_interval(),
             state: State::Absent,
         }
     }

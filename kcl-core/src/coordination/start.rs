@@ -99,7 +99,8 @@ impl Start {
                 ),
             ));
         }
-        let other = table.leases.iter().find_map(|lease| lease.stream.as_ref().filter(|stream| **stream != self.stream));
+        let other =
+            table.leases.iter().find_map(|lease| lease.stream.as_ref().filter(|stream| **stream != self.stream));
         if let Some(other) = other {
             let recreated = if other.arn == self.stream.arn {
                 "the stream was deleted and made again, so its checkpoints mean nothing here. "

@@ -173,7 +173,8 @@ impl Watch {
         // Spread, so that not every worker of a fleet asks for the same row in the same millisecond.
         let crowd = u32::try_from(fleet.sessions.min(100)).unwrap_or(100);
         let after = Duration::from_millis(2) * crowd;
-        effects.remind(Part::TakeTerm, effects.now + after.mul_f64(effects.rng.f64()));
+        let at = effects.now + after.mul_f64(effects.rng.f64());
+        effects.remind(Part::TakeTerm, at);
     }
 
     pub(crate) fn on_term_timer(&mut self, effects: &mut Effects) {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 fn row(shard: &Shard, checkpoint: Checkpoint, start_ms: Option<i64>, stream: Option<&StreamIdentity>) -> Lease {
     Lease {
         parents: shard.parents.clone(),
-        hash_range: Some(shard.hash_range),
+        hash_range: shard.hash_range,
         stream: stream.cloned(),
         start_ms,
         ..Lease::unowned(shard.id.clone(), checkpoint)
@@ -69,9 +69,11 @@ pub(crate) fn forgotten(leases: &[Lease], shards: &[Shard]) -> Vec<(LeaseKey, u6
 }
 
 /// The first range of hash keys that no unfinished lease covers. A parent that is not finished covers its children.
+/// A lease whose range is unknown may cover anything.
 pub(crate) fn hole(leases: &[Lease]) -> Option<HashKeyRange> {
     let unfinished = leases.iter().filter(|lease| !lease.checkpoint.is_shard_end());
-    hole_in(unfinished.filter_map(|lease| lease.hash_range))
+    let ranges: Option<Vec<HashKeyRange>> = unfinished.map(|lease| lease.hash_range).collect();
+    hole_in(ranges?.into_iter())
 }
 
 /// The first range of hash keys that these shards leave out.
@@ -109,7 +111,7 @@ mod tests {
 
     fn shard(n: u32, parents: &[u32], start: u128, end: u128) -> Shard {
         let parents = parents.iter().copied().map(id).collect();
-        Shard { id: id(n), parents, hash_range: HashKeyRange { start, end }, closed: false }
+        Shard { id: id(n), parents, hash_range: Some(HashKeyRange { start, end }), closed: false }
     }
 
     fn lease(shard: &Shard, checkpoint: Checkpoint) -> Lease {
@@ -194,7 +196,7 @@ mod tests {
             for cut in cuts {
                 let at = usize::try_from(cut % open.len() as u128).unwrap();
                 let parent = open.swap_remove(at);
-                let HashKeyRange { start, end } = shards[parent].hash_range;
+                let HashKeyRange { start, end } = shards[parent].hash_range.unwrap();
                 let middle = start + (end - start) / 2;
                 if middle == end { continue; }
                 let n = shards.len() as u32;

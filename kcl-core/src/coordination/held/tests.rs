@@ -137,7 +137,7 @@ fn the_shard_end_is_written_after_its_children() {
     let child = |id: &str| Shard {
         id: ShardId::from(id),
         parents: vec![row.shard.clone()],
-        hash_range: HashKeyRange { start: 0, end: 1 },
+        hash_range: Some(HashKeyRange { start: 0, end: 1 }),
         closed: false,
     };
     let children = vec![child("shardId-000000000001"), child("shardId-000000000002")];

@@ -32,7 +32,9 @@ struct Sending {
 pub(crate) enum News {
     Nothing,
     /// The fleet row now shows this version of the plan.
-    Shown { fleet: Fleet },
+    Shown {
+        fleet: Fleet,
+    },
     /// Another planner has the term.
     Deposed,
 }
@@ -169,7 +171,9 @@ mod tests {
         beat.consider(1, 1, CYCLE, &mut effects);
         let call = effects.take_calls().pop().unwrap();
         let crate::coordination::effects::Op::Write(write) = call.op else { unreachable!() };
-        let Written::Applied(Some(Row::Fleet(new))) = write.apply(Some(&Row::Fleet(row.clone()))) else { unreachable!() };
+        let Written::Applied(Some(Row::Fleet(new))) = write.apply(Some(&Row::Fleet(row.clone()))) else {
+            unreachable!()
+        };
         row = new;
         beat.on_answer(Answer::Failed(crate::coordination::effects::Failure::Unanswered), &mut effects);
         beat.on_timer(&mut effects);

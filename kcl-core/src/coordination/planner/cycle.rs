@@ -83,13 +83,7 @@ impl Term {
         News::Nothing
     }
 
-    fn on_fenced(
-        &mut self,
-        worker: &WorkerId,
-        answer: Answer,
-        fleet: Option<&Fleet>,
-        effects: &mut Effects,
-    ) -> News {
+    fn on_fenced(&mut self, worker: &WorkerId, answer: Answer, fleet: Option<&Fleet>, effects: &mut Effects) -> News {
         if let Answer::Written(written) = answer {
             let applied = matches!(written, Written::Applied(_));
             let (Written::Applied(row) | Written::Refused(row)) = written;
@@ -191,8 +185,7 @@ impl Term {
         let first_plan_told = !self.sent.is_empty();
         if !self.filled || (first_plan_told && effects.now >= self.sync_at) {
             let (stream, pinned) = (self.stream.clone(), self.pinned.clone());
-            self.stage =
-                Stage::Filling(Fill::begin(stream, self.settings.start, self.filled, pinned, effects));
+            self.stage = Stage::Filling(Fill::begin(stream, self.settings.start, self.filled, pinned, effects));
         } else {
             self.plan(effects);
         }
@@ -316,8 +309,7 @@ impl Orders {
         let takes = |orders: &Orders| -> Vec<_> {
             orders.takes.iter().map(|take| (take.lease.clone(), take.owner.clone(), take.mode)).collect()
         };
-        let gives =
-            |orders: &Orders| -> Vec<LeaseKey> { orders.gives.iter().map(|give| give.lease.clone()).collect() };
+        let gives = |orders: &Orders| -> Vec<LeaseKey> { orders.gives.iter().map(|give| give.lease.clone()).collect() };
         takes(self) == takes(other) && gives(self) == gives(other)
     }
 }

@@ -41,7 +41,11 @@ enum State {
 pub(crate) enum News {
     Going,
     /// A lease's row, as it is now; `None` after it was deleted. `done`: it was the last one.
-    Lease { key: LeaseKey, lease: Option<Box<Lease>>, done: bool },
+    Lease {
+        key: LeaseKey,
+        lease: Option<Box<Lease>>,
+        done: bool,
+    },
     /// The fleet row, as it is now.
     Fleet(Fleet),
     Done,
@@ -124,14 +128,8 @@ impl Fill {
         }
     }
 
-    fn on_start_listed(
-        &mut self,
-        listing: &Listing,
-        start: FleetStart,
-        fallback: bool,
-        effects: &mut Effects,
-    ) -> News {
-        let hole = shard::hole_in(listing.shards.iter().map(|shard| shard.hash_range));
+    fn on_start_listed(&mut self, listing: &Listing, start: FleetStart, fallback: bool, effects: &mut Effects) -> News {
+        let hole = shard::hole_in(listing.shards.iter().filter_map(|shard| shard.hash_range));
         match hole {
             // A stream younger than the instant meant has no shards open at it: read its oldest, from that instant on.
             Some(_) if !fallback => {
@@ -149,12 +147,7 @@ impl Fill {
         }
     }
 
-    fn on_all_listed(
-        &mut self,
-        listing: &Listing,
-        leases: &BTreeMap<LeaseKey, Lease>,
-        effects: &mut Effects,
-    ) -> News {
+    fn on_all_listed(&mut self, listing: &Listing, leases: &BTreeMap<LeaseKey, Lease>, effects: &mut Effects) -> News {
         let leases: Vec<Lease> = leases.values().cloned().collect();
         let rows = shard::missing(&leases, &listing.shards, &self.stream);
         let gone = shard::forgotten(&leases, &listing.shards);

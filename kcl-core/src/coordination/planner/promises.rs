@@ -87,12 +87,7 @@ impl Promises {
     }
 
     /// The orders for everyone who lives, given the problem.
-    pub(crate) fn orders(
-        &mut self,
-        view: &View<'_>,
-        moves_in_flight: usize,
-        now: Time,
-    ) -> BTreeMap<WorkerId, Orders> {
+    pub(crate) fn orders(&mut self, view: &View<'_>, moves_in_flight: usize, now: Time) -> BTreeMap<WorkerId, Orders> {
         let number: BTreeMap<&WorkerId, usize> = view.names.iter().enumerate().map(|(n, name)| (name, n)).collect();
         let items: Vec<Item> = view
             .leases
@@ -112,7 +107,12 @@ impl Promises {
                 continue;
             }
             let mode = if *standing == Standing::Free { TakeMode::Now } else { TakeMode::After };
-            taker.takes.push(Take { lease: lease.key.clone(), owner: lease.owner.clone(), counter: lease.counter, mode });
+            taker.takes.push(Take {
+                lease: lease.key.clone(),
+                owner: lease.owner.clone(),
+                counter: lease.counter,
+                mode,
+            });
             let promise = Promise { to: to.clone(), since: now, mode };
             self.open.entry(lease.key.clone()).or_insert(promise);
             if let (TakeMode::After, Some(owner)) = (mode, &lease.owner) {

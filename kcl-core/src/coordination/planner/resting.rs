@@ -23,7 +23,8 @@ struct Seen {
 impl Resting {
     /// A full read, asked for at `asked`, showed the lease.
     pub(crate) fn look(&mut self, lease: &Lease, asked: Time) {
-        let fresh = |moved| Seen { owner: lease.owner.clone(), counter: lease.counter, first: asked, last: asked, moved };
+        let fresh =
+            |moved| Seen { owner: lease.owner.clone(), counter: lease.counter, first: asked, last: asked, moved };
         match self.seen.get_mut(&lease.key) {
             Some(seen) if seen.owner == lease.owner && seen.counter == lease.counter => seen.last = asked,
             Some(seen) => *seen = fresh(true),

@@ -97,8 +97,6 @@ pub(crate) fn must_rest(lease: &Lease, sessions: &Sessions) -> bool {
     match &lease.owner {
         None => false,
         Some(_) if lease.checkpoint.is_shard_end() => false,
-        Some(owner) => {
-            owner.session.is_none() || lease.is_foreign() || sessions.owner_is(owner) == OwnerIs::Missing
-        }
+        Some(owner) => owner.session.is_none() || lease.is_foreign() || sessions.owner_is(owner) == OwnerIs::Missing,
     }
 }

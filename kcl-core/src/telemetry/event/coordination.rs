@@ -1,0 +1,111 @@
+//! What the coordination tells: each happening writes its log line and moves its metrics.
+
+use super::table::RowDamaged;
+use crate::coordination::Failure;
+use crate::lease::row::{HashKeyRange, LeaseKey, Owner, SessionNumber, WorkerId};
+use crate::telemetry::metric::{Metric, count, gauge};
+use std::time::Duration;
+use tracing::{debug, error, info, warn};
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Happening {
+    SessionRegistered { session: SessionNumber },
+    BeatConfirmed,
+    BeatMissed { session: SessionNumber, failure: Failure },
+    SessionLost { why: &'static str },
+    SessionFenced { worker: WorkerId, session: SessionNumber },
+    TermTaken { term: u64 },
+    TermLost,
+    PlanCycle,
+    PromiseLapsed { lease: LeaseKey, worker: WorkerId },
+    LeaseAcquired { lease: LeaseKey, from: Option<Owner>, fencing_token: u64, waited: Duration },
+    LeaseReleased { lease: LeaseKey, why: &'static str, lasted: Duration },
+    LeaseLost { lease: LeaseKey, why: &'static str },
+    LeasesHeld { count: usize },
+    Checkpointed { lease: LeaseKey },
+    ShardEnded { lease: LeaseKey, children: usize },
+    ConsumerGaveUp { lease: LeaseKey, reason: String },
+    ForeignHand { lease: LeaseKey, owner: Option<WorkerId> },
+    WaitingForForeignHand { for_long: Duration },
+    ShardsIncomplete { hole: HashKeyRange },
+    RowDamaged { key: String, why: String },
+    ShutdownAsked { within: Duration },
+}
+
+impl Happening {
+    /// Tells it.
+    #[allow(clippy::cognitive_complexity, reason = "one arm a happening")]
+    pub(crate) fn emit(&self) {
+        match self {
+            Happening::SessionRegistered { session } => info!(session, "session registered"),
+            Happening::BeatConfirmed => count(Metric::Beats, 1, &[]),
+            Happening::BeatMissed { session, failure } => {
+                warn!(session, ?failure, "a beat came to nothing; it is sent again");
+                count(Metric::BeatsMissed, 1, &[]);
+            }
+            Happening::SessionLost { why } => {
+                error!(why, "session lost: every lease is dropped, and a new session begins");
+                count(Metric::SessionsLost, 1, &[]);
+            }
+            Happening::SessionFenced { worker, session } => {
+                warn!(%worker, session, "a silent worker's session was ended; its leases are free");
+                count(Metric::SessionsFenced, 1, &[]);
+            }
+            Happening::TermTaken { term } => {
+                info!(term, "this worker plans now");
+                count(Metric::TermsTaken, 1, &[]);
+            }
+            Happening::TermLost => info!("another worker plans now"),
+            Happening::PlanCycle => count(Metric::PlanCycles, 1, &[]),
+            Happening::PromiseLapsed { lease, worker } => {
+                warn!(%lease, %worker, "a worker did not take a lease in time; it goes to another");
+            }
+            Happening::LeaseAcquired { lease, from, fencing_token, waited } => {
+                let previous = from.as_ref().map_or("nobody", |owner| owner.worker.as_str());
+                info!(%lease, from = previous, fencing_token, ?waited, "lease acquired");
+                let kind = match from {
+                    None => "unowned",
+                    Some(Owner { session: Some(_), .. }) => "ended",
+                    Some(Owner { session: None, .. }) => "foreign",
+                };
+                count(Metric::LeasesAcquired, 1, &[("from", kind)]);
+            }
+            Happening::LeaseReleased { lease, why, lasted } => {
+                info!(%lease, why, ?lasted, "lease released");
+                count(Metric::LeasesReleased, 1, &[("why", why)]);
+            }
+            Happening::LeaseLost { lease, why } => {
+                warn!(%lease, why, "lease lost");
+                count(Metric::LeasesLost, 1, &[]);
+            }
+            Happening::LeasesHeld { count: held } => gauge(Metric::LeasesHeld, *held as f64, &[]),
+            Happening::Checkpointed { lease } => {
+                debug!(%lease, "checkpoint written");
+                count(Metric::Checkpoints, 1, &[]);
+            }
+            Happening::ShardEnded { lease, children } => {
+                info!(%lease, children, "shard read to its end");
+                count(Metric::ShardsEnded, 1, &[]);
+            }
+            Happening::ConsumerGaveUp { lease, reason } => {
+                error!(%lease, reason, "a consumer cannot go on; its lease is given up");
+            }
+            Happening::ForeignHand { lease, owner } => {
+                let owner = owner.as_ref().map_or("nobody", WorkerId::as_str);
+                error!(%lease, owner, "another kind of consumer (Java KCL?) writes this table: stop it, or this fleet");
+            }
+            Happening::WaitingForForeignHand { for_long } => {
+                info!(
+                    ?for_long,
+                    "leases of another kind of consumer (Java KCL?): waiting to see that they stand still"
+                );
+            }
+            Happening::ShardsIncomplete { hole } => {
+                warn!(from = hole.start, to = hole.end, "no unfinished shard covers these hash keys");
+            }
+            Happening::RowDamaged { key, why } => RowDamaged { key, why }.emit(),
+            Happening::ShutdownAsked { within } => info!(?within, "shutting down"),
+        }
+    }
+}
