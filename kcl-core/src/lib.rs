@@ -24,6 +24,9 @@ pub use error::{Code, Error, ErrorKind};
 #[cfg(feature = "macros")]
 pub use processor::DecodeError;
 pub use processor::{Batch, BoxError, RecordMeta, RecordProcessor, ShardContext};
+#[cfg(feature = "signal")]
+pub use worker::shutdown_signal;
+pub use worker::{NoProcessor, Worker, WorkerBuilder, WorkerHandle};
 
 /// Implements [`RecordProcessor`](trait@RecordProcessor) for a struct whose handler takes one decoded record.
 ///
@@ -73,8 +76,11 @@ pub use kcl_macros::RecordProcessor;
 pub mod prelude {
     #[doc(no_inline)]
     pub use crate::record::Record;
+    #[cfg(feature = "signal")]
     #[doc(no_inline)]
-    pub use crate::{Batch, BoxError, RecordMeta, RecordProcessor, Settings, ShardContext, Start};
+    pub use crate::shutdown_signal;
+    #[doc(no_inline)]
+    pub use crate::{Batch, BoxError, RecordMeta, RecordProcessor, Settings, ShardContext, Start, Worker};
 }
 
 /// What the derive macro's code calls. No part of the promised interface.

@@ -16,10 +16,10 @@ const UNANSWERED: Duration = Duration::from_secs(5);
 const THROTTLED: Duration = Duration::from_secs(30);
 
 /// The answer, or the last failure.
-pub(super) async fn patiently<T>(
-    rng: &mut fastrand::Rng,
-    mut call: impl AsyncFnMut() -> Result<T, Failure>,
-) -> Result<T, Failure> {
+pub(super) async fn patiently<T, F>(rng: &mut fastrand::Rng, call: impl Fn() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
     let began = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {

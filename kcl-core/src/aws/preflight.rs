@@ -32,9 +32,8 @@ pub async fn preflight(
     let place = Place { region, endpoint: clients.endpoint.clone() };
     check_credentials(clients).await?;
     let api = KinesisStream::new(&clients.coordination_kinesis, stream.clone());
-    let description = patiently(rng, async || api.summary().await)
-        .await
-        .map_err(|failure| explain(failure, Subject::Stream(stream), &place))?;
+    let description =
+        patiently(rng, || api.summary()).await.map_err(|failure| explain(failure, Subject::Stream(stream), &place))?;
     prepare_table(&clients.dynamodb, table, description.open_shards, rng).await?;
     Ok(description)
 }

@@ -243,9 +243,9 @@ mod tests {
     }
 
     fn counter_asked(effects: &mut Effects) -> Option<u64> {
-        effects.take_calls().into_iter().find_map(|call| match call.op {
-            super::super::effects::Op::Write(Write::Claim { counter, .. }) => Some(counter),
-            _ => None,
+        effects.take_calls().into_iter().find_map(|call| {
+            let super::super::effects::Op::Write(Write::Claim { counter, .. }) = call.op else { return None };
+            Some(counter)
         })
     }
 

@@ -34,7 +34,7 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A call came back.
-    Answered(Answered),
+    Answered(Box<Answered>),
     /// A consumer tells how it goes.
     Report(Report),
     /// The worker is to stop; a second one means at once.
@@ -150,7 +150,7 @@ impl Coordinator {
     pub(crate) fn step(&mut self, event: Event, now: Time) -> Step {
         self.effects.now = now;
         match event {
-            Event::Answered(answered) if answered.life == self.effects.life() => self.on_answer(answered),
+            Event::Answered(answered) if answered.life == self.effects.life() => self.on_answer(*answered),
             Event::Answered(_) | Event::Due => {}
             Event::Report(report) => self.on_report(report),
             Event::Shutdown { within } => self.on_shutdown(within),

@@ -146,13 +146,10 @@ impl Goodbye {
     }
 
     pub(crate) fn on_answer(&mut self, answer: Answer, effects: &mut Effects) {
-        let answer = match answer {
-            Answer::Failed(_) if self.attempts < ATTEMPTS => {
-                self.attempts += 1;
-                return effects.remind(Part::Goodbye, effects.now + Duration::from_millis(200));
-            }
-            other => other,
-        };
+        if matches!(answer, Answer::Failed(_)) && self.attempts < ATTEMPTS {
+            self.attempts += 1;
+            return effects.remind(Part::Goodbye, effects.now + Duration::from_millis(200));
+        }
         self.attempts = 0;
         match &mut self.state {
             State::Looking => match answer {
@@ -261,17 +258,11 @@ mod tests {
             ..Table::default()
         };
         let writes = clearing(&table, &me()).unwrap();
-        let kinds: Vec<&str> = writes
-            .iter()
-            .map(|write| match write {
-                Write::DeletePlan { .. } => "plan",
-                Write::DeleteSession { own: false, .. } => "session",
-                Write::DeleteFleet { .. } => "fleet",
-                Write::DeleteSession { own: true, .. } => "own",
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(kinds, ["plan", "session", "fleet", "own"]);
+        let [plan, ended, fleet, own] = &Vec::from(writes)[..] else { panic!("four writes") };
+        assert!(matches!(plan, Write::DeletePlan { term: 7, .. }));
+        assert!(matches!(ended, Write::DeleteSession { number: 2, own: false, .. }));
+        assert!(matches!(fleet, Write::DeleteFleet { term: 7, .. }));
+        assert!(matches!(own, Write::DeleteSession { number: 4, own: true, .. }));
         table.sessions.push(session("b", 3, SessionState::Active));
         assert_eq!(clearing(&table, &me()), None);
     }

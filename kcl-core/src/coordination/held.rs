@@ -233,7 +233,7 @@ impl Held {
         self.lease.checkpoint.is_before(&acknowledged).then_some(acknowledged)
     }
 
-    fn rest(&mut self, effects: &mut Effects) {
+    fn rest(&self, effects: &mut Effects) {
         let next = effects.now + self.interval * self.put_off;
         match self.state {
             State::Working => effects.remind(Part::Held(self.key()), next),
@@ -319,26 +319,20 @@ impl Held {
 
     fn settled(&mut self, write: &Write, row: Lease, effects: &mut Effects) -> News {
         self.lease = row;
-        match write {
-            Write::Release { .. } => {
-                let why = if let State::Releasing { why } = self.state { why } else { Why::Planned };
-                News::Released { why }
-            }
-            Write::ShardEnd { .. } => {
-                let State::Ending { children, .. } = &self.state else { return News::Nothing };
-                News::Ended { children: children.clone() }
-            }
-            _ => {
-                match self.state {
-                    State::Working | State::Draining { .. } => self.rest(effects),
-                    State::Releasing { .. } | State::Ending { .. } => self.act(effects),
-                }
-                News::Checkpointed
-            }
+        if let (Write::Release { .. }, State::Releasing { why }) = (write, &self.state) {
+            return News::Released { why: *why };
         }
+        if let (Write::ShardEnd { .. }, State::Ending { children, .. }) = (write, &self.state) {
+            return News::Ended { children: children.clone() };
+        }
+        match self.state {
+            State::Working | State::Draining { .. } => self.rest(effects),
+            State::Releasing { .. } | State::Ending { .. } => self.act(effects),
+        }
+        News::Checkpointed
     }
 
-    fn lost(&mut self, why: &'static str) -> News {
+    fn lost(&self, why: &'static str) -> News {
         self.delivery.close();
         News::Lost { why }
     }

@@ -70,7 +70,7 @@ pub(crate) async fn run(mut coordinator: Coordinator, mut outside: Outside) -> R
         let event = tokio::select! {
             biased;
             Some(within) = outside.shutdown.recv() => Event::Shutdown { within },
-            Some(answered) = flying.next(), if !flying.is_empty() => Event::Answered(answered),
+            Some(answered) = flying.next(), if !flying.is_empty() => Event::Answered(Box::new(answered)),
             Some(report) = outside.reports.recv() => Event::Report(report),
             () = tokio::time::sleep(sleep) => Event::Due,
         };

@@ -111,11 +111,6 @@ impl Session {
         effects.forget(&Part::Session);
     }
 
-    /// Whether the row is known to say `draining`.
-    pub(crate) fn is_shown_draining(&self) -> bool {
-        matches!(&self.state, State::Live(live) if live.shown_draining)
-    }
-
     /// Says `draining` from now on, with a beat at once.
     pub(crate) fn drain(&mut self, load: u32, effects: &mut Effects) {
         if let State::Live(live) = &mut self.state {

@@ -21,7 +21,6 @@ pub(crate) struct Watch {
     failover_time: Duration,
     longest_gap: Duration,
     slowed: u32,
-    looking: bool,
     fleet: Option<Fleet>,
     silence: Option<Silence<(u64, u64)>>,
     attempt: Option<Attempt>,
@@ -72,7 +71,6 @@ impl Watch {
             failover_time: settings.failover_time,
             longest_gap: super::longest_gap(settings.failover_time, settings.watch),
             slowed: 1,
-            looking: false,
             fleet: None,
             silence: None,
             attempt: None,
@@ -88,24 +86,14 @@ impl Watch {
     pub(crate) fn begin(&mut self, effects: &mut Effects) {
         self.silence = None;
         self.attempt = None;
-        self.looking = false;
         effects.remind(Part::Watch, effects.now);
     }
 
-    /// Looks at once instead of at the next tick.
-    pub(crate) fn look_now(&mut self, effects: &mut Effects) {
-        if !self.looking {
-            effects.remind(Part::Watch, effects.now);
-        }
-    }
-
-    pub(crate) fn on_timer(&mut self, effects: &mut Effects) {
-        self.looking = true;
+    pub(crate) fn on_timer(&self, effects: &mut Effects) {
         effects.call(Part::Watch, Op::Read(vec![RowKey::Fleet], Consistency::Eventual));
     }
 
     pub(crate) fn on_answer(&mut self, answer: Answer, effects: &mut Effects) -> News {
-        self.looking = false;
         let throttled = matches!(answer, Answer::Failed(Failure::Throttled));
         self.slowed = if throttled { (self.slowed * SLOWER).min(SLOWEST) } else { 1 };
         let every = effects.jittered(self.every * self.slowed);

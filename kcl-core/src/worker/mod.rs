@@ -1,1 +1,15 @@
-//! The worker: builder, run, shutdown.
+//! The worker: what a user builds, runs, and stops.
+
+mod builder;
+#[cfg(feature = "aws")]
+mod connect;
+mod handle;
+mod host;
+mod parts;
+#[cfg(feature = "signal")]
+mod signal;
+
+pub use builder::{NoProcessor, WorkerBuilder};
+pub use handle::{Worker, WorkerHandle};
+#[cfg(feature = "signal")]
+pub use signal::shutdown_signal;

@@ -59,13 +59,13 @@ pub async fn prepare_table(
     let deadline = Instant::now() + ACTIVE_WITHIN;
     let mut created = false;
     loop {
-        let found = patiently(rng, async || describe(client, &spec.name).await).await.map_err(explained)?;
+        let found = patiently(rng, || describe(client, &spec.name)).await.map_err(explained)?;
         match found {
             // Just created, it may not be seen at once: describing is eventually consistent.
             None if created => {}
             None => {
                 created = true;
-                if patiently(rng, async || create(client, spec).await).await.map_err(explained)? {
+                if patiently(rng, || create(client, spec)).await.map_err(explained)? {
                     TableCreated { table: &spec.name, deletion_protection: spec.deletion_protection }.emit();
                 }
                 continue;

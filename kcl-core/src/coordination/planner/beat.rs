@@ -76,7 +76,7 @@ impl FleetBeat {
         }
     }
 
-    pub(crate) fn on_timer(&mut self, effects: &mut Effects) {
+    pub(crate) fn on_timer(&self, effects: &mut Effects) {
         self.send(effects);
     }
 

@@ -25,7 +25,7 @@ enum State {
     /// First fill: to learn the service's own time.
     AskingTime,
     /// First fill: to pin what the start means.
-    Pinning(FleetStart),
+    Pinning,
     /// First fill: to list the shards open at the start.
     ListingStart { start: FleetStart, fallback: bool },
     /// Later: to list all shards.
@@ -78,8 +78,8 @@ impl Fill {
 
     fn pin(&mut self, checkpoint: Checkpoint, at_ms: Option<i64>, effects: &mut Effects) {
         let start = FleetStart { checkpoint, at_ms };
-        effects.write(Part::Cycle, Write::PinStart(start.clone()));
-        self.state = State::Pinning(start);
+        effects.write(Part::Cycle, Write::PinStart(start));
+        self.state = State::Pinning;
     }
 
     fn list_start(&mut self, start: FleetStart, fallback: bool, effects: &mut Effects) {
@@ -113,7 +113,7 @@ impl Fill {
                 self.on_start_listed(&listing, start, fallback, effects)
             }
             (Answer::Listing(listing), State::ListingAll) => self.on_all_listed(&listing, leases, effects),
-            (Answer::Written(Written::Applied(row) | Written::Refused(row)), State::Pinning(_)) => match row {
+            (Answer::Written(Written::Applied(row) | Written::Refused(row)), State::Pinning) => match row {
                 Some(Row::Fleet(fleet)) => match fleet.start.clone() {
                     Some(pinned) => {
                         self.list_start(pinned, false, effects);

@@ -25,7 +25,6 @@ pub(super) const RESTING_READ: Duration = Duration::from_secs(2);
 /// What a term knows and has under way.
 #[derive(Debug)]
 pub(crate) struct Term {
-    pub(super) me: (WorkerId, SessionNumber),
     pub(super) number: u64,
     pub(super) stream: StreamIdentity,
     pub(super) settings: Rules,
@@ -92,7 +91,6 @@ impl Term {
             sessions.seed(before, effects.now);
         }
         effects.remind(Part::Cycle, effects.now);
-        let me = (me, session);
         Term {
             number: won.fleet.term,
             stream,
@@ -112,7 +110,7 @@ impl Term {
             promises: Promises::default(),
             sent: BTreeMap::new(),
             version: won.fleet.plan_version,
-            beat: FleetBeat::new(&won.fleet, me.clone(), effects.now),
+            beat: FleetBeat::new(&won.fleet, (me, session), effects.now),
             pinned: won.fleet.start,
             filled: won.fleet.filled,
             wake_noted: None,
@@ -121,7 +119,6 @@ impl Term {
             sync_at: effects.now,
             end_seen: false,
             draining: false,
-            me,
         }
     }
 
@@ -146,7 +143,7 @@ impl Term {
     }
 
     /// Somebody asked for the table to be read.
-    pub(crate) fn woken(&mut self, wake: u64, effects: &mut Effects) {
+    pub(crate) fn woken(&self, wake: u64, effects: &mut Effects) {
         if self.wake_noted.is_some_and(|noted| wake > noted) {
             self.soon(effects);
         }
@@ -164,7 +161,7 @@ impl Term {
         self.beat.consider(beat, self.version, self.settings.longest_cycle, effects);
     }
 
-    pub(crate) fn on_beat_timer(&mut self, effects: &mut Effects) {
+    pub(crate) fn on_beat_timer(&self, effects: &mut Effects) {
         self.beat.on_timer(effects);
     }
 

@@ -26,8 +26,6 @@ pub(crate) struct View<'a> {
     pub(crate) standings: Vec<Standing>,
     /// Leases of a live session that another hand wrote over: to be given up by it.
     pub(crate) trespassed: Vec<(&'a Lease, WorkerId)>,
-    /// Whether some lease waits until it stood still for long enough.
-    pub(crate) waiting: bool,
 }
 
 impl View<'_> {
@@ -59,7 +57,6 @@ pub(crate) fn view<'a>(
 
     let mut sorted = (Vec::new(), Vec::new());
     let mut trespassed = Vec::new();
-    let mut waiting = false;
     for lease in leases.values() {
         let parents_done = lease.parents.iter().all(|parent| done.get(parent).copied().unwrap_or(true));
         if lease.checkpoint.is_shard_end() || !parents_done {
@@ -81,15 +78,12 @@ pub(crate) fn view<'a>(
                 OwnerIs::Missing => resting.rested(&lease.key, patience.orphan).then_some(Standing::Free),
             },
         };
-        match standing {
-            Some(standing) => {
-                sorted.0.push(lease);
-                sorted.1.push(standing);
-            }
-            None => waiting = true,
+        if let Some(standing) = standing {
+            sorted.0.push(lease);
+            sorted.1.push(standing);
         }
     }
-    View { names, members, leases: sorted.0, standings: sorted.1, trespassed, waiting }
+    View { names, members, leases: sorted.0, standings: sorted.1, trespassed }
 }
 
 /// Whether a lease's owner cannot be asked, so that its standing still must be watched.

@@ -1,0 +1,269 @@
+//! Building a worker: names, settings, clients, processor.
+
+use super::handle::{Consumers, Consumption, Worker, WorkerHandle};
+use super::host::{self, Runtime};
+use super::parts::{self, Connect};
+use crate::clock::{BootClock, Clock, TokioClock};
+use crate::config::{Settings, Start, setters, with_settings};
+use crate::error::{Code, Error};
+use crate::lease::LeaseStore;
+use crate::lease::row::WorkerId;
+use crate::processor::{RecordProcessor, RetryForEver};
+use crate::record::{ShardId, StreamRef};
+use crate::retrieval::polling::PollingReaders;
+use crate::retrieval::{ByteBudget, Readers};
+use crate::shard::StreamApi;
+use futures_util::FutureExt;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Says that a builder has no processor yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoProcessor;
+
+/// Builds a [`Worker`].
+pub struct WorkerBuilder<F = NoProcessor> {
+    application: String,
+    stream: StreamRef,
+    settings: Settings,
+    worker_id: Option<String>,
+    source: Source,
+    clock: Option<Arc<dyn Clock>>,
+    seed: Option<u64>,
+    runtime: Runtime,
+    factory: F,
+}
+
+/// Where the table and the stream are.
+enum Source {
+    /// In AWS, as the environment says.
+    #[cfg(feature = "aws")]
+    Environment,
+    /// In AWS, as this says.
+    #[cfg(feature = "aws")]
+    Config(Box<aws_types::SdkConfig>),
+    /// Reached by these clients.
+    #[cfg(feature = "aws")]
+    Clients(Box<crate::aws::Clients>),
+    /// Brought by the caller.
+    Given { store: Arc<dyn LeaseStore>, stream: Arc<dyn StreamApi> },
+    /// Nowhere yet.
+    #[cfg(not(feature = "aws"))]
+    Missing,
+}
+
+impl Worker {
+    /// A worker of `application` that reads `stream` (a name, or an ARN where it lies in another account).
+    ///
+    /// All workers of an application form one fleet and share its lease table, which has the application's name unless
+    /// the setting `table_name` says otherwise.
+    pub fn builder(application: impl Into<String>, stream: impl Into<StreamRef>) -> WorkerBuilder {
+        WorkerBuilder {
+            application: application.into(),
+            stream: stream.into(),
+            settings: Settings::default(),
+            worker_id: None,
+            #[cfg(feature = "aws")]
+            source: Source::Environment,
+            #[cfg(not(feature = "aws"))]
+            source: Source::Missing,
+            clock: None,
+            seed: None,
+            runtime: Runtime::Own,
+            factory: NoProcessor,
+        }
+    }
+}
+
+impl<F> WorkerBuilder<F> {
+    with_settings!(setters!);
+
+    fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
+    /// All settings at once.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// The worker's name in its fleet; a random one if not set.
+    ///
+    /// A stable name lets a process that comes back take over its own former session at once. It is the caller's word
+    /// that only one process has it at a time: a second one replaces the first, which stops with an error.
+    #[must_use]
+    pub fn worker_id(mut self, id: impl Into<String>) -> Self {
+        self.worker_id = Some(id.into());
+        self
+    }
+
+    /// Region, endpoints, credentials and everything else as this says, instead of what the environment says.
+    #[cfg(feature = "aws")]
+    #[must_use]
+    pub fn sdk_config(mut self, config: &aws_types::SdkConfig) -> Self {
+        self.source = Source::Config(Box::new(config.clone()));
+        self
+    }
+
+    /// The caller's own clients.
+    #[cfg(feature = "aws")]
+    #[must_use]
+    pub fn clients(mut self, clients: crate::aws::Clients) -> Self {
+        self.source = Source::Clients(Box::new(clients));
+        self
+    }
+
+    /// Another table and another stream than AWS': for tests and simulations.
+    #[must_use]
+    pub fn with_store_and_stream(mut self, store: Arc<dyn LeaseStore>, stream: Arc<dyn StreamApi>) -> Self {
+        self.source = Source::Given { store, stream };
+        self
+    }
+
+    /// The clock that sessions and leases are timed by; boot time if not set.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// What all randomness (jitter, a worker id) comes from; the system's entropy if not set.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Coordinates on the runtime that builds the worker, by its clock, instead of on a thread of its own.
+    ///
+    /// For tests under virtual time. In production a handler that blocks its thread would then stop the worker's beats.
+    #[must_use]
+    pub fn on_current_runtime(mut self) -> Self {
+        self.runtime = Runtime::Current;
+        self
+    }
+
+    /// Makes the processor of each shard. Called once for each lease that the worker takes.
+    #[must_use]
+    pub fn processor<G, P>(self, factory: G) -> WorkerBuilder<G>
+    where
+        G: Fn(&ShardId) -> P + Send + Sync + 'static,
+        P: RecordProcessor,
+    {
+        let WorkerBuilder { application, stream, settings, worker_id, source, clock, seed, runtime, factory: _ } = self;
+        WorkerBuilder { application, stream, settings, worker_id, source, clock, seed, runtime, factory }
+    }
+}
+
+impl<F, P> WorkerBuilder<F>
+where
+    F: Fn(&ShardId) -> P + Send + Sync + 'static,
+    P: RecordProcessor,
+{
+    /// Checks settings, credentials, stream and table (which is created when it is missing), and connects.
+    ///
+    /// # Errors
+    /// Within seconds, naming the setting, or the action and the resource, and the remedy.
+    pub async fn build(self) -> Result<Worker, Error> {
+        let WorkerBuilder { application, stream, settings, worker_id, source, clock, seed, runtime, factory } = self;
+        settings.validate()?;
+        check_name("the application's name", &application)?;
+        check_name("the stream's name", stream.name())?;
+        let mut rng = generator(seed);
+        let id = match worker_id {
+            Some(id) => WorkerId::parse(id).map_err(|error| Error::new(Code::WorkerId, error.to_string()))?,
+            None => WorkerId::from_row(&format!("worker-{:016x}", rng.u64(..))),
+        };
+        let table = settings.table_name.clone().unwrap_or_else(|| application.clone());
+        let (connect, api) = source.open(&application, &table, &stream, &settings, &mut rng).await?;
+        let hosted = host::connect(runtime, connect).await?;
+
+        let budget = ByteBudget::new(settings.byte_budget);
+        let readers: Arc<dyn Readers> = Arc::new(PollingReaders::new(api, budget, settings.clone(), rng.fork()));
+        let policy = Arc::new(RetryForEver::default());
+        let consumers = move |with: Consumers| -> Arc<dyn Consumption> { with.host(readers, factory, policy) };
+        let clock = clock.unwrap_or_else(|| match runtime {
+            Runtime::Own => Arc::new(BootClock),
+            Runtime::Current => Arc::new(TokioClock::new()),
+        });
+        let (ask, asked) = mpsc::unbounded_channel();
+        let (done, when_done) = watch::channel(false);
+        let handle = WorkerHandle { ask, done: when_done };
+        let consumers = Box::new(consumers);
+        Ok(Worker { id, table, stream, settings, clock, rng, hosted, consumers, handle, asked, done })
+    }
+}
+
+impl Source {
+    /// How the coordination connects, and what readers read from.
+    #[cfg_attr(not(feature = "aws"), allow(unused_variables, clippy::unused_async))]
+    async fn open(
+        self,
+        application: &str,
+        table: &str,
+        stream: &StreamRef,
+        settings: &Settings,
+        rng: &mut fastrand::Rng,
+    ) -> Result<(Connect, Arc<dyn StreamApi>), Error> {
+        #[cfg(feature = "aws")]
+        let clients = match self {
+            Source::Given { store, stream } => return Ok((parts::given(store, stream.clone()).boxed(), stream)),
+            Source::Environment => crate::aws::Clients::from_environment().await?,
+            Source::Config(config) => crate::aws::Clients::from_config(&config)?,
+            Source::Clients(clients) => *clients,
+        };
+        #[cfg(feature = "aws")]
+        {
+            let spec = crate::aws::TableSpec {
+                name: table.to_owned(),
+                application: application.to_owned(),
+                deletion_protection: settings.deletion_protection,
+                tags: settings.table_tags.clone(),
+                checkpoint_interval: settings.checkpoint_interval,
+            };
+            let api: Arc<dyn StreamApi> = Arc::new(crate::aws::KinesisStream::new(&clients.kinesis, stream.clone()));
+            Ok((super::connect::connect(clients, stream.clone(), spec, rng.fork()), api))
+        }
+        #[cfg(not(feature = "aws"))]
+        match self {
+            Source::Given { store, stream } => Ok((parts::given(store, stream.clone()).boxed(), stream)),
+            Source::Missing => Err(Error::new(
+                Code::Setting,
+                "this build has no AWS SDK (feature `aws`): give the worker a table and a stream with \
+                 `with_store_and_stream`",
+            )),
+        }
+    }
+}
+
+/// The worker's generator.
+fn generator(seed: Option<u64>) -> fastrand::Rng {
+    match seed {
+        Some(seed) => fastrand::Rng::with_seed(seed),
+        #[allow(clippy::disallowed_methods, reason = "the one place where entropy comes in")]
+        None => fastrand::Rng::new(),
+    }
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), Error> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if !name.is_empty() && name.chars().all(fine) {
+        return Ok(());
+    }
+    Err(Error::new(Code::Setting, format!("{what}, `{name}`, must be of letters, digits, `_`, `.` and `-`")))
+}
+
+impl<F> fmt::Debug for WorkerBuilder<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerBuilder")
+            .field("application", &self.application)
+            .field("stream", &self.stream)
+            .field("worker_id", &self.worker_id)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,20 @@
+//! Connecting to AWS, or to whatever speaks its protocols.
+
+use super::parts::{Connect, Connected};
+use crate::aws::{Clients, DynamoDbStore, KinesisStream, TableSpec, preflight};
+use crate::record::StreamRef;
+use futures_util::FutureExt;
+use std::sync::Arc;
+
+/// Checks credentials, stream and table, and connects the coordination to them.
+pub(super) fn connect(clients: Clients, stream: StreamRef, table: TableSpec, mut rng: fastrand::Rng) -> Connect {
+    async move {
+        let description = preflight(&clients, &stream, &table, &mut rng).await?;
+        Ok(Connected {
+            store: Arc::new(DynamoDbStore::new(clients.dynamodb.clone(), table.name)),
+            stream: Arc::new(KinesisStream::new(&clients.coordination_kinesis, stream)),
+            identity: description.identity,
+        })
+    }
+    .boxed()
+}

@@ -1,0 +1,91 @@
+//! Where the coordination runs: on a thread, a runtime and connections of its own, so that no handler can delay a beat.
+
+use super::parts::{Connect, Connected};
+use crate::coordination::{self, Coordinator, Outside};
+use crate::error::{Code, Error};
+use tokio::sync::oneshot;
+
+/// Which runtime the coordination runs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Runtime {
+    /// A thread of its own.
+    #[default]
+    Own,
+    /// The one that builds the worker: where time is virtual and everything is to run in one thread.
+    Current,
+}
+
+/// Makes the coordinator from what was connected to.
+type Begin = Box<dyn FnOnce(Connected) -> (Coordinator, Outside) + Send>;
+
+/// The coordination, connected and waiting to be told to begin.
+pub(super) struct Hosted {
+    begin: oneshot::Sender<Begin>,
+    done: oneshot::Receiver<Result<(), Error>>,
+}
+
+/// What is done on the coordination's runtime, from connecting to the end.
+struct Task {
+    connect: Connect,
+    connected: oneshot::Sender<Result<(), Error>>,
+    begin: oneshot::Receiver<Begin>,
+    done: oneshot::Sender<Result<(), Error>>,
+}
+
+impl Task {
+    async fn run(self) {
+        let parts = match self.connect.await {
+            Ok(parts) => parts,
+            Err(error) => {
+                let _ = self.connected.send(Err(error));
+                return;
+            }
+        };
+        if self.connected.send(Ok(())).is_err() {
+            return;
+        }
+        // Dropped: the worker was never run.
+        let Ok(begin) = self.begin.await else { return };
+        let (coordinator, outside) = begin(parts);
+        let _ = self.done.send(coordination::run(coordinator, outside).await);
+    }
+}
+
+/// Connects on the runtime that will coordinate.
+pub(super) async fn connect(runtime: Runtime, connect: Connect) -> Result<Hosted, Error> {
+    let (connected, when_connected) = oneshot::channel();
+    let (begin, when_begun) = oneshot::channel();
+    let (done, when_done) = oneshot::channel();
+    let task = Task { connect, connected, begin: when_begun, done };
+    match runtime {
+        Runtime::Own => spawn_thread(task)?,
+        Runtime::Current => drop(tokio::spawn(task.run())),
+    }
+    when_connected.await.map_err(|_| gone())??;
+    Ok(Hosted { begin, done: when_done })
+}
+
+fn spawn_thread(task: Task) -> Result<(), Error> {
+    let could_not = |error: std::io::Error| {
+        Error::new(Code::Runtime, "the coordination's thread or runtime could not be started").because(error)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(could_not)?;
+    let thread = std::thread::Builder::new().name("kcl-coordination".to_owned());
+    thread.spawn(move || runtime.block_on(task.run())).map_err(could_not)?;
+    Ok(())
+}
+
+impl Hosted {
+    /// Begins to coordinate, and waits for the end.
+    pub(super) async fn run(
+        self,
+        begin: impl FnOnce(Connected) -> (Coordinator, Outside) + Send + 'static,
+    ) -> Result<(), Error> {
+        self.begin.send(Box::new(begin)).map_err(|_| gone())?;
+        self.done.await.map_err(|_| gone())?
+    }
+}
+
+fn gone() -> Error {
+    Error::new(Code::Bug, "the coordination ended without a word (a panic on its thread?)")
+}
