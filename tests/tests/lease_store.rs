@@ -1,12 +1,15 @@
 //! The lease table in DynamoDB, over the real SDK: held to the suite for lease stores, and to what Java KCL keeps there.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::interceptors::BeforeSerializationInterceptorContextMut;
+use aws_sdk_dynamodb::config::interceptors::{
+    BeforeSerializationInterceptorContextMut, FinalizerInterceptorContextMut,
+};
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use kcl_core::aws::{Clients, DynamoDbStore, TableSpec, prepare_table};
 use kcl_core::lease::conformance;
 use kcl_core::lease::{
@@ -15,6 +18,7 @@ use kcl_core::lease::{
 use kcl_core::record::{Checkpoint, ShardId};
 use kcl_local::{Fault, LocalAws, Service};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 type Item = HashMap<String, AttributeValue>;
@@ -277,6 +281,55 @@ async fn more_rows_than_a_batch_takes_come_in_the_order_asked_for() {
     let read: Vec<RowKey> = rows[10..].iter().map(|row| row.as_ref().unwrap().key()).collect();
     assert_eq!(read, keys[10..]);
     assert_eq!(aws.calls().of(Service::DynamoDb, "BatchGetItem"), 2);
+}
+
+/// As a service that runs out of time: of the first answers, every second row is left out.
+#[derive(Debug)]
+struct HalfAnswers(AtomicUsize);
+
+impl Intercept for HalfAnswers {
+    fn name(&self) -> &'static str {
+        "HalfAnswers"
+    }
+    fn modify_before_attempt_completion(
+        &self,
+        context: &mut FinalizerInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let Some(Ok(output)) = context.output_or_error_mut() else { return Ok(()) };
+        let Some(output) = output.downcast_mut::<BatchGetItemOutput>() else { return Ok(()) };
+        let halve = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let Some(items) = output.responses.as_mut().and_then(|tables| tables.get_mut("app")).filter(|_| halve) else {
+            return Ok(());
+        };
+        let left_out = items.split_off(items.len() / 2);
+        let keys = left_out.into_iter().map(|item| Item::from([("leaseKey".to_owned(), item["leaseKey"].clone())]));
+        let keys = KeysAndAttributes::builder().set_keys(Some(keys.collect())).build()?;
+        output.unprocessed_keys = Some(HashMap::from([("app".to_owned(), keys)]));
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_an_answer_leaves_out_are_asked_for_again_but_not_for_ever() {
+    let aws = LocalAws::in_process();
+    let client = table(&aws).await;
+    let full = DynamoDbStore::new(client.clone(), "app");
+    let shard = |n: usize| ShardId::new(format!("shardId-{n:012}"));
+    for number in 0..40 {
+        let lease = Lease::unowned(shard(number), Checkpoint::TrimHorizon);
+        lease_created(full.write(&Write::CreateLease(Box::new(lease))).await.unwrap());
+    }
+    let keys: Vec<RowKey> = (0..40).map(|number| RowKey::Lease(LeaseKey::from(&shard(number)))).collect();
+    let halving = |times| {
+        let config = client.config().to_builder().interceptor(HalfAnswers(AtomicUsize::new(times))).build();
+        DynamoDbStore::new(Client::from_conf(config), "app")
+    };
+    let rows = halving(3).read(&keys, Consistency::Eventual).await.unwrap();
+    assert!(rows.iter().all(Option::is_some));
+    let error = halving(4).read(&keys, Consistency::Eventual).await.unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Throttled, "{error}");
 }
 
 fn lease_created(written: Written) {

@@ -182,3 +182,25 @@ pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn a_code_that_is_not_known_is_judged_by_its_status() {
+        assert_eq!(cause_of(Some("Brandnew"), 400), Cause::Request);
+        assert_eq!(cause_of(Some("Brandnew"), 503), Cause::Unanswered);
+        assert_eq!(cause_of(None, 429), Cause::Throttled);
+        assert_eq!(cause_of(Some("ThrottlingException"), 400), Cause::Throttled);
+    }
+
+    #[test]
+    fn the_page_is_found_below_the_errors_around_it() {
+        let failure = Failure::new(Cause::Permission, "Scan", "AccessDeniedException");
+        let error = Error::new(Code::Bug, "the worker stopped").because(failure);
+        assert_eq!(code_of(&error), Some(Code::Permission));
+        assert_eq!(code_of(&Error::new(Code::Bug, "alone")), None);
+    }
+}

@@ -183,3 +183,15 @@ fn wanted_units(open_shards: u32, checkpoint_interval: Duration) -> (i64, i64) {
     let checkpoints = (f64::from(open_shards) / checkpoint_interval.as_secs_f64().max(0.1)).ceil() as i64;
     (5 + i64::from(open_shards) / 50, 2 + checkpoints)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_must_bear_a_checkpoint_of_each_shard_an_interval() {
+        assert_eq!(wanted_units(0, Duration::from_secs(5)), (5, 2));
+        assert_eq!(wanted_units(1_000, Duration::from_secs(5)), (25, 202));
+        assert_eq!(wanted_units(1_000, Duration::from_secs(60)), (25, 19));
+    }
+}

@@ -92,3 +92,54 @@ fn hash_range(operation: &'static str, range: &types::HashKeyRange) -> Result<Ha
     };
     Ok(HashKeyRange { start: key(&range.starting_hash_key)?, end: key(&range.ending_hash_key)? })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_kinesis::primitives::{Blob, DateTime};
+    use bytes::Bytes;
+
+    fn child(parents: &[&str]) -> types::ChildShard {
+        let child = types::ChildShard::builder().shard_id("shardId-000000000001");
+        child.set_parent_shards(Some(parents.iter().map(|&parent| parent.to_owned()).collect())).build().unwrap()
+    }
+
+    fn answer(next: Option<&str>, children: Option<Vec<types::ChildShard>>) -> GetRecordsOutput {
+        GetRecordsOutput::builder()
+            .set_records(Some(vec![]))
+            .set_next_shard_iterator(next.map(str::to_owned))
+            .set_child_shards(children)
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn an_answer_that_contradicts_itself_is_asked_for_again() {
+        let parent = &["shardId-000000000000"];
+        for contradiction in [
+            answer(None, None),
+            answer(None, Some(vec![])),
+            answer(Some("next"), Some(vec![child(parent)])),
+            answer(None, Some(vec![child(parent), child(&[])])),
+        ] {
+            let failure = fetched(contradiction.clone()).unwrap_err();
+            assert_eq!(failure.cause, Cause::Unanswered, "{contradiction:?}");
+        }
+        assert!(fetched(answer(Some("next"), None)).is_ok());
+        assert_eq!(fetched(answer(None, Some(vec![child(parent)]))).unwrap().children.len(), 1);
+    }
+
+    #[test]
+    fn a_payload_is_not_copied() {
+        let payload = Bytes::from(vec![7; 1_000]);
+        let sent = types::Record::builder()
+            .sequence_number("49590338271490256608559692538361571095921575989136588898")
+            .data(Blob::from_maybe_shared(payload.clone()))
+            .approximate_arrival_timestamp(DateTime::from_millis(1_700_000_000_123))
+            .build()
+            .unwrap();
+        let got = record(sent).unwrap();
+        assert_eq!(got.data.as_ptr(), payload.as_ptr());
+        assert_eq!((got.arrived_at_ms, got.partition_key), (1_700_000_000_123, None));
+    }
+}
