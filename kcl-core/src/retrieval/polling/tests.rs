@@ -150,7 +150,7 @@ async fn read(reader: &mut dyn ShardReader, count: usize) {
 /// The most calls within any second.
 fn busiest_second(calls: &[Duration]) -> usize {
     let within =
-        |from: Duration| calls.iter().filter(|call| (from..from + Duration::from_secs(1)).contains(call)).count();
+        |from: Duration| calls.iter().filter(|&&call| (from..from + Duration::from_secs(1)).contains(&call)).count();
     calls.iter().map(|from| within(*from)).max().unwrap_or(0)
 }
 
