@@ -1,0 +1,49 @@
+//! The `kcl local` command as a process.
+
+#![cfg(test)]
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+
+fn kcl(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kcl"));
+    command.arg("local").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn refused(arguments: &[&str]) -> String {
+    let output = kcl(arguments).output().unwrap();
+    assert!(!output.status.success());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_taken_port_ends_it_with_a_sentence_that_names_the_port() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let free = ["--kinesis-port", "0", "--dynamodb-port", &port];
+    for arguments in [&["--kinesis-port", &port][..], &free[..]] {
+        let error = refused(arguments);
+        assert!(error.starts_with(&format!("kcl: port {port} on 127.0.0.1 is taken")), "{error}");
+    }
+}
+
+#[test]
+fn a_stream_that_cannot_be_created_ends_it_with_the_reason() {
+    let error = refused(&["--kinesis-port", "0", "--dynamodb-port", "0", "--shards", "no spaces=1"]);
+    assert!(error.starts_with("kcl: cannot create stream no spaces with 1 shards: ValidationException"), "{error}");
+}
+
+#[test]
+fn it_prints_the_exports_once_it_serves() {
+    let mut server = kcl(&["--kinesis-port", "0", "--dynamodb-port", "0", "--region", "eu-west-1"]).spawn().unwrap();
+    let lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let lines: Vec<_> = lines.map(Result::unwrap).take(6).collect();
+    let endpoint = lines[0].strip_prefix("export AWS_ENDPOINT_URL_KINESIS=http://").map(TcpStream::connect);
+    let connected = endpoint.map(|connection| connection.is_ok());
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!(connected, Some(true), "{lines:?}");
+    assert!(lines.contains(&"export AWS_DEFAULT_REGION=eu-west-1".to_owned()), "{lines:?}");
+}
