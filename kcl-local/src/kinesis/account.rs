@@ -12,6 +12,8 @@ use super::{EngineConfig, EngineTime, address};
 pub(crate) struct Account {
     pub(crate) streams: BTreeMap<String, Stream>,
     pub(crate) commitment: Commitment,
+    /// The newest creation, in seconds, of deleted streams and their shards, by name.
+    buried: BTreeMap<String, i64>,
     rates: ControlRates,
 }
 
@@ -39,16 +41,32 @@ pub(crate) struct Call<'a> {
 impl Account {
     /// Lets everything happen that was due by `now`.
     pub(crate) fn advance(&mut self, now: EngineTime) {
-        self.streams.retain(|_, stream| {
+        let gone: Vec<_> = self.streams.extract_if(.., |_, stream| stream.is_gone(now)).collect();
+        for (_, stream) in &gone {
+            self.bury(stream);
+        }
+        for stream in self.streams.values_mut() {
             stream.advance(now);
-            !stream.is_gone(now)
-        });
+        }
+    }
+
+    /// When a stream of this name may say it was created. Times of an earlier one are over, so that its sequence numbers are not taken for the
+    /// new one's.
+    pub(crate) fn creation_time(&self, name: &str, now: EngineTime) -> EngineTime {
+        self.buried.get(name).map_or(now, |newest| now.max(EngineTime::from_millis((newest + 1) * 1000)))
+    }
+
+    fn bury(&mut self, stream: &Stream) {
+        let newest = stream.shards.newest_creation().unwrap_or(0).max(stream.created.seconds());
+        self.buried.insert(stream.name.clone(), newest);
     }
 
     /// The stream with this name, as it is now.
     pub(crate) fn named(&mut self, call: &Call<'_>, name: &str) -> Result<&mut Stream, ApiError> {
-        if self.streams.get(name).is_some_and(|stream| stream.is_gone(call.now)) {
-            self.streams.remove(name);
+        if self.streams.get(name).is_some_and(|stream| stream.is_gone(call.now))
+            && let Some(gone) = self.streams.remove(name)
+        {
+            self.bury(&gone);
         }
         let missing = || ApiError::not_found(format!("Stream {name} under account {} not found.", call.scope.account));
         let stream = self.streams.get_mut(name).ok_or_else(missing)?;

@@ -47,9 +47,6 @@ impl Engine {
         now: EngineTime,
         action: impl FnOnce(&mut Account, &mut Call<'_>) -> T,
     ) -> T {
-        if !self.accounts.contains_key(scope) {
-            self.accounts.insert(scope.clone(), Account::default());
-        }
         let account = self.accounts.entry(scope.clone()).or_default();
         let mut call = Call {
             scope,

@@ -64,7 +64,8 @@ pub(super) fn create(
         name: name.to_owned(),
         arn: address::stream_arn(call.scope, name),
         incarnation: call.rng.u64(..),
-        created: call.now,
+        created: account.creation_time(name, call.now),
+        born: call.now,
         phase: Phase::Creating {
             until: call.now.plus(call.config.transitions.create),
             shards: u32::try_from(shards).unwrap_or(u32::MAX),

@@ -31,7 +31,10 @@ pub(crate) struct Stream {
     pub(crate) arn: String,
     /// Tells it from earlier streams of the same name.
     pub(crate) incarnation: u64,
+    /// The creation time that it shows: later than that of every earlier stream of the same name, even if the clock stood still.
     pub(crate) created: EngineTime,
+    /// When it was created on the engine's clock.
+    pub(crate) born: EngineTime,
     pub(crate) phase: Phase,
     pub(crate) mode: StreamMode,
     /// When the mode was switched, in the last 24 hours.

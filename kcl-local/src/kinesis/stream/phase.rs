@@ -41,7 +41,9 @@ impl Stream {
     /// Lets everything happen that was due by `now`, as of when it was due.
     pub(crate) fn advance(&mut self, now: EngineTime) {
         match std::mem::replace(&mut self.phase, Phase::Active) {
-            Phase::Creating { until, shards } if until <= now => self.shards = ShardSet::initial(shards, self.created),
+            Phase::Creating { until, shards } if until <= now => {
+                self.shards = ShardSet::initial(shards, self.born, self.created.seconds())
+            }
             Phase::Updating { until, change } if until <= now => self.apply(change, until),
             Phase::Active => {}
             unfinished @ (Phase::Creating { .. } | Phase::Updating { .. } | Phase::Deleting { .. }) => {

@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn two_to_four_to_two_makes_six_and_then_eight_shards() {
-        let mut set = ShardSet::initial(2, at(0));
+        let mut set = ShardSet::initial(2, at(0), 0);
         set.rescale(4, at(10));
         assert_eq!(totals(&set), (6, 4));
         set.rescale(2, at(20));
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn three_to_six_only_splits_although_the_borders_round_differently() {
-        let mut set = ShardSet::initial(3, at(0));
+        let mut set = ShardSet::initial(3, at(0), 0);
         set.rescale(6, at(10));
         assert_eq!(totals(&set), (9, 6));
         set.rescale(3, at(20));
@@ -85,14 +85,14 @@ mod tests {
 
     #[test]
     fn an_uneven_target_has_shards_in_between() {
-        let mut set = ShardSet::initial(2, at(0));
+        let mut set = ShardSet::initial(2, at(0), 0);
         set.rescale(3, at(10));
         assert_eq!(totals(&set), (7, 3));
     }
 
     #[test]
     fn the_same_count_changes_nothing() {
-        let mut set = ShardSet::initial(5, at(0));
+        let mut set = ShardSet::initial(5, at(0), 0);
         set.rescale(5, at(10));
         assert_eq!(totals(&set), (5, 5));
     }
@@ -148,7 +148,7 @@ mod tests {
     proptest! {
         #[test]
         fn open_shards_tile_the_hash_space_and_keys_go_to_the_one_that_holds_them(count in 1..6_u32, reshards in reshards(), keys in proptest::collection::vec(any::<u128>(), 20)) {
-            let mut set = ShardSet::initial(count, at(0));
+            let mut set = ShardSet::initial(count, at(0), 0);
             apply(&mut set, &reshards);
             prop_assert!(tile(set.open_ids().map(|id| set.get(id).unwrap().range).collect()));
             for key in keys.into_iter().map(HashKey).chain([HashKey::MIN, HashKey::MAX]) {
@@ -159,7 +159,7 @@ mod tests {
 
         #[test]
         fn the_shards_open_at_any_instant_tile_the_hash_space(count in 1..6_u32, reshards in reshards()) {
-            let mut set = ShardSet::initial(count, at(0));
+            let mut set = ShardSet::initial(count, at(0), 0);
             let end = apply(&mut set, &reshards);
             let instants: Vec<_> = set.iter().flat_map(|shard| {
                 let closed = shard.end.as_ref().map_or(end, |end| end.at.millis());
@@ -173,7 +173,7 @@ mod tests {
 
         #[test]
         fn every_later_shard_has_closed_parents_with_smaller_numbers(count in 1..6_u32, reshards in reshards()) {
-            let mut set = ShardSet::initial(count, at(0));
+            let mut set = ShardSet::initial(count, at(0), 0);
             apply(&mut set, &reshards);
             for shard in set.iter().skip(count as usize) {
                 let parents = shard.parents.list();
@@ -189,7 +189,7 @@ mod tests {
 
         #[test]
         fn update_shard_count_gets_where_it_should(count in 1..20_u32, target in 1..20_u32) {
-            let mut set = ShardSet::initial(count, at(0));
+            let mut set = ShardSet::initial(count, at(0), 0);
             set.rescale(target, at(10));
             prop_assert_eq!(set.open_count(), target as usize);
         }

@@ -16,13 +16,18 @@ pub(crate) struct ShardSet {
 }
 
 impl ShardSet {
-    /// The first shards of a stream.
-    pub(crate) fn initial(count: u32, created: EngineTime) -> Self {
+    /// The first shards of a stream that was born at `born`; their sequence numbers have `created_seconds`.
+    pub(crate) fn initial(count: u32, born: EngineTime, created_seconds: i64) -> Self {
         let mut set = Self::default();
         for range in HashKeyRange::tiles(count) {
-            set.open(Parents::None, range, created, created.seconds());
+            set.open(Parents::None, range, born, created_seconds);
         }
         set
+    }
+
+    /// The newest creation, in the seconds of sequence numbers.
+    pub(crate) fn newest_creation(&self) -> Option<i64> {
+        self.shards.values().map(|shard| shard.created_seconds).max()
     }
 
     pub(crate) fn get(&self, id: ShardId) -> Option<&Shard> {
