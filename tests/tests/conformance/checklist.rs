@@ -30,20 +30,31 @@ const POINTS: u32 = 96;
 
 /// The points named at the start of the checks' names: `fn k28_k29_...` has two.
 fn checked() -> BTreeSet<u32> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
-    let mut points = BTreeSet::new();
-    for file in std::fs::read_dir(folder).unwrap() {
-        let path = file.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "rs") {
-            continue;
-        }
-        for line in std::fs::read_to_string(path).unwrap().lines() {
-            let name = line.trim_start().trim_start_matches("async ").strip_prefix("fn ").unwrap_or("");
-            let ids = name.split('_').map_while(|part| part.strip_prefix('k').and_then(|id| id.parse::<u32>().ok()));
-            points.extend(ids);
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance"))
+        .iter()
+        .flat_map(|text| points(text))
+        .collect()
+}
+
+fn sources(folder: &Path) -> Vec<String> {
+    let mut texts = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            texts.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            texts.push(std::fs::read_to_string(path).unwrap());
         }
     }
-    points
+    texts
+}
+
+fn points(text: &str) -> BTreeSet<u32> {
+    let name = |line: &str| line.trim_start_matches("async ").strip_prefix("fn ").unwrap_or("").to_owned();
+    let of_name = |name: String| -> Vec<u32> {
+        name.split('_').map_while(|part| part.strip_prefix('k').and_then(|point| point.parse().ok())).collect()
+    };
+    text.lines().map(name).flat_map(of_name).collect()
 }
 
 #[test]
