@@ -88,6 +88,8 @@ impl Services {
             }
         };
         self.stamp.on(service, self.clock.now(), &mut answer);
+        let status = answer.status().as_u16();
+        tracing::debug!(%service, operation, status, bytes = answer.body().len(), "answered");
         answer
     }
 

@@ -1,4 +1,11 @@
 //! Counts and faults over HTTP, for tests and benchmarks whose server is another process.
+//!
+//! | request | what it does |
+//! |---|---|
+//! | `GET /__kcl/calls` | `{"kinesis": {"GetRecords": 12}, "dynamodb": {"UpdateItem": 3}}` |
+//! | `DELETE /__kcl/calls` | counts from zero again |
+//! | `POST /__kcl/faults` | latencies, scripted faults and chaos are set as the body says, for example `{"kinesis_latency_ms": 10, "next": [{"operation": "PutItem", "fault": "lost_response"}, {"operation": "GetRecords", "fault": {"error": "KMSDisabledException"}}], "chaos": {"seed": 7, "throttle": 0.01}}` |
+//! | `DELETE /__kcl/faults` | forgets scripted faults and chaos |
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -11,6 +11,9 @@ use crate::service::Service;
 ///
 /// A request has at most one fault: the oldest one scripted for its operation with [`once`](Self::once), else the first that a
 /// [`rule`](Self::rule) gives, else what the [`seeded`](Self::seeded) chaos draws.
+///
+/// To servers in another process, `POST /__kcl/faults` says the same in JSON:
+/// `{"dynamodb_latency_ms": 5, "next": [{"operation": "PutItem", "fault": "lost_response"}], "chaos": {"seed": 7, "throttle": 0.01}}`.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Arc<Mutex<Plan>>);
 

@@ -105,14 +105,20 @@ fn success(encoding: Encoding, response: &Response) -> Result<Vec<u8>, Refusal> 
         return Ok(Vec::new());
     }
     let unencoded = |error: String| Refusal::from(ApiError::new(ErrorCode::InternalFailure, error));
-    match (encoding, response) {
-        (Encoding::Cbor, _) => {
+    match encoding {
+        Encoding::Cbor => {
             let mut body = Vec::new();
             ciborium::into_writer(response, &mut body).map_err(|error| unencoded(error.to_string()))?;
             Ok(body)
         }
-        (_, Response::GetRecords(output)) => records::to_json(output).map_err(|error| unencoded(error.to_string())),
-        (_, response) => serde_json::to_vec(response).map_err(|error| unencoded(error.to_string())),
+        Encoding::Json10 | Encoding::Json11 | Encoding::PlainJson => {
+            let json = if let Response::GetRecords(output) = response {
+                records::to_json(output)
+            } else {
+                serde_json::to_vec(response)
+            };
+            json.map_err(|error| unencoded(error.to_string()))
+        }
     }
 }
 
