@@ -62,3 +62,42 @@ async fn fetch(mut reader: Box<dyn ShardReader>, sender: mpsc::Sender<Result<Chu
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_trait::async_trait;
+    use std::sync::{Arc, Mutex};
+
+    /// Adds its name to the list when it is dropped.
+    struct Named(&'static str, Arc<Mutex<Vec<&'static str>>>);
+
+    impl Drop for Named {
+        fn drop(&mut self) {
+            self.1.lock().unwrap().push(self.0);
+        }
+    }
+
+    struct Endless(#[allow(dead_code, reason = "dropped")] Named);
+
+    #[async_trait]
+    impl ShardReader for Endless {
+        async fn next(&mut self) -> Result<Chunk, ReadError> {
+            Ok(Chunk::default())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_reader_is_dropped_with_the_receiving_end_and_before_what_is_kept() {
+        let (dropped, tracker) = (Arc::default(), TaskTracker::new());
+        let reader = Box::new(Endless(Named("reader", Arc::clone(&dropped))));
+        let kept = Named("kept", Arc::clone(&dropped));
+        let mut chunks = Prefetch::start(reader, kept, &Handle::current(), &tracker);
+        assert!(chunks.next().await.is_some());
+        assert!(dropped.lock().unwrap().is_empty());
+        drop(chunks);
+        tracker.close();
+        tracker.wait().await;
+        assert_eq!(*dropped.lock().unwrap(), ["reader", "kept"]);
+    }
+}

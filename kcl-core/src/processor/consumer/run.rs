@@ -164,7 +164,7 @@ impl<P: RecordProcessor> Consumer<P> {
     }
 
     async fn process(&mut self, state: &State) -> Event {
-        let Some(Loaded { batch, bytes, .. }) = &self.loaded else { return Event::Done { draining: false } };
+        let Some(Loaded { batch, bytes, .. }) = &self.loaded else { return Event::Done };
         let (delivery, processor, context) = (&self.delivery, &mut self.processor, &self.context);
         let began = self.rules.clock.now();
         let mut shut = false;
@@ -205,7 +205,7 @@ impl<P: RecordProcessor> Consumer<P> {
 
     fn told(&mut self, state: &State, called: Called, callback: &'static str) -> Event {
         match called {
-            Called::Done => Event::Done { draining: self.delivery.is_draining() },
+            Called::Done => Event::Done,
             Called::GateShut => Event::GateShut,
             Called::Closed => Event::Closed,
             Called::Failed(cause) => self.judge(state, callback, cause),
@@ -217,8 +217,7 @@ impl<P: RecordProcessor> Consumer<P> {
         let now = self.rules.clock.now();
         let failures = state.failures().and_one(now);
         let (shard, attempt, age) = (&self.delivery.shard, failures.count, failures.age(now));
-        let last_callback = matches!(state, State::Draining | State::Losing(_));
-        let verdict = if last_callback || self.delivery.is_draining() {
+        let verdict = if matches!(state, State::Draining | State::Losing(_)) {
             Verdict::MoveOn
         } else {
             match self.rules.policy.decide(&Failure { shard, cause: &cause, attempt, age }) {

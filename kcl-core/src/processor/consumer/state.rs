@@ -89,10 +89,7 @@ impl Why {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// The callback is done.
-    Done {
-        /// Whether a drain was asked for meanwhile.
-        draining: bool,
-    },
+    Done,
     /// The callback, or the reader, failed.
     Failed {
         /// This failure included.
@@ -115,7 +112,7 @@ pub(super) enum Event {
     GateShut,
     /// The wait is over.
     Due,
-    /// The owner asks for a drain, while no callback runs.
+    /// The owner asks for a drain, or did while a callback ran: that one is done by now.
     DrainAsked,
     /// The delivery is closed.
     Closed,
@@ -130,7 +127,7 @@ pub(super) enum Verdict {
     StopShard,
     /// The worker is stopped.
     StopWorker,
-    /// A drain was asked for, or it was the last callback: no more tries here.
+    /// It was the last callback, which has one try.
     MoveOn,
 }
 
@@ -168,7 +165,7 @@ pub(super) fn step(state: State, event: Event) -> (State, Vec<Command>) {
     match event {
         Event::Closed => (lose(state), vec![]),
         Event::DrainAsked => drain(state),
-        Event::Done { draining } => done(state, draining),
+        Event::Done => done(state),
         Event::Failed { failures, verdict, reason } => failed(state, failures, verdict, reason),
         Event::Chunk { records: true, end } => (State::work(Task::Process { end }), vec![]),
         Event::Chunk { records: false, end: Some(children) } => (State::work(Task::End { children }), vec![]),
@@ -191,14 +188,13 @@ pub(super) fn step(state: State, event: Event) -> (State, Vec<Command>) {
     }
 }
 
-fn done(state: State, draining: bool) -> (State, Vec<Command>) {
-    let read = |draining| if draining { State::Draining } else { State::work(Task::Read) };
+fn done(state: State) -> (State, Vec<Command>) {
     match state {
         State::Working(Task::Process { end: Some(children) }, _) => {
             (State::work(Task::End { children }), vec![Command::Acknowledge])
         }
-        State::Working(Task::Process { end: None }, _) => (read(draining), vec![Command::Acknowledge]),
-        State::Working(Task::Initialize | Task::Read, _) => (read(draining), vec![]),
+        State::Working(Task::Process { end: None }, _) => (State::work(Task::Read), vec![Command::Acknowledge]),
+        State::Working(Task::Initialize | Task::Read, _) => (State::work(Task::Read), vec![]),
         State::Working(Task::End { children }, _) => {
             (State::Stopped(Why::Ended), vec![Command::Report(ReportKind::Ended(children))])
         }
@@ -213,9 +209,9 @@ fn failed(state: State, failures: Failures, verdict: Verdict, reason: String) ->
         (State::Working(task, _), Verdict::Retry(after)) => (State::Retrying(task, failures, after), vec![]),
         (State::Working(..), Verdict::StopShard) => give_up(reason, false),
         (State::Working(..), Verdict::StopWorker) => give_up(reason, true),
-        (state @ State::Working(..), Verdict::MoveOn) => drain(state),
-        // The last callbacks have one try.
-        (state @ (State::Draining | State::Losing(_)), _) => done(state, true),
+        // These have one try.
+        (state @ (State::Draining | State::Losing(_)), _) => done(state),
+        (state @ State::Working(..), Verdict::MoveOn) => (state, vec![]),
         (other @ (State::Holding { .. } | State::Retrying(..) | State::Stopped(_)), _) => (other, vec![]),
     }
 }
@@ -269,11 +265,11 @@ mod tests {
 
     #[test]
     fn records_are_acknowledged_when_the_handler_is_done_and_then_the_next_are_read() {
-        let (state, commands) = step(State::begin(), Event::Done { draining: false });
+        let (state, commands) = step(State::begin(), Event::Done);
         assert_eq!((state, commands), (State::Working(Task::Read, NEVER), vec![]));
         let (state, commands) = step(State::Working(Task::Read, NEVER), Event::Chunk { records: true, end: None });
         assert_eq!((&state, commands), (&State::Working(process(None), NEVER), vec![]));
-        let (state, commands) = step(state, Event::Done { draining: false });
+        let (state, commands) = step(state, Event::Done);
         assert_eq!((state, commands), (State::Working(Task::Read, NEVER), vec![Command::Acknowledge]));
     }
 
@@ -288,19 +284,11 @@ mod tests {
         let end = Event::Chunk { records: true, end: Some(vec![]) };
         let (state, _) = step(State::Working(Task::Read, NEVER), end);
         assert_eq!(state, State::Working(process(Some(vec![])), NEVER));
-        let (state, commands) = step(state, Event::Done { draining: false });
+        let (state, commands) = step(state, Event::Done);
         assert_eq!(state, State::Working(Task::End { children: vec![] }, NEVER));
         assert_eq!(commands, [Command::Acknowledge]);
-        let (state, commands) = step(state, Event::Done { draining: false });
+        let (state, commands) = step(state, Event::Done);
         assert_eq!((state, commands), (State::Stopped(Why::Ended), vec![Command::Report(ReportKind::Ended(vec![]))]));
-    }
-
-    #[test]
-    fn a_shard_whose_last_batch_is_done_ends_even_when_a_drain_was_asked_for() {
-        let (state, _) = step(State::Working(process(Some(vec![])), NEVER), Event::Done { draining: true });
-        assert_eq!(state, State::Working(Task::End { children: vec![] }, NEVER));
-        let (_, commands) = step(state, Event::Done { draining: true });
-        assert_eq!(commands, [Command::Report(ReportKind::Ended(vec![]))]);
     }
 
     #[test]
@@ -327,10 +315,9 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_lets_the_running_handler_finish_and_acknowledges_it() {
-        let (state, commands) = step(State::Working(process(None), NEVER), Event::Done { draining: true });
-        assert_eq!((&state, commands), (&State::Draining, vec![Command::Acknowledge]));
-        assert_eq!(step(state, Event::Done { draining: true }), (State::Stopped(Why::Drained), DRAINED.to_vec()));
+    fn a_drain_ends_in_shutdown_requested_and_then_a_report() {
+        assert_eq!(step(State::Working(Task::Read, NEVER), Event::DrainAsked), (State::Draining, vec![]));
+        assert_eq!(step(State::Draining, Event::Done), (State::Stopped(Why::Drained), DRAINED.to_vec()));
     }
 
     #[test]
@@ -344,16 +331,12 @@ mod tests {
         for state in waiting {
             assert_eq!(step(state, Event::DrainAsked), (State::Draining, vec![]));
         }
-        let running = State::Working(process(None), NEVER);
-        assert_eq!(step(running, failed(Verdict::MoveOn)), (State::Draining, vec![]));
     }
 
     #[test]
     fn a_processor_that_never_began_is_not_asked_to_shut_down() {
         let drained = (State::Stopped(Why::Drained), DRAINED.to_vec());
         assert_eq!(step(State::Retrying(Task::Initialize, ONCE, SOON), Event::DrainAsked), drained);
-        assert_eq!(step(State::begin(), failed(Verdict::MoveOn)), drained);
-        assert_eq!(step(State::begin(), Event::Done { draining: true }), (State::Draining, vec![]));
     }
 
     #[test]
@@ -376,7 +359,7 @@ mod tests {
             assert_eq!(step(state, Event::Closed), (State::Losing(Why::LeaseLost), vec![]));
         }
         let lost = (State::Stopped(Why::LeaseLost), vec![]);
-        assert_eq!(step(State::Losing(Why::LeaseLost), Event::Done { draining: false }), lost);
+        assert_eq!(step(State::Losing(Why::LeaseLost), Event::Done), lost);
         assert_eq!(step(State::Losing(Why::LeaseLost), failed(Verdict::MoveOn)), lost);
     }
 

@@ -283,6 +283,18 @@ async fn a_refused_call_is_told_and_tried_again_when_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_chunk_holds_as_much_of_the_budget_as_it_has_bytes() {
+    let (budget, api) = (roomy(), Arc::new(Scripted::new(vec![MIB; 3])));
+    let mut reader = open(&api, &budget, &settings());
+    let chunk = reader.next().await.unwrap();
+    assert_eq!(budget.free_bytes() as usize, 254 * MIB);
+    let empty = (reader.next().await.unwrap(), reader.next().await.unwrap());
+    assert_eq!(budget.free_bytes() as usize, 253 * MIB);
+    drop((chunk, empty));
+    assert_eq!(budget.free_bytes() as usize, 256 * MIB);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_waits_for_handlers_never_exceeds_the_budget_and_every_shard_is_served() {
     let budget = ByteBudget::new(30 * MIB);
     let tracker = TaskTracker::new();
