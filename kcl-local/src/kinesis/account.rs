@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::control_rate::{ControlRates, rate};
 use super::model::{ApiError, Request, Scope, StreamMode, StreamStatus, Timestamp};
 use super::stream::Stream;
+use super::stream::phase::Phase;
 use super::{EngineConfig, EngineTime, address};
 
 /// What belongs to a [`Scope`].
@@ -98,9 +99,13 @@ impl Account {
         }
     }
 
-    /// Open shards of all provisioned streams.
+    /// Open shards of all streams, and those that streams in creation will have.
     pub(crate) fn open_shards(&self) -> usize {
-        self.streams.values().map(|stream| stream.shards.open_count()).sum()
+        let shards = |stream: &Stream| match stream.phase {
+            Phase::Creating { shards, .. } => usize::try_from(shards).unwrap_or(usize::MAX),
+            Phase::Active | Phase::Updating { .. } | Phase::Deleting { .. } => stream.shards.open_count(),
+        };
+        self.streams.values().map(shards).sum()
     }
 
     pub(crate) fn on_demand_streams(&self) -> usize {

@@ -66,7 +66,7 @@ impl Transitions {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct AccountLimits {
-    /// Open shards of provisioned streams.
+    /// Open shards.
     pub shards: usize,
     /// On-demand streams.
     pub on_demand_streams: usize,

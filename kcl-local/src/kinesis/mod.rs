@@ -18,6 +18,8 @@ mod page_token;
 mod sequence_number;
 mod shard_id;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod throttle;
 mod time;
 mod token;

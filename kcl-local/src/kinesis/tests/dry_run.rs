@@ -1,0 +1,44 @@
+//! Requests that only ask whether they would succeed.
+
+use super::*;
+
+#[test]
+fn a_dry_run_that_would_succeed_says_so_and_changes_nothing() {
+    let mut bench = Bench::with_stream(EngineConfig::in_process(), 1);
+    let dry = PutRecordInput { dry_run: Some(true), ..put("key", "data") };
+    assert_eq!(bench.refused(dry), ErrorCode::DryRunOperation);
+    let entry = PutRecordsRequestEntry {
+        data: Some("data".into()),
+        partition_key: Some("key".to_owned()),
+        explicit_hash_key: None,
+    };
+    let dry = PutRecordsInput {
+        records: Some(vec![entry]),
+        stream_name: name(),
+        dry_run: Some(true),
+        ..PutRecordsInput::default()
+    };
+    assert_eq!(bench.refused(dry), ErrorCode::DryRunOperation);
+    assert!(bench.read("0").records.0.is_empty());
+
+    let dry = GetShardIteratorInput {
+        stream_name: name(),
+        shard_id: Some("0".to_owned()),
+        shard_iterator_type: Some("LATEST".to_owned()),
+        dry_run: Some(true),
+        ..GetShardIteratorInput::default()
+    };
+    assert_eq!(bench.refused(dry), ErrorCode::DryRunOperation);
+    let shard_iterator = Some(bench.iterator("0"));
+    let dry = GetRecordsInput { shard_iterator, dry_run: Some(true), ..GetRecordsInput::default() };
+    assert_eq!(bench.refused(dry), ErrorCode::DryRunOperation);
+}
+
+#[test]
+fn a_dry_run_that_would_fail_fails_in_the_same_way() {
+    let mut bench = Bench::with_stream(EngineConfig::in_process(), 1);
+    let missing = PutRecordInput { stream_name: Some("t".to_owned()), dry_run: Some(true), ..put("key", "data") };
+    assert_eq!(bench.refused(missing), ErrorCode::ResourceNotFound);
+    let too_large = PutRecordInput { dry_run: Some(true), ..put("key", &"x".repeat(1024 * 1024)) };
+    assert_eq!(bench.refused(too_large), ErrorCode::InvalidArgument);
+}
