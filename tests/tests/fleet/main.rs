@@ -1,0 +1,8 @@
+#![cfg(test)]
+//! Whole fleets on the embedded servers, in one thread and on virtual time.
+
+mod coordination;
+mod resharding;
+mod stage;
+mod starting;
+mod stopping;

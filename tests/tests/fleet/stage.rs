@@ -1,0 +1,262 @@
+//! A stream, a table and workers on them, and what their handlers saw.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_kinesis::primitives::Blob;
+use kcl_core::prelude::*;
+use kcl_core::{Error, WorkerHandle};
+use kcl_local::{Fault, LocalAws};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+pub const STREAM: &str = "flights";
+pub const APPLICATION: &str = "delays";
+
+/// One record, as a handler saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub worker: String,
+    pub shard: String,
+    pub sequence: String,
+    pub key: String,
+    pub data: String,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Log(Arc<Mutex<Vec<Seen>>>);
+
+impl Log {
+    pub fn all(&self) -> Vec<Seen> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    pub fn of(&self, worker: &str) -> Vec<Seen> {
+        self.all().into_iter().filter(|seen| seen.worker == worker).collect()
+    }
+
+    fn push(&self, seen: Seen) {
+        self.0.lock().unwrap().push(seen);
+    }
+}
+
+/// Writes down what it is given.
+pub struct Recorder {
+    worker: String,
+    log: Log,
+    takes: Duration,
+}
+
+impl RecordProcessor for Recorder {
+    async fn process_records(&mut self, batch: &Batch, shard: &ShardContext) -> Result<(), BoxError> {
+        if !self.takes.is_zero() {
+            tokio::time::sleep(self.takes).await;
+        }
+        for record in batch {
+            self.log.push(Seen {
+                worker: self.worker.clone(),
+                shard: shard.shard_id().to_string(),
+                sequence: record.sequence_number.to_string(),
+                key: record.partition_key.clone().unwrap_or_default(),
+                data: String::from_utf8(record.data.to_vec())?,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A worker that runs.
+pub struct Running {
+    pub handle: WorkerHandle,
+    pub task: JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    /// Stops it in an orderly way.
+    pub async fn stop(self) -> Result<(), Error> {
+        self.handle.shutdown(Duration::from_secs(25)).await;
+        self.task.await.unwrap()
+    }
+}
+
+pub struct Stage {
+    pub aws: LocalAws,
+    pub log: Log,
+    pub put: Mutex<BTreeSet<String>>,
+    cut_off: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Stage {
+    pub async fn with_shards(shards: i32) -> Stage {
+        let aws = LocalAws::builder().in_process();
+        aws.kinesis().create_stream().stream_name(STREAM).shard_count(shards).send().await.unwrap();
+        let cut_off: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+        let gone = Arc::clone(&cut_off);
+        aws.faults().rule(move |call| {
+            let caller = call.caller?;
+            gone.lock().unwrap().contains(caller).then_some(Fault::LostRequest)
+        });
+        Stage { aws, log: Log::default(), put: Mutex::default(), cut_off }
+    }
+
+    /// Puts these numbers, keyed by their remainder of seven.
+    pub async fn put(&self, numbers: std::ops::Range<u32>) {
+        for number in numbers {
+            let answer = self
+                .aws
+                .kinesis()
+                .put_record()
+                .stream_name(STREAM)
+                .partition_key(format!("key-{}", number % 7))
+                .data(Blob::new(number.to_string()))
+                .send()
+                .await
+                .unwrap();
+            self.put.lock().unwrap().insert(answer.sequence_number);
+        }
+    }
+
+    pub fn settings() -> Settings {
+        Settings::default()
+    }
+
+    pub async fn build(&self, worker: &str, settings: Settings, takes: Duration) -> Result<Worker, Error> {
+        let (log, name) = (self.log.clone(), worker.to_owned());
+        Worker::builder(APPLICATION, STREAM)
+            .settings(settings)
+            .worker_id(worker)
+            .with_seed(worker.bytes().map(u64::from).sum())
+            .sdk_config(&self.aws.sdk_config_for(worker))
+            .on_current_runtime()
+            .processor(move |_| Recorder { worker: name.clone(), log: log.clone(), takes })
+            .build()
+            .await
+    }
+
+    /// A worker with default settings and a quick handler.
+    pub async fn start(&self, worker: &str) -> Running {
+        self.start_with(worker, Settings::default(), Duration::ZERO).await
+    }
+
+    pub async fn start_with(&self, worker: &str, settings: Settings, takes: Duration) -> Running {
+        let worker = self.build(worker, settings, takes).await.unwrap();
+        let handle = worker.handle();
+        Running { handle, task: tokio::spawn(worker.run()) }
+    }
+
+    /// A fleet was here, and has stopped cleanly.
+    pub async fn ran_before(&self) {
+        let shards = self.aws.kinesis().list_shards().stream_name(STREAM).send().await.unwrap().shards().len();
+        let worker = self.start("before").await;
+        self.shared(&[("before", shards)], Duration::from_secs(5)).await;
+        worker.stop().await.unwrap();
+    }
+
+    /// From now on this worker's requests get lost: to everyone else it is dead.
+    pub fn cut_off(&self, worker: &str) {
+        self.cut_off.lock().unwrap().insert(worker.to_owned());
+    }
+
+    /// Its requests come through again.
+    pub fn reconnect(&self, worker: &str) {
+        self.cut_off.lock().unwrap().remove(worker);
+    }
+
+    /// As somebody with a text editor.
+    pub async fn break_row(&self, lease: &str) {
+        self.aws
+            .dynamodb()
+            .update_item()
+            .table_name(APPLICATION)
+            .key("leaseKey", AttributeValue::S(lease.into()))
+            .update_expression("SET checkpoint = :c")
+            .expression_attribute_values(":c", AttributeValue::S("nonsense".into()))
+            .send()
+            .await
+            .unwrap();
+    }
+
+    /// How many records lie in a shard.
+    pub async fn in_shard(&self, shard: &str) -> usize {
+        let kinesis = self.aws.kinesis();
+        let iterator = kinesis.get_shard_iterator().stream_name(STREAM).shard_id(shard);
+        let iterator = iterator.shard_iterator_type(aws_sdk_kinesis::types::ShardIteratorType::TrimHorizon);
+        let iterator = iterator.send().await.unwrap().shard_iterator;
+        kinesis.get_records().set_shard_iterator(iterator).send().await.unwrap().records.len()
+    }
+
+    /// Waits until so many records were seen.
+    pub async fn seen(&self, records: usize, within: Duration) {
+        let deadline = tokio::time::Instant::now() + within;
+        while self.log.count() < records {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{} of {records} records after {within:?}; table: {:#?}",
+                self.log.count(),
+                self.owners().await
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub async fn rows(&self) -> Vec<HashMap<String, AttributeValue>> {
+        let table = self.aws.dynamodb().scan().table_name(APPLICATION).consistent_read(true).send().await.unwrap();
+        table.items.unwrap_or_default()
+    }
+
+    /// Who owns each lease.
+    pub async fn owners(&self) -> BTreeMap<String, Option<String>> {
+        let rows = self.rows().await;
+        let leases = rows.iter().filter(|row| text(row, "entityType").as_deref() == Some("LEASE"));
+        leases.map(|row| (text(row, "leaseKey").unwrap(), text(row, "leaseOwner"))).collect()
+    }
+
+    /// How many leases each worker has, of those that somebody has.
+    pub async fn shares(&self) -> BTreeMap<String, usize> {
+        let mut shares = BTreeMap::new();
+        for owner in self.owners().await.into_values().flatten() {
+            *shares.entry(owner).or_default() += 1;
+        }
+        shares
+    }
+
+    /// Waits until the leases are shared like this.
+    pub async fn shared(&self, shares: &[(&str, usize)], within: Duration) {
+        let wanted: BTreeMap<String, usize> = shares.iter().map(|(w, n)| ((*w).to_owned(), *n)).collect();
+        let deadline = tokio::time::Instant::now() + within;
+        loop {
+            let now = self.shares().await;
+            if now == wanted {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{now:?} after {within:?}, wanted {wanted:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Every record that was put was seen, and so many of them more than once.
+    pub fn assert_all_seen(&self, repeated: usize) {
+        let seen = self.log.all();
+        let distinct: BTreeSet<String> = seen.iter().map(|seen| seen.sequence.clone()).collect();
+        assert_eq!(distinct, *self.put.lock().unwrap(), "what was put and what was seen");
+        assert_eq!(seen.len() - distinct.len(), repeated, "records seen more than once");
+    }
+
+    /// For each key, the first sight of its records came in the order they were put.
+    pub fn assert_ordered(&self) {
+        let mut last: HashMap<String, u32> = HashMap::new();
+        for seen in self.log.all() {
+            let number: u32 = seen.data.parse().unwrap();
+            let before = last.insert(seen.key.clone(), number);
+            assert!(before.is_none_or(|before| before < number), "{} {before:?} {number}", seen.key);
+        }
+    }
+}
+
+pub fn text(row: &HashMap<String, AttributeValue>, name: &str) -> Option<String> {
+    row.get(name)?.as_s().ok().cloned()
+}

@@ -1,0 +1,122 @@
+//! How a fleet starts: a table is made, leases are claimed, records come from where they should.
+
+use crate::stage::{APPLICATION, STREAM, Stage, text};
+use kcl_core::{Code, Settings, Start};
+use std::time::Duration;
+
+#[tokio::test(start_paused = true)]
+async fn one_worker_reads_everything_from_the_oldest_record_on() {
+    let stage = Stage::with_shards(4).await;
+    stage.put(0..100).await;
+    let worker = stage.start("a").await;
+    stage.put(100..200).await;
+    stage.seen(200, Duration::from_secs(5)).await;
+    worker.stop().await.unwrap();
+    stage.assert_all_seen(0);
+    stage.assert_ordered();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_goes_on_where_the_last_run_stopped() {
+    let stage = Stage::with_shards(2).await;
+    stage.put(0..50).await;
+    let worker = stage.start("a").await;
+    stage.seen(50, Duration::from_secs(5)).await;
+    worker.stop().await.unwrap();
+    stage.put(50..80).await;
+    let worker = stage.start("b").await;
+    stage.seen(80, Duration::from_secs(5)).await;
+    worker.stop().await.unwrap();
+    stage.assert_all_seen(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn latest_means_the_first_start_also_after_a_restart() {
+    let stage = Stage::with_shards(2).await;
+    stage.put(0..20).await;
+    let old: Vec<String> = stage.put.lock().unwrap().iter().cloned().collect();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let latest = Settings::default().start(Start::Latest);
+    let worker = stage.start_with("a", latest.clone(), Duration::ZERO).await;
+    stage.shared(&[("a", 2)], Duration::from_secs(5)).await;
+    worker.stop().await.unwrap();
+    assert_eq!(stage.log.count(), 0);
+
+    // Nobody runs, nothing was checkpointed yet: what arrives now is not lost.
+    stage.put(20..40).await;
+    let worker = stage.start_with("b", latest, Duration::ZERO).await;
+    stage.seen(20, Duration::from_secs(5)).await;
+    worker.stop().await.unwrap();
+    stage.put.lock().unwrap().retain(|sequence| !old.contains(sequence));
+    stage.assert_all_seen(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_of_another_stream_is_refused() {
+    let stage = Stage::with_shards(1).await;
+    stage.ran_before().await;
+    stage.aws.kinesis().delete_stream().stream_name(STREAM).send().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    stage.aws.kinesis().create_stream().stream_name(STREAM).shard_count(1).send().await.unwrap();
+    let error = stage.start("a").await.task.await.unwrap().unwrap_err();
+    assert_eq!(error.code(), Code::OtherStream, "{error}");
+    assert!(error.to_string().contains(APPLICATION), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn impossible_settings_are_refused_before_anything_is_asked() {
+    let stage = Stage::with_shards(1).await;
+    stage.aws.reset_calls();
+    let settings = Settings::default().beat(Duration::from_secs(30));
+    let error = stage.build("a", settings, Duration::ZERO).await.unwrap_err();
+    assert_eq!(error.code(), Code::Setting, "{error}");
+    assert_eq!(stage.aws.calls().iter().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_that_java_left_are_taken_once_they_stood_still() {
+    let stage = Stage::with_shards(2).await;
+    stage.ran_before().await;
+    stage.put(0..10).await;
+    java_writes(&stage, "java-1", 7).await;
+
+    let began = tokio::time::Instant::now();
+    let worker = stage.start("b").await;
+    stage.seen(10, Duration::from_secs(30)).await;
+    assert!(began.elapsed() >= Duration::from_secs(20), "it waited for Java's failover time");
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_java_is_writing_is_refused_with_the_owners_name() {
+    let stage = Stage::with_shards(2).await;
+    stage.ran_before().await;
+    stage.put(0..10).await;
+    java_writes(&stage, "java-1", 7).await;
+    let worker = stage.start("b").await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    java_writes(&stage, "java-1", 8).await;
+    let error = worker.task.await.unwrap().unwrap_err();
+    assert_eq!(error.code(), Code::TableInUse, "{error}");
+    assert!(error.to_string().contains("java-1"), "{error}");
+}
+
+/// As a Java worker that renews: owner and counter, and nothing that it does not know.
+async fn java_writes(stage: &Stage, owner: &str, counter: u64) {
+    for row in stage.rows().await {
+        let key = text(&row, "leaseKey").unwrap();
+        stage
+            .aws
+            .dynamodb()
+            .update_item()
+            .table_name(APPLICATION)
+            .key("leaseKey", aws_sdk_dynamodb::types::AttributeValue::S(key))
+            .update_expression("SET leaseOwner = :o, leaseCounter = :n, checkpoint = :c")
+            .expression_attribute_values(":o", aws_sdk_dynamodb::types::AttributeValue::S(owner.into()))
+            .expression_attribute_values(":n", aws_sdk_dynamodb::types::AttributeValue::N(counter.to_string()))
+            .expression_attribute_values(":c", aws_sdk_dynamodb::types::AttributeValue::S("TRIM_HORIZON".into()))
+            .send()
+            .await
+            .unwrap();
+    }
+}

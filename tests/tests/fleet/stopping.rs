@@ -1,0 +1,84 @@
+//! How a fleet stops: nothing is repeated, nothing is left behind.
+
+use crate::stage::{APPLICATION, Stage, text};
+use kcl_core::Settings;
+use std::time::Duration;
+
+#[tokio::test(start_paused = true)]
+async fn the_last_one_out_leaves_a_plain_table() {
+    let stage = Stage::with_shards(2).await;
+    stage.put(0..10).await;
+    let (a, b) = (stage.start("a").await, stage.start("b").await);
+    stage.shared(&[("a", 1), ("b", 1)], Duration::from_secs(10)).await;
+    stage.seen(10, Duration::from_secs(5)).await;
+    a.stop().await.unwrap();
+    b.stop().await.unwrap();
+    let rows = stage.rows().await;
+    let kinds: Vec<_> = rows.iter().map(|row| text(row, "entityType").unwrap()).collect();
+    assert_eq!(kinds, ["LEASE", "LEASE"]);
+    assert!(rows.iter().all(|row| !row.contains_key("leaseOwner")), "{APPLICATION}: {rows:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_stops_hands_over_without_a_repetition_or_a_pause() {
+    let stage = Stage::with_shards(8).await;
+    let (a, b) = (stage.start("a").await, stage.start("b").await);
+    stage.shared(&[("a", 4), ("b", 4)], Duration::from_secs(10)).await;
+    stage.put(0..200).await;
+    let began = tokio::time::Instant::now();
+    a.stop().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    stage.put(200..400).await;
+    stage.seen(400, Duration::from_secs(5)).await;
+    assert_eq!(stage.shares().await, [("b".to_owned(), 8)].into());
+    b.stop().await.unwrap();
+    stage.assert_all_seen(0);
+    stage.assert_ordered();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_is_still_busy_at_the_deadline_is_left_behind() {
+    let stage = Stage::with_shards(1).await;
+    stage.put(0..10).await;
+    let stuck = stage.start_with("a", Settings::default(), Duration::from_secs(3600)).await;
+    stage.shared(&[("a", 1)], Duration::from_secs(5)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let began = tokio::time::Instant::now();
+    stuck.handle.shutdown(Duration::from_secs(5)).await;
+    assert!(began.elapsed() < Duration::from_secs(9), "it took {:?}", began.elapsed());
+    stuck.task.await.unwrap().unwrap();
+    let b = stage.start("b").await;
+    stage.seen(10, Duration::from_secs(5)).await;
+    b.stop().await.unwrap();
+    stage.assert_all_seen(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_shutdown_does_not_wait() {
+    let stage = Stage::with_shards(1).await;
+    stage.put(0..10).await;
+    let stuck = stage.start_with("a", Settings::default(), Duration::from_secs(3600)).await;
+    stage.shared(&[("a", 1)], Duration::from_secs(5)).await;
+    let first = tokio::spawn({
+        let handle = stuck.handle.clone();
+        async move { handle.shutdown(Duration::from_secs(600)).await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let began = tokio::time::Instant::now();
+    stuck.handle.shutdown(Duration::from_secs(600)).await;
+    assert!(began.elapsed() < Duration::from_secs(4), "it took {:?}", began.elapsed());
+    first.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_may_stop_in_every_phase_of_its_start() {
+    for ms in 0..60 {
+        let stage = Stage::with_shards(2).await;
+        stage.aws.faults().latency(kcl_local::Service::DynamoDb, Duration::from_millis(5));
+        let worker = stage.start("a").await;
+        tokio::time::sleep(Duration::from_millis(ms * 5)).await;
+        let began = tokio::time::Instant::now();
+        worker.stop().await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(4), "after {ms} x 5 ms it took {:?}", began.elapsed());
+    }
+}
