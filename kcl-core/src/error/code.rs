@@ -65,3 +65,30 @@ impl fmt::Display for Code {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_page_that_says_what_happened_and_what_to_do() {
+        for code in Code::ALL {
+            let page = code.page();
+            assert!(page.starts_with(&format!("# {code}: ")), "{code}: the page's title is `# {code}: <summary>`");
+            for section in ["\n## What happened\n", "\n## What to do\n"] {
+                let (_, text) = page.split_once(section).unwrap_or_else(|| panic!("{code}: no section {section:?}"));
+                assert!(
+                    text.trim_start().starts_with(|first: char| !"#".contains(first)),
+                    "{code}: {section:?} is empty"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn codes_are_numbered_without_gaps_and_never_twice() {
+        let numbers: Vec<_> = Code::ALL.iter().map(|code| code.as_str().to_owned()).collect();
+        let expected: Vec<_> = (1..=Code::ALL.len()).map(|number| format!("KCL-{number:04}")).collect();
+        assert_eq!(numbers, expected);
+    }
+}
