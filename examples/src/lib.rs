@@ -1,1 +1,6 @@
-//! Runnable consumers.
+//! Runnable consumers, one per use case: see `flights/`. The README's code is compiled here, as its readers would.
+
+/// Only for its code blocks.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

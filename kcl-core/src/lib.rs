@@ -75,12 +75,14 @@ pub use kcl_macros::RecordProcessor;
 /// What a consumer usually needs: `use kcl_core::prelude::*;`.
 pub mod prelude {
     #[doc(no_inline)]
-    pub use crate::record::Record;
+    pub use crate::record::{Record, ShardId};
     #[cfg(feature = "signal")]
     #[doc(no_inline)]
     pub use crate::shutdown_signal;
     #[doc(no_inline)]
-    pub use crate::{Batch, BoxError, RecordMeta, RecordProcessor, Settings, ShardContext, Start, Worker};
+    pub use crate::{
+        Batch, BoxError, RecordMeta, RecordProcessor, Settings, ShardContext, Start, Worker, WorkerHandle,
+    };
 }
 
 /// What the derive macro's code calls. No part of the promised interface.
