@@ -2,6 +2,8 @@
 
 mod form;
 mod key;
+#[cfg(test)]
+mod readme;
 mod settings;
 mod start;
 mod validate;
