@@ -1,0 +1,135 @@
+//! Workers as in production: over HTTP, the coordination on a thread of its own, by the clock of the machine.
+
+#![cfg(test)]
+
+use aws_sdk_kinesis::primitives::Blob;
+use kcl_core::prelude::*;
+use kcl_local::{LocalAws, Service};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Counts records; at the first one it blocks its thread, as handlers should not and sometimes do.
+struct Blocking {
+    seen: Arc<AtomicUsize>,
+    news: Arc<Notify>,
+    block: Option<std::sync::mpsc::Receiver<()>>,
+}
+
+impl RecordProcessor for Blocking {
+    async fn process_records(&mut self, batch: &Batch, _: &ShardContext) -> Result<(), BoxError> {
+        if let Some(until) = self.block.take() {
+            // Ends when the sender is dropped.
+            let _ = until.recv();
+        }
+        self.seen.fetch_add(batch.len(), Ordering::SeqCst);
+        self.news.notify_one();
+        Ok(())
+    }
+}
+
+async fn put(aws: &LocalAws, records: u32) {
+    for n in 0..records {
+        let put = aws.kinesis().put_record().stream_name("s").partition_key(n.to_string());
+        put.data(Blob::new("x")).send().await.unwrap();
+    }
+}
+
+async fn with_stream() -> LocalAws {
+    let aws = LocalAws::start().await.unwrap();
+    aws.kinesis().create_stream().stream_name("s").shard_count(1).send().await.unwrap();
+    loop {
+        let summary = aws.kinesis().describe_stream_summary().stream_name("s").send().await.unwrap();
+        if summary.stream_description_summary.unwrap().stream_status.as_str() == "ACTIVE" {
+            return aws;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A session that dies after a second would lose its lease while its handler blocks.
+fn quick() -> Settings {
+    Settings::default()
+        .failover_time(Duration::from_secs(1))
+        .watch(Duration::from_millis(50))
+        .planner_tick(Duration::from_millis(100))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_blocks_its_thread_does_not_delay_the_beats() {
+    let aws = with_stream().await;
+    put(&aws, 5).await;
+    let (release, until) = std::sync::mpsc::channel();
+    let until = Arc::new(std::sync::Mutex::new(Some(until)));
+    let (seen, news) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let worker = {
+        let (seen, news) = (seen.clone(), news.clone());
+        Worker::builder("blocking", "s")
+            .settings(quick())
+            .sdk_config(&aws.sdk_config())
+            .processor(move |_| Blocking {
+                seen: seen.clone(),
+                news: news.clone(),
+                block: until.lock().unwrap().take(),
+            })
+            .build()
+            .await
+            .unwrap()
+    };
+    let handle = worker.handle();
+    // On a runtime of one thread, which the handler blocks whole.
+    let blocked = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(worker.run())
+    });
+    beats(&aws, 12).await;
+    assert_eq!(seen.load(Ordering::SeqCst), 0, "the handler blocks");
+    drop(release);
+    news.notified().await;
+    handle.shutdown(Duration::from_secs(5)).await;
+    blocked.join().unwrap().unwrap();
+    assert_eq!(seen.load(Ordering::SeqCst), 5, "in time for no other worker to read them");
+    aws.shutdown().await;
+}
+
+/// Waits until the table was written so often: by a worker that holds a shard and acknowledges nothing, these are
+/// beats. Twelve of them take longer than two failover times.
+async fn beats(aws: &LocalAws, writes: u64) {
+    let limit = tokio::time::Instant::now() + Duration::from_secs(30);
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    while aws.calls().of(Service::DynamoDb, "UpdateItem") < writes + 10 {
+        assert!(tokio::time::Instant::now() < limit, "{:?}", aws.calls());
+        tick.tick().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_whose_future_is_dropped_still_checkpoints_and_releases() {
+    let aws = with_stream().await;
+    put(&aws, 5).await;
+    let (seen, news) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let build = || {
+        let (seen, news) = (seen.clone(), news.clone());
+        Worker::builder("dropped", "s")
+            .settings(quick())
+            .sdk_config(&aws.sdk_config())
+            .processor(move |_| Blocking { seen: seen.clone(), news: news.clone(), block: None })
+            .build()
+    };
+    let worker = build().await.unwrap();
+    tokio::select! {
+        outcome = worker.run() => panic!("{outcome:?}"),
+        // A second batch comes only once the first is acknowledged.
+        () = async { news.notified().await; put(&aws, 1).await; news.notified().await } => {}
+    }
+    let before = seen.load(Ordering::SeqCst);
+    put(&aws, 5).await;
+    let again = build().await.unwrap();
+    tokio::select! {
+        outcome = again.run() => panic!("{outcome:?}"),
+        () = news.notified() => {}
+    }
+    assert!(before >= 6 && seen.load(Ordering::SeqCst) <= 6 + 5 + 1, "only the last batch may be repeated");
+    aws.shutdown().await;
+}
