@@ -1,10 +1,14 @@
 //! The calls of a polling consumer, over the real SDK, on the embedded Kinesis.
 
+#![allow(clippy::unwrap_used, reason = "what helpers of tests unwrap is what the tests assert")]
+
+use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::primitives::Blob;
 use kcl_core::aws::{Clients, KinesisStream};
 use kcl_core::record::{Position, ShardId, StartingPosition, StreamRef};
 use kcl_core::shard::{ApiErrorKind, Fetched, ListWhich, StreamApi};
 use kcl_local::{Fault, LocalAws, Service};
+use std::time::Duration;
 
 const SHARD: &str = "shardId-000000000000";
 
@@ -17,7 +21,7 @@ async fn stream(aws: &LocalAws, shards: i32) -> KinesisStream {
             Ok(_) => break,
             Err(error) => assert_eq!(error.kind, ApiErrorKind::NotReady, "{error}"),
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     stream
 }
@@ -74,7 +78,7 @@ async fn reading_starts_where_it_is_told_to() {
     let stream = stream(&aws, 1).await;
     for data in ["a", "b", "c"] {
         put(&aws, data).await;
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let all = read(&stream, &StartingPosition::TrimHorizon).await;
     assert_eq!(payloads(&all), [b"a", b"b", b"c"]);
@@ -154,6 +158,14 @@ async fn failures_say_what_the_reader_can_do() {
         assert!(error.message.starts_with("GetRecords of stream `orders`"), "{error}");
         assert_eq!(aws.calls().of(Service::Kinesis, "GetRecords"), 1, "one attempt a call");
     }
+    // Whatever other timeouts the caller's client has, no call takes for ever.
+    let connect = TimeoutConfig::builder().connect_timeout(Duration::from_secs(1)).build();
+    let config = aws.sdk_config().to_builder().timeout_config(connect).build();
+    let connects = KinesisStream::new(&Clients::from_config(&config).unwrap().kinesis, StreamRef::from("orders"));
+    aws.faults().once("GetRecords", Fault::LostRequest);
+    let lost = tokio::time::timeout(Duration::from_secs(60), connects.get_records(&iterator, 10)).await;
+    assert_eq!(lost.unwrap().unwrap_err().kind, ApiErrorKind::Unavailable);
+
     let garbled = stream.get_records("no iterator", 10).await.unwrap_err();
     assert_eq!(garbled.kind, ApiErrorKind::IteratorExpired, "{garbled}");
 

@@ -1,5 +1,7 @@
 //! The lease table in DynamoDB, over the real SDK: held to the suite for lease stores, and to what Java KCL keeps there.
 
+#![allow(clippy::unwrap_used, reason = "what helpers of tests unwrap is what the tests assert")]
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::{
     BeforeSerializationInterceptorContextMut, FinalizerInterceptorContextMut,
@@ -87,10 +89,8 @@ fn java() -> Previous {
 }
 
 fn lease(written: Written) -> Lease {
-    match written {
-        Written::Applied(Some(Row::Lease(lease))) => lease,
-        other => panic!("not applied to a lease: {other:?}"),
-    }
+    let Written::Applied(Some(Row::Lease(lease))) = written else { panic!("not applied to a lease: {written:?}") };
+    lease
 }
 
 #[tokio::test(start_paused = true)]
@@ -247,7 +247,8 @@ async fn failures_say_what_the_caller_can_do() {
     for (fault, kind, said) in failures {
         aws.reset_calls();
         aws.faults().once("GetItem", fault.clone());
-        let error = store.read(&key, Consistency::Eventual).await.unwrap_err();
+        let read = tokio::time::timeout(Duration::from_secs(60), store.read(&key, Consistency::Eventual));
+        let error = read.await.unwrap().unwrap_err();
         assert_eq!(error.kind, kind, "{fault:?}: {error}");
         assert!(error.message.starts_with("GetItem of table `app`") && error.message.contains(said), "{error}");
         assert_eq!(aws.calls().of(Service::DynamoDb, "GetItem"), 1, "one attempt a call");

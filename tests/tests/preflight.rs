@@ -1,5 +1,7 @@
 //! What is checked before a worker starts, and what its operator reads when it does not.
 
+#![allow(clippy::unwrap_used, reason = "what helpers of tests unwrap is what the tests assert")]
+
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
@@ -48,8 +50,10 @@ fn told<T: std::fmt::Debug>(result: Result<T, Error>, code: Code, parts: &[&str]
 #[tokio::test(start_paused = true)]
 async fn a_table_is_made_once_and_waited_for() {
     let aws = with_stream(LocalAws::builder().table_delay(Duration::from_secs(8)).in_process()).await;
+    let began = Instant::now();
     let (one, other) = tokio::join!(check(&aws, "orders"), check(&aws, "orders"));
     assert_eq!(one.unwrap(), other.unwrap());
+    assert!(began.elapsed() >= Duration::from_secs(8), "the table was not ACTIVE before");
     let calls = aws.calls().of(Service::DynamoDb, "CreateTable");
     check(&aws, "orders").await.unwrap();
     assert_eq!(aws.calls().of(Service::DynamoDb, "CreateTable"), calls, "an existing table is taken as it is");

@@ -55,7 +55,9 @@ impl Failure {
         let (cause, said) = match &error {
             SdkError::ServiceError(context) => {
                 let status = context.raw().status().as_u16();
-                (cause_of(context.err().code(), status), said(context.err(), status))
+                let (code, message) = (context.err().code(), context.err().message());
+                let cause = if is_skewed(code, message) { Cause::Unanswered } else { cause_of(code, status) };
+                (cause, said(context.err(), status))
             }
             SdkError::TimeoutError(_) => (Cause::Unanswered, "no answer in time".to_owned()),
             SdkError::DispatchFailure(failure) => {
@@ -150,6 +152,18 @@ fn cause_of(code: Option<&str>, status: u16) -> Cause {
     }
 }
 
+/// Whether the request was signed by a clock that is off. Every answer tells the SDK by how much, so the next request is
+/// right; it would repeat by itself, were its retries on.
+fn is_skewed(code: Option<&str>, message: Option<&str>) -> bool {
+    match code.unwrap_or_default() {
+        "RequestTimeTooSkewed" => true,
+        "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestExpired" => message.is_some_and(|message| {
+            message.contains("Signature expired") || message.contains("Signature not yet current")
+        }),
+        _ => false,
+    }
+}
+
 fn said<E: ProvideErrorMetadata + StdError + 'static>(error: &E, status: u16) -> String {
     match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
@@ -194,6 +208,18 @@ mod tests {
         assert_eq!(cause_of(Some("Brandnew"), 503), Cause::Unanswered);
         assert_eq!(cause_of(None, 429), Cause::Throttled);
         assert_eq!(cause_of(Some("ThrottlingException"), 400), Cause::Throttled);
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_no_wrong_secret() {
+        let code = Some("InvalidSignatureException");
+        assert!(is_skewed(code, Some("Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z")));
+        assert!(is_skewed(code, Some("Signature not yet current: 20260101T001000Z is still later than now")));
+        assert!(!is_skewed(
+            code,
+            Some("The request signature we calculated does not match the signature you provided")
+        ));
+        assert!(!is_skewed(code, None));
     }
 
     #[test]
