@@ -1,0 +1,142 @@
+//! `cost`: the calls a second of a worker, by operation, counted by the servers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::child::Child;
+use crate::figure::Figure;
+use crate::server::{Calls, Server};
+use crate::{Error, Options};
+
+const SHARDS: u64 = 8;
+
+/// What a fleet is measured at.
+struct Scene {
+    name: &'static str,
+    records_a_second: u64,
+    most_writes: Option<f64>,
+}
+
+const SCENES: [Scene; 2] = [
+    Scene { name: "idle", records_a_second: 0, most_writes: Some(0.9) },
+    Scene { name: "busy", records_a_second: 100, most_writes: None },
+];
+
+/// DynamoDB operations that write. The others read, or concern the table.
+const WRITES: [&str; 5] = ["BatchWriteItem", "DeleteItem", "PutItem", "TransactWriteItems", "UpdateItem"];
+const READS: [&str; 5] = ["BatchGetItem", "GetItem", "Query", "Scan", "TransactGetItems"];
+/// The bench's own.
+const FEED: &str = "PutRecords";
+
+pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
+    let mut figures = Vec::new();
+    for scene in SCENES {
+        figures.extend(measure(&scene, options).await?);
+    }
+    Ok(figures)
+}
+
+async fn measure(scene: &Scene, options: &Options) -> Result<Vec<Figure>, Error> {
+    let Options { window, warm_up, .. } = options;
+    eprintln!("cost: {}, {SHARDS} shards: {warm_up:?} to settle, then {window:?}", scene.name);
+    let server = Server::start(options.latency, SHARDS, 0).await?;
+    let failover_time = humantime::format_duration(options.failover_time);
+    let worker = Child::spawn(&[
+        "work".to_owned(),
+        format!("--endpoint={}", server.endpoint()),
+        "--application=bench".to_owned(),
+        format!("--failover-time={failover_time}"),
+    ])?;
+    let count = async {
+        tokio::time::sleep(*warm_up).await;
+        let (before, began) = (server.calls().await?, Instant::now());
+        tokio::time::sleep(*window).await;
+        let (after, took) = (server.calls().await?, began.elapsed());
+        Ok::<_, Error>(figures(scene, &before, &after, took))
+    };
+    let figures = tokio::select! {
+        figures = count => figures?,
+        fed = feed(&server, scene.records_a_second) => return Err(fed.err().unwrap_or_else(|| "the feed ended".into())),
+    };
+    worker.terminate().await?;
+    Ok(figures)
+}
+
+/// Writes records evenly, ten times a second, for ever.
+async fn feed(server: &Server, a_second: u64) -> Result<(), Error> {
+    const TIMES: u64 = 10;
+    if a_second == 0 {
+        return std::future::pending().await;
+    }
+    let mut tick = interval(Duration::from_secs(1) / TIMES as u32);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut written = 0;
+    loop {
+        tick.tick().await;
+        server.put_in_turn(written, a_second / TIMES).await?;
+        written += a_second / TIMES;
+    }
+}
+
+fn figures(scene: &Scene, before: &Calls, after: &Calls, took: Duration) -> Vec<Figure> {
+    let (tables, streams) =
+        (rates(&before.dynamodb, &after.dynamodb, took), rates(&before.kinesis, &after.kinesis, took));
+    let sum =
+        |operations: &[&str]| tables.iter().filter(|(name, _)| operations.contains(name)).map(|(_, rate)| rate).sum();
+    let name = |what: &str| format!("cost.{}.{SHARDS}.{what}", scene.name);
+    let writes = Figure::new(name("writes"), sum(&WRITES), "1/s");
+    let writes = match scene.most_writes {
+        Some(most) => writes.at_most(most),
+        None => writes,
+    };
+    let mut figures = vec![writes, Figure::new(name("reads"), sum(&READS), "1/s")];
+    let single = tables.iter().chain(streams.iter().filter(|(operation, _)| **operation != FEED));
+    figures.extend(single.map(|(operation, rate)| Figure::new(name(&snake_case(operation)), *rate, "1/s")));
+    figures
+}
+
+/// Calls a second, by operation.
+fn rates<'a>(
+    before: &BTreeMap<String, u64>,
+    after: &'a BTreeMap<String, u64>,
+    took: Duration,
+) -> BTreeMap<&'a str, f64> {
+    #[allow(clippy::cast_precision_loss, reason = "a count of calls")]
+    let rate = |name: &str, count: u64| (count - before.get(name).copied().unwrap_or(0)) as f64 / took.as_secs_f64();
+    after.iter().map(|(name, count)| (name.as_str(), rate(name, *count))).filter(|(_, rate)| *rate > 0.0).collect()
+}
+
+/// `GetRecords` as `get_records`.
+fn snake_case(operation: &str) -> String {
+    let mut name = String::new();
+    for letter in operation.chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.extend(letter.to_lowercase());
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_calls_a_second_between_two_counts() {
+        let calls = |updates, reads, feeds| Calls {
+            dynamodb: BTreeMap::from([("UpdateItem".to_owned(), updates), ("CreateTable".to_owned(), 1)]),
+            kinesis: BTreeMap::from([("GetRecords".to_owned(), reads), ("PutRecords".to_owned(), feeds)]),
+        };
+        let figures = figures(&SCENES[0], &calls(10, 100, 5), &calls(18, 260, 50), Duration::from_secs(10));
+        let wanted = [
+            Figure::new("cost.idle.8.writes", 0.8, "1/s").at_most(0.9),
+            Figure::new("cost.idle.8.reads", 0.0, "1/s"),
+            Figure::new("cost.idle.8.update_item", 0.8, "1/s"),
+            Figure::new("cost.idle.8.get_records", 16.0, "1/s"),
+        ];
+        assert_eq!(figures, wanted);
+    }
+}

@@ -1,0 +1,90 @@
+//! `drain`: a backlog read as fast as it comes, by a worker and by a bare loop around the SDK, in turn.
+
+use crate::child::Child;
+use crate::figure::{Figure, median};
+use crate::role::{Drained, Said};
+use crate::server::Server;
+use crate::{Error, Options};
+
+const SHARDS: u64 = 8;
+const MB: f64 = 1e6;
+
+/// One after the other, so that whatever else the machine does concerns both.
+struct Pair {
+    ours: Drained,
+    bare: Drained,
+}
+
+pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
+    eprintln!("drain: filling {SHARDS} shards with {} records", options.backlog);
+    let server = Server::start(options.latency, SHARDS, options.backlog).await?;
+    let mut pairs = Vec::new();
+    for run in 1..=options.runs {
+        let bare = bare(&server, options).await?;
+        tell(run, options, "bare loop", bare);
+        let ours = ours(&server, run, options).await?;
+        tell(run, options, "worker", ours);
+        pairs.push(Pair { ours, bare });
+    }
+    let of = |what: fn(&Pair) -> f64| median(pairs.iter().map(what));
+    Ok(vec![
+        Figure::new("drain.rate_ratio", of(|pair| rate(pair.ours) / rate(pair.bare)), "x").at_least(0.95),
+        Figure::new("drain.cpu_ratio", of(|pair| cpu(pair.ours) / cpu(pair.bare)), "x").at_most(1.3),
+        Figure::new("drain.mb_per_s", of(|pair| rate(pair.ours)), "MB/s"),
+        Figure::new("drain.bare.mb_per_s", of(|pair| rate(pair.bare)), "MB/s"),
+        Figure::new("drain.cpu_s_per_gb", of(|pair| cpu(pair.ours)), "s/GB"),
+        Figure::new("drain.bare.cpu_s_per_gb", of(|pair| cpu(pair.bare)), "s/GB"),
+        Figure::new("drain.rss_mb", of(|pair| memory(pair.ours)), "MB"),
+        Figure::new("drain.bare.rss_mb", of(|pair| memory(pair.bare)), "MB"),
+    ])
+}
+
+async fn bare(server: &Server, options: &Options) -> Result<Drained, Error> {
+    drained(&["bare".to_owned(), endpoint(server), backlog(options)]).await
+}
+
+/// Each run is another application: it starts with the oldest record.
+async fn ours(server: &Server, run: usize, options: &Options) -> Result<Drained, Error> {
+    let application = format!("--application=drain-{run}");
+    drained(&["work".to_owned(), endpoint(server), backlog(options), application]).await
+}
+
+async fn drained(arguments: &[String]) -> Result<Drained, Error> {
+    let mut reader = Child::spawn(arguments)?;
+    match reader.hear().await? {
+        (Said::Drained(drained), _) => Ok(drained),
+        (said, _) => Err(format!("a reader said {said:?}").into()),
+    }
+}
+
+fn endpoint(server: &Server) -> String {
+    format!("--endpoint={}", server.endpoint())
+}
+
+fn backlog(options: &Options) -> String {
+    format!("--drain={}", options.backlog)
+}
+
+fn tell(run: usize, options: &Options, who: &str, drained: Drained) {
+    let (rate, cpu, memory) = (rate(drained), cpu(drained), memory(drained));
+    eprintln!("drain {run}/{}: {who}: {rate:.0} MB/s, {cpu:.2} CPU s/GB, {memory:.0} MB", options.runs);
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a count of bytes for people")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / MB
+}
+
+/// MB a second.
+fn rate(drained: Drained) -> f64 {
+    megabytes(drained.bytes) / drained.seconds
+}
+
+/// CPU seconds a GB.
+fn cpu(drained: Drained) -> f64 {
+    drained.cpu_seconds / megabytes(drained.bytes) * 1_000.0
+}
+
+fn memory(drained: Drained) -> f64 {
+    drained.peak_bytes.map_or(f64::NAN, megabytes)
+}

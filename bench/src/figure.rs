@@ -1,0 +1,108 @@
+//! A measured figure: its name, its value, what it must not be worse than, and how it is printed.
+
+use comfy_table::{CellAlignment, Table};
+
+/// One result.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Figure {
+    name: String,
+    value: f64,
+    unit: &'static str,
+    bound: Option<Bound>,
+}
+
+/// What a value must not be worse than.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Figure {
+    pub(crate) fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
+        Figure { name: name.into(), value, unit, bound: None }
+    }
+
+    pub(crate) fn at_most(self, most: f64) -> Self {
+        Figure { bound: Some(Bound::AtMost(most)), ..self }
+    }
+
+    pub(crate) fn at_least(self, least: f64) -> Self {
+        Figure { bound: Some(Bound::AtLeast(least)), ..self }
+    }
+
+    /// `{"figure": "drain.cpu_ratio", "value": 1.12, "unit": "x"}`
+    pub(crate) fn to_json(&self) -> String {
+        let (name, unit) = (serde_json::json!(self.name), serde_json::json!(self.unit));
+        format!(r#"{{"figure": {name}, "value": {}, "unit": {unit}}}"#, rounded(self.value))
+    }
+
+    fn is_missed(&self) -> bool {
+        match self.bound {
+            None => false,
+            Some(Bound::AtMost(most)) => self.value > most,
+            Some(Bound::AtLeast(least)) => self.value < least,
+        }
+    }
+}
+
+/// Three digits behind the point: more is noise.
+fn rounded(value: f64) -> f64 {
+    (value * 1_000.0).round() / 1_000.0
+}
+
+/// All figures, for people.
+pub(crate) fn table(figures: &[Figure]) -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(["figure", "value", "unit", "wanted", ""]);
+    for figure in figures {
+        let wanted = match figure.bound {
+            None => String::new(),
+            Some(Bound::AtMost(most)) => format!("<= {most}"),
+            Some(Bound::AtLeast(least)) => format!(">= {least}"),
+        };
+        let verdict = if figure.is_missed() { "missed" } else { "" };
+        table.add_row([&figure.name, &rounded(figure.value).to_string(), figure.unit, &wanted, verdict]);
+    }
+    if let Some(values) = table.column_mut(1) {
+        values.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// The middle value; of an even number of values the mean of the two in the middle.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_unstable_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => values[n / 2],
+        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_is_one_line_of_json() {
+        let figure = Figure::new("drain.cpu_ratio", 1.123_456, "x").at_most(1.3);
+        assert_eq!(figure.to_json(), r#"{"figure": "drain.cpu_ratio", "value": 1.123, "unit": "x"}"#);
+    }
+
+    #[test]
+    fn a_value_worse_than_its_bound_is_missed() {
+        assert!(Figure::new("a", 1.31, "x").at_most(1.3).is_missed());
+        assert!(!Figure::new("a", 1.3, "x").at_most(1.3).is_missed());
+        assert!(Figure::new("a", 0.94, "x").at_least(0.95).is_missed());
+        assert!(!Figure::new("a", 99.0, "x").is_missed());
+    }
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median([4.0, 1.0, 3.0, 2.0]), 2.5);
+    }
+}

@@ -1,0 +1,72 @@
+//! What a process does that the bench started, and what it says on its standard output: one [`Said`] a line.
+
+mod bare;
+mod serve;
+mod tally;
+mod work;
+
+use std::io::Read;
+
+use clap::Subcommand;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+pub(crate) use tally::Drained;
+
+/// What a process is for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Role {
+    /// The embedded servers.
+    #[command(hide = true)]
+    Serve(serve::Arguments),
+    /// A worker.
+    #[command(hide = true)]
+    Work(work::Arguments),
+    /// A bare loop around the SDK.
+    #[command(hide = true)]
+    Bare(bare::Arguments),
+}
+
+/// What a process says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Said {
+    /// The servers are there.
+    Serving {
+        /// Both services.
+        endpoint: String,
+    },
+    /// The first record of a shard came.
+    First {
+        /// Which shard.
+        shard: String,
+    },
+    /// All records that were asked for came.
+    Drained(Drained),
+}
+
+impl Said {
+    /// Says it. Whole lines reach the parent at once: standard output is buffered by line.
+    fn say(&self) {
+        if let Ok(line) = serde_json::to_string(self) {
+            println!("{line}");
+        }
+    }
+}
+
+impl Role {
+    /// Does it, until done or until the parent lets go of the leash.
+    pub(crate) async fn play(self) -> Result<(), Error> {
+        std::thread::spawn(|| {
+            _ = std::io::stdin().read_to_end(&mut Vec::new());
+            std::process::exit(1);
+        });
+        let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "error".into());
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        match self {
+            Role::Serve(arguments) => serve::play(arguments).await,
+            Role::Work(arguments) => work::play(arguments).await,
+            Role::Bare(arguments) => bare::play(arguments).await,
+        }
+    }
+}

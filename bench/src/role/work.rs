@@ -1,0 +1,78 @@
+//! A worker whose processors say when their first record came, or count what comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kcl_core::prelude::*;
+use kcl_core::record::ShardId;
+use kcl_core::shutdown_signal;
+
+use super::Said;
+use super::tally::Tally;
+use crate::Error;
+use crate::place::{self, STREAM};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[arg(long)]
+    endpoint: String,
+    /// The lease table.
+    #[arg(long)]
+    application: String,
+    #[arg(long, value_parser = humantime::parse_duration)]
+    failover_time: Option<Duration>,
+    /// Reads without pauses until so many records came.
+    #[arg(long)]
+    drain: Option<u64>,
+}
+
+pub(super) async fn play(arguments: Arguments) -> Result<(), Error> {
+    let mut settings = Settings::default();
+    if let Some(time) = arguments.failover_time {
+        settings = settings.failover_time(time);
+    }
+    if arguments.drain.is_some() {
+        settings = settings.poll_interval(Duration::ZERO);
+    }
+    let builder = Worker::builder(arguments.application, STREAM)
+        .sdk_config(&place::sdk_config(&arguments.endpoint))
+        .settings(settings);
+    let worker = match arguments.drain {
+        None => builder.processor(FirstRecord::new).build().await?,
+        Some(wanted) => {
+            let tally = Arc::new(Tally::new(wanted));
+            builder.processor(move |_: &ShardId| Count(Arc::clone(&tally))).build().await?
+        }
+    };
+    Ok(worker.run_until(shutdown_signal()).await?)
+}
+
+/// Says when the first record of its shard came.
+#[derive(Debug)]
+struct FirstRecord(Option<Said>);
+
+impl FirstRecord {
+    fn new(shard: &ShardId) -> Self {
+        FirstRecord(Some(Said::First { shard: shard.to_string() }))
+    }
+}
+
+impl RecordProcessor for FirstRecord {
+    async fn process_records(&mut self, _: &Batch, _: &ShardContext) -> Result<(), BoxError> {
+        if let Some(first) = self.0.take() {
+            first.say();
+        }
+        Ok(())
+    }
+}
+
+/// Counts records and bytes.
+#[derive(Debug)]
+struct Count(Arc<Tally>);
+
+impl RecordProcessor for Count {
+    async fn process_records(&mut self, batch: &Batch, _: &ShardContext) -> Result<(), BoxError> {
+        self.0.add(batch.len(), batch.iter().map(|record| record.data.len()).sum());
+        Ok(())
+    }
+}
