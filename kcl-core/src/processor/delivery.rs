@@ -138,6 +138,7 @@ impl Delivery {
     }
 
     /// Whether the owner asked for a drain.
+    #[cfg(test)]
     #[must_use]
     pub(crate) fn is_draining(&self) -> bool {
         self.drain.is_cancelled()
