@@ -144,6 +144,12 @@ mod tests {
         delay: Option<u32>,
     }
 
+    #[derive(Debug, Deserialize)]
+    enum Class {
+        #[allow(dead_code, reason = "there must be one")]
+        Economy,
+    }
+
     fn shard() -> ShardContext {
         let (reports, _) = tokio::sync::mpsc::unbounded_channel();
         let gate = Gate::new(Arc::new(TokioClock::new()));
@@ -210,5 +216,8 @@ mod tests {
             let message = refusal(payload);
             assert!(!message.contains("secret"), "{message}");
         }
+        // A variant's unknown name comes from the payload.
+        let message = decode::<Class>(&batch(&[r#""secret""#]), &shard()).unwrap_err().to_string();
+        assert!(message.contains("it does not fit the type") && !message.contains("secret"), "{message}");
     }
 }
