@@ -1,7 +1,7 @@
 //! The whole of one worker's coordination as a machine: events in, calls and consumers to start out. No I/O.
 
 use super::claims::Claims;
-use super::effects::{Answer, Answered, Call, Effects, Part};
+use super::effects::{Answer, Answered, Call, Effects, Failure, Part, Refusal};
 use super::fleet_row::FleetRow;
 use super::goodbye::{self, Goodbye};
 use super::held::Held;
@@ -21,6 +21,9 @@ use crate::telemetry::event::coordination::Happening;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// A refusal that lasts so long is not a slip.
+const REFUSED_FOR_GOOD: Duration = Duration::from_secs(5);
 
 /// Who coordinates what.
 #[derive(Debug, Clone)]
@@ -82,6 +85,8 @@ pub(crate) struct Coordinator {
     pub(super) goodbye: Option<Goodbye>,
     pub(super) start: Vec<Arc<Delivery>>,
     pub(super) finished: Option<Result<(), Error>>,
+    /// Parts whose calls are refused, since when.
+    pub(super) refused: BTreeMap<Part, Time>,
     /// The error that the worker ends with once it has said goodbye.
     pub(super) ending_with: Option<Error>,
 }
@@ -126,6 +131,7 @@ impl Coordinator {
             goodbye: None,
             start: Vec::new(),
             finished: None,
+            refused: BTreeMap::new(),
             ending_with: None,
             identity,
             settings,
@@ -210,12 +216,19 @@ impl Coordinator {
             Part::Pin(lease) => self.ask_for_pin(lease),
             Part::Goodbye => self.on_goodbye_timer(),
             // These have no timers: the cycle repeats them.
-            Part::PlanRow | Part::Fence(_) | Part::PlanOf(_) | Part::Sync(_) => {}
+            Part::PlanRow | Part::Fence(_) | Part::PlanOf(_) | Part::Collect(_) | Part::Sync(_) => {}
         }
     }
 
     fn on_answer(&mut self, answered: Answered) {
         let Answered { part, sent, answer, .. } = answered;
+        if let Answer::Failed(Failure::Refused(refusal)) = &answer {
+            if self.gives_up_on(&part, refusal) {
+                return;
+            }
+        } else if !matches!(answer, Answer::Failed(_)) {
+            self.refused.remove(&part);
+        }
         match &part {
             Part::Start => self.on_start_answer(answer),
             Part::FleetRow => {
@@ -233,6 +246,8 @@ impl Coordinator {
             Part::PlanRow => self.on_plan_row(answer),
             Part::Cycle | Part::Fence(_) | Part::PlanOf(_) | Part::Sync(_) => self.on_cycle_answer(&part, answer),
             Part::FleetBeat => self.on_fleet_beat_answer(answer),
+            // What was not cleared away is looked at again with the next full read.
+            Part::Collect(_) => {}
             Part::Awaited => self.claims.on_look(answer, &mut self.effects),
             Part::Claim(lease) => self.on_claim_answer(lease, answer),
             Part::Held(lease) => self.on_held_answer(lease, answer),
@@ -246,6 +261,26 @@ impl Coordinator {
                 self.finish_if_gone();
             }
         }
+    }
+
+    /// Whether a refusal ends the worker: one that a person must mend, before anything is held. (A worker that holds
+    /// leases goes on trying, loudly: its handlers may still be at work.)
+    fn gives_up_on(&mut self, part: &Part, refusal: &Refusal) -> bool {
+        let since = *self.refused.entry(part.clone()).or_insert(self.effects.now);
+        self.effects.tell(Happening::Refused { message: refusal.message.clone() });
+        let Some(code) = refusal.code else { return false };
+        let lasted = self.effects.now.since(since);
+        let at_start = self.session.number().is_none();
+        if !at_start && (!self.held.is_empty() || lasted < REFUSED_FOR_GOOD) {
+            return false;
+        }
+        let error = Error::new(code, refusal.message.clone());
+        if at_start {
+            self.finish(Err(error))
+        } else {
+            self.fail(error)
+        }
+        true
     }
 
     // --- start and session

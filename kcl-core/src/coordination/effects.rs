@@ -1,6 +1,7 @@
 //! What the coordination asks of the outside, as values: calls, timers, happenings. Knows no protocol.
 
 use crate::clock::Time;
+use crate::error::Code;
 use crate::lease::row::{LeaseKey, Row, RowKey, WorkerId};
 use crate::lease::{Consistency, Table, Write, Written};
 use crate::shard::{ListWhich, Listing};
@@ -32,6 +33,8 @@ pub(crate) enum Part {
     Fence(WorkerId),
     /// The planner writes a plan row.
     PlanOf(WorkerId),
+    /// The planner clears away the rows of a worker that has ended.
+    Collect(WorkerId),
     /// The planner creates or deletes a lease.
     Sync(LeaseKey),
     /// Looking at the leases that one is to take after their owners.
@@ -86,7 +89,16 @@ pub(crate) enum Failure {
     /// Nothing came back: a write may have been applied, or may be yet.
     Unanswered,
     /// The service refused it.
-    Refused(String),
+    Refused(Refusal),
+}
+
+/// Why a service refused a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The page of it, where a person must mend something.
+    pub(crate) code: Option<Code>,
+    /// What happened, to what.
+    pub(crate) message: String,
 }
 
 /// A call to make.

@@ -1,9 +1,9 @@
 //! The loop that obeys the coordinator: makes its calls, starts its consumers, tells what happened.
 
 use super::coordinator::{Coordinator, Event, Step};
-use super::effects::{Answer, Answered, Call, Failure, Op, Part};
+use super::effects::{Answer, Answered, Call, Failure, Op, Part, Refusal};
 use crate::clock::Clock;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::lease::{Consistency, LeaseStore, Row, RowKey, StoreError, StoreErrorKind};
 use crate::processor::{Report, StartConsumer};
 use crate::shard::{ApiError, ApiErrorKind, StreamApi};
@@ -17,9 +17,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Calls under way at once; beats do not wait for room.
 const MOST_CALLS: usize = 128;
-/// A call of one row without an answer after so long is given up. It may still be applied.
-const CALL_TIMEOUT: Duration = Duration::from_secs(2);
-/// The same for a read of everything, which takes many pages.
+/// A read of everything takes many pages: it is given up after so long without an answer.
 const LONG_CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// DynamoDB's bound for one batch.
 const KEYS_A_READ: usize = 100;
@@ -33,6 +31,8 @@ pub(crate) struct Outside {
     pub(crate) stream: Arc<dyn StreamApi>,
     pub(crate) consumers: Arc<dyn StartConsumer>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// A call of one row without an answer after so long is given up. It may still be applied.
+    pub(crate) call_timeout: Duration,
     pub(crate) reports: UnboundedReceiver<Report>,
     /// Each message asks to stop within that time; a second one means at once.
     pub(crate) shutdown: UnboundedReceiver<Duration>,
@@ -82,9 +82,10 @@ pub(crate) async fn run(mut coordinator: Coordinator, mut outside: Outside) -> R
 fn make(call: Call, outside: &Outside) -> BoxFuture<'static, Answered> {
     let Call { part, life, op } = call;
     let (store, stream, clock) = (outside.store.clone(), outside.stream.clone(), outside.clock.clone());
+    let call_timeout = outside.call_timeout;
     async move {
         let sent = clock.now();
-        let within = if matches!(op, Op::Scan | Op::List(_)) { LONG_CALL_TIMEOUT } else { CALL_TIMEOUT };
+        let within = if matches!(op, Op::Scan | Op::List(_)) { LONG_CALL_TIMEOUT } else { call_timeout };
         let answer = match tokio::time::timeout(within, answer(op, store.as_ref(), stream.as_ref())).await {
             Ok(answer) => answer,
             Err(_) => Answer::Failed(Failure::Unanswered),
@@ -119,7 +120,7 @@ fn of_store(error: StoreError) -> Answer {
     Answer::Failed(match error.kind {
         StoreErrorKind::Throttled => Failure::Throttled,
         StoreErrorKind::Unanswered => Failure::Unanswered,
-        StoreErrorKind::Refused => Failure::Refused(error.message),
+        StoreErrorKind::Refused => Failure::Refused(Refusal { code: code_of(&error), message: error.message }),
     })
 }
 
@@ -128,7 +129,18 @@ fn of_stream(error: ApiError) -> Answer {
         ApiErrorKind::Throttled => Failure::Throttled,
         ApiErrorKind::Unavailable | ApiErrorKind::NotReady => Failure::Unanswered,
         ApiErrorKind::NotFound | ApiErrorKind::Refused | ApiErrorKind::IteratorExpired => {
-            Failure::Refused(error.message)
+            Failure::Refused(Refusal { code: code_of(&error), message: error.message })
         }
     })
+}
+
+/// The page of what an AWS service refused.
+#[cfg(feature = "aws")]
+fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
+    crate::aws::code_of(error)
+}
+
+#[cfg(not(feature = "aws"))]
+fn code_of(_: &(dyn std::error::Error + 'static)) -> Option<Code> {
+    None
 }

@@ -18,6 +18,9 @@ use tokio::sync::{mpsc, watch};
 /// Handlers whose delivery was closed get so long to end. One that blocks its thread is not waited for.
 const LAST_CONSUMERS: Duration = Duration::from_secs(1);
 
+/// A call to the table is given up after so long, or a fifth of `failover_time`: a beat must have time for another try.
+const LONGEST_CALL: Duration = Duration::from_secs(2);
+
 /// One member of the fleet that reads a stream. Made by [`Worker::builder`].
 #[must_use = "a worker does nothing until it is run"]
 pub struct Worker {
@@ -134,6 +137,7 @@ impl Worker {
         let _stop = StopOnDrop(handle.ask.clone());
         let (reports, reported) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Handle::current();
+        let call_timeout = LONGEST_CALL.min(settings.failover_time / 5);
         let consumers = consumers(Consumers { runtime, stream, clock: clock.clone(), rng: rng.fork() });
         let starter: Arc<dyn StartConsumer> = consumers.clone();
         let outcome = hosted
@@ -141,7 +145,16 @@ impl Worker {
                 let identity = Identity { me: id, table, stream: parts.identity };
                 let coordinator = Coordinator::new(identity, settings, clock.clone(), reports, rng);
                 let (store, stream) = (parts.store, parts.stream);
-                (coordinator, Outside { store, stream, consumers: starter, clock, reports: reported, shutdown: asked })
+                let outside = Outside {
+                    store,
+                    stream,
+                    consumers: starter,
+                    clock,
+                    call_timeout,
+                    reports: reported,
+                    shutdown: asked,
+                };
+                (coordinator, outside)
             })
             .await;
         // Elapsed: a handler blocks its thread. Its records were not acknowledged and come again elsewhere.

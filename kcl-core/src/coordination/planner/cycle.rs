@@ -150,11 +150,14 @@ impl Term {
     }
 
     fn take_in(&mut self, table: Table, asked: Time, effects: &mut Effects) {
-        for damaged in table.damaged {
+        let quiet = self.damaged_told.is_some_and(|at| effects.now.since(at) < FULL_READ);
+        for damaged in table.damaged.into_iter().filter(|_| !quiet) {
             effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why });
+            self.damaged_told = Some(effects.now);
         }
         self.sessions.see_all(table.sessions, effects.now);
         self.leases = table.leases.into_iter().map(|lease| (lease.key.clone(), lease)).collect();
+        self.collect(&table.plans, effects);
         let must: BTreeSet<LeaseKey> =
             self.leases.values().filter(|lease| must_rest(lease, &self.sessions)).map(|l| l.key.clone()).collect();
         self.resting.keep(|key| must.contains(key));

@@ -2,6 +2,7 @@
 
 mod assign;
 mod beat;
+mod collect;
 mod cycle;
 mod fill;
 mod promises;

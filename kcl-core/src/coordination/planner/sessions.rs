@@ -117,6 +117,16 @@ impl Sessions {
         }
     }
 
+    /// Whether the worker has a row.
+    pub(crate) fn is_known(&self, worker: &WorkerId) -> bool {
+        self.known.contains_key(worker)
+    }
+
+    /// Those that have ended, by their rows.
+    pub(crate) fn ended(&self) -> impl Iterator<Item = &Session> {
+        self.known.values().filter(|session| session.state.has_ended())
+    }
+
     /// Those that have not ended.
     pub(crate) fn live(&self) -> impl Iterator<Item = &Session> {
         self.known.values().filter(|session| !session.state.has_ended())

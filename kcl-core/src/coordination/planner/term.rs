@@ -43,6 +43,10 @@ pub(crate) struct Term {
     pub(super) read_at: Option<Time>,
     /// Once more `failover_time` after a session ended: what it had under way has landed by then.
     pub(super) read_again: Option<Time>,
+    /// When damaged rows were last told: at every read would be too often.
+    pub(super) damaged_told: Option<Time>,
+    /// Ended sessions that no lease names, and since when: their rows are cleared away in the end.
+    pub(super) unnamed: BTreeMap<WorkerId, Time>,
     pub(super) sync_at: Time,
     /// Whether somebody's end was seen since the last full read.
     pub(super) end_seen: bool,
@@ -116,6 +120,8 @@ impl Term {
             wake_noted: None,
             read_at: None,
             read_again: None,
+            damaged_told: None,
+            unnamed: BTreeMap::new(),
             sync_at: effects.now,
             end_seen: false,
             draining: false,

@@ -30,6 +30,7 @@ pub(crate) enum Happening {
     WaitingForForeignHand { for_long: Duration },
     ShardsIncomplete { hole: HashKeyRange },
     RowDamaged { key: String, why: String },
+    Refused { message: String },
     ShutdownAsked { within: Duration },
 }
 
@@ -105,6 +106,7 @@ impl Happening {
                 warn!(from = hole.start, to = hole.end, "no unfinished shard covers these hash keys");
             }
             Happening::RowDamaged { key, why } => RowDamaged { key, why }.emit(),
+            Happening::Refused { message } => error!(message, "a call was refused"),
             Happening::ShutdownAsked { within } => info!(?within, "shutting down"),
         }
     }

@@ -1,0 +1,37 @@
+//! Clearing away what workers that have ended left in the table: under random worker ids every deploy leaves rows.
+
+use super::term::Term;
+use crate::clock::Time;
+use crate::coordination::effects::{Effects, Part};
+use crate::lease::Write;
+use crate::lease::row::{Plan, Session, WorkerId};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A session's row stays so long after its end, for those who look at a table.
+const KEPT_FOR: Duration = Duration::from_secs(600);
+
+impl Term {
+    /// After a full read: deletes the rows of sessions that ended a while ago and that no lease names, then their plans.
+    ///
+    /// A claim of such a session that arrives even later leaves an owner without a row: the lease is free once it stood
+    /// still for `failover_time`.
+    pub(super) fn collect(&mut self, plans: &[Plan], effects: &mut Effects) {
+        let named: BTreeSet<&WorkerId> =
+            self.leases.values().filter_map(|lease| Some(&lease.owner.as_ref()?.worker)).collect();
+        let ended: Vec<Session> =
+            self.sessions.ended().filter(|session| !named.contains(&session.worker)).cloned().collect();
+        self.unnamed.retain(|worker, _| ended.iter().any(|session| session.worker == *worker));
+        for session in ended {
+            let since: Time = *self.unnamed.entry(session.worker.clone()).or_insert(effects.now);
+            if effects.now.since(since) >= KEPT_FOR {
+                let Session { worker, number, .. } = session;
+                effects.write(Part::Collect(worker.clone()), Write::DeleteSession { worker, number, own: false });
+            }
+        }
+        for plan in plans.iter().filter(|plan| !self.sessions.is_known(&plan.worker)) {
+            let (worker, term) = (plan.worker.clone(), self.number());
+            effects.write(Part::Collect(worker.clone()), Write::DeletePlan { worker, term });
+        }
+    }
+}
