@@ -30,6 +30,12 @@ impl SequenceNumber {
         if well_formed { Ok(SequenceNumber(digits.into_boxed_str())) } else { Err(InvalidSequenceNumber(digits)) }
     }
 
+    /// Takes the service's word for it: looking at the digits of every record is a cache miss each, and was a twentieth of
+    /// the processor time of reading a backlog.
+    pub(crate) fn trusted(digits: String) -> Self {
+        SequenceNumber(digits.into_boxed_str())
+    }
+
     /// The digits, as Kinesis writes them.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -55,24 +55,27 @@ pub(super) fn fetched(answer: GetRecordsOutput) -> Result<Fetched, Failure> {
         let said = format!("the answer contradicts itself: child `{}` has no parents", orphan.shard_id);
         return Err(Failure::new(Cause::Unanswered, RECORDS, said));
     }
+    // What a position is made of is looked at; for the others the service's word is taken.
+    if let Some(last) = answer.records.last() {
+        SequenceNumber::parse(last.sequence_number.as_str())
+            .map_err(|error| Failure::new(Cause::Request, RECORDS, error.to_string()))?;
+    }
     Ok(Fetched {
-        records: answer.records.into_iter().map(record).collect::<Result<_, _>>()?,
+        records: answer.records.into_iter().map(record).collect(),
         millis_behind_latest: answer.millis_behind_latest.and_then(|ms| u64::try_from(ms).ok()),
         next_iterator: answer.next_shard_iterator,
         children: children.into_iter().map(child).collect::<Result<_, _>>()?,
     })
 }
 
-fn record(record: types::Record) -> Result<Record, Failure> {
-    let sequence_number = SequenceNumber::parse(record.sequence_number)
-        .map_err(|error| Failure::new(Cause::Request, RECORDS, error.to_string()))?;
-    Ok(Record {
-        sequence_number,
+fn record(record: types::Record) -> Record {
+    Record {
+        sequence_number: SequenceNumber::trusted(record.sequence_number),
         sub_sequence_number: 0,
         partition_key: record.partition_key,
         arrived_at_ms: record.approximate_arrival_timestamp.and_then(|at| at.to_millis().ok()).unwrap_or(0),
         data: record.data.into_bytes(),
-    })
+    }
 }
 
 fn child(child: types::ChildShard) -> Result<Shard, Failure> {
@@ -130,6 +133,13 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_whose_last_record_has_no_number_is_refused() {
+        let last = types::Record::builder().sequence_number("nonsense").data(Blob::new([1])).partition_key("k").build();
+        let answer = GetRecordsOutput::builder().records(last.unwrap()).next_shard_iterator("next").build().unwrap();
+        assert_eq!(fetched(answer).unwrap_err().cause, Cause::Request);
+    }
+
+    #[test]
     fn a_payload_is_not_copied() {
         let payload = Bytes::from(vec![7; 1_000]);
         let sent = types::Record::builder()
@@ -138,7 +148,7 @@ mod tests {
             .approximate_arrival_timestamp(DateTime::from_millis(1_700_000_000_123))
             .build()
             .unwrap();
-        let got = record(sent).unwrap();
+        let got = record(sent);
         assert_eq!(got.data.as_ptr(), payload.as_ptr());
         assert_eq!((got.arrived_at_ms, got.partition_key), (1_700_000_000_123, None));
     }
