@@ -216,16 +216,14 @@ impl Coordinator {
             Part::Pin(lease) => self.ask_for_pin(lease),
             Part::Goodbye => self.on_goodbye_timer(),
             // These have no timers: the cycle repeats them.
-            Part::PlanRow | Part::Fence(_) | Part::PlanOf(_) | Part::Collect(_) | Part::Sync(_) => {}
+            Part::PlanRow | Part::Fence(_) | Part::PlanOf(_) | Part::Collect(_) | Part::Sync(_) | Part::Shards => {}
         }
     }
 
     fn on_answer(&mut self, answered: Answered) {
         let Answered { part, sent, answer, .. } = answered;
         if let Answer::Failed(Failure::Refused(refusal)) = &answer {
-            if self.gives_up_on(&part, refusal) {
-                return;
-            }
+            self.on_refusal(&part, refusal);
         } else if !matches!(answer, Answer::Failed(_)) {
             self.refused.remove(&part);
         }
@@ -244,7 +242,9 @@ impl Coordinator {
             Part::Watch => self.on_watch_answer(answer),
             Part::TakeTerm => self.on_term_answer(answer),
             Part::PlanRow => self.on_plan_row(answer),
-            Part::Cycle | Part::Fence(_) | Part::PlanOf(_) | Part::Sync(_) => self.on_cycle_answer(&part, answer),
+            Part::Cycle | Part::Shards | Part::Fence(_) | Part::PlanOf(_) | Part::Sync(_) => {
+                self.on_cycle_answer(&part, answer);
+            }
             Part::FleetBeat => self.on_fleet_beat_answer(answer),
             // What was not cleared away is looked at again with the next full read.
             Part::Collect(_) => {}
@@ -263,24 +263,23 @@ impl Coordinator {
         }
     }
 
-    /// Whether a refusal ends the worker: one that a person must mend, before anything is held. (A worker that holds
-    /// leases goes on trying, loudly: its handlers may still be at work.)
-    fn gives_up_on(&mut self, part: &Part, refusal: &Refusal) -> bool {
+    /// A refusal that a person must mend ends the worker, before anything is held. (One that holds leases goes on
+    /// trying, loudly: its handlers may still be at work.)
+    fn on_refusal(&mut self, part: &Part, refusal: &Refusal) {
         let since = *self.refused.entry(part.clone()).or_insert(self.effects.now);
         self.effects.tell(Happening::Refused { message: refusal.message.clone() });
-        let Some(code) = refusal.code else { return false };
+        let Some(code) = refusal.code else { return };
         let lasted = self.effects.now.since(since);
         let at_start = self.session.number().is_none();
         if !at_start && (!self.held.is_empty() || lasted < REFUSED_FOR_GOOD) {
-            return false;
+            return;
         }
         let error = Error::new(code, refusal.message.clone());
         if at_start {
-            self.finish(Err(error))
+            self.finish(Err(error));
         } else {
-            self.fail(error)
+            self.fail(error);
         }
-        true
     }
 
     // --- start and session

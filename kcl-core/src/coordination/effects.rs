@@ -27,6 +27,8 @@ pub(crate) enum Part {
     PlanRow,
     /// The planner's cycle.
     Cycle,
+    /// The planner lists the stream's shards.
+    Shards,
     /// The planner's beat.
     FleetBeat,
     /// The planner ends a silent session.

@@ -2,6 +2,7 @@
 
 use crate::stage::{APPLICATION, STREAM, Stage, text};
 use kcl_core::{Code, Settings, Start};
+use kcl_local::Fault;
 use std::time::Duration;
 
 #[tokio::test(start_paused = true)]
@@ -118,5 +119,25 @@ async fn java_writes(stage: &Stage, owner: &str, counter: u64) {
             .send()
             .await
             .unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_permission_ends_the_start_within_seconds_with_the_actions_name() {
+    for operation in ["Scan", "PutItem", "UpdateItem", "GetItem", "ListShards"] {
+        let stage = Stage::with_shards(2).await;
+        stage.aws.faults().rule(move |call| {
+            let denied = call.caller.is_some() && call.operation == operation;
+            denied.then(|| Fault::Error("AccessDeniedException".to_owned()))
+        });
+        let began = tokio::time::Instant::now();
+        let run = stage.start("a").await.task;
+        let Ok(ended) = tokio::time::timeout(Duration::from_secs(60), run).await else {
+            panic!("{operation}: it runs on")
+        };
+        let error = ended.unwrap().unwrap_err();
+        assert_eq!(error.code(), Code::Permission, "{operation}: {error}");
+        assert!(error.to_string().contains(operation), "{operation}: {error}");
+        assert!(began.elapsed() < Duration::from_secs(12), "{operation}: after {:?}", began.elapsed());
     }
 }

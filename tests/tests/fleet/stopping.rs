@@ -82,3 +82,22 @@ async fn a_worker_may_stop_in_every_phase_of_its_start() {
         assert!(began.elapsed() < Duration::from_secs(4), "after {ms} x 5 ms it took {:?}", began.elapsed());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn rows_of_workers_that_are_gone_are_cleared_away_in_a_fleet_that_goes_on() {
+    let stage = Stage::with_shards(1).await;
+    let stays = stage.start("a").await;
+    stage.shared(&[("a", 1)], Duration::from_secs(5)).await;
+    let leaves = stage.start("b").await;
+    let keys = || async {
+        let mut keys: Vec<_> = stage.rows().await.iter().map(|row| text(row, "leaseKey").unwrap()).collect();
+        keys.sort();
+        keys
+    };
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    leaves.stop().await.unwrap();
+    assert!(keys().await.contains(&"session/b".to_owned()));
+    tokio::time::sleep(Duration::from_secs(240)).await;
+    assert_eq!(keys().await, ["fleet", "plan/a", "session/a", "shardId-000000000000"]);
+    stays.stop().await.unwrap();
+}

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A session's row stays so long after its end, for those who look at a table.
-const KEPT_FOR: Duration = Duration::from_secs(600);
+const KEPT_FOR: Duration = Duration::from_secs(120);
 
 impl Term {
     /// After a full read: deletes the rows of sessions that ended a while ago and that no lease names, then their plans.

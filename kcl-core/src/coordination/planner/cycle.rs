@@ -58,7 +58,7 @@ impl Term {
             (Stage::Fencing(_), Part::Fence(worker)) => self.on_fenced(worker, answer, fleet, effects),
             (Stage::Table { .. }, Part::Cycle) => self.on_table(answer, effects),
             (Stage::Promised, Part::Cycle) => self.on_promised(answer, effects),
-            (Stage::Filling(_), Part::Cycle | Part::Sync(_)) => self.on_filling(part, answer, effects),
+            (Stage::Filling(_), Part::Cycle | Part::Shards | Part::Sync(_)) => self.on_filling(part, answer, effects),
             (Stage::Telling { .. }, Part::PlanOf(worker)) => self.on_told(worker, answer, effects),
             _ => News::Nothing,
         };

@@ -62,12 +62,12 @@ impl Fill {
     ) -> Self {
         let mut fill = Fill { stream, start, state: State::ListingAll };
         match (filled, pinned) {
-            (true, _) => effects.call(Part::Cycle, Op::List(ListWhich::All)),
+            (true, _) => effects.call(Part::Shards, Op::List(ListWhich::All)),
             (false, Some(pinned)) => fill.list_start(pinned, false, effects),
             (false, None) => match start {
                 Start::Latest => {
                     fill.state = State::AskingTime;
-                    effects.call(Part::Cycle, Op::List(ListWhich::AtLatest));
+                    effects.call(Part::Shards, Op::List(ListWhich::AtLatest));
                 }
                 Start::TrimHorizon => fill.pin(Checkpoint::TrimHorizon, None, effects),
                 Start::AtTimestamp(ms) => fill.pin(Checkpoint::AtTimestamp, Some(ms), effects),
@@ -87,7 +87,7 @@ impl Fill {
             Some(ms) if !fallback && start.checkpoint != Checkpoint::TrimHorizon => ListWhich::AtTimestamp(ms),
             _ => ListWhich::AtTrimHorizon,
         };
-        effects.call(Part::Cycle, Op::List(which));
+        effects.call(Part::Shards, Op::List(which));
         self.state = State::ListingStart { start, fallback };
     }
 
