@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::child::Child;
 use crate::figure::Figure;
 use crate::server::{Calls, Server};
-use crate::{Error, Options};
+use crate::{Error, Options, worker};
 
 const SHARDS: u64 = 8;
 
@@ -42,13 +41,7 @@ async fn measure(scene: &Scene, options: &Options) -> Result<Vec<Figure>, Error>
     let Options { window, warm_up, .. } = options;
     eprintln!("cost: {}, {SHARDS} shards: {warm_up:?} to settle, then {window:?}", scene.name);
     let server = Server::start(options.latency, SHARDS, 0).await?;
-    let failover_time = humantime::format_duration(options.failover_time);
-    let worker = Child::spawn(&[
-        "work".to_owned(),
-        format!("--endpoint={}", server.endpoint()),
-        "--application=bench".to_owned(),
-        format!("--failover-time={failover_time}"),
-    ])?;
+    let worker = worker::start(&server, options)?;
     let count = async {
         tokio::time::sleep(*warm_up).await;
         let (before, began) = (server.calls().await?, Instant::now());

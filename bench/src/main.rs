@@ -8,6 +8,7 @@ mod place;
 mod role;
 mod server;
 mod start;
+mod worker;
 
 use std::process::ExitCode;
 use std::time::Duration;

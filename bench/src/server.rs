@@ -8,11 +8,17 @@ use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::Error;
 use crate::child::Child;
 use crate::place::{self, STREAM};
 use crate::role::Said;
+
+/// What PutRecords takes at most.
+const A_CALL: usize = 500;
+/// Servers on the same machine that take longer are lost.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long the servers take to answer.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -24,7 +30,7 @@ pub(crate) struct Latency {
     #[arg(long, default_value = "5ms", value_parser = humantime::parse_duration)]
     dynamodb_latency: Duration,
     /// How long a new table takes to be ready.
-    #[arg(long, default_value = "0ms", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "500ms", value_parser = humantime::parse_duration)]
     table_delay: Duration,
 }
 
@@ -77,26 +83,36 @@ impl Server {
         &self.endpoint
     }
 
-    /// Writes a record to every shard, 500 at most.
-    pub(crate) async fn put_one_a_shard(&self) -> Result<(), Error> {
-        let entries: Result<Vec<_>, _> = (0..self.shards).map(|shard| entry(shard, self.shards)).collect();
-        self.put(entries?).await
+    /// How many shards the stream has.
+    pub(crate) fn shards(&self) -> u64 {
+        self.shards
     }
 
-    /// Writes so many records, one after the other to each shard, 500 at most.
+    /// Writes a record to every shard.
+    pub(crate) async fn put_one_a_shard(&self) -> Result<(), Error> {
+        self.put_in_turn(0, self.shards).await
+    }
+
+    /// Writes so many records, to one shard after the other, beginning with the `first`th in turn.
     pub(crate) async fn put_in_turn(&self, first: u64, count: u64) -> Result<(), Error> {
         let entries: Result<Vec<_>, _> = (first..first + count).map(|n| entry(n % self.shards, self.shards)).collect();
-        self.put(entries?).await
-    }
-
-    async fn put(&self, entries: Vec<PutRecordsRequestEntry>) -> Result<(), Error> {
-        let answer = self.kinesis.put_records().stream_name(STREAM).set_records(Some(entries)).send().await;
-        let failed = answer.map_err(aws_sdk_kinesis::Error::from)?.failed_record_count.unwrap_or(0);
-        if failed == 0 { Ok(()) } else { Err(format!("{failed} records could not be written").into()) }
+        for entries in entries?.chunks(A_CALL) {
+            let put = self.kinesis.put_records().stream_name(STREAM).set_records(Some(entries.to_vec()));
+            let answer = timeout(PATIENCE, put.send()).await?.map_err(aws_sdk_kinesis::Error::from)?;
+            let failed = answer.failed_record_count.unwrap_or(0);
+            if failed > 0 {
+                return Err(format!("{failed} records could not be written").into());
+            }
+        }
+        Ok(())
     }
 
     /// The calls that arrived so far.
     pub(crate) async fn calls(&self) -> Result<Calls, Error> {
+        timeout(PATIENCE, self.ask_for_calls()).await?
+    }
+
+    async fn ask_for_calls(&self) -> Result<Calls, Error> {
         let address = self.endpoint.trim_start_matches("http://");
         let mut connection = TcpStream::connect(address).await?;
         let request = format!("GET /__kcl/calls HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");

@@ -1,69 +1,64 @@
 //! `start`: from the start of a worker's process until every shard has delivered a record.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use crate::child::Child;
 use crate::figure::{Figure, median};
-use crate::role::Said;
 use crate::server::Server;
-use crate::{Error, Options};
+use crate::{Error, Options, worker};
 
-const FEW: usize = 8;
-const MANY: usize = 1_000;
+const FEW: u64 = 8;
+const MANY: u64 = 1_000;
 
-pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
-    let (mut fresh, mut existing, mut crashed, mut many) = (vec![], vec![], vec![], vec![]);
-    for run in 1..=options.runs {
-        let server = Server::start(options.latency, FEW as u64, FEW as u64).await?;
-        let (worker, took) = start(&server, FEW, options).await?;
-        eprintln!("start {run}/{}: fresh, {FEW} shards: {took:.2?}", options.runs);
-        fresh.push(took.as_secs_f64());
-        worker.terminate().await?;
+/// Seconds, by figure, of all runs.
+#[derive(Debug, Default)]
+struct Times(BTreeMap<&'static str, Vec<f64>>);
 
-        server.put_one_a_shard().await?;
-        let (worker, took) = start(&server, FEW, options).await?;
-        eprintln!("start {run}/{}: existing, {FEW} shards: {took:.2?}", options.runs);
-        existing.push(took.as_secs_f64());
-        worker.kill().await?;
-
-        server.put_one_a_shard().await?;
-        let (worker, took) = start(&server, FEW, options).await?;
-        eprintln!("start {run}/{}: crashed, {FEW} shards: {took:.2?}", options.runs);
-        crashed.push(took.as_secs_f64());
-        worker.kill().await?;
+impl Times {
+    /// Starts a worker and notes how long it took.
+    async fn start(
+        &mut self,
+        figure: &'static str,
+        server: &Server,
+        options: &Options,
+    ) -> Result<crate::child::Child, Error> {
+        let mut worker = worker::start(server, options)?;
+        let took = worker::first_records(&mut worker, server.shards()).await?;
+        eprintln!("{figure}: {took:.2?}");
+        self.0.entry(figure).or_default().push(took.as_secs_f64());
+        Ok(worker)
     }
-    for run in 1..=options.runs {
-        let server = Server::start(options.latency, MANY as u64, MANY as u64).await?;
-        let (worker, took) = start(&server, MANY, options).await?;
-        eprintln!("start {run}/{}: fresh, {MANY} shards: {took:.2?}", options.runs);
-        many.push(took.as_secs_f64());
-        worker.kill().await?;
-    }
-    Ok(vec![
-        Figure::new("start.fresh.8", median(fresh), "s").at_most(2.0),
-        Figure::new("start.existing.8", median(existing), "s").at_most(1.5),
-        Figure::new("start.crashed.8", median(crashed), "s").at_most(options.failover_time.as_secs_f64() + 2.0),
-        Figure::new("start.fresh.1000", median(many), "s").at_most(10.0),
-    ])
-}
 
-/// Starts a worker under a new id, and tells how long it took until each of so many shards had delivered a record.
-async fn start(server: &Server, shards: usize, options: &Options) -> Result<(Child, Duration), Error> {
-    let failover_time = humantime::format_duration(options.failover_time);
-    let mut worker = Child::spawn(&[
-        "work".to_owned(),
-        format!("--endpoint={}", server.endpoint()),
-        "--application=bench".to_owned(),
-        format!("--failover-time={failover_time}"),
-    ])?;
-    let mut seen = BTreeSet::new();
-    loop {
-        if let (Said::First { shard }, took) = worker.hear().await? {
-            seen.insert(shard);
-            if seen.len() == shards {
-                return Ok((worker, took));
-            }
+    fn figure(&self, name: &'static str, most: Option<f64>) -> Figure {
+        let figure = Figure::new(name, median(self.0.get(name).into_iter().flatten().copied()), "s");
+        match most {
+            Some(most) => figure.at_most(most),
+            None => figure,
         }
     }
+}
+
+pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
+    let mut times = Times::default();
+    for _ in 0..options.runs {
+        let server = Server::start(options.latency, FEW, FEW).await?;
+        times.start("start.fresh.8", &server, options).await?.terminate().await?;
+        server.put_one_a_shard().await?;
+        times.start("start.existing.8", &server, options).await?.kill().await?;
+        server.put_one_a_shard().await?;
+        times.start("start.crashed.8", &server, options).await?.kill().await?;
+    }
+    for _ in 0..options.runs {
+        let server = Server::start(options.latency, MANY, MANY).await?;
+        times.start("start.fresh.1000", &server, options).await?.terminate().await?;
+        server.put_one_a_shard().await?;
+        times.start("start.existing.1000", &server, options).await?.kill().await?;
+    }
+    let taken_over = options.failover_time.as_secs_f64() + 2.0;
+    Ok(vec![
+        times.figure("start.fresh.8", Some(2.0)),
+        times.figure("start.existing.8", Some(1.5)),
+        times.figure("start.crashed.8", Some(taken_over)),
+        times.figure("start.fresh.1000", Some(10.0)),
+        times.figure("start.existing.1000", None),
+    ])
 }
