@@ -3,7 +3,7 @@
 use super::claims::Claims;
 use super::effects::{Answer, Answered, Call, Effects, Failure, Part, Refusal};
 use super::fleet_row::FleetRow;
-use super::goodbye::{self, Goodbye};
+use super::goodbye::Goodbye;
 use super::held::Held;
 use super::planner::{self, Resting, Term};
 use super::session::{self, Session};
@@ -12,7 +12,7 @@ use super::watch::{self, Watch};
 use crate::clock::{Clock, Time};
 use crate::config::Settings;
 use crate::error::{Code, Error};
-use crate::lease::row::{Fleet, Lease, LeaseKey, SessionNumber, WorkerId};
+use crate::lease::row::{Fleet, Lease, LeaseKey, WorkerId};
 use crate::lease::{Row, Write};
 use crate::processor::{Delivery, Gate, Report, Reports};
 use crate::record::StreamIdentity;
@@ -491,110 +491,8 @@ impl Coordinator {
         }
     }
 
-    // --- stopping
-
-    fn on_shutdown(&mut self, within: Duration) {
-        let deadline = self.effects.now + within;
-        if let Some(goodbye) = &mut self.goodbye {
-            goodbye.hurry(self.effects.now);
-            return self.effects.remind(Part::Goodbye, self.effects.now);
-        }
-        let number = self.session.number();
-        self.effects.tell(Happening::ShutdownAsked { within });
-        self.goodbye = Some(Goodbye::new((self.identity.me.clone(), number.unwrap_or(0)), deadline, self.effects.now));
-        match number {
-            Some(number) => self.begin_goodbye(number),
-            // Registering: a session that may exist must be ended; before that there is nothing to end.
-            None if self.session.is_registering() => self.effects.remind(Part::Goodbye, deadline),
-            None => self.finish_with_pending_error(),
-        }
-    }
-
-    fn begin_goodbye(&mut self, number: SessionNumber) {
-        let load = self.load();
-        if let Some(goodbye) = &mut self.goodbye {
-            *goodbye = Goodbye::new((self.identity.me.clone(), number), goodbye.deadline(), self.effects.now);
-        }
-        self.claims.give_up();
-        self.session.drain(load, &mut self.effects);
-        if let Some(term) = &mut self.term {
-            term.drain(&mut self.effects);
-        }
-        self.wake_planner();
-        self.effects.remind(Part::Goodbye, self.effects.now);
-    }
-
-    fn on_goodbye_timer(&mut self) {
-        let Some(goodbye) = &mut self.goodbye else { return };
-        if self.session.number().is_none() {
-            return self.finish_with_pending_error();
-        }
-        if !goodbye.is_waiting() {
-            goodbye.on_timer(&mut self.effects);
-            return self.finish_if_gone();
-        }
-        let alone = self.term.as_ref().is_some_and(|term| term.has_others() == Some(false));
-        let leases_left = !self.held.is_empty() || !self.claims.is_empty();
-        let deadline = goodbye.deadline();
-        match goodbye.next(leases_left, !self.consumers.is_empty(), alone, self.effects.now) {
-            goodbye::Next::Wait => {}
-            goodbye::Next::ReleaseAll => {
-                for held in self.held.values_mut() {
-                    held.drain(super::held::Why::Shutdown, deadline, &mut self.effects);
-                }
-            }
-            goodbye::Next::ReleaseNow => {
-                for held in self.held.values_mut() {
-                    held.release_now(super::held::Why::Shutdown, &mut self.effects);
-                }
-            }
-            goodbye::Next::Depart => return self.depart(),
-        }
-        self.effects.remind(Part::Goodbye, self.effects.now + goodbye::LOOK_EVERY);
-    }
-
-    fn depart(&mut self) {
-        // A term whose cycle is under way would write rows after they were cleared.
-        if self.term.as_ref().is_some_and(|term| !term.is_resting()) {
-            return self.effects.remind(Part::Goodbye, self.effects.now + Duration::from_millis(10));
-        }
-        self.gate.shut();
-        for held in self.held.values() {
-            held.delivery.close();
-        }
-        self.session.end(&mut self.effects);
-        let term = self.term.take().map(|term| term.number());
-        for part in [Part::Cycle, Part::FleetBeat, Part::Watch, Part::TakeTerm, Part::Awaited] {
-            self.effects.forget(&part);
-        }
-        if let Some(goodbye) = &mut self.goodbye {
-            goodbye.depart(term, &mut self.effects);
-        }
-    }
-
-    fn finish_if_gone(&mut self) {
-        if self.goodbye.as_ref().is_some_and(Goodbye::is_gone) {
-            self.finish_with_pending_error();
-        }
-    }
-
-    pub(super) fn finish_with_pending_error(&mut self) {
-        let outcome = self.ending_with.take().map_or(Ok(()), Err);
-        self.finish(outcome);
-    }
-
-    /// Stops in an orderly way, and ends with this error.
-    pub(super) fn fail(&mut self, error: Error) {
-        if self.ending_with.is_none() {
-            self.ending_with = Some(error);
-            let within = self.settings.shutdown_deadline;
-            if self.goodbye.is_none() {
-                self.on_shutdown(within);
-            }
-        }
-    }
-
-    fn finish(&mut self, outcome: Result<(), Error>) {
+    /// Ends: nothing more is delivered or asked for.
+    pub(super) fn finish(&mut self, outcome: Result<(), Error>) {
         self.gate.shut();
         for held in self.held.values() {
             held.delivery.close();

@@ -12,7 +12,7 @@
 //! | `claim`, `claims` | from being told to take a lease until it is held |
 //! | `held` | the one writer of a held lease's row |
 //! | `leases` | how plan, claims, consumers and reshards meet |
-//! | `goodbye` | leaving |
+//! | `stopping`, `goodbye` | leaving, asked to or because it cannot go on |
 
 mod claim;
 mod claims;
@@ -27,6 +27,7 @@ mod run;
 mod session;
 mod silence;
 mod start;
+mod stopping;
 mod watch;
 
 pub(crate) use coordinator::{Coordinator, Identity};

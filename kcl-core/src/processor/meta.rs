@@ -15,11 +15,13 @@ pub struct RecordMeta {
 
 impl RecordMeta {
     /// Of the first record of a batch that has one.
+    #[cfg(feature = "macros")]
     pub(crate) fn first(batch: &Batch, shard: &ShardContext) -> Self {
         RecordMeta { batch: batch.clone(), index: 0, shard: shard.clone() }
     }
 
     /// Of the batch's record at `index`.
+    #[cfg(feature = "macros")]
     pub(crate) fn move_to(&mut self, index: usize) {
         debug_assert!(index < self.batch.len());
         self.index = index;

@@ -200,7 +200,7 @@ where
 
 impl Source {
     /// How the coordination connects, and what readers read from.
-    #[cfg_attr(not(feature = "aws"), allow(unused_variables, clippy::unused_async))]
+    #[cfg_attr(not(feature = "aws"), allow(unused_variables, clippy::unused_async, clippy::needless_pass_by_ref_mut))]
     async fn open(
         self,
         application: &str,

@@ -10,32 +10,32 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-pub const STREAM: &str = "flights";
-pub const APPLICATION: &str = "delays";
+pub(crate) const STREAM: &str = "flights";
+pub(crate) const APPLICATION: &str = "delays";
 
 /// One record, as a handler saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    pub worker: String,
-    pub shard: String,
-    pub sequence: String,
-    pub key: String,
-    pub data: String,
+pub(crate) struct Seen {
+    pub(crate) worker: String,
+    pub(crate) shard: String,
+    pub(crate) sequence: String,
+    pub(crate) key: String,
+    pub(crate) data: String,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Log(Arc<Mutex<Vec<Seen>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<Seen>>>);
 
 impl Log {
-    pub fn all(&self) -> Vec<Seen> {
+    pub(crate) fn all(&self) -> Vec<Seen> {
         self.0.lock().unwrap().clone()
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.lock().unwrap().len()
     }
 
-    pub fn of(&self, worker: &str) -> Vec<Seen> {
+    pub(crate) fn of(&self, worker: &str) -> Vec<Seen> {
         self.all().into_iter().filter(|seen| seen.worker == worker).collect()
     }
 
@@ -45,7 +45,7 @@ impl Log {
 }
 
 /// Writes down what it is given.
-pub struct Recorder {
+pub(crate) struct Recorder {
     worker: String,
     log: Log,
     takes: Duration,
@@ -70,28 +70,28 @@ impl RecordProcessor for Recorder {
 }
 
 /// A worker that runs.
-pub struct Running {
-    pub handle: WorkerHandle,
-    pub task: JoinHandle<Result<(), Error>>,
+pub(crate) struct Running {
+    pub(crate) handle: WorkerHandle,
+    pub(crate) task: JoinHandle<Result<(), Error>>,
 }
 
 impl Running {
     /// Stops it in an orderly way.
-    pub async fn stop(self) -> Result<(), Error> {
+    pub(crate) async fn stop(self) -> Result<(), Error> {
         self.handle.shutdown(Duration::from_secs(25)).await;
         self.task.await.unwrap()
     }
 }
 
-pub struct Stage {
-    pub aws: LocalAws,
-    pub log: Log,
-    pub put: Mutex<BTreeSet<String>>,
+pub(crate) struct Stage {
+    pub(crate) aws: LocalAws,
+    pub(crate) log: Log,
+    pub(crate) put: Mutex<BTreeSet<String>>,
     cut_off: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Stage {
-    pub async fn with_shards(shards: i32) -> Stage {
+    pub(crate) async fn with_shards(shards: i32) -> Stage {
         let aws = LocalAws::builder().in_process();
         aws.kinesis().create_stream().stream_name(STREAM).shard_count(shards).send().await.unwrap();
         let cut_off: Arc<Mutex<BTreeSet<String>>> = Arc::default();
@@ -104,7 +104,7 @@ impl Stage {
     }
 
     /// Puts these numbers, keyed by their remainder of seven.
-    pub async fn put(&self, numbers: std::ops::Range<u32>) {
+    pub(crate) async fn put(&self, numbers: std::ops::Range<u32>) {
         for number in numbers {
             let answer = self
                 .aws
@@ -120,11 +120,7 @@ impl Stage {
         }
     }
 
-    pub fn settings() -> Settings {
-        Settings::default()
-    }
-
-    pub async fn build(&self, worker: &str, settings: Settings, takes: Duration) -> Result<Worker, Error> {
+    pub(crate) async fn build(&self, worker: &str, settings: Settings, takes: Duration) -> Result<Worker, Error> {
         let (log, name) = (self.log.clone(), worker.to_owned());
         Worker::builder(APPLICATION, STREAM)
             .settings(settings)
@@ -138,18 +134,18 @@ impl Stage {
     }
 
     /// A worker with default settings and a quick handler.
-    pub async fn start(&self, worker: &str) -> Running {
+    pub(crate) async fn start(&self, worker: &str) -> Running {
         self.start_with(worker, Settings::default(), Duration::ZERO).await
     }
 
-    pub async fn start_with(&self, worker: &str, settings: Settings, takes: Duration) -> Running {
+    pub(crate) async fn start_with(&self, worker: &str, settings: Settings, takes: Duration) -> Running {
         let worker = self.build(worker, settings, takes).await.unwrap();
         let handle = worker.handle();
         Running { handle, task: tokio::spawn(worker.run()) }
     }
 
     /// A fleet was here, and has stopped cleanly.
-    pub async fn ran_before(&self) {
+    pub(crate) async fn ran_before(&self) {
         let shards = self.aws.kinesis().list_shards().stream_name(STREAM).send().await.unwrap().shards().len();
         let worker = self.start("before").await;
         self.shared(&[("before", shards)], Duration::from_secs(5)).await;
@@ -157,17 +153,17 @@ impl Stage {
     }
 
     /// From now on this worker's requests get lost: to everyone else it is dead.
-    pub fn cut_off(&self, worker: &str) {
+    pub(crate) fn cut_off(&self, worker: &str) {
         self.cut_off.lock().unwrap().insert(worker.to_owned());
     }
 
     /// Its requests come through again.
-    pub fn reconnect(&self, worker: &str) {
+    pub(crate) fn reconnect(&self, worker: &str) {
         self.cut_off.lock().unwrap().remove(worker);
     }
 
     /// As somebody with a text editor.
-    pub async fn break_row(&self, lease: &str) {
+    pub(crate) async fn break_row(&self, lease: &str) {
         self.aws
             .dynamodb()
             .update_item()
@@ -181,7 +177,7 @@ impl Stage {
     }
 
     /// How many records lie in a shard.
-    pub async fn in_shard(&self, shard: &str) -> usize {
+    pub(crate) async fn in_shard(&self, shard: &str) -> usize {
         let kinesis = self.aws.kinesis();
         let iterator = kinesis.get_shard_iterator().stream_name(STREAM).shard_id(shard);
         let iterator = iterator.shard_iterator_type(aws_sdk_kinesis::types::ShardIteratorType::TrimHorizon);
@@ -190,7 +186,7 @@ impl Stage {
     }
 
     /// Waits until so many records were seen.
-    pub async fn seen(&self, records: usize, within: Duration) {
+    pub(crate) async fn seen(&self, records: usize, within: Duration) {
         let deadline = tokio::time::Instant::now() + within;
         while self.log.count() < records {
             assert!(
@@ -203,20 +199,20 @@ impl Stage {
         }
     }
 
-    pub async fn rows(&self) -> Vec<HashMap<String, AttributeValue>> {
+    pub(crate) async fn rows(&self) -> Vec<HashMap<String, AttributeValue>> {
         let table = self.aws.dynamodb().scan().table_name(APPLICATION).consistent_read(true).send().await.unwrap();
         table.items.unwrap_or_default()
     }
 
     /// Who owns each lease.
-    pub async fn owners(&self) -> BTreeMap<String, Option<String>> {
+    pub(crate) async fn owners(&self) -> BTreeMap<String, Option<String>> {
         let rows = self.rows().await;
         let leases = rows.iter().filter(|row| text(row, "entityType").as_deref() == Some("LEASE"));
         leases.map(|row| (text(row, "leaseKey").unwrap(), text(row, "leaseOwner"))).collect()
     }
 
     /// How many leases each worker has, of those that somebody has.
-    pub async fn shares(&self) -> BTreeMap<String, usize> {
+    pub(crate) async fn shares(&self) -> BTreeMap<String, usize> {
         let mut shares = BTreeMap::new();
         for owner in self.owners().await.into_values().flatten() {
             *shares.entry(owner).or_default() += 1;
@@ -225,7 +221,7 @@ impl Stage {
     }
 
     /// Waits until the leases are shared like this.
-    pub async fn shared(&self, shares: &[(&str, usize)], within: Duration) {
+    pub(crate) async fn shared(&self, shares: &[(&str, usize)], within: Duration) {
         let wanted: BTreeMap<String, usize> = shares.iter().map(|(w, n)| ((*w).to_owned(), *n)).collect();
         let deadline = tokio::time::Instant::now() + within;
         loop {
@@ -239,7 +235,7 @@ impl Stage {
     }
 
     /// Every record that was put was seen, and so many of them more than once.
-    pub fn assert_all_seen(&self, repeated: usize) {
+    pub(crate) fn assert_all_seen(&self, repeated: usize) {
         let seen = self.log.all();
         let distinct: BTreeSet<String> = seen.iter().map(|seen| seen.sequence.clone()).collect();
         assert_eq!(distinct, *self.put.lock().unwrap(), "what was put and what was seen");
@@ -247,7 +243,7 @@ impl Stage {
     }
 
     /// For each key, the first sight of its records came in the order they were put.
-    pub fn assert_ordered(&self) {
+    pub(crate) fn assert_ordered(&self) {
         let mut last: HashMap<String, u32> = HashMap::new();
         for seen in self.log.all() {
             let number: u32 = seen.data.parse().unwrap();
@@ -257,6 +253,6 @@ impl Stage {
     }
 }
 
-pub fn text(row: &HashMap<String, AttributeValue>, name: &str) -> Option<String> {
+pub(crate) fn text(row: &HashMap<String, AttributeValue>, name: &str) -> Option<String> {
     row.get(name)?.as_s().ok().cloned()
 }

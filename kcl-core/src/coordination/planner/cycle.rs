@@ -2,6 +2,7 @@
 
 use super::fill::{self, Fill};
 use super::promises::Orders;
+use super::stage::Stage;
 use super::term::{FULL_READ, News, RESTING_READ, Term};
 use super::view::{must_rest, view};
 use crate::clock::Time;
@@ -15,18 +16,6 @@ use std::collections::BTreeSet;
 const MOST_LOOKS: usize = 500;
 /// At least so many leases may be on the move at once.
 const FEWEST_MOVES: usize = 16;
-
-/// Where a cycle stands.
-#[derive(Debug)]
-pub(crate) enum Stage {
-    Idle,
-    Sessions,
-    Fencing(BTreeSet<WorkerId>),
-    Table { wake: u64, asked: Time },
-    Promised,
-    Filling(Fill),
-    Telling { left: BTreeSet<WorkerId>, failed: bool, rows: Vec<(WorkerId, Orders)> },
-}
 
 impl Term {
     /// Begins a cycle, or takes up what a failed call of it left.

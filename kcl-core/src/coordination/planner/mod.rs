@@ -8,6 +8,7 @@ mod fill;
 mod promises;
 mod resting;
 mod sessions;
+mod stage;
 mod term;
 mod view;
 

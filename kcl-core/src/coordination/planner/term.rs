@@ -1,10 +1,10 @@
 //! One term of this worker as the planner: what it knows, and what it has told.
 
 use super::beat::{self, FleetBeat};
-use super::cycle::Stage;
 use super::promises::{Bounds, Orders, Promises};
 use super::resting::Resting;
 use super::sessions::Sessions;
+use super::stage::Stage;
 use super::view::Patience;
 use crate::clock::Time;
 use crate::config::{Settings, Start};

@@ -1,6 +1,5 @@
 //! What the coordination tells: each happening writes its log line and moves its metrics.
 
-use super::table::RowDamaged;
 use crate::coordination::Failure;
 use crate::lease::row::{HashKeyRange, LeaseKey, Owner, SessionNumber, WorkerId};
 use crate::telemetry::metric::{Metric, count, gauge};
@@ -105,7 +104,10 @@ impl Happening {
             Happening::ShardsIncomplete { hole } => {
                 warn!(from = hole.start, to = hole.end, "no unfinished shard covers these hash keys");
             }
-            Happening::RowDamaged { key, why } => RowDamaged { key, why }.emit(),
+            Happening::RowDamaged { key, why } => {
+                warn!(key, why, "a row of the lease table cannot be read and is left alone: mend or delete it by hand");
+                count(Metric::RowsDamaged, 1, &[]);
+            }
             Happening::Refused { message } => error!(message, "a call was refused"),
             Happening::ShutdownAsked { within } => info!(?within, "shutting down"),
         }

@@ -2,4 +2,5 @@
 
 pub(crate) mod coordination;
 pub(crate) mod processing;
+#[cfg(feature = "aws")]
 pub(crate) mod table;

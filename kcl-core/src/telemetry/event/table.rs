@@ -44,23 +44,6 @@ impl TableUnanswered<'_> {
     }
 }
 
-/// A row cannot be read, and is left alone. Whoever reads the table tells it once a minute for each row.
-pub(crate) struct RowDamaged<'a> {
-    pub(crate) key: &'a str,
-    pub(crate) why: &'a str,
-}
-
-impl RowDamaged<'_> {
-    pub(crate) fn emit(&self) {
-        warn!(
-            key = self.key,
-            why = self.why,
-            "a row of the lease table cannot be read and is left alone: mend or delete it by hand"
-        );
-        count(Metric::RowsDamaged, 1, &[]);
-    }
-}
-
 /// The lease table was not there, and is now.
 pub(crate) struct TableCreated<'a> {
     pub(crate) table: &'a str,

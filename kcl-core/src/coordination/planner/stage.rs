@@ -1,0 +1,19 @@
+//! Where a planner's cycle stands.
+
+use super::fill::Fill;
+use super::promises::Orders;
+use crate::clock::Time;
+use crate::lease::row::WorkerId;
+use std::collections::BTreeSet;
+
+/// Where a cycle stands.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    Idle,
+    Sessions,
+    Fencing(BTreeSet<WorkerId>),
+    Table { wake: u64, asked: Time },
+    Promised,
+    Filling(Fill),
+    Telling { left: BTreeSet<WorkerId>, failed: bool, rows: Vec<(WorkerId, Orders)> },
+}
