@@ -2,6 +2,7 @@
 //! itself.)
 
 use super::failure::{Cause, Failure};
+use backon::{BackoffBuilder, ExponentialBuilder};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -21,18 +22,19 @@ where
     F: Future<Output = Result<T, Failure>>,
 {
     let began = Instant::now();
-    let mut pause = FIRST_PAUSE;
+    let pauses =
+        ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_delay(LONGEST_PAUSE).without_max_times();
+    let mut pauses = pauses.build();
     loop {
         let failure = match call().await {
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
         };
-        let jittered = pause.mul_f64(0.5 + rng.f64());
+        let jittered = pauses.next().unwrap_or(LONGEST_PAUSE).mul_f64(0.5 + rng.f64());
         if began.elapsed() + jittered > patience(failure.cause) {
             return Err(failure);
         }
         tokio::time::sleep(jittered).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
