@@ -1,13 +1,16 @@
 //! Before anything is written: is this table ours to work on?
 
+mod examine;
+
 use super::effects::{Answer, Effects, Op, Part};
 use super::planner::Resting;
 use crate::clock::Time;
 use crate::config::Settings;
 use crate::error::{Code, Error};
 use crate::lease::Table;
-use crate::lease::row::{Fleet, Lease};
+use crate::lease::row::Lease;
 use crate::record::StreamIdentity;
+use crate::shard::{ListWhich, Shard};
 use crate::telemetry::event::coordination::Happening;
 use std::time::Duration;
 
@@ -21,6 +24,8 @@ pub(crate) struct Start {
     stream: StreamIdentity,
     java_failover_time: Duration,
     resting: Resting,
+    /// The stream's shards, once it turned out that they matter.
+    shards: Option<Vec<Shard>>,
     asked: Time,
 }
 
@@ -37,7 +42,7 @@ pub(crate) enum News {
 impl Start {
     pub(crate) fn new(table: String, stream: StreamIdentity, settings: &Settings) -> Self {
         let java_failover_time = settings.java_failover_time;
-        Start { table, stream, java_failover_time, resting: Resting::default(), asked: Time::ZERO }
+        Start { table, stream, java_failover_time, resting: Resting::default(), shards: None, asked: Time::ZERO }
     }
 
     pub(crate) fn look(&mut self, effects: &mut Effects) {
@@ -51,12 +56,35 @@ impl Start {
     }
 
     pub(crate) fn on_answer(&mut self, answer: Answer, effects: &mut Effects) -> News {
-        let Answer::Table(table) = answer else {
-            effects.remind(Part::Start, effects.now + Duration::from_millis(500));
-            return News::Nothing;
-        };
-        if let Err(error) = self.examine(&table) {
+        match answer {
+            Answer::Table(table) => self.on_table(table, effects),
+            Answer::Listing(listing) => {
+                self.shards = Some(listing.shards);
+                self.look(effects);
+                News::Nothing
+            }
+            Answer::Written(_) | Answer::Rows(_) | Answer::Failed(_) => {
+                effects.remind(Part::Start, effects.now + Duration::from_millis(500));
+                News::Nothing
+            }
+        }
+    }
+
+    fn on_table(&mut self, table: Table, effects: &mut Effects) -> News {
+        if let Err(error) = examine::marks(&self.table, &self.stream, &table) {
             return News::Refused(error);
+        }
+        match &self.shards {
+            None if examine::unmarked(&table).next().is_some() => {
+                effects.call(Part::Start, Op::List(ListWhich::All));
+                return News::Nothing;
+            }
+            None => {}
+            Some(shards) => {
+                if let Err(error) = examine::incarnation(&self.table, &self.stream, &table, shards) {
+                    return News::Refused(error);
+                }
+            }
         }
         for damaged in &table.damaged {
             effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why.clone() });
@@ -75,48 +103,6 @@ impl Start {
             return News::Nothing;
         }
         News::Clear(Box::new(table))
-    }
-
-    fn examine(&self, table: &Table) -> Result<(), Error> {
-        let name = &self.table;
-        if let Some(fleet) = table.fleet.as_ref().filter(|fleet| fleet.format > Fleet::FORMAT) {
-            return Err(Error::new(
-                Code::TableFormat,
-                format!(
-                    "table `{name}` has format {}, and this version knows formats up to {}: upgrade this worker",
-                    fleet.format,
-                    Fleet::FORMAT
-                ),
-            ));
-        }
-        if let Some(lease) = table.leases.iter().find(|lease| lease.stream_name.is_some()) {
-            return Err(Error::new(
-                Code::LeaseKeys,
-                format!(
-                    "table `{name}` holds leases of several streams (`{}`), and this worker reads one: use another \
-                     application name",
-                    lease.key
-                ),
-            ));
-        }
-        let other =
-            table.leases.iter().find_map(|lease| lease.stream.as_ref().filter(|stream| **stream != self.stream));
-        if let Some(other) = other {
-            let recreated = if other.arn == self.stream.arn {
-                "the stream was deleted and made again, so its checkpoints mean nothing here. "
-            } else {
-                ""
-            };
-            return Err(Error::new(
-                Code::OtherStream,
-                format!(
-                    "table `{name}` belongs to stream `{}` created at {} (Unix time), and this worker reads `{}` \
-                     created at {}: {recreated}use another application name, or delete the table",
-                    other.arn, other.created_at, self.stream.arn, self.stream.created_at
-                ),
-            ));
-        }
-        Ok(())
     }
 
     fn in_use(&self, lease: &Lease) -> Error {

@@ -37,6 +37,35 @@ impl SequenceNumber {
         SequenceNumber(digits.into_boxed_str())
     }
 
+    /// When the shard that this number belongs to was created, in seconds since the Unix epoch. It tells a stream from one
+    /// that was deleted and made again under its name.
+    ///
+    /// Kinesis does not document what its numbers are made of, so this is a guess that is only made where it is plain:
+    /// a number of 186 bits (KCL's `SequenceNumberValidator` calls that version 2) has 2 in its highest and lowest four
+    /// bits, the time in bits 148 to 183, and the shard's number in bits 4 to 35, whose last four stand in bits 144 to 147
+    /// again. `None` for any other.
+    pub(crate) fn shard_created_second(&self) -> Option<u64> {
+        let [low, _, high] = self.limbs()?;
+        let is_version_2 = high >> 56 == 2 && low & 0xf == 2;
+        let names_shard_twice = high >> 16 & 0xf == low >> 4 & 0xf;
+        (is_version_2 && names_shard_twice).then_some(high >> 20 & 0xf_ffff_ffff)
+    }
+
+    /// The number in units of 64 bits, the lowest first, if it has no more than three of them.
+    fn limbs(&self) -> Option<[u64; 3]> {
+        let mut limbs = [0_u64; 3];
+        for digit in self.0.bytes() {
+            let mut carry = u64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
+            for limb in &mut limbs {
+                (*limb, carry) = limb.carrying_mul(10, carry);
+            }
+            if carry > 0 {
+                return None;
+            }
+        }
+        Some(limbs)
+    }
+
     /// The digits, as Kinesis writes them.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -90,7 +119,34 @@ mod tests {
         }
     }
 
+    fn created(digits: &str) -> Option<u64> {
+        SequenceNumber::parse(digits).unwrap().shard_created_second()
+    }
+
+    #[test]
+    fn a_number_of_today_tells_when_its_shard_was_created() {
+        // 2 05bf4e5c2 6 0000000067648a17 00 05c181eea 00000006 2
+        assert_eq!(created("49590338271490256608559692538361571095921575989136588898"), Some(0x5bf4_e5c2));
+        // 2 054b6fffe 0 0000000000000000 00 054b6fffe 00000000 2
+        assert_eq!(created("49546986683135544286507457935754639466300920667981217794"), Some(0x54b6_fffe));
+    }
+
+    #[test]
+    fn a_number_of_another_layout_tells_nothing() {
+        let other_shard_at_the_top = "49590338271490256608559692538361571095921575989136588914";
+        for other in
+            ["0", "7", other_shard_at_the_top, &"9".repeat(56), &"9".repeat(129), &format!("1{}", "0".repeat(58))]
+        {
+            assert_eq!(created(other), None, "{other}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_number_can_be_asked_for_its_shards_creation(digits in "[1-9][0-9]{0,128}") {
+            prop_assert!(created(&digits).is_none_or(|second| second < 1 << 36));
+        }
+
         #[test]
         fn order_is_numeric_order(a: u128, b: u128) {
             let (x, y) = (SequenceNumber::parse(a.to_string()).unwrap(), SequenceNumber::parse(b.to_string()).unwrap());

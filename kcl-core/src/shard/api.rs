@@ -1,7 +1,7 @@
 //! The seam to the stream: the few calls that a polling consumer makes.
 
 use crate::lease::row::HashKeyRange;
-use crate::record::{Record, ShardId, StartingPosition, StreamIdentity};
+use crate::record::{Record, SequenceNumber, ShardId, StartingPosition, StreamIdentity};
 use async_trait::async_trait;
 use std::fmt::Debug;
 
@@ -14,6 +14,9 @@ pub struct Shard {
     pub parents: Vec<ShardId>,
     /// Which hash keys it takes, if Kinesis says so (the API does not promise it).
     pub hash_range: Option<HashKeyRange>,
+    /// Less than every record's number in it; its own creation shows in it. Absent for the children that an ended shard
+    /// names, and where it could not be read.
+    pub starting_sequence_number: Option<SequenceNumber>,
     /// Whether it was closed by a reshard. (Unknown for the children that an ended shard names: false.)
     pub closed: bool,
 }

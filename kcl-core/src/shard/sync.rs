@@ -111,7 +111,8 @@ mod tests {
 
     fn shard(n: u32, parents: &[u32], start: u128, end: u128) -> Shard {
         let parents = parents.iter().copied().map(id).collect();
-        Shard { id: id(n), parents, hash_range: Some(HashKeyRange { start, end }), closed: false }
+        let hash_range = Some(HashKeyRange { start, end });
+        Shard { id: id(n), parents, hash_range, starting_sequence_number: None, closed: false }
     }
 
     fn lease(shard: &Shard, checkpoint: Checkpoint) -> Lease {

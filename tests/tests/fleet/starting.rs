@@ -65,6 +65,42 @@ async fn a_table_of_another_stream_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_java_table_is_continued_unless_its_stream_was_made_again() {
+    let stage = Stage::with_shards(1).await;
+    stage.put(0..10).await;
+    stage.ran_before().await;
+    stage.seen(10, Duration::from_secs(5)).await;
+    as_java_created_them(&stage).await;
+    stage.put(10..20).await;
+    let worker = stage.start("a").await;
+    stage.seen(20, Duration::from_secs(5)).await;
+    worker.stop().await.unwrap();
+    stage.assert_all_seen(0);
+
+    as_java_created_them(&stage).await;
+    stage.aws.kinesis().delete_stream().stream_name(STREAM).send().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    stage.aws.kinesis().create_stream().stream_name(STREAM).shard_count(1).send().await.unwrap();
+    let before = stage.rows().await;
+    let error = stage.start("b").await.task.await.unwrap().unwrap_err();
+    assert_eq!(error.code(), Code::OtherStream, "{error}");
+    for part in [APPLICATION, "shardId-000000000000", "delete the table"] {
+        assert!(error.to_string().contains(part), "{part}: {error}");
+    }
+    assert_eq!(stage.rows().await, before, "nothing was written");
+}
+
+/// Unowned leases with their checkpoints, and nothing that Java does not know.
+async fn as_java_created_them(stage: &Stage) {
+    for row in stage.rows().await {
+        let key = text(&row, "leaseKey").unwrap();
+        let update = stage.aws.dynamodb().update_item().table_name(APPLICATION);
+        let update = update.key("leaseKey", aws_sdk_dynamodb::types::AttributeValue::S(key));
+        update.update_expression("REMOVE kclStream, kclCounter, kclSession, kclStart").send().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn impossible_settings_are_refused_before_anything_is_asked() {
     let stage = Stage::with_shards(1).await;
     stage.aws.reset_calls();

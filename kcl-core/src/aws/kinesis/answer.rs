@@ -34,11 +34,13 @@ pub(super) fn description(answer: DescribeStreamSummaryOutput) -> Result<StreamD
 
 pub(super) fn shard(shard: types::Shard) -> Result<Shard, Failure> {
     let parents = shard.parent_shard_id.into_iter().chain(shard.adjacent_parent_shard_id);
+    let range = shard.sequence_number_range;
     Ok(Shard {
         id: ShardId::new(shard.shard_id),
         parents: parents.map(ShardId::new).collect(),
         hash_range: shard.hash_key_range.map(|range| hash_range(LIST, &range)).transpose()?,
-        closed: shard.sequence_number_range.is_some_and(|range| range.ending_sequence_number.is_some()),
+        closed: range.as_ref().is_some_and(|range| range.ending_sequence_number.is_some()),
+        starting_sequence_number: range.and_then(|range| SequenceNumber::parse(range.starting_sequence_number).ok()),
     })
 }
 
@@ -83,6 +85,7 @@ fn child(child: types::ChildShard) -> Result<Shard, Failure> {
         id: ShardId::new(child.shard_id),
         parents: child.parent_shards.into_iter().map(ShardId::new).collect(),
         hash_range: child.hash_key_range.map(|range| hash_range(RECORDS, &range)).transpose()?,
+        starting_sequence_number: None,
         closed: false,
     })
 }

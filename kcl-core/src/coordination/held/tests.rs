@@ -138,6 +138,7 @@ fn the_shard_end_is_written_after_its_children() {
         id: ShardId::from(id),
         parents: vec![row.shard.clone()],
         hash_range: Some(HashKeyRange { start: 0, end: 1 }),
+        starting_sequence_number: None,
         closed: false,
     };
     let children = vec![child("shardId-000000000001"), child("shardId-000000000002")];

@@ -209,7 +209,7 @@ fn chunk(numbers: std::ops::RangeInclusive<u64>) -> Chunk {
 
 fn children() -> Vec<Shard> {
     let (id, parents) = (ShardId::from("shardId-000000000001"), vec![ShardId::from("shardId-000000000000")]);
-    vec![Shard { id, parents, hash_range: None, closed: false }]
+    vec![Shard { id, parents, hash_range: None, starting_sequence_number: None, closed: false }]
 }
 
 fn fine() -> BoxFuture<'static, Result<(), BoxError>> {

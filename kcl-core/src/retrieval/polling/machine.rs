@@ -182,7 +182,8 @@ mod tests {
     }
 
     fn shard(n: u32, parents: &[u32], closed: bool) -> Shard {
-        Shard { id: shard_id(n), parents: parents.iter().copied().map(shard_id).collect(), hash_range: None, closed }
+        let parents = parents.iter().copied().map(shard_id).collect();
+        Shard { id: shard_id(n), parents, hash_range: None, starting_sequence_number: None, closed }
     }
 
     fn at(seq: u64, sub: u64) -> Position {

@@ -71,6 +71,7 @@ fn shard(id: &str, parents: &[&str]) -> Shard {
         id: ShardId::from(id),
         parents: parents.iter().copied().map(ShardId::from).collect(),
         hash_range: None,
+        starting_sequence_number: None,
         closed: false,
     }
 }

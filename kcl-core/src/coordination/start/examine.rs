@@ -1,0 +1,150 @@
+//! What a table's rows tell about whose they are. Pure.
+
+use crate::error::{Code, Error};
+use crate::lease::Table;
+use crate::lease::row::{Fleet, Lease};
+use crate::record::{Checkpoint, SequenceNumber, ShardId, StreamIdentity};
+use crate::shard::Shard;
+use std::collections::BTreeMap;
+
+/// What the rows say of themselves.
+pub(super) fn marks(name: &str, stream: &StreamIdentity, table: &Table) -> Result<(), Error> {
+    if let Some(fleet) = table.fleet.as_ref().filter(|fleet| fleet.format > Fleet::FORMAT) {
+        return Err(Error::new(
+            Code::TableFormat,
+            format!(
+                "table `{name}` has format {}, and this version knows formats up to {}: upgrade this worker",
+                fleet.format,
+                Fleet::FORMAT
+            ),
+        ));
+    }
+    if let Some(lease) = table.leases.iter().find(|lease| lease.stream_name.is_some()) {
+        return Err(Error::new(
+            Code::LeaseKeys,
+            format!(
+                "table `{name}` holds leases of several streams (`{}`), and this worker reads one: use another \
+                 application name",
+                lease.key
+            ),
+        ));
+    }
+    let other = table.leases.iter().find_map(|lease| lease.stream.as_ref().filter(|marked| *marked != stream));
+    if let Some(other) = other {
+        let recreated = if other.arn == stream.arn {
+            "the stream was deleted and made again, so its checkpoints mean nothing here. "
+        } else {
+            ""
+        };
+        return Err(Error::new(
+            Code::OtherStream,
+            format!(
+                "table `{name}` belongs to stream `{}` created at {} (Unix time), and this worker reads `{}` \
+                 created at {}: {recreated}use another application name, or delete the table",
+                other.arn, other.created_at, stream.arn, stream.created_at
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Leases that do not say which stream they belong to, as another hand created them, and have come to a record.
+pub(super) fn unmarked(table: &Table) -> impl Iterator<Item = (&Lease, &SequenceNumber)> {
+    table.leases.iter().filter(|lease| lease.stream.is_none()).filter_map(|lease| match &lease.checkpoint {
+        Checkpoint::At(position) => Some((lease, &position.sequence_number)),
+        Checkpoint::TrimHorizon | Checkpoint::Latest | Checkpoint::AtTimestamp | Checkpoint::ShardEnd => None,
+    })
+}
+
+/// What the checkpoints of unmarked leases say: a stream that was made again has shards of the same names, created at
+/// another time. What Kinesis does not list any more, or numbers in a way that we do not know, passes.
+pub(super) fn incarnation(name: &str, stream: &StreamIdentity, table: &Table, shards: &[Shard]) -> Result<(), Error> {
+    let created: BTreeMap<&ShardId, u64> = shards
+        .iter()
+        .filter_map(|shard| Some((&shard.id, shard.starting_sequence_number.as_ref()?.shard_created_second()?)))
+        .collect();
+    for (lease, checkpoint) in unmarked(table) {
+        if let (Some(was), Some(is)) = (checkpoint.shard_created_second(), created.get(&lease.shard))
+            && was != *is
+        {
+            return Err(Error::new(
+                Code::OtherStream,
+                format!(
+                    "table `{name}` belongs to another stream, or to a former one of this name: the checkpoint of lease \
+                     `{}` lies in a shard created at {was} (Unix time), and that shard of `{}` was created at {is}. Its \
+                     checkpoints mean nothing here: use another application name, or delete the table",
+                    lease.key, stream.arn
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Position;
+
+    /// A record's number in shard 6 of a stream, and the start of that shard there; then those of another stream.
+    const RECORD: &str = "49590338271490256608559692538361571095921575989136588898";
+    const START: &str = "49590338271490256608557595484619406898078762622479499362";
+    const OTHER_START: &str = "49590338271847068531734085454883978390441136475294662754";
+
+    fn number(digits: &str) -> SequenceNumber {
+        SequenceNumber::parse(digits).unwrap()
+    }
+
+    fn stream() -> StreamIdentity {
+        StreamIdentity { arn: "arn:aws:kinesis:us-east-1:000000000000:stream/s".into(), created_at: 1 }
+    }
+
+    fn table(checkpoint: Checkpoint) -> Table {
+        Table { leases: vec![Lease::unowned(ShardId::from("shardId-000000000006"), checkpoint)], ..Table::default() }
+    }
+
+    fn at(digits: &str) -> Checkpoint {
+        Checkpoint::At(Position { sequence_number: number(digits), sub_sequence_number: 0 })
+    }
+
+    fn listed(id: &str, start: Option<&str>) -> Vec<Shard> {
+        let starting_sequence_number = start.map(number);
+        let id = ShardId::from(id);
+        vec![Shard { id, parents: Vec::new(), hash_range: None, starting_sequence_number, closed: false }]
+    }
+
+    fn verdict(checkpoint: Checkpoint, shards: &[Shard]) -> Result<(), Error> {
+        incarnation("delays", &stream(), &table(checkpoint), shards)
+    }
+
+    #[test]
+    fn a_checkpoint_of_a_shards_former_life_is_refused_with_both_times() {
+        let error = verdict(at(RECORD), &listed("shardId-000000000006", Some(OTHER_START))).unwrap_err();
+        assert_eq!(error.code(), Code::OtherStream);
+        for part in ["`delays`", "`shardId-000000000006`", "1542776258", "1542776259", "delete the table"] {
+            assert!(error.to_string().contains(part), "{part}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_of_this_life_passes() {
+        verdict(at(RECORD), &listed("shardId-000000000006", Some(START))).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_compared_passes() {
+        verdict(at("7"), &listed("shardId-000000000006", Some(OTHER_START))).unwrap();
+        verdict(at(RECORD), &listed("shardId-000000000006", Some("7"))).unwrap();
+        verdict(at(RECORD), &listed("shardId-000000000006", None)).unwrap();
+        verdict(at(RECORD), &listed("shardId-000000000007", Some(OTHER_START))).unwrap();
+        verdict(Checkpoint::ShardEnd, &listed("shardId-000000000006", Some(OTHER_START))).unwrap();
+    }
+
+    #[test]
+    fn a_lease_that_names_its_stream_is_not_asked_for_its_numbers() {
+        let mut table = table(at(RECORD));
+        assert_eq!(unmarked(&table).count(), 1);
+        table.leases[0].stream = Some(stream());
+        assert_eq!(unmarked(&table).count(), 0);
+    }
+}
