@@ -1,5 +1,7 @@
 //! The names of all metrics, and the only place that touches the `metrics` facade.
 
+#![allow(clippy::disallowed_macros, reason = "typed events move their metrics through here")]
+
 macro_rules! inventory {
     ($($variant:ident = $name:literal, $kind:ident, $help:literal;)*) => {
         /// A metric that the library moves.
