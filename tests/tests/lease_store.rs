@@ -17,7 +17,7 @@ use kcl_core::lease::conformance;
 use kcl_core::lease::{
     Consistency, Lease, LeaseKey, LeaseStore, Owner, Previous, Row, RowKey, StoreErrorKind, WorkerId, Write, Written,
 };
-use kcl_core::record::{Checkpoint, ShardId};
+use kcl_core::record::{Checkpoint, ShardId, StreamIdentity};
 use kcl_local::{Fault, LocalAws, Service};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -81,7 +81,8 @@ fn javas() -> Item {
 }
 
 fn claim(counter: u64, from: Previous) -> Write {
-    Write::Claim { lease: LeaseKey::new(SHARD), counter, from, me: me(), start_ms: None }
+    let stream = StreamIdentity { arn: "arn".to_owned(), created_at: 1 };
+    Write::Claim { lease: LeaseKey::new(SHARD), counter, from, me: me(), stream, start_ms: None }
 }
 
 fn java() -> Previous {
@@ -121,6 +122,7 @@ async fn what_java_wrote_beside_ours_survives_our_writes() {
         ("ownerSwitchesSinceCheckpoint", n(2)),
         ("kclSession", n(9)),
         ("kclCounter", n(4712)),
+        ("kclStream", s("arn@1")),
     ] {
         expected.insert(name.to_owned(), value);
     }

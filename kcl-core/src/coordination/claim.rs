@@ -4,6 +4,7 @@ use super::effects::{Answer, Effects, Failure, Part};
 use crate::clock::Time;
 use crate::lease::row::{Lease, LeaseKey, Owner, SessionNumber, Take, TakeMode, WorkerId};
 use crate::lease::{Previous, Row, Write, Written};
+use crate::record::StreamIdentity;
 use std::time::Duration;
 
 /// After an attempt that came to nothing.
@@ -138,7 +139,13 @@ impl Claim {
     }
 
     /// Sends the attempt.
-    pub(crate) fn send(&mut self, me: &WorkerId, session: SessionNumber, effects: &mut Effects) {
+    pub(crate) fn send(
+        &mut self,
+        me: &WorkerId,
+        session: SessionNumber,
+        stream: &StreamIdentity,
+        effects: &mut Effects,
+    ) {
         let unsettled = matches!(self.state, State::Pausing { unsettled: true });
         self.state = State::Asked { unsettled };
         let write = Write::Claim {
@@ -146,6 +153,7 @@ impl Claim {
             counter: self.counter,
             from: Previous::from(self.owner.clone()),
             me: (me.clone(), session),
+            stream: stream.clone(),
             start_ms: self.start_ms,
         };
         effects.write(Part::Claim(self.lease.clone()), write);
@@ -219,6 +227,10 @@ mod tests {
         WorkerId::parse("me").unwrap()
     }
 
+    fn stream() -> StreamIdentity {
+        StreamIdentity { arn: "arn:aws:kinesis:us-east-1:000000000000:stream/s".into(), created_at: 1 }
+    }
+
     fn other(session: SessionNumber) -> Owner {
         Owner { worker: WorkerId::parse("other").unwrap(), session: Some(session) }
     }
@@ -234,7 +246,7 @@ mod tests {
 
     fn asked(mut claim: Claim) -> (Claim, Effects) {
         let mut effects = Effects::new(fastrand::Rng::with_seed(1));
-        claim.send(&me(), SESSION, &mut effects);
+        claim.send(&me(), SESSION, &stream(), &mut effects);
         (claim, effects)
     }
 
@@ -254,7 +266,7 @@ mod tests {
         let (mut claim, mut effects) = asked(take(None, 3, TakeMode::Now));
         assert_eq!(claim.on_answer(Answer::Failed(Failure::Unanswered), &me(), SESSION, &mut effects), News::Nothing);
         assert!(!claim.is_settled(), "it may be applied yet");
-        claim.send(&me(), SESSION, &mut effects);
+        claim.send(&me(), SESSION, &stream(), &mut effects);
         let mine = lease(Some(Owner { worker: me(), session: Some(SESSION) }), 4);
         let news = claim.on_answer(refused(mine.clone()), &me(), SESSION, &mut effects);
         assert!(matches!(news, News::Held { lease, .. } if *lease == mine));
@@ -272,7 +284,7 @@ mod tests {
         let (mut claim, mut effects) = asked(take(Some(other(2)), 3, TakeMode::Now));
         effects.take_calls();
         assert_eq!(claim.on_answer(refused(lease(Some(other(2)), 5)), &me(), SESSION, &mut effects), News::Nothing);
-        claim.send(&me(), SESSION, &mut effects);
+        claim.send(&me(), SESSION, &stream(), &mut effects);
         assert_eq!(counter_asked(&mut effects), Some(5));
     }
 
@@ -293,7 +305,7 @@ mod tests {
         assert_eq!(claim.look(Some(&Row::Lease(lease(None, 3)))), News::Nothing, "a stale read");
         assert_eq!(claim.look(Some(&Row::Lease(lease(None, 5)))), News::Ready);
         let mut effects = Effects::new(fastrand::Rng::with_seed(1));
-        claim.send(&me(), SESSION, &mut effects);
+        claim.send(&me(), SESSION, &stream(), &mut effects);
         assert_eq!(counter_asked(&mut effects), Some(5));
     }
 

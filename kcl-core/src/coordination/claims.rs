@@ -5,6 +5,7 @@ use super::effects::{Answer, Effects, Op, Part};
 use crate::lease::Consistency;
 use crate::lease::Row;
 use crate::lease::row::{LeaseKey, RowKey, SessionNumber, Take, WorkerId};
+use crate::record::StreamIdentity;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Claims {
     me: WorkerId,
+    stream: StreamIdentity,
     most_in_flight: usize,
     open: BTreeMap<LeaseKey, Claim>,
     ready: BTreeSet<LeaseKey>,
@@ -23,8 +25,16 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
-    pub(crate) fn new(me: WorkerId, most_in_flight: usize) -> Self {
-        Claims { me, most_in_flight, open: BTreeMap::new(), ready: BTreeSet::new(), in_flight: 0, looking: None }
+    pub(crate) fn new(me: WorkerId, stream: StreamIdentity, most_in_flight: usize) -> Self {
+        Claims {
+            me,
+            stream,
+            most_in_flight,
+            open: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            in_flight: 0,
+            looking: None,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -84,7 +94,7 @@ impl Claims {
             let Some(lease) = self.ready.iter().find(|lease| !old(lease)).cloned() else { return };
             self.ready.remove(&lease);
             if let Some(claim) = self.open.get_mut(&lease).filter(|claim| claim.is_ready() || claim.is_pausing()) {
-                claim.send(&self.me, session, effects);
+                claim.send(&self.me, session, &self.stream, effects);
                 self.in_flight += 1;
             }
         }

@@ -122,7 +122,7 @@ impl Coordinator {
             term: None,
             plan_seen: (0, 0),
             reading_plan: false,
-            claims: Claims::new(me, settings.max_claims_in_flight),
+            claims: Claims::new(me, identity.stream.clone(), settings.max_claims_in_flight),
             held: BTreeMap::new(),
             consumers: BTreeMap::new(),
             pins: BTreeMap::new(),

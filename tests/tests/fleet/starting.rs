@@ -76,6 +76,9 @@ async fn a_java_table_is_continued_unless_its_stream_was_made_again() {
     stage.seen(20, Duration::from_secs(5)).await;
     worker.stop().await.unwrap();
     stage.assert_all_seen(0);
+    for row in stage.rows().await {
+        assert!(text(&row, "kclStream").is_some(), "a claim marks the row: {row:?}");
+    }
 
     as_java_created_them(&stage).await;
     stage.aws.kinesis().delete_stream().stream_name(STREAM).send().await.unwrap();

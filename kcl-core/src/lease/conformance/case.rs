@@ -179,6 +179,11 @@ fn lease(key: &str, checkpoint: Checkpoint) -> Lease {
     }
 }
 
+/// Another stream than that of the leases here: a claim leaves theirs as it is.
+fn made_again() -> StreamIdentity {
+    StreamIdentity { arn: "arn:aws:kinesis:eu-west-1:123456789012:stream/orders".to_owned(), created_at: 1_800_000_000 }
+}
+
 fn owned_lease(key: &str, name: &str, session: Option<u64>) -> Lease {
     Lease {
         owner: Some(Owner { worker: worker(name), session }),
@@ -205,11 +210,12 @@ fn claims() -> Vec<Case> {
         counter,
         from,
         me: (worker("me"), 9),
+        stream: made_again(),
         start_ms: None,
     };
     let from = |name: &str, session| Previous::Owned(Owner { worker: worker(name), session });
     let done = Lease { children: vec![ShardId::new("shardId-000000000009")], ..lease("done", Checkpoint::ShardEnd) };
-    let java = Lease { kcl_counter: None, start_ms: None, ..owned_lease("java", "i-07", None) };
+    let java = Lease { kcl_counter: None, stream: None, start_ms: None, ..owned_lease("java", "i-07", None) };
     let several = Lease {
         key: LeaseKey::new("123456789012:orders:1700000000:shardId-000000000000"),
         stream_name: Some("123456789012:orders:1700000000".to_owned()),
@@ -245,7 +251,7 @@ fn claims() -> Vec<Case> {
             claim("ended", 7, from("b", Some(3))),
         ),
         case(
-            "claim from a hand without sessions, and pin its start",
+            "claim from a hand without sessions, mark its stream, and pin its start",
             vec![create(java)],
             vec![claim("java", 7, from("i-07", Some(0))), claim("java", 7, Previous::Unowned)],
             Write::Claim {
@@ -253,6 +259,7 @@ fn claims() -> Vec<Case> {
                 counter: 7,
                 from: from("i-07", None),
                 me: (worker("me"), 9),
+                stream: made_again(),
                 start_ms: Some(5),
             },
         ),
@@ -302,6 +309,7 @@ fn owned() -> Vec<Case> {
                 counter: 9,
                 from: Previous::Unowned,
                 me: me("you", 1),
+                stream: made_again(),
                 start_ms: None,
             },
         ),
@@ -340,6 +348,7 @@ fn ends() -> Vec<Case> {
                     counter: 8,
                     from: Previous::Unowned,
                     me: me("me", 9),
+                    stream: made_again(),
                     start_ms: None,
                 },
                 delete("parent", 7),

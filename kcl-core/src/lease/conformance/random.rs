@@ -5,7 +5,7 @@ use crate::lease::row::{
     WorkerId,
 };
 use crate::lease::write::{Previous, Write};
-use crate::record::{Checkpoint, Position, SequenceNumber, ShardId};
+use crate::record::{Checkpoint, Position, SequenceNumber, ShardId, StreamIdentity};
 use fastrand::Rng;
 use std::collections::BTreeMap;
 
@@ -106,6 +106,10 @@ fn owner(rng: &mut Rng) -> Owner {
     Owner { worker: worker(rng), session: maybe(rng, 3) }
 }
 
+fn stream(rng: &mut Rng) -> StreamIdentity {
+    StreamIdentity { arn: "arn:aws:kinesis:us-east-1:123456789012:stream/orders".into(), created_at: rng.i64(0..3) }
+}
+
 fn checkpoint(rng: &mut Rng) -> Checkpoint {
     let digits = rng.u64(..).to_string();
     match (rng.u8(0..6), SequenceNumber::parse(digits)) {
@@ -131,7 +135,14 @@ fn lease(rng: &mut Rng, model: &Model) -> Write {
         1..5 => {
             let from = if rng.u8(0..5) == 0 { maybe(rng, ()).map(|()| owner(rng)) } else { now.owner.clone() };
             let me = (worker(rng), rng.u64(0..4));
-            Write::Claim { lease, counter, from: Previous::from(from), me, start_ms: maybe(rng, 99) }
+            Write::Claim {
+                lease,
+                counter,
+                from: Previous::from(from),
+                me,
+                stream: stream(rng),
+                start_ms: maybe(rng, 99),
+            }
         }
         5..8 => Write::Checkpoint { lease, me, counter, checkpoint: checkpoint(rng) },
         8..10 => Write::Release { lease, me, counter, checkpoint: checkpoint(rng) },
@@ -148,6 +159,7 @@ fn create(rng: &mut Rng, key: &LeaseKey) -> Write {
     lease.counter = rng.u64(0..3);
     lease.kcl_counter = maybe(rng, lease.counter);
     lease.start_ms = maybe(rng, 17);
+    lease.stream = maybe(rng, ()).map(|()| stream(rng));
     if rng.u8(0..4) == 0 {
         lease.owner = Some(owner(rng));
     }

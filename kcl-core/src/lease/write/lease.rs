@@ -11,7 +11,7 @@ pub(super) fn apply(write: &Write, old: Option<&Lease>) -> Option<Option<Lease>>
     let old = old?;
     let mut new = old.clone();
     match write {
-        Write::Claim { counter, from, me, start_ms, .. } => {
+        Write::Claim { counter, from, me, stream, start_ms, .. } => {
             let holds =
                 old.counter == *counter && !old.checkpoint.is_shard_end() && old.owner.as_ref() == from.as_owner();
             if !holds {
@@ -19,6 +19,7 @@ pub(super) fn apply(write: &Write, old: Option<&Lease>) -> Option<Option<Lease>>
             }
             new.owner = Some(Owner { worker: me.0.clone(), session: Some(me.1) });
             new.owner_switches += 1;
+            new.stream.get_or_insert_with(|| stream.clone());
             new.start_ms = start_ms.or(old.start_ms);
         }
         Write::Checkpoint { me, counter, checkpoint, .. } if owned(old, me, *counter) => {

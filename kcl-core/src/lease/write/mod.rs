@@ -9,7 +9,7 @@ mod session;
 use super::row::{
     Fleet, FleetStart, Lease, LeaseKey, Owner, Plan, Row, RowKey, Session, SessionNumber, SessionState, WorkerId,
 };
-use crate::record::{Checkpoint, ShardId};
+use crate::record::{Checkpoint, ShardId, StreamIdentity};
 
 /// One conditional write of one row.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +105,8 @@ pub enum Write {
         from: Previous,
         /// Who takes it.
         me: (WorkerId, SessionNumber),
+        /// The stream, for a row that another hand created without saying it.
+        stream: StreamIdentity,
         /// Pins what LATEST or AT_TIMESTAMP mean on a row that another hand created without saying so.
         start_ms: Option<i64>,
     },

@@ -63,7 +63,7 @@ pub(in super::super) fn checkpoint_text(checkpoint: &Checkpoint) -> AttributeVal
 
 /// The `kclStream` attribute: the ARN, `@`, and the stream's creation time in seconds since the Unix epoch. (An ARN
 /// has no `@`.)
-fn stream_text(stream: &StreamIdentity) -> AttributeValue {
+pub(in super::super) fn stream_text(stream: &StreamIdentity) -> AttributeValue {
     text(format!("{}@{}", stream.arn, stream.created_at))
 }
 

@@ -11,7 +11,7 @@ mod session;
 mod tests;
 
 pub(super) use field::{flag, number, text, text_set};
-pub(super) use lease::checkpoint_text;
+pub(super) use lease::{checkpoint_text, stream_text};
 pub(super) use session::state_text;
 
 use crate::lease::{Damaged, LeaseKey, Row, RowKey, WorkerId};

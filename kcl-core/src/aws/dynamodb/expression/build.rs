@@ -59,6 +59,14 @@ impl Expression {
         self
     }
 
+    /// Sets what is not there yet.
+    pub(super) fn set_if_absent(mut self, name: &str, value: AttributeValue) -> Self {
+        let attribute = self.name(name);
+        let clause = format!("{attribute} = if_not_exists({attribute}, {})", self.value(format!(":{name}"), value));
+        self.set.push(clause);
+        self
+    }
+
     pub(super) fn add_one(mut self, name: &str) -> Self {
         let clause = format!("{} {}", self.name(name), self.value(":one".to_owned(), attributes::number(1)));
         self.add.push(clause);

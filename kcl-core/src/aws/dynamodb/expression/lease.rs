@@ -1,9 +1,9 @@
 //! Writes of lease rows. Each moves `leaseCounter`, and says in `kclCounter` that it was we who did.
 
-use super::attributes::{checkpoint_text, number, text, text_set};
+use super::attributes::{checkpoint_text, number, stream_text, text, text_set};
 use super::{Expression, Request, name};
 use crate::lease::{LeaseKey, Previous, RowKey, SessionNumber, WorkerId};
-use crate::record::{Checkpoint, ShardId};
+use crate::record::{Checkpoint, ShardId, StreamIdentity};
 
 type Me = (WorkerId, SessionNumber);
 
@@ -34,7 +34,14 @@ fn row(lease: &LeaseKey) -> RowKey {
     RowKey::Lease(lease.clone())
 }
 
-pub(super) fn claim(lease: &LeaseKey, counter: u64, from: &Previous, me: &Me, start_ms: Option<i64>) -> Request {
+pub(super) fn claim(
+    lease: &LeaseKey,
+    counter: u64,
+    from: &Previous,
+    me: &Me,
+    stream: &StreamIdentity,
+    start_ms: Option<i64>,
+) -> Request {
     let expression = match from {
         // A session without an owner is left over where Java evicted the owner: it means nothing.
         Previous::Unowned => moves(counter).absent(name::OWNER),
@@ -45,6 +52,7 @@ pub(super) fn claim(lease: &LeaseKey, counter: u64, from: &Previous, me: &Me, st
     let expression = expression
         .set(name::OWNER, text(me.0.as_str()))
         .set(name::KCL_SESSION, number(me.1))
+        .set_if_absent(name::KCL_STREAM, stream_text(stream))
         .add_one(name::OWNER_SWITCHES)
         .remove(name::CHECKPOINT_OWNER);
     match start_ms {

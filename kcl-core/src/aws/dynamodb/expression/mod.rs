@@ -35,7 +35,9 @@ pub(super) fn request(write: &Write) -> Request {
         Write::Plan(plan) => session::plan(plan),
         Write::DeletePlan { worker, term } => session::delete_plan(worker, *term),
         Write::CreateLease(lease) => Expression::default().absent(name::KEY).put(&Row::Lease((**lease).clone())),
-        Write::Claim { lease, counter, from, me, start_ms } => lease::claim(lease, *counter, from, me, *start_ms),
+        Write::Claim { lease, counter, from, me, stream, start_ms } => {
+            lease::claim(lease, *counter, from, me, stream, *start_ms)
+        }
         Write::Checkpoint { lease, me, counter, checkpoint } => lease::checkpoint(lease, me, *counter, checkpoint),
         Write::Release { lease, me, counter, checkpoint } => lease::release(lease, me, *counter, checkpoint),
         Write::ShardEnd { lease, me, counter, children } => lease::shard_end(lease, me, *counter, children),

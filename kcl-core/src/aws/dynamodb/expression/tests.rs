@@ -4,7 +4,7 @@ use super::*;
 use crate::aws::dynamodb::attributes::{number, text};
 use crate::lease::conformance::random_write;
 use crate::lease::{LeaseKey, Owner, Previous, RowKey, WorkerId};
-use crate::record::Checkpoint;
+use crate::record::{Checkpoint, StreamIdentity};
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,9 @@ fn update(request: &Request) -> &str {
 #[test]
 fn a_claim_names_the_owner_it_replaces_and_ends_javas_handoff() {
     let from = Previous::Owned(Owner { worker: WorkerId::from_row("java"), session: None });
-    let claim = request(&Write::Claim { lease: LeaseKey::new("s"), counter: 7, from, me: me(), start_ms: Some(5) });
+    let stream = StreamIdentity { arn: "arn".into(), created_at: 3 };
+    let claim =
+        request(&Write::Claim { lease: LeaseKey::new("s"), counter: 7, from, me: me(), stream, start_ms: Some(5) });
     assert_eq!(
         claim.condition,
         "#leaseCounter = :is_leaseCounter AND #checkpoint <> :is_checkpoint AND #leaseOwner = :is_leaseOwner AND \
@@ -35,7 +37,7 @@ fn a_claim_names_the_owner_it_replaces_and_ends_javas_handoff() {
     assert_eq!(
         update(&claim),
         "SET #leaseCounter = :leaseCounter, #kclCounter = :kclCounter, #leaseOwner = :leaseOwner, \
-         #kclSession = :kclSession, #kclStart = :kclStart ADD #ownerSwitchesSinceCheckpoint :one \
+         #kclSession = :kclSession, #kclStream = if_not_exists(#kclStream, :kclStream), #kclStart = :kclStart ADD #ownerSwitchesSinceCheckpoint :one \
          REMOVE #checkpointOwner"
     );
     let values = values(&claim);
@@ -45,6 +47,7 @@ fn a_claim_names_the_owner_it_replaces_and_ends_javas_handoff() {
     assert_eq!(values[":is_checkpoint"], &text("SHARD_END"));
     assert_eq!(values[":is_leaseOwner"], &text("java"));
     assert_eq!(values[":leaseOwner"], &text("me"));
+    assert_eq!(values[":kclStream"], &text("arn@3"));
 }
 
 #[test]
