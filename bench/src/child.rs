@@ -16,13 +16,25 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What an orderly end may take.
 const ENDING: Duration = Duration::from_secs(40);
 
-/// A child; killed when this is dropped. Its standard input is its leash: the child ends when that does.
+/// A child and what it says.
 #[derive(Debug)]
 pub(crate) struct Child {
+    process: Process,
+    voice: Voice,
+}
+
+/// A child; killed when this is dropped. Its standard input is its leash: the child ends when that does.
+#[derive(Debug)]
+pub(crate) struct Process {
     process: tokio::process::Child,
+    _leash: Option<ChildStdin>,
+}
+
+/// What a child says.
+#[derive(Debug)]
+pub(crate) struct Voice {
     lines: Lines<BufReader<ChildStdout>>,
     started: Instant,
-    _leash: Option<ChildStdin>,
 }
 
 impl Child {
@@ -38,18 +50,44 @@ impl Child {
             .spawn()?;
         let stdout = process.stdout.take().ok_or("a child process has no standard output")?;
         let leash = process.stdin.take();
-        Ok(Child { process, lines: BufReader::new(stdout).lines(), started, _leash: leash })
+        let voice = Voice { lines: BufReader::new(stdout).lines(), started };
+        Ok(Child { process: Process { process, _leash: leash }, voice })
     }
 
     /// The next that it says, and how long after its start.
     pub(crate) async fn hear(&mut self) -> Result<(Said, Duration), Error> {
-        let line = timeout(PATIENCE, self.lines.next_line())
+        let line = timeout(PATIENCE, self.voice.lines.next_line())
             .await
             .map_err(|_| format!("a child process said nothing for {PATIENCE:?}"))??
             .ok_or("a child process ended too early: see above for why")?;
-        Ok((serde_json::from_str(&line)?, self.started.elapsed()))
+        Ok((serde_json::from_str(&line)?, self.voice.started.elapsed()))
     }
 
+    /// For one who listens all the time, and another who ends it.
+    pub(crate) fn into_parts(self) -> (Process, Voice) {
+        (self.process, self.voice)
+    }
+
+    /// As [`Process::kill`].
+    pub(crate) async fn kill(self) -> Result<(), Error> {
+        self.process.kill().await
+    }
+
+    /// As [`Process::terminate`].
+    pub(crate) async fn terminate(self) -> Result<(), Error> {
+        self.process.terminate().await
+    }
+}
+
+impl Voice {
+    /// The next that the child says, if it takes hours; nothing once it has ended.
+    pub(crate) async fn next(&mut self) -> Result<Option<Said>, Error> {
+        let line = self.lines.next_line().await?;
+        Ok(line.map(|line| serde_json::from_str(&line)).transpose()?)
+    }
+}
+
+impl Process {
     /// Kills it without a warning (SIGKILL), and waits until it is gone.
     pub(crate) async fn kill(mut self) -> Result<(), Error> {
         Ok(self.process.kill().await?)

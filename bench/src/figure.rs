@@ -82,6 +82,19 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
+/// The largest value.
+pub(crate) fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().fold(f64::NAN, f64::max)
+}
+
+/// The value that 99 in 100 do not exceed: of fewer than 100 values the largest.
+pub(crate) fn p99(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_unstable_by(f64::total_cmp);
+    let rank = (values.len() * 99).div_ceil(100);
+    rank.checked_sub(1).and_then(|index| values.get(index)).copied().unwrap_or(f64::NAN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,5 +117,12 @@ mod tests {
     fn the_median_is_the_middle() {
         assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median([4.0, 1.0, 3.0, 2.0]), 2.5);
+    }
+
+    #[test]
+    fn of_two_hundred_values_two_exceed_the_99th_percentile() {
+        assert_eq!(p99((1..=200).map(f64::from)), 198.0);
+        assert_eq!(p99([2.0, 3.0, 1.0]), 3.0);
+        assert!(p99([]).is_nan() && largest([]).is_nan());
     }
 }

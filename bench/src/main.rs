@@ -1,10 +1,18 @@
 //! `kcl-bench`: measures the library in processes of their own, against embedded servers in another.
 
 mod child;
+mod clock;
 mod cost;
+mod deploy;
 mod drain;
+mod failover;
+mod feed;
 mod figure;
+mod fleet;
+mod join;
+mod journal;
 mod place;
+mod reshard;
 mod role;
 mod server;
 mod start;
@@ -44,6 +52,14 @@ enum Name {
     Drain,
     /// Calls a second of a worker, by operation.
     Cost,
+    /// The pause of a shard whose worker is killed.
+    Failover,
+    /// The pause of a shard whose worker is asked to end, and the records that come twice.
+    Deploy,
+    /// From the start of a second worker until it has its half.
+    Join,
+    /// From a shard's last record to its children's first.
+    Reshard,
 }
 
 /// How it is measured.
@@ -95,6 +111,10 @@ async fn measure(names: &[Name], options: &Options) -> Result<(), Error> {
             Name::Start => start::run(options).await?,
             Name::Drain => drain::run(options).await?,
             Name::Cost => cost::run(options).await?,
+            Name::Failover => failover::run(options).await?,
+            Name::Deploy => deploy::run(options).await?,
+            Name::Join => join::run(options).await?,
+            Name::Reshard => reshard::run(options).await?,
         };
         if options.json {
             figures.iter().for_each(|figure| println!("{}", figure.to_json()));

@@ -8,15 +8,28 @@ use crate::role::Said;
 use crate::server::Server;
 use crate::{Error, Options};
 
+/// The fleet's name, which is its lease table's as well.
+pub(crate) const APPLICATION: &str = "bench";
+
 /// Starts a worker under a new id, with default settings but for the failover time. All workers of a server are one fleet.
 pub(crate) fn start(server: &Server, options: &Options) -> Result<Child, Error> {
-    let failover_time = humantime::format_duration(options.failover_time);
-    Child::spawn(&[
+    Child::spawn(&arguments(server, options.failover_time))
+}
+
+/// Starts a worker under this id that says every record.
+pub(crate) fn reporting(server: &Server, failover_time: Duration, id: &str) -> Result<Child, Error> {
+    let mut arguments = arguments(server, failover_time);
+    arguments.extend(["--report".to_owned(), format!("--worker-id={id}")]);
+    Child::spawn(&arguments)
+}
+
+fn arguments(server: &Server, failover_time: Duration) -> Vec<String> {
+    vec![
         "work".to_owned(),
         format!("--endpoint={}", server.endpoint()),
-        "--application=bench".to_owned(),
-        format!("--failover-time={failover_time}"),
-    ])
+        format!("--application={APPLICATION}"),
+        format!("--failover-time={}", humantime::format_duration(failover_time)),
+    ]
 }
 
 /// Waits until each of so many shards has delivered a record, and tells how long after the worker's start that was.

@@ -1,11 +1,13 @@
 //! What a process does that the bench started, and what it says on its standard output: one [`Said`] a line.
 
 mod bare;
+mod report;
 mod serve;
 mod tally;
 mod work;
 
 use std::io::Read;
+use std::time::Duration;
 
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
@@ -40,6 +42,22 @@ pub(crate) enum Said {
     First {
         /// Which shard.
         shard: String,
+    },
+    /// A lease was claimed, and its shard's processor was initialized.
+    Began {
+        /// Which shard.
+        shard: String,
+        /// By the [clock](crate::clock) of the machine.
+        at: Duration,
+    },
+    /// A record was handed to the processor.
+    Delivered {
+        /// Its shard.
+        shard: String,
+        /// Its sequence number.
+        sequence: String,
+        /// By the [clock](crate::clock) of the machine.
+        at: Duration,
     },
     /// All records that were asked for came.
     Drained(Drained),

@@ -1,4 +1,4 @@
-//! A worker whose processors say when their first record came, or count what comes.
+//! A worker whose processors say when their first record came, say every record, or count what comes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use kcl_core::record::ShardId;
 use kcl_core::shutdown_signal;
 
 use super::Said;
+use super::report::Report;
 use super::tally::Tally;
 use crate::Error;
 use crate::place::{self, STREAM};
@@ -24,6 +25,12 @@ pub(crate) struct Arguments {
     /// Reads without pauses until so many records came.
     #[arg(long)]
     drain: Option<u64>,
+    /// Says every record.
+    #[arg(long, conflicts_with = "drain")]
+    report: bool,
+    /// The worker's name in its fleet; a random one if absent.
+    #[arg(long)]
+    worker_id: Option<String>,
 }
 
 pub(super) async fn play(arguments: Arguments) -> Result<(), Error> {
@@ -34,10 +41,14 @@ pub(super) async fn play(arguments: Arguments) -> Result<(), Error> {
     if arguments.drain.is_some() {
         settings = settings.poll_interval(Duration::ZERO);
     }
-    let builder = Worker::builder(arguments.application, STREAM)
+    let mut builder = Worker::builder(arguments.application, STREAM)
         .sdk_config(&place::sdk_config(&arguments.endpoint))
         .settings(settings);
+    if let Some(id) = arguments.worker_id {
+        builder = builder.worker_id(id);
+    }
     let worker = match arguments.drain {
+        None if arguments.report => builder.processor(|_: &ShardId| Report).build().await?,
         None => builder.processor(FirstRecord::new).build().await?,
         Some(wanted) => {
             let tally = Arc::new(Tally::new(wanted));

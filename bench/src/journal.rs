@@ -1,0 +1,173 @@
+//! What became of the records: who was given which, and when, and what that means for pauses and repeats. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use kcl_core::record::SequenceNumber;
+
+use crate::feed::RecordId;
+
+/// A record that was handed to a worker.
+#[derive(Clone, Debug)]
+struct Delivery {
+    at: Duration,
+    worker: String,
+    shard: String,
+    sequence: SequenceNumber,
+}
+
+/// A worker that began with a shard.
+#[derive(Clone, Debug)]
+struct Beginning {
+    at: Duration,
+    worker: String,
+    shard: String,
+}
+
+/// All that workers said. What they say arrives late and mixed up, so nothing is derived before it is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    deliveries: Vec<Delivery>,
+    beginnings: Vec<Beginning>,
+}
+
+/// A shard's records in the order of their first delivery: when, and to whom.
+type Progress<'a> = BTreeMap<&'a str, Vec<(Duration, &'a str)>>;
+
+impl Journal {
+    pub(crate) fn delivered(&mut self, worker: &str, shard: String, sequence: SequenceNumber, at: Duration) {
+        self.deliveries.push(Delivery { at, worker: worker.to_owned(), shard, sequence });
+    }
+
+    pub(crate) fn began(&mut self, worker: &str, shard: String, at: Duration) {
+        self.beginnings.push(Beginning { at, worker: worker.to_owned(), shard });
+    }
+
+    fn in_order(&self) -> Vec<&Delivery> {
+        let mut deliveries: Vec<&Delivery> = self.deliveries.iter().collect();
+        deliveries.sort_by_key(|delivery| delivery.at);
+        deliveries
+    }
+
+    /// Repeats are no progress.
+    fn progress(&self) -> Progress<'_> {
+        let mut newest: BTreeMap<&str, &SequenceNumber> = BTreeMap::new();
+        let mut progress = Progress::new();
+        for Delivery { at, worker, shard, sequence } in self.in_order() {
+            if newest.get(shard.as_str()).is_none_or(|newest| sequence > *newest) {
+                newest.insert(shard, sequence);
+                progress.entry(shard).or_default().push((*at, worker));
+            }
+        }
+        progress
+    }
+
+    /// How many shards' newest record each worker has.
+    pub(crate) fn shards_by_worker(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for (_, worker) in self.progress().values().filter_map(|deliveries| deliveries.last()) {
+            *counts.entry((*worker).to_owned()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// The longest time that each shard was without a new record, of those that ended after `since`.
+    pub(crate) fn pauses(&self, since: Duration) -> BTreeMap<String, Duration> {
+        let longest = |deliveries: &[(Duration, &str)]| {
+            let ended = deliveries.windows(2).filter(|pair| pair[1].0 >= since);
+            ended.map(|pair| pair[1].0.saturating_sub(pair[0].0)).max()
+        };
+        let pauses = self.progress();
+        pauses.iter().filter_map(|(shard, deliveries)| Some(((*shard).to_owned(), longest(deliveries)?))).collect()
+    }
+
+    /// How often a record was delivered that had been before.
+    pub(crate) fn repeated(&self) -> usize {
+        let distinct: BTreeSet<_> = self.deliveries.iter().map(|of| (&of.shard, &of.sequence)).collect();
+        self.deliveries.len() - distinct.len()
+    }
+
+    /// How many of these were never delivered.
+    pub(crate) fn missing(&self, written: &[RecordId]) -> usize {
+        let delivered: BTreeSet<_> = self.deliveries.iter().map(|of| (&of.shard, &of.sequence)).collect();
+        written.iter().filter(|(shard, sequence)| !delivered.contains(&(shard, sequence))).count()
+    }
+
+    /// When the worker had begun with so many shards; none if it has not.
+    pub(crate) fn had_begun(&self, worker: &str, shards: usize) -> Option<Duration> {
+        let mut first: BTreeMap<&str, Duration> = BTreeMap::new();
+        for beginning in self.beginnings.iter().filter(|beginning| beginning.worker == worker) {
+            let at = first.entry(&beginning.shard).or_insert(beginning.at);
+            *at = beginning.at.min(*at);
+        }
+        let mut times: Vec<Duration> = first.into_values().collect();
+        times.sort_unstable();
+        shards.checked_sub(1).and_then(|last| times.get(last)).copied()
+    }
+
+    /// From the last new record of these shards to the first of that one; none before it had one, or when it came
+    /// too early.
+    pub(crate) fn between(&self, parents: &[&str], child: &str) -> Option<Duration> {
+        let progress = self.progress();
+        let (first, _) = progress.get(child)?.first()?;
+        let last = parents.iter().filter_map(|parent| Some(progress.get(parent)?.last()?.0)).max()?;
+        first.checked_sub(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn journal(deliveries: &[(u64, &str, &str, u64)]) -> Journal {
+        let mut journal = Journal::default();
+        for (at, worker, shard, sequence) in deliveries {
+            journal.delivered(worker, (*shard).to_owned(), sequence.to_string().parse().unwrap(), ms(*at));
+        }
+        journal
+    }
+
+    #[test]
+    fn a_pause_ends_with_a_new_record_and_not_with_a_repeated_one() {
+        let journal = journal(&[(100, "a", "s", 1), (900, "b", "s", 2), (200, "a", "s", 2), (1_200, "b", "s", 3)]);
+        assert_eq!(journal.pauses(ms(300)), BTreeMap::from([("s".to_owned(), ms(1_000))]));
+        assert_eq!(journal.repeated(), 1);
+        assert_eq!(journal.shards_by_worker(), BTreeMap::from([("b".to_owned(), 1)]));
+    }
+
+    #[test]
+    fn pauses_that_ended_before_the_moment_do_not_count() {
+        let journal = journal(&[(100, "a", "s", 1), (900, "a", "s", 2), (1_000, "a", "s", 3)]);
+        assert_eq!(journal.pauses(ms(950)), BTreeMap::from([("s".to_owned(), ms(100))]));
+        assert!(journal.pauses(ms(1_001)).is_empty());
+    }
+
+    #[test]
+    fn what_was_written_and_not_delivered_is_missing() {
+        let journal = journal(&[(100, "a", "s", 1)]);
+        let id = |shard: &str, sequence: &str| (shard.to_owned(), sequence.parse().unwrap());
+        assert_eq!(journal.missing(&[id("s", "1"), id("t", "1"), id("s", "2")]), 2);
+    }
+
+    #[test]
+    fn a_worker_has_begun_with_so_many_when_the_last_of_them_began() {
+        let mut journal = Journal::default();
+        for (worker, shard, at) in [("a", "s", 10), ("b", "s", 20), ("b", "t", 40), ("b", "s", 50), ("b", "u", 60)] {
+            journal.began(worker, shard.to_owned(), ms(at));
+        }
+        assert_eq!(journal.had_begun("b", 2), Some(ms(40)));
+        assert_eq!(journal.had_begun("b", 4), None);
+    }
+
+    #[test]
+    fn a_child_follows_the_last_record_of_its_later_parent() {
+        let journal = journal(&[(100, "a", "p", 1), (300, "b", "q", 2), (400, "a", "c", 9), (500, "a", "c", 10)]);
+        assert_eq!(journal.between(&["p", "q"], "c"), Some(ms(100)));
+        assert_eq!(journal.between(&["p", "q"], "d"), None);
+        assert_eq!(journal.between(&["c"], "p"), None);
+    }
+}
