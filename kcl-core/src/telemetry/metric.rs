@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_macros, reason = "typed events move their metrics through here")]
 
 macro_rules! inventory {
-    ($($variant:ident = $name:literal, $kind:ident, $help:literal;)*) => {
+    ($($variant:ident = $name:literal, $kind:ident, [$($label:literal),*], $help:literal;)*) => {
         /// A metric that the library moves.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
@@ -23,6 +23,12 @@ macro_rules! inventory {
             #[must_use]
             pub const fn kind(self) -> MetricKind {
                 match self { $(Metric::$variant => MetricKind::$kind),* }
+            }
+
+            /// The names of its labels.
+            #[must_use]
+            pub const fn labels(self) -> &'static [&'static str] {
+                match self { $(Metric::$variant => &[$($label),*]),* }
             }
 
             /// What it tells.
@@ -46,32 +52,49 @@ pub enum MetricKind {
 }
 
 inventory! {
-    LeasesHeld = "kcl.leases.held", Gauge, "Leases that this worker holds.";
-    LeasesAcquired = "kcl.leases.acquired.total", Counter, "Leases claimed, by `from` (unowned, ended, orphan, foreign).";
-    LeasesReleased = "kcl.leases.released.total", Counter, "Leases released in an orderly way, by `why`.";
-    LeasesLost = "kcl.leases.lost.total", Counter, "Leases that another hand took, or that ended with the session.";
-    Checkpoints = "kcl.checkpoints.written.total", Counter, "Checkpoints written.";
-    ShardsEnded = "kcl.shards.ended.total", Counter, "Shards read to their end.";
-    Beats = "kcl.session.beats.total", Counter, "Session beats confirmed.";
-    BeatsMissed = "kcl.session.beats.missed.total", Counter, "Session beats that got no answer or were throttled.";
-    SessionsLost = "kcl.session.lost.total", Counter, "Times this worker's session was fenced or its row vanished.";
-    SessionsFenced = "kcl.sessions.fenced.total", Counter, "Silent sessions that this worker, as planner, ended.";
-    TermsTaken = "kcl.planner.terms.total", Counter, "Times this worker became the planner.";
-    PlanCycles = "kcl.planner.cycles.total", Counter, "Planning cycles.";
-    TableCalls = "kcl.table.calls.total", Counter, "Calls to the lease table, by `operation` and `outcome`.";
-    RowsDamaged = "kcl.table.rows.damaged.total", Counter, "Rows that could not be read.";
-    Records = "kcl.records.processed.total", Counter, "Records acknowledged.";
-    Bytes = "kcl.records.bytes.total", Counter, "Payload bytes acknowledged.";
-    Behind = "kcl.shard.behind.millis", Gauge, "How far behind the tip a shard is read, by `shard`.";
-    HandlerSeconds = "kcl.handler.seconds", Histogram, "How long a handler took for a batch.";
-    HandlerFailures = "kcl.handler.failures.total", Counter, "Batches that a handler failed, by `cause` (error, panic).";
-    Reads = "kcl.reads.total", Counter, "Read calls answered, by `outcome`.";
-    ReadFailures = "kcl.reads.failed.total", Counter, "Read calls that failed, by `kind`.";
+    LeasesHeld = "kcl.leases.held", Gauge, [], "Leases that this worker holds.";
+    LeasesAcquired = "kcl.leases.acquired.total", Counter, ["from"],
+        "Leases claimed; `from` is `unowned`, `ended` (a session that is over) or `foreign` (another kind of consumer).";
+    LeasesReleased = "kcl.leases.released.total", Counter, ["why"],
+        "Leases released in an orderly way; `why` is `planned`, `shutdown` or `consumer gave up`.";
+    LeasesLost = "kcl.leases.lost.total", Counter, [], "Leases that another hand took, or that ended with the session.";
+    Checkpoints = "kcl.checkpoints.written.total", Counter, [], "Checkpoints written.";
+    ShardsEnded = "kcl.shards.ended.total", Counter, [], "Shards read to their end.";
+    Beats = "kcl.session.beats.total", Counter, [], "Session beats confirmed.";
+    BeatsMissed = "kcl.session.beats.missed.total", Counter, [], "Session beats that got no answer or were throttled.";
+    SessionsLost = "kcl.session.lost.total", Counter, [], "Times this worker's session was fenced or its row vanished.";
+    SessionsFenced = "kcl.sessions.fenced.total", Counter, [], "Silent sessions that this worker, as planner, ended.";
+    TermsTaken = "kcl.planner.terms.total", Counter, [], "Times this worker became the planner.";
+    PlanCycles = "kcl.planner.cycles.total", Counter, [], "Planning cycles.";
+    TableCalls = "kcl.table.calls.total", Counter, ["operation", "outcome"],
+        "Calls to the lease table; `outcome` is `answered`, `throttled`, `unanswered` or `refused`.";
+    RowsDamaged = "kcl.table.rows.damaged.total", Counter, [], "Rows that could not be read.";
+    Records = "kcl.records.processed.total", Counter, [], "Records acknowledged.";
+    Bytes = "kcl.records.bytes.total", Counter, [], "Payload bytes acknowledged.";
+    Behind = "kcl.shard.behind.millis", Gauge, ["shard"], "How far behind the tip a shard is read, in milliseconds.";
+    HandlerSeconds = "kcl.handler.seconds", Histogram, [], "How long a handler took for a batch, in seconds.";
+    HandlerFailures = "kcl.handler.failures.total", Counter, ["cause"],
+        "Callbacks that failed; `cause` is `error` or `panic`.";
+    Reads = "kcl.reads.total", Counter, [], "Read calls answered, with records or none.";
+    ReadFailures = "kcl.reads.failed.total", Counter, ["kind"],
+        "Read calls that failed; `kind` is `throttled`, `iterator_expired`, `not_found`, `not_ready`, `refused` or `unavailable`.";
+}
+
+impl MetricKind {
+    /// Its name, in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
+        }
+    }
 }
 
 /// Adds to a counter.
 pub(crate) fn count(metric: Metric, n: u64, labels: &[(&'static str, &str)]) {
-    debug_assert_eq!(metric.kind(), MetricKind::Counter);
+    debug_assert!(is_listed(metric, MetricKind::Counter, labels), "{metric:?} {labels:?}");
     #[cfg(feature = "metrics")]
     metrics::counter!(metric.name(), owned(labels)).increment(n);
     #[cfg(not(feature = "metrics"))]
@@ -80,7 +103,7 @@ pub(crate) fn count(metric: Metric, n: u64, labels: &[(&'static str, &str)]) {
 
 /// Sets a gauge.
 pub(crate) fn gauge(metric: Metric, value: f64, labels: &[(&'static str, &str)]) {
-    debug_assert_eq!(metric.kind(), MetricKind::Gauge);
+    debug_assert!(is_listed(metric, MetricKind::Gauge, labels), "{metric:?} {labels:?}");
     #[cfg(feature = "metrics")]
     metrics::gauge!(metric.name(), owned(labels)).set(value);
     #[cfg(not(feature = "metrics"))]
@@ -89,14 +112,65 @@ pub(crate) fn gauge(metric: Metric, value: f64, labels: &[(&'static str, &str)])
 
 /// Adds to a distribution.
 pub(crate) fn observe(metric: Metric, value: f64, labels: &[(&'static str, &str)]) {
-    debug_assert_eq!(metric.kind(), MetricKind::Histogram);
+    debug_assert!(is_listed(metric, MetricKind::Histogram, labels), "{metric:?} {labels:?}");
     #[cfg(feature = "metrics")]
     metrics::histogram!(metric.name(), owned(labels)).record(value);
     #[cfg(not(feature = "metrics"))]
     let _ = (value, labels);
 }
 
+/// Whether the inventory has it so.
+fn is_listed(metric: Metric, kind: MetricKind, labels: &[(&'static str, &str)]) -> bool {
+    metric.kind() == kind && labels.iter().map(|(name, _)| name).eq(metric.labels())
+}
+
 #[cfg(feature = "metrics")]
 fn owned(labels: &[(&'static str, &str)]) -> Vec<metrics::Label> {
     labels.iter().map(|(key, value)| metrics::Label::new(*key, (*value).to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// The page's table, as it should be.
+    fn table() -> Vec<String> {
+        let row = |metric: &Metric| {
+            let labels: Vec<String> = metric.labels().iter().map(|label| format!("`{label}`")).collect();
+            let (name, kind) = (metric.name(), metric.kind().as_str());
+            format!("| `{name}` | {kind} | {} | {} |", labels.join(", "), metric.help())
+        };
+        let head = ["| name | kind | labels | what it tells |", "|---|---|---|---|"].map(str::to_owned);
+        head.into_iter().chain(Metric::ALL.iter().map(row)).collect()
+    }
+
+    #[test]
+    fn the_page_lists_exactly_the_metrics_there_are() {
+        let page: Vec<&str> = include_str!("METRICS.md").lines().filter(|line| line.starts_with('|')).collect();
+        let table = table();
+        assert!(page == table, "the table of METRICS.md should be:\n{}", table.join("\n"));
+    }
+
+    #[test]
+    fn names_are_given_once_and_counters_end_in_total() {
+        let names: BTreeSet<&str> = Metric::ALL.iter().map(|metric| metric.name()).collect();
+        assert_eq!(names.len(), Metric::ALL.len());
+        for metric in Metric::ALL {
+            assert_eq!(metric.name().ends_with(".total"), metric.kind() == MetricKind::Counter, "{metric:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_moves_every_metric() {
+        let events = [
+            include_str!("event/coordination.rs"),
+            include_str!("event/processing.rs"),
+            include_str!("event/table.rs"),
+        ];
+        for metric in Metric::ALL {
+            let moved = format!("(Metric::{metric:?}, ");
+            assert!(events.iter().any(|event| event.contains(&moved)), "nothing moves {metric:?}");
+        }
+    }
 }

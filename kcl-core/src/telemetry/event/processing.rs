@@ -123,7 +123,7 @@ pub(crate) struct ReadAnswered;
 
 impl ReadAnswered {
     pub(crate) fn emit(self) {
-        count(Metric::Reads, 1, &[("outcome", "ok")]);
+        count(Metric::Reads, 1, &[]);
     }
 }
 
