@@ -5,7 +5,7 @@
 //!
 //! | part | knows |
 //! |---|---|
-//! | `start` | whether the table is ours to work on |
+//! | `start` | whether the table is ours to work on: of this stream, and no other hand at work |
 //! | `session` | drawing a number, registering, beating |
 //! | `watch`, `silence` | the fleet row: who plans, and for how long it has been silent |
 //! | `planner` | who is to read what; the first fill and the list of every minute |
