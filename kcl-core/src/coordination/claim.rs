@@ -113,6 +113,8 @@ impl Claim {
             self.owner = take.owner.clone();
             self.counter = take.counter;
             self.mode = take.mode;
+            // From the beginning: where an owner is to release it first, that is waited for.
+            self.state = State::Waiting;
         }
     }
 
@@ -206,7 +208,8 @@ impl Claim {
         }
         if lease.owner.is_none() {
             self.owner = None;
-        } else if lease.owner != self.owner || self.mode == TakeMode::After {
+        } else if lease.owner != self.owner || self.mode == TakeMode::After || lease.is_foreign() {
+            // Also another hand's lease that was to stand still, and moved.
             return News::Dropped;
         }
         self.counter = lease.counter;
@@ -236,7 +239,9 @@ mod tests {
     }
 
     fn lease(owner: Option<Owner>, counter: u64) -> Lease {
-        Lease { owner, counter, ..Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon) }
+        let kcl_counter = owner.as_ref().is_none_or(|owner| owner.session.is_some()).then_some(counter);
+        let unowned = Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon);
+        Lease { owner, counter, kcl_counter, ..unowned }
     }
 
     fn take(owner: Option<Owner>, counter: u64, mode: TakeMode) -> Claim {
@@ -313,5 +318,23 @@ mod tests {
     fn nobody_takes_from_an_owner_that_lives() {
         let mut claim = take(Some(other(2)), 3, TakeMode::After);
         assert_eq!(claim.look(Some(&Row::Lease(lease(Some(other(7)), 6)))), News::Dropped);
+    }
+
+    #[test]
+    fn a_claim_that_follows_the_plan_to_a_living_owner_waits_for_the_release() {
+        let (mut claim, mut effects) = asked(take(None, 3, TakeMode::Now));
+        claim.on_answer(Answer::Failed(Failure::Throttled), &me(), SESSION, &mut effects);
+        let lease = LeaseKey::new("shardId-000000000000");
+        claim.follow(&Take { lease, owner: Some(other(7)), counter: 4, mode: TakeMode::After });
+        assert!(claim.awaits_owner() && !claim.is_ready() && !claim.is_pausing());
+    }
+
+    #[test]
+    fn another_hands_lease_that_moved_is_left_to_it() {
+        let java = Owner { worker: WorkerId::parse("java").unwrap(), session: None };
+        let (mut claim, mut effects) = asked(take(Some(java.clone()), 3, TakeMode::Now));
+        let moved = lease(Some(java), 4);
+        assert!(moved.is_foreign());
+        assert_eq!(claim.on_answer(refused(moved), &me(), SESSION, &mut effects), News::Dropped);
     }
 }

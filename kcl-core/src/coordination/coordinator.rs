@@ -72,7 +72,8 @@ pub(crate) struct Coordinator {
     pub(super) term: Option<Term>,
     /// The (term, version) of the plan that was read last.
     pub(super) plan_seen: (u64, u64),
-    pub(super) reading_plan: bool,
+    /// The (term, version) for which the plan is being read: a later one may be shown before the answer comes.
+    pub(super) reading_plan: Option<(u64, u64)>,
     pub(super) claims: Claims,
     pub(super) held: BTreeMap<LeaseKey, Held>,
     /// Consumers that were started and are not gone, with their hold's fencing token.
@@ -121,7 +122,7 @@ impl Coordinator {
             watch: Watch::new(me.clone(), &settings),
             term: None,
             plan_seen: (0, 0),
-            reading_plan: false,
+            reading_plan: None,
             claims: Claims::new(me, identity.stream.clone(), settings.max_claims_in_flight),
             held: BTreeMap::new(),
             consumers: BTreeMap::new(),
@@ -156,7 +157,7 @@ impl Coordinator {
     pub(crate) fn step(&mut self, event: Event, now: Time) -> Step {
         self.effects.now = now;
         match event {
-            Event::Answered(answered) if answered.life == self.effects.life() => self.on_answer(*answered),
+            Event::Answered(answered) if self.effects.awaits(&answered) => self.on_answer(*answered),
             Event::Answered(_) | Event::Due => {}
             Event::Report(report) => self.on_report(report),
             Event::Shutdown { within } => self.on_shutdown(within),
@@ -367,7 +368,7 @@ impl Coordinator {
         self.orphaned.clear();
         self.term = None;
         self.wake = Wake::Idle;
-        self.reading_plan = false;
+        self.reading_plan = None;
         self.plan_seen = (0, 0);
         self.fleet_row = FleetRow::Idle;
         self.effects.begin_life();
@@ -415,8 +416,12 @@ impl Coordinator {
             self.watch.consider_term(number, &mut self.effects);
         }
         let shown = (fleet.term, fleet.plan_version);
-        if shown > self.plan_seen && fleet.plan_version > 0 && !self.reading_plan && self.session.number().is_some() {
-            self.read_plan();
+        if shown > self.plan_seen
+            && fleet.plan_version > 0
+            && self.reading_plan.is_none()
+            && self.session.number().is_some()
+        {
+            self.read_plan(shown);
         }
     }
 
@@ -426,6 +431,7 @@ impl Coordinator {
         self.effects.tell(Happening::TermTaken { term: won.fleet.term });
         let (me, stream) = (self.identity.me.clone(), self.identity.stream.clone());
         let resting = std::mem::take(&mut self.resting);
+        self.effects.turn_term();
         let mut term = Term::new(won, number, me, stream, &self.settings, resting, &mut self.effects);
         if self.goodbye.is_some() {
             term.drain(&mut self.effects);
@@ -435,8 +441,7 @@ impl Coordinator {
 
     pub(super) fn depose(&mut self) {
         self.term = None;
-        self.effects.forget(&Part::Cycle);
-        self.effects.forget(&Part::FleetBeat);
+        self.effects.turn_term();
         self.effects.tell(Happening::TermLost);
     }
 

@@ -55,6 +55,35 @@ pub(crate) enum Part {
     Goodbye,
 }
 
+impl Part {
+    /// Whether it belongs to a term.
+    fn is_planners(&self) -> bool {
+        match self {
+            Part::Cycle
+            | Part::Shards
+            | Part::FleetBeat
+            | Part::Fence(_)
+            | Part::PlanOf(_)
+            | Part::Collect(_)
+            | Part::Sync(_) => true,
+            Part::Start
+            | Part::FleetRow
+            | Part::Session
+            | Part::Wake
+            | Part::Watch
+            | Part::TakeTerm
+            | Part::PlanRow
+            | Part::Awaited
+            | Part::Claim(_)
+            | Part::Held(_)
+            | Part::Child(..)
+            | Part::Parents(_)
+            | Part::Pin(_)
+            | Part::Goodbye => false,
+        }
+    }
+}
+
 /// What a part asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Op {
@@ -107,16 +136,22 @@ pub(crate) struct Refusal {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Call {
     pub(crate) part: Part,
-    /// Which life of the worker asks: answers to a former one are nobody's.
-    pub(crate) life: u64,
+    pub(crate) life: Life,
     pub(crate) op: Op,
+}
+
+/// Which life of the worker, and which of its terms, asks: answers to a former one are nobody's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Life {
+    session: u64,
+    term: u64,
 }
 
 /// A call that came back.
 #[derive(Clone, Debug)]
 pub(crate) struct Answered {
     pub(crate) part: Part,
-    pub(crate) life: u64,
+    pub(crate) life: Life,
     /// When it was sent.
     pub(crate) sent: Time,
     pub(crate) answer: Answer,
@@ -159,7 +194,7 @@ impl Timers {
 pub(crate) struct Effects {
     pub(crate) now: Time,
     pub(crate) rng: fastrand::Rng,
-    life: u64,
+    life: Life,
     calls: Vec<Call>,
     happened: Vec<Happening>,
     timers: Timers,
@@ -167,7 +202,14 @@ pub(crate) struct Effects {
 
 impl Effects {
     pub(crate) fn new(rng: fastrand::Rng) -> Self {
-        Effects { now: Time::ZERO, rng, life: 0, calls: Vec::new(), happened: Vec::new(), timers: Timers::default() }
+        Effects {
+            now: Time::ZERO,
+            rng,
+            life: Life::default(),
+            calls: Vec::new(),
+            happened: Vec::new(),
+            timers: Timers::default(),
+        }
     }
 
     /// Asks for a call.
@@ -202,13 +244,24 @@ impl Effects {
 
     /// A new life begins: nothing that is under way concerns it.
     pub(crate) fn begin_life(&mut self) {
-        self.life += 1;
+        self.life.session += 1;
         self.calls.clear();
         self.timers = Timers::default();
     }
 
-    pub(crate) fn life(&self) -> u64 {
-        self.life
+    /// A term begins or ends: what a former one had under way does not concern the next.
+    pub(crate) fn turn_term(&mut self) {
+        self.life.term += 1;
+        let planners: Vec<Part> = self.timers.by_part.keys().filter(|part| part.is_planners()).cloned().collect();
+        for part in planners {
+            self.timers.clear(&part);
+        }
+    }
+
+    /// Whether the answer is to somebody who still asks.
+    pub(crate) fn awaits(&self, answered: &Answered) -> bool {
+        let Life { session, term } = answered.life;
+        session == self.life.session && (term == self.life.term || !answered.part.is_planners())
     }
 
     pub(crate) fn take_calls(&mut self) -> Vec<Call> {
@@ -247,5 +300,25 @@ mod tests {
         effects.now = Time::from_nanos(9);
         assert_eq!(effects.take_due(), Some(Part::Watch));
         assert_eq!(effects.next_due(), None);
+    }
+
+    #[test]
+    fn answers_to_a_former_term_are_nobodys_and_the_others_still_arrive() {
+        let mut effects = Effects::new(fastrand::Rng::with_seed(1));
+        for part in [Part::FleetBeat, Part::Watch] {
+            effects.call(part, Op::Scan);
+        }
+        let answered = |call: Call| Answered {
+            part: call.part,
+            life: call.life,
+            sent: Time::ZERO,
+            answer: Answer::Failed(Failure::Unanswered),
+        };
+        let answers: Vec<Answered> = effects.take_calls().into_iter().map(answered).collect();
+        assert!(answers.iter().all(|answer| effects.awaits(answer)));
+        effects.turn_term();
+        assert_eq!(answers.iter().map(|answer| effects.awaits(answer)).collect::<Vec<_>>(), [false, true]);
+        effects.begin_life();
+        assert!(!answers.iter().any(|answer| effects.awaits(answer)));
     }
 }

@@ -2,8 +2,8 @@
 
 use super::effects::{Answer, Effects, Op, Part};
 use crate::clock::Time;
-use crate::lease::row::{SessionNumber, WorkerId};
-use crate::lease::{Table, Write, Written};
+use crate::lease::row::{RowKey, SessionNumber, WorkerId};
+use crate::lease::{Consistency, Row, Table, Write, Written};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -33,14 +33,16 @@ enum State {
     Draining,
     /// As above, without waiting to be told.
     Releasing,
-    /// Looks whether it is the last one.
-    Looking,
-    /// The last one out: these rows, in this order.
-    Clearing(VecDeque<Write>),
     /// Ends its session.
     Leaving,
     /// Gives its term up.
     Resigning,
+    /// Looks whether somebody plans: a planner will look by itself when it goes.
+    Asking,
+    /// Looks whether it is the last one.
+    Looking,
+    /// The last one out: these rows, in this order.
+    Clearing(VecDeque<Write>),
     /// Tells the planner.
     Waking,
     Gone,
@@ -107,19 +109,17 @@ impl Goodbye {
         Next::Wait
     }
 
-    /// Says goodbye to the table: the planner first looks whether it is the last one.
+    /// Says goodbye to the table.
+    ///
+    /// Sessions end before anybody looks who is left, and a planner resigns before it looks: so of those who leave at
+    /// the same time at least one finds that it is the last.
     pub(crate) fn depart(&mut self, term: Option<u64>, effects: &mut Effects) {
         self.term = term;
-        if self.term.is_some() {
-            self.state = State::Looking;
-            effects.call(Part::Goodbye, Op::Scan);
-        } else {
-            self.leave(effects);
-        }
+        self.go_on(State::Leaving, effects);
     }
 
-    fn leave(&mut self, effects: &mut Effects) {
-        self.state = State::Leaving;
+    fn go_on(&mut self, state: State, effects: &mut Effects) {
+        self.state = state;
         self.send(effects);
     }
 
@@ -135,6 +135,7 @@ impl Goodbye {
                     return;
                 }
             },
+            State::Asking => return effects.call(Part::Goodbye, Op::Read(vec![RowKey::Fleet], Consistency::Strong)),
             State::Looking => return effects.call(Part::Goodbye, Op::Scan),
             State::Draining | State::Releasing | State::Gone => return,
         };
@@ -151,36 +152,27 @@ impl Goodbye {
             return effects.remind(Part::Goodbye, effects.now + Duration::from_millis(200));
         }
         self.attempts = 0;
-        match &mut self.state {
-            State::Looking => match answer {
-                Answer::Table(table) => match clearing(&table, &self.me) {
-                    Some(writes) => {
-                        self.state = State::Clearing(writes);
-                        self.send(effects);
-                    }
-                    None => self.leave(effects),
-                },
-                Answer::Failed(_) | Answer::Written(_) | Answer::Rows(_) | Answer::Listing(_) => self.leave(effects),
-            },
-            State::Clearing(writes) => {
-                if matches!(answer, Answer::Written(Written::Applied(_))) {
-                    writes.pop_front();
-                    self.send(effects);
-                } else {
-                    // Somebody joined.
-                    self.leave(effects);
-                }
+        match (&mut self.state, answer) {
+            (State::Leaving, _) if self.term.is_none() => self.go_on(State::Asking, effects),
+            (State::Leaving, _) => self.go_on(State::Resigning, effects),
+            (State::Resigning, _) => self.go_on(State::Looking, effects),
+            (State::Asking, Answer::Rows(rows)) => {
+                let nobody_plans = rows.iter().flatten().filter_map(Row::as_fleet).any(|fleet| fleet.planner.is_none());
+                self.go_on(if nobody_plans { State::Looking } else { State::Waking }, effects);
             }
-            State::Leaving if self.term.is_some() => {
-                self.state = State::Resigning;
+            (State::Looking, Answer::Table(table)) => {
+                let next = clearing(&table, &self.me).map_or(State::Waking, State::Clearing);
+                self.go_on(next, effects);
+            }
+            // A row that is gone already was deleted by an attempt without an answer, or by another that leaves.
+            (State::Clearing(writes), Answer::Written(Written::Applied(_) | Written::Refused(None))) => {
+                writes.pop_front();
                 self.send(effects);
             }
-            State::Leaving | State::Resigning => {
-                self.state = State::Waking;
-                self.send(effects);
-            }
-            State::Waking => self.state = State::Gone,
-            State::Draining | State::Releasing | State::Gone => {}
+            // Somebody joined, or nothing can be learnt.
+            (State::Clearing(_) | State::Asking | State::Looking, _) => self.go_on(State::Waking, effects),
+            (State::Waking, _) => self.state = State::Gone,
+            (State::Draining | State::Releasing | State::Gone, _) => {}
         }
     }
 }
@@ -265,5 +257,64 @@ mod tests {
         assert!(matches!(own, Write::DeleteSession { number: 4, own: true, .. }));
         table.sessions.push(session("b", 3, SessionState::Active));
         assert_eq!(clearing(&table, &me()), None);
+    }
+
+    /// Runs the farewell against a table of rows.
+    fn farewell(mut goodbye: Goodbye, term: Option<u64>, table: &mut Table) {
+        let mut effects = Effects::new(fastrand::Rng::with_seed(1));
+        goodbye.depart(term, &mut effects);
+        while let Some(call) = effects.take_calls().pop() {
+            let answer = match call.op {
+                Op::Scan => Answer::Table(table.clone()),
+                Op::Read(..) => Answer::Rows(vec![table.fleet.clone().map(Row::Fleet)]),
+                Op::List(_) => unreachable!("nothing is listed"),
+                Op::Write(write) => Answer::Written(written(&write, table)),
+            };
+            goodbye.on_answer(answer, &mut effects);
+        }
+        assert!(goodbye.is_gone());
+    }
+
+    fn written(write: &Write, table: &mut Table) -> Written {
+        let written = match write.key() {
+            RowKey::Fleet => write.apply(table.fleet.clone().map(Row::Fleet).as_ref()),
+            RowKey::Session(worker) => {
+                let old = table.sessions.iter().find(|session| session.worker == worker).cloned();
+                write.apply(old.map(Row::Session).as_ref())
+            }
+            RowKey::Plan(_) | RowKey::Lease(_) => Written::Applied(None),
+        };
+        if let Written::Applied(row) = &written {
+            match (write.key(), row) {
+                (RowKey::Fleet, row) => table.fleet = row.as_ref().and_then(|row| row.as_fleet().cloned()),
+                (RowKey::Session(worker), row) => {
+                    table.sessions.retain(|session| session.worker != worker);
+                    table.sessions.extend(row.as_ref().and_then(|row| row.as_session().cloned()));
+                }
+                (RowKey::Plan(_) | RowKey::Lease(_), _) => {}
+            }
+        }
+        written
+    }
+
+    #[test]
+    fn of_two_who_leave_together_the_last_one_clears_the_table_whoever_planned() {
+        let other = (WorkerId::parse("b").unwrap(), 3);
+        for planner_goes_first in [true, false] {
+            let fleet = Fleet { planner: Some(me()), ..Fleet::above(6, 4, true) };
+            let term = Some(fleet.term);
+            let mut table = Table {
+                fleet: Some(fleet),
+                sessions: vec![session("me", 4, SessionState::Draining), session("b", 3, SessionState::Draining)],
+                ..Table::default()
+            };
+            let planner = (Goodbye::new(me(), t(25), t(0)), term);
+            let follower = (Goodbye::new(other.clone(), t(25), t(0)), None);
+            let (first, second) = if planner_goes_first { (planner, follower) } else { (follower, planner) };
+            farewell(first.0, first.1, &mut table);
+            assert!(table.fleet.is_some() && table.sessions.len() == 2, "somebody else is there");
+            farewell(second.0, second.1, &mut table);
+            assert!(table.fleet.is_none() && table.sessions.is_empty(), "{table:?}");
+        }
     }
 }

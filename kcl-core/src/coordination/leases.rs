@@ -22,30 +22,30 @@ const LATEST_MARGIN_MS: i64 = 2_000;
 impl Coordinator {
     // --- the plan
 
-    pub(super) fn read_plan(&mut self) {
-        self.reading_plan = true;
+    pub(super) fn read_plan(&mut self, shown: (u64, u64)) {
+        self.reading_plan = Some(shown);
         let keys = vec![RowKey::Plan(self.identity.me.clone())];
         self.effects.call(Part::PlanRow, Op::Read(keys, Consistency::Strong));
     }
 
     pub(super) fn on_plan_row(&mut self, answer: Answer) {
-        self.reading_plan = false;
+        let asked = self.reading_plan.take();
         // Without an answer the next look at the fleet row asks again.
-        let Answer::Rows(rows) = answer else { return };
+        let (Answer::Rows(rows), Some(asked)) = (answer, asked) else { return };
         let Some(fleet) = self.watch.fleet() else { return };
         let shown = (fleet.term, fleet.plan_version);
         match rows.into_iter().next().flatten() {
             Some(Row::Plan(plan)) if plan.term == shown.0 && plan.version <= shown.1 => {
-                self.plan_seen = shown;
+                self.plan_seen = asked;
                 self.obey(&plan);
             }
             // Written, but not shown yet: the fleet row will say so.
             Some(Row::Plan(plan)) if (plan.term, plan.version) > shown => {}
             Some(Row::Damaged(damaged)) => {
-                self.plan_seen = shown;
+                self.plan_seen = asked;
                 self.effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why });
             }
-            Some(_) | None => self.plan_seen = shown,
+            Some(_) | None => self.plan_seen = asked,
         }
     }
 

@@ -129,6 +129,8 @@ impl Session {
                 let number = *number;
                 effects.write(Part::Session, self.register(number));
             }
+            // One at a time: a second of the same beat would be refused by the first one's success.
+            State::Live(live) if live.in_flight => {}
             State::Live(_) => self.send_beat(load, effects),
             State::Over => {}
         }
@@ -264,5 +266,26 @@ impl Session {
 
     fn until(&self, confirmed: Time) -> Time {
         confirmed + self.failover_time.mul_f64(OWNER_SHARE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::row::Session as SessionRow;
+
+    #[test]
+    fn a_beat_is_never_under_way_twice() {
+        let me = WorkerId::parse("me").unwrap();
+        let mut effects = Effects::new(fastrand::Rng::with_seed(1));
+        let mut session = Session::new(me.clone(), &Settings::default());
+        session.state = State::Registering { number: 4, first_sent: None };
+        let row = SessionRow { worker: me, number: 4, beat: 0, state: SessionState::Active, capacity: None, load: 0 };
+        let registered = Answer::Written(Written::Applied(Some(Row::Session(row))));
+        session.on_answer(Time::ZERO, registered, 0, &mut effects);
+        session.drain(0, &mut effects);
+        assert_eq!(effects.take_calls().len(), 1, "it says that it drains");
+        session.on_timer(0, &mut effects);
+        assert_eq!(effects.take_calls(), [], "the beat that was due meanwhile");
     }
 }

@@ -35,6 +35,8 @@ struct Attempt {
     /// The planner whose silence is the reason, with the session beat it had mirrored and since when that stood.
     silent: Option<SilentPlanner>,
     session: SessionNumber,
+    /// An attempt got no answer: it may have been applied, or may be yet.
+    unsettled: bool,
 }
 
 /// A planner that was silent for `failover_time`: what its successor already knows of its session.
@@ -157,6 +159,7 @@ impl Watch {
             planner: fleet.planner.clone(),
             silent: before,
             session,
+            unsettled: false,
         });
         // Spread, so that not every worker of a fleet asks for the same row in the same millisecond.
         let crowd = u32::try_from(fleet.sessions.min(100)).unwrap_or(100);
@@ -168,7 +171,7 @@ impl Watch {
     pub(crate) fn on_term_timer(&mut self, effects: &mut Effects) {
         let Some(attempt) = &self.attempt else { return };
         let moved = self.fleet.as_ref().is_none_or(|f| (f.term, f.beat) != (attempt.term, attempt.beat));
-        if moved {
+        if moved && !attempt.unsettled {
             self.attempt = None;
             return;
         }
@@ -188,6 +191,9 @@ impl Watch {
         let written = match answer {
             Answer::Written(written) => written,
             Answer::Failed(_) | Answer::Rows(_) | Answer::Table(_) | Answer::Listing(_) => {
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.unsettled = true;
+                }
                 effects.remind(Part::TakeTerm, effects.now + AGAIN);
                 return None;
             }
@@ -262,6 +268,23 @@ mod tests {
         watch.on_term_timer(&mut effects);
         let mut taken = fleet(Some(("me", 9)), 6);
         taken.term += 1;
+        let refused = Answer::Written(Written::Refused(Some(Row::Fleet(taken.clone()))));
+        assert_eq!(watch.on_term_answer(refused, &mut effects).unwrap().fleet, taken);
+    }
+
+    #[test]
+    fn a_term_that_was_won_without_an_answer_is_taken_up_although_a_look_showed_it_first() {
+        let (mut watch, mut effects) = watching();
+        watch.see(fleet(None, 5), t(0));
+        watch.consider_term(9, &mut effects);
+        watch.on_term_timer(&mut effects);
+        let mut taken = fleet(Some(("me", 9)), 6);
+        taken.term += 1;
+        watch.see(taken.clone(), t(500));
+        assert_eq!(watch.on_term_answer(Answer::Failed(Failure::Unanswered), &mut effects), None);
+        effects.take_calls();
+        watch.on_term_timer(&mut effects);
+        assert_eq!(effects.take_calls().len(), 1);
         let refused = Answer::Written(Written::Refused(Some(Row::Fleet(taken.clone()))));
         assert_eq!(watch.on_term_answer(refused, &mut effects).unwrap().fleet, taken);
     }

@@ -1,6 +1,7 @@
 #![cfg(test)]
 //! Whole fleets on the embedded servers, in one thread and on virtual time.
 
+mod chaos;
 mod coordination;
 mod permissions;
 mod positions;

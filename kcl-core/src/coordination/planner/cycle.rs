@@ -144,7 +144,10 @@ impl Term {
             effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why });
             self.damaged_told = Some(effects.now);
         }
-        self.sessions.see_all(table.sessions, effects.now);
+        if self.sessions.see_all(table.sessions, effects.now) {
+            // A new term finds ends that the one before had seen: what those sessions had under way may still land.
+            self.read_again = Some(effects.now + self.settings.failover_time);
+        }
         self.leases = table.leases.into_iter().map(|lease| (lease.key.clone(), lease)).collect();
         self.collect(&table.plans, effects);
         let must: BTreeSet<LeaseKey> =

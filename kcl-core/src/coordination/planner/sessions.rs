@@ -64,13 +64,17 @@ impl Sessions {
         }
     }
 
-    /// A full read showed these rows and no others.
-    pub(crate) fn see_all(&mut self, rows: Vec<Session>, received: Time) {
+    /// A full read showed these rows and no others. Tells whether it shows an end that was not known.
+    pub(crate) fn see_all(&mut self, rows: Vec<Session>, received: Time) -> bool {
         self.known.retain(|worker, _| rows.iter().any(|row| row.worker == *worker));
         self.silence.retain(|worker, _| rows.iter().any(|row| row.worker == *worker));
+        let mut end_seen = false;
         for row in rows {
-            self.see(row, received);
+            let unknown = !self.known.contains_key(&row.worker);
+            end_seen |= unknown && row.state.has_ended();
+            end_seen |= self.see(row, received);
         }
+        end_seen
     }
 
     /// The rows to look at.
