@@ -156,9 +156,10 @@ mod tests {
     #[test]
     fn a_worker_has_begun_with_so_many_when_the_last_of_them_began() {
         let mut journal = Journal::default();
-        for (worker, shard, at) in [("a", "s", 10), ("b", "s", 20), ("b", "t", 40), ("b", "s", 50), ("b", "u", 60)] {
+        for (worker, shard, at) in [("a", "s", 10), ("b", "u", 20), ("b", "t", 40), ("b", "u", 50), ("b", "s", 60)] {
             journal.began(worker, shard.to_owned(), ms(at));
         }
+        assert_eq!(journal.had_begun("b", 1), Some(ms(20)));
         assert_eq!(journal.had_begun("b", 2), Some(ms(40)));
         assert_eq!(journal.had_begun("b", 4), None);
     }
