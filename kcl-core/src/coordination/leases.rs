@@ -167,8 +167,7 @@ impl Coordinator {
             ReportKind::Ended(children) => {
                 if let Some(held) = held {
                     for row in held.on_ended(children, &mut self.effects) {
-                        let part = Part::Child(lease.clone(), row.key.clone());
-                        self.effects.write(part, Write::CreateLease(Box::new(row)));
+                        self.create_child(&lease, &row.key);
                     }
                 }
             }
@@ -230,19 +229,33 @@ impl Coordinator {
 
     // --- reshards
 
+    /// Creates a child's row; where it has another parent, only if that one has a row.
     pub(super) fn create_child(&mut self, parent: &LeaseKey, child: &LeaseKey) {
-        if let Some(row) = self.held.get(parent).and_then(|held| held.missing_child(child)) {
-            self.effects.write(Part::Child(parent.clone(), child.clone()), Write::CreateLease(Box::new(row)));
+        let Some(row) = self.held.get(parent).and_then(|held| held.missing_child(child)) else { return };
+        let part = Part::Child(parent.clone(), child.clone());
+        if row.parents.len() < 2 {
+            return self.effects.write(part, Write::CreateLease(Box::new(row)));
         }
+        let parents = row.parents.iter().map(|id| RowKey::Lease(LeaseKey::from(id))).collect();
+        self.effects.call(part, Op::Read(parents, Consistency::Strong));
     }
 
     pub(super) fn on_child_answer(&mut self, parent: &LeaseKey, child: &LeaseKey, answer: &Answer) {
-        if let Answer::Written(_) = answer {
-            if let Some(held) = self.held.get_mut(parent) {
-                held.on_child(child, &mut self.effects);
+        let Some(held) = self.held.get_mut(parent) else { return };
+        let part = Part::Child(parent.clone(), child.clone());
+        match answer {
+            Answer::Written(_) => held.on_child(child, &mut self.effects),
+            Answer::Rows(rows) if rows.iter().all(Option::is_some) => {
+                if let Some(row) = held.missing_child(child) {
+                    self.effects.write(part, Write::CreateLease(Box::new(row)));
+                }
             }
-        } else {
-            self.effects.remind(Part::Child(parent.clone(), child.clone()), self.effects.now + AGAIN);
+            // The other parent's own parent is not finished yet: a child seen without it would be read too early.
+            // Whoever finishes the other parent creates the child, or the list of every minute does.
+            Answer::Rows(_) => held.on_child(child, &mut self.effects),
+            Answer::Failed(_) | Answer::Table(_) | Answer::Listing(_) => {
+                self.effects.remind(part, self.effects.now + AGAIN);
+            }
         }
     }
 
@@ -281,13 +294,14 @@ impl Coordinator {
             return self.effects.remind(Part::Parents(finished.clone()), self.effects.now + AGAIN);
         };
         let children = self.orphaned.remove(finished).unwrap_or_default();
-        let unfinished: Vec<_> = rows
+        let done: Vec<_> = rows
             .into_iter()
             .flatten()
-            .filter_map(|row| row.as_lease().filter(|lease| !lease.checkpoint.is_shard_end()).map(|l| l.shard.clone()))
+            .filter_map(|row| row.as_lease().filter(|lease| lease.checkpoint.is_shard_end()).map(|l| l.shard.clone()))
             .collect();
-        // Of two finishers at least one reads the other's end; the other one's children are taken up there.
-        for child in children.iter().filter(|child| !child.parents.iter().any(|parent| unfinished.contains(parent))) {
+        // Of two finishers at least one reads the other's end; the other one's children are taken up there. A parent
+        // without a row may be one to come: the planner knows.
+        for child in children.iter().filter(|child| child.parents.iter().all(|parent| done.contains(parent))) {
             self.claim_child(child);
         }
     }

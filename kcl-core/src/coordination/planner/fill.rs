@@ -31,7 +31,12 @@ enum State {
     /// Later: to list all shards.
     ListingAll,
     /// To create and delete rows.
-    Writing { first: bool, left: BTreeSet<LeaseKey> },
+    Writing {
+        first: bool,
+        left: BTreeSet<LeaseKey>,
+        /// Rows whose parents' rows are not answered yet.
+        later: Vec<Lease>,
+    },
     /// First fill: to say that it is complete.
     Marking,
 }
@@ -160,27 +165,36 @@ impl Fill {
 
     fn write(&mut self, first: bool, rows: Vec<Lease>, gone: Vec<(LeaseKey, u64)>, effects: &mut Effects) -> News {
         let left = rows.iter().map(|row| row.key.clone()).chain(gone.iter().map(|(key, _)| key.clone())).collect();
-        for row in rows {
-            effects.write(Part::Sync(row.key.clone()), Write::CreateLease(Box::new(row)));
-        }
         for (lease, counter) in gone {
             effects.write(Part::Sync(lease.clone()), Write::DeleteLease { lease, counter });
         }
-        self.state = State::Writing { first, left };
+        self.state = State::Writing { first, left, later: rows };
+        self.write_next(effects);
         self.after_row(effects)
+    }
+
+    /// Creates the rows whose parents exist: a child that is seen without its parent would pass for one whose parent
+    /// is finished and forgotten.
+    fn write_next(&mut self, effects: &mut Effects) {
+        let State::Writing { left, later, .. } = &mut self.state else { return };
+        let waits = |row: &mut Lease| row.parents.iter().any(|parent| left.contains(&LeaseKey::from(parent)));
+        for row in later.extract_if(.., |row| !waits(row)) {
+            effects.write(Part::Sync(row.key.clone()), Write::CreateLease(Box::new(row)));
+        }
     }
 
     fn on_row(&mut self, key: &LeaseKey, answer: Answer, effects: &mut Effects) -> News {
         let State::Writing { left, .. } = &mut self.state else { return News::Going };
         let Answer::Written(Written::Applied(row) | Written::Refused(row)) = answer else { return News::Failed };
         left.remove(key);
+        self.write_next(effects);
         let lease = if let Some(Row::Lease(lease)) = row { Some(Box::new(lease)) } else { None };
         let done = matches!(self.after_row(effects), News::Done);
         News::Lease { key: key.clone(), lease, done }
     }
 
     fn after_row(&mut self, effects: &mut Effects) -> News {
-        let State::Writing { first, left } = &self.state else { return News::Going };
+        let State::Writing { first, left, .. } = &self.state else { return News::Going };
         match (left.is_empty(), first) {
             (false, _) => News::Going,
             (true, true) => {
@@ -190,5 +204,43 @@ impl Fill {
             }
             (true, false) => News::Done,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::row::HashKeyRange;
+    use crate::record::ShardId;
+    use crate::shard::Shard;
+
+    fn shard(n: u32, parents: &[u32]) -> Shard {
+        let id = |n: u32| ShardId::from(format!("shardId-{n:012}").as_str());
+        let hash_range = Some(HashKeyRange { start: 0, end: u128::MAX });
+        let parents = parents.iter().copied().map(id).collect();
+        Shard { id: id(n), parents, hash_range, starting_sequence_number: None, closed: false }
+    }
+
+    fn created(effects: &mut Effects) -> Vec<Lease> {
+        let rows = effects
+            .take_calls()
+            .into_iter()
+            .filter_map(|call| if let Op::Write(Write::CreateLease(row)) = call.op { Some(*row) } else { None });
+        rows.collect()
+    }
+
+    #[test]
+    fn a_childs_row_is_created_after_its_parents_answered() {
+        let mut effects = Effects::new(fastrand::Rng::with_seed(1));
+        let stream = StreamIdentity { arn: "arn:aws:kinesis:us-east-1:000000000000:stream/s".into(), created_at: 1 };
+        let mut fill = Fill::begin(stream, Start::TrimHorizon, true, None, &mut effects);
+        effects.take_calls();
+        let listing = Listing { shards: vec![shard(1, &[0]), shard(0, &[])], answered_at_ms: None };
+        fill.on_answer(&Part::Shards, Answer::Listing(listing), &BTreeMap::new(), &mut effects);
+        let parents = created(&mut effects);
+        assert_eq!(parents.iter().map(|row| row.shard.clone()).collect::<Vec<_>>(), [shard(0, &[]).id]);
+        let answer = Answer::Written(Written::Applied(Some(Row::Lease(parents[0].clone()))));
+        fill.on_answer(&Part::Sync(parents[0].key.clone()), answer, &BTreeMap::new(), &mut effects);
+        assert_eq!(created(&mut effects)[0].shard, shard(1, &[0]).id);
     }
 }

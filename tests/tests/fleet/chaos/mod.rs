@@ -11,27 +11,24 @@ mod weather;
 
 use std::fmt::Write;
 
-/// Seeds that a normal run takes.
-const SEEDS: u64 = 3;
-/// Where they begin.
-const FROM: u64 = 1;
-
 #[test]
 fn a_fleet_under_chaos_breaks_no_invariant_and_comes_to_rest() {
-    every_seed("a_fleet_under_chaos", scene::Kind::Chaos);
+    // The second once read a child before its parent.
+    every_seed("a_fleet_under_chaos", scene::Kind::Chaos, 1_014..1_016);
 }
 
 #[test]
 fn planned_moves_without_faults_repeat_nothing() {
-    every_seed("planned_moves", scene::Kind::Planned);
+    every_seed("planned_moves", scene::Kind::Planned, 1..2);
 }
 
-fn every_seed(test: &str, kind: scene::Kind) {
+/// Plays these seeds, unless the environment names others.
+fn every_seed(test: &str, kind: scene::Kind, usual: std::ops::Range<u64>) {
     if let Ok(filter) = std::env::var("FLEET_LOG") {
         let _ = tracing_subscriber::fmt().with_max_level(filter.parse::<tracing::Level>().unwrap()).try_init();
     }
     let number = |name: &str, otherwise| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
-    let (seeds, from) = (number("FLEET_SEEDS", SEEDS), number("FLEET_FROM", FROM));
+    let (seeds, from) = (number("FLEET_SEEDS", usual.end - usual.start), number("FLEET_FROM", usual.start));
     let mut report = String::new();
     let mut failing = 0;
     for seed in from..from + seeds {
