@@ -220,11 +220,10 @@ impl Term {
 
     /// Decides, and writes what is new.
     fn plan(&mut self, effects: &mut Effects) {
-        let unfit = self.promises.unfit(effects.now);
         if self.draining {
             self.sessions.drain_me();
         }
-        let view = view(&self.leases, &self.sessions, &self.resting, self.settings.patience, &unfit);
+        let view = view(&self.leases, &self.sessions, &self.resting, self.settings.patience);
         for (lease, worker) in self.promises.review(&view, self.settings.bounds, effects.now) {
             self.sent.remove(&worker);
             effects.tell(Happening::PromiseLapsed { lease, worker });

@@ -1,10 +1,10 @@
 //! What the planner has promised to whom, since when, and what becomes of promises that are not kept.
 
-use super::assign::{Item, Standing, assign};
+use super::assign::{Item, Member, Standing, assign};
 use super::view::View;
 use crate::clock::Time;
 use crate::lease::row::{Give, LeaseKey, Plan, Take, TakeMode, WorkerId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long promises may take.
@@ -53,17 +53,13 @@ impl Promises {
         self.open.values().any(|promise| promise.is_overdue(bounds, now))
     }
 
-    pub(crate) fn unfit(&mut self, now: Time) -> BTreeSet<WorkerId> {
-        self.unfit.retain(|_, until| *until > now);
-        self.unfit.keys().cloned().collect()
-    }
-
     /// Marks those unfit that let a promise lapse, and forgets what is settled.
     pub(crate) fn review(&mut self, view: &View<'_>, bounds: Bounds, now: Time) -> Vec<(LeaseKey, WorkerId)> {
         let standing: BTreeMap<&LeaseKey, Standing> =
             view.leases.iter().zip(&view.standings).map(|(lease, standing)| (&lease.key, *standing)).collect();
         let number: BTreeMap<&WorkerId, usize> = view.names.iter().enumerate().map(|(n, name)| (name, n)).collect();
         let mut lapsed = Vec::new();
+        self.unfit.retain(|_, until| *until > now);
         self.open.retain(|lease, promise| {
             let (Some(standing), Some(to)) = (standing.get(lease), number.get(&promise.to)) else { return false };
             if *standing == Standing::Held(*to) {
@@ -98,7 +94,10 @@ impl Promises {
                 view.item(n, promised)
             })
             .collect();
-        let assignment = assign(&view.members, &items, moves_in_flight);
+        let fit =
+            |(member, name): (&Member, &WorkerId)| Member { unfit: self.unfit.contains_key(name), ..member.clone() };
+        let members: Vec<Member> = view.members.iter().zip(&view.names).map(fit).collect();
+        let assignment = assign(&members, &items, moves_in_flight);
         let mut orders: BTreeMap<WorkerId, Orders> = BTreeMap::new();
         for ((lease, standing), to) in view.leases.iter().zip(&view.standings).zip(&assignment) {
             let Some(to) = to.map(|to| &view.names[to]) else { continue };
@@ -138,5 +137,78 @@ impl Promise {
             TakeMode::After => bounds.after_owner,
         };
         now.since(self.since) > bound
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::row::Lease;
+    use crate::record::{Checkpoint, ShardId};
+
+    const BOUNDS: Bounds =
+        Bounds { free: Duration::from_secs(4), after_owner: Duration::from_secs(40), unfit: Duration::from_secs(10) };
+
+    fn t(seconds: u64) -> Time {
+        Time::from_origin(Duration::from_secs(seconds))
+    }
+
+    fn worker(id: &str) -> WorkerId {
+        WorkerId::parse(id).unwrap()
+    }
+
+    /// One lease, and two members that could take it.
+    fn view(lease: &Lease, standing: Standing) -> View<'_> {
+        View {
+            names: vec![worker("a"), worker("b")],
+            members: vec![Member { capacity: usize::MAX, unfit: false }; 2],
+            leases: vec![lease],
+            standings: vec![standing],
+            trespassed: vec![],
+        }
+    }
+
+    fn takers(orders: &BTreeMap<WorkerId, Orders>) -> Vec<&str> {
+        orders.iter().filter(|(_, orders)| !orders.takes.is_empty()).map(|(worker, _)| worker.as_str()).collect()
+    }
+
+    #[test]
+    fn a_take_that_lapsed_goes_to_another_in_the_same_cycle() {
+        let lease = Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon);
+        let (mut promises, view) = (Promises::default(), view(&lease, Standing::Free));
+        assert_eq!(takers(&promises.orders(&view, 16, t(0))), ["a"]);
+        assert_eq!(promises.review(&view, BOUNDS, t(4)), []);
+        assert_eq!(takers(&promises.orders(&view, 16, t(4))), ["a"], "a promise stands until it is overdue");
+        assert_eq!(promises.review(&view, BOUNDS, t(5)), [(lease.key.clone(), worker("a"))]);
+        assert_eq!(takers(&promises.orders(&view, 16, t(5))), ["b"]);
+    }
+
+    #[test]
+    fn a_worker_is_fit_again_after_a_while() {
+        let lease = Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon);
+        let (mut promises, view) = (Promises::default(), view(&lease, Standing::Free));
+        promises.orders(&view, 16, t(0));
+        promises.review(&view, BOUNDS, t(5));
+        promises.orders(&view, 16, t(5));
+        promises.review(&self::view(&lease, Standing::Held(1)), BOUNDS, t(6));
+        assert_eq!(takers(&promises.orders(&view, 16, t(14))), ["b"]);
+        promises.review(&self::view(&lease, Standing::Held(1)), BOUNDS, t(16));
+        assert_eq!(takers(&promises.orders(&view, 16, t(16))), ["a"]);
+    }
+
+    #[test]
+    fn a_lease_that_moves_is_taken_after_its_owner_gave_it() {
+        let owner = crate::lease::row::Owner { worker: worker("b"), session: Some(3) };
+        let lease = Lease {
+            owner: Some(owner),
+            counter: 7,
+            ..Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon)
+        };
+        let (mut promises, mut view) = (Promises::default(), view(&lease, Standing::Leaving));
+        (view.names, view.members) = (vec![worker("a")], vec![Member { capacity: usize::MAX, unfit: false }]);
+        let orders = promises.orders(&view, 16, t(0));
+        assert_eq!(orders[&worker("a")].takes[0].mode, TakeMode::After);
+        assert_eq!(orders[&worker("b")].gives, [Give { lease: lease.key.clone(), counter: 7 }]);
+        assert!(promises.review(&view, BOUNDS, t(40)).is_empty(), "an owner has its handoff timeout");
     }
 }

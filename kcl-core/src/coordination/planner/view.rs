@@ -5,7 +5,7 @@ use super::resting::Resting;
 use super::sessions::{OwnerIs, Sessions};
 use crate::lease::row::{Lease, LeaseKey, SessionState, WorkerId};
 use crate::record::ShardId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a lease must stand still whose owner cannot be asked.
@@ -40,17 +40,13 @@ pub(crate) fn view<'a>(
     sessions: &Sessions,
     resting: &Resting,
     patience: Patience,
-    unfit: &BTreeSet<WorkerId>,
 ) -> View<'a> {
     let active: Vec<_> = sessions.live().filter(|session| session.state == SessionState::Active).collect();
     let names: Vec<WorkerId> = active.iter().map(|session| session.worker.clone()).collect();
     let number: BTreeMap<&WorkerId, usize> = names.iter().enumerate().map(|(n, name)| (name, n)).collect();
     let members = active
         .iter()
-        .map(|session| Member {
-            capacity: session.capacity.map_or(usize::MAX, |most| most as usize),
-            unfit: unfit.contains(&session.worker),
-        })
+        .map(|session| Member { capacity: session.capacity.map_or(usize::MAX, |most| most as usize), unfit: false })
         .collect();
     let done: BTreeMap<&ShardId, bool> =
         leases.values().map(|lease| (&lease.shard, lease.checkpoint.is_shard_end())).collect();
