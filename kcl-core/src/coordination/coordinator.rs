@@ -162,6 +162,7 @@ impl Coordinator {
             Event::Report(report) => self.on_report(report),
             Event::Shutdown { within } => self.on_shutdown(within),
         }
+        self.finish_if_overdue();
         while let Some(part) = self.effects.take_due() {
             self.on_timer(&part);
         }

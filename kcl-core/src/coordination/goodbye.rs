@@ -11,6 +11,8 @@ use std::time::Duration;
 const TOLD_NOTHING: Duration = Duration::from_secs(2);
 /// What was acknowledged gets so long to be released after the deadline.
 pub(crate) const LAST_WRITES: Duration = Duration::from_secs(2);
+/// A table that does not answer keeps a worker no longer than this after the deadline; the fleet then finds out by itself.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// Between two looks at how far it is.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Attempts at a farewell that gets no answer; the fleet then finds out by itself.
@@ -82,6 +84,11 @@ impl Goodbye {
     /// Whether it still waits for leases.
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self.state, State::Draining | State::Releasing)
+    }
+
+    /// Whether there is no time left for a goodbye.
+    pub(crate) fn is_overdue(&self, now: Time) -> bool {
+        now >= self.deadline + FAREWELL
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -220,6 +227,14 @@ mod tests {
         assert_eq!(goodbye.next(true, true, false, t(2)), Next::Wait);
         assert_eq!(goodbye.next(true, true, false, t(3)), Next::ReleaseAll);
         assert_eq!(goodbye.next(true, true, false, t(4)), Next::Wait, "once");
+    }
+
+    #[test]
+    fn a_table_that_does_not_answer_keeps_it_for_five_seconds() {
+        let mut goodbye = Goodbye::new(me(), t(25), t(0));
+        assert!(!goodbye.is_overdue(t(29)) && goodbye.is_overdue(t(30)));
+        goodbye.hurry(t(9));
+        assert!(goodbye.is_overdue(t(14)));
     }
 
     #[test]

@@ -89,6 +89,14 @@ impl Coordinator {
         }
     }
 
+    /// Ends without a goodbye when there was no time for one.
+    pub(super) fn finish_if_overdue(&mut self) {
+        let now = self.effects.now;
+        if self.finished.is_none() && self.goodbye.as_ref().is_some_and(|goodbye| goodbye.is_overdue(now)) {
+            self.finish_with_pending_error();
+        }
+    }
+
     pub(super) fn finish_if_gone(&mut self) {
         if self.goodbye.as_ref().is_some_and(Goodbye::is_gone) {
             self.finish_with_pending_error();

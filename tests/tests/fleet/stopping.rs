@@ -101,3 +101,18 @@ async fn rows_of_workers_that_are_gone_are_cleared_away_in_a_fleet_that_goes_on(
     assert_eq!(keys().await, ["fleet", "plan/a", "session/a", "shardId-000000000000"]);
     stays.stop().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_cannot_reach_the_table_stops_all_the_same() {
+    let stage = Stage::with_shards(1).await;
+    // It lists shards all the time, and a list waits longest for an answer.
+    let lists = Settings::default().shard_sync_interval(Duration::from_millis(100));
+    let worker = stage.start_with("a", lists, Duration::ZERO).await;
+    stage.shared(&[("a", 1)], Duration::from_secs(5)).await;
+    stage.cut_off("a");
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let began = tokio::time::Instant::now();
+    worker.handle.shutdown(Duration::from_secs(2)).await;
+    assert!(began.elapsed() <= Duration::from_secs(8), "it took {:?}", began.elapsed());
+    worker.task.await.unwrap().unwrap();
+}
