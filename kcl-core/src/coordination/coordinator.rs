@@ -233,6 +233,9 @@ impl Coordinator {
             Part::Start => self.on_start_answer(answer),
             Part::FleetRow => {
                 if let Some(fleet) = self.fleet_row.on_answer(answer, &mut self.effects) {
+                    // Whatever was seen of an earlier row is over.
+                    self.watch.forget();
+                    self.plan_seen = (0, 0);
                     self.see_fleet(fleet);
                     if self.session.number().is_none() && self.goodbye.is_none() {
                         self.begin_session();

@@ -84,9 +84,10 @@ impl Watch {
         self.fleet.as_ref()
     }
 
-    /// A new session looks afresh.
+    /// A new session looks afresh. What was seen before it drew its number may be of a fleet row that is gone: from then
+    /// on nobody clears it away.
     pub(crate) fn begin(&mut self, effects: &mut Effects) {
-        self.silence = None;
+        self.forget();
         self.attempt = None;
         effects.remind(Part::Watch, effects.now);
     }
@@ -200,7 +201,15 @@ impl Watch {
         };
         let attempt = self.attempt.take()?;
         let (Written::Applied(row) | Written::Refused(row)) = written;
-        let Some(Row::Fleet(fleet)) = row else { return None };
+        let Some(Row::Fleet(fleet)) = row else {
+            self.forget();
+            return None;
+        };
+        let known = self.fleet.as_ref().map_or((0, 0), |known| (known.term, known.beat));
+        if (fleet.term, fleet.beat) < known {
+            // Not stale, as the answer to a write never is: the row was removed and made again, and counts anew.
+            self.forget();
+        }
         self.see(fleet.clone(), effects.now);
         let ours = fleet.term == attempt.term + 1 && fleet.planner == Some((self.me.clone(), attempt.session));
         ours.then_some(Won { fleet, before: attempt.silent })
@@ -256,6 +265,23 @@ mod tests {
         watch.see(fleet(Some(("me", 9)), 5), t(0));
         watch.consider_term(9, &mut effects);
         assert_eq!(watch.attempt, None);
+    }
+
+    #[test]
+    fn a_fleet_row_that_was_made_again_counts_anew() {
+        let (mut watch, mut effects) = watching();
+        watch.see(fleet(None, 5), t(0));
+        watch.consider_term(9, &mut effects);
+        watch.on_term_timer(&mut effects);
+        let made_again = Answer::Written(Written::Refused(Some(Row::Fleet(fleet(None, 0)))));
+        assert_eq!(watch.on_term_answer(made_again, &mut effects), None);
+        assert_eq!(watch.fleet().unwrap().beat, 0);
+
+        let (mut watch, mut effects) = watching();
+        watch.see(fleet(None, 5), t(0));
+        watch.begin(&mut effects);
+        watch.see(fleet(None, 0), t(1));
+        assert_eq!(watch.fleet().unwrap().beat, 0);
     }
 
     #[test]

@@ -146,3 +146,37 @@ async fn a_damaged_row_is_left_alone_and_the_others_go_on() {
     assert_eq!(crate::stage::text(broken.unwrap(), "checkpoint").as_deref(), Some("nonsense"));
     worker.stop().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_row_that_is_deleted_by_hand_is_made_again_and_the_fleet_goes_on() {
+    let stage = Stage::with_shards(2).await;
+    let a = stage.start("a").await;
+    stage.shared(&[("a", 2)], Duration::from_secs(5)).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    stage.delete_row("fleet").await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let b = stage.start("b").await;
+    stage.shared(&[("a", 1), ("b", 1)], Duration::from_secs(15)).await;
+    stage.put(0..20).await;
+    stage.seen(20, Duration::from_secs(5)).await;
+    a.stop().await.unwrap();
+    b.stop().await.unwrap();
+    stage.assert_all_seen(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_starts_while_the_last_one_clears_the_table_is_not_stuck() {
+    for ms in 0..80 {
+        let stage = Stage::with_shards(1).await;
+        stage.aws.faults().latency(Service::DynamoDb, Duration::from_millis(5));
+        let last = stage.start("last").await;
+        stage.shared(&[("last", 1)], Duration::from_secs(5)).await;
+        let leaving = tokio::spawn(last.stop());
+        tokio::time::sleep(Duration::from_millis(ms * 5)).await;
+        let next = stage.start("next").await;
+        stage.put(0..3).await;
+        stage.seen(3, Duration::from_secs(8)).await;
+        leaving.await.unwrap().unwrap();
+        next.stop().await.unwrap();
+    }
+}

@@ -163,6 +163,12 @@ impl Stage {
     }
 
     /// As somebody with a text editor.
+    pub(crate) async fn delete_row(&self, key: &str) {
+        let delete = self.aws.dynamodb().delete_item().table_name(APPLICATION);
+        delete.key("leaseKey", AttributeValue::S(key.into())).send().await.unwrap();
+    }
+
+    /// As somebody with a text editor.
     pub(crate) async fn break_row(&self, lease: &str) {
         self.aws
             .dynamodb()
