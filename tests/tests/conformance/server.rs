@@ -16,7 +16,7 @@ use super::failure::Failure;
 use super::stream::Stream;
 
 /// Where another server is, to be held to the checklist.
-const ENDPOINT: &str = "KCL_CONFORMANCE_ENDPOINT";
+const ENDPOINT: &str = "CONFORMANCE_ENDPOINT";
 
 /// A server, and what can be done to it.
 pub(crate) struct Server {
