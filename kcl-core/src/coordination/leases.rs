@@ -1,5 +1,6 @@
 //! The coordinator's half that concerns leases: obeying the plan, claims, what consumers report, reshards.
 
+use super::LATEST_MARGIN_MS;
 use super::claim::{self, Claim};
 use super::coordinator::Coordinator;
 use super::effects::{Answer, Op, Part};
@@ -16,8 +17,6 @@ use std::time::Duration;
 
 /// After a call that came to nothing.
 const AGAIN: Duration = Duration::from_millis(300);
-/// LATEST means "what arrives from now on". The service's clock may be ahead of its own answer by this much, in ms.
-const LATEST_MARGIN_MS: i64 = 2_000;
 
 impl Coordinator {
     // --- the plan

@@ -36,6 +36,9 @@ pub(crate) use run::{Outside, run};
 
 use std::time::Duration;
 
+/// LATEST means "what arrives from now on". The service's clock may be ahead of its own answer by this much, in ms.
+const LATEST_MARGIN_MS: i64 = 2_000;
+
 /// Looking stopped for longer than this: what stood still meanwhile proves nothing. Three tenths of `failover_time`,
 /// unless one looks so rarely that two looks are further apart.
 fn longest_gap(failover_time: Duration, look_every: Duration) -> Duration {

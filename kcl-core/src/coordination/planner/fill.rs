@@ -1,6 +1,7 @@
 //! Keeping the table's leases in step with the stream's shards: the first fill, and the list of every minute.
 
 use crate::config::Start;
+use crate::coordination::LATEST_MARGIN_MS;
 use crate::coordination::effects::{Answer, Effects, Op, Part};
 use crate::lease::row::{Fleet, FleetStart, Lease, LeaseKey};
 use crate::lease::{Row, Write, Written};
@@ -8,9 +9,6 @@ use crate::record::{Checkpoint, StreamIdentity};
 use crate::shard::{self, ListWhich, Listing};
 use crate::telemetry::event::coordination::Happening;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// LATEST means "what arrives from now on". The service's clock may be ahead of its own answer by this much, in ms.
-const LATEST_MARGIN_MS: i64 = 2_000;
 
 /// One pass. It is begun again from its start when a call of it fails: every step may be repeated.
 #[derive(Debug)]
