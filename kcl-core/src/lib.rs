@@ -11,10 +11,16 @@ mod config;
 mod coordination;
 mod error;
 pub mod lease;
+#[cfg(feature = "mutants")]
+#[doc(hidden)]
+pub mod mutant;
+#[cfg(not(feature = "mutants"))]
+mod mutant;
 mod processor;
 pub mod record;
 pub mod retrieval;
 pub mod shard;
+mod spawn;
 pub mod telemetry;
 mod worker;
 
@@ -24,6 +30,7 @@ pub use error::{Code, Error, ErrorKind};
 #[cfg(feature = "macros")]
 pub use processor::DecodeError;
 pub use processor::{Batch, BoxError, RecordMeta, RecordProcessor, ShardContext};
+pub use spawn::Spawn;
 #[cfg(feature = "signal")]
 pub use worker::shutdown_signal;
 pub use worker::{NoProcessor, Worker, WorkerBuilder, WorkerHandle};

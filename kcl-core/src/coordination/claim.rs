@@ -4,6 +4,7 @@ use super::effects::{Answer, Effects, Failure, Part};
 use crate::clock::Time;
 use crate::lease::row::{Lease, LeaseKey, Owner, SessionNumber, Take, TakeMode, WorkerId};
 use crate::lease::{Previous, Row, Write, Written};
+use crate::mutant::{self, Mutant};
 use crate::record::StreamIdentity;
 use std::time::Duration;
 
@@ -171,6 +172,7 @@ impl Claim {
         let State::Asked { unsettled } = self.state else { return News::Nothing };
         let written = match answer {
             Answer::Written(written) => written,
+            Answer::Failed(Failure::Unanswered) if mutant::is(Mutant::ForgetsClaims) => return News::Dropped,
             Answer::Failed(failure) => {
                 self.state = State::Pausing { unsettled: unsettled || failure != Failure::Throttled };
                 let pause = effects.jittered(AGAIN);
@@ -187,11 +189,15 @@ impl Claim {
             effects.remind(Part::Claim(self.lease.clone()), effects.now + AGAIN);
             return News::Nothing;
         }
-        if lease.is_held_by(me, session) && (matches!(written, Written::Applied(_)) || !self.is_pin()) {
+        let mine = lease.is_held_by(me, session);
+        if mine && matches!(written, Written::Refused(_)) && mutant::is(Mutant::ForgetsClaims) {
+            return News::Dropped;
+        }
+        if mine && (matches!(written, Written::Applied(_)) || !self.is_pin()) {
             let waited = effects.now.since(self.since);
             return News::Held { lease: Box::new(lease.clone()), from: self.owner.clone(), waited };
         }
-        if lease.is_held_by(me, session) && lease.start_ms.is_some() {
+        if mine && lease.start_ms.is_some() {
             // The pin had come through before.
             return News::Held { lease: Box::new(lease.clone()), from: None, waited: Duration::ZERO };
         }

@@ -14,6 +14,7 @@ use crate::config::Settings;
 use crate::error::{Code, Error};
 use crate::lease::row::{Fleet, Lease, LeaseKey, WorkerId};
 use crate::lease::{Row, Write};
+use crate::mutant::{self, Mutant};
 use crate::processor::{Delivery, Gate, Report, Reports};
 use crate::record::StreamIdentity;
 use crate::shard::Shard;
@@ -168,7 +169,8 @@ impl Coordinator {
         }
         if let Some(number) = self.session.number() {
             let (consumers, effects) = (&self.consumers, &mut self.effects);
-            self.claims.send(number, |lease| consumers.contains_key(lease), effects);
+            let overlap = mutant::is(Mutant::ConsumersOverlap);
+            self.claims.send(number, |lease| consumers.contains_key(lease) && !overlap, effects);
         }
         self.out()
     }
@@ -340,7 +342,7 @@ impl Coordinator {
                 self.lose_everything();
                 if self.goodbye.is_some() {
                     self.finish_with_pending_error();
-                } else if self.consumers.is_empty() {
+                } else if self.consumers.is_empty() || mutant::is(Mutant::ConsumersOverlap) {
                     self.begin_session();
                 }
             }

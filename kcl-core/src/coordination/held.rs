@@ -4,6 +4,7 @@ use super::effects::{Answer, Effects, Failure, Part};
 use crate::clock::Time;
 use crate::lease::row::{Lease, LeaseKey, SessionNumber, WorkerId};
 use crate::lease::{Row, Write, Written};
+use crate::mutant::{self, Mutant};
 use crate::processor::Delivery;
 use crate::record::{Checkpoint, ShardId};
 use crate::shard::Shard;
@@ -216,10 +217,11 @@ impl Held {
                 Some(Write::Checkpoint { lease, me, counter, checkpoint })
             }
             State::Releasing { .. } => {
-                let checkpoint = self.ahead().unwrap_or_else(|| self.lease.checkpoint.clone());
+                let ahead = self.ahead().filter(|_| !mutant::is(Mutant::ReleasesWithoutCheckpoint));
+                let checkpoint = ahead.unwrap_or_else(|| self.lease.checkpoint.clone());
                 Some(Write::Release { lease, me, counter, checkpoint })
             }
-            State::Ending { children, missing } if missing.is_empty() => {
+            State::Ending { children, missing } if missing.is_empty() || mutant::is(Mutant::EndsBeforeChildren) => {
                 let children: Vec<ShardId> = children.iter().map(|child| child.id.clone()).collect();
                 Some(Write::ShardEnd { lease, me, counter, children })
             }

@@ -7,8 +7,9 @@ use super::effects::{Answer, Op, Part};
 use super::held::{self, Held, Why};
 use crate::config::Start;
 use crate::error::{Code, Error};
-use crate::lease::row::{Lease, LeaseKey, Owner, Plan, RowKey};
+use crate::lease::row::{Lease, LeaseKey, Owner, Plan, RowKey, TakeMode};
 use crate::lease::{Consistency, Row, Write};
+use crate::mutant::{self, Mutant};
 use crate::processor::{Delivery, Report, ReportKind};
 use crate::record::{Checkpoint, StartingPosition};
 use crate::shard::{ListWhich, Shard};
@@ -34,6 +35,11 @@ impl Coordinator {
         let Some(fleet) = self.watch.fleet() else { return };
         let shown = (fleet.term, fleet.plan_version);
         match rows.into_iter().next().flatten() {
+            Some(Row::Plan(mut plan)) if mutant::is(Mutant::ObeysAnyPlan) => {
+                plan.takes.iter_mut().for_each(|take| take.mode = TakeMode::Now);
+                self.plan_seen = asked;
+                self.obey(&plan);
+            }
             Some(Row::Plan(plan)) if plan.term == shown.0 && plan.version <= shown.1 => {
                 self.plan_seen = asked;
                 self.obey(&plan);

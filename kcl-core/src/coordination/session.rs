@@ -5,6 +5,7 @@ use crate::clock::Time;
 use crate::config::Settings;
 use crate::lease::row::{SessionNumber, SessionState, WorkerId};
 use crate::lease::{Row, Write, Written};
+use crate::mutant::{self, Mutant};
 use crate::telemetry::event::coordination::Happening;
 use std::time::Duration;
 
@@ -146,6 +147,7 @@ impl Session {
             live.in_flight = true;
             live.first_sent.get_or_insert(effects.now);
             let state = if live.draining { SessionState::Draining } else { SessionState::Active };
+            let load = if mutant::is(Mutant::ComparesClocks) { seconds(effects.now) } else { load };
             let beat = Write::Beat { worker, number: live.number, beat: live.beat, state, load };
             effects.write(Part::Session, beat);
         }
@@ -265,8 +267,14 @@ impl Session {
     }
 
     fn until(&self, confirmed: Time) -> Time {
-        confirmed + self.failover_time.mul_f64(OWNER_SHARE)
+        let share = if mutant::is(Mutant::OwnerCountsTooLong) { 1.5 } else { OWNER_SHARE };
+        confirmed + self.failover_time.mul_f64(share)
     }
+}
+
+/// For a broken build only.
+fn seconds(now: Time) -> u32 {
+    u32::try_from(now.nanos() / 1_000_000_000).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

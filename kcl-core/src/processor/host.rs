@@ -5,10 +5,11 @@ use super::{Delivery, ErrorPolicy, RecordProcessor, ReportKind, ShardContext};
 use crate::clock::Clock;
 use crate::record::{ShardId, StreamRef};
 use crate::retrieval::{Prefetch, Readers};
+use crate::spawn::Spawn;
+use futures_util::FutureExt;
 use std::fmt::{self, Debug};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 /// Starts a consumer for a lease that was claimed. All that follows is said through the delivery.
@@ -19,7 +20,7 @@ pub(crate) trait StartConsumer: Debug + Send + Sync + 'static {
 
 /// See the module's documentation.
 pub(crate) struct ConsumerHost<F> {
-    runtime: Handle,
+    tasks: Arc<dyn Spawn>,
     tracker: TaskTracker,
     readers: Arc<dyn Readers>,
     factory: Arc<F>,
@@ -34,9 +35,9 @@ where
     F: Fn(&ShardId) -> P + Send + Sync + 'static,
     P: RecordProcessor,
 {
-    /// A host whose consumers run on `runtime`, each with a processor of its own from `factory`.
+    /// A host whose consumers are `tasks`, each with a processor of its own from `factory`.
     pub(crate) fn new(
-        runtime: Handle,
+        tasks: Arc<dyn Spawn>,
         readers: Arc<dyn Readers>,
         factory: F,
         stream: StreamRef,
@@ -45,7 +46,7 @@ where
         rng: fastrand::Rng,
     ) -> Self {
         let (tracker, factory, rng) = (TaskTracker::new(), Arc::new(factory), Mutex::new(rng));
-        ConsumerHost { runtime, tracker, readers, factory, stream, policy, clock, rng }
+        ConsumerHost { tasks, tracker, readers, factory, stream, policy, clock, rng }
     }
 
     /// Waits until every consumer and every reader that was started is gone.
@@ -66,26 +67,22 @@ where
         let rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner).fork();
         let rules = Rules { policy: Arc::clone(&self.policy), clock: Arc::clone(&self.clock), rng };
         let (factory, readers) = (Arc::clone(&self.factory), Arc::clone(&self.readers));
-        let (runtime, tracker) = (self.runtime.clone(), self.tracker.clone());
-        self.tracker.spawn_on(
-            async move {
-                let processor = match catch_unwind(AssertUnwindSafe(|| factory(&delivery.shard))) {
-                    Ok(processor) => processor,
-                    Err(panic) => {
-                        let shard = &delivery.shard;
-                        let reason = format!(
-                            "making a processor for shard `{shard}` panicked: {}",
-                            panic_message(panic.as_ref())
-                        );
-                        return delivery.report(ReportKind::GaveUp { reason, stop_worker: true });
-                    }
-                };
-                let reader = readers.open(&delivery.shard, delivery.from.clone());
-                let chunks = Prefetch::start(reader, Arc::clone(&last_word), &runtime, &tracker);
-                Consumer::new(processor, chunks, context, delivery, rules, last_word).run().await;
-            },
-            &self.runtime,
-        );
+        let (tasks, tracker) = (self.tasks.clone(), self.tracker.clone());
+        let consumer = async move {
+            let processor = match catch_unwind(AssertUnwindSafe(|| factory(&delivery.shard))) {
+                Ok(processor) => processor,
+                Err(panic) => {
+                    let shard = &delivery.shard;
+                    let reason =
+                        format!("making a processor for shard `{shard}` panicked: {}", panic_message(panic.as_ref()));
+                    return delivery.report(ReportKind::GaveUp { reason, stop_worker: true });
+                }
+            };
+            let reader = readers.open(&delivery.shard, delivery.from.clone());
+            let chunks = Prefetch::start(reader, Arc::clone(&last_word), tasks.as_ref(), &tracker);
+            Consumer::new(processor, chunks, context, delivery, rules, last_word).run().await;
+        };
+        self.tasks.spawn(self.tracker.track_future(consumer).boxed());
     }
 }
 

@@ -4,7 +4,8 @@
 //! reads from it.
 
 use super::{Chunk, ReadError, ShardReader};
-use tokio::runtime::Handle;
+use crate::spawn::Spawn;
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -24,21 +25,19 @@ impl Prefetch {
     pub(crate) fn start<K: Send + 'static>(
         reader: Box<dyn ShardReader>,
         kept: K,
-        runtime: &Handle,
+        tasks: &dyn Spawn,
         tracker: &TaskTracker,
     ) -> Self {
         let (sender, chunks) = mpsc::channel(AHEAD);
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        tracker.spawn_on(
-            async move {
-                // The reader is dropped first, also when the task itself is dropped.
-                let kept = kept;
-                stopped.run_until_cancelled(fetch(reader, sender)).await;
-                drop(kept);
-            },
-            runtime,
-        );
+        let fetching = async move {
+            // The reader is dropped first, also when the task itself is dropped.
+            let kept = kept;
+            stopped.run_until_cancelled(fetch(reader, sender)).await;
+            drop(kept);
+        };
+        tasks.spawn(tracker.track_future(fetching).boxed());
         Prefetch { chunks, _stop: stop.drop_guard() }
     }
 
@@ -68,6 +67,7 @@ mod tests {
     use super::*;
     use async_trait::async_trait;
     use std::sync::{Arc, Mutex};
+    use tokio::runtime::Handle;
 
     /// Adds its name to the list when it is dropped.
     struct Named(&'static str, Arc<Mutex<Vec<&'static str>>>);

@@ -13,6 +13,7 @@ use crate::record::{ShardId, StreamRef};
 use crate::retrieval::polling::PollingReaders;
 use crate::retrieval::{ByteBudget, Readers};
 use crate::shard::StreamApi;
+use crate::spawn::Spawn;
 use futures_util::FutureExt;
 use std::fmt;
 use std::sync::Arc;
@@ -147,6 +148,14 @@ impl<F> WorkerBuilder<F> {
         self
     }
 
+    /// Starts every task of the worker through `tasks`, by the clock of the runtime that builds it: what
+    /// [`on_current_runtime`](Self::on_current_runtime) is for tests, for simulations that freeze and kill workers.
+    #[must_use]
+    pub fn with_tasks(mut self, tasks: Arc<dyn Spawn>) -> Self {
+        self.runtime = Runtime::Given(tasks);
+        self
+    }
+
     /// Makes the processor of each shard. Called once for each lease that the worker takes.
     #[must_use]
     pub fn processor<G, P>(self, factory: G) -> WorkerBuilder<G>
@@ -180,21 +189,21 @@ where
         };
         let table = settings.table_name.clone().unwrap_or_else(|| application.clone());
         let (connect, api) = source.open(&application, &table, &stream, &settings, &mut rng).await?;
-        let hosted = host::connect(runtime, connect).await?;
+        let hosted = host::connect(&runtime, connect).await?;
 
         let budget = ByteBudget::new(settings.byte_budget);
         let readers: Arc<dyn Readers> = Arc::new(PollingReaders::new(api, budget, settings.clone(), rng.fork()));
         let policy = Arc::new(RetryForEver::default());
         let consumers = move |with: Consumers| -> Arc<dyn Consumption> { with.host(readers, factory, policy) };
-        let clock = clock.unwrap_or_else(|| match runtime {
+        let clock = clock.unwrap_or_else(|| match &runtime {
             Runtime::Own => Arc::new(BootClock),
-            Runtime::Current => Arc::new(TokioClock::new()),
+            Runtime::Current | Runtime::Given(_) => Arc::new(TokioClock::new()),
         });
         let (ask, asked) = mpsc::unbounded_channel();
         let (done, when_done) = watch::channel(false);
         let handle = WorkerHandle { ask, done: when_done };
         let consumers = Box::new(consumers);
-        Ok(Worker { id, table, stream, settings, clock, rng, hosted, consumers, handle, asked, done })
+        Ok(Worker { id, table, stream, settings, clock, rng, hosted, runtime, consumers, handle, asked, done })
     }
 }
 

@@ -1,6 +1,6 @@
 //! A built worker: running it, and stopping it from elsewhere.
 
-use super::host::Hosted;
+use super::host::{Hosted, Runtime};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::coordination::{Coordinator, Identity, Outside};
@@ -9,6 +9,7 @@ use crate::lease::row::WorkerId;
 use crate::processor::{ConsumerHost, ErrorPolicy, RecordProcessor, StartConsumer};
 use crate::record::{ShardId, StreamRef};
 use crate::retrieval::Readers;
+use crate::spawn::Spawn;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub struct Worker {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rng: fastrand::Rng,
     pub(super) hosted: Hosted,
+    pub(super) runtime: Runtime,
     pub(super) consumers: Box<dyn FnOnce(Consumers) -> Arc<dyn Consumption> + Send>,
     pub(super) handle: WorkerHandle,
     pub(super) asked: mpsc::UnboundedReceiver<Duration>,
@@ -39,7 +41,7 @@ pub struct Worker {
 
 /// What consumers are started with, once the worker runs.
 pub(super) struct Consumers {
-    pub(super) runtime: tokio::runtime::Handle,
+    pub(super) tasks: Arc<dyn Spawn>,
     pub(super) stream: StreamRef,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rng: fastrand::Rng,
@@ -56,7 +58,7 @@ impl Consumers {
         F: Fn(&ShardId) -> P + Send + Sync + 'static,
         P: RecordProcessor,
     {
-        Arc::new(ConsumerHost::new(self.runtime, readers, factory, self.stream, policy, self.clock, self.rng))
+        Arc::new(ConsumerHost::new(self.tasks, readers, factory, self.stream, policy, self.clock, self.rng))
     }
 }
 
@@ -133,12 +135,16 @@ impl Worker {
     /// # Cancellation
     /// Dropping the future ends delivery at once; what was acknowledged is still checkpointed in the background.
     pub async fn run(self) -> Result<(), Error> {
-        let Worker { id, table, stream, settings, clock, mut rng, hosted, consumers, handle, asked, done } = self;
+        let Worker { id, table, stream, settings, clock, mut rng, hosted, runtime, consumers, handle, asked, done } =
+            self;
         let _stop = StopOnDrop(handle.ask.clone());
         let (reports, reported) = mpsc::unbounded_channel();
-        let runtime = tokio::runtime::Handle::current();
+        let tasks: Arc<dyn Spawn> = match runtime {
+            Runtime::Own | Runtime::Current => Arc::new(tokio::runtime::Handle::current()),
+            Runtime::Given(tasks) => tasks,
+        };
         let call_timeout = LONGEST_CALL.min(settings.failover_time / 5);
-        let consumers = consumers(Consumers { runtime, stream, clock: clock.clone(), rng: rng.fork() });
+        let consumers = consumers(Consumers { tasks, stream, clock: clock.clone(), rng: rng.fork() });
         let starter: Arc<dyn StartConsumer> = consumers.clone();
         let outcome = hosted
             .run(move |parts| {
@@ -172,6 +178,7 @@ impl Worker {
         let run = self.run();
         tokio::pin!(run);
         tokio::select! {
+            biased;
             outcome = &mut run => return outcome,
             () = stop => {}
         }

@@ -3,16 +3,21 @@
 use super::parts::{Connect, Connected};
 use crate::coordination::{self, Coordinator, Outside};
 use crate::error::{Code, Error};
+use crate::spawn::Spawn;
+use futures_util::FutureExt;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Which runtime the coordination runs on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) enum Runtime {
     /// A thread of its own.
     #[default]
     Own,
     /// The one that builds the worker: where time is virtual and everything is to run in one thread.
     Current,
+    /// The caller's, for this and for the consumers.
+    Given(Arc<dyn Spawn>),
 }
 
 /// Makes the coordinator from what was connected to.
@@ -52,7 +57,7 @@ impl Task {
 }
 
 /// Connects on the runtime that will coordinate.
-pub(super) async fn connect(runtime: Runtime, connect: Connect) -> Result<Hosted, Error> {
+pub(super) async fn connect(runtime: &Runtime, connect: Connect) -> Result<Hosted, Error> {
     let (connected, when_connected) = oneshot::channel();
     let (begin, when_begun) = oneshot::channel();
     let (done, when_done) = oneshot::channel();
@@ -60,6 +65,7 @@ pub(super) async fn connect(runtime: Runtime, connect: Connect) -> Result<Hosted
     match runtime {
         Runtime::Own => spawn_thread(task)?,
         Runtime::Current => drop(tokio::spawn(task.run())),
+        Runtime::Given(tasks) => tasks.spawn(task.run().boxed()),
     }
     when_connected.await.map_err(|_| gone())??;
     Ok(Hosted { begin, done: when_done })

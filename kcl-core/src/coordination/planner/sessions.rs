@@ -4,6 +4,7 @@ use crate::clock::Time;
 use crate::coordination::silence::Silence;
 use crate::coordination::watch::SilentPlanner;
 use crate::lease::row::{Owner, RowKey, Session, SessionNumber, SessionState, WorkerId};
+use crate::mutant::{self, Mutant};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -49,6 +50,12 @@ impl Sessions {
                 self.silence.insert(session.worker.clone(), Silence::new(mark, received));
             }
         }
+        if mutant::is(Mutant::ComparesClocks) {
+            let said = Time::from_origin(Duration::from_secs(session.load.into()));
+            if received.since(said) >= self.failover_time {
+                self.silence.insert(session.worker.clone(), Silence::since(mark, said, received));
+            }
+        }
         let order = |s: &Session| (s.number, s.state.has_ended(), s.beat);
         match self.known.get_mut(&session.worker) {
             Some(known) if order(known) > order(&session) => false,
@@ -90,7 +97,8 @@ impl Sessions {
             let silence = self.silence.get(&session.worker)?;
             let (number, beat) = *silence.value();
             let same = (number, beat) == (session.number, session.beat);
-            (same && silence.lasted() >= self.failover_time).then(|| (session.worker.clone(), number, beat))
+            let long = if mutant::is(Mutant::FencesTooEarly) { self.failover_time / 3 } else { self.failover_time };
+            (same && silence.lasted() >= long).then(|| (session.worker.clone(), number, beat))
         })
         .collect()
     }

@@ -4,6 +4,7 @@ use super::assign::{Item, Member, Standing};
 use super::resting::Resting;
 use super::sessions::{OwnerIs, Sessions};
 use crate::lease::row::{Lease, LeaseKey, SessionState, WorkerId};
+use crate::mutant::{self, Mutant};
 use crate::record::ShardId;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -55,7 +56,7 @@ pub(crate) fn view<'a>(
     let mut trespassed = Vec::new();
     for lease in leases.values() {
         let parents_done = lease.parents.iter().all(|parent| done.get(parent).copied().unwrap_or(true));
-        if lease.checkpoint.is_shard_end() || !parents_done {
+        if lease.checkpoint.is_shard_end() || !(parents_done || mutant::is(Mutant::ChildrenDoNotWait)) {
             continue;
         }
         let standing = match &lease.owner {
@@ -69,8 +70,10 @@ pub(crate) fn view<'a>(
             }
             Some(owner) => match sessions.owner_is(owner) {
                 OwnerIs::Ended => Some(Standing::Free),
+                OwnerIs::Live if mutant::is(Mutant::TakesFromTheLiving) => Some(Standing::Free),
                 OwnerIs::Live => number.get(&owner.worker).map(|n| Standing::Held(*n)),
                 OwnerIs::Draining => Some(Standing::Leaving),
+                OwnerIs::Missing if mutant::is(Mutant::OrphansStay) => None,
                 OwnerIs::Missing => resting.rested(&lease.key, patience.orphan).then_some(Standing::Free),
             },
         };

@@ -3,6 +3,7 @@
 use super::state::{Command, Event, State, Task, Verdict, step};
 use crate::checkpoint::{Ticket, Watermark};
 use crate::clock::Clock;
+use crate::mutant::{self, Mutant};
 use crate::processor::error_policy::{Cause, Decision, ErrorPolicy, Failure};
 use crate::processor::{Batch, BoxError, Delivery, RecordProcessor, ReportKind, ShardContext};
 use crate::retrieval::{Chunk, Prefetch, Reservation};
@@ -153,6 +154,9 @@ impl<P: RecordProcessor> Consumer<P> {
         ChunkReceived { shard, records: records.len(), millis_behind_latest }.emit();
         let last = records.last().map(crate::record::Record::position);
         if let Some(last) = &last {
+            if mutant::is(Mutant::AcknowledgesEarly) {
+                self.delivery.acknowledge(last.clone());
+            }
             self.loaded = Some(Loaded {
                 bytes: records.iter().map(|record| record.data.len()).sum(),
                 ticket: self.watermark.delivered(last.clone()),
@@ -254,7 +258,7 @@ impl<P: RecordProcessor> Consumer<P> {
             Command::Report(kind) => {
                 if let ReportKind::Ended(children) = &kind {
                     // I6. With one batch at a time there is no way here with one open.
-                    debug_assert!(self.watermark.is_complete());
+                    debug_assert!(self.watermark.is_complete() || mutant::is(Mutant::EndsUnacknowledged));
                     ShardEndReached { shard: &self.delivery.shard, children: children.len() }.emit();
                 }
                 self.delivery.report(kind);

@@ -1,6 +1,7 @@
 //! What the consumer of one shard is doing, and what comes next. Pure: see `run.rs` for the loop that obeys.
 
 use crate::clock::Time;
+use crate::mutant::{self, Mutant};
 use crate::processor::ReportKind;
 use crate::shard::Shard;
 use std::time::Duration;
@@ -167,6 +168,9 @@ pub(super) fn step(state: State, event: Event) -> (State, Vec<Command>) {
         Event::DrainAsked => drain(state),
         Event::Done => done(state),
         Event::Failed { failures, verdict, reason } => failed(state, failures, verdict, reason),
+        Event::Chunk { records: true, end: Some(children) } if mutant::is(Mutant::EndsUnacknowledged) => {
+            (State::work(Task::End { children }), vec![])
+        }
         Event::Chunk { records: true, end } => (State::work(Task::Process { end }), vec![]),
         Event::Chunk { records: false, end: Some(children) } => (State::work(Task::End { children }), vec![]),
         Event::Chunk { records: false, end: None } => (State::work(Task::Read), vec![]),

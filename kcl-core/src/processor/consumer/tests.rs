@@ -164,7 +164,7 @@ fn start(log: Log, factory: impl Fn(&ShardId) -> Scripted + Send + Sync + 'stati
     let readers = Arc::new(FedReaders(Mutex::new(Some(fed)), log.clone()));
     let (runtime, stream) = (tokio::runtime::Handle::current(), StreamRef::from("clicks"));
     let (policy, rng) = (Arc::new(RetryForEver::default()), fastrand::Rng::with_seed(1));
-    let host = Box::new(ConsumerHost::new(runtime, readers, factory, stream, policy, clock, rng));
+    let host = Box::new(ConsumerHost::new(Arc::new(runtime), readers, factory, stream, policy, clock, rng));
     host.start(Arc::clone(&delivery));
     Fixture { gate, delivery, reports, feed, log, host }
 }
@@ -422,7 +422,8 @@ async fn a_reader_that_panics_gives_the_lease_up() {
     };
     let (runtime, policy) = (tokio::runtime::Handle::current(), Arc::new(RetryForEver::default()));
     let rng = fastrand::Rng::with_seed(1);
-    let host = ConsumerHost::new(runtime, Arc::new(Panics), factory, StreamRef::from("clicks"), policy, clock, rng);
+    let host =
+        ConsumerHost::new(Arc::new(runtime), Arc::new(Panics), factory, StreamRef::from("clicks"), policy, clock, rng);
     host.start(delivery);
     assert!(matches!(reports.recv().await.unwrap().kind, ReportKind::GaveUp { stop_worker: false, .. }));
     assert_eq!(reports.recv().await.unwrap().kind, ReportKind::Gone);
