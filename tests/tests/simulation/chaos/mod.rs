@@ -1,0 +1,5 @@
+//! Fleets under faults drawn from a seed, then calm: what must hold at every instant, and what must come true.
+
+pub(crate) mod play;
+mod script;
+mod seeds;

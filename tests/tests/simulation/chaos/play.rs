@@ -1,0 +1,263 @@
+//! One play: from a seed, a world and what happens in it.
+
+use super::script::{Kinds, Script};
+use crate::invariant::Facts;
+use crate::world::handler::Mood;
+use crate::world::history::{Fact, Name};
+use crate::world::weather::Cut;
+use crate::world::{Making, Setup, World};
+use kcl_core::lease::{Row, RowKey};
+use std::time::Duration;
+
+/// What faults delayed has landed after this.
+const LANDED: Duration = Duration::from_secs(13);
+const MOST_SHARDS: usize = 6;
+const MOST_WORKERS: usize = 4;
+const IDS: [&str; 5] = ["ann", "ben", "cat", "dan", "eve"];
+
+/// What comes due later.
+#[derive(Clone, Debug)]
+enum Later {
+    Start(String),
+    Thaw(Name),
+    Mend(Name),
+}
+
+struct Play {
+    world: World,
+    script: Script,
+    rng: fastrand::Rng,
+    later: Vec<(Duration, Later)>,
+    /// Plan rows as they once were.
+    old_plans: Vec<Row>,
+    tampered: bool,
+}
+
+/// Plays the script in a world made like this.
+pub(crate) async fn play(making: Making, script: Script) -> Facts {
+    let mut world = World::new(making);
+    let rng = world.rng.fork();
+    let mut play = Play { world, script, rng, later: Vec::new(), old_plans: Vec::new(), tampered: false };
+    play.begin();
+    let end = Duration::from_secs(play.rng.u64(40..=90));
+    while play.world.history.now() < end {
+        let step = Duration::from_millis(play.rng.u64(50..1_500));
+        play.world.pass(step).await;
+        let records = play.rng.u32(0..8);
+        play.world.stream.put(records);
+        play.come_due();
+        play.happen();
+    }
+    play.calm_down().await;
+    let mut facts = Facts::of(&play.world);
+    facts.planned = play.script.kinds.are_planned();
+    facts.stopped = true;
+    facts
+}
+
+impl Play {
+    fn begin(&mut self) {
+        let Script { odds, page, mood, .. } = self.script;
+        self.world.weather.odds(odds);
+        self.world.weather.pages(page);
+        self.world.mood(mood);
+        for id in IDS.iter().take(self.rng.usize(2..=MOST_WORKERS)) {
+            self.start(id);
+        }
+    }
+
+    fn start(&mut self, id: &str) {
+        let drift = if self.script.kinds.drift { self.rng.i32(-20_000..=20_000) } else { 0 };
+        self.world.start_with(id, Setup { drift, ..Setup::default() });
+    }
+
+    fn now(&self) -> Duration {
+        self.world.history.now()
+    }
+
+    fn after(&mut self, ms: std::ops::Range<u64>, later: Later) {
+        let at = self.now() + Duration::from_millis(self.rng.u64(ms));
+        self.later.push((at, later));
+    }
+
+    fn come_due(&mut self) {
+        let now = self.now();
+        let due: Vec<_> = self.later.extract_if(.., |(at, _)| *at <= now).collect();
+        due.into_iter().for_each(|(_, later)| self.come_true(later));
+    }
+
+    fn come_true(&mut self, later: Later) {
+        match later {
+            Later::Start(id) => self.start(&id),
+            Later::Thaw(name) => self.world.thaw(&name),
+            Later::Mend(name) => self.world.mend(&name),
+        }
+    }
+
+    /// Those that run and are not about to do something else.
+    fn anyone(&mut self) -> Option<Name> {
+        let alive = self.world.alive();
+        let n = self.rng.usize(0..alive.len().max(1));
+        alive.get(n).cloned()
+    }
+
+    fn planner(&self) -> Option<Name> {
+        let planner = self.world.planner()?;
+        self.world.alive().into_iter().find(|name| self.world.process(name).worker == planner)
+    }
+
+    fn new_id(&mut self) -> String {
+        format!("new-{}", self.rng.u32(..))
+    }
+
+    /// Something, or nothing.
+    fn happen(&mut self) {
+        let Kinds { kills, freezes, cuts, stops, reshards, tampering, plans, clocks, full_table, .. } =
+            self.script.kinds;
+        match self.rng.u32(0..100) {
+            0..4 if kills => {
+                let victim = self.anyone();
+                self.kill(victim);
+            }
+            4..6 if kills => {
+                let planner = self.planner();
+                self.kill(planner);
+            }
+            6..7 if kills => self.kill_all(),
+            7..11 if cuts => {
+                if let Some(name) = self.anyone() {
+                    let from = [Cut::Everything, Cut::Table, Cut::Stream][self.rng.usize(0..3)];
+                    self.world.cut(&name, from);
+                    self.after(1_000..40_000, Later::Mend(name));
+                }
+            }
+            11..14 if freezes => {
+                if let Some(name) = self.anyone() {
+                    self.world.freeze(&name);
+                    // At most ten failover times.
+                    let longest = [3_000, 15_000, 100_000][self.rng.usize(0..3)];
+                    self.after(200..longest, Later::Thaw(name));
+                }
+            }
+            14..18 if stops && self.world.alive().len() > 1 => self.stop(),
+            18..21 if self.world.alive().len() + self.later.len() < MOST_WORKERS => {
+                let id = self.new_id();
+                self.start(&id);
+            }
+            21..27 if reshards => self.reshard(),
+            27..30 if tampering => self.tamper(),
+            30..36 if plans => self.tamper_with_plans(),
+            36..38 if clocks => {
+                if let Some(name) = self.anyone() {
+                    let ahead = Duration::from_millis(self.rng.u64(1..60_000));
+                    self.world.jump_clock(&name, ahead);
+                }
+            }
+            38..40 if full_table => {
+                let how_long = Duration::from_millis(self.rng.u64(1..15_000));
+                self.world.weather.throttle_table(how_long);
+            }
+            _ => {}
+        }
+    }
+
+    fn kill(&mut self, victim: Option<Name>) {
+        let Some(name) = victim else { return };
+        self.world.kill(&name);
+        let id = if self.rng.bool() { self.world.process(&name).worker.clone() } else { self.new_id() };
+        self.after(0..20_000, Later::Start(id));
+    }
+
+    fn kill_all(&mut self) {
+        for name in self.world.alive() {
+            self.world.kill(&name);
+            let id = if self.rng.bool() { self.world.process(&name).worker.clone() } else { self.new_id() };
+            self.after(0..3_000, Later::Start(id));
+        }
+    }
+
+    fn stop(&mut self) {
+        let Some(name) = self.anyone() else { return };
+        let within = if self.script.kinds.are_planned() { 25 } else { self.rng.u64(0..25) };
+        self.world.stop(&name, Duration::from_secs(within));
+        // Two processes never have one id at a time: that is the user's word, and without it nothing holds.
+        let same = self.rng.bool();
+        let id = if same { self.world.process(&name).worker.clone() } else { self.new_id() };
+        let from = if same { 1_000 * (within + 20) } else { 0 };
+        self.after(from..from + 10_000, Later::Start(id));
+    }
+
+    fn reshard(&mut self) {
+        let open = self.world.stream.open().len();
+        let n = self.rng.usize(0..open);
+        if self.rng.bool() && open < MOST_SHARDS {
+            self.world.stream.split(n);
+        } else if n + 1 < open {
+            self.world.stream.merge(n);
+        }
+    }
+
+    /// As somebody with a text editor, or a script that cleans up too much.
+    fn tamper(&mut self) {
+        let rows = self.world.rows();
+        let sessions = rows.sessions.iter().map(|session| RowKey::Session(session.worker.clone()));
+        let all: Vec<RowKey> = sessions.chain(rows.fleet.as_ref().map(|_| RowKey::Fleet)).collect();
+        let n = self.rng.usize(0..all.len().max(1));
+        if let Some(key) = all.get(n) {
+            self.tampered = true;
+            self.world.tamper(key.clone(), None);
+        }
+    }
+
+    /// Plan rows are put back to what they were, or removed.
+    fn tamper_with_plans(&mut self) {
+        let plans = self.world.rows().plans;
+        self.old_plans.extend(plans.iter().cloned().map(Row::Plan));
+        let row = if self.rng.bool() {
+            let n = self.rng.usize(0..self.old_plans.len().max(1));
+            self.old_plans.get(n).cloned()
+        } else {
+            None
+        };
+        let n = self.rng.usize(0..plans.len().max(1));
+        match (row, plans.get(n)) {
+            (Some(row), _) => self.world.tamper(row.key(), Some(row)),
+            (None, Some(plan)) => self.world.tamper(RowKey::Plan(plan.worker.clone()), None),
+            (None, None) => {}
+        }
+    }
+
+    /// Faults end; then everything that was promised must come true.
+    async fn calm_down(&mut self) {
+        self.world.weather.calm();
+        self.world.mood(Mood::default());
+        for (_, later) in std::mem::take(&mut self.later) {
+            match later {
+                Later::Start(_) => {}
+                other @ (Later::Thaw(_) | Later::Mend(_)) => self.come_true(other),
+            }
+        }
+        if !self.script.kinds.are_planned() {
+            self.world.pass(LANDED).await;
+        }
+        if self.world.alive().is_empty() {
+            self.start("last");
+        }
+        self.world.history.add(Fact::Calm { tampered: self.tampered });
+        self.world.stream.put(20);
+        let began = self.now();
+        while !self.world.unhandled().is_empty() && self.now() < began + Duration::from_secs(240) {
+            self.world.pass(Duration::from_millis(250)).await;
+        }
+        // The dead are known to be dead by then, and the last one out clears the table.
+        let f = self.world.settings().failover_time;
+        self.world.pass(f * 2 + if self.tampered { Duration::from_secs(60) } else { Duration::ZERO }).await;
+        for name in self.world.alive() {
+            self.world.stop(&name, Duration::from_secs(25));
+            let began = self.now();
+            while !self.world.process(&name).has_ended() && self.now() < began + Duration::from_secs(60) {
+                self.world.pass(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What may happen in a play, drawn from its seed: some fleets see crashes only, some lost answers only, some everything.
+
+use crate::world::handler::Mood;
+use crate::world::weather::Odds;
+use std::time::Duration;
+
+/// Which kinds of things happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kinds {
+    pub(crate) kills: bool,
+    pub(crate) freezes: bool,
+    pub(crate) cuts: bool,
+    pub(crate) stops: bool,
+    pub(crate) reshards: bool,
+    /// Session rows and the fleet row are removed by hand.
+    pub(crate) tampering: bool,
+    /// Plan rows are put back to older ones, or removed.
+    pub(crate) plans: bool,
+    /// Clocks jump ahead.
+    pub(crate) clocks: bool,
+    /// Clocks are up to 2 % fast or slow.
+    pub(crate) drift: bool,
+    /// The whole table has no room for a while.
+    pub(crate) full_table: bool,
+    /// Calls get lost, late, throttled, stale; handlers fail.
+    pub(crate) faults: bool,
+}
+
+impl Kinds {
+    /// What an operator does on a good day: starts, stops, reshards.
+    pub(crate) fn planned() -> Self {
+        Kinds { stops: true, reshards: true, ..Kinds::default() }
+    }
+
+    pub(crate) fn are_planned(self) -> bool {
+        self == Kinds::planned()
+    }
+
+    fn drawn(rng: &mut fastrand::Rng) -> Self {
+        // Two in three each, so that plays with few kinds and with nearly all of them come up.
+        let mut is = || rng.u32(0..3) > 0;
+        Kinds {
+            kills: is(),
+            freezes: is(),
+            cuts: is(),
+            stops: is(),
+            reshards: is(),
+            tampering: is() && is(),
+            plans: is(),
+            clocks: is() && is(),
+            drift: is(),
+            full_table: is() && is(),
+            faults: is(),
+        }
+    }
+}
+
+/// What a play is made of, beside the world.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Script {
+    pub(crate) kinds: Kinds,
+    pub(crate) odds: Odds,
+    /// Rows a page of a read of the whole table.
+    pub(crate) page: usize,
+    pub(crate) mood: Mood,
+}
+
+impl Script {
+    pub(crate) fn drawn(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed ^ 0x5eed);
+        let kinds = Kinds::drawn(&mut rng);
+        let mut chance = || if kinds.faults { [0, 5, 15, 40][rng.usize(0..4)] } else { 0 };
+        let (lost, throttled, late, slow, stale, broken) =
+            (chance(), chance(), chance(), chance(), chance() * 5, chance());
+        let odds = Odds { lost, throttled, late, slow, stale, broken };
+        let page = if kinds.faults && rng.bool() { rng.usize(1..6) } else { usize::MAX };
+        let fails = kinds.faults && rng.bool();
+        let mood = Mood {
+            longest: Duration::from_millis([20, 200, 3_000][rng.usize(0..3)]),
+            fails: if fails { 8 } else { 0 },
+            panics: if fails { 1 } else { 0 },
+            farewell: Duration::from_millis([0, 500, 4_000][rng.usize(0..3)]),
+            stuck: false,
+        };
+        Script { kinds, odds, page, mood }
+    }
+
+    pub(crate) fn planned(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed ^ 0x5eed);
+        let mood = Mood { longest: Duration::from_millis([20, 200][rng.usize(0..2)]), ..Mood::default() };
+        Script { kinds: Kinds::planned(), odds: Odds::default(), page: usize::MAX, mood }
+    }
+}

@@ -1,0 +1,56 @@
+//! **I2** A lease changes owner only from unowned, from an ended session, or from an owner without a session that stood still;
+//! always by compare-and-swap on `leaseCounter`.
+
+use super::state::{State, lease_change};
+use super::{Facts, seconds};
+use kcl_core::lease::{Lease, LeaseKey, Owner, SessionState};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Standing still is timed by the planner's clock, which may be off by 2.5 %.
+const DRIFT: f64 = 0.975;
+
+pub(crate) fn check(facts: &Facts) -> Vec<String> {
+    let mut state = State::default();
+    let mut moved: BTreeMap<LeaseKey, Duration> = BTreeMap::new();
+    let mut broken = Vec::new();
+    for event in &facts.events {
+        if let Some((by, Some(before), Some(after))) = lease_change(&event.fact)
+            && before.owner != after.owner
+            && !state.is_tampered(before.key.as_str())
+        {
+            let stood = event.at.saturating_sub(moved.get(&before.key).copied().unwrap_or_default());
+            let free = match (&before.owner, &after.owner) {
+                (None, _) => true,
+                // Given up.
+                (Some(owner), None) => owner.session.is_some_and(|session| state.is_its(by, session)),
+                (Some(owner), Some(_)) => is_free(&state, before, owner, stood, facts),
+            };
+            if !free {
+                let (from, to) = (&before.owner, &after.owner);
+                broken.push(format!("at {} {by} moved {} from {from:?} to {to:?}", seconds(event.at), before.key));
+            }
+            if after.counter != before.counter + 1 {
+                broken.push(format!("at {} {by} took {} over a counter it did not see", seconds(event.at), before.key));
+            }
+        }
+        if let crate::world::history::Fact::Changed { key: kcl_core::lease::RowKey::Lease(key), .. } = &event.fact {
+            moved.insert(key.clone(), event.at);
+        }
+        state.apply(&event.fact);
+    }
+    broken
+}
+
+fn is_free(state: &State, lease: &Lease, owner: &Owner, stood: Duration, facts: &Facts) -> bool {
+    let ours = owner.session.filter(|_| !lease.is_foreign());
+    let Some(number) = ours else { return stood >= facts.java_failover_time.mul_f64(DRIFT) };
+    match state.session(&owner.worker) {
+        Some(session) if session.number > number => true,
+        Some(session) if session.number == number => match session.state {
+            SessionState::Left | SessionState::Fenced => true,
+            SessionState::Active | SessionState::Draining => false,
+        },
+        Some(_) | None => stood >= facts.failover_time.mul_f64(DRIFT),
+    }
+}

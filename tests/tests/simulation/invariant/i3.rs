@@ -1,0 +1,43 @@
+//! **I3** A session is fenced only by one who saw its beat unchanged for F on its own clock, by compare-and-swap on number
+//! and beat.
+
+use super::{Facts, seconds};
+use crate::world::history::Fact;
+use kcl_core::lease::{Row, RowKey, SessionState, WorkerId};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+pub(crate) fn check(facts: &Facts) -> Vec<String> {
+    let mut sent: HashMap<u64, Duration> = HashMap::new();
+    let mut beaten: BTreeMap<&WorkerId, Duration> = BTreeMap::new();
+    let mut broken = Vec::new();
+    for event in &facts.events {
+        match &event.fact {
+            Fact::Sent { call, .. } => drop(sent.insert(*call, event.at)),
+            Fact::Changed { by, call, key: RowKey::Session(worker), before, after } => {
+                let before = before.as_ref().and_then(Row::as_session);
+                let after = after.as_ref().and_then(Row::as_session);
+                let fenced = |session: &kcl_core::lease::Session| session.state == SessionState::Fenced;
+                if let (Some(by), Some(before), Some(after)) = (by, before, after)
+                    && fenced(after)
+                    && !fenced(before)
+                {
+                    let decided = call.and_then(|call| sent.get(&call).copied()).unwrap_or(event.at);
+                    let beat = beaten.get(worker).copied().unwrap_or_default();
+                    let silent = facts.clock(by, decided).saturating_sub(facts.clock(by, beat));
+                    let same = (before.number, before.beat) == (after.number, after.beat);
+                    if !same || beat > decided || silent < facts.failover_time {
+                        let silent = seconds(silent);
+                        broken.push(format!("at {} {by} fenced {worker} after {silent} of silence", seconds(event.at)));
+                    }
+                }
+                let mark = |session: Option<&kcl_core::lease::Session>| session.map(|s| (s.number, s.beat));
+                if mark(before) != mark(after) {
+                    beaten.insert(worker, event.at);
+                }
+            }
+            _ => {}
+        }
+    }
+    broken
+}

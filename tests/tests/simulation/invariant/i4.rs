@@ -1,0 +1,69 @@
+//! **I4** Every write of a lease row moves `leaseCounter` and is conditional on owner, session and counter. A checkpoint
+//! never moves backwards, never overwrites SHARD_END.
+
+use super::state::{State, lease_change};
+use super::{Facts, seconds};
+use crate::world::history::Fact;
+use kcl_core::lease::Write;
+use std::collections::HashMap;
+
+pub(crate) fn check(facts: &Facts) -> Vec<String> {
+    let mut state = State::default();
+    let mut sent: HashMap<u64, &Write> = HashMap::new();
+    let mut broken = Vec::new();
+    for event in &facts.events {
+        if let Fact::Sent { call, write, .. } = &event.fact {
+            sent.insert(*call, write);
+        }
+        if let Some((by, Some(before), after)) = lease_change(&event.fact)
+            && !state.is_tampered(before.key.as_str())
+        {
+            let key = &before.key;
+            let mut tell = |what: String| broken.push(format!("at {} {by} {what}", seconds(event.at)));
+            match after {
+                None if !before.checkpoint.is_shard_end() => tell(format!("deleted {key}, which is not finished")),
+                None => {}
+                Some(after) => {
+                    if after.counter <= before.counter {
+                        tell(format!(
+                            "wrote {key} without moving its counter: {} to {}",
+                            before.counter, after.counter
+                        ));
+                    }
+                    if before.checkpoint.is_shard_end() {
+                        tell(format!("wrote {key} after its SHARD_END"));
+                    } else if after.checkpoint.is_before(&before.checkpoint) {
+                        tell(format!("moved {key} back: {:?} to {:?}", before.checkpoint, after.checkpoint));
+                    }
+                    let kept = after.owner == before.owner || after.owner.is_none();
+                    let its = before.owner.as_ref().and_then(|owner| owner.session);
+                    if kept && !its.is_some_and(|session| state.is_its(by, session)) {
+                        tell(format!("wrote {key}, which {:?} holds", before.owner));
+                    }
+                }
+            }
+            let asked = call_of(&event.fact).and_then(|call| sent.get(&call)).and_then(|write| counter(write));
+            if asked.is_some_and(|counter| counter != before.counter) {
+                tell(format!("wrote {key} at counter {}, and meant {asked:?}", before.counter));
+            }
+        }
+        state.apply(&event.fact);
+    }
+    broken
+}
+
+fn call_of(fact: &Fact) -> Option<u64> {
+    if let Fact::Changed { call, .. } = fact { *call } else { None }
+}
+
+/// The counter that a write of a lease was meant for.
+fn counter(write: &Write) -> Option<u64> {
+    match write {
+        Write::Claim { counter, .. }
+        | Write::Checkpoint { counter, .. }
+        | Write::Release { counter, .. }
+        | Write::ShardEnd { counter, .. }
+        | Write::DeleteLease { counter, .. } => Some(*counter),
+        _ => None,
+    }
+}

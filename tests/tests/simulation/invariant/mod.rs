@@ -1,0 +1,102 @@
+//! What must hold, a file each. A check reads the whole history of a world and tells what is broken.
+
+pub(crate) mod ends;
+pub(crate) mod i1;
+pub(crate) mod i2;
+pub(crate) mod i3;
+pub(crate) mod i4;
+pub(crate) mod i5;
+pub(crate) mod i6;
+pub(crate) mod i7;
+pub(crate) mod i8;
+pub(crate) mod i9;
+pub(crate) mod l1;
+pub(crate) mod plain;
+pub(crate) mod promise1;
+pub(crate) mod promise2;
+pub(crate) mod promise3;
+mod state;
+
+use crate::world::World;
+use crate::world::clock::ProcessClock;
+use crate::world::history::{Event, Name};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A history, and what is needed to judge it.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) events: Vec<Event>,
+    pub(crate) clocks: BTreeMap<Name, Arc<ProcessClock>>,
+    pub(crate) failover_time: Duration,
+    pub(crate) java_failover_time: Duration,
+    /// Nothing went wrong in this world: whatever moved was planned.
+    pub(crate) planned: bool,
+    /// Everybody was stopped in an orderly way in the end.
+    pub(crate) stopped: bool,
+}
+
+impl Facts {
+    pub(crate) fn of(world: &World) -> Self {
+        Facts {
+            events: world.history.all(),
+            clocks: world.clocks(),
+            failover_time: world.settings().failover_time,
+            java_failover_time: world.settings().java_failover_time,
+            planned: false,
+            stopped: false,
+        }
+    }
+
+    /// What the process's clock showed at that true time.
+    fn clock(&self, process: &Name, at: Duration) -> Duration {
+        self.clocks.get(process).map_or(at, |clock| clock.at(at))
+    }
+}
+
+/// One rule: its id, and what is broken of it.
+pub(crate) type Check = fn(&Facts) -> Vec<String>;
+
+/// Every rule that one history can be checked against. (I9 takes two.)
+pub(crate) const ALL: [(&str, Check); 14] = [
+    ("I1", i1::check),
+    ("I2", i2::check),
+    ("I3", i3::check),
+    ("I4", i4::check),
+    ("I5", i5::check),
+    ("I6", i6::check),
+    ("I7", i7::check),
+    ("I8", i8::check),
+    ("L1", l1::check),
+    ("promise 1", promise1::check),
+    ("promise 2", promise2::check),
+    ("promise 3", promise3::check),
+    ("plain", plain::check),
+    ("ends", ends::check),
+];
+
+/// Something that should have held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Violation {
+    pub(crate) id: &'static str,
+    pub(crate) what: String,
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.id, self.what)
+    }
+}
+
+/// Everything that is broken.
+pub(crate) fn check(facts: &Facts) -> Vec<Violation> {
+    let of = |(id, check): &(&'static str, Check)| -> Vec<Violation> {
+        check(facts).into_iter().map(|what| Violation { id, what }).collect()
+    };
+    ALL.iter().flat_map(of).collect()
+}
+
+fn seconds(at: Duration) -> String {
+    format!("{:.3}s", at.as_secs_f64())
+}

@@ -1,0 +1,48 @@
+//! **Promise 2** At least once, close to once: a planned move repeats nothing, and whatever happens, nothing that the
+//! checkpoint had passed when a lease was taken is given to its new owner.
+
+use super::state::lease_change;
+use super::{Facts, seconds};
+use crate::world::history::{Fact, Name};
+use kcl_core::record::Checkpoint;
+use std::collections::HashMap;
+
+pub(crate) fn check(facts: &Facts) -> Vec<String> {
+    let mut numbers: HashMap<(&str, &str), u32> = HashMap::new();
+    let mut taken_at: HashMap<(&str, u64), u32> = HashMap::new();
+    let mut given: HashMap<u32, &Name> = HashMap::new();
+    let mut broken = Vec::new();
+    for event in &facts.events {
+        match &event.fact {
+            Fact::Put { number, shard, sequence, .. } => drop(numbers.insert((shard, sequence), *number)),
+            Fact::Handed { process, shard, token, records, .. } => {
+                let passed = taken_at.get(&(shard.as_str(), *token));
+                for record in records {
+                    let number = record.number;
+                    if passed.is_some_and(|passed| number <= *passed) {
+                        broken.push(format!(
+                            "at {} {process} was given {number} of {shard}, which its checkpoint had passed",
+                            seconds(event.at)
+                        ));
+                    }
+                    let before = given.insert(number, process);
+                    if let (true, Some(before)) = (facts.planned, before) {
+                        let at = seconds(event.at);
+                        broken.push(format!("at {at} {process} was given {number} of {shard} after {before}"));
+                    }
+                }
+            }
+            fact => {
+                let Some((_, _, Some(after))) = lease_change(fact) else { continue };
+                if let (Some(_), Checkpoint::At(position)) = (&after.owner, &after.checkpoint) {
+                    let key = after.key.as_str();
+                    if let Some(number) = numbers.get(&(key, position.sequence_number.as_str())) {
+                        // The counter after a claim is that hold's fencing token.
+                        taken_at.insert((key, after.counter), *number);
+                    }
+                }
+            }
+        }
+    }
+    broken
+}

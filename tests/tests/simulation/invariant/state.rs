@@ -1,0 +1,67 @@
+//! The table and its sessions, made again from the facts, as they are at each event.
+
+use crate::world::history::{Fact, Name};
+use kcl_core::lease::{Lease, LeaseKey, Row, RowKey, Session, SessionNumber, WorkerId};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    rows: BTreeMap<RowKey, Row>,
+    /// The sessions that each process registered.
+    sessions: BTreeMap<Name, BTreeSet<SessionNumber>>,
+    /// Leases that another hand changed: what is theirs is anybody's guess from then on.
+    tampered: BTreeSet<LeaseKey>,
+}
+
+impl State {
+    /// Takes in what an event changed.
+    pub(super) fn apply(&mut self, fact: &Fact) {
+        let Fact::Changed { by, key, before, after, .. } = fact else { return };
+        match after {
+            Some(row) => drop(self.rows.insert(key.clone(), row.clone())),
+            None => drop(self.rows.remove(key)),
+        }
+        match (key, by) {
+            (RowKey::Session(_), Some(process)) => {
+                let number = |row: &Option<Row>| row.as_ref().and_then(Row::as_session).map(|session| session.number);
+                if let Some(new) = number(after).filter(|new| number(before) != Some(*new)) {
+                    self.sessions.entry(process.clone()).or_default().insert(new);
+                }
+            }
+            (RowKey::Lease(lease), None) => drop(self.tampered.insert(lease.clone())),
+            (RowKey::Session(_) | RowKey::Lease(_) | RowKey::Fleet | RowKey::Plan(_), _) => {}
+        }
+    }
+
+    pub(super) fn lease(&self, shard: &str) -> Option<&Lease> {
+        self.rows.get(&RowKey::Lease(LeaseKey::new(shard)))?.as_lease()
+    }
+
+    pub(super) fn session(&self, worker: &WorkerId) -> Option<&Session> {
+        self.rows.get(&RowKey::Session(worker.clone()))?.as_session()
+    }
+
+    /// Whether the process registered this session.
+    pub(super) fn is_its(&self, process: &Name, session: SessionNumber) -> bool {
+        self.sessions.get(process).is_some_and(|sessions| sessions.contains(&session))
+    }
+
+    /// Whether another hand changed the lease.
+    pub(super) fn is_tampered(&self, shard: &str) -> bool {
+        self.tampered.contains(&LeaseKey::new(shard))
+    }
+
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.values()
+    }
+}
+
+/// The lease before and after a change that a process made.
+pub(super) fn lease_change(fact: &Fact) -> Option<(&Name, Option<&Lease>, Option<&Lease>)> {
+    match fact {
+        Fact::Changed { by: Some(by), key: RowKey::Lease(_), before, after, .. } => {
+            Some((by, before.as_ref().and_then(Row::as_lease), after.as_ref().and_then(Row::as_lease)))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,61 @@
+//! The engine's answers in the library's terms.
+
+use kcl_core::lease::row::HashKeyRange;
+use kcl_core::record::{Record, SequenceNumber, ShardId};
+use kcl_core::shard::{ApiError, ApiErrorKind, Fetched, Shard};
+use kcl_local::kinesis::model;
+
+pub(super) fn shard(listed: &model::Shard) -> Shard {
+    let parents = listed.parent_shard_id.iter().chain(&listed.adjacent_parent_shard_id);
+    let numbers = &listed.sequence_number_range;
+    Shard {
+        id: ShardId::new(listed.shard_id.to_string()),
+        parents: parents.map(|id| ShardId::new(id.to_string())).collect(),
+        hash_range: Some(range(listed.hash_key_range)),
+        starting_sequence_number: SequenceNumber::parse(numbers.starting_sequence_number.to_string()).ok(),
+        closed: numbers.ending_sequence_number.is_some(),
+    }
+}
+
+pub(super) fn fetched(answer: model::GetRecordsOutput) -> Fetched {
+    Fetched {
+        records: answer.records.0.iter().map(|stored| record(stored)).collect(),
+        millis_behind_latest: u64::try_from(answer.millis_behind_latest).ok(),
+        next_iterator: answer.next_shard_iterator,
+        children: answer.child_shards.iter().flatten().map(child).collect(),
+    }
+}
+
+fn record(stored: &model::Record) -> Record {
+    let number = SequenceNumber::parse(stored.sequence_number.to_string()).unwrap();
+    let record = Record::new(number, stored.data.0.clone()).with_arrival_ms(stored.approximate_arrival_timestamp.0);
+    match &stored.partition_key {
+        Some(key) => record.with_partition_key(key.to_string()),
+        None => record,
+    }
+}
+
+fn child(child: &model::ChildShard) -> Shard {
+    Shard {
+        id: ShardId::new(child.shard_id.to_string()),
+        parents: child.parent_shards.iter().map(|id| ShardId::new(id.to_string())).collect(),
+        hash_range: Some(range(child.hash_key_range)),
+        starting_sequence_number: None,
+        closed: false,
+    }
+}
+
+fn range(range: kcl_local::kinesis::HashKeyRange) -> HashKeyRange {
+    HashKeyRange { start: range.starting_hash_key.0, end: range.ending_hash_key.0 }
+}
+
+pub(super) fn error(error: &model::ApiError) -> ApiError {
+    let kind = match error.code {
+        model::ErrorCode::ExpiredIterator => ApiErrorKind::IteratorExpired,
+        model::ErrorCode::ProvisionedThroughputExceeded | model::ErrorCode::LimitExceeded => ApiErrorKind::Throttled,
+        model::ErrorCode::ResourceNotFound => ApiErrorKind::NotFound,
+        model::ErrorCode::ResourceInUse => ApiErrorKind::NotReady,
+        _ => ApiErrorKind::Refused,
+    };
+    ApiError { kind, message: format!("{}: {}", error.code.name(), error.message), source: None }
+}

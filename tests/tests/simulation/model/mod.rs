@@ -1,0 +1,8 @@
+//! The fast tier: the table in memory and the Kinesis engine called directly, as seats that each process has.
+
+mod convert;
+mod stream;
+mod table;
+
+pub(crate) use stream::StreamSeat;
+pub(crate) use table::{Sabotage, Table, TableSeat};

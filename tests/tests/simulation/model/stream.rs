@@ -1,0 +1,120 @@
+//! The stream, as one process sees it: the Kinesis engine called directly.
+
+use super::convert;
+use crate::world::exchange::{Reply, exchange};
+use crate::world::history::Name;
+use crate::world::stream::{STREAM, Stream};
+use crate::world::weather::{Service, Weather};
+use async_trait::async_trait;
+use kcl_core::record::{ShardId, StartingPosition, StreamIdentity};
+use kcl_core::shard::{ApiError, ApiErrorKind, Fetched, ListWhich, Listing, StreamApi, StreamDescription};
+use kcl_local::kinesis::model::{
+    self, DescribeStreamSummaryInput, GetRecordsInput, GetShardIteratorInput, ListShardsInput, Request, Response,
+    ShardFilterInput, Timestamp,
+};
+
+#[derive(Debug)]
+pub(crate) struct StreamSeat {
+    stream: Stream,
+    weather: Weather,
+    process: Name,
+}
+
+impl StreamSeat {
+    pub(crate) fn new(stream: Stream, weather: Weather, process: Name) -> Self {
+        StreamSeat { stream, weather, process }
+    }
+
+    async fn ask(&self, operation: &'static str, request: Request) -> Result<(Response, i64), ApiError> {
+        let (_, fate) = self.weather.fate(&self.process, Service::Stream, operation, None);
+        let stream = self.stream.clone();
+        let effect = async move { (stream.try_ask(request), stream.now().millis()) };
+        let failed = |kind, message: &str| Err(ApiError { kind, message: message.to_owned(), source: None });
+        match exchange(&self.weather, fate, effect).await {
+            Reply::Answer((Ok(answer), at)) => Ok((answer, at)),
+            Reply::Answer((Err(error), _)) => Err(convert::error(&error)),
+            Reply::Throttled => failed(ApiErrorKind::Throttled, "the stream is throttled"),
+            Reply::Unavailable => failed(ApiErrorKind::Unavailable, "the stream failed"),
+            Reply::IteratorExpired if operation == "GetRecords" => {
+                failed(ApiErrorKind::IteratorExpired, "the iterator expired")
+            }
+            Reply::IteratorExpired => failed(ApiErrorKind::Unavailable, "the stream failed"),
+        }
+    }
+}
+
+fn name() -> Option<String> {
+    Some(STREAM.to_owned())
+}
+
+/// An answer of another operation than the one asked for.
+fn wrong<T>(answer: &Response) -> T {
+    panic!("the engine answered {answer:?}")
+}
+
+#[async_trait]
+impl StreamApi for StreamSeat {
+    async fn describe(&self) -> Result<StreamDescription, ApiError> {
+        let input = DescribeStreamSummaryInput { stream_name: name(), ..DescribeStreamSummaryInput::default() };
+        let (answer, _) = self.ask("DescribeStreamSummary", input.into()).await?;
+        let Response::DescribeStreamSummary(answer) = answer else { return wrong(&answer) };
+        let summary = answer.stream_description_summary;
+        Ok(StreamDescription {
+            identity: StreamIdentity {
+                arn: summary.stream_arn,
+                created_at: summary.stream_creation_timestamp.0 / 1_000,
+            },
+            retention_hours: u32::try_from(summary.retention_period_hours).unwrap(),
+            open_shards: u32::try_from(summary.open_shard_count).unwrap(),
+        })
+    }
+
+    async fn list_shards(&self, which: ListWhich) -> Result<Listing, ApiError> {
+        let filter = |kind: &str, at_ms: Option<i64>| {
+            Some(ShardFilterInput { r#type: Some(kind.to_owned()), shard_id: None, timestamp: at_ms.map(Timestamp) })
+        };
+        let shard_filter = match which {
+            ListWhich::All => None,
+            ListWhich::AtTrimHorizon => filter("AT_TRIM_HORIZON", None),
+            ListWhich::AtLatest => filter("AT_LATEST", None),
+            ListWhich::AtTimestamp(ms) => filter("AT_TIMESTAMP", Some(ms)),
+        };
+        let input = ListShardsInput { stream_name: name(), shard_filter, ..ListShardsInput::default() };
+        let (answer, at_ms) = self.ask("ListShards", input.into()).await?;
+        let Response::ListShards(answer) = answer else { return wrong(&answer) };
+        // The service's clock is told in whole seconds.
+        let answered_at_ms = Some(at_ms / 1_000 * 1_000);
+        Ok(Listing { shards: answer.shards.iter().map(convert::shard).collect(), answered_at_ms })
+    }
+
+    async fn shard_iterator(&self, shard: &ShardId, from: &StartingPosition) -> Result<String, ApiError> {
+        let (kind, number, at_ms) = match from {
+            StartingPosition::TrimHorizon => ("TRIM_HORIZON", None, None),
+            StartingPosition::AtTimestamp(ms) => ("AT_TIMESTAMP", None, Some(*ms)),
+            StartingPosition::After(position) => ("AFTER_SEQUENCE_NUMBER", Some(&position.sequence_number), None),
+        };
+        let input = GetShardIteratorInput {
+            stream_name: name(),
+            shard_id: Some(shard.to_string()),
+            shard_iterator_type: Some(kind.to_owned()),
+            starting_sequence_number: number.map(ToString::to_string),
+            timestamp: at_ms.map(Timestamp),
+            ..GetShardIteratorInput::default()
+        };
+        let (answer, _) = self.ask("GetShardIterator", input.into()).await?;
+        let Response::GetShardIterator(answer) = answer else { return wrong(&answer) };
+        Ok(answer.shard_iterator)
+    }
+
+    async fn get_records(&self, iterator: &str, limit: u32) -> Result<Fetched, ApiError> {
+        let input = GetRecordsInput {
+            shard_iterator: Some(iterator.to_owned()),
+            limit: Some(limit.into()),
+            ..GetRecordsInput::default()
+        };
+        let (answer, _) = self.ask("GetRecords", input.into()).await?;
+        let Response::GetRecords(answer) = answer else { return wrong::<Result<Fetched, ApiError>>(&answer) };
+        let answer: model::GetRecordsOutput = answer;
+        Ok(convert::fetched(answer))
+    }
+}

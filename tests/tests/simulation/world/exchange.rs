@@ -1,0 +1,55 @@
+//! One call on its way to a service and back: it outlives its sender, and its answer may not come.
+
+use super::weather::{Fate, Weather};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+/// What the caller is told.
+#[derive(Debug)]
+pub(crate) enum Reply<T> {
+    Answer(T),
+    Throttled,
+    Unavailable,
+    IteratorExpired,
+}
+
+/// Sends a call that meets `fate`; `effect` is what the service does with it, when it arrives. Where there is no answer this
+/// never completes: callers have their own patience.
+pub(crate) async fn exchange<T: Send + 'static>(
+    weather: &Weather,
+    fate: Option<Fate>,
+    effect: impl Future<Output = T> + Send + 'static,
+) -> Reply<T> {
+    let (mut there, mut back) = weather.latency();
+    match fate {
+        Some(Fate::LostRequest | Fate::Crash { effect: false }) => return std::future::pending().await,
+        Some(Fate::Throttled) => return after(there + back, Reply::Throttled).await,
+        Some(Fate::Unavailable) => return after(there + back, Reply::Unavailable).await,
+        Some(Fate::IteratorExpired) => return after(there + back, Reply::IteratorExpired).await,
+        Some(Fate::Late(by)) => there += by,
+        Some(Fate::SlowAnswer(by)) => back += by,
+        Some(Fate::LostResponse | Fate::Crash { effect: true } | Fate::Stale(_) | Fate::Freeze(_)) | None => {}
+    }
+    let unanswered = matches!(fate, Some(Fate::LostResponse | Fate::Crash { effect: true }));
+    let (answer, answered) = oneshot::channel();
+    // A task of its own, which belongs to nobody: what was sent arrives whatever becomes of the sender.
+    tokio::spawn(async move {
+        sleep(there).await;
+        let outcome = effect.await;
+        if !unanswered {
+            sleep(back).await;
+            // The sender may have lost its patience.
+            let _ = answer.send(outcome);
+        }
+    });
+    match answered.await {
+        Ok(outcome) => Reply::Answer(outcome),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+async fn after<T>(time: Duration, reply: Reply<T>) -> Reply<T> {
+    sleep(time).await;
+    reply
+}

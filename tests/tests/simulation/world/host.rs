@@ -1,0 +1,83 @@
+//! Where a process's tasks run: it can be frozen, as a suspended machine, and killed, as by `kill -9`.
+
+use futures_util::future::BoxFuture;
+use kcl_core::Spawn;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// One process, as far as its tasks are concerned. Clones are the same process.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Host {
+    dead: CancellationToken,
+    /// The tasks that wanted to go on while it was frozen.
+    frozen: Arc<Mutex<Option<Vec<Waker>>>>,
+}
+
+impl Host {
+    /// Its tasks are dropped at once, without a last word.
+    pub(crate) fn kill(&self) {
+        self.dead.cancel();
+        self.thaw();
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.is_cancelled()
+    }
+
+    /// No task of it goes on.
+    pub(crate) fn freeze(&self) {
+        self.frozen.lock().unwrap().get_or_insert_default();
+    }
+
+    /// All go on: what was due meanwhile is due now.
+    pub(crate) fn thaw(&self) {
+        let waiting = self.frozen.lock().unwrap().take();
+        waiting.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.frozen.lock().unwrap().is_some()
+    }
+
+    /// Whether the task has to wait.
+    fn park(&self, task: &Waker) -> bool {
+        match self.frozen.lock().unwrap().as_mut() {
+            Some(waiting) => {
+                waiting.push(task.clone());
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl Spawn for Host {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        let death = Box::pin(self.dead.clone().cancelled_owned());
+        drop(tokio::spawn(Hosted { task: Some(task), host: self.clone(), death }));
+    }
+}
+
+struct Hosted {
+    task: Option<BoxFuture<'static, ()>>,
+    host: Host,
+    death: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Future for Hosted {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.death.as_mut().poll(context).is_ready() {
+            self.task = None;
+        } else if self.host.park(context.waker()) {
+            return Poll::Pending;
+        }
+        let done = self.task.as_mut().is_none_or(|task| task.as_mut().poll(context).is_ready());
+        if done { Poll::Ready(()) } else { Poll::Pending }
+    }
+}

@@ -1,0 +1,290 @@
+//! A world: one stream, one table, and processes that read the one and coordinate through the other, in one thread on
+//! virtual time. Whatever happens in it is drawn from one seed and written into one history.
+
+pub(crate) mod clock;
+pub(crate) mod exchange;
+pub(crate) mod handler;
+pub(crate) mod history;
+pub(crate) mod host;
+pub(crate) mod process;
+pub(crate) mod stream;
+pub(crate) mod weather;
+
+use crate::model;
+use clock::ProcessClock;
+use handler::{Handler, Mood, Moods};
+use history::{Fact, History, Name};
+use host::Host;
+use kcl_core::lease::{Lease, LeaseKey, Row, RowKey, Table as Rows};
+use kcl_core::{Settings, Worker};
+use process::Process;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use stream::{STREAM, Stream};
+use tokio::time::{Instant, sleep};
+use weather::{Cut, Weather};
+
+pub(crate) const APPLICATION: &str = "delays";
+
+/// What a world is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Making {
+    pub(crate) seed: u64,
+    /// The origins of the processes' clocks are drawn from it alone.
+    pub(crate) clock_seed: u64,
+    pub(crate) shards: u32,
+    pub(crate) settings: Settings,
+    /// A broken table, for those who show that it is noticed.
+    pub(crate) sabotage: Option<model::Sabotage>,
+}
+
+impl Making {
+    pub(crate) fn new(seed: u64, shards: u32) -> Self {
+        Making { seed, clock_seed: seed, shards, settings: Settings::default(), sabotage: None }
+    }
+}
+
+/// What is special about one process.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Setup {
+    pub(crate) settings: Option<Settings>,
+    pub(crate) moods: Option<Moods>,
+    /// How much faster its clock is, in millionths; slower if negative.
+    pub(crate) drift: i32,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) history: History,
+    pub(crate) weather: Weather,
+    pub(crate) stream: Stream,
+    pub(crate) moods: Moods,
+    pub(crate) rng: fastrand::Rng,
+    making: Making,
+    table: model::Table,
+    clock_rng: fastrand::Rng,
+    batches: Arc<AtomicU64>,
+    processes: BTreeMap<Name, Process>,
+}
+
+impl World {
+    pub(crate) fn new(making: Making) -> Self {
+        let mut rng = fastrand::Rng::with_seed(making.seed);
+        let history = History::begin();
+        World {
+            weather: Weather::new(rng.fork(), history.clone()),
+            stream: Stream::here(rng.u64(..), making.shards, history.clone()),
+            table: model::Table::new(history.clone(), making.sabotage),
+            moods: Arc::default(),
+            clock_rng: fastrand::Rng::with_seed(making.clock_seed),
+            batches: Arc::default(),
+            processes: BTreeMap::new(),
+            history,
+            rng,
+            making,
+        }
+    }
+
+    // --- processes
+
+    /// Starts a process under this worker id, and tells its name.
+    pub(crate) fn start(&mut self, worker: &str) -> Name {
+        self.start_with(worker, Setup::default())
+    }
+
+    pub(crate) fn start_with(&mut self, worker: &str, setup: Setup) -> Name {
+        let nth = self.processes.values().filter(|process| process.worker == worker).count() + 1;
+        let name: Name = if nth == 1 { worker.into() } else { format!("{worker}#{nth}").into() };
+        let host = Host::default();
+        let origin = Duration::from_millis(self.clock_rng.u64(1_000_000..1_000_000_000_000));
+        let rate = 1.0 + f64::from(setup.drift) / 1e6;
+        let clock = Arc::new(ProcessClock::new(self.history.began(), origin, rate));
+        self.weather.knows(name.clone(), host.clone());
+        let build = self.builder(name.clone(), worker.to_owned(), host.clone(), clock.clone(), setup);
+        let history = self.history.clone();
+        let process = Process::start(name.clone(), worker.to_owned(), host, clock, history, build);
+        self.processes.insert(name.clone(), process);
+        name
+    }
+
+    /// Makes workers for one process.
+    fn builder(
+        &mut self,
+        process: Name,
+        worker: String,
+        host: Host,
+        clock: Arc<ProcessClock>,
+        setup: Setup,
+    ) -> impl Fn() -> futures_util::future::BoxFuture<'static, Result<Worker, kcl_core::Error>> + Send + 'static {
+        let settings = setup.settings.unwrap_or_else(|| self.making.settings.clone());
+        let moods = setup.moods.unwrap_or_else(|| self.moods.clone());
+        let (seed, history, batches) = (self.rng.u64(..), self.history.clone(), self.batches.clone());
+        let handler_rng = Arc::new(Mutex::new(self.rng.fork()));
+        let (table, stream, weather) = (self.table.clone(), self.stream.clone(), self.weather.clone());
+        move || {
+            let (its_process, its_worker) = (process.clone(), worker.clone());
+            let (history, moods, batches, rng) = (history.clone(), moods.clone(), batches.clone(), handler_rng.clone());
+            let store = Arc::new(model::TableSeat::new(&table, weather.clone(), process.clone()));
+            let api = Arc::new(model::StreamSeat::new(stream.clone(), weather.clone(), process.clone()));
+            let build = Worker::builder(APPLICATION, STREAM)
+                .settings(settings.clone())
+                .worker_id(&worker)
+                .with_seed(seed)
+                .with_tasks(Arc::new(host.clone()))
+                .with_clock(clock.clone())
+                .with_store_and_stream(store, api)
+                .processor(move |shard| {
+                    let (history, moods, batches) = (history.clone(), moods.clone(), batches.clone());
+                    let rng = rng.lock().unwrap().fork();
+                    Handler::new(its_process.clone(), its_worker.clone(), shard, history, moods, batches, rng)
+                })
+                .build();
+            Box::pin(build)
+        }
+    }
+
+    pub(crate) fn process(&self, name: &str) -> &Process {
+        self.processes.get(name).unwrap_or_else(|| panic!("there is no process {name}"))
+    }
+
+    /// Those that have not ended and were not asked to.
+    pub(crate) fn alive(&self) -> Vec<Name> {
+        let alive = self.processes.values().filter(|process| !process.has_ended());
+        alive.map(|process| process.name.clone()).collect()
+    }
+
+    pub(crate) fn kill(&self, name: &str) {
+        self.process(name).kill();
+    }
+
+    pub(crate) fn stop(&self, name: &str, within: Duration) {
+        self.process(name).stop(within);
+    }
+
+    pub(crate) fn freeze(&self, name: &str) {
+        self.process(name).freeze();
+    }
+
+    pub(crate) fn thaw(&self, name: &str) {
+        self.process(name).thaw();
+    }
+
+    pub(crate) fn cut(&self, name: &str, from: Cut) {
+        self.weather.cut(&self.process(name).name, from);
+    }
+
+    pub(crate) fn mend(&self, name: &str) {
+        self.weather.mend(&self.process(name).name);
+    }
+
+    pub(crate) fn jump_clock(&self, name: &str, ahead: Duration) {
+        let process = self.process(name);
+        process.clock.jump(ahead);
+        self.history.add(Fact::ClockJumped { process: process.name.clone(), ahead });
+    }
+
+    /// The clocks of all processes that ever were.
+    pub(crate) fn clocks(&self) -> BTreeMap<Name, Arc<ProcessClock>> {
+        self.processes.values().map(|process| (process.name.clone(), process.clock.clone())).collect()
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.making.settings
+    }
+
+    // --- the table
+
+    /// Every row, as it is.
+    pub(crate) fn rows(&self) -> Rows {
+        self.table.rows()
+    }
+
+    pub(crate) fn row(&self, key: &RowKey) -> Option<Row> {
+        self.table.get(key)
+    }
+
+    pub(crate) fn lease(&self, shard: &str) -> Option<Lease> {
+        self.row(&RowKey::Lease(LeaseKey::new(shard)))?.as_lease().cloned()
+    }
+
+    /// As somebody with a text editor.
+    pub(crate) fn tamper(&self, key: RowKey, row: Option<Row>) {
+        self.table.tamper(key, row);
+    }
+
+    /// How many leases that are not finished each worker has.
+    pub(crate) fn shares(&self) -> BTreeMap<String, usize> {
+        let mut shares = BTreeMap::new();
+        for lease in self.rows().leases.iter().filter(|lease| !lease.checkpoint.is_shard_end()) {
+            if let Some(owner) = &lease.owner {
+                *shares.entry(owner.worker.to_string()).or_default() += 1;
+            }
+        }
+        shares
+    }
+
+    /// Who plans, as the table says.
+    pub(crate) fn planner(&self) -> Option<String> {
+        self.rows().fleet?.planner.map(|(worker, _)| worker.to_string())
+    }
+
+    // --- time
+
+    pub(crate) async fn pass(&self, time: Duration) {
+        sleep(time).await;
+    }
+
+    pub(crate) async fn seconds(&self, seconds: u64) {
+        self.pass(Duration::from_secs(seconds)).await;
+    }
+
+    /// Waits until something is so, and tells how long that took.
+    ///
+    /// # Panics
+    /// When it is not so within `within`, with what the table says then.
+    pub(crate) async fn until(&self, what: &str, within: Duration, is_so: impl Fn(&World) -> bool) -> Duration {
+        let began = Instant::now();
+        while !is_so(self) {
+            assert!(began.elapsed() < within, "not {what} within {within:?}: {:#?}", self.shares());
+            sleep(Duration::from_millis(20)).await;
+        }
+        began.elapsed()
+    }
+
+    /// Waits until the unfinished leases are shared like this.
+    pub(crate) async fn until_shared(&self, shares: &[(&str, usize)], within: Duration) -> Duration {
+        let wanted: BTreeMap<String, usize> = shares.iter().map(|(w, n)| ((*w).to_owned(), *n)).collect();
+        self.until(&format!("shared {wanted:?}"), within, |world| world.shares() == wanted).await
+    }
+
+    /// Waits until every record that was put is handled.
+    pub(crate) async fn until_handled(&self, within: Duration) -> Duration {
+        self.until("all handled", within, |world| world.unhandled().is_empty()).await
+    }
+
+    /// The records that were put and that no handler has handled yet.
+    pub(crate) fn unhandled(&self) -> std::collections::BTreeSet<u32> {
+        self.history.unhandled()
+    }
+
+    /// A sentence for the transcript.
+    pub(crate) fn note(&self, text: impl Into<String>) {
+        self.history.add(Fact::Note(text.into()));
+    }
+
+    /// From now on handlers behave like this.
+    pub(crate) fn mood(&self, mood: Mood) {
+        *self.moods.lock().unwrap() = mood;
+    }
+}
+
+/// Runs a play in a runtime of its own, on virtual time.
+pub(crate) fn run<T>(play: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let outcome = runtime.block_on(play);
+    runtime.shutdown_background();
+    outcome
+}

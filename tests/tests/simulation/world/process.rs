@@ -1,0 +1,104 @@
+//! One process with one worker in it: how it starts, runs, and ends.
+
+use super::clock::ProcessClock;
+use super::history::{Fact, History, Name};
+use super::host::Host;
+use kcl_core::{Error, Spawn, Worker, WorkerHandle};
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// A supervisor tries again after this.
+const RESTART: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Debug)]
+pub(crate) enum Life {
+    Building,
+    Running(WorkerHandle),
+    Ended,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) name: Name,
+    /// The id under which the fleet knows it.
+    pub(crate) worker: String,
+    pub(crate) host: Host,
+    pub(crate) clock: Arc<ProcessClock>,
+    life: Arc<Mutex<Life>>,
+    history: History,
+}
+
+impl Process {
+    /// Builds a worker, again and again where that fails, and runs it.
+    pub(crate) fn start<B, F>(
+        name: Name,
+        worker: String,
+        host: Host,
+        clock: Arc<ProcessClock>,
+        history: History,
+        build: B,
+    ) -> Self
+    where
+        B: Fn() -> F + Send + 'static,
+        F: Future<Output = Result<Worker, Error>> + Send,
+    {
+        history.add(Fact::Started { process: name.clone(), worker: worker.clone() });
+        let life = Arc::new(Mutex::new(Life::Building));
+        let (its_life, its_history, process) = (life.clone(), history.clone(), name.clone());
+        host.spawn(Box::pin(async move {
+            let worker = loop {
+                match build().await {
+                    Ok(worker) => break worker,
+                    Err(error) => {
+                        let error = error.to_string();
+                        its_history.add(Fact::BuildFailed { process: process.clone(), error });
+                        sleep(RESTART).await;
+                    }
+                }
+            };
+            *its_life.lock().unwrap() = Life::Running(worker.handle());
+            let error = worker.run().await.err().map(|error| error.to_string());
+            *its_life.lock().unwrap() = Life::Ended;
+            its_history.add(Fact::Ended { process, error });
+        }));
+        Process { name, worker, host, clock, life, history }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.host.is_dead() || matches!(*self.life.lock().unwrap(), Life::Ended)
+    }
+
+    /// As `kill -9`.
+    pub(crate) fn kill(&self) {
+        self.host.kill();
+        self.history.add(Fact::Killed { process: self.name.clone() });
+    }
+
+    /// As SIGTERM. One that is still being built ends at once.
+    pub(crate) fn stop(&self, within: Duration) {
+        self.history.add(Fact::StopAsked { process: self.name.clone(), within });
+        let life = self.life.lock().unwrap().clone();
+        match life {
+            Life::Running(handle) => drop(tokio::spawn(async move { handle.shutdown(within).await })),
+            Life::Building => {
+                self.host.kill();
+                *self.life.lock().unwrap() = Life::Ended;
+                self.history.add(Fact::Ended { process: self.name.clone(), error: None });
+            }
+            Life::Ended => {}
+        }
+    }
+
+    pub(crate) fn freeze(&self) {
+        self.history.add(Fact::Frozen { process: self.name.clone() });
+        self.host.freeze();
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.history.add(Fact::Thawed { process: self.name.clone() });
+        self.host.thaw();
+    }
+}

@@ -1,0 +1,159 @@
+//! The stream: putting records, splitting and merging, whichever tier serves it.
+
+use super::history::{Fact, History};
+use kcl_local::LocalAws;
+use kcl_local::kinesis::model::{CreateStreamInput, ListShardsInput, PutRecordInput, Request, Response, Scope, Shard};
+use kcl_local::kinesis::{Engine, EngineConfig, EngineTime, HashKey, Reshard, ShardId};
+use std::sync::{Arc, Mutex};
+
+pub(crate) const STREAM: &str = "flights";
+
+/// 2026-01-01T00:00:00Z, as the embedded servers' virtual time has it.
+const EPOCH_MS: i64 = 1_767_225_600_000;
+
+/// Where the engine lives.
+#[derive(Clone, Debug)]
+enum Place {
+    Here(Arc<Mutex<Engine>>),
+    Served(Arc<LocalAws>),
+}
+
+/// See the module's documentation. Clones are the same stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Stream {
+    place: Place,
+    scope: Scope,
+    history: History,
+    put: Arc<Mutex<u32>>,
+}
+
+impl Stream {
+    /// An engine of our own.
+    pub(crate) fn here(seed: u64, shards: u32, history: History) -> Self {
+        let engine = Engine::new(EngineConfig::in_process(), fastrand::Rng::with_seed(seed));
+        let place = Place::Here(Arc::new(Mutex::new(engine)));
+        Self::create(place, Scope::new("000000000000", "us-east-1"), shards, history)
+    }
+
+    /// The engine of embedded servers.
+    pub(crate) fn served(aws: Arc<LocalAws>, shards: u32, history: History) -> Self {
+        let scope = aws.scope().clone();
+        Self::create(Place::Served(aws), scope, shards, history)
+    }
+
+    fn create(place: Place, scope: Scope, shards: u32, history: History) -> Self {
+        let stream = Stream { place, scope, history, put: Arc::default() };
+        stream.ask(CreateStreamInput {
+            stream_name: Some(STREAM.to_owned()),
+            shard_count: Some(shards.into()),
+            ..CreateStreamInput::default()
+        });
+        stream
+    }
+
+    pub(crate) fn now(&self) -> EngineTime {
+        EngineTime::from_millis(EPOCH_MS + i64::try_from(self.history.now().as_millis()).unwrap())
+    }
+
+    /// What the engine answers.
+    pub(crate) fn try_ask(&self, request: impl Into<Request>) -> Result<Response, kcl_local::kinesis::model::ApiError> {
+        let request = request.into();
+        match &self.place {
+            Place::Here(engine) => engine.lock().unwrap().handle(&self.scope, request, self.now()),
+            Place::Served(aws) => aws.with_engine(|engine, now| engine.handle(&self.scope, request, now)),
+        }
+    }
+
+    fn ask(&self, request: impl Into<Request>) -> Response {
+        self.try_ask(request).unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
+    /// Puts so many records, under keys of their numbers' remainder of nine.
+    pub(crate) fn put(&self, records: u32) {
+        for _ in 0..records {
+            self.put_where(None);
+        }
+    }
+
+    /// Puts one record into this shard.
+    pub(crate) fn put_into(&self, shard: &str) {
+        let listed = self.shards();
+        let listed = listed.iter().find(|listed| listed.shard_id.to_string() == shard).unwrap();
+        self.put_where(Some(listed.hash_key_range.starting_hash_key.0.to_string()));
+    }
+
+    fn put_where(&self, hash_key: Option<String>) {
+        let number = {
+            let mut put = self.put.lock().unwrap();
+            *put += 1;
+            *put - 1
+        };
+        let key = match &hash_key {
+            Some(hash_key) => format!("key-of-{hash_key}"),
+            None => format!("key-{}", number % 9),
+        };
+        let answer = self.ask(PutRecordInput {
+            stream_name: Some(STREAM.to_owned()),
+            data: Some(number.to_string().into_bytes().into()),
+            partition_key: Some(key.clone()),
+            explicit_hash_key: hash_key,
+            ..PutRecordInput::default()
+        });
+        let Response::PutRecord(answer) = answer else { panic!("{answer:?}") };
+        let (shard, sequence) = (answer.shard_id.to_string(), answer.sequence_number.to_string());
+        self.history.add(Fact::Put { number, key, shard, sequence });
+    }
+
+    /// Every shard that has not expired.
+    pub(crate) fn shards(&self) -> Vec<Shard> {
+        let listed = self.ask(ListShardsInput { stream_name: Some(STREAM.to_owned()), ..ListShardsInput::default() });
+        let Response::ListShards(listed) = listed else { panic!("{listed:?}") };
+        listed.shards
+    }
+
+    /// Those that take records, in the order of their hash keys.
+    pub(crate) fn open(&self) -> Vec<Shard> {
+        let mut open = self.shards();
+        open.retain(|shard| shard.sequence_number_range.ending_sequence_number.is_none());
+        open.sort_by_key(|shard| shard.hash_key_range.starting_hash_key);
+        open
+    }
+
+    /// Splits the n-th open shard in the middle.
+    pub(crate) fn split(&self, n: usize) {
+        let open = self.open();
+        let range = open[n].hash_key_range;
+        let (start, end) = (range.starting_hash_key.0, range.ending_hash_key.0);
+        self.reshard(Reshard::Split(open[n].shard_id, HashKey(start + (end - start) / 2)));
+    }
+
+    /// Merges the n-th open shard with the next one.
+    pub(crate) fn merge(&self, n: usize) {
+        let open = self.open();
+        self.reshard(Reshard::Merge(open[n].shard_id, open[n + 1].shard_id));
+    }
+
+    fn reshard(&self, reshard: Reshard) {
+        let before: Vec<ShardId> = self.open().iter().map(|shard| shard.shard_id).collect();
+        let outcome = match &self.place {
+            Place::Here(engine) => engine.lock().unwrap().reshard(&self.scope, STREAM, reshard, self.now()),
+            Place::Served(aws) => aws.with_engine(|engine, now| engine.reshard(&self.scope, STREAM, reshard, now)),
+        };
+        outcome.unwrap_or_else(|error| panic!("{error:?}"));
+        let after: Vec<ShardId> = self.open().iter().map(|shard| shard.shard_id).collect();
+        let names = |these: &[ShardId], not: &[ShardId]| -> Vec<String> {
+            these.iter().filter(|id| !not.contains(id)).map(ToString::to_string).collect()
+        };
+        self.history.add(Fact::Resharded { parents: names(&before, &after), children: names(&after, &before) });
+    }
+
+    /// A closed shard's records are past their retention: it is gone.
+    pub(crate) fn expire(&self, shard: &str) {
+        let shard = ShardId::parse(shard).unwrap();
+        let outcome = match &self.place {
+            Place::Here(engine) => engine.lock().unwrap().expire_shard(&self.scope, STREAM, shard, self.now()),
+            Place::Served(aws) => aws.with_engine(|engine, now| engine.expire_shard(&self.scope, STREAM, shard, now)),
+        };
+        outcome.unwrap_or_else(|error| panic!("{error:?}"));
+    }
+}

@@ -1,0 +1,277 @@
+//! What befalls calls: by a script, because a process is cut off, or by chance.
+
+use super::history::{Fact, History, Name};
+use super::host::Host;
+use kcl_core::lease::Write;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What a call goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    Table,
+    Stream,
+}
+
+/// A call of a process, as it is about to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) process: &'a Name,
+    pub(crate) service: Service,
+    pub(crate) operation: &'static str,
+    /// The write, where it is one and the tier knows it.
+    pub(crate) write: Option<&'a Write>,
+    /// How many calls were sent before it, by anyone.
+    pub(crate) number: u64,
+}
+
+/// What befalls one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It has no effect, and gets no answer.
+    LostRequest,
+    /// It has its effect, and gets no answer.
+    LostResponse,
+    /// It is refused for want of room.
+    Throttled,
+    /// It arrives so much later.
+    Late(Duration),
+    /// Its answer arrives so much later.
+    SlowAnswer(Duration),
+    /// A read shows what was so long ago.
+    Stale(Duration),
+    /// The process dies: before the call has its effect, or after.
+    Crash { effect: bool },
+    /// The process is frozen for so long, with the call on its way.
+    Freeze(Duration),
+    /// The iterator is too old.
+    IteratorExpired,
+    /// The service fails by itself.
+    Unavailable,
+}
+
+/// What a process is cut off from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    Everything,
+    Table,
+    Stream,
+}
+
+impl Cut {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Cut::Everything => "everything",
+            Cut::Table => "the table",
+            Cut::Stream => "the stream",
+        }
+    }
+
+    fn concerns(self, service: Service) -> bool {
+        match self {
+            Cut::Everything => true,
+            Cut::Table => service == Service::Table,
+            Cut::Stream => service == Service::Stream,
+        }
+    }
+}
+
+/// How likely things are, in thousandths of all calls.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Odds {
+    pub(crate) lost: u32,
+    pub(crate) throttled: u32,
+    pub(crate) late: u32,
+    pub(crate) slow: u32,
+    pub(crate) stale: u32,
+    pub(crate) broken: u32,
+}
+
+type Rule = Box<dyn FnMut(&Call<'_>) -> Option<Fate> + Send>;
+
+/// See the module's documentation. Clones are the same weather.
+#[derive(Clone)]
+pub(crate) struct Weather {
+    state: Arc<Mutex<State>>,
+    history: History,
+}
+
+struct State {
+    rng: fastrand::Rng,
+    odds: Odds,
+    /// Scans are of so many rows a page at most; with time between pages.
+    page: usize,
+    /// Until then the table has no room for anyone.
+    table_full_until: Duration,
+    rules: Vec<Rule>,
+    cut: BTreeMap<Name, Cut>,
+    hosts: BTreeMap<Name, Host>,
+    calls: u64,
+}
+
+impl Weather {
+    pub(crate) fn new(rng: fastrand::Rng, history: History) -> Self {
+        let (odds, page, table_full_until) = (Odds::default(), usize::MAX, Duration::ZERO);
+        let (rules, cut, hosts, calls) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), 0);
+        let state = State { rng, odds, page, table_full_until, rules, cut, hosts, calls };
+        Weather { state: Arc::new(Mutex::new(state)), history }
+    }
+
+    /// What may happen to any call from now on.
+    pub(crate) fn odds(&self, odds: Odds) {
+        self.state.lock().unwrap().odds = odds;
+    }
+
+    /// Reads of the whole table come in pages of so many rows, each as the table is when it is read.
+    pub(crate) fn pages(&self, rows: usize) {
+        self.state.lock().unwrap().page = rows;
+    }
+
+    pub(crate) fn page(&self) -> usize {
+        self.state.lock().unwrap().page
+    }
+
+    /// The table has no room for so long.
+    pub(crate) fn throttle_table(&self, how_long: Duration) {
+        self.state.lock().unwrap().table_full_until = self.history.now() + how_long;
+    }
+
+    /// Every call is shown to `rule`, before chance has its turn.
+    pub(crate) fn rule(&self, rule: impl FnMut(&Call<'_>) -> Option<Fate> + Send + 'static) {
+        self.state.lock().unwrap().rules.push(Box::new(rule));
+    }
+
+    pub(crate) fn cut(&self, process: &Name, from: Cut) {
+        self.state.lock().unwrap().cut.insert(process.clone(), from);
+        self.history.add(Fact::CutOff { process: process.clone(), from: from.as_str() });
+    }
+
+    pub(crate) fn mend(&self, process: &Name) {
+        if self.state.lock().unwrap().cut.remove(process).is_some() {
+            self.history.add(Fact::Mended { process: process.clone() });
+        }
+    }
+
+    /// No rules, no odds, everyone reaches everything. What was delayed is still on its way.
+    pub(crate) fn calm(&self) {
+        let cut: Vec<Name> = {
+            let mut state = self.state.lock().unwrap();
+            state.odds = Odds::default();
+            state.table_full_until = Duration::ZERO;
+            state.rules.clear();
+            state.cut.keys().cloned().collect()
+        };
+        cut.iter().for_each(|process| self.mend(process));
+    }
+
+    pub(crate) fn knows(&self, process: Name, host: Host) {
+        self.state.lock().unwrap().hosts.insert(process, host);
+    }
+
+    /// How long a call takes there and back when nothing befalls it.
+    pub(crate) fn latency(&self) -> (Duration, Duration) {
+        let mut state = self.state.lock().unwrap();
+        let mut way = || Duration::from_micros(state.rng.u64(1_000..4_000));
+        (way(), way())
+    }
+
+    /// Between two pages of a read of the whole table.
+    pub(crate) fn page_pause(&self) -> Duration {
+        Duration::from_millis(self.state.lock().unwrap().rng.u64(1..300))
+    }
+
+    /// The number of calls sent so far.
+    pub(crate) fn calls(&self) -> u64 {
+        self.state.lock().unwrap().calls
+    }
+
+    /// What befalls this call; crashes and freezes have their effect on the process here.
+    pub(crate) fn fate(
+        &self,
+        process: &Name,
+        service: Service,
+        operation: &'static str,
+        write: Option<&Write>,
+    ) -> (u64, Option<Fate>) {
+        let (number, fate, host) = {
+            let mut state = self.state.lock().unwrap();
+            state.calls += 1;
+            let number = state.calls;
+            let call = Call { process, service, operation, write, number };
+            let host = state.hosts.get(process).cloned();
+            (number, state.draw(&call, self.history.now()), host)
+        };
+        if host.as_ref().is_some_and(Host::is_dead) {
+            return (number, Some(Fate::LostRequest));
+        }
+        let Some(fate) = fate else { return (number, None) };
+        let fact = |what: String| Fact::Befell { process: process.clone(), operation, what };
+        match (fate, host) {
+            (Fate::Crash { .. }, Some(host)) => {
+                self.history.add(fact("the process dies".to_owned()));
+                host.kill();
+            }
+            (Fate::Freeze(how_long), Some(host)) => {
+                self.history.add(fact(format!("the process is frozen for {how_long:?}")));
+                host.freeze();
+                tokio::spawn(async move {
+                    tokio::time::sleep(how_long).await;
+                    host.thaw();
+                });
+            }
+            (other, _) => self.history.add(fact(format!("{other:?}"))),
+        }
+        (number, Some(fate))
+    }
+}
+
+impl State {
+    fn draw(&mut self, call: &Call<'_>, now: Duration) -> Option<Fate> {
+        if self.cut.get(call.process).is_some_and(|cut| cut.concerns(call.service)) {
+            return Some(Fate::LostRequest);
+        }
+        if let Some(fate) = self.rules.iter_mut().find_map(|rule| rule(call)) {
+            return Some(fate);
+        }
+        if call.service == Service::Table && now < self.table_full_until {
+            return Some(Fate::Throttled);
+        }
+        let Odds { lost, throttled, late, slow, stale, broken } = self.odds;
+        if lost + throttled + late + slow + stale + broken == 0 {
+            return None;
+        }
+        let mut drawn = self.rng.u32(0..1_000);
+        let mut is = |odds: u32| match drawn.checked_sub(odds) {
+            Some(rest) => {
+                drawn = rest;
+                false
+            }
+            None => true,
+        };
+        let seconds = |rng: &mut fastrand::Rng, most: u64| Duration::from_millis(rng.u64(1..most * 1_000));
+        if is(lost) {
+            Some(Fate::LostRequest)
+        } else if is(lost) {
+            Some(Fate::LostResponse)
+        } else if is(throttled) {
+            Some(Fate::Throttled)
+        } else if is(late) {
+            Some(Fate::Late(seconds(&mut self.rng, 12)))
+        } else if is(slow) {
+            Some(Fate::SlowAnswer(seconds(&mut self.rng, 4)))
+        } else if is(stale) {
+            Some(Fate::Stale(seconds(&mut self.rng, 3)))
+        } else if is(broken) && call.service == Service::Stream {
+            Some(if self.rng.bool() { Fate::IteratorExpired } else { Fate::Unavailable })
+        } else {
+            None
+        }
+    }
+}
+
+impl std::fmt::Debug for Weather {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Weather").finish_non_exhaustive()
+    }
+}
