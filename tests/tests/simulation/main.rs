@@ -4,4 +4,5 @@
 mod chaos;
 mod invariant;
 mod model;
+mod scenario;
 mod world;

@@ -59,6 +59,7 @@ impl Play {
     fn begin(&mut self) {
         let Script { odds, page, mood, .. } = self.script;
         self.world.weather.odds(odds);
+        self.world.weather.uneven();
         self.world.weather.pages(page);
         self.world.mood(mood);
         for id in IDS.iter().take(self.rng.usize(2..=MOST_WORKERS)) {

@@ -2,7 +2,8 @@
 
 use super::play::play;
 use super::script::Script;
-use crate::invariant::{self, Violation};
+use crate::invariant::{self, Facts, Violation};
+use crate::world::transcript::transcript;
 use crate::world::{Making, run};
 use std::fmt::Write;
 use std::sync::Mutex;
@@ -18,16 +19,27 @@ fn planned_moves_without_faults_repeat_nothing() {
     every_seed("planned_moves", 10, |seed| play_one(seed, Script::planned(seed)));
 }
 
-fn play_one(seed: u64, script: Script) -> Vec<Violation> {
-    let shards = 2 + u32::try_from(seed % 3).unwrap();
-    run(async move { invariant::check(&play(Making::new(seed, shards), script).await) })
+#[test]
+fn the_same_seed_twice_gives_the_same_history() {
+    for seed in 1..=5 {
+        let (once, twice) = (play_one(seed, Script::drawn(seed)), play_one(seed, Script::drawn(seed)));
+        assert_eq!(once.events.len(), twice.events.len(), "seed {seed}");
+        let differ = once.events.iter().zip(&twice.events).find(|(a, b)| a != b);
+        assert_eq!(differ, None, "seed {seed}");
+    }
 }
 
-/// Plays these seeds: `usual` many of them, unless the environment says how many, and from which on.
-fn every_seed(test: &str, usual: u64, play: impl Fn(u64) -> Vec<Violation> + Sync) {
+pub(crate) fn play_one(seed: u64, script: Script) -> Facts {
+    let shards = 2 + u32::try_from(seed % 3).unwrap();
+    run(play(Making::new(seed, shards), script))
+}
+
+/// Plays these seeds: `usual` many of them, unless the environment says how many, and from which on. Of a single one the
+/// whole story is told where it fails.
+fn every_seed(test: &str, usual: u64, play: impl Fn(u64) -> Facts + Sync) {
     let number = |name: &str, otherwise| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
     let (seeds, from) = (number("SIM_SEEDS", usual), number("SIM_FROM", 1));
-    let (next, failed) = (AtomicU64::new(from), Mutex::new(Vec::new()));
+    let (next, failed) = (AtomicU64::new(from), Mutex::new(Vec::<(u64, Vec<Violation>)>::new()));
     std::thread::scope(|threads| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             threads.spawn(|| {
@@ -36,11 +48,13 @@ fn every_seed(test: &str, usual: u64, play: impl Fn(u64) -> Vec<Violation> + Syn
                     if seed >= from + seeds {
                         return;
                     }
-                    let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(seed)));
-                    match broken {
-                        Ok(broken) if broken.is_empty() => {}
-                        Ok(broken) => failed.lock().unwrap().push((seed, broken)),
-                        Err(_) => failed.lock().unwrap().push((seed, vec![])),
+                    let facts = play(seed);
+                    let broken = invariant::check(&facts);
+                    if !broken.is_empty() {
+                        if seeds == 1 {
+                            println!("{}", transcript(&facts.events));
+                        }
+                        failed.lock().unwrap().push((seed, broken));
                     }
                 }
             });

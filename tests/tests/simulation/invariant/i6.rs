@@ -19,7 +19,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
             Fact::Handled { batch, .. } => {
                 let Some((shard, numbers)) = batches.remove(batch) else { continue };
                 let open = open.entry(shard).or_default();
-                numbers.iter().for_each(|number| drop(open.remove(number)));
+                open.retain(|number| !numbers.contains(number));
             }
             fact => {
                 let Some((by, Some(before), Some(after))) = lease_change(fact) else { continue };

@@ -30,7 +30,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
             Fact::Handled { batch, .. } => {
                 let Some((shard, numbers)) = batches.remove(batch) else { continue };
                 let open = &mut shards.entry(shard).or_default().open;
-                numbers.iter().for_each(|number| drop(open.remove(number)));
+                open.retain(|number| !numbers.contains(number));
             }
             fact => {
                 let Some((by, Some(before), Some(after))) = lease_change(fact) else { continue };

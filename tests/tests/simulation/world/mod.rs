@@ -8,6 +8,7 @@ pub(crate) mod history;
 pub(crate) mod host;
 pub(crate) mod process;
 pub(crate) mod stream;
+pub(crate) mod transcript;
 pub(crate) mod weather;
 
 use crate::model;

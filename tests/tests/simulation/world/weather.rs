@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// How long calls take where they all take equally long.
+const EACH_WAY: Duration = Duration::from_millis(2);
+
 /// What a call goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
@@ -100,6 +103,7 @@ pub(crate) struct Weather {
 struct State {
     rng: fastrand::Rng,
     odds: Odds,
+    uneven: bool,
     /// Scans are of so many rows a page at most; with time between pages.
     page: usize,
     /// Until then the table has no room for anyone.
@@ -114,7 +118,7 @@ impl Weather {
     pub(crate) fn new(rng: fastrand::Rng, history: History) -> Self {
         let (odds, page, table_full_until) = (Odds::default(), usize::MAX, Duration::ZERO);
         let (rules, cut, hosts, calls) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), 0);
-        let state = State { rng, odds, page, table_full_until, rules, cut, hosts, calls };
+        let state = State { rng, odds, uneven: false, page, table_full_until, rules, cut, hosts, calls };
         Weather { state: Arc::new(Mutex::new(state)), history }
     }
 
@@ -169,9 +173,17 @@ impl Weather {
         self.state.lock().unwrap().hosts.insert(process, host);
     }
 
+    /// From now on no two calls take equally long.
+    pub(crate) fn uneven(&self) {
+        self.state.lock().unwrap().uneven = true;
+    }
+
     /// How long a call takes there and back when nothing befalls it.
     pub(crate) fn latency(&self) -> (Duration, Duration) {
         let mut state = self.state.lock().unwrap();
+        if !state.uneven {
+            return (EACH_WAY, EACH_WAY);
+        }
         let mut way = || Duration::from_micros(state.rng.u64(1_000..4_000));
         (way(), way())
     }
