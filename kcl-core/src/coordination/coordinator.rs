@@ -203,6 +203,11 @@ impl Coordinator {
                     term.on_timer(self.watch.fleet(), effects);
                 }
             }
+            Part::Sessions => {
+                if let Some(term) = &self.term {
+                    term.on_sessions_timer(effects);
+                }
+            }
             Part::FleetBeat => {
                 if let Some(term) = &mut self.term {
                     term.on_beat_timer(effects);
@@ -251,6 +256,11 @@ impl Coordinator {
             Part::PlanRow => self.on_plan_row(answer),
             Part::Cycle | Part::Shards | Part::Fence(_) | Part::PlanOf(_) | Part::Sync(_) => {
                 self.on_cycle_answer(&part, answer);
+            }
+            Part::Sessions => {
+                if let Some(term) = &mut self.term {
+                    term.on_sessions_seen(answer, &mut self.effects);
+                }
             }
             Part::FleetBeat => self.on_fleet_beat_answer(answer),
             // What was not cleared away is looked at again with the next full read.

@@ -27,6 +27,8 @@ pub(crate) enum Part {
     PlanRow,
     /// The planner's cycle.
     Cycle,
+    /// The planner looks at the sessions while its cycle is at something that may take long.
+    Sessions,
     /// The planner lists the stream's shards.
     Shards,
     /// The planner's beat.
@@ -60,6 +62,7 @@ impl Part {
     fn is_planners(&self) -> bool {
         match self {
             Part::Cycle
+            | Part::Sessions
             | Part::Shards
             | Part::FleetBeat
             | Part::Fence(_)

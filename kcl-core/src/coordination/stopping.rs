@@ -81,7 +81,7 @@ impl Coordinator {
         }
         self.session.end(&mut self.effects);
         let term = self.term.take().map(|term| term.number());
-        for part in [Part::Cycle, Part::FleetBeat, Part::Watch, Part::TakeTerm, Part::Awaited] {
+        for part in [Part::Cycle, Part::Sessions, Part::FleetBeat, Part::Watch, Part::TakeTerm, Part::Awaited] {
             self.effects.forget(&part);
         }
         if let Some(goodbye) = &mut self.goodbye {

@@ -5,13 +5,29 @@ use crate::clock::Time;
 use crate::coordination::effects::{Effects, Part};
 use crate::lease::Write;
 use crate::lease::row::{Plan, Session, WorkerId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A session's row stays so long after its end, for those who look at a table.
 const KEPT_FOR: Duration = Duration::from_secs(120);
 
 impl Term {
+    /// After a full read: plan rows that do not say what this term has told are told again.
+    ///
+    /// A row of a later term is in the way of all that follow. There cannot be one, unless the fleet row was removed by hand
+    /// and made again while the planner of that term did not know it yet; so it goes. (Should this worker be the one that
+    /// does not know it yet, the other finds the row missing at its own next read.)
+    pub(super) fn reclaim(&mut self, plans: &[Plan], effects: &mut Effects) {
+        for plan in plans.iter().filter(|plan| plan.term > self.number) {
+            let (worker, term) = (plan.worker.clone(), plan.term);
+            effects.write(Part::Collect(worker.clone()), Write::DeletePlan { worker, term });
+        }
+        let written: BTreeMap<&WorkerId, (u64, u64)> =
+            plans.iter().map(|plan| (&plan.worker, (plan.term, plan.version))).collect();
+        let number = self.number;
+        self.sent.retain(|worker, sent| written.get(worker) == Some(&(number, sent.version)));
+    }
+
     /// After a full read: deletes the rows of sessions that ended a while ago and that no lease names, then their plans.
     ///
     /// A claim of such a session that arrives even later leaves an owner without a row: the lease is free once it stood

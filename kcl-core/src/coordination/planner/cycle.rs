@@ -3,7 +3,7 @@
 use super::fill::{self, Fill};
 use super::promises::Orders;
 use super::stage::Stage;
-use super::term::{FULL_READ, News, RESTING_READ, Term};
+use super::term::{FULL_READ, News, RESTING_READ, Sent, Term};
 use super::view::{must_rest, view};
 use crate::clock::Time;
 use crate::coordination::effects::{Answer, Effects, Op, Part};
@@ -101,6 +101,7 @@ impl Term {
         let woken = fleet.is_some_and(|fleet| self.wake_noted.is_none_or(|noted| fleet.wake > noted));
         let age = self.read_at.map(|at| now.since(at));
         let due = self.end_seen
+            || self.obstructed
             || woken
             || self.read_again.is_some_and(|at| now > at)
             || self.promises.has_overdue(self.settings.bounds, now)
@@ -117,13 +118,32 @@ impl Term {
     }
 
     fn read_table(&mut self, fleet: Option<&Fleet>, effects: &mut Effects) {
-        // Noted before the read: a wake that comes during it asks for another.
+        effects.remind(Part::Sessions, effects.now + self.settings.tick);
+        // All noted before the read: what comes during it asks for another.
+        (self.end_seen, self.obstructed) = (false, false);
         self.stage = Stage::Table { wake: fleet.map_or(0, |fleet| fleet.wake), asked: effects.now };
         effects.call(Part::Cycle, Op::Scan);
     }
 
+    /// A read of the whole table may take longer than silence can bear without a look, and the dead must not live on it.
+    pub(crate) fn on_sessions_timer(&self, effects: &mut Effects) {
+        if matches!(self.stage, Stage::Table { .. }) {
+            effects.call(Part::Sessions, Op::Read(self.sessions.keys(), Consistency::Eventual));
+        }
+    }
+
+    pub(crate) fn on_sessions_seen(&mut self, answer: Answer, effects: &mut Effects) {
+        if let Answer::Rows(rows) = answer {
+            for session in rows.into_iter().flatten().filter_map(into_session) {
+                self.end_seen |= self.sessions.see(session, effects.now);
+            }
+        }
+        effects.remind(Part::Sessions, effects.now + self.settings.tick);
+    }
+
     fn on_table(&mut self, answer: Answer, effects: &mut Effects) -> News {
         let (Answer::Table(table), Stage::Table { wake, asked }) = (answer, &self.stage) else {
+            self.obstructed = true;
             return self.fail(effects);
         };
         self.wake_noted = Some(*wake);
@@ -131,7 +151,6 @@ impl Term {
         if self.read_again.is_some_and(|at| asked > at) {
             self.read_again = None;
         }
-        self.end_seen = false;
         self.read_at = Some(effects.now);
         self.take_in(table, asked, effects);
         self.fill_or_plan(effects);
@@ -149,6 +168,7 @@ impl Term {
             self.read_again = Some(effects.now + self.settings.failover_time);
         }
         self.leases = table.leases.into_iter().map(|lease| (lease.key.clone(), lease)).collect();
+        self.reclaim(&table.plans, effects);
         self.collect(&table.plans, effects);
         let must: BTreeSet<LeaseKey> =
             self.leases.values().filter(|lease| must_rest(lease, &self.sessions)).map(|l| l.key.clone()).collect();
@@ -238,7 +258,7 @@ impl Term {
                 let order = orders.remove(&worker).unwrap_or_default();
                 (worker, order)
             })
-            .filter(|(worker, order)| self.sent.get(worker).is_none_or(|sent| !sent.says_the_same(order)))
+            .filter(|(worker, order)| self.sent.get(worker).is_none_or(|sent| !sent.orders.says_the_same(order)))
             .collect();
         if rows.is_empty() {
             return self.finish(effects);
@@ -263,6 +283,8 @@ impl Term {
         left.remove(worker);
         // A refusal means a newer row: another term's, or our own from an attempt without an answer.
         *failed |= matches!(answer, Answer::Failed(_));
+        let newer = |row: &Row| row.as_plan().is_some_and(|plan| plan.term > self.number);
+        self.obstructed |= matches!(&answer, Answer::Written(Written::Refused(Some(row))) if newer(row));
         if !left.is_empty() {
             return News::Nothing;
         }
@@ -274,7 +296,8 @@ impl Term {
         if failed {
             return self.fail(effects);
         }
-        self.sent.extend(rows);
+        let version = self.version;
+        self.sent.extend(rows.into_iter().map(|(worker, orders)| (worker, Sent { version, orders })));
         self.finish(effects);
         News::Nothing
     }

@@ -33,7 +33,7 @@ pub(crate) struct Term {
     pub(super) leases: BTreeMap<LeaseKey, Lease>,
     pub(super) resting: Resting,
     pub(super) promises: Promises,
-    pub(super) sent: BTreeMap<WorkerId, Orders>,
+    pub(super) sent: BTreeMap<WorkerId, Sent>,
     pub(super) version: u64,
     pub(super) beat: FleetBeat,
     pub(super) pinned: Option<FleetStart>,
@@ -48,10 +48,19 @@ pub(crate) struct Term {
     /// Ended sessions that no lease names, and since when: their rows are cleared away in the end.
     pub(super) unnamed: BTreeMap<WorkerId, Time>,
     pub(super) sync_at: Time,
+    /// Whether the table must be read: a plan row could not be written over, or the last read came to nothing.
+    pub(super) obstructed: bool,
     /// Whether somebody's end was seen since the last full read.
     pub(super) end_seen: bool,
     /// This worker drains: it takes nothing more, but plans on until it holds nothing.
     pub(super) draining: bool,
+}
+
+/// What one worker's plan row says, and the version under which it was written.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) version: u64,
+    pub(super) orders: Orders,
 }
 
 /// The settings that planning needs.
@@ -123,6 +132,7 @@ impl Term {
             damaged_told: None,
             unnamed: BTreeMap::new(),
             sync_at: effects.now,
+            obstructed: false,
             end_seen: false,
             draining: false,
         }

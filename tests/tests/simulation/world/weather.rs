@@ -163,6 +163,7 @@ impl Weather {
             let mut state = self.state.lock().unwrap();
             state.odds = Odds::default();
             state.table_full_until = Duration::ZERO;
+            state.page = usize::MAX;
             state.rules.clear();
             state.cut.keys().cloned().collect()
         };
