@@ -410,6 +410,13 @@ impl Coordinator {
                 }
             }
             watch::News::Seen => self.on_fleet_seen(),
+            watch::News::MadeAgain => {
+                if self.term.is_some() {
+                    self.depose();
+                }
+                self.plan_seen = (0, 0);
+                self.on_fleet_seen();
+            }
         }
     }
 

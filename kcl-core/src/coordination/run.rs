@@ -18,7 +18,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 /// Calls under way at once; beats do not wait for room.
 const MOST_CALLS: usize = 128;
 /// A read of everything takes many pages: it is given up after so long without an answer.
-const LONG_CALL_TIMEOUT: Duration = Duration::from_secs(30);
+const LONG_CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// DynamoDB's bound for one batch.
 const KEYS_A_READ: usize = 100;
 /// Sleeps are no longer, so that a machine that was suspended looks at its clock soon after it wakes.

@@ -71,8 +71,9 @@ impl Coordinator {
     }
 
     fn depart(&mut self) {
-        // A term whose cycle is under way would write rows after they were cleared.
-        if self.term.as_ref().is_some_and(|term| !term.is_resting()) {
+        // A term whose cycle is under way would write rows after they were cleared, and one that is won after the goodbye
+        // would be nobody's.
+        if self.watch.is_attempting() || self.term.as_ref().is_some_and(|term| !term.is_resting()) {
             return self.effects.remind(Part::Goodbye, self.effects.now + Duration::from_millis(10));
         }
         self.gate.shut();

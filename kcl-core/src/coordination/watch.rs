@@ -21,6 +21,10 @@ pub(crate) struct Watch {
     failover_time: Duration,
     longest_gap: Duration,
     slowed: u32,
+    /// The look under way: when it was sent, and how fresh its answer is.
+    look: (Time, Consistency),
+    /// When the newest row was received.
+    raised_at: Time,
     fleet: Option<Fleet>,
     silence: Option<Silence<(u64, u64)>>,
     attempt: Option<Attempt>,
@@ -63,6 +67,8 @@ pub(crate) enum News {
     Seen,
     /// There is no fleet row.
     NoFleet,
+    /// It was removed and made again, and counts anew: whatever was known of it is over.
+    MadeAgain,
 }
 
 impl Watch {
@@ -73,6 +79,8 @@ impl Watch {
             failover_time: settings.failover_time,
             longest_gap: super::longest_gap(settings.failover_time, settings.watch),
             slowed: 1,
+            look: (Time::ZERO, Consistency::Eventual),
+            raised_at: Time::ZERO,
             fleet: None,
             silence: None,
             attempt: None,
@@ -92,8 +100,13 @@ impl Watch {
         effects.remind(Part::Watch, effects.now);
     }
 
-    pub(crate) fn on_timer(&self, effects: &mut Effects) {
-        effects.call(Part::Watch, Op::Read(vec![RowKey::Fleet], Consistency::Eventual));
+    pub(crate) fn on_timer(&mut self, effects: &mut Effects) {
+        self.look(Consistency::Eventual, effects);
+    }
+
+    fn look(&mut self, consistency: Consistency, effects: &mut Effects) {
+        self.look = (effects.now, consistency);
+        effects.call(Part::Watch, Op::Read(vec![RowKey::Fleet], consistency));
     }
 
     pub(crate) fn on_answer(&mut self, answer: Answer, effects: &mut Effects) -> News {
@@ -103,12 +116,36 @@ impl Watch {
         effects.remind(Part::Watch, effects.now + every);
         let Answer::Rows(rows) = answer else { return News::Nothing };
         match rows.into_iter().next().flatten() {
+            Some(Row::Fleet(fleet)) if self.is_older(&fleet) => self.on_older(fleet, effects),
             Some(Row::Fleet(fleet)) => {
                 self.see(fleet, effects.now);
                 News::Seen
             }
             Some(_) => News::Nothing,
             None => News::NoFleet,
+        }
+    }
+
+    fn is_older(&self, fleet: &Fleet) -> bool {
+        self.fleet.as_ref().is_some_and(|known| (known.term, known.beat) > (fleet.term, fleet.beat))
+    }
+
+    /// A row older than the newest seen: a stale read, which is asked again for what is true now. If that is older too, the
+    /// row was removed by hand and made again.
+    fn on_older(&mut self, fleet: Fleet, effects: &mut Effects) -> News {
+        let (sent, consistency) = self.look;
+        match consistency {
+            Consistency::Strong if sent > self.raised_at => {
+                self.forget();
+                self.see(fleet, effects.now);
+                News::MadeAgain
+            }
+            Consistency::Strong => News::Nothing,
+            Consistency::Eventual => {
+                effects.forget(&Part::Watch);
+                self.look(Consistency::Strong, effects);
+                News::Nothing
+            }
         }
     }
 
@@ -125,6 +162,9 @@ impl Watch {
                 known.sessions = known.sessions.max(fleet.sessions);
             }
             known => {
+                if known.as_ref().is_none_or(|known| (known.term, known.beat) < mark) {
+                    self.raised_at = received;
+                }
                 let wake = known.as_ref().map_or(0, |k| k.wake).max(fleet.wake);
                 *known = Some(Fleet { wake, ..fleet });
             }
@@ -135,6 +175,11 @@ impl Watch {
     pub(crate) fn forget(&mut self) {
         self.fleet = None;
         self.silence = None;
+    }
+
+    /// Whether an attempt at the term is under way: this worker may become the planner yet.
+    pub(crate) fn is_attempting(&self) -> bool {
+        self.attempt.is_some()
     }
 
     /// Tries for the next term where nobody plans: there is no planner, it is silent, or it is this worker's own
@@ -282,6 +327,32 @@ mod tests {
         watch.begin(&mut effects);
         watch.see(fleet(None, 0), t(1));
         assert_eq!(watch.fleet().unwrap().beat, 0);
+    }
+
+    #[test]
+    fn a_row_that_seems_to_go_back_is_asked_for_strongly_and_believed_then() {
+        let (mut watch, mut effects) = watching();
+        watch.see(fleet(Some(("other", 3)), 5), t(0));
+        let older = || Answer::Rows(vec![Some(Row::Fleet(fleet(None, 0)))]);
+        effects.now = t(500);
+        watch.on_timer(&mut effects);
+        effects.take_calls();
+        assert_eq!(watch.on_answer(older(), &mut effects), News::Nothing, "a stale read?");
+        assert!(matches!(&effects.take_calls()[0].op, Op::Read(_, Consistency::Strong)));
+        assert_eq!(watch.on_answer(older(), &mut effects), News::MadeAgain);
+        assert_eq!(watch.fleet().unwrap().beat, 0);
+    }
+
+    #[test]
+    fn a_strong_read_that_was_overtaken_proves_nothing() {
+        let (mut watch, mut effects) = watching();
+        watch.see(fleet(Some(("other", 3)), 5), t(0));
+        let older = || Answer::Rows(vec![Some(Row::Fleet(fleet(Some(("other", 3)), 5)))]);
+        effects.now = t(500);
+        watch.look(Consistency::Strong, &mut effects);
+        watch.see(fleet(Some(("other", 3)), 6), t(600));
+        assert_eq!(watch.on_answer(older(), &mut effects), News::Nothing);
+        assert_eq!(watch.fleet().unwrap().beat, 6);
     }
 
     #[test]

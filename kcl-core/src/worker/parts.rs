@@ -6,6 +6,10 @@ use crate::record::StreamIdentity;
 use crate::shard::StreamApi;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A stream that a caller brought answers within this, or not at all.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The coordination's side of the outside. Made and used on the coordination's own runtime.
 #[derive(Debug)]
@@ -20,9 +24,11 @@ pub(super) type Connect = BoxFuture<'static, Result<Connected, Error>>;
 
 /// Connects to a table and a stream that a caller brought.
 pub(super) async fn given(store: Arc<dyn LeaseStore>, stream: Arc<dyn StreamApi>) -> Result<Connected, Error> {
-    let described = stream.describe().await;
-    let description = described.map_err(|error| {
-        Error::new(crate::Code::Unreachable, format!("the stream could not be described: {error}")).because(error)
-    })?;
+    let told = |error: &dyn std::fmt::Display| {
+        Error::new(crate::Code::Unreachable, format!("the stream could not be described: {error}"))
+    };
+    let described = tokio::time::timeout(PATIENCE, stream.describe()).await;
+    let described = described.map_err(|_| told(&format!("no answer within {PATIENCE:?}")))?;
+    let description = described.map_err(|error| told(&error).because(error))?;
     Ok(Connected { store, stream, identity: description.identity })
 }

@@ -7,6 +7,7 @@ use crate::world::history::{Fact, Name};
 use crate::world::weather::Cut;
 use crate::world::{Making, Setup, World};
 use kcl_core::lease::{Row, RowKey};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What faults delayed has landed after this.
@@ -28,6 +29,8 @@ struct Play {
     script: Script,
     rng: fastrand::Rng,
     later: Vec<(Duration, Later)>,
+    /// Those that were asked to stop: what comes after them is arranged.
+    stopping: BTreeSet<Name>,
     /// Plan rows as they once were.
     old_plans: Vec<Row>,
     tampered: bool,
@@ -37,7 +40,15 @@ struct Play {
 pub(crate) async fn play(making: Making, script: Script) -> Facts {
     let mut world = World::new(making);
     let rng = world.rng.fork();
-    let mut play = Play { world, script, rng, later: Vec::new(), old_plans: Vec::new(), tampered: false };
+    let mut play = Play {
+        world,
+        script,
+        rng,
+        later: Vec::new(),
+        stopping: BTreeSet::new(),
+        old_plans: Vec::new(),
+        tampered: false,
+    };
     play.begin();
     let end = Duration::from_secs(play.rng.u64(40..=90));
     while play.world.history.now() < end {
@@ -97,14 +108,16 @@ impl Play {
 
     /// Those that run and are not about to do something else.
     fn anyone(&mut self) -> Option<Name> {
-        let alive = self.world.alive();
+        let mut alive = self.world.alive();
+        alive.retain(|name| !self.stopping.contains(name));
         let n = self.rng.usize(0..alive.len().max(1));
         alive.get(n).cloned()
     }
 
     fn planner(&self) -> Option<Name> {
         let planner = self.world.planner()?;
-        self.world.alive().into_iter().find(|name| self.world.process(name).worker == planner)
+        let mut alive = self.world.alive().into_iter().filter(|name| !self.stopping.contains(name));
+        alive.find(|name| self.world.process(name).worker == planner)
     }
 
     fn new_id(&mut self) -> String {
@@ -172,6 +185,9 @@ impl Play {
     fn kill_all(&mut self) {
         for name in self.world.alive() {
             self.world.kill(&name);
+            if self.stopping.contains(&name) {
+                continue;
+            }
             let id = if self.rng.bool() { self.world.process(&name).worker.clone() } else { self.new_id() };
             self.after(0..3_000, Later::Start(id));
         }
@@ -181,6 +197,7 @@ impl Play {
         let Some(name) = self.anyone() else { return };
         let within = if self.script.kinds.are_planned() { 25 } else { self.rng.u64(0..25) };
         self.world.stop(&name, Duration::from_secs(within));
+        self.stopping.insert(name.clone());
         // Two processes never have one id at a time: that is the user's word, and without it nothing holds.
         let same = self.rng.bool();
         let id = if same { self.world.process(&name).worker.clone() } else { self.new_id() };
@@ -241,7 +258,7 @@ impl Play {
         if !self.script.kinds.are_planned() {
             self.world.pass(LANDED).await;
         }
-        if self.world.alive().is_empty() {
+        if self.world.alive().iter().all(|name| self.stopping.contains(name)) {
             self.start("last");
         }
         self.world.history.add(Fact::Calm { tampered: self.tampered });

@@ -3,7 +3,7 @@
 
 use super::state::{State, lease_change};
 use super::{Facts, seconds};
-use kcl_core::lease::{Lease, LeaseKey, Owner, SessionState};
+use kcl_core::lease::{Lease, LeaseKey, Owner};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -45,12 +45,6 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
 fn is_free(state: &State, lease: &Lease, owner: &Owner, stood: Duration, facts: &Facts) -> bool {
     let ours = owner.session.filter(|_| !lease.is_foreign());
     let Some(number) = ours else { return stood >= facts.java_failover_time.mul_f64(DRIFT) };
-    match state.session(&owner.worker) {
-        Some(session) if session.number > number => true,
-        Some(session) if session.number == number => match session.state {
-            SessionState::Left | SessionState::Fenced => true,
-            SessionState::Active | SessionState::Draining => false,
-        },
-        Some(_) | None => stood >= facts.failover_time.mul_f64(DRIFT),
-    }
+    let orphan = state.session(&owner.worker).is_none_or(|session| session.number < number);
+    state.has_ended(&owner.worker, number) || (orphan && stood >= facts.failover_time.mul_f64(DRIFT))
 }

@@ -1,5 +1,5 @@
 //! **I5** Child leases exist before their parent's SHARD_END; a child is read only when every parent that has a lease is at
-//! SHARD_END. (The child of a merge is created by whoever finishes when both parents have rows.)
+//! SHARD_END. (The child of a merge exists before the end of the parent that ends last.)
 
 use super::state::{State, lease_change};
 use super::{Facts, seconds};
@@ -35,8 +35,8 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
                 }
                 let ended = after.key.as_str();
                 for (child, of) in parents.iter().filter(|(_, of)| of.iter().any(|parent| parent == ended)) {
-                    let missing = state.lease(child).is_none() && of.iter().all(|parent| state.lease(parent).is_some());
-                    if missing {
+                    let over = |parent| state.lease(parent).is_some_and(|lease| lease.checkpoint.is_shard_end());
+                    if state.lease(child).is_none() && of.iter().all(|parent| over(parent)) {
                         broken.push(format!("at {} {by} ended {ended} before {child} had a row", seconds(event.at)));
                     }
                 }

@@ -9,6 +9,8 @@ pub(super) struct State {
     rows: BTreeMap<RowKey, Row>,
     /// The sessions that each process registered.
     sessions: BTreeMap<Name, BTreeSet<SessionNumber>>,
+    /// The last session of each worker, and whether that one has ended. It stays so, whatever becomes of the row.
+    last: BTreeMap<WorkerId, (SessionNumber, bool)>,
     /// Leases that another hand changed: what is theirs is anybody's guess from then on.
     tampered: BTreeSet<LeaseKey>,
 }
@@ -20,6 +22,10 @@ impl State {
         match after {
             Some(row) => drop(self.rows.insert(key.clone(), row.clone())),
             None => drop(self.rows.remove(key)),
+        }
+        if let Some(session) = after.as_ref().and_then(Row::as_session) {
+            let known = self.last.entry(session.worker.clone()).or_default();
+            *known = (session.number, session.state.has_ended()).max(*known);
         }
         match (key, by) {
             (RowKey::Session(_), Some(process)) => {
@@ -39,6 +45,11 @@ impl State {
 
     pub(super) fn session(&self, worker: &WorkerId) -> Option<&Session> {
         self.rows.get(&RowKey::Session(worker.clone()))?.as_session()
+    }
+
+    /// Whether that session is over, for ever.
+    pub(super) fn has_ended(&self, worker: &WorkerId, session: SessionNumber) -> bool {
+        self.last.get(worker).is_some_and(|(last, ended)| *last > session || (*last == session && *ended))
     }
 
     /// Whether the process registered this session.
