@@ -4,5 +4,6 @@
 mod chaos;
 mod invariant;
 mod model;
+mod mutants;
 mod scenario;
 mod world;

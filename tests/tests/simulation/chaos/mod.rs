@@ -1,5 +1,5 @@
 //! Fleets under faults drawn from a seed, then calm: what must hold at every instant, and what must come true.
 
 pub(crate) mod play;
-mod script;
+pub(crate) mod script;
 mod seeds;

@@ -1,0 +1,229 @@
+//! Every rule, broken on purpose: the check that is named after it must notice within a few plays.
+
+use crate::chaos::play::play;
+use crate::chaos::script::{Kinds, Script};
+use crate::invariant::{self, Facts, Violation};
+use crate::model::Sabotage;
+use crate::world::handler::Mood;
+use crate::world::weather::{Fate, Odds};
+use crate::world::{Making, World, run};
+use kcl_core::lease::{Row, Write};
+use kcl_core::mutant::Mutant;
+use std::time::Duration;
+
+/// Plays until a check notices, at most `most` seeds, and tells after how many which checks did.
+fn noticed(id: &str, most: u64, script: impl Fn(u64) -> Script, sabotage: Option<Sabotage>) {
+    let mut others: Vec<Violation> = Vec::new();
+    for seed in 1..=most {
+        let making = Making { sabotage, ..Making::new(seed, 2 + u32::try_from(seed % 3).unwrap()) };
+        let broken = invariant::check(&run(play(making, script(seed))));
+        if broken.iter().any(|violation| violation.id == id) {
+            return;
+        }
+        others.extend(broken);
+    }
+    let others: Vec<String> = others.iter().take(5).map(ToString::to_string).collect();
+    panic!("{id} was not noticed in {most} plays; what was: {others:#?}");
+}
+
+fn broken(mutant: Mutant, id: &str, most: u64, script: impl Fn(u64) -> Script) {
+    let _broken = mutant.begin();
+    noticed(id, most, script, None);
+}
+
+/// Everything at once.
+fn rough(seed: u64) -> Script {
+    let drawn = Script::drawn(seed);
+    let kinds =
+        Kinds { kills: true, freezes: true, cuts: true, stops: true, reshards: true, faults: true, ..drawn.kinds };
+    let odds = Odds { lost: 15, throttled: 5, late: 15, slow: 10, stale: 50, broken: 5 };
+    Script { kinds, odds, ..drawn }
+}
+
+/// As `rough`, with handlers and farewells that take seconds.
+fn slow(seed: u64) -> Script {
+    let mood = Mood { longest: Duration::from_secs(3), farewell: Duration::from_secs(8), ..Mood::default() };
+    Script { mood, ..rough(seed) }
+}
+
+#[test]
+fn i1_a_gate_that_never_shuts_is_noticed() {
+    broken(Mutant::GateNeverShuts, "I1", 40, rough);
+}
+
+#[test]
+fn i1_an_owner_that_counts_longer_than_everyone_else_is_noticed() {
+    broken(Mutant::OwnerCountsTooLong, "I1", 40, rough);
+}
+
+#[test]
+fn i2_a_plan_that_takes_from_the_living_is_noticed() {
+    broken(Mutant::TakesFromTheLiving, "I2", 10, rough);
+}
+
+#[test]
+fn i3_a_fence_after_a_third_of_the_time_is_noticed() {
+    broken(Mutant::FencesTooEarly, "I3", 40, rough);
+}
+
+#[test]
+fn i5_an_end_before_the_children_is_noticed() {
+    broken(Mutant::EndsBeforeChildren, "I5", 20, rough);
+}
+
+#[test]
+fn i5_children_that_do_not_wait_are_noticed() {
+    broken(Mutant::ChildrenDoNotWait, "I5", 40, rough);
+}
+
+#[test]
+fn i6_an_end_before_all_is_acknowledged_is_noticed() {
+    broken(Mutant::EndsUnacknowledged, "I6", 20, rough);
+}
+
+#[test]
+fn i7_obeying_any_plan_is_noticed() {
+    broken(Mutant::ObeysAnyPlan, "I7", 40, |seed| {
+        let script = rough(seed);
+        Script { kinds: Kinds { plans: true, ..script.kinds }, ..script }
+    });
+}
+
+#[test]
+fn i8_consumers_that_overlap_are_noticed() {
+    broken(Mutant::ConsumersOverlap, "I8", 40, slow);
+}
+
+#[test]
+fn l1_claims_that_are_forgotten_are_noticed() {
+    broken(Mutant::ForgetsClaims, "L1", 60, rough);
+}
+
+#[test]
+fn l1_orphans_that_stay_are_noticed() {
+    broken(Mutant::OrphansStay, "L1", 60, |seed| {
+        let script = rough(seed);
+        Script { kinds: Kinds { tampering: true, ..script.kinds }, ..script }
+    });
+}
+
+#[test]
+fn promise1_acknowledging_early_is_noticed() {
+    broken(Mutant::AcknowledgesEarly, "promise 1", 20, slow);
+}
+
+#[test]
+fn promise2_a_release_without_a_checkpoint_is_noticed() {
+    broken(Mutant::ReleasesWithoutCheckpoint, "promise 2", 20, Script::planned);
+}
+
+#[test]
+fn promise3_children_that_do_not_wait_are_noticed() {
+    broken(Mutant::ChildrenDoNotWait, "promise 3", 60, rough);
+}
+
+#[test]
+fn i9_clocks_that_are_compared_are_noticed() {
+    let history = |clock_seed: u64| {
+        let making = Making { clock_seed, ..Making::new(3, 3) };
+        run(play(making, Script { kinds: Kinds { drift: false, clocks: false, ..rough(3).kinds }, ..rough(3) })).events
+    };
+    assert_eq!(invariant::i9::check(&history(1), &history(2)), [""; 0], "whatever the clocks show, the same happens");
+    let _broken = Mutant::ComparesClocks.begin();
+    assert_eq!(invariant::i9::check(&history(1), &history(2)).len(), 1);
+}
+
+// --- the table's own conditions
+
+#[test]
+fn i2_a_claim_that_ignores_the_counter_is_noticed() {
+    noticed("I2", 60, rough, Some(claim_at_any_counter));
+}
+
+/// A claim is carried out at whatever counter, over whatever owner.
+fn claim_at_any_counter(write: Write, row: Option<&Row>) -> Write {
+    match (write, row.and_then(Row::as_lease)) {
+        (Write::Claim { lease, me, stream, start_ms, .. }, Some(row)) => {
+            let (counter, from) = (row.counter, row.owner.clone().into());
+            Write::Claim { lease, counter, from, me, stream, start_ms }
+        }
+        (write, _) => write,
+    }
+}
+
+/// Plays a small world of its own, and tells whether the check notices.
+fn staged<F: Future<Output = World>>(id: &str, sabotage: Sabotage, play: impl Fn(World) -> F) {
+    for (sabotage, found) in [(None, false), (Some(sabotage), true)] {
+        let world = World::new(Making { sabotage, ..Making::new(1, 4) });
+        let broken = run(async { invariant::check(&Facts::of(&play(world).await)) });
+        assert_eq!(broken.iter().any(|violation| violation.id == id), found, "{broken:?}");
+    }
+}
+
+/// Every write of this kind is on its way for so long.
+fn delay(world: &World, operation: &'static str, by: Duration) {
+    world.weather.rule(move |call| (call.operation == operation).then_some(Fate::Late(by)));
+}
+
+#[test]
+fn i3_a_fence_that_ignores_the_beat_is_noticed() {
+    staged("I3", fence_at_any_beat, async |mut world| {
+        world.start("ann");
+        world.until_shared(&[("ann", 4)], Duration::from_secs(5)).await;
+        world.start("ben");
+        world.until_shared(&[("ann", 2), ("ben", 2)], Duration::from_secs(5)).await;
+        delay(&world, "Fence", Duration::from_secs(3));
+        world.freeze("ben");
+        // It wakes, and beats, while the fence is on its way.
+        world.pass(Duration::from_millis(12_000)).await;
+        world.thaw("ben");
+        world.seconds(10).await;
+        world
+    });
+}
+
+fn fence_at_any_beat(write: Write, row: Option<&Row>) -> Write {
+    match (write, row.and_then(Row::as_session)) {
+        (Write::Fence { worker, .. }, Some(row)) => Write::Fence { worker, number: row.number, beat: row.beat },
+        (write, _) => write,
+    }
+}
+
+#[test]
+fn i4_a_checkpoint_that_ignores_the_counter_is_noticed() {
+    noticed("I4", 60, rough, Some(checkpoint_at_any_counter));
+}
+
+fn checkpoint_at_any_counter(write: Write, row: Option<&Row>) -> Write {
+    match (write, row.and_then(Row::as_lease)) {
+        (Write::Checkpoint { lease, me, checkpoint, .. }, Some(row)) => {
+            Write::Checkpoint { lease, me, counter: row.counter, checkpoint }
+        }
+        (write, _) => write,
+    }
+}
+
+#[test]
+fn i4_a_release_by_anyone_is_noticed() {
+    staged("I4", release_by_anyone, async |mut world| {
+        world.start("ann");
+        world.until_shared(&[("ann", 4)], Duration::from_secs(5)).await;
+        world.start("ben");
+        world.until_shared(&[("ann", 2), ("ben", 2)], Duration::from_secs(5)).await;
+        // Whoever stops is gone before its releases arrive, and the other one has taken its leases.
+        delay(&world, "Release", Duration::from_secs(12));
+        world.stop("ben", Duration::from_secs(1));
+        world.seconds(20).await;
+        world
+    });
+}
+
+fn release_by_anyone(write: Write, row: Option<&Row>) -> Write {
+    match (write, row.and_then(Row::as_lease)) {
+        (Write::Release { lease, checkpoint, me, counter }, Some(row)) => {
+            let owner = row.owner.as_ref().and_then(|owner| Some((owner.worker.clone(), owner.session?)));
+            Write::Release { lease, checkpoint, me: owner.unwrap_or(me), counter: counter.max(row.counter) }
+        }
+        (write, _) => write,
+    }
+}
