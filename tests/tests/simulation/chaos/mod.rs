@@ -3,3 +3,4 @@
 pub(crate) mod play;
 pub(crate) mod script;
 mod seeds;
+mod sweep;
