@@ -18,6 +18,7 @@ mod wire;
 
 pub use builder::Builder;
 pub use calls::Calls;
+pub use dynamodb::ItemChange;
 pub use error::Error;
 pub use fault::{Call, Chaos, Fault, Faults};
 pub use local_aws::LocalAws;

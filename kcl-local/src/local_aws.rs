@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::builder::Builder;
 use crate::calls::Calls;
 use crate::door::http_client::Door;
+use crate::dynamodb::{ItemChange, Watcher};
 use crate::error::Error;
 use crate::fault::Faults;
 use crate::kinesis::model::Scope;
@@ -175,6 +176,13 @@ impl LocalAws {
     #[must_use]
     pub fn scope(&self) -> &Scope {
         &self.services.identity.scope
+    }
+
+    /// Shows `tell` every item of a DynamoDB table that a single-item write (`PutItem`, `UpdateItem`, `DeleteItem`) changed, right
+    /// after it did. `hash_key` is the table's key, a string; the table need not exist yet, but what it holds already is not known.
+    /// It runs inside the server: it must not wait, nor call this.
+    pub fn watch_items(&self, table: &str, hash_key: &str, tell: impl FnMut(ItemChange<'_>) + Send + 'static) {
+        self.services.watch(Watcher::new(table, hash_key, Box::new(tell)));
     }
 
     /// Runs `look` on the Kinesis engine at its present time, for what no client can ask for. No request is served meanwhile.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::calls::CallLog;
 use crate::clock::Clock;
-use crate::dynamodb::{self, Tables};
+use crate::dynamodb::{self, Tables, Watcher};
 use crate::fault::layer::{self, Cut};
 use crate::fault::{self, Call, Faults};
 use crate::identity::Identity;
@@ -58,15 +58,15 @@ impl Services {
     ) -> Result<Response<Bytes>, Cut> {
         let (parts, body) = request.into_parts();
         let Some(target) = target(&parts).filter(|_| body.len() <= MAX_BODY) else {
-            return Ok(self.serve(door, &parts, &body));
+            return Ok(self.serve(door, caller, &parts, &body));
         };
         self.calls.count(target);
         let service = target.service;
         let fate = self.faults.next(&Call { service, operation: target.operation, caller });
         let encoding = Encoding::of(&parts.headers).unwrap_or(Encoding::Json11);
         let act = {
-            let services = self.clone();
-            move || services.serve(service, &parts, &body)
+            let (services, caller) = (self.clone(), caller.map(str::to_owned));
+            move || services.serve(service, caller.as_deref(), &parts, &body)
         };
         layer::pass(fate, &self.closed, act, |name| self.refuse(service, encoding, name)).await
     }
@@ -76,7 +76,12 @@ impl Services {
         look(&mut self.engine.lock().unwrap_or_else(PoisonError::into_inner), self.engine_time())
     }
 
-    fn serve(&self, service: Service, parts: &Parts, body: &[u8]) -> Response<Bytes> {
+    /// Shows `watcher` what writes to DynamoDB change.
+    pub(crate) fn watch(&self, watcher: Watcher) {
+        self.tables.watch(watcher);
+    }
+
+    fn serve(&self, service: Service, caller: Option<&str>, parts: &Parts, body: &[u8]) -> Response<Bytes> {
         let operation = target(parts).filter(|target| target.service == service).map(|target| target.operation);
         let mut answer = if body.len() > MAX_BODY {
             too_large()
@@ -84,7 +89,7 @@ impl Services {
             let scope = self.identity.of(&parts.headers);
             match service {
                 Service::Kinesis => self.kinesis(&scope, operation, parts, body),
-                Service::DynamoDb => self.tables.answer(&scope, operation, parts, body),
+                Service::DynamoDb => self.tables.answer(&scope, caller, operation, parts, body),
             }
         };
         self.stamp.on(service, self.clock.now(), &mut answer);

@@ -3,6 +3,7 @@
 mod creation;
 mod decode;
 mod dispatch;
+mod watcher;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,12 +22,15 @@ use crate::clock::Clock;
 use crate::kinesis::model::Scope;
 use crate::wire::encoding::Encoding;
 use creation::Creation;
+pub use watcher::ItemChange;
+pub(crate) use watcher::Watcher;
 
 /// The tables of everyone.
 pub(crate) struct Tables {
     clock: Clock,
     creation_delay: Duration,
     accounts: Mutex<HashMap<Scope, Arc<Account>>>,
+    watchers: Mutex<Vec<Watcher>>,
 }
 
 /// The tables of one account in one Region.
@@ -38,17 +42,29 @@ struct Account {
 impl Tables {
     /// No tables yet. A new table is CREATING for `creation_delay`.
     pub(crate) fn new(clock: Clock, creation_delay: Duration) -> Self {
-        Self { clock, creation_delay, accounts: Mutex::default() }
+        Self { clock, creation_delay, accounts: Mutex::default(), watchers: Mutex::default() }
+    }
+
+    /// From now on `watcher` looks at what writes change.
+    pub(crate) fn watch(&self, watcher: Watcher) {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(watcher);
     }
 
     /// Answers one request. `operation` is the part of its target after the dot, `None` for a foreign target.
-    pub(crate) fn answer(&self, scope: &Scope, operation: Option<&str>, parts: &Parts, body: &[u8]) -> Response<Bytes> {
+    pub(crate) fn answer(
+        &self,
+        scope: &Scope,
+        caller: Option<&str>,
+        operation: Option<&str>,
+        parts: &Parts,
+        body: &[u8],
+    ) -> Response<Bytes> {
         let Some(encoding) = Encoding::of(&parts.headers).filter(|encoding| *encoding != Encoding::Cbor) else {
             let mut not_found = Response::new(Bytes::from_static(b"<UnknownOperationException/>\n"));
             *not_found.status_mut() = StatusCode::NOT_FOUND;
             return not_found;
         };
-        let result = self.checked(scope, operation, parts, body, encoding);
+        let result = self.checked(scope, caller, operation, parts, body, encoding);
         let (status, body) = result.map_or_else(|refusal| refusal, |json| (StatusCode::OK, json));
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = status;
@@ -60,6 +76,7 @@ impl Tables {
     fn checked(
         &self,
         scope: &Scope,
+        caller: Option<&str>,
         operation: Option<&str>,
         parts: &Parts,
         body: &[u8],
@@ -79,7 +96,7 @@ impl Tables {
         if let Some(refusal) = unsigned(parts) {
             return Err(unless_malformed(refusal));
         }
-        self.run(scope, operation, body).map_err(|error| {
+        self.run(scope, caller, operation, body).map_err(|error| {
             let refusal = error.to_json();
             let malformed = matches!(error, DynoxideError::SerializationException(_)) && !encoding.parses(body);
             let bare = r#"{"__type":"com.amazon.coral.service#SerializationException"}"#.to_owned();
@@ -88,7 +105,7 @@ impl Tables {
         })
     }
 
-    fn run(&self, scope: &Scope, operation: &str, body: &[u8]) -> Result<Vec<u8>, DynoxideError> {
+    fn run(&self, scope: &Scope, caller: Option<&str>, operation: &str, body: &[u8]) -> Result<Vec<u8>, DynoxideError> {
         let account = self.account(scope)?;
         let now = Instant::now();
         let creating = account.creation().concerns(body, now);
@@ -96,6 +113,9 @@ impl Tables {
             return Err(refusal);
         }
         let answer = dispatch::run(&account.database, operation, body)?;
+        for watcher in self.watchers.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+            watcher.look(&account.database, operation, body, caller);
+        }
         match operation {
             "CreateTable" => account.creation().begin(body, now, self.creation_delay),
             "DescribeTable" if creating => return Ok(creation::describe(&answer).unwrap_or(answer)),

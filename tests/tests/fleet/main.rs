@@ -1,7 +1,6 @@
 #![cfg(test)]
 //! Whole fleets on the embedded servers, in one thread and on virtual time.
 
-mod chaos;
 mod coordination;
 mod permissions;
 mod positions;

@@ -6,4 +6,5 @@ mod invariant;
 mod model;
 mod mutants;
 mod scenario;
+mod wire;
 mod world;

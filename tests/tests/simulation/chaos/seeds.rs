@@ -4,34 +4,42 @@ use super::play::play;
 use super::script::Script;
 use crate::invariant::{self, Facts, Violation};
 use crate::world::transcript::transcript;
-use crate::world::{Making, run};
+use crate::world::{Making, Tier, run};
 use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 #[test]
 fn no_schedule_of_the_model_breaks_a_rule() {
-    every_seed("no_schedule_of_the_model", 100, |seed| play_one(seed, Script::drawn(seed)));
+    every_seed("no_schedule_of_the_model", 100, |seed| play_one(Tier::Model, seed, Script::drawn(seed)));
+}
+
+#[test]
+fn no_schedule_over_the_wire_breaks_a_rule() {
+    every_seed("no_schedule_over_the_wire", 5, |seed| play_one(Tier::Wire, seed, Script::drawn(seed)));
 }
 
 #[test]
 fn planned_moves_without_faults_repeat_nothing() {
-    every_seed("planned_moves", 10, |seed| play_one(seed, Script::planned(seed)));
+    every_seed("planned_moves", 10, |seed| {
+        let tier = if seed % 5 == 0 { Tier::Wire } else { Tier::Model };
+        play_one(tier, seed, Script::planned(seed))
+    });
 }
 
 #[test]
 fn the_same_seed_twice_gives_the_same_history() {
-    for seed in 1..=5 {
-        let (once, twice) = (play_one(seed, Script::drawn(seed)), play_one(seed, Script::drawn(seed)));
+    for (tier, seed) in [(Tier::Model, 1), (Tier::Model, 2), (Tier::Model, 3), (Tier::Wire, 1), (Tier::Wire, 2)] {
+        let [once, twice] = [(); 2].map(|()| play_one(tier, seed, Script::drawn(seed)));
         assert_eq!(once.events.len(), twice.events.len(), "seed {seed}");
         let differ = once.events.iter().zip(&twice.events).find(|(a, b)| a != b);
         assert_eq!(differ, None, "seed {seed}");
     }
 }
 
-pub(crate) fn play_one(seed: u64, script: Script) -> Facts {
+fn play_one(tier: Tier, seed: u64, script: Script) -> Facts {
     let shards = 2 + u32::try_from(seed % 3).unwrap();
-    run(play(Making::new(seed, shards), script))
+    run(play(Making { tier, ..Making::new(seed, shards) }, script))
 }
 
 /// Plays these seeds: `usual` many of them, unless the environment says how many, and from which on. Of a single one the

@@ -12,6 +12,7 @@ pub(crate) mod transcript;
 pub(crate) mod weather;
 
 use crate::model;
+use crate::wire::Wire;
 use clock::ProcessClock;
 use handler::{Handler, Mood, Moods};
 use history::{Fact, History, Name};
@@ -29,10 +30,28 @@ use weather::{Cut, Weather};
 
 pub(crate) const APPLICATION: &str = "delays";
 
+/// What processes and services are joined by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tier {
+    /// A table in memory and the Kinesis engine, called directly.
+    #[default]
+    Model,
+    /// AWS's clients over the in-process servers.
+    Wire,
+}
+
+/// The table, and whatever leads to it.
+#[derive(Clone, Debug)]
+enum Place {
+    Model(model::Table),
+    Wire(Wire),
+}
+
 /// What a world is made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Making {
     pub(crate) seed: u64,
+    pub(crate) tier: Tier,
     /// The origins of the processes' clocks are drawn from it alone.
     pub(crate) clock_seed: u64,
     pub(crate) shards: u32,
@@ -43,7 +62,7 @@ pub(crate) struct Making {
 
 impl Making {
     pub(crate) fn new(seed: u64, shards: u32) -> Self {
-        Making { seed, clock_seed: seed, shards, settings: Settings::default(), sabotage: None }
+        Making { seed, tier: Tier::Model, clock_seed: seed, shards, settings: Settings::default(), sabotage: None }
     }
 }
 
@@ -65,7 +84,7 @@ pub(crate) struct World {
     pub(crate) moods: Moods,
     pub(crate) rng: fastrand::Rng,
     making: Making,
-    table: model::Table,
+    place: Place,
     clock_rng: fastrand::Rng,
     batches: Arc<AtomicU64>,
     processes: BTreeMap<Name, Process>,
@@ -75,10 +94,23 @@ impl World {
     pub(crate) fn new(making: Making) -> Self {
         let mut rng = fastrand::Rng::with_seed(making.seed);
         let history = History::begin();
+        let weather = Weather::new(rng.fork(), history.clone());
+        let (seed, shards) = (rng.u64(..), making.shards);
+        let (place, stream) = match making.tier {
+            Tier::Model => (
+                Place::Model(model::Table::new(history.clone(), making.sabotage)),
+                Stream::here(seed, shards, history.clone()),
+            ),
+            Tier::Wire => {
+                let wire = Wire::new(seed, history.clone(), weather.clone());
+                let stream = Stream::served(wire.aws.clone(), shards, history.clone());
+                (Place::Wire(wire), stream)
+            }
+        };
         World {
-            weather: Weather::new(rng.fork(), history.clone()),
-            stream: Stream::here(rng.u64(..), making.shards, history.clone()),
-            table: model::Table::new(history.clone(), making.sabotage),
+            weather,
+            stream,
+            place,
             moods: Arc::default(),
             clock_rng: fastrand::Rng::with_seed(making.clock_seed),
             batches: Arc::default(),
@@ -124,19 +156,25 @@ impl World {
         let moods = setup.moods.unwrap_or_else(|| self.moods.clone());
         let (seed, history, batches) = (self.rng.u64(..), self.history.clone(), self.batches.clone());
         let handler_rng = Arc::new(Mutex::new(self.rng.fork()));
-        let (table, stream, weather) = (self.table.clone(), self.stream.clone(), self.weather.clone());
+        let (place, stream, weather) = (self.place.clone(), self.stream.clone(), self.weather.clone());
         move || {
             let (its_process, its_worker) = (process.clone(), worker.clone());
             let (history, moods, batches, rng) = (history.clone(), moods.clone(), batches.clone(), handler_rng.clone());
-            let store = Arc::new(model::TableSeat::new(&table, weather.clone(), process.clone()));
-            let api = Arc::new(model::StreamSeat::new(stream.clone(), weather.clone(), process.clone()));
-            let build = Worker::builder(APPLICATION, STREAM)
+            let builder = Worker::builder(APPLICATION, STREAM);
+            let builder = match &place {
+                Place::Model(table) => {
+                    let store = model::TableSeat::new(table, weather.clone(), process.clone());
+                    let api = model::StreamSeat::new(stream.clone(), weather.clone(), process.clone());
+                    builder.with_store_and_stream(Arc::new(store), Arc::new(api))
+                }
+                Place::Wire(wire) => builder.sdk_config(&wire.aws.sdk_config_for(&process)),
+            };
+            let build = builder
                 .settings(settings.clone())
                 .worker_id(&worker)
                 .with_seed(seed)
                 .with_tasks(Arc::new(host.clone()))
                 .with_clock(clock.clone())
-                .with_store_and_stream(store, api)
                 .processor(move |shard| {
                     let (history, moods, batches) = (history.clone(), moods.clone(), batches.clone());
                     let rng = rng.lock().unwrap().fork();
@@ -200,11 +238,17 @@ impl World {
 
     /// Every row, as it is.
     pub(crate) fn rows(&self) -> Rows {
-        self.table.rows()
+        match &self.place {
+            Place::Model(table) => table.rows(),
+            Place::Wire(wire) => wire.rows(),
+        }
     }
 
     pub(crate) fn row(&self, key: &RowKey) -> Option<Row> {
-        self.table.get(key)
+        match &self.place {
+            Place::Model(table) => table.get(key),
+            Place::Wire(wire) => wire.get(key),
+        }
     }
 
     pub(crate) fn lease(&self, shard: &str) -> Option<Lease> {
@@ -213,7 +257,10 @@ impl World {
 
     /// As somebody with a text editor.
     pub(crate) fn tamper(&self, key: RowKey, row: Option<Row>) {
-        self.table.tamper(key, row);
+        match &self.place {
+            Place::Model(table) => table.tamper(key, row),
+            Place::Wire(wire) => wire.tamper(&key, row.as_ref()),
+        }
     }
 
     /// How many leases that are not finished each worker has.

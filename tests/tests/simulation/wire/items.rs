@@ -1,0 +1,174 @@
+//! The table's items, read and written by rules of the tests' own: the code under test is not asked what it meant.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use kcl_core::lease::row::Damaged;
+use kcl_core::lease::{
+    Fleet, FleetStart, Give, Lease, LeaseKey, Owner, Plan, Row, RowKey, Session, SessionState, Take, TakeMode, WorkerId,
+};
+use kcl_core::record::{Checkpoint, ShardId, StreamIdentity};
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// Which row an item is.
+pub(super) fn key(item: &Value) -> Option<RowKey> {
+    let key = item["leaseKey"]["S"].as_str()?;
+    Some(match key.split_once('/') {
+        Some(("session", worker)) => RowKey::Session(WorkerId::from_row(worker)),
+        Some(("plan", worker)) => RowKey::Plan(WorkerId::from_row(worker)),
+        _ if key == "fleet" => RowKey::Fleet,
+        _ => RowKey::Lease(LeaseKey::new(key)),
+    })
+}
+
+/// The name of a row's item.
+pub(super) fn name(key: &RowKey) -> String {
+    match key {
+        RowKey::Session(worker) => format!("session/{worker}"),
+        RowKey::Plan(worker) => format!("plan/{worker}"),
+        RowKey::Fleet => "fleet".to_owned(),
+        RowKey::Lease(lease) => lease.to_string(),
+    }
+}
+
+pub(super) fn row(item: &Value) -> Option<Row> {
+    let key = key(item)?;
+    let read = match &key {
+        RowKey::Session(worker) => session(worker.clone(), item).map(Row::Session),
+        RowKey::Plan(worker) => plan(worker.clone(), item).map(Row::Plan),
+        RowKey::Fleet => fleet(item).map(Row::Fleet),
+        RowKey::Lease(lease_key) => lease(lease_key.clone(), item).map(Row::Lease),
+    };
+    Some(read.unwrap_or_else(|| Row::Damaged(Damaged { key, why: item.to_string() })))
+}
+
+fn string(item: &Value, name: &str) -> Option<String> {
+    item[name]["S"].as_str().map(str::to_owned)
+}
+
+fn count(item: &Value, name: &str) -> Option<u64> {
+    item[name]["N"].as_str()?.parse().ok()
+}
+
+fn strings(item: &Value, name: &str) -> Vec<String> {
+    let set = item[name]["SS"].as_array().into_iter().flatten();
+    set.filter_map(|value| value.as_str().map(str::to_owned)).collect()
+}
+
+fn session(worker: WorkerId, item: &Value) -> Option<Session> {
+    let state = match string(item, "state")?.as_str() {
+        "active" => SessionState::Active,
+        "draining" => SessionState::Draining,
+        "left" => SessionState::Left,
+        "fenced" => SessionState::Fenced,
+        _ => return None,
+    };
+    let capacity = count(item, "capacity").and_then(|most| u32::try_from(most).ok());
+    let load = u32::try_from(count(item, "load")?).ok()?;
+    Some(Session { worker, number: count(item, "number")?, beat: count(item, "beat")?, state, capacity, load })
+}
+
+fn fleet(item: &Value) -> Option<Fleet> {
+    let planner = string(item, "planner").map(|worker| WorkerId::from_row(&worker)).zip(count(item, "plannerSession"));
+    let start = string(item, "start").and_then(|text| {
+        let at_ms = item["startAt"]["N"].as_str().and_then(|ms| ms.parse().ok());
+        Some(FleetStart { checkpoint: Checkpoint::parse(&text, 0).ok()?, at_ms })
+    });
+    Some(Fleet {
+        term: count(item, "term")?,
+        planner,
+        beat: count(item, "beat")?,
+        mirror: count(item, "mirror"),
+        plan_version: count(item, "planVersion")?,
+        wake: count(item, "wake")?,
+        sessions: count(item, "sessions")?,
+        format: count(item, "format")?,
+        start,
+        filled: item["filled"]["BOOL"].as_bool()?,
+    })
+}
+
+fn plan(worker: WorkerId, item: &Value) -> Option<Plan> {
+    let entries = |name: &str| item[name]["L"].as_array().cloned().unwrap_or_default();
+    let take = |entry: &Value| {
+        let entry = &entry["M"];
+        let session = count(entry, "session");
+        let owner = string(entry, "owner").map(|worker| Owner { worker: WorkerId::from_row(&worker), session });
+        let mode = if entry["after"]["BOOL"] == true { TakeMode::After } else { TakeMode::Now };
+        Some(Take { lease: LeaseKey::new(string(entry, "lease")?), owner, counter: count(entry, "counter")?, mode })
+    };
+    let give = |entry: &Value| {
+        let entry = &entry["M"];
+        Some(Give { lease: LeaseKey::new(string(entry, "lease")?), counter: count(entry, "counter")? })
+    };
+    Some(Plan {
+        worker,
+        term: count(item, "term")?,
+        version: count(item, "version")?,
+        takes: entries("takes").iter().map(take).collect::<Option<_>>()?,
+        gives: entries("gives").iter().map(give).collect::<Option<_>>()?,
+    })
+}
+
+fn lease(key: LeaseKey, item: &Value) -> Option<Lease> {
+    let shard = ShardId::new(key.as_str());
+    let sub = count(item, "checkpointSubSequenceNumber").unwrap_or(0);
+    let owner = string(item, "leaseOwner")
+        .map(|worker| Owner { worker: WorkerId::from_row(&worker), session: count(item, "kclSession") });
+    let stream = string(item, "kclStream").and_then(|text| {
+        let (arn, created_at) = text.rsplit_once('@')?;
+        Some(StreamIdentity { arn: arn.to_owned(), created_at: created_at.parse().ok()? })
+    });
+    let shards = |name| strings(item, name).into_iter().map(ShardId::new).collect();
+    Some(Lease {
+        owner,
+        counter: count(item, "leaseCounter")?,
+        kcl_counter: count(item, "kclCounter"),
+        owner_switches: count(item, "ownerSwitchesSinceCheckpoint").unwrap_or(0),
+        parents: shards("parentShardId"),
+        children: shards("childShardIds"),
+        stream,
+        start_ms: item["kclStart"]["N"].as_str().and_then(|ms| ms.parse().ok()),
+        ..Lease::unowned(shard, Checkpoint::parse(&string(item, "checkpoint")?, sub).ok()?)
+    })
+}
+
+// --- the other way, for the one kind of row that a play puts back
+
+pub(super) fn text(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+fn number(number: u64) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+/// # Panics
+/// For other rows than plans.
+pub(super) fn item(row: &Row) -> HashMap<String, AttributeValue> {
+    let Row::Plan(plan) = row else { panic!("only plan rows are put back: {row:?}") };
+    let named = |pairs: Vec<(&str, AttributeValue)>| -> HashMap<String, AttributeValue> {
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    };
+    let take = |take: &Take| {
+        let mut entry = vec![("lease", text(take.lease.as_str())), ("counter", number(take.counter))];
+        if let Some(owner) = &take.owner {
+            entry.push(("owner", text(owner.worker.as_str())));
+            entry.extend(owner.session.map(|session| ("session", number(session))));
+        }
+        if take.mode == TakeMode::After {
+            entry.push(("after", AttributeValue::Bool(true)));
+        }
+        AttributeValue::M(named(entry))
+    };
+    let give = |give: &Give| {
+        AttributeValue::M(named(vec![("lease", text(give.lease.as_str())), ("counter", number(give.counter))]))
+    };
+    named(vec![
+        ("leaseKey", text(name(&row.key()))),
+        ("entityType", text("KCL_PLAN")),
+        ("term", number(plan.term)),
+        ("version", number(plan.version)),
+        ("takes", AttributeValue::L(plan.takes.iter().map(take).collect())),
+        ("gives", AttributeValue::L(plan.gives.iter().map(give).collect())),
+    ])
+}

@@ -1,0 +1,115 @@
+//! The faithful tier: AWS's own clients, over the in-process servers, from the first call of a start to the last of a stop.
+
+mod items;
+
+use crate::world::APPLICATION;
+use crate::world::history::{Fact, History, Name};
+use crate::world::weather::{Fate, Service, Weather};
+use kcl_core::lease::{Row, RowKey, Table as Rows};
+use kcl_local::{Fault, LocalAws};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How long every call takes where nothing befalls it.
+const LATENCY: Duration = Duration::from_millis(4);
+
+/// The servers, and the table as their writes have made it.
+#[derive(Clone, Debug)]
+pub(crate) struct Wire {
+    pub(crate) aws: Arc<LocalAws>,
+    rows: Arc<Mutex<BTreeMap<RowKey, Row>>>,
+}
+
+impl Wire {
+    pub(crate) fn new(seed: u64, history: History, weather: Weather) -> Self {
+        let servers = LocalAws::builder().seed(seed);
+        let servers =
+            servers.latency(kcl_local::Service::DynamoDb, LATENCY).latency(kcl_local::Service::Kinesis, LATENCY);
+        let aws = Arc::new(servers.in_process());
+        let rows: Arc<Mutex<BTreeMap<RowKey, Row>>> = Arc::default();
+        let table = rows.clone();
+        aws.watch_items(APPLICATION, "leaseKey", move |change| {
+            let Some(item) = change.after.or(change.before) else { return };
+            let (Some(key), before) = (items::key(item), change.before.and_then(items::row)) else { return };
+            let after = change.after.and_then(items::row);
+            match &after {
+                Some(row) => drop(table.lock().unwrap().insert(key.clone(), row.clone())),
+                None => drop(table.lock().unwrap().remove(&key)),
+            }
+            let by = change.caller.map(Name::from);
+            history.add(Fact::Changed { by, call: None, key, before, after });
+        });
+        aws.faults().rule(move |call| {
+            let service = match call.service {
+                kcl_local::Service::Kinesis => Service::Stream,
+                kcl_local::Service::DynamoDb => Service::Table,
+            };
+            let operation = known(call.operation);
+            let (_, fate) = weather.fate(&Name::from(call.caller?), service, operation, None);
+            fault(fate?, operation)
+        });
+        Wire { aws, rows }
+    }
+
+    pub(crate) fn rows(&self) -> Rows {
+        let mut rows = Rows::default();
+        self.rows.lock().unwrap().values().for_each(|row| rows.add(row.clone()));
+        rows
+    }
+
+    pub(crate) fn get(&self, key: &RowKey) -> Option<Row> {
+        self.rows.lock().unwrap().get(key).cloned()
+    }
+
+    /// Another hand puts a row there, or removes it, within milliseconds.
+    pub(crate) fn tamper(&self, key: &RowKey, row: Option<&Row>) {
+        let client = self.aws.dynamodb();
+        match row {
+            Some(row) => {
+                let put = client.put_item().table_name(APPLICATION).set_item(Some(items::item(row)));
+                tokio::spawn(async move { put.send().await.unwrap() });
+            }
+            None => {
+                let delete =
+                    client.delete_item().table_name(APPLICATION).key("leaseKey", items::text(items::name(key)));
+                tokio::spawn(async move { delete.send().await.unwrap() });
+            }
+        }
+    }
+}
+
+/// The operation's name, as long as the world lives.
+fn known(operation: &str) -> &'static str {
+    const OPERATIONS: [&str; 13] = [
+        "BatchGetItem",
+        "CreateTable",
+        "DeleteItem",
+        "DescribeStreamSummary",
+        "DescribeTable",
+        "GetItem",
+        "GetRecords",
+        "GetShardIterator",
+        "ListShards",
+        "PutItem",
+        "Scan",
+        "UpdateItem",
+        "TagResource",
+    ];
+    OPERATIONS.into_iter().find(|known| *known == operation).unwrap_or("another call")
+}
+
+/// What the servers do about it. They are always consistent, so a stale read is none here.
+fn fault(fate: Fate, operation: &str) -> Option<Fault> {
+    match fate {
+        Fate::LostRequest | Fate::Crash { effect: false } => Some(Fault::LostRequest),
+        Fate::LostResponse | Fate::Crash { effect: true } => Some(Fault::LostResponse),
+        Fate::Throttled => Some(Fault::Throttle),
+        // Half of it passes before the request has its effect.
+        Fate::Late(by) => Some(Fault::Delay(by * 2)),
+        Fate::SlowAnswer(by) => Some(Fault::Delay(by)),
+        Fate::IteratorExpired if operation == "GetRecords" => Some(Fault::Error("ExpiredIteratorException".to_owned())),
+        Fate::IteratorExpired | Fate::Unavailable => Some(Fault::Error("InternalFailure".to_owned())),
+        Fate::Stale(_) | Fate::Freeze(_) => None,
+    }
+}
