@@ -21,6 +21,7 @@ pub mod record;
 pub mod retrieval;
 pub mod shard;
 mod spawn;
+mod stopwatch;
 pub mod telemetry;
 mod worker;
 

@@ -27,6 +27,16 @@ macro_rules! with_settings {
             shard_sync_interval: Duration = Duration::from_secs(60), (time: Duration) => time, Span;
             /// A foreign (Java) lease whose counter stands still for so long is free.
             java_failover_time: Duration = Duration::from_secs(20), (time: Duration) => time, Span;
+            /// A shard without an answered read for so long has its fetch restarted, later its consumer, then goes to another worker.
+            fetch_deadline: Duration = Duration::from_secs(30), (time: Duration) => time, Span;
+            /// One call of a handler that takes longer is told of, and again each time as long has passed.
+            process_deadline: Duration = Duration::from_secs(300), (time: Duration) => time, Span;
+            /// Whether a handler that runs past `process_deadline` is dropped and its batch handed over anew.
+            restart_stuck_handlers: bool = false, (restart: bool) => restart, Flag;
+            /// Records that are handed over and not acknowledged for so long, retries included, are told of.
+            acknowledge_deadline: Duration = Duration::from_secs(600), (time: Duration) => time, Span;
+            /// What is acknowledged and not written for so long is told of.
+            checkpoint_deadline: Duration = Duration::from_secs(60), (time: Duration) => time, Span;
             /// Between two reads of a shard that is behind; zero reads as fast as answers come.
             poll_interval: Duration = Duration::from_millis(200), (time: Duration) => time, Span;
             /// Between two reads of a shard that had nothing new.

@@ -28,6 +28,7 @@ impl Settings {
         self.check_sessions(&mut wrong);
         self.check_moves(&mut wrong);
         self.check_reading(&mut wrong);
+        self.check_watchdogs(&mut wrong);
         self.check_table(&mut wrong);
         if wrong.is_empty() { Ok(()) } else { Err(Error::new(Code::Setting, wrong.join("; "))) }
     }
@@ -45,6 +46,10 @@ impl Settings {
             ("shard_sync_interval", self.shard_sync_interval),
             ("java_failover_time", self.java_failover_time),
             ("idle_poll_interval", self.idle_poll_interval),
+            ("fetch_deadline", self.fetch_deadline),
+            ("process_deadline", self.process_deadline),
+            ("acknowledge_deadline", self.acknowledge_deadline),
+            ("checkpoint_deadline", self.checkpoint_deadline),
         ];
         for (name, _) in intervals.iter().filter(|(_, interval)| interval.is_zero()) {
             wrong.push(format!("`{name}` is zero: set a time above zero"));
@@ -126,6 +131,34 @@ impl Settings {
             && millis < 0
         {
             wrong.push(format!("`start` is {millis} ms: it lies before 1970, and so before every stream"));
+        }
+    }
+
+    fn check_watchdogs(&self, wrong: &mut Vec<String>) {
+        let longest_read = crate::retrieval::polling::CALL_DEADLINE;
+        if self.fetch_deadline < longest_read * 2 && !self.fetch_deadline.is_zero() {
+            wrong.push(format!(
+                "`fetch_deadline` ({}) does not hold two read calls, which may take {} each: shards would be given up for one \
+                 slow answer; raise it",
+                shown(self.fetch_deadline),
+                shown(longest_read)
+            ));
+        }
+        if self.acknowledge_deadline < self.process_deadline {
+            wrong.push(format!(
+                "`acknowledge_deadline` ({}) is shorter than `process_deadline` ({}): records cannot be acknowledged before \
+                 their handler is done; raise `acknowledge_deadline`",
+                shown(self.acknowledge_deadline),
+                shown(self.process_deadline)
+            ));
+        }
+        if self.checkpoint_deadline <= self.checkpoint_interval && !self.checkpoint_deadline.is_zero() {
+            wrong.push(format!(
+                "`checkpoint_deadline` ({}) is not longer than `checkpoint_interval` ({}): every checkpoint would be late; raise \
+                 `checkpoint_deadline`",
+                shown(self.checkpoint_deadline),
+                shown(self.checkpoint_interval)
+            ));
         }
     }
 

@@ -6,9 +6,11 @@ use super::fleet_row::FleetRow;
 use super::goodbye::Goodbye;
 use super::held::Held;
 use super::planner::{self, Resting, Term};
+use super::reconcile;
 use super::session::{self, Session};
 use super::start::{self, Start};
 use super::watch::{self, Watch};
+use super::watchdog::Deadlines;
 use crate::clock::{Clock, Time};
 use crate::config::Settings;
 use crate::error::{Code, Error};
@@ -77,8 +79,14 @@ pub(crate) struct Coordinator {
     pub(super) reading_plan: Option<(u64, u64)>,
     pub(super) claims: Claims,
     pub(super) held: BTreeMap<LeaseKey, Held>,
-    /// Consumers that were started and are not gone, with their hold's fencing token.
-    pub(super) consumers: BTreeMap<LeaseKey, u64>,
+    /// What consumers were started with that are not gone.
+    pub(super) consumers: BTreeMap<LeaseKey, Arc<Delivery>>,
+    pub(super) deadlines: Deadlines,
+    /// Leases that were given up because nothing moved here, and until when others are to try.
+    pub(super) refusals: BTreeMap<LeaseKey, Time>,
+    pub(super) given_up_in_a_row: u32,
+    /// Consumers whose delivery is closed, since when that was seen or told.
+    pub(super) lingering: BTreeMap<LeaseKey, Time>,
     /// Leases whose row does not say what LATEST means.
     pub(super) pins: BTreeMap<LeaseKey, Lease>,
     /// Children with two parents, of leases that are finished.
@@ -127,6 +135,10 @@ impl Coordinator {
             claims: Claims::new(me, identity.stream.clone(), settings.max_claims_in_flight),
             held: BTreeMap::new(),
             consumers: BTreeMap::new(),
+            deadlines: Deadlines::new(&settings),
+            refusals: BTreeMap::new(),
+            given_up_in_a_row: 0,
+            lingering: BTreeMap::new(),
             pins: BTreeMap::new(),
             orphaned: BTreeMap::new(),
             wake: Wake::Idle,
@@ -223,6 +235,7 @@ impl Coordinator {
             Part::Child(parent, child) => self.create_child(parent, child),
             Part::Parents(lease) => self.look_at_parents(lease),
             Part::Pin(lease) => self.ask_for_pin(lease),
+            Part::Reconcile => self.on_reconcile_timer(),
             Part::Goodbye => self.on_goodbye_timer(),
             // These have no timers: the cycle repeats them.
             Part::PlanRow | Part::Fence(_) | Part::PlanOf(_) | Part::Collect(_) | Part::Sync(_) | Part::Shards => {}
@@ -264,7 +277,7 @@ impl Coordinator {
             }
             Part::FleetBeat => self.on_fleet_beat_answer(answer),
             // What was not cleared away is looked at again with the next full read.
-            Part::Collect(_) => {}
+            Part::Collect(_) | Part::Reconcile => {}
             Part::Awaited => self.claims.on_look(answer, &mut self.effects),
             Part::Claim(lease) => self.on_claim_answer(lease, answer),
             Part::Held(lease) => self.on_held_answer(lease, answer),
@@ -334,6 +347,7 @@ impl Coordinator {
                 self.gate.open_until(until);
                 self.effects.tell(Happening::SessionRegistered { session: number });
                 self.watch.begin(&mut self.effects);
+                self.effects.remind(Part::Reconcile, self.effects.now + reconcile::EVERY);
                 self.wake_planner();
                 if self.goodbye.is_some() {
                     self.begin_goodbye(number);

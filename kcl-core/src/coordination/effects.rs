@@ -53,6 +53,8 @@ pub(crate) enum Part {
     Parents(LeaseKey),
     /// Asking what LATEST means for a lease whose row does not say it.
     Pin(LeaseKey),
+    /// Comparing leases and consumers.
+    Reconcile,
     /// Leaving.
     Goodbye,
 }
@@ -82,6 +84,7 @@ impl Part {
             | Part::Child(..)
             | Part::Parents(_)
             | Part::Pin(_)
+            | Part::Reconcile
             | Part::Goodbye => false,
         }
     }

@@ -1,6 +1,7 @@
 //! One held lease and the one writer of its row: checkpoints, the release, the end of the shard.
 
 use super::effects::{Answer, Effects, Failure, Part};
+use super::watchdog::{self, Deadlines, Standing, Watchdog};
 use crate::clock::Time;
 use crate::lease::row::{Lease, LeaseKey, SessionNumber, WorkerId};
 use crate::lease::{Row, Write, Written};
@@ -28,6 +29,11 @@ pub(crate) struct Held {
     put_off: u32,
     state: State,
     writing: Option<Writing>,
+    watchdog: Watchdog,
+    /// Since when something is acknowledged that no checkpoint says.
+    ahead_since: Option<Time>,
+    /// Its consumer is to be followed by another one.
+    restarting: bool,
 }
 
 /// Where a held lease stands.
@@ -59,6 +65,8 @@ pub(crate) enum Why {
     Shutdown,
     /// Its consumer cannot go on.
     ConsumerGaveUp,
+    /// Nothing moves here.
+    Stalled,
 }
 
 impl Why {
@@ -67,6 +75,7 @@ impl Why {
             Why::Planned => "planned",
             Why::Shutdown => "shutdown",
             Why::ConsumerGaveUp => "consumer gave up",
+            Why::Stalled => "stalled",
         }
     }
 }
@@ -106,7 +115,19 @@ impl Held {
         let first = interval.mul_f64(0.5 + 0.5 * effects.rng.f64());
         effects.remind(Part::Held(lease.key.clone()), effects.now + first);
         let since = effects.now;
-        Held { lease, delivery, since, me, interval, put_off: 1, state: State::Working, writing: None }
+        Held {
+            lease,
+            delivery,
+            since,
+            me,
+            interval,
+            put_off: 1,
+            state: State::Working,
+            writing: None,
+            watchdog: Watchdog::default(),
+            ahead_since: None,
+            restarting: false,
+        }
     }
 
     fn key(&self) -> LeaseKey {
@@ -150,11 +171,36 @@ impl Held {
         }
     }
 
-    /// The consumer is dropped without having said why.
-    pub(crate) fn on_gone(&mut self, effects: &mut Effects) {
+    /// The consumer is gone. Where it was to be followed by another one, this is that one's delivery.
+    pub(crate) fn on_gone(&mut self, effects: &mut Effects) -> Option<Arc<Delivery>> {
+        if self.restarting && self.is_working() {
+            self.restarting = false;
+            self.delivery = self.delivery.of_next();
+            return Some(self.delivery.clone());
+        }
         if matches!(self.state, State::Working | State::Draining { .. }) {
             self.release_now(Why::ConsumerGaveUp, effects);
         }
+        None
+    }
+
+    /// Has the consumer dropped, and another one go on when it is gone.
+    pub(crate) fn restart(&mut self) {
+        self.restarting = true;
+        self.delivery.close();
+    }
+
+    /// Looks at how the shard's work goes.
+    pub(crate) fn watch(&mut self, now: Time, deadlines: &Deadlines) -> Vec<watchdog::News> {
+        self.ahead_since = self.ahead().and(self.ahead_since.or(Some(now)));
+        let stages = &self.delivery.stages;
+        let standing = Standing {
+            fetch: stages.fetch.since(),
+            process: stages.process.since(),
+            acknowledge: stages.acknowledge.since(),
+            checkpoint: self.ahead_since,
+        };
+        self.watchdog.look(standing, now, deadlines)
     }
 
     /// Every record of the shard is acknowledged, and these shards follow it. Returns the rows to be created first.
@@ -320,6 +366,7 @@ impl Held {
     }
 
     fn settled(&mut self, write: &Write, row: Lease, effects: &mut Effects) -> News {
+        self.ahead_since = None;
         self.lease = row;
         if let (Write::Release { .. }, State::Releasing { why }) = (write, &self.state) {
             return News::Released { why: *why };

@@ -73,7 +73,8 @@ impl Coordinator {
         }
         self.claims.follow(&plan.takes, &mut self.effects);
         for take in &plan.takes {
-            if !self.held.contains_key(&take.lease) && !self.claims.contains(&take.lease) {
+            let refused = self.refusals.contains_key(&take.lease);
+            if !refused && !self.held.contains_key(&take.lease) && !self.claims.contains(&take.lease) {
                 self.claims.begin(Claim::new(take, now), &mut self.effects);
             }
         }
@@ -114,7 +115,7 @@ impl Coordinator {
             // Claimed by a request that outlived the wish.
             held.release_now(Why::Shutdown, &mut self.effects);
         } else {
-            self.consumers.insert(key.clone(), fencing_token);
+            self.consumers.insert(key.clone(), delivery.clone());
             self.start.push(delivery);
         }
         self.held.insert(key, held);
@@ -190,11 +191,13 @@ impl Coordinator {
                 }
             }
             ReportKind::Gone => {
-                if let Some(held) = held {
-                    held.on_gone(&mut self.effects);
-                }
-                if self.consumers.get(&lease) == Some(&fencing_token) {
+                let next = held.and_then(|held| held.on_gone(&mut self.effects));
+                if self.consumers.get(&lease).is_some_and(|delivery| delivery.fencing_token == fencing_token) {
                     self.consumers.remove(&lease);
+                }
+                if let Some(next) = next {
+                    self.consumers.insert(lease.clone(), next.clone());
+                    self.start.push(next);
                 }
                 let out_of_session = self.session.number().is_none() && self.starting.is_none();
                 if out_of_session && self.consumers.is_empty() && self.session.is_over() && self.goodbye.is_none() {

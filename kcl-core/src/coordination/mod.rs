@@ -12,6 +12,7 @@
 //! | `claim`, `claims` | from being told to take a lease until it is held |
 //! | `held` | the one writer of a held lease's row |
 //! | `leases` | how plan, claims, consumers and reshards meet |
+//! | `watchdog`, `reconcile` | whether every shard moves, and what is done where it does not |
 //! | `stopping`, `goodbye` | leaving, asked to or because it cannot go on |
 
 mod claim;
@@ -23,16 +24,19 @@ mod goodbye;
 mod held;
 mod leases;
 mod planner;
+mod reconcile;
 mod run;
 mod session;
 mod silence;
 mod start;
 mod stopping;
 mod watch;
+mod watchdog;
 
 pub(crate) use coordinator::{Coordinator, Identity};
 pub(crate) use effects::Failure;
 pub(crate) use run::{Outside, run};
+pub(crate) use watchdog::{Stage, Step as WatchdogStep};
 
 use std::time::Duration;
 

@@ -19,6 +19,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 const MOST_CALLS: usize = 128;
 /// A read of everything takes many pages: it is given up after so long without an answer.
 const LONG_CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// A list of shards has a page a thousand of them.
+const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 /// DynamoDB's bound for one batch.
 const KEYS_A_READ: usize = 100;
 /// Sleeps are no longer, so that a machine that was suspended looks at its clock soon after it wakes.
@@ -85,7 +87,11 @@ fn make(call: Call, outside: &Outside) -> BoxFuture<'static, Answered> {
     let call_timeout = outside.call_timeout;
     async move {
         let sent = clock.now();
-        let within = if matches!(op, Op::Scan | Op::List(_)) { LONG_CALL_TIMEOUT } else { call_timeout };
+        let within = match op {
+            Op::Scan => LONG_CALL_TIMEOUT,
+            Op::List(_) => LIST_TIMEOUT,
+            Op::Write(_) | Op::Read(..) => call_timeout,
+        };
         let answer = match tokio::time::timeout(within, answer(op, store.as_ref(), stream.as_ref())).await {
             Ok(answer) => answer,
             Err(_) => Answer::Failed(Failure::Unanswered),

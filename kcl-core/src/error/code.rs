@@ -58,6 +58,7 @@ codes! {
     Bug = "0015", Bug, "The library broke one of its own rules.";
     Runtime = "0016", Configuration, "The worker's own thread could not be started.";
     LeaseKeys = "0017", Configuration, "The lease table has the other kind of lease keys.";
+    CannotRead = "0018", Transient, "No read of the stream is answered.";
 }
 
 impl fmt::Display for Code {

@@ -3,6 +3,7 @@
 //! The owner (the coordination thread) opens, drains and closes it; the consumer (on the user's runtime) delivers while
 //! it is open, acknowledges, and reports how it ended. Neither waits for the other.
 
+use super::stages::Stages;
 use crate::clock::{Clock, Time};
 use crate::lease::LeaseKey;
 use crate::mutant::{self, Mutant};
@@ -10,7 +11,7 @@ use crate::record::{Position, ShardId, StartingPosition};
 use crate::shard::Shard;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// Until when a session may deliver records, by the worker's own clock. One a session, shared by all its deliveries.
@@ -87,6 +88,10 @@ pub(crate) struct Delivery {
     /// Where reading starts.
     pub(crate) from: StartingPosition,
     gate: Arc<Gate>,
+    /// How long the consumer has been at what.
+    pub(crate) stages: Stages,
+    /// Notified when the reader is to be replaced.
+    pub(crate) restart_fetch: Arc<Notify>,
     acknowledged: Mutex<Option<Position>>,
     drain: CancellationToken,
     closed: CancellationToken,
@@ -103,16 +108,37 @@ impl Delivery {
         gate: Arc<Gate>,
         reports: Reports,
     ) -> Arc<Self> {
+        let stages = Stages::new(&gate.clock);
         Arc::new(Delivery {
             lease,
             shard,
             fencing_token,
             from,
             gate,
+            stages,
+            restart_fetch: Arc::default(),
             acknowledged: Mutex::new(None),
             drain: CancellationToken::new(),
             closed: CancellationToken::new(),
             reports,
+        })
+    }
+
+    /// The delivery to the next consumer of the same hold, from the last record on that the last one acknowledged.
+    pub(crate) fn of_next(&self) -> Arc<Self> {
+        let acknowledged = self.acknowledged();
+        Arc::new(Delivery {
+            lease: self.lease.clone(),
+            shard: self.shard.clone(),
+            fencing_token: self.fencing_token,
+            from: acknowledged.clone().map_or_else(|| self.from.clone(), StartingPosition::After),
+            gate: Arc::clone(&self.gate),
+            stages: self.stages.of_next(&self.gate.clock),
+            restart_fetch: Arc::default(),
+            acknowledged: Mutex::new(acknowledged),
+            drain: CancellationToken::new(),
+            closed: CancellationToken::new(),
+            reports: self.reports.clone(),
         })
     }
 
@@ -168,6 +194,11 @@ impl Delivery {
     #[must_use]
     pub(crate) fn acknowledged(&self) -> Option<Position> {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has the reader dropped, and another one go on after the last record it had accepted.
+    pub(crate) fn restart_fetch(&self) {
+        self.restart_fetch.notify_one();
     }
 
     /// Asks the consumer to finish what it has begun, and stop.

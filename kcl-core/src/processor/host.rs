@@ -78,8 +78,10 @@ where
                     return delivery.report(ReportKind::GaveUp { reason, stop_worker: true });
                 }
             };
-            let reader = readers.open(&delivery.shard, delivery.from.clone());
-            let chunks = Prefetch::start(reader, Arc::clone(&last_word), tasks.as_ref(), &tracker);
+            let (shard, fetching) = (delivery.shard.clone(), Arc::clone(&delivery.stages.fetch));
+            let open = move |from| readers.open(&shard, from, Arc::clone(&fetching));
+            let (from, restart) = (delivery.from.clone(), Arc::clone(&delivery.restart_fetch));
+            let chunks = Prefetch::start(open, from, restart, Arc::clone(&last_word), tasks.as_ref(), &tracker);
             Consumer::new(processor, chunks, context, delivery, rules, last_word).run().await;
         };
         self.tasks.spawn(self.tracker.track_future(consumer).boxed());

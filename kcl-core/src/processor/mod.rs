@@ -10,6 +10,7 @@ mod host;
 #[cfg(feature = "macros")]
 pub(crate) mod json;
 mod meta;
+mod stages;
 mod traits;
 
 pub(crate) use delivery::{Delivery, Gate, Report, ReportKind, Reports};

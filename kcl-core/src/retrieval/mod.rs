@@ -8,4 +8,5 @@ mod reader;
 pub(crate) use budget::ByteBudget;
 pub use budget::Reservation;
 pub(crate) use prefetch::Prefetch;
-pub use reader::{Chunk, ReadError, Readers, ShardReader};
+pub(crate) use reader::Readers;
+pub use reader::{Chunk, ReadError, ShardReader};

@@ -3,7 +3,9 @@
 use super::Reservation;
 use crate::record::{Record, ShardId, StartingPosition};
 use crate::shard::{ApiError, Shard};
+use crate::stopwatch::Stopwatch;
 use async_trait::async_trait;
+use std::sync::Arc;
 
 /// What a reader hands on at a time.
 #[derive(Debug, Default)]
@@ -36,9 +38,9 @@ pub trait ShardReader: Send + 'static {
 }
 
 /// Makes readers.
-pub trait Readers: Send + Sync + 'static {
-    /// A reader of that shard from that position on.
-    fn open(&self, shard: &ShardId, from: StartingPosition) -> Box<dyn ShardReader>;
+pub(crate) trait Readers: Send + Sync + 'static {
+    /// A reader of that shard from that position on. `fetching` runs while no call of it is answered.
+    fn open(&self, shard: &ShardId, from: StartingPosition, fetching: Arc<Stopwatch>) -> Box<dyn ShardReader>;
 }
 
 /// A shard cannot be read until somebody does something about it.

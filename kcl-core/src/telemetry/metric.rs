@@ -56,10 +56,15 @@ inventory! {
     LeasesAcquired = "kcl.leases.acquired.total", Counter, ["from"],
         "Leases claimed; `from` is `unowned`, `ended` (a session that is over) or `foreign` (another kind of consumer).";
     LeasesReleased = "kcl.leases.released.total", Counter, ["why"],
-        "Leases released in an orderly way; `why` is `planned`, `shutdown` or `consumer gave up`.";
+        "Leases released in an orderly way; `why` is `planned`, `shutdown`, `consumer gave up` or `stalled`.";
     LeasesLost = "kcl.leases.lost.total", Counter, [], "Leases that another hand took, or that ended with the session.";
     Checkpoints = "kcl.checkpoints.written.total", Counter, [], "Checkpoints written.";
     ShardsEnded = "kcl.shards.ended.total", Counter, [], "Shards read to their end.";
+    Stalls = "kcl.stalls.total", Counter, ["stage", "step"],
+        "Times a stage of a shard's work stood past its deadline; `stage` is `fetch`, `process`, `acknowledge` or `checkpoint`, `step` what was done: `alarm`, `restart fetch`, `restart consumer` or `give up`.";
+    StallSeconds = "kcl.stalls.seconds", Histogram, ["stage"], "How long a stage stood that went on after its deadline.";
+    Reconciled = "kcl.reconciled.total", Counter, [], "Leases without a consumer, and consumers without a lease, that were put right.";
+    Lingering = "kcl.consumers.lingering.total", Counter, [], "Half minutes that a handler went on after its lease was gone.";
     Beats = "kcl.session.beats.total", Counter, [], "Session beats confirmed.";
     BeatsMissed = "kcl.session.beats.missed.total", Counter, [], "Session beats that got no answer or were throttled.";
     SessionsLost = "kcl.session.lost.total", Counter, [], "Times this worker's session was fenced or its row vanished.";

@@ -11,9 +11,12 @@ use crate::lease::row::{Fleet, LeaseKey, Plan, RowKey, Session, WorkerId};
 use crate::lease::{Consistency, Row, Table, Write, Written};
 use crate::telemetry::event::coordination::Happening;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// The most leases of open promises that are looked at in a cycle.
 const MOST_LOOKS: usize = 500;
+/// A list of shards that failed is asked for again after this.
+const LIST_AGAIN: Duration = Duration::from_secs(10);
 /// At least so many leases may be on the move at once.
 const FEWEST_MOVES: usize = 16;
 
@@ -228,12 +231,19 @@ impl Term {
                 self.filled_up(effects);
                 News::Nothing
             }
+            // The list can wait, the plan cannot. (A first fill is what there is to plan.)
+            fill::News::Failed if self.filled => {
+                self.sync_at = effects.now + effects.jittered(LIST_AGAIN);
+                self.plan(effects);
+                News::Nothing
+            }
             fill::News::Failed => self.fail(effects),
         }
     }
 
     fn filled_up(&mut self, effects: &mut Effects) {
         self.filled = true;
+        self.listed_at = effects.now;
         self.sync_at = effects.now + effects.jittered(self.settings.sync_interval);
         self.plan(effects);
     }
@@ -304,7 +314,10 @@ impl Term {
 
     fn finish(&mut self, effects: &mut Effects) {
         self.stage = Stage::Idle;
-        self.beat.cycle_ended_well(effects.now);
+        // One who cannot list the shards for long should not go on planning: another may be able to.
+        if effects.now.since(self.listed_at) < self.settings.sync_interval * 2 {
+            self.beat.cycle_ended_well(effects.now);
+        }
         let tick = effects.now + effects.jittered(self.settings.tick);
         // Never in a tight loop, whatever a stale read shows.
         let soonest = effects.now + self.settings.tick / 10;

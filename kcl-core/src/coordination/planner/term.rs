@@ -48,6 +48,8 @@ pub(crate) struct Term {
     /// Ended sessions that no lease names, and since when: their rows are cleared away in the end.
     pub(super) unnamed: BTreeMap<WorkerId, Time>,
     pub(super) sync_at: Time,
+    /// When the shards were last listed.
+    pub(super) listed_at: Time,
     /// Whether the table must be read: a plan row could not be written over, or the last read came to nothing.
     pub(super) obstructed: bool,
     /// Whether somebody's end was seen since the last full read.
@@ -132,6 +134,7 @@ impl Term {
             damaged_told: None,
             unnamed: BTreeMap::new(),
             sync_at: effects.now,
+            listed_at: effects.now,
             obstructed: false,
             end_seen: false,
             draining: false,

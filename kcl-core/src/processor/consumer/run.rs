@@ -124,6 +124,7 @@ impl<P: RecordProcessor> Consumer<P> {
                 State::Holding { .. } => hold(&delivery).await,
                 State::Retrying(_, _, after) => wait(&delivery, *after).await,
             };
+            delivery.stages.process.end();
             let (next, commands) = step(state, event);
             for command in commands {
                 self.obey(command);
@@ -178,6 +179,7 @@ impl<P: RecordProcessor> Consumer<P> {
                 shut = true;
                 return Ok(());
             }
+            delivery.stages.acknowledge.begin();
             processor.process_records(batch, context).await
         };
         let called = attend(delivery, handler).await;
@@ -251,6 +253,7 @@ impl<P: RecordProcessor> Consumer<P> {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Acknowledge => {
+                self.delivery.stages.acknowledge.end();
                 if let Some(position) = self.loaded.take().and_then(|done| self.watermark.acknowledged(done.ticket)) {
                     self.delivery.acknowledge(position);
                 }
@@ -289,6 +292,7 @@ async fn wait(delivery: &Delivery, how_long: Duration) -> Event {
 
 /// Runs a callback until it is done or the delivery is closed, which drops it.
 async fn attend(delivery: &Delivery, callback: impl Future<Output = Result<(), BoxError>>) -> Called {
+    delivery.stages.process.begin();
     tokio::select! {
         biased;
         () = delivery.closed() => Called::Closed,

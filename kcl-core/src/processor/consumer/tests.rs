@@ -9,6 +9,7 @@ use crate::processor::{
 use crate::record::{Record, SequenceNumber, ShardId, StartingPosition, StreamRef};
 use crate::retrieval::{Chunk, ReadError, Readers, ShardReader};
 use crate::shard::{ApiError, ApiErrorKind, Shard};
+use crate::stopwatch::Stopwatch;
 use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt, pending, ready};
 use std::sync::{Arc, Mutex};
@@ -71,7 +72,7 @@ impl ShardReader for FedReader {
 struct FedReaders(Mutex<Option<mpsc::UnboundedReceiver<Fed>>>, Log);
 
 impl Readers for FedReaders {
-    fn open(&self, _: &ShardId, _: StartingPosition) -> Box<dyn ShardReader> {
+    fn open(&self, _: &ShardId, _: StartingPosition, _: Arc<Stopwatch>) -> Box<dyn ShardReader> {
         let (feed, log) = (self.0.lock().unwrap().take().unwrap(), self.1.clone());
         Box::new(FedReader { feed, _dropped: Dropped(log.clone(), "reader dropped"), log })
     }
@@ -402,7 +403,7 @@ async fn a_reader_that_panics_gives_the_lease_up() {
         }
     }
     impl Readers for Panics {
-        fn open(&self, _: &ShardId, _: StartingPosition) -> Box<dyn ShardReader> {
+        fn open(&self, _: &ShardId, _: StartingPosition, _: Arc<Stopwatch>) -> Box<dyn ShardReader> {
             Box::new(Panics)
         }
     }

@@ -8,6 +8,7 @@ use crate::config::Settings;
 use crate::record::{ShardId, StartingPosition};
 use crate::retrieval::{ByteBudget, Chunk, ReadError, Readers, Reservation, ShardReader};
 use crate::shard::{ApiError, ApiErrorKind, Fetched, ListWhich, StreamApi};
+use crate::stopwatch::Stopwatch;
 use crate::telemetry::event::processing::{IteratorExpired, ReadAnswered, ReadFailing, ReadThrottled};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// The SDK has none of its own, and a connection that died silently would stall its shard for ever.
-const CALL_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Makes polling readers for one stream.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl PollingReaders {
 }
 
 impl Readers for PollingReaders {
-    fn open(&self, shard: &ShardId, from: StartingPosition) -> Box<dyn ShardReader> {
+    fn open(&self, shard: &ShardId, from: StartingPosition, fetching: Arc<Stopwatch>) -> Box<dyn ShardReader> {
         let rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner).fork();
         let origin = Instant::now();
         Box::new(PollingReader {
@@ -49,6 +50,7 @@ impl Readers for PollingReaders {
             rng,
             origin,
             not_before: origin,
+            fetching,
         })
     }
 }
@@ -65,6 +67,8 @@ struct PollingReader {
     rng: fastrand::Rng,
     origin: Instant,
     not_before: Instant,
+    /// Runs while no call is answered.
+    fetching: Arc<Stopwatch>,
 }
 
 #[async_trait]
@@ -79,10 +83,14 @@ impl ShardReader for PollingReader {
                 State::NeedIterator { .. } | State::Doubting { .. } | State::Ended { .. } => Reservation::default(),
             };
             let sent = self.now();
+            self.fetching.begin();
             let (event, error) = match self.call().await {
                 Ok(event) => (event, None),
                 Err(error) => (Event::Failed(error.kind), Some(error)),
             };
+            if error.as_ref().is_none_or(|error| error.kind != ApiErrorKind::Unavailable) {
+                self.fetching.end();
+            }
             // No await from here on: an answer is accepted and handed on, or, where this future is dropped, neither.
             let answer = self.answer(&event);
             let bytes = if let Some(Answer::Records { bytes, .. }) = answer { bytes } else { 0 };

@@ -1,10 +1,12 @@
 //! Whole polling readers against a scripted stream, under virtual time.
 
 use super::PollingReaders;
+use crate::clock::TokioClock;
 use crate::config::Settings;
 use crate::record::{Record, SequenceNumber, ShardId, StartingPosition};
 use crate::retrieval::{ByteBudget, Chunk, Prefetch, Readers, ShardReader};
 use crate::shard::{ApiError, ApiErrorKind, Fetched, ListWhich, Listing, Shard, StreamApi, StreamDescription};
+use crate::stopwatch::Stopwatch;
 use async_trait::async_trait;
 use futures_util::future::{join_all, pending};
 use std::collections::VecDeque;
@@ -126,7 +128,8 @@ impl StreamApi for Scripted {
 fn open(api: &Arc<Scripted>, budget: &ByteBudget, settings: &Settings) -> Box<dyn ShardReader> {
     let api = Arc::clone(api) as Arc<dyn StreamApi>;
     let readers = PollingReaders::new(api, budget.clone(), settings.clone(), fastrand::Rng::with_seed(1));
-    readers.open(&ShardId::from("shardId-000000000000"), StartingPosition::TrimHorizon)
+    let stopwatch = Arc::new(Stopwatch::new(Arc::new(TokioClock::new())));
+    readers.open(&ShardId::from("shardId-000000000000"), StartingPosition::TrimHorizon, stopwatch)
 }
 
 fn roomy() -> ByteBudget {
@@ -304,8 +307,11 @@ async fn what_waits_for_handlers_never_exceeds_the_budget_and_every_shard_is_ser
     // Each record is 4 MiB, an answer holds two of them, every handler takes 100 ms.
     let handlers = (0..6).map(|_| {
         let api = Arc::new(Scripted::new(vec![4 * MIB; 10]));
-        let reader = open(&api, &budget, &settings().poll_interval(Duration::ZERO));
-        let (mut chunks, waiting) = (Prefetch::start(reader, (), &runtime, &tracker), Arc::clone(&waiting));
+        let (its_budget, settings) = (budget.clone(), settings().poll_interval(Duration::ZERO));
+        let reader = move |_| open(&api, &its_budget, &settings);
+        let from = StartingPosition::TrimHorizon;
+        let mut chunks = Prefetch::start(reader, from, Arc::default(), (), &runtime, &tracker);
+        let waiting = Arc::clone(&waiting);
         let budget = budget.clone();
         async move {
             let mut read = 0;

@@ -1,8 +1,8 @@
 //! What the coordination tells: each happening writes its log line and moves its metrics.
 
-use crate::coordination::Failure;
+use crate::coordination::{Failure, Stage, WatchdogStep};
 use crate::lease::row::{HashKeyRange, LeaseKey, Owner, SessionNumber, WorkerId};
-use crate::telemetry::metric::{Metric, count, gauge};
+use crate::telemetry::metric::{Metric, count, gauge, observe};
 use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
@@ -25,6 +25,10 @@ pub(crate) enum Happening {
     Checkpointed { lease: LeaseKey },
     ShardEnded { lease: LeaseKey, children: usize },
     ConsumerGaveUp { lease: LeaseKey, reason: String },
+    ShardStalled { lease: LeaseKey, stage: Stage, stood: Duration, step: WatchdogStep },
+    StallOver { lease: LeaseKey, stage: Stage, stood: Duration },
+    Reconciled { lease: LeaseKey, what: &'static str },
+    ConsumerLingers { lease: LeaseKey },
     ForeignHand { lease: LeaseKey, owner: Option<WorkerId> },
     WaitingForForeignHand { for_long: Duration },
     ShardsIncomplete { hole: HashKeyRange },
@@ -90,6 +94,25 @@ impl Happening {
             }
             Happening::ConsumerGaveUp { lease, reason } => {
                 error!(%lease, reason, "a consumer cannot go on; its lease is given up");
+            }
+            Happening::ShardStalled { lease, stage, stood, step } => {
+                let (stage, step) = (stage.as_str(), step.as_str());
+                warn!(%lease, stage, ?stood, step, "a shard does not move");
+                count(Metric::Stalls, 1, &[("stage", stage), ("step", step)]);
+            }
+            Happening::StallOver { lease, stage, stood } => {
+                let stage = stage.as_str();
+                info!(%lease, stage, ?stood, "a shard moves again");
+                observe(Metric::StallSeconds, stood.as_secs_f64(), &[("stage", stage)]);
+            }
+            Happening::Reconciled { lease, what } => {
+                error!(%lease, what, "leases and consumers did not match, which is a bug; it was put right");
+                count(Metric::Reconciled, 1, &[]);
+            }
+            Happening::ConsumerLingers { lease } => {
+                warn!(%lease, "a handler does not end although its lease is gone (does it block its thread?): until it does, this \
+                       worker cannot take that lease again");
+                count(Metric::Lingering, 1, &[]);
             }
             Happening::ForeignHand { lease, owner } => {
                 let owner = owner.as_ref().map_or("nobody", WorkerId::as_str);

@@ -1,0 +1,98 @@
+//! Each tick: are the leases held, the consumers alive, and is every shard moving? What is not so is put right.
+
+use super::coordinator::Coordinator;
+use super::effects::Part;
+use super::held::Why;
+use super::watchdog::{self, Stage, Step};
+use crate::clock::Time;
+use crate::error::{Code, Error};
+use crate::lease::row::LeaseKey;
+use crate::telemetry::event::coordination::Happening;
+use std::time::Duration;
+
+/// Between two looks.
+pub(super) const EVERY: Duration = Duration::from_secs(1);
+/// A consumer whose delivery is closed should be gone after this; one that is not is told of as often.
+const LINGERS: Duration = Duration::from_secs(30);
+/// So many leases given up in a row, with no read answered in between: then it is this worker that cannot read.
+const MOST_GIVEN_UP: u32 = 3;
+
+impl Coordinator {
+    pub(super) fn on_reconcile_timer(&mut self) {
+        self.effects.remind(Part::Reconcile, self.effects.now + EVERY);
+        let now = self.effects.now;
+        self.refusals.retain(|_, until| now < *until);
+        self.match_consumers(now);
+        let mut steps = Vec::new();
+        for (lease, held) in self.held.iter_mut().filter(|(_, held)| held.is_working()) {
+            for news in held.watch(now, &self.deadlines) {
+                match news {
+                    watchdog::News::Stalled { stage, stood, step } => {
+                        self.effects.tell(Happening::ShardStalled { lease: lease.clone(), stage, stood, step });
+                        steps.push((lease.clone(), stage, step));
+                    }
+                    watchdog::News::Over { stage, stood } => {
+                        if stage == Stage::Fetch {
+                            self.given_up_in_a_row = 0;
+                        }
+                        self.effects.tell(Happening::StallOver { lease: lease.clone(), stage, stood });
+                    }
+                }
+            }
+        }
+        for (lease, stage, step) in steps {
+            self.put_right(&lease, stage, step);
+        }
+    }
+
+    fn put_right(&mut self, lease: &LeaseKey, stage: Stage, step: Step) {
+        let Some(held) = self.held.get_mut(lease) else { return };
+        match step {
+            Step::Alarm => {}
+            Step::RestartFetch => held.delivery.restart_fetch(),
+            Step::RestartConsumer => held.restart(),
+            Step::GiveUp => {
+                held.release_now(Why::Stalled, &mut self.effects);
+                // Not straight back to where it did not move.
+                let until = self.effects.now + self.settings.failover_time * 2;
+                self.refusals.insert(lease.clone(), until);
+                self.given_up_in_a_row += u32::from(stage == Stage::Fetch);
+                if self.given_up_in_a_row >= MOST_GIVEN_UP {
+                    let message = format!(
+                        "no read of stream `{}` was answered while {MOST_GIVEN_UP} leases in a row were given up for it, \
+                         the last one `{lease}`: this worker cannot read",
+                        self.identity.stream.arn
+                    );
+                    self.fail(Error::new(Code::CannotRead, message));
+                }
+            }
+        }
+    }
+
+    /// Leases without a consumer, and consumers without a lease.
+    fn match_consumers(&mut self, now: Time) {
+        for (lease, held) in &mut self.held {
+            if held.is_working() && !self.consumers.contains_key(lease) {
+                self.effects.tell(Happening::Reconciled { lease: lease.clone(), what: "a lease without a consumer" });
+                held.release_now(Why::ConsumerGaveUp, &mut self.effects);
+            }
+        }
+        for (lease, delivery) in &self.consumers {
+            let held = self.held.get(lease).is_some_and(|held| held.delivery.fencing_token == delivery.fencing_token);
+            if !held && !delivery.is_closed() {
+                self.effects.tell(Happening::Reconciled { lease: lease.clone(), what: "a consumer without a lease" });
+                delivery.close();
+            }
+            if !delivery.is_closed() {
+                self.lingering.remove(lease);
+                continue;
+            }
+            let since = self.lingering.entry(lease.clone()).or_insert(now);
+            if now.since(*since) >= LINGERS {
+                *since = now;
+                self.effects.tell(Happening::ConsumerLingers { lease: lease.clone() });
+            }
+        }
+        self.lingering.retain(|lease, _| self.consumers.contains_key(lease));
+    }
+}

@@ -1,0 +1,62 @@
+//! Since when something stands: written on one side, read on the other, without a lock.
+
+use crate::clock::{Clock, Time};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Runs from `begin` to `end`; beginning again does not start it anew.
+#[derive(Debug)]
+pub(crate) struct Stopwatch {
+    clock: Arc<dyn Clock>,
+    /// 0: it does not run.
+    since_nanos: AtomicU64,
+}
+
+impl Stopwatch {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Stopwatch { clock, since_nanos: AtomicU64::new(0) }
+    }
+
+    /// One that goes on where another one is.
+    pub(crate) fn going_on(&self) -> Self {
+        let since_nanos = AtomicU64::new(self.since_nanos.load(Ordering::Relaxed));
+        Stopwatch { clock: Arc::clone(&self.clock), since_nanos }
+    }
+
+    pub(crate) fn begin(&self) {
+        if self.since_nanos.load(Ordering::Relaxed) == 0 {
+            self.since_nanos.store(self.clock.now().nanos().max(1), Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn end(&self) {
+        self.since_nanos.store(0, Ordering::Relaxed);
+    }
+
+    /// Since when it runs.
+    pub(crate) fn since(&self) -> Option<Time> {
+        let nanos = self.since_nanos.load(Ordering::Relaxed);
+        (nanos > 0).then(|| Time::from_nanos(nanos))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::TokioClock;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_runs_from_the_first_beginning_to_the_end() {
+        let stopwatch = Stopwatch::new(Arc::new(TokioClock::new()));
+        assert_eq!(stopwatch.since(), None);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        stopwatch.begin();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        stopwatch.begin();
+        assert_eq!(stopwatch.since(), Some(Time::from_origin(Duration::from_secs(1))));
+        assert_eq!(stopwatch.going_on().since(), stopwatch.since());
+        stopwatch.end();
+        assert_eq!(stopwatch.since(), None);
+    }
+}
