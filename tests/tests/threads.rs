@@ -6,7 +6,7 @@ use aws_sdk_kinesis::primitives::Blob;
 use kcl_core::prelude::*;
 use kcl_local::{LocalAws, Service};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -39,10 +39,15 @@ async fn put(aws: &LocalAws, records: u32) {
 async fn with_stream() -> LocalAws {
     let aws = LocalAws::start().await.unwrap();
     aws.kinesis().create_stream().stream_name("s").shard_count(1).send().await.unwrap();
+    until_active(&aws).await;
+    aws
+}
+
+async fn until_active(aws: &LocalAws) {
     loop {
         let summary = aws.kinesis().describe_stream_summary().stream_name("s").send().await.unwrap();
         if summary.stream_description_summary.unwrap().stream_status.as_str() == "ACTIVE" {
-            return aws;
+            return;
         }
         tokio::task::yield_now().await;
     }
@@ -102,6 +107,89 @@ async fn beats(aws: &LocalAws, writes: u64) {
         assert!(tokio::time::Instant::now() < limit, "{:?}", aws.calls());
         tick.tick().await;
     }
+}
+
+/// Keeps its thread busy until it is told to stop, and counts how many of its kind there are at a time.
+struct Hog {
+    shard: String,
+    stop: Arc<AtomicBool>,
+    busy: Arc<std::sync::Mutex<std::collections::BTreeMap<String, usize>>>,
+    hogs: Arc<AtomicUsize>,
+}
+
+impl RecordProcessor for Hog {
+    async fn process_records(&mut self, _: &Batch, _: &ShardContext) -> Result<(), BoxError> {
+        let consumers = {
+            let mut busy = self.busy.lock().unwrap();
+            let consumers = busy.entry(self.shard.clone()).or_default();
+            *consumers += 1;
+            *consumers
+        };
+        assert_eq!(consumers, 1, "two consumers of {}", self.shard);
+        self.hogs.fetch_add(1, Ordering::SeqCst);
+        while !self.stop.load(Ordering::Relaxed) {
+            std::hint::spin_loop();
+        }
+        self.busy.lock().unwrap().remove(&self.shard);
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handlers_that_hog_every_core_and_every_thread_of_their_runtime_do_not_delay_the_beats() {
+    let aws = LocalAws::start().await.unwrap();
+    let cores = std::thread::available_parallelism().unwrap().get();
+    // Shards and threads for twice as many as there are cores.
+    let hogs = 2 * cores;
+    aws.kinesis().create_stream().stream_name("s").shard_count(i32::try_from(hogs).unwrap()).send().await.unwrap();
+    until_active(&aws).await;
+    let step = u128::MAX / hogs as u128;
+    for n in 0..hogs as u128 {
+        let put = aws
+            .kinesis()
+            .put_record()
+            .stream_name("s")
+            .partition_key("k")
+            .explicit_hash_key((n * step + 1).to_string());
+        put.data(Blob::new("x")).send().await.unwrap();
+    }
+    let (stop, busy, count) = (Arc::new(AtomicBool::new(false)), Arc::default(), Arc::new(AtomicUsize::new(0)));
+    let worker = {
+        let (stop, count) = (stop.clone(), count.clone());
+        let busy: Arc<std::sync::Mutex<_>> = busy;
+        let settings = quick().failover_time(Duration::from_secs(2));
+        let builder = Worker::builder("hogs", "s").settings(settings).sdk_config(&aws.sdk_config());
+        let processor = move |shard: &ShardId| Hog {
+            shard: shard.to_string(),
+            stop: stop.clone(),
+            busy: busy.clone(),
+            hogs: count.clone(),
+        };
+        builder.processor(processor).build().await.unwrap()
+    };
+    let handle = worker.handle();
+    let hogged = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(hogs).enable_all().build().unwrap();
+        runtime.block_on(worker.run())
+    });
+    let limit = tokio::time::Instant::now() + Duration::from_secs(30);
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    // The last ones may wait behind a hog of their own runtime for ever.
+    while count.load(Ordering::SeqCst) < cores {
+        assert!(tokio::time::Instant::now() < limit, "{} of {cores} hogs", count.load(Ordering::SeqCst));
+        tick.tick().await;
+    }
+    aws.reset_calls();
+    // Ten failover times of nothing but hogs: eight beats each second, and no lease is lost.
+    beats(&aws, 40).await;
+    let owner = |row: &std::collections::HashMap<String, _>| row.contains_key("leaseOwner");
+    let rows = aws.dynamodb().scan().table_name("hogs").send().await.unwrap().items.unwrap();
+    assert_eq!(rows.iter().filter(|row| owner(row)).count(), hogs, "every lease is kept");
+    assert!(count.load(Ordering::SeqCst) <= hogs, "nothing was handed over a second time");
+    stop.store(true, Ordering::Relaxed);
+    handle.shutdown(Duration::from_secs(5)).await;
+    hogged.join().unwrap().unwrap();
+    aws.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
