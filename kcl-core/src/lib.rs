@@ -25,7 +25,7 @@ pub mod telemetry;
 mod worker;
 
 pub use clock::{BootClock, Clock, Time, TokioClock};
-pub use config::{Settings, Start};
+pub use config::{BalanceBy, Settings, Start};
 pub use error::{Code, Error, ErrorKind};
 #[cfg(feature = "macros")]
 pub use processor::DecodeError;

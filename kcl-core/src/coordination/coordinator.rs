@@ -9,8 +9,9 @@ use super::planner::{self, Resting, Term};
 use super::session::{self, Session};
 use super::start::{self, Start};
 use super::watch::{self, Watch};
+use super::weigh::Weighing;
 use crate::clock::{Clock, Time};
-use crate::config::Settings;
+use crate::config::{BalanceBy, Settings};
 use crate::error::{Code, Error};
 use crate::lease::row::{Fleet, Lease, LeaseKey, WorkerId};
 use crate::lease::{Row, Write};
@@ -77,6 +78,7 @@ pub(crate) struct Coordinator {
     pub(super) reading_plan: Option<(u64, u64)>,
     pub(super) claims: Claims,
     pub(super) held: BTreeMap<LeaseKey, Held>,
+    pub(super) weighing: Weighing,
     /// Consumers that were started and are not gone, with their hold's fencing token.
     pub(super) consumers: BTreeMap<LeaseKey, u64>,
     /// Leases whose row does not say what LATEST means.
@@ -126,6 +128,7 @@ impl Coordinator {
             reading_plan: None,
             claims: Claims::new(me, identity.stream.clone(), settings.max_claims_in_flight),
             held: BTreeMap::new(),
+            weighing: Weighing::default(),
             consumers: BTreeMap::new(),
             pins: BTreeMap::new(),
             orphaned: BTreeMap::new(),
@@ -194,7 +197,13 @@ impl Coordinator {
                 }
             }
             Part::FleetRow => self.fleet_row.on_timer(effects),
-            Part::Session => self.session.on_timer(load, effects),
+            Part::Session => {
+                let weights = (self.settings.balance_by == BalanceBy::Bytes).then(|| {
+                    let held = self.held.iter().map(|(lease, held)| held.counted(lease));
+                    self.weighing.look(held, effects.now)
+                });
+                self.session.on_timer(load, weights, effects);
+            }
             Part::Wake => effects.write(Part::Wake, Write::Wake),
             Part::Watch => self.watch.on_timer(effects),
             Part::TakeTerm => self.watch.on_term_timer(effects),

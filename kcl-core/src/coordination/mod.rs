@@ -12,6 +12,7 @@
 //! | `claim`, `claims` | from being told to take a lease until it is held |
 //! | `held` | the one writer of a held lease's row |
 //! | `leases` | how plan, claims, consumers and reshards meet |
+//! | `weigh` | what this worker's leases weigh, where the fleet is balanced by bytes |
 //! | `stopping`, `goodbye` | leaving, asked to or because it cannot go on |
 
 mod claim;
@@ -29,6 +30,7 @@ mod silence;
 mod start;
 mod stopping;
 mod watch;
+mod weigh;
 
 pub(crate) use coordinator::{Coordinator, Identity};
 pub(crate) use effects::Failure;

@@ -88,6 +88,7 @@ pub(crate) struct Delivery {
     pub(crate) from: StartingPosition,
     gate: Arc<Gate>,
     acknowledged: Mutex<Option<Position>>,
+    handled_bytes: AtomicU64,
     drain: CancellationToken,
     closed: CancellationToken,
     reports: Reports,
@@ -110,6 +111,7 @@ impl Delivery {
             from,
             gate,
             acknowledged: Mutex::new(None),
+            handled_bytes: AtomicU64::new(0),
             drain: CancellationToken::new(),
             closed: CancellationToken::new(),
             reports,
@@ -131,6 +133,11 @@ impl Delivery {
         if !self.closed.is_cancelled() && acknowledged.as_ref().is_none_or(|at| *at < position) {
             *acknowledged = Some(position);
         }
+    }
+
+    /// Counts the payload of a batch that was handled.
+    pub(crate) fn count_handled(&self, bytes: usize) {
+        self.handled_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Waits until the owner asks for a drain.
@@ -168,6 +175,12 @@ impl Delivery {
     #[must_use]
     pub(crate) fn acknowledged(&self) -> Option<Position> {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Payload that was handled so far, in bytes.
+    #[must_use]
+    pub(crate) fn handled_bytes(&self) -> u64 {
+        self.handled_bytes.load(Ordering::Relaxed)
     }
 
     /// Asks the consumer to finish what it has begun, and stop.

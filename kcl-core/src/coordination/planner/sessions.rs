@@ -122,6 +122,12 @@ impl Sessions {
         }
     }
 
+    /// The session of a lease's owner, if it lives.
+    pub(crate) fn of(&self, owner: &Owner) -> Option<&Session> {
+        let known = self.known.get(&owner.worker);
+        known.filter(|session| Some(session.number) == owner.session && !session.state.has_ended())
+    }
+
     /// This worker drains, whatever its row says yet.
     pub(crate) fn drain_me(&mut self) {
         if let Some(mine) = self.known.get_mut(&self.me).filter(|mine| mine.state == SessionState::Active) {
@@ -168,7 +174,7 @@ mod tests {
     }
 
     fn session(id: &str, number: u64, beat: u64, state: SessionState) -> Session {
-        Session { worker: worker(id), number, beat, state, capacity: None, load: 0 }
+        Session { worker: worker(id), number, beat, state, capacity: None, load: 0, weights: None }
     }
 
     fn sessions() -> Sessions {

@@ -18,6 +18,7 @@ pub(crate) enum Happening {
     TermLost,
     PlanCycle,
     PromiseLapsed { lease: LeaseKey, worker: WorkerId },
+    WithoutRoom { leases: usize, workers: usize },
     LeaseAcquired { lease: LeaseKey, from: Option<Owner>, fencing_token: u64, waited: Duration },
     LeaseReleased { lease: LeaseKey, why: &'static str, lasted: Duration },
     LeaseLost { lease: LeaseKey, why: &'static str },
@@ -45,6 +46,7 @@ impl Happening {
                 count(Metric::BeatsMissed, 1, &[]);
             }
             Happening::SessionLost { why } => {
+                gauge(Metric::LeasesWithoutRoom, 0.0, &[]);
                 error!(why, "session lost: every lease is dropped, and a new session begins");
                 count(Metric::SessionsLost, 1, &[]);
             }
@@ -56,10 +58,26 @@ impl Happening {
                 info!(term, "this worker plans now");
                 count(Metric::TermsTaken, 1, &[]);
             }
-            Happening::TermLost => info!("another worker plans now"),
+            Happening::TermLost => {
+                info!("another worker plans now");
+                gauge(Metric::LeasesWithoutRoom, 0.0, &[]);
+            }
             Happening::PlanCycle => count(Metric::PlanCycles, 1, &[]),
             Happening::PromiseLapsed { lease, worker } => {
                 warn!(%lease, %worker, "a worker did not take a lease in time; it goes to another");
+            }
+            Happening::WithoutRoom { leases: 0, .. } => {
+                info!("every lease that needs a reader has one again, or is promised to one");
+                gauge(Metric::LeasesWithoutRoom, 0.0, &[]);
+            }
+            Happening::WithoutRoom { leases, workers } => {
+                error!(
+                    leases,
+                    workers,
+                    "no worker has room for these leases, and nobody reads their shards: start more workers, or raise \
+                     `max_leases`"
+                );
+                gauge(Metric::LeasesWithoutRoom, *leases as f64, &[]);
             }
             Happening::LeaseAcquired { lease, from, fencing_token, waited } => {
                 let previous = from.as_ref().map_or("nobody", |owner| owner.worker.as_str());
@@ -112,4 +130,9 @@ impl Happening {
             Happening::ShutdownAsked { within } => info!(?within, "shutting down"),
         }
     }
+}
+
+/// Around the planner's thinking, which calls nothing and waits for nothing: for those who want to know how long it takes.
+pub(crate) fn planning() -> tracing::Span {
+    tracing::debug_span!(target: "kcl_core::planner", "planning")
 }
