@@ -10,6 +10,7 @@ mod clock;
 mod config;
 mod coordination;
 mod error;
+pub mod explain;
 pub mod lease;
 #[cfg(feature = "mutants")]
 #[doc(hidden)]

@@ -34,6 +34,7 @@ mod weigh;
 
 pub(crate) use coordinator::{Coordinator, Identity};
 pub(crate) use effects::Failure;
+pub use planner::{Ended, Explanation, Reason, Stays, explain};
 pub(crate) use run::{Outside, run};
 
 use std::time::Duration;

@@ -4,10 +4,14 @@ mod assign;
 mod beat;
 mod collect;
 mod cycle;
+mod explain;
 mod fill;
+#[cfg(test)]
+mod fleet_tests;
 mod orders;
 mod plan;
 mod promises;
+mod reason;
 mod resting;
 mod sessions;
 mod stage;
@@ -15,5 +19,7 @@ mod term;
 mod view;
 mod weights;
 
+pub use explain::explain;
+pub use reason::{Ended, Explanation, Reason, Stays};
 pub(crate) use resting::Resting;
 pub(crate) use term::{News, Term};

@@ -1,7 +1,7 @@
 //! From the problem's solution to what each worker's plan row says.
 
 use super::assign::{self, Item, Member, Standing, assign};
-use super::promises::{Promise, Promises};
+use super::promises::Promises;
 use super::view::View;
 use crate::clock::Time;
 use crate::config::BalanceBy;
@@ -76,8 +76,7 @@ impl Promises {
             let (lease, free) = (view.leases[n], items[n].standing == Standing::Free);
             let mode = if free { TakeMode::Now } else { TakeMode::After };
             if rows.tell(lease, to, mode) {
-                let promise = || Promise { to: to.clone(), since: now, mode };
-                self.open.entry(lease.key.clone()).or_insert_with(promise);
+                self.told(lease.key.clone(), to.clone(), now, mode);
             }
         }
         for (lease, holder) in &view.trespassed {

@@ -1,5 +1,6 @@
 //! A cycle's last part: decides who reads what, and writes the rows that say something new.
 
+use super::explain::Known;
 use super::orders::{Orders, Planned};
 use super::stage::Stage;
 use super::term::{FULL_READ, Term};
@@ -9,8 +10,8 @@ use crate::config::BalanceBy;
 use crate::coordination::effects::{Effects, Part};
 use crate::lease::Write;
 use crate::lease::row::{Plan, WorkerId};
-use crate::telemetry::event::coordination::{Happening, planning};
-use std::collections::BTreeSet;
+use crate::telemetry::event::coordination::{Happening, explanations_are_wanted, planning};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// At least so many leases may be on the move at once.
 const FEWEST_MOVES: usize = 16;
@@ -26,6 +27,7 @@ impl Term {
     /// Decides, and writes what is new.
     pub(super) fn plan(&mut self, effects: &mut Effects) {
         let rows = planning().in_scope(|| self.decide(effects));
+        self.explain(effects);
         if rows.is_empty() {
             return self.finish(effects);
         }
@@ -42,6 +44,34 @@ impl Term {
         }
         let left = rows.iter().map(|(worker, _)| worker.clone()).collect();
         self.stage = Stage::Telling { left, failed: false, rows };
+    }
+
+    /// Tells why leases are where they are, as far as that is news, if anybody listens.
+    fn explain(&mut self, effects: &mut Effects) {
+        if !explanations_are_wanted() {
+            return self.explained.clear();
+        }
+        let mut view = view(&self.leases, &self.sessions, &self.resting, self.settings.patience);
+        if self.settings.balance_by == BalanceBy::Bytes {
+            view.weights = self.weights.of(&view.leases);
+        }
+        let known = Known {
+            leases: &self.leases,
+            sessions: &self.sessions,
+            resting: &self.resting,
+            patience: self.settings.patience,
+            promises: &self.promises,
+            now: Some(effects.now),
+        };
+        let mut explained = BTreeMap::new();
+        for (lease, reason) in known.explain(&view) {
+            let timeless = reason.clone().timeless();
+            if self.explained.get(&lease.key) != Some(&timeless) {
+                effects.tell(Happening::Explained { lease: lease.key.clone(), reason });
+            }
+            explained.insert(lease.key.clone(), timeless);
+        }
+        self.explained = explained;
     }
 
     /// Who is to be told something else than what its row says, and what.

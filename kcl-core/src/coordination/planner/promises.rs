@@ -40,8 +40,30 @@ impl Promises {
         self.open.keys()
     }
 
+    /// Whether it was promised to that worker.
+    #[cfg(test)]
+    pub(super) fn is_promised_to(&self, lease: &LeaseKey, worker: &WorkerId) -> bool {
+        self.of(lease, None).is_some_and(|(to, _)| to == worker)
+    }
+
     pub(crate) fn has_open(&self) -> bool {
         !self.open.is_empty()
+    }
+
+    /// To whom it was promised, and how long ago.
+    pub(super) fn of(&self, lease: &LeaseKey, now: Option<Time>) -> Option<(&WorkerId, Option<Duration>)> {
+        let promise = self.open.get(lease)?;
+        Some((&promise.to, now.map(|now| now.since(promise.since))))
+    }
+
+    /// Somebody was told to take it.
+    pub(super) fn told(&mut self, lease: LeaseKey, to: WorkerId, since: Time, mode: TakeMode) {
+        self.open.entry(lease).or_insert(Promise { to, since, mode });
+    }
+
+    /// Who let promises lapse, and gets no others for a while.
+    pub(super) fn unfit(&self) -> impl Iterator<Item = &WorkerId> {
+        self.unfit.keys()
     }
 
     /// Whether a promise is overdue, so that the table should be read before judging it.

@@ -135,6 +135,11 @@ impl Sessions {
         }
     }
 
+    /// The worker's row.
+    pub(crate) fn row(&self, worker: &WorkerId) -> Option<&Session> {
+        self.known.get(worker)
+    }
+
     /// Whether the worker has a row.
     pub(crate) fn is_known(&self, worker: &WorkerId) -> bool {
         self.known.contains_key(worker)

@@ -4,6 +4,7 @@ use super::beat::{self, FleetBeat};
 use super::orders::Orders;
 use super::plan::WithoutRoom;
 use super::promises::{Bounds, Promises};
+use super::reason::Reason;
 use super::resting::Resting;
 use super::sessions::Sessions;
 use super::stage::Stage;
@@ -38,6 +39,8 @@ pub(crate) struct Term {
     pub(super) promises: Promises,
     pub(super) weights: Weights,
     pub(super) without_room: WithoutRoom,
+    /// What was told last of each lease, while anybody listens.
+    pub(super) explained: BTreeMap<LeaseKey, Reason>,
     pub(super) sent: BTreeMap<WorkerId, Sent>,
     pub(super) version: u64,
     pub(super) beat: FleetBeat,
@@ -119,7 +122,7 @@ impl Term {
                 sync_interval: settings.shard_sync_interval,
                 start: settings.start,
                 bounds: Bounds { free: FREE_TAKE, after_owner: settings.handoff_timeout + f, unfit: f },
-                patience: Patience { orphan: f, foreign: settings.java_failover_time },
+                patience: Patience::of(settings),
                 longest_cycle: f * 3,
                 balance_by: settings.balance_by,
             },
@@ -130,6 +133,7 @@ impl Term {
             promises: Promises::default(),
             weights: Weights::default(),
             without_room: WithoutRoom::default(),
+            explained: BTreeMap::new(),
             sent: BTreeMap::new(),
             version: won.fleet.plan_version,
             beat: FleetBeat::new(&won.fleet, (me, session), effects.now),

@@ -3,6 +3,7 @@
 use super::assign::{Item, Member, Standing};
 use super::resting::Resting;
 use super::sessions::{OwnerIs, Sessions};
+use crate::config::Settings;
 use crate::lease::row::{Lease, LeaseKey, SessionState, WorkerId};
 use crate::mutant::{self, Mutant};
 use crate::record::ShardId;
@@ -16,6 +17,12 @@ pub(crate) struct Patience {
     pub(crate) orphan: Duration,
     /// One that another hand (Java) wrote last.
     pub(crate) foreign: Duration,
+}
+
+impl Patience {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Patience { orphan: settings.failover_time, foreign: settings.java_failover_time }
+    }
 }
 
 /// The problem, with names beside the numbers.

@@ -1,6 +1,6 @@
 //! What the coordination tells: each happening writes its log line and moves its metrics.
 
-use crate::coordination::Failure;
+use crate::coordination::{Failure, Reason};
 use crate::lease::row::{HashKeyRange, LeaseKey, Owner, SessionNumber, WorkerId};
 use crate::telemetry::metric::{Metric, count, gauge};
 use std::time::Duration;
@@ -19,6 +19,7 @@ pub(crate) enum Happening {
     PlanCycle,
     PromiseLapsed { lease: LeaseKey, worker: WorkerId },
     WithoutRoom { leases: usize, workers: usize },
+    Explained { lease: LeaseKey, reason: Reason },
     LeaseAcquired { lease: LeaseKey, from: Option<Owner>, fencing_token: u64, waited: Duration },
     LeaseReleased { lease: LeaseKey, why: &'static str, lasted: Duration },
     LeaseLost { lease: LeaseKey, why: &'static str },
@@ -79,6 +80,7 @@ impl Happening {
                 );
                 gauge(Metric::LeasesWithoutRoom, *leases as f64, &[]);
             }
+            Happening::Explained { lease, reason } => debug!(target: EXPLAIN, %lease, %reason),
             Happening::LeaseAcquired { lease, from, fencing_token, waited } => {
                 let previous = from.as_ref().map_or("nobody", |owner| owner.worker.as_str());
                 info!(%lease, from = previous, fencing_token, ?waited, "lease acquired");
@@ -135,4 +137,12 @@ impl Happening {
 /// Around the planner's thinking, which calls nothing and waits for nothing: for those who want to know how long it takes.
 pub(crate) fn planning() -> tracing::Span {
     tracing::debug_span!(target: "kcl_core::planner", "planning")
+}
+
+/// Where the planner says why leases are where they are.
+const EXPLAIN: &str = "kcl_core::explain";
+
+/// Whether anybody listens there.
+pub(crate) fn explanations_are_wanted() -> bool {
+    tracing::enabled!(target: EXPLAIN, tracing::Level::DEBUG)
 }

@@ -37,7 +37,7 @@ pub(super) fn sizes() -> impl Strategy<Value = Size> {
 
 /// Some at the full size.
 pub(super) fn full_sizes() -> impl Iterator<Item = Size> {
-    (0..3).map(|seed| Size { workers: 500, leases: 10_000, seed })
+    (0..2).map(|seed| Size { workers: 500, leases: 10_000, seed })
 }
 
 /// What may make a problem harder.

@@ -65,7 +65,8 @@ fn noise_moves_nothing(size: Size) {
     for (mut problem, when) in [(full, "filled"), (plain, "balanced")] {
         let before = assign(&problem.members, &problem.items, weighed(usize::MAX, false));
         let was_uneven = when == "filled" || moves(&problem.items, &before) > 0;
-        let (items, _) = rest(&problem.members, problem.items, size.leases);
+        let most = problem.rng.usize(size.leases / 8 + 1..=size.leases + 1);
+        let (items, _) = rest(&problem.members, problem.items, most);
         // One that was left uneven, as it was not worth a move, may be evened out when its weights change.
         for _ in 0..if was_uneven { 4 } else { 0 } {
             nothing_moves(&problem.members, &wavered(&items, &mut problem.rng), when);
@@ -188,6 +189,14 @@ for_every_size! {
     numbers_of_leases_are_bounded_too: numbers_are_bounded;
     leases_without_a_byte_are_spread_by_number: idle_leases_are_spread;
     bounds_promises_capacity_and_fitness_are_kept: the_same_bounds_hold;
+}
+
+#[test]
+fn idle_leases_do_not_all_go_to_the_one_with_the_fewest_bytes() {
+    let mut items = vec![Item { weight: 100_000, ..held(0) }, Item { weight: 120_000, ..held(1) }];
+    items.extend([free(); 10]);
+    let plan = assign(&members(2), &items, weighed(16, false));
+    assert_eq!(counts(&carried_out(&items, &plan), 2), [8, 4]);
 }
 
 #[test]
