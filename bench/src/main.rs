@@ -14,6 +14,7 @@ mod journal;
 mod place;
 mod reshard;
 mod role;
+mod scale;
 mod server;
 mod start;
 mod worker;
@@ -60,6 +61,8 @@ enum Name {
     Join,
     /// From a shard's last record to its children's first.
     Reshard,
+    /// 500 workers and 10,000 shards, simulated in one thread.
+    Scale,
 }
 
 /// How it is measured.
@@ -85,6 +88,9 @@ struct Options {
     /// cost: how long the worker settles before.
     #[arg(long, default_value = "15s", value_parser = humantime::parse_duration)]
     warm_up: Duration,
+    /// scale: balanced by bytes a second instead of by leases.
+    #[arg(long)]
+    by_bytes: bool,
 }
 
 #[tokio::main]
@@ -115,6 +121,7 @@ async fn measure(names: &[Name], options: &Options) -> Result<(), Error> {
             Name::Deploy => deploy::run(options).await?,
             Name::Join => join::run(options).await?,
             Name::Reshard => reshard::run(options).await?,
+            Name::Scale => scale::run(options).await?,
         };
         if options.json {
             figures.iter().for_each(|figure| println!("{}", figure.to_json()));

@@ -35,6 +35,14 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
+    pub(crate) fn kinesis(self) -> Duration {
+        self.kinesis_latency
+    }
+
+    pub(crate) fn dynamodb(self) -> Duration {
+        self.dynamodb_latency
+    }
+
     fn arguments(self) -> [String; 6] {
         let text = |time: Duration| humantime::format_duration(time).to_string();
         let Latency { kinesis_latency, dynamodb_latency, table_delay } = self;

@@ -10,6 +10,7 @@ mod clock;
 mod config;
 mod coordination;
 mod error;
+pub mod explain;
 pub mod lease;
 #[cfg(feature = "mutants")]
 #[doc(hidden)]
@@ -26,7 +27,7 @@ pub mod telemetry;
 mod worker;
 
 pub use clock::{BootClock, Clock, Time, TokioClock};
-pub use config::{Settings, Start};
+pub use config::{BalanceBy, Settings, Start};
 pub use error::{Code, Error, ErrorKind};
 #[cfg(feature = "macros")]
 pub use processor::DecodeError;

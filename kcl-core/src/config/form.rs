@@ -1,6 +1,6 @@
 //! How a setting's value is written as text, and read back.
 
-use super::Start;
+use super::{BalanceBy, Start};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// A text form of `T`. What is written reads back as the same value.
@@ -124,6 +124,28 @@ impl Form<Start> for Moment {
     }
 }
 
+/// What is balanced.
+pub(super) enum Measure {}
+
+impl Form<BalanceBy> for Measure {
+    const EXPECTED: &'static str = "`leases` or `bytes`";
+
+    fn read(text: &str) -> Option<BalanceBy> {
+        match text {
+            "leases" => Some(BalanceBy::Leases),
+            "bytes" => Some(BalanceBy::Bytes),
+            _ => None,
+        }
+    }
+
+    fn write(value: &BalanceBy) -> String {
+        match value {
+            BalanceBy::Leases => "leases".to_owned(),
+            BalanceBy::Bytes => "bytes".to_owned(),
+        }
+    }
+}
+
 fn rfc3339_millis(text: &str) -> Option<i64> {
     let since_epoch = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
     i64::try_from(since_epoch.as_millis()).ok()
@@ -211,6 +233,14 @@ mod tests {
         for unclear in ["latest", "AT_TIMESTAMP", "AT_TIMESTAMP()", "AT_TIMESTAMP(yesterday)", "2026-01-01T00:00:00Z"] {
             assert_eq!(Moment::read(unclear), None, "{unclear}");
         }
+    }
+
+    #[test]
+    fn what_is_balanced_is_said_in_one_word() {
+        for by in [BalanceBy::Leases, BalanceBy::Bytes] {
+            assert_eq!(Measure::read(&Measure::write(&by)), Some(by));
+        }
+        assert_eq!(Measure::read("Leases"), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Every setting of a worker: its meaning, unit and default, its text form, and which of them contradict each other.
 
+mod balance;
 mod form;
 mod key;
 #[cfg(test)]
@@ -8,6 +9,7 @@ mod settings;
 mod start;
 mod validate;
 
+pub use balance::BalanceBy;
 pub use settings::Settings;
 // For the worker's builder: `with_settings!(setters!);` in its `impl`, beside a `settings_mut`.
 #[allow(unused_imports, reason = "the builder uses them")]

@@ -1,7 +1,7 @@
 //! The list of settings: each with its meaning, its type, its default, its setter and its text form. Nothing else lists them.
 
-use super::Start;
-use super::form::{Bytes, Count, Flag, Form, Moment, OptionalCount, OptionalText, OptionalTime, Span, Tags};
+use super::form::{Bytes, Count, Flag, Form, Measure, Moment, OptionalCount, OptionalText, OptionalTime, Span, Tags};
+use super::{BalanceBy, Start};
 use std::time::Duration;
 
 /// Hands the list to the macro `$then`. One row a setting:
@@ -49,6 +49,8 @@ macro_rules! with_settings {
             start: Start = Start::TrimHorizon, (start: Start) => start, Moment;
             /// The most leases this worker takes; no bound if absent.
             max_leases: Option<u32> = None, (leases: u32) => Some(leases), OptionalCount;
+            /// What is balanced among workers, `leases` or `bytes` a second. All workers of an application must agree on it.
+            balance_by: BalanceBy = BalanceBy::Leases, (by: BalanceBy) => by, Measure;
             /// Claims of this worker under way at once.
             max_claims_in_flight: usize = 64, (claims: usize) => claims, Count;
             /// The lease table's name; the application's name if absent.

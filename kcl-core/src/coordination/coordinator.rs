@@ -11,8 +11,9 @@ use super::session::{self, Session};
 use super::start::{self, Start};
 use super::watch::{self, Watch};
 use super::watchdog::Deadlines;
+use super::weigh::Weighing;
 use crate::clock::{Clock, Time};
-use crate::config::Settings;
+use crate::config::{BalanceBy, Settings};
 use crate::error::{Code, Error};
 use crate::lease::row::{Fleet, Lease, LeaseKey, WorkerId};
 use crate::lease::{Row, Write};
@@ -87,6 +88,7 @@ pub(crate) struct Coordinator {
     pub(super) given_up_in_a_row: u32,
     /// Consumers whose delivery is closed, since when that was seen or told.
     pub(super) lingering: BTreeMap<LeaseKey, Time>,
+    pub(super) weighing: Weighing,
     /// Leases whose row does not say what LATEST means.
     pub(super) pins: BTreeMap<LeaseKey, Lease>,
     /// Children with two parents, of leases that are finished.
@@ -134,6 +136,7 @@ impl Coordinator {
             reading_plan: None,
             claims: Claims::new(me, identity.stream.clone(), settings.max_claims_in_flight),
             held: BTreeMap::new(),
+            weighing: Weighing::default(),
             consumers: BTreeMap::new(),
             deadlines: Deadlines::new(&settings),
             refusals: BTreeMap::new(),
@@ -206,7 +209,13 @@ impl Coordinator {
                 }
             }
             Part::FleetRow => self.fleet_row.on_timer(effects),
-            Part::Session => self.session.on_timer(load, effects),
+            Part::Session => {
+                let weights = (self.settings.balance_by == BalanceBy::Bytes).then(|| {
+                    let held = self.held.iter().map(|(lease, held)| held.counted(lease));
+                    self.weighing.look(held, effects.now)
+                });
+                self.session.on_timer(load, weights, effects);
+            }
             Part::Wake => effects.write(Part::Wake, Write::Wake),
             Part::Watch => self.watch.on_timer(effects),
             Part::TakeTerm => self.watch.on_term_timer(effects),

@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn session(id: &str, number: u64, state: SessionState) -> Session {
-        Session { worker: WorkerId::parse(id).unwrap(), number, beat: 1, state, capacity: None, load: 0 }
+        Session { worker: WorkerId::parse(id).unwrap(), number, beat: 1, state, capacity: None, load: 0, weights: None }
     }
 
     #[test]

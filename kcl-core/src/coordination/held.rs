@@ -2,6 +2,7 @@
 
 use super::effects::{Answer, Effects, Failure, Part};
 use super::watchdog::{self, Deadlines, Standing, Watchdog};
+use super::weigh::Counted;
 use crate::clock::Time;
 use crate::lease::row::{Lease, LeaseKey, SessionNumber, WorkerId};
 use crate::lease::{Row, Write, Written};
@@ -132,6 +133,11 @@ impl Held {
 
     fn key(&self) -> LeaseKey {
         self.lease.key.clone()
+    }
+
+    /// What its handler got through so far.
+    pub(crate) fn counted<'a>(&self, lease: &'a LeaseKey) -> Counted<'a> {
+        Counted { lease, fencing_token: self.delivery.fencing_token, bytes: self.delivery.handled_bytes() }
     }
 
     /// Whether nobody has asked for it.

@@ -13,6 +13,7 @@
 //! | `held` | the one writer of a held lease's row |
 //! | `leases` | how plan, claims, consumers and reshards meet |
 //! | `watchdog`, `reconcile` | whether every shard moves, and what is done where it does not |
+//! | `weigh` | what this worker's leases weigh, where the fleet is balanced by bytes |
 //! | `stopping`, `goodbye` | leaving, asked to or because it cannot go on |
 
 mod claim;
@@ -32,9 +33,11 @@ mod start;
 mod stopping;
 mod watch;
 mod watchdog;
+mod weigh;
 
 pub(crate) use coordinator::{Coordinator, Identity};
 pub(crate) use effects::Failure;
+pub use planner::{Ended, Explanation, Reason, Stays, explain};
 pub(crate) use run::{Outside, run};
 pub(crate) use watchdog::{Stage, Step as WatchdogStep};
 

@@ -3,7 +3,7 @@
 use super::effects::{Answer, Effects, Failure, Part};
 use crate::clock::Time;
 use crate::config::Settings;
-use crate::lease::row::{SessionNumber, SessionState, WorkerId};
+use crate::lease::row::{SessionNumber, SessionState, Weights, WorkerId};
 use crate::lease::{Row, Write, Written};
 use crate::mutant::{self, Mutant};
 use crate::telemetry::event::coordination::Happening;
@@ -117,12 +117,12 @@ impl Session {
         if let State::Live(live) = &mut self.state {
             live.draining = true;
             if !live.in_flight {
-                self.send_beat(load, effects);
+                self.send_beat(load, None, effects);
             }
         }
     }
 
-    pub(crate) fn on_timer(&mut self, load: u32, effects: &mut Effects) {
+    pub(crate) fn on_timer(&mut self, load: u32, weights: Option<Weights>, effects: &mut Effects) {
         match &self.state {
             State::Absent => self.begin(effects),
             State::Drawing => effects.write(Part::Session, Write::Draw),
@@ -132,7 +132,7 @@ impl Session {
             }
             // One at a time: a second of the same beat would be refused by the first one's success.
             State::Live(live) if live.in_flight => {}
-            State::Live(_) => self.send_beat(load, effects),
+            State::Live(_) => self.send_beat(load, weights, effects),
             State::Over => {}
         }
     }
@@ -141,14 +141,14 @@ impl Session {
         Write::Register { worker: self.me.clone(), number, capacity: self.capacity }
     }
 
-    fn send_beat(&mut self, load: u32, effects: &mut Effects) {
+    fn send_beat(&mut self, load: u32, weights: Option<Weights>, effects: &mut Effects) {
         let worker = self.me.clone();
         if let State::Live(live) = &mut self.state {
             live.in_flight = true;
             live.first_sent.get_or_insert(effects.now);
             let state = if live.draining { SessionState::Draining } else { SessionState::Active };
             let load = if mutant::is(Mutant::ComparesClocks) { seconds(effects.now) } else { load };
-            let beat = Write::Beat { worker, number: live.number, beat: live.beat, state, load };
+            let beat = Write::Beat { worker, number: live.number, beat: live.beat, state, load, weights };
             effects.write(Part::Session, beat);
         }
     }
@@ -251,7 +251,7 @@ impl Session {
             let say_draining = live.draining && !live.shown_draining;
             self.state = State::Live(live);
             if say_draining {
-                self.send_beat(load, effects);
+                self.send_beat(load, None, effects);
             } else {
                 effects.remind(Part::Session, confirmed + self.every);
             }
@@ -288,12 +288,20 @@ mod tests {
         let mut effects = Effects::new(fastrand::Rng::with_seed(1));
         let mut session = Session::new(me.clone(), &Settings::default());
         session.state = State::Registering { number: 4, first_sent: None };
-        let row = SessionRow { worker: me, number: 4, beat: 0, state: SessionState::Active, capacity: None, load: 0 };
+        let row = SessionRow {
+            worker: me,
+            number: 4,
+            beat: 0,
+            state: SessionState::Active,
+            capacity: None,
+            load: 0,
+            weights: None,
+        };
         let registered = Answer::Written(Written::Applied(Some(Row::Session(row))));
         session.on_answer(Time::ZERO, registered, 0, &mut effects);
         session.drain(0, &mut effects);
         assert_eq!(effects.take_calls().len(), 1, "it says that it drains");
-        session.on_timer(0, &mut effects);
+        session.on_timer(0, None, &mut effects);
         assert_eq!(effects.take_calls(), [], "the beat that was due meanwhile");
     }
 }

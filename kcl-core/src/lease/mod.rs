@@ -9,7 +9,7 @@ mod write;
 pub use memory::MemoryStore;
 pub use row::{
     Damaged, Fleet, FleetStart, Give, Lease, LeaseKey, Owner, Plan, Row, RowKey, Session, SessionNumber, SessionState,
-    Take, TakeMode, WorkerId,
+    Take, TakeMode, Weight, Weights, WorkerId,
 };
 pub use store::{Consistency, LeaseStore, StoreError, StoreErrorKind, Table};
 pub use write::{Previous, Write, Written};

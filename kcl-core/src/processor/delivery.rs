@@ -93,6 +93,7 @@ pub(crate) struct Delivery {
     /// Notified when the reader is to be replaced.
     pub(crate) restart_fetch: Arc<Notify>,
     acknowledged: Mutex<Option<Position>>,
+    handled_bytes: AtomicU64,
     drain: CancellationToken,
     closed: CancellationToken,
     reports: Reports,
@@ -118,6 +119,7 @@ impl Delivery {
             stages,
             restart_fetch: Arc::default(),
             acknowledged: Mutex::new(None),
+            handled_bytes: AtomicU64::new(0),
             drain: CancellationToken::new(),
             closed: CancellationToken::new(),
             reports,
@@ -136,6 +138,7 @@ impl Delivery {
             stages: self.stages.of_next(&self.gate.clock),
             restart_fetch: Arc::default(),
             acknowledged: Mutex::new(acknowledged),
+            handled_bytes: AtomicU64::new(self.handled_bytes()),
             drain: CancellationToken::new(),
             closed: CancellationToken::new(),
             reports: self.reports.clone(),
@@ -157,6 +160,11 @@ impl Delivery {
         if !self.closed.is_cancelled() && acknowledged.as_ref().is_none_or(|at| *at < position) {
             *acknowledged = Some(position);
         }
+    }
+
+    /// Counts the payload of a batch that was handled.
+    pub(crate) fn count_handled(&self, bytes: usize) {
+        self.handled_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Waits until the owner asks for a drain.
@@ -199,6 +207,12 @@ impl Delivery {
     /// Has the reader dropped, and another one go on after the last record it had accepted.
     pub(crate) fn restart_fetch(&self) {
         self.restart_fetch.notify_one();
+    }
+
+    /// Payload that was handled so far, in bytes.
+    #[must_use]
+    pub(crate) fn handled_bytes(&self) -> u64 {
+        self.handled_bytes.load(Ordering::Relaxed)
     }
 
     /// Asks the consumer to finish what it has begun, and stop.

@@ -71,6 +71,8 @@ inventory! {
     SessionsFenced = "kcl.sessions.fenced.total", Counter, [], "Silent sessions that this worker, as planner, ended.";
     TermsTaken = "kcl.planner.terms.total", Counter, [], "Times this worker became the planner.";
     PlanCycles = "kcl.planner.cycles.total", Counter, [], "Planning cycles.";
+    LeasesWithoutRoom = "kcl.planner.leases.without_room", Gauge, [],
+        "Of the planner: leases that nobody reads and no worker has room for (`max_leases`). Anything but 0 is an alarm.";
     TableCalls = "kcl.table.calls.total", Counter, ["operation", "outcome"],
         "Calls to the lease table; `outcome` is `answered`, `throttled`, `unanswered` or `refused`.";
     RowsDamaged = "kcl.table.rows.damaged.total", Counter, [], "Rows that could not be read.";

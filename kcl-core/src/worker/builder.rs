@@ -4,7 +4,7 @@ use super::handle::{Consumers, Consumption, Worker, WorkerHandle};
 use super::host::{self, Runtime};
 use super::parts::{self, Connect};
 use crate::clock::{BootClock, Clock, TokioClock};
-use crate::config::{Settings, Start, setters, with_settings};
+use crate::config::{BalanceBy, Settings, Start, setters, with_settings};
 use crate::error::{Code, Error};
 use crate::lease::LeaseStore;
 use crate::lease::row::WorkerId;

@@ -1,6 +1,11 @@
 //! The plan as an abstract problem: items, holders, a few numbers. See the README beside this file for what it keeps.
 
-use std::collections::BTreeMap;
+mod by_bytes;
+mod by_leases;
+mod loads;
+
+use crate::config::BalanceBy;
+use loads::Loads;
 
 /// A worker, by its place in the list.
 pub(crate) type WorkerNo = usize;
@@ -31,113 +36,72 @@ pub(crate) struct Item {
     pub(crate) standing: Standing,
     /// Whom an earlier plan promised it to, if that promise stands.
     pub(crate) promised: Option<WorkerNo>,
+    /// Bytes a second; without meaning where leases are counted.
+    pub(crate) weight: u64,
+}
+
+/// By what rules items are assigned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// At most so many leases are taken from members at a time.
+    pub(crate) moves_in_flight: usize,
+    /// What is balanced.
+    pub(crate) balance_by: BalanceBy,
+    /// Leases were on the move a moment ago: what was begun is balanced to its end. (By bytes only.)
+    pub(crate) moving: bool,
 }
 
 /// For each item, who is to take it; `None`: it stays where it is.
 pub(crate) type Assignment = Vec<Option<WorkerNo>>;
 
-/// Assigns what needs a reader, keeps promises, and moves as little as balance within one asks for: at most
-/// `moves_in_flight` leases are taken from members at a time.
-pub(crate) fn assign(members: &[Member], items: &[Item], moves_in_flight: usize) -> Assignment {
+/// Assigns what needs a reader, keeps promises, and moves as little as balance asks for.
+pub(crate) fn assign(members: &[Member], items: &[Item], rules: Rules) -> Assignment {
     let mut assignment: Assignment = vec![None; items.len()];
     if members.is_empty() {
         return assignment;
     }
-    let mut loads = Loads::new(members);
+    let costs = costs(items, rules.balance_by);
+    let mut loads = Loads::new(members, items.len(), rules.balance_by);
     let mut moving = 0;
+    let mut unread = Vec::new();
     for (n, item) in items.iter().enumerate() {
         match (item.standing, item.promised) {
             (Standing::Held(holder), Some(to)) if to != holder => {
                 moving += 1;
                 assignment[n] = Some(to);
-                loads.add(to);
+                loads.add(to, costs[n]);
             }
-            (Standing::Held(holder), _) => loads.add(holder),
+            (Standing::Held(holder), _) => loads.add(holder, costs[n]),
             (Standing::Free | Standing::Leaving, Some(to)) => {
                 assignment[n] = Some(to);
-                loads.add(to);
+                loads.add(to, costs[n]);
             }
-            (Standing::Free | Standing::Leaving, None) => {}
+            (Standing::Free | Standing::Leaving, None) => unread.push(n),
         }
     }
-    for (n, item) in items.iter().enumerate() {
-        if assignment[n].is_none() && !matches!(item.standing, Standing::Held(_)) {
-            let Some(to) = loads.lightest() else { break };
-            assignment[n] = Some(to);
-            loads.add(to);
+    // The heaviest first: the lighter ones even out what those leave. (Stable: equal ones stay in order.)
+    unread.sort_by_key(|n| std::cmp::Reverse(costs[*n]));
+    for n in unread {
+        let Some(to) = loads.lightest() else { break };
+        assignment[n] = Some(to);
+        loads.add(to, costs[n]);
+    }
+    let moves = rules.moves_in_flight.saturating_sub(moving);
+    match rules.balance_by {
+        BalanceBy::Leases => by_leases::balance(items, &mut assignment, &mut loads, moves),
+        BalanceBy::Bytes => {
+            let to_the_end = rules.moving || moving > 0;
+            by_bytes::balance(items, &costs, &mut assignment, &mut loads, moves, to_the_end);
         }
     }
-    balance(items, &mut assignment, &mut loads, moves_in_flight.saturating_sub(moving));
     assignment
 }
 
-/// Moves leases from the most to the least loaded member while they differ by two or more, or while a member is over
-/// its capacity and another has room.
-fn balance(items: &[Item], assignment: &mut Assignment, loads: &mut Loads<'_>, mut moves: usize) {
-    let mut settled: BTreeMap<WorkerNo, Vec<usize>> = BTreeMap::new();
-    for (n, item) in items.iter().enumerate() {
-        if let (Standing::Held(holder), None) = (item.standing, assignment[n]) {
-            settled.entry(holder).or_default().push(n);
-        }
-    }
-    while moves > 0 {
-        let Some(to) = loads.lightest() else { return };
-        let from = settled
-            .iter()
-            .filter(|(holder, held)| !held.is_empty() && **holder != to)
-            .max_by_key(|(holder, _)| (loads.excess(**holder), loads.count[**holder], std::cmp::Reverse(**holder)))
-            .map(|(holder, _)| *holder);
-        let Some(from) = from else { return };
-        let worth_it = loads.count[from] >= loads.count[to] + 2 || loads.excess(from) > 0;
-        if !worth_it {
-            return;
-        }
-        let Some(n) = settled.get_mut(&from).and_then(Vec::pop) else { return };
-        assignment[n] = Some(to);
-        loads.count[from] -= 1;
-        loads.add(to);
-        moves -= 1;
-    }
-}
-
-/// How many leases each member has or is promised.
-struct Loads<'a> {
-    members: &'a [Member],
-    count: Vec<usize>,
-    any_fit: bool,
-    /// Members with room, by load: the first is the lightest.
-    lightest: std::collections::BTreeSet<(usize, WorkerNo)>,
-}
-
-impl<'a> Loads<'a> {
-    fn new(members: &'a [Member]) -> Self {
-        let any_fit = members.iter().any(|member| !member.unfit);
-        let mut loads = Loads { members, count: vec![0; members.len()], any_fit, lightest: Default::default() };
-        for worker in 0..members.len() {
-            loads.place(worker);
-        }
-        loads
-    }
-
-    fn place(&mut self, worker: WorkerNo) {
-        let member = &self.members[worker];
-        if self.count[worker] < member.capacity && !(member.unfit && self.any_fit) {
-            self.lightest.insert((self.count[worker], worker));
-        }
-    }
-
-    fn add(&mut self, worker: WorkerNo) {
-        self.lightest.remove(&(self.count[worker], worker));
-        self.count[worker] += 1;
-        self.place(worker);
-    }
-
-    fn lightest(&self) -> Option<WorkerNo> {
-        self.lightest.first().map(|(_, worker)| *worker)
-    }
-
-    fn excess(&self, worker: WorkerNo) -> usize {
-        self.count[worker].saturating_sub(self.members[worker].capacity)
+/// What each item costs its reader.
+fn costs(items: &[Item], by: BalanceBy) -> Vec<u64> {
+    match by {
+        BalanceBy::Leases => vec![1; items.len()],
+        BalanceBy::Bytes => by_bytes::costs(items),
     }
 }
 

@@ -1,13 +1,12 @@
 //! The planner's cycle: look at the sessions, end the silent ones, read what must be read, plan, tell.
 
 use super::fill::{self, Fill};
-use super::promises::Orders;
 use super::stage::Stage;
 use super::term::{FULL_READ, News, RESTING_READ, Sent, Term};
-use super::view::{must_rest, view};
+use super::view::must_rest;
 use crate::clock::Time;
 use crate::coordination::effects::{Answer, Effects, Op, Part};
-use crate::lease::row::{Fleet, LeaseKey, Plan, RowKey, Session, WorkerId};
+use crate::lease::row::{Fleet, LeaseKey, RowKey, Session, WorkerId};
 use crate::lease::{Consistency, Row, Table, Write, Written};
 use crate::telemetry::event::coordination::Happening;
 use std::collections::BTreeSet;
@@ -17,8 +16,6 @@ use std::time::Duration;
 const MOST_LOOKS: usize = 500;
 /// A list of shards that failed is asked for again after this.
 const LIST_AGAIN: Duration = Duration::from_secs(10);
-/// At least so many leases may be on the move at once.
-const FEWEST_MOVES: usize = 16;
 
 impl Term {
     /// Begins a cycle, or takes up what a failed call of it left.
@@ -248,46 +245,6 @@ impl Term {
         self.plan(effects);
     }
 
-    /// Decides, and writes what is new.
-    fn plan(&mut self, effects: &mut Effects) {
-        if self.draining {
-            self.sessions.drain_me();
-        }
-        let view = view(&self.leases, &self.sessions, &self.resting, self.settings.patience);
-        for (lease, worker) in self.promises.review(&view, self.settings.bounds, effects.now) {
-            self.sent.remove(&worker);
-            effects.tell(Happening::PromiseLapsed { lease, worker });
-        }
-        let moves = FEWEST_MOVES.max(self.leases.len() / 5);
-        let mut orders = self.promises.orders(&view, moves, effects.now);
-        let live: Vec<WorkerId> = self.sessions.live().map(|session| session.worker.clone()).collect();
-        self.sent.retain(|worker, _| live.contains(worker));
-        let rows: Vec<(WorkerId, Orders)> = live
-            .into_iter()
-            .map(|worker| {
-                let order = orders.remove(&worker).unwrap_or_default();
-                (worker, order)
-            })
-            .filter(|(worker, order)| self.sent.get(worker).is_none_or(|sent| !sent.orders.says_the_same(order)))
-            .collect();
-        if rows.is_empty() {
-            return self.finish(effects);
-        }
-        let version = self.version + 1;
-        for (worker, order) in &rows {
-            let plan = Plan {
-                worker: worker.clone(),
-                term: self.number,
-                version,
-                takes: order.takes.clone(),
-                gives: order.gives.clone(),
-            };
-            effects.write(Part::PlanOf(worker.clone()), Write::Plan(plan));
-        }
-        let left = rows.iter().map(|(worker, _)| worker.clone()).collect();
-        self.stage = Stage::Telling { left, failed: false, rows };
-    }
-
     fn on_told(&mut self, worker: &WorkerId, answer: Answer, effects: &mut Effects) -> News {
         let Stage::Telling { left, failed, .. } = &mut self.stage else { return News::Nothing };
         left.remove(worker);
@@ -312,7 +269,7 @@ impl Term {
         News::Nothing
     }
 
-    fn finish(&mut self, effects: &mut Effects) {
+    pub(super) fn finish(&mut self, effects: &mut Effects) {
         self.stage = Stage::Idle;
         // One who cannot list the shards for long should not go on planning: another may be able to.
         if effects.now.since(self.listed_at) < self.settings.sync_interval * 2 {
@@ -330,17 +287,6 @@ impl Term {
         let tick = effects.jittered(self.settings.tick);
         effects.remind(Part::Cycle, effects.now + tick);
         News::Nothing
-    }
-}
-
-impl Orders {
-    /// Counters move with every checkpoint of an owner; takers and givers follow them by themselves.
-    fn says_the_same(&self, other: &Orders) -> bool {
-        let takes = |orders: &Orders| -> Vec<_> {
-            orders.takes.iter().map(|take| (take.lease.clone(), take.owner.clone(), take.mode)).collect()
-        };
-        let gives = |orders: &Orders| -> Vec<LeaseKey> { orders.gives.iter().map(|give| give.lease.clone()).collect() };
-        takes(self) == takes(other) && gives(self) == gives(other)
     }
 }
 

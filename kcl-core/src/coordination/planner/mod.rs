@@ -4,13 +4,22 @@ mod assign;
 mod beat;
 mod collect;
 mod cycle;
+mod explain;
 mod fill;
+#[cfg(test)]
+mod fleet_tests;
+mod orders;
+mod plan;
 mod promises;
+mod reason;
 mod resting;
 mod sessions;
 mod stage;
 mod term;
 mod view;
+mod weights;
 
+pub use explain::explain;
+pub use reason::{Ended, Explanation, Reason, Stays};
 pub(crate) use resting::Resting;
 pub(crate) use term::{News, Term};

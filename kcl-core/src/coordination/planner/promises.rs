@@ -1,9 +1,9 @@
 //! What the planner has promised to whom, since when, and what becomes of promises that are not kept.
 
-use super::assign::{Item, Member, Standing, assign};
+use super::assign::Standing;
 use super::view::View;
 use crate::clock::Time;
-use crate::lease::row::{Give, LeaseKey, Plan, Take, TakeMode, WorkerId};
+use crate::lease::row::{LeaseKey, TakeMode, WorkerId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -18,24 +18,20 @@ pub(crate) struct Bounds {
     pub(crate) unfit: Duration,
 }
 
-/// What one worker is told.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Orders {
-    pub(crate) takes: Vec<Take>,
-    pub(crate) gives: Vec<Give>,
-}
-
 #[derive(Debug, Default)]
 pub(crate) struct Promises {
-    open: BTreeMap<LeaseKey, Promise>,
-    unfit: BTreeMap<WorkerId, Time>,
+    pub(super) open: BTreeMap<LeaseKey, Promise>,
+    pub(super) unfit: BTreeMap<WorkerId, Time>,
+    /// Whether the last plan moved leases between members.
+    pub(super) moving: bool,
 }
 
+/// A lease that somebody was told to take.
 #[derive(Debug, Clone)]
-struct Promise {
-    to: WorkerId,
-    since: Time,
-    mode: TakeMode,
+pub(super) struct Promise {
+    pub(super) to: WorkerId,
+    pub(super) since: Time,
+    pub(super) mode: TakeMode,
 }
 
 impl Promises {
@@ -44,8 +40,30 @@ impl Promises {
         self.open.keys()
     }
 
+    /// Whether it was promised to that worker.
+    #[cfg(test)]
+    pub(super) fn is_promised_to(&self, lease: &LeaseKey, worker: &WorkerId) -> bool {
+        self.of(lease, None).is_some_and(|(to, _)| to == worker)
+    }
+
     pub(crate) fn has_open(&self) -> bool {
         !self.open.is_empty()
+    }
+
+    /// To whom it was promised, and how long ago.
+    pub(super) fn of(&self, lease: &LeaseKey, now: Option<Time>) -> Option<(&WorkerId, Option<Duration>)> {
+        let promise = self.open.get(lease)?;
+        Some((&promise.to, now.map(|now| now.since(promise.since))))
+    }
+
+    /// Somebody was told to take it.
+    pub(super) fn told(&mut self, lease: LeaseKey, to: WorkerId, since: Time, mode: TakeMode) {
+        self.open.entry(lease).or_insert(Promise { to, since, mode });
+    }
+
+    /// Who let promises lapse, and gets no others for a while.
+    pub(super) fn unfit(&self) -> impl Iterator<Item = &WorkerId> {
+        self.unfit.keys()
     }
 
     /// Whether a promise is overdue, so that the table should be read before judging it.
@@ -81,53 +99,6 @@ impl Promises {
         }
         lapsed
     }
-
-    /// The orders for everyone who lives, given the problem.
-    pub(crate) fn orders(&mut self, view: &View<'_>, moves_in_flight: usize, now: Time) -> BTreeMap<WorkerId, Orders> {
-        let number: BTreeMap<&WorkerId, usize> = view.names.iter().enumerate().map(|(n, name)| (name, n)).collect();
-        let items: Vec<Item> = view
-            .leases
-            .iter()
-            .enumerate()
-            .map(|(n, lease)| {
-                let promised = self.open.get(&lease.key).and_then(|promise| number.get(&promise.to).copied());
-                view.item(n, promised)
-            })
-            .collect();
-        let fit =
-            |(member, name): (&Member, &WorkerId)| Member { unfit: self.unfit.contains_key(name), ..member.clone() };
-        let members: Vec<Member> = view.members.iter().zip(&view.names).map(fit).collect();
-        let assignment = assign(&members, &items, moves_in_flight);
-        let mut orders: BTreeMap<WorkerId, Orders> = BTreeMap::new();
-        for ((lease, standing), to) in view.leases.iter().zip(&view.standings).zip(&assignment) {
-            let Some(to) = to.map(|to| &view.names[to]) else { continue };
-            let taker = orders.entry(to.clone()).or_default();
-            if taker.takes.len() + taker.gives.len() >= Plan::MOST_ENTRIES {
-                continue;
-            }
-            let mode = if *standing == Standing::Free { TakeMode::Now } else { TakeMode::After };
-            taker.takes.push(Take {
-                lease: lease.key.clone(),
-                owner: lease.owner.clone(),
-                counter: lease.counter,
-                mode,
-            });
-            let promise = Promise { to: to.clone(), since: now, mode };
-            self.open.entry(lease.key.clone()).or_insert(promise);
-            if let (TakeMode::After, Some(owner)) = (mode, &lease.owner) {
-                let give = Give { lease: lease.key.clone(), counter: lease.counter };
-                orders.entry(owner.worker.clone()).or_default().gives.push(give);
-            }
-        }
-        for (lease, holder) in &view.trespassed {
-            let give = Give { lease: lease.key.clone(), counter: lease.counter };
-            orders.entry(holder.clone()).or_default().gives.push(give);
-        }
-        for order in orders.values_mut() {
-            order.gives.truncate(Plan::MOST_ENTRIES.saturating_sub(order.takes.len()));
-        }
-        orders
-    }
 }
 
 impl Promise {
@@ -143,7 +114,10 @@ impl Promise {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::row::Lease;
+    use crate::config::BalanceBy;
+    use crate::coordination::planner::assign::Member;
+    use crate::coordination::planner::orders::Orders;
+    use crate::lease::row::{Give, Lease};
     use crate::record::{Checkpoint, ShardId};
 
     const BOUNDS: Bounds =
@@ -165,7 +139,12 @@ mod tests {
             leases: vec![lease],
             standings: vec![standing],
             trespassed: vec![],
+            weights: vec![],
         }
+    }
+
+    fn orders(promises: &mut Promises, view: &View<'_>, at: Time) -> BTreeMap<WorkerId, Orders> {
+        promises.orders(view, 16, BalanceBy::Leases, at).orders
     }
 
     fn takers(orders: &BTreeMap<WorkerId, Orders>) -> Vec<&str> {
@@ -176,24 +155,24 @@ mod tests {
     fn a_take_that_lapsed_goes_to_another_in_the_same_cycle() {
         let lease = Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon);
         let (mut promises, view) = (Promises::default(), view(&lease, Standing::Free));
-        assert_eq!(takers(&promises.orders(&view, 16, t(0))), ["a"]);
+        assert_eq!(takers(&orders(&mut promises, &view, t(0))), ["a"]);
         assert_eq!(promises.review(&view, BOUNDS, t(4)), []);
-        assert_eq!(takers(&promises.orders(&view, 16, t(4))), ["a"], "a promise stands until it is overdue");
+        assert_eq!(takers(&orders(&mut promises, &view, t(4))), ["a"], "a promise stands until it is overdue");
         assert_eq!(promises.review(&view, BOUNDS, t(5)), [(lease.key.clone(), worker("a"))]);
-        assert_eq!(takers(&promises.orders(&view, 16, t(5))), ["b"]);
+        assert_eq!(takers(&orders(&mut promises, &view, t(5))), ["b"]);
     }
 
     #[test]
     fn a_worker_is_fit_again_after_a_while() {
         let lease = Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon);
         let (mut promises, view) = (Promises::default(), view(&lease, Standing::Free));
-        promises.orders(&view, 16, t(0));
+        orders(&mut promises, &view, t(0));
         promises.review(&view, BOUNDS, t(5));
-        promises.orders(&view, 16, t(5));
+        orders(&mut promises, &view, t(5));
         promises.review(&self::view(&lease, Standing::Held(1)), BOUNDS, t(6));
-        assert_eq!(takers(&promises.orders(&view, 16, t(14))), ["b"]);
+        assert_eq!(takers(&orders(&mut promises, &view, t(14))), ["b"]);
         promises.review(&self::view(&lease, Standing::Held(1)), BOUNDS, t(16));
-        assert_eq!(takers(&promises.orders(&view, 16, t(16))), ["a"]);
+        assert_eq!(takers(&orders(&mut promises, &view, t(16))), ["a"]);
     }
 
     #[test]
@@ -206,7 +185,7 @@ mod tests {
         };
         let (mut promises, mut view) = (Promises::default(), view(&lease, Standing::Leaving));
         (view.names, view.members) = (vec![worker("a")], vec![Member { capacity: usize::MAX, unfit: false }]);
-        let orders = promises.orders(&view, 16, t(0));
+        let orders = orders(&mut promises, &view, t(0));
         assert_eq!(orders[&worker("a")].takes[0].mode, TakeMode::After);
         assert_eq!(orders[&worker("b")].gives, [Give { lease: lease.key.clone(), counter: 7 }]);
         assert!(promises.review(&view, BOUNDS, t(40)).is_empty(), "an owner has its handoff timeout");

@@ -122,11 +122,22 @@ impl Sessions {
         }
     }
 
+    /// The session of a lease's owner, if it lives.
+    pub(crate) fn of(&self, owner: &Owner) -> Option<&Session> {
+        let known = self.known.get(&owner.worker);
+        known.filter(|session| Some(session.number) == owner.session && !session.state.has_ended())
+    }
+
     /// This worker drains, whatever its row says yet.
     pub(crate) fn drain_me(&mut self) {
         if let Some(mine) = self.known.get_mut(&self.me).filter(|mine| mine.state == SessionState::Active) {
             mine.state = SessionState::Draining;
         }
+    }
+
+    /// The worker's row.
+    pub(crate) fn row(&self, worker: &WorkerId) -> Option<&Session> {
+        self.known.get(worker)
     }
 
     /// Whether the worker has a row.
@@ -168,7 +179,7 @@ mod tests {
     }
 
     fn session(id: &str, number: u64, beat: u64, state: SessionState) -> Session {
-        Session { worker: worker(id), number, beat, state, capacity: None, load: 0 }
+        Session { worker: worker(id), number, beat, state, capacity: None, load: 0, weights: None }
     }
 
     fn sessions() -> Sessions {

@@ -1,7 +1,7 @@
 //! Where a planner's cycle stands.
 
 use super::fill::Fill;
-use super::promises::Orders;
+use super::orders::Orders;
 use crate::clock::Time;
 use crate::lease::row::WorkerId;
 use std::collections::BTreeSet;

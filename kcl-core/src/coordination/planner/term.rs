@@ -1,13 +1,17 @@
 //! One term of this worker as the planner: what it knows, and what it has told.
 
 use super::beat::{self, FleetBeat};
-use super::promises::{Bounds, Orders, Promises};
+use super::orders::Orders;
+use super::plan::WithoutRoom;
+use super::promises::{Bounds, Promises};
+use super::reason::Reason;
 use super::resting::Resting;
 use super::sessions::Sessions;
 use super::stage::Stage;
 use super::view::Patience;
+use super::weights::Weights;
 use crate::clock::Time;
-use crate::config::{Settings, Start};
+use crate::config::{BalanceBy, Settings, Start};
 use crate::coordination::effects::{Answer, Effects, Part};
 use crate::coordination::watch::Won;
 use crate::lease::row::{Fleet, FleetStart, Lease, LeaseKey, SessionNumber, WorkerId};
@@ -33,6 +37,10 @@ pub(crate) struct Term {
     pub(super) leases: BTreeMap<LeaseKey, Lease>,
     pub(super) resting: Resting,
     pub(super) promises: Promises,
+    pub(super) weights: Weights,
+    pub(super) without_room: WithoutRoom,
+    /// What was told last of each lease, while anybody listens.
+    pub(super) explained: BTreeMap<LeaseKey, Reason>,
     pub(super) sent: BTreeMap<WorkerId, Sent>,
     pub(super) version: u64,
     pub(super) beat: FleetBeat,
@@ -75,6 +83,7 @@ pub(super) struct Rules {
     pub(super) bounds: Bounds,
     pub(super) patience: Patience,
     pub(super) longest_cycle: Duration,
+    pub(super) balance_by: BalanceBy,
 }
 
 /// What a step of the term told.
@@ -115,14 +124,18 @@ impl Term {
                 sync_interval: settings.shard_sync_interval,
                 start: settings.start,
                 bounds: Bounds { free: FREE_TAKE, after_owner: settings.handoff_timeout + f, unfit: f },
-                patience: Patience { orphan: f, foreign: settings.java_failover_time },
+                patience: Patience::of(settings),
                 longest_cycle: f * 3,
+                balance_by: settings.balance_by,
             },
             stage: Stage::Idle,
             sessions,
             leases: BTreeMap::new(),
             resting,
             promises: Promises::default(),
+            weights: Weights::default(),
+            without_room: WithoutRoom::default(),
+            explained: BTreeMap::new(),
             sent: BTreeMap::new(),
             version: won.fleet.plan_version,
             beat: FleetBeat::new(&won.fleet, (me, session), effects.now),

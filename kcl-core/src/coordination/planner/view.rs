@@ -3,6 +3,7 @@
 use super::assign::{Item, Member, Standing};
 use super::resting::Resting;
 use super::sessions::{OwnerIs, Sessions};
+use crate::config::Settings;
 use crate::lease::row::{Lease, LeaseKey, SessionState, WorkerId};
 use crate::mutant::{self, Mutant};
 use crate::record::ShardId;
@@ -18,6 +19,12 @@ pub(crate) struct Patience {
     pub(crate) foreign: Duration,
 }
 
+impl Patience {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Patience { orphan: settings.failover_time, foreign: settings.java_failover_time }
+    }
+}
+
 /// The problem, with names beside the numbers.
 #[derive(Debug)]
 pub(crate) struct View<'a> {
@@ -27,11 +34,13 @@ pub(crate) struct View<'a> {
     pub(crate) standings: Vec<Standing>,
     /// Leases of a live session that another hand wrote over: to be given up by it.
     pub(crate) trespassed: Vec<(&'a Lease, WorkerId)>,
+    /// Bytes a second of each lease; empty where leases are counted.
+    pub(crate) weights: Vec<u64>,
 }
 
 impl View<'_> {
     pub(crate) fn item(&self, n: usize, promised: Option<usize>) -> Item {
-        Item { standing: self.standings[n], promised }
+        Item { standing: self.standings[n], promised, weight: self.weights.get(n).copied().unwrap_or(0) }
     }
 }
 
@@ -82,7 +91,7 @@ pub(crate) fn view<'a>(
             sorted.1.push(standing);
         }
     }
-    View { names, members, leases: sorted.0, standings: sorted.1, trespassed }
+    View { names, members, leases: sorted.0, standings: sorted.1, trespassed, weights: Vec::new() }
 }
 
 /// Whether a lease's owner cannot be asked, so that its standing still must be watched.

@@ -91,7 +91,14 @@ fn fleet() -> Vec<Case> {
 
 fn sessions() -> Vec<Case> {
     let register = |name: &str, number, capacity| Write::Register { worker: worker(name), number, capacity };
-    let beat = |name: &str, number, beat, state| Write::Beat { worker: worker(name), number, beat, state, load: 3 };
+    let beat = |name: &str, number, beat, state| Write::Beat {
+        worker: worker(name),
+        number,
+        beat,
+        state,
+        load: 3,
+        weights: None,
+    };
     let fence = |name: &str, number, beat| Write::Fence { worker: worker(name), number, beat };
     let leave = |name: &str, number| Write::Leave { worker: worker(name), number };
     let delete = |name: &str, number, own| Write::DeleteSession { worker: worker(name), number, own };

@@ -2,7 +2,7 @@
 
 use crate::lease::row::{
     Fleet, FleetStart, Give, Lease, LeaseKey, Owner, Plan, Row, RowKey, SessionNumber, SessionState, Take, TakeMode,
-    WorkerId,
+    Weights, WorkerId,
 };
 use crate::lease::write::{Previous, Write};
 use crate::record::{Checkpoint, Position, SequenceNumber, ShardId, StreamIdentity};
@@ -70,12 +70,18 @@ fn session(rng: &mut Rng, model: &Model) -> Write {
         0 | 1 => Write::Register { worker, number, capacity: maybe(rng, 40) },
         2..5 => {
             let state = if rng.bool() { SessionState::Active } else { SessionState::Draining };
-            Write::Beat { worker, number, beat, state, load: rng.u32(0..9) }
+            let weights = rng.bool().then(|| weights(rng));
+            Write::Beat { worker, number, beat, state, load: rng.u32(0..9), weights }
         }
         5 => Write::Fence { worker, number, beat },
         6 => Write::Leave { worker, number },
         _ => Write::DeleteSession { worker, number, own: rng.bool() },
     }
+}
+
+fn weights(rng: &mut Rng) -> Weights {
+    let measured = (0..rng.u32(0..4)).map(|n| (LeaseKey::new(format!("l{n}")), f64::from(rng.u32(0..1_000_000))));
+    Weights::of(&measured.collect())
 }
 
 fn plan(rng: &mut Rng, model: &Model) -> Write {

@@ -5,12 +5,14 @@ mod id;
 mod lease;
 mod plan;
 mod session;
+mod weights;
 
 pub use fleet::{Fleet, FleetStart};
 pub use id::{InvalidWorkerId, LeaseKey, RowKey, SessionNumber, WorkerId};
 pub use lease::{HashKeyRange, Lease, Owner};
 pub use plan::{Give, Plan, Take, TakeMode};
 pub use session::{Session, SessionState};
+pub use weights::{Weight, Weights};
 
 /// Any row of the table.
 #[derive(Clone, Debug, PartialEq)]

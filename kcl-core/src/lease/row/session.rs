@@ -1,6 +1,6 @@
 //! A worker's session: one life of a worker, from registering to leaving or being fenced.
 
-use super::{SessionNumber, WorkerId};
+use super::{SessionNumber, Weights, WorkerId};
 
 /// The row `session/<worker>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Session {
     pub capacity: Option<u32>,
     /// How many leases it held at its last beat.
     pub load: u32,
+    /// What those leases weigh, where the fleet is balanced by bytes.
+    pub weights: Option<Weights>,
 }
 
 /// Where a session stands.

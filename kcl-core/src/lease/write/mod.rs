@@ -7,7 +7,8 @@ mod lease;
 mod session;
 
 use super::row::{
-    Fleet, FleetStart, Lease, LeaseKey, Owner, Plan, Row, RowKey, Session, SessionNumber, SessionState, WorkerId,
+    Fleet, FleetStart, Lease, LeaseKey, Owner, Plan, Row, RowKey, Session, SessionNumber, SessionState, Weights,
+    WorkerId,
 };
 use crate::record::{Checkpoint, ShardId, StreamIdentity};
 
@@ -45,6 +46,8 @@ pub enum Write {
         state: SessionState,
         /// Leases held.
         load: u32,
+        /// What they weigh; `None` leaves what the row says.
+        weights: Option<Weights>,
     },
     /// Ends a silent session. Condition: number and beat as seen, state active or draining.
     Fence {

@@ -16,18 +16,22 @@ pub(super) fn apply(write: &Write, old: Option<&Session>) -> Option<Option<Sessi
                 state: SessionState::Active,
                 capacity: *capacity,
                 load: 0,
+                weights: None,
             })
         });
     }
     let old = old?;
     let mut new = old.clone();
     match write {
-        Write::Beat { number, beat, state, load, .. }
+        Write::Beat { number, beat, state, load, weights, .. }
             if old.number == *number && old.beat == *beat && !old.state.has_ended() =>
         {
             new.beat += 1;
             new.state = *state;
             new.load = *load;
+            if weights.is_some() {
+                new.weights.clone_from(weights);
+            }
         }
         Write::Fence { number, beat, .. } if old.number == *number && old.beat == *beat && !old.state.has_ended() => {
             new.state = SessionState::Fenced;

@@ -186,6 +186,7 @@ impl<P: RecordProcessor> Consumer<P> {
         let called = if shut && matches!(called, Called::Done) { Called::GateShut } else { called };
         match called {
             Called::Done => {
+                delivery.count_handled(*bytes);
                 let took = self.rules.clock.now().since(began);
                 BatchProcessed { shard: &delivery.shard, records: batch.len(), bytes: *bytes, took }.emit();
             }

@@ -1,6 +1,6 @@
 //! What the coordination tells: each happening writes its log line and moves its metrics.
 
-use crate::coordination::{Failure, Stage, WatchdogStep};
+use crate::coordination::{Failure, Reason, Stage, WatchdogStep};
 use crate::lease::row::{HashKeyRange, LeaseKey, Owner, SessionNumber, WorkerId};
 use crate::telemetry::metric::{Metric, count, gauge, observe};
 use std::time::Duration;
@@ -18,6 +18,8 @@ pub(crate) enum Happening {
     TermLost,
     PlanCycle,
     PromiseLapsed { lease: LeaseKey, worker: WorkerId },
+    WithoutRoom { leases: usize, workers: usize },
+    Explained { lease: LeaseKey, reason: Reason },
     LeaseAcquired { lease: LeaseKey, from: Option<Owner>, fencing_token: u64, waited: Duration },
     LeaseReleased { lease: LeaseKey, why: &'static str, lasted: Duration },
     LeaseLost { lease: LeaseKey, why: &'static str },
@@ -49,6 +51,7 @@ impl Happening {
                 count(Metric::BeatsMissed, 1, &[]);
             }
             Happening::SessionLost { why } => {
+                gauge(Metric::LeasesWithoutRoom, 0.0, &[]);
                 error!(why, "session lost: every lease is dropped, and a new session begins");
                 count(Metric::SessionsLost, 1, &[]);
             }
@@ -60,11 +63,28 @@ impl Happening {
                 info!(term, "this worker plans now");
                 count(Metric::TermsTaken, 1, &[]);
             }
-            Happening::TermLost => info!("another worker plans now"),
+            Happening::TermLost => {
+                info!("another worker plans now");
+                gauge(Metric::LeasesWithoutRoom, 0.0, &[]);
+            }
             Happening::PlanCycle => count(Metric::PlanCycles, 1, &[]),
             Happening::PromiseLapsed { lease, worker } => {
                 warn!(%lease, %worker, "a worker did not take a lease in time; it goes to another");
             }
+            Happening::WithoutRoom { leases: 0, .. } => {
+                info!("every lease that needs a reader has one again, or is promised to one");
+                gauge(Metric::LeasesWithoutRoom, 0.0, &[]);
+            }
+            Happening::WithoutRoom { leases, workers } => {
+                error!(
+                    leases,
+                    workers,
+                    "no worker has room for these leases, and nobody reads their shards: start more workers, or raise \
+                     `max_leases`"
+                );
+                gauge(Metric::LeasesWithoutRoom, *leases as f64, &[]);
+            }
+            Happening::Explained { lease, reason } => debug!(target: EXPLAIN, %lease, %reason),
             Happening::LeaseAcquired { lease, from, fencing_token, waited } => {
                 let previous = from.as_ref().map_or("nobody", |owner| owner.worker.as_str());
                 info!(%lease, from = previous, fencing_token, ?waited, "lease acquired");
@@ -135,4 +155,17 @@ impl Happening {
             Happening::ShutdownAsked { within } => info!(?within, "shutting down"),
         }
     }
+}
+
+/// Around the planner's thinking, which calls nothing and waits for nothing: for those who want to know how long it takes.
+pub(crate) fn planning() -> tracing::Span {
+    tracing::debug_span!(target: "kcl_core::planner", "planning")
+}
+
+/// Where the planner says why leases are where they are.
+const EXPLAIN: &str = "kcl_core::explain";
+
+/// Whether anybody listens there.
+pub(crate) fn explanations_are_wanted() -> bool {
+    tracing::enabled!(target: EXPLAIN, tracing::Level::DEBUG)
 }

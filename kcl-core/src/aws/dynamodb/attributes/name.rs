@@ -40,6 +40,7 @@ pub(in super::super) const BEAT: &str = "beat";
 pub(in super::super) const STATE: &str = "state";
 pub(in super::super) const CAPACITY: &str = "capacity";
 pub(in super::super) const LOAD: &str = "load";
+pub(in super::super) const WEIGHTS: &str = "weights";
 
 // The fleet; `beat` as above.
 pub(in super::super) const TERM: &str = "term";

@@ -2,7 +2,7 @@
 
 use super::field::{Damage, Fields, required};
 use super::{Item, name, number, text, worker_after};
-use crate::lease::{RowKey, Session, SessionState, WorkerId};
+use crate::lease::{RowKey, Session, SessionState, Weights, WorkerId};
 use aws_sdk_dynamodb::types::AttributeValue;
 
 pub(super) fn encode(session: &Session) -> Item {
@@ -15,6 +15,7 @@ pub(super) fn encode(session: &Session) -> Item {
         (name::LOAD.to_owned(), number(session.load)),
     ]);
     item.extend(session.capacity.map(|capacity| (name::CAPACITY.to_owned(), number(capacity))));
+    item.extend(session.weights.as_ref().map(|weights| (name::WEIGHTS.to_owned(), text(weights.to_text()))));
     item
 }
 
@@ -26,6 +27,8 @@ pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Session, Damage> {
         state: state(required(name::STATE, fields.text(name::STATE)?)?)?,
         capacity: fields.number(name::CAPACITY)?,
         load: fields.number(name::LOAD)?.unwrap_or(0),
+        // Advice: what cannot be read is passed over, and the session lives on.
+        weights: fields.text(name::WEIGHTS).ok().flatten().and_then(Weights::from_text),
     })
 }
 

@@ -28,7 +28,9 @@ pub(super) fn request(write: &Write) -> Request {
         Write::Resign { term, me } => fleet::resign(*term, me),
         Write::DeleteFleet { term, beat, wake, sessions } => fleet::delete(*term, *beat, *wake, *sessions),
         Write::Register { worker, number, capacity } => session::register(worker, *number, *capacity),
-        Write::Beat { worker, number, beat, state, load } => session::beat(worker, *number, *beat, *state, *load),
+        Write::Beat { worker, number, beat, state, load, weights } => {
+            session::beat(worker, *number, *beat, *state, *load, weights.as_ref())
+        }
         Write::Fence { worker, number, beat } => session::fence(worker, *number, *beat),
         Write::Leave { worker, number } => session::leave(worker, *number),
         Write::DeleteSession { worker, number, own } => session::delete(worker, *number, *own),

@@ -1,8 +1,8 @@
 //! Writes of session and plan rows.
 
-use super::attributes::{number, state_text};
+use super::attributes::{number, state_text, text};
 use super::{Expression, Request, name};
-use crate::lease::{Plan, Row, RowKey, Session, SessionNumber, SessionState, WorkerId};
+use crate::lease::{Plan, Row, RowKey, Session, SessionNumber, SessionState, Weights, WorkerId};
 
 /// The session is this one.
 fn is(number_seen: SessionNumber) -> Expression {
@@ -21,8 +21,15 @@ fn row(worker: &WorkerId) -> RowKey {
 }
 
 pub(super) fn register(worker: &WorkerId, mine: SessionNumber, capacity: Option<u32>) -> Request {
-    let session =
-        Session { worker: worker.clone(), number: mine, beat: 0, state: SessionState::Active, capacity, load: 0 };
+    let session = Session {
+        worker: worker.clone(),
+        number: mine,
+        beat: 0,
+        state: SessionState::Active,
+        capacity,
+        load: 0,
+        weights: None,
+    };
     Expression::default()
         .holds(
             "(attribute_not_exists(#leaseKey) OR #number < :number)",
@@ -32,12 +39,23 @@ pub(super) fn register(worker: &WorkerId, mine: SessionNumber, capacity: Option<
         .put(&Row::Session(session))
 }
 
-pub(super) fn beat(worker: &WorkerId, mine: SessionNumber, beat: u64, state: SessionState, load: u32) -> Request {
-    lives(mine, beat)
+pub(super) fn beat(
+    worker: &WorkerId,
+    mine: SessionNumber,
+    beat: u64,
+    state: SessionState,
+    load: u32,
+    weights: Option<&Weights>,
+) -> Request {
+    let expression = lives(mine, beat)
         .set(name::BEAT, number(beat + 1))
         .set(name::STATE, state_text(state))
-        .set(name::LOAD, number(load))
-        .update(&row(worker))
+        .set(name::LOAD, number(load));
+    let expression = match weights {
+        Some(weights) => expression.set(name::WEIGHTS, text(weights.to_text())),
+        None => expression,
+    };
+    expression.update(&row(worker))
 }
 
 pub(super) fn fence(worker: &WorkerId, silent: SessionNumber, beat: u64) -> Request {

@@ -1,0 +1,54 @@
+//! How long the planner thinks, in real time: the library marks it with a span.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tracing::{Subscriber, span};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::clock;
+
+/// The target of the span around a cycle's planning.
+const PLANNER: &str = "kcl_core::planner";
+
+/// All times taken so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stopwatch(Arc<Mutex<Taken>>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    began: Option<Duration>,
+    times: Vec<Duration>,
+}
+
+impl Stopwatch {
+    /// A subscriber that takes the times of its thread, and hears nothing else.
+    pub(crate) fn subscriber(&self) -> impl Subscriber + Send + Sync + use<> {
+        tracing_subscriber::registry().with(Spans(self.clone()))
+    }
+
+    /// The times since the last call.
+    pub(crate) fn take(&self) -> Vec<Duration> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).times)
+    }
+}
+
+struct Spans(Stopwatch);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+        metadata.is_span() && metadata.target() == PLANNER
+    }
+
+    fn on_enter(&self, _: &span::Id, _: Context<'_, S>) {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).began = Some(clock::now());
+    }
+
+    fn on_exit(&self, _: &span::Id, _: Context<'_, S>) {
+        let mut taken = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(began) = taken.began.take() {
+            taken.times.push(clock::now().saturating_sub(began));
+        }
+    }
+}

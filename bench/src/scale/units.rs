@@ -1,0 +1,165 @@
+//! What a row weighs and a call costs, by DynamoDB's rules: names and values in UTF-8, numbers by their digits, a read
+//! unit for 4 KB (half of one where the read is eventually consistent), a write unit for 1 KB.
+
+use kcl_core::lease::{Consistency, Fleet, Lease, Plan, Row, Session, SessionState, TakeMode, Written};
+
+const KB: usize = 1_024;
+/// A scan is paid by the page.
+pub(crate) const PAGE: usize = KB * KB;
+/// A list or a map, and each entry of one, besides what is in it.
+const NESTED: usize = 3;
+
+/// Units of a read of one row; one that is not there costs as much as the smallest.
+pub(crate) fn of_read(row: Option<&Row>, consistency: Consistency) -> f64 {
+    of_pages(row.map_or(0, size), consistency)
+}
+
+/// Units of a page of a scan.
+#[allow(clippy::cast_precision_loss, reason = "at most a page")]
+pub(crate) fn of_pages(bytes: usize, consistency: Consistency) -> f64 {
+    let units = bytes.div_ceil(4 * KB).max(1) as f64;
+    match consistency {
+        Consistency::Strong => units,
+        Consistency::Eventual => units / 2.0,
+    }
+}
+
+/// Units of a write: by the larger of the row before and after. One that is refused costs what the row costs.
+#[allow(clippy::cast_precision_loss, reason = "at most 400 KB")]
+pub(crate) fn of_write(before: Option<&Row>, written: &Written) -> f64 {
+    let (Written::Applied(after) | Written::Refused(after)) = written;
+    let larger = before.map_or(0, size).max(after.as_ref().map_or(0, size));
+    larger.div_ceil(KB).max(1) as f64
+}
+
+/// Bytes of a row.
+pub(crate) fn size(row: &Row) -> usize {
+    let key = "leaseKey".len() + row.key().to_string().len() + "entityType".len();
+    key + match row {
+        Row::Lease(lease) => "LEASE".len() + of_lease(lease),
+        Row::Session(session) => "KCL_SESSION".len() + of_session(session),
+        Row::Fleet(fleet) => "KCL_FLEET".len() + of_fleet(fleet),
+        Row::Plan(plan) => "KCL_PLAN".len() + of_plan(plan),
+        Row::Damaged(_) => 0,
+    }
+}
+
+fn text(name: &str, value: &str) -> usize {
+    name.len() + value.len()
+}
+
+/// About two digits a byte, and one byte more.
+fn number(name: &str, value: u64) -> usize {
+    let digits = value.checked_ilog10().map_or(1, |log| log as usize + 1);
+    name.len() + digits.div_ceil(2) + 1
+}
+
+fn of_lease(lease: &Lease) -> usize {
+    let mut bytes = number("leaseCounter", lease.counter)
+        + text("checkpoint", lease.checkpoint.as_str())
+        + number("checkpointSubSequenceNumber", lease.checkpoint.sub_sequence_number())
+        + number("ownerSwitchesSinceCheckpoint", lease.owner_switches);
+    if let Some(owner) = &lease.owner {
+        bytes += text("leaseOwner", owner.worker.as_str());
+        bytes += owner.session.map_or(0, |session| number("kclSession", session));
+    }
+    bytes += lease.kcl_counter.map_or(0, |counter| number("kclCounter", counter));
+    bytes += lease.start_ms.map_or(0, |ms| number("kclStart", ms.unsigned_abs()));
+    if let Some(stream) = &lease.stream {
+        bytes += text("kclStream", &stream.arn) + "@1234567890".len();
+    }
+    for (name, shards) in [("parentShardId", &lease.parents), ("childShardIds", &lease.children)] {
+        bytes += shards.iter().map(|shard| shard.as_str().len()).sum::<usize>();
+        bytes += if shards.is_empty() { 0 } else { name.len() };
+    }
+    if let Some(range) = lease.hash_range {
+        bytes += text("startingHashKey", &range.start.to_string()) + text("endingHashKey", &range.end.to_string());
+    }
+    bytes
+}
+
+fn of_session(session: &Session) -> usize {
+    let state = match session.state {
+        SessionState::Active => "active",
+        SessionState::Draining => "draining",
+        SessionState::Left => "left",
+        SessionState::Fenced => "fenced",
+    };
+    number("number", session.number)
+        + number("beat", session.beat)
+        + text("state", state)
+        + number("load", session.load.into())
+        + session.capacity.map_or(0, |capacity| number("capacity", capacity.into()))
+        + session.weights.as_ref().map_or(0, |weights| text("weights", &weights.to_text()))
+}
+
+fn of_fleet(fleet: &Fleet) -> usize {
+    let numbers = [
+        ("term", Some(fleet.term)),
+        ("beat", Some(fleet.beat)),
+        ("mirror", fleet.mirror),
+        ("planVersion", Some(fleet.plan_version)),
+        ("wake", Some(fleet.wake)),
+        ("sessions", Some(fleet.sessions)),
+        ("format", Some(fleet.format)),
+        ("startAt", fleet.start.as_ref().and_then(|start| start.at_ms).map(i64::unsigned_abs)),
+        ("plannerSession", fleet.planner.as_ref().map(|(_, session)| *session)),
+    ];
+    numbers.iter().filter_map(|(name, value)| Some(number(name, (*value)?))).sum::<usize>()
+        + fleet.planner.as_ref().map_or(0, |(worker, _)| text("planner", worker.as_str()))
+        + fleet.start.as_ref().map_or(0, |start| text("start", start.checkpoint.as_str()))
+        + "filled".len()
+        + 1
+}
+
+fn of_plan(plan: &Plan) -> usize {
+    let takes = plan.takes.iter().map(|take| {
+        let owner = take.owner.as_ref();
+        NESTED
+            + text("lease", take.lease.as_str())
+            + number("counter", take.counter)
+            + owner.map_or(0, |owner| text("owner", owner.worker.as_str()))
+            + owner.and_then(|owner| owner.session).map_or(0, |session| number("session", session))
+            + if take.mode == TakeMode::After { "after".len() + 1 } else { 0 }
+    });
+    let gives =
+        plan.gives.iter().map(|give| NESTED + text("lease", give.lease.as_str()) + number("counter", give.counter));
+    number("term", plan.term)
+        + number("version", plan.version)
+        + "takes".len()
+        + "gives".len()
+        + 2 * NESTED
+        + takes.chain(gives).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kcl_core::lease::{LeaseKey, Take, WorkerId};
+    use kcl_core::record::{Checkpoint, ShardId};
+
+    fn lease() -> Row {
+        Row::Lease(Lease::unowned(ShardId::from("shardId-000000000042"), Checkpoint::TrimHorizon))
+    }
+
+    #[test]
+    fn a_row_weighs_its_names_and_values() {
+        let key = "leaseKey".len() + "shardId-000000000042".len() + "entityType".len() + "LEASE".len();
+        let numbers = ["leaseCounter", "checkpointSubSequenceNumber", "ownerSwitchesSinceCheckpoint", "kclCounter"];
+        let zeros: usize = numbers.iter().map(|name| name.len() + 2).sum();
+        assert_eq!(size(&lease()), key + zeros + "checkpoint".len() + "TRIM_HORIZON".len());
+    }
+
+    #[test]
+    fn reads_are_paid_by_4_kb_and_writes_by_1_kb() {
+        assert_eq!(of_read(None, Consistency::Strong), 1.0);
+        assert_eq!(of_read(Some(&lease()), Consistency::Eventual), 0.5);
+        assert_eq!(of_pages(4 * KB + 1, Consistency::Strong), 2.0);
+        assert_eq!(of_write(None, &Written::Applied(Some(lease()))), 1.0);
+        let take =
+            |n| Take { lease: LeaseKey::new(format!("shardId-{n:012}")), owner: None, counter: 0, mode: TakeMode::Now };
+        let (takes, worker) = ((0..100).map(take).collect(), WorkerId::from_row("w"));
+        let plan = Row::Plan(Plan { worker, term: 1, version: 1, takes, gives: vec![] });
+        assert_eq!(of_write(Some(&plan), &Written::Applied(None)), 5.0, "100 takes of 37 bytes");
+    }
+}

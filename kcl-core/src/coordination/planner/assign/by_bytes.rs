@@ -1,0 +1,158 @@
+//! Balance by weight: members carry about the same bytes a second, and nothing moves for the sake of noise.
+//!
+//! Nothing moves until some member carries so much that it would still be too much if its leases were measured a fifth
+//! too heavy and the others' a fifth too light; then the fleet is balanced to its end. What was balanced so stays, by
+//! arithmetic, however each weight wavers by up to a fifth.
+
+use super::loads::Loads;
+use super::{Assignment, Item, Standing, WorkerNo};
+use std::collections::BTreeSet;
+
+/// A lease costs its reader its weight, and this part of the mean weight besides: calls, tasks, checkpoints.
+const BASE_SHARE: u64 = 4;
+/// Members that differ by no more bytes a second are alike.
+const NOTHING: u64 = 64 * 1024;
+/// No lease weighs more, whatever a row says: sums stay far from overflow.
+const MOST: u64 = 1 << 40;
+/// Steps a lease: a bound for the loop, far above what it takes.
+const STEPS: usize = 8;
+
+pub(super) fn costs(items: &[Item]) -> Vec<u64> {
+    let weight = |item: &Item| item.weight.min(MOST);
+    let total: u64 = items.iter().map(weight).sum();
+    let base = (total / (BASE_SHARE * items.len().max(1) as u64)).max(1);
+    items.iter().map(|item| weight(item) + base).collect()
+}
+
+/// See the module's documentation. `to_the_end`: something is on the move already.
+pub(super) fn balance(
+    items: &[Item],
+    costs: &[u64],
+    assignment: &mut Assignment,
+    loads: &mut Loads<'_>,
+    moves: usize,
+    to_the_end: bool,
+) {
+    let mut shift = Shift::new(items, costs, assignment, loads, moves);
+    shift.spread();
+    if to_the_end || shift.is_worth_it() {
+        shift.even_out();
+    }
+}
+
+/// Leases that may move, by where they would be.
+struct Shift<'a, 'm> {
+    items: &'a [Item],
+    costs: &'a [u64],
+    assignment: &'a mut Assignment,
+    loads: &'a mut Loads<'m>,
+    /// Of each member, by cost.
+    movable: Vec<BTreeSet<(u64, usize)>>,
+    /// Members that may give, by cost.
+    donors: BTreeSet<(u64, WorkerNo)>,
+    moves: usize,
+}
+
+impl<'a, 'm> Shift<'a, 'm> {
+    fn new(
+        items: &'a [Item],
+        costs: &'a [u64],
+        assignment: &'a mut Assignment,
+        loads: &'a mut Loads<'m>,
+        moves: usize,
+    ) -> Self {
+        let mut movable: Vec<BTreeSet<(u64, usize)>> = vec![BTreeSet::new(); loads.len()];
+        for (n, item) in items.iter().enumerate() {
+            if let (Standing::Held(holder), None) = (item.standing, assignment[n]) {
+                movable[holder].insert((costs[n], n));
+            }
+        }
+        let gives = (0..movable.len()).filter(|worker| !movable[*worker].is_empty());
+        let donors = gives.map(|worker| (loads.cost(worker), worker)).collect();
+        Shift { items, costs, assignment, loads, movable, donors, moves }
+    }
+
+    /// By number: what is above a capacity, or far above an even share, goes first, and of that the lightest.
+    fn spread(&mut self) {
+        for from in 0..self.movable.len() {
+            loop {
+                let to = if self.loads.excess(from) > 0 {
+                    self.loads.lightest()
+                } else if self.loads.has_too_many(from) {
+                    self.loads.lightest_of_few()
+                } else {
+                    None
+                };
+                let lightest = self.movable[from].first().map(|(_, n)| *n);
+                let (Some(to), Some(n)) = (to.filter(|to| *to != from), lightest) else { break };
+                if !self.carry(n, from, to) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether somebody would still carry too much if all of its leases weighed a sixth less and all others' a quarter
+    /// more: by so much weights may have been wrong that are a fifth off either way.
+    fn is_worth_it(&self) -> bool {
+        let Some(to) = self.loads.lightest_of_few() else { return false };
+        let (there, nothing) = (self.loads.cost(to) * 30, NOTHING * 24);
+        self.donors.iter().rev().filter(|(_, from)| *from != to).any(|(cost, from)| {
+            let here = cost * 20;
+            let lightest = self.movable[*from].first().map_or(0, |(cost, _)| cost * 30);
+            here > there + there / 20 + nothing && here > there + lightest + nothing
+        })
+    }
+
+    /// Moves weight from the heaviest that can be helped to the lightest, until they are alike.
+    fn even_out(&mut self) {
+        for _ in 0..self.items.len() * STEPS {
+            let Some(to) = self.loads.lightest_of_few() else { return };
+            let there = self.loads.cost(to);
+            let heavy = |cost: u64| cost > there + there / 20 + NOTHING;
+            let best = self.donors.iter().rev().take_while(|(cost, _)| heavy(*cost)).find_map(|(cost, from)| {
+                let n = (*from != to).then(|| self.best(*from, cost - there))?;
+                Some((n?, *from))
+            });
+            let Some((n, from)) = best else { return };
+            if !self.carry(n, from, to) {
+                return;
+            }
+        }
+    }
+
+    /// The lease whose move closes the gap best, and opens none.
+    fn best(&self, from: WorkerNo, gap: u64) -> Option<usize> {
+        let half = gap / 2;
+        let below = self.movable[from].range(..=(half, usize::MAX)).next_back();
+        let above = self.movable[from].range((half + 1, 0)..(gap, 0)).next();
+        let closes = |cost: u64| cost.min(gap - cost);
+        let best = [below, above].into_iter().flatten().max_by_key(|(cost, _)| closes(*cost));
+        best.map(|(_, n)| *n)
+    }
+
+    /// Moves one; `false` if no more may be on the move.
+    fn carry(&mut self, n: usize, from: WorkerNo, to: WorkerNo) -> bool {
+        let back = self.items[n].standing == Standing::Held(to);
+        if self.assignment[n].is_none() {
+            let Some(left) = self.moves.checked_sub(1) else { return false };
+            self.moves = left;
+        }
+        self.moves += usize::from(back);
+        self.assignment[n] = (!back).then_some(to);
+        let cost = self.costs[n];
+        for worker in [from, to] {
+            self.donors.remove(&(self.loads.cost(worker), worker));
+        }
+        self.loads.remove(from, cost);
+        self.loads.add(to, cost);
+        self.movable[from].remove(&(cost, n));
+        self.movable[to].insert((cost, n));
+        for worker in [from, to] {
+            if !self.movable[worker].is_empty() {
+                self.donors.insert((self.loads.cost(worker), worker));
+            }
+        }
+        true
+    }
+}

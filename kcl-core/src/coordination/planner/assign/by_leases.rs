@@ -1,0 +1,47 @@
+//! Balance by number: members' leases differ by at most one.
+
+use super::loads::Loads;
+use super::{Assignment, Item, Standing, WorkerNo};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+/// Who gives first: what is above its capacity, how much it has, and of equals the first.
+type Donor = (usize, usize, Reverse<WorkerNo>);
+
+/// Moves leases from the most to the least loaded member while they differ by two or more, or while a member is over
+/// its capacity and another has room.
+pub(super) fn balance(items: &[Item], assignment: &mut Assignment, loads: &mut Loads<'_>, mut moves: usize) {
+    let mut settled: Vec<Vec<usize>> = Vec::new();
+    for (n, item) in items.iter().enumerate() {
+        if let (Standing::Held(holder), None) = (item.standing, assignment[n]) {
+            if settled.len() <= holder {
+                settled.resize(holder + 1, Vec::new());
+            }
+            settled[holder].push(n);
+        }
+    }
+    let donor = |loads: &Loads<'_>, worker: WorkerNo| (loads.excess(worker), loads.count(worker), Reverse(worker));
+    let mut donors: BTreeSet<Donor> = BTreeSet::new();
+    donors.extend((0..settled.len()).filter(|worker| !settled[*worker].is_empty()).map(|worker| donor(loads, worker)));
+    while moves > 0 {
+        let Some(to) = loads.lightest() else { return };
+        let Some(first) = donors.iter().rev().find(|(.., Reverse(worker))| *worker != to).copied() else { return };
+        let (excess, count, Reverse(from)) = first;
+        if count < loads.count(to) + 2 && excess == 0 {
+            return;
+        }
+        let gives_too = donors.remove(&donor(loads, to));
+        donors.remove(&first);
+        let Some(n) = settled[from].pop() else { return };
+        assignment[n] = Some(to);
+        loads.remove(from, 1);
+        loads.add(to, 1);
+        if !settled[from].is_empty() {
+            donors.insert(donor(loads, from));
+        }
+        if gives_too {
+            donors.insert(donor(loads, to));
+        }
+        moves -= 1;
+    }
+}

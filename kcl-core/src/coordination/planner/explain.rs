@@ -1,0 +1,186 @@
+//! Why each lease is where it is: from what the planner knows, or from what rows alone can tell.
+
+use super::assign::{Standing, WorkerNo};
+use super::promises::Promises;
+use super::reason::{Ended, Explanation, Reason, Stays};
+use super::resting::Resting;
+use super::sessions::{OwnerIs, Sessions};
+use super::view::{Patience, View, view};
+use super::weights::Weights;
+use crate::clock::Time;
+use crate::config::{BalanceBy, Settings};
+use crate::lease::Table;
+use crate::lease::row::{Lease, LeaseKey, Owner, SessionState, TakeMode, WorkerId};
+use crate::record::ShardId;
+use std::collections::BTreeMap;
+
+/// Why each lease of a table is where it is, in the order of their keys, as far as one read of the table can tell.
+///
+/// `settings` are those of the fleet's workers: what a lease waits for depends on them. A table shows no silence: the
+/// leases of a worker that died a moment ago are still its own, until the fleet has ended its session.
+#[must_use]
+pub fn explain(table: &Table, settings: &Settings) -> Vec<Explanation> {
+    let nobody = WorkerId::from_row("");
+    let mut sessions = Sessions::new(nobody, settings.failover_time, settings.failover_time);
+    sessions.see_all(table.sessions.clone(), Time::ZERO);
+    let leases: BTreeMap<LeaseKey, Lease> =
+        table.leases.iter().map(|lease| (lease.key.clone(), lease.clone())).collect();
+    let (resting, patience) = (Resting::default(), Patience::of(settings));
+    let mut view = view(&leases, &sessions, &resting, patience);
+    if settings.balance_by == BalanceBy::Bytes {
+        let mut weights = Weights::default();
+        weights.learn(&leases, &sessions, Time::ZERO);
+        view.weights = weights.of(&view.leases);
+    }
+    let promises = Promises::of_rows(table);
+    let known =
+        Known { leases: &leases, sessions: &sessions, resting: &resting, patience, promises: &promises, now: None };
+    known.explain(&view).map(|(lease, reason)| Explanation { lease: lease.key.clone(), reason }).collect()
+}
+
+/// What a reason is found in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) leases: &'a BTreeMap<LeaseKey, Lease>,
+    pub(super) sessions: &'a Sessions,
+    pub(super) resting: &'a Resting,
+    pub(super) patience: Patience,
+    pub(super) promises: &'a Promises,
+    /// The planner's time; rows have none.
+    pub(super) now: Option<Time>,
+}
+
+impl<'a> Known<'a> {
+    /// Every lease with its reason.
+    pub(super) fn explain(self, view: &View<'a>) -> impl Iterator<Item = (&'a Lease, Reason)> {
+        let place: BTreeMap<&LeaseKey, usize> =
+            view.leases.iter().enumerate().map(|(n, lease)| (&lease.key, n)).collect();
+        let unfinished: BTreeMap<&ShardId, bool> =
+            self.leases.values().map(|lease| (&lease.shard, !lease.checkpoint.is_shard_end())).collect();
+        let loads = Loads::of(view, self.promises);
+        let standings: Vec<Standing> = view.standings.clone();
+        self.leases.values().map(move |lease| {
+            let standing = place.get(&lease.key).map(|n| standings[*n]);
+            let parents = lease.parents.iter().filter(|parent| unfinished.get(parent).copied().unwrap_or(false));
+            let parents: Vec<ShardId> = parents.cloned().collect();
+            let reason = if lease.checkpoint.is_shard_end() {
+                Reason::Finished
+            } else if !parents.is_empty() {
+                Reason::WaitsForParents { parents }
+            } else {
+                self.reason(lease, standing, &loads)
+            };
+            (lease, reason)
+        })
+    }
+
+    fn reason(self, lease: &Lease, standing: Option<Standing>, loads: &Loads) -> Reason {
+        let promise = self.promises.of(&lease.key, self.now);
+        match (standing, &lease.owner) {
+            (Some(Standing::Held(by)), Some(Owner { worker, session: Some(session) })) => match promise {
+                Some((to, waited)) if to != worker => Reason::Moving { from: worker.clone(), to: to.clone(), waited },
+                _ => Reason::Held { by: worker.clone(), session: *session, stays: loads.stays(by) },
+            },
+            (Some(Standing::Leaving), Some(owner)) => match promise {
+                Some((to, waited)) => Reason::Moving { from: owner.worker.clone(), to: to.clone(), waited },
+                None => Reason::Leaving { by: owner.worker.clone() },
+            },
+            (None, Some(owner)) if owner.session.is_none() || lease.is_foreign() => Reason::Foreign {
+                owner: Some(owner.worker.clone()),
+                still_for: self.patience.foreign,
+                moving: self.resting.is_moving(&lease.key),
+            },
+            (None, Some(owner)) => Reason::Orphan { owner: owner.worker.clone(), still_for: self.patience.orphan },
+            (Some(Standing::Free | Standing::Held(_) | Standing::Leaving) | None, _) => match promise {
+                Some((to, waited)) => {
+                    Reason::Promised { to: to.clone(), waited, passed_over: self.promises.unfit().cloned().collect() }
+                }
+                None if loads.has_room() => Reason::Free { after: self.ended(lease) },
+                None => loads.no_room(),
+            },
+        }
+    }
+
+    /// Whose session had ended, if somebody's had.
+    fn ended(self, lease: &Lease) -> Option<(WorkerId, Ended)> {
+        let owner = lease.owner.as_ref()?;
+        if self.sessions.owner_is(owner) != OwnerIs::Ended {
+            return None;
+        }
+        let session = self.sessions.row(&owner.worker)?;
+        let ended = match session.state {
+            _ if Some(session.number) != owner.session => Ended::Replaced,
+            SessionState::Left => Ended::Left,
+            SessionState::Fenced | SessionState::Active | SessionState::Draining => Ended::Fenced,
+        };
+        Some((owner.worker.clone(), ended))
+    }
+}
+
+/// What members have.
+#[derive(Debug)]
+struct Loads {
+    count: Vec<usize>,
+    bytes: Option<Vec<u64>>,
+    has_room: bool,
+}
+
+impl Loads {
+    fn of(view: &View<'_>, promises: &Promises) -> Self {
+        let number: BTreeMap<&WorkerId, WorkerNo> = view.names.iter().enumerate().map(|(n, name)| (name, n)).collect();
+        let mut count = vec![0; view.members.len()];
+        let mut bytes = vec![0; view.members.len()];
+        let mut taken = vec![0; view.members.len()];
+        for (n, (lease, standing)) in view.leases.iter().zip(&view.standings).enumerate() {
+            let to = promises.of(&lease.key, None).and_then(|(to, _)| number.get(to).copied());
+            if let Standing::Held(by) = *standing {
+                count[by] += 1;
+                bytes[by] += view.weights.get(n).copied().unwrap_or(0);
+                taken[to.unwrap_or(by)] += 1;
+            } else if let Some(to) = to {
+                taken[to] += 1;
+            }
+        }
+        let has_room = view.members.iter().zip(&taken).any(|(member, taken)| *taken < member.capacity);
+        Loads { count, bytes: (!view.weights.is_empty()).then_some(bytes), has_room }
+    }
+
+    fn has_room(&self) -> bool {
+        self.has_room
+    }
+
+    fn no_room(&self) -> Reason {
+        match self.count.len() {
+            0 => Reason::NoWorkers,
+            workers => Reason::NoRoom { workers },
+        }
+    }
+
+    fn stays(&self, by: WorkerNo) -> Stays {
+        if let Some(bytes) = &self.bytes {
+            let (carries, lightest) = (bytes[by], bytes.iter().copied().min().unwrap_or(0));
+            let alike = carries <= lightest + lightest / 20;
+            return if alike { Stays::Balanced } else { Stays::NotWorthAMove { carries, lightest } };
+        }
+        let (has, fewest) = (self.count[by], self.count.iter().copied().min().unwrap_or(0));
+        if has <= fewest + 1 || !self.has_room { Stays::Balanced } else { Stays::ItsTurnComes { has, fewest } }
+    }
+}
+
+impl Promises {
+    /// What plan rows say that the fleet row makes valid, as far as it is not done.
+    fn of_rows(table: &Table) -> Self {
+        let mut promises = Promises::default();
+        let Some(fleet) = &table.fleet else { return promises };
+        let valid = table.plans.iter().filter(|plan| plan.term == fleet.term && plan.version <= fleet.plan_version);
+        for plan in valid {
+            for take in &plan.takes {
+                promises.told(take.lease.clone(), plan.worker.clone(), Time::ZERO, TakeMode::Now);
+            }
+        }
+        promises
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! A cycle's last part: decides who reads what, and writes the rows that say something new.
+
+use super::explain::Known;
+use super::orders::{Orders, Planned};
+use super::stage::Stage;
+use super::term::{FULL_READ, Term};
+use super::view::view;
+use crate::clock::Time;
+use crate::config::BalanceBy;
+use crate::coordination::effects::{Effects, Part};
+use crate::lease::Write;
+use crate::lease::row::{Plan, WorkerId};
+use crate::telemetry::event::coordination::{Happening, explanations_are_wanted, planning};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// At least so many leases may be on the move at once.
+const FEWEST_MOVES: usize = 16;
+
+/// Leases for whom no worker has room.
+#[derive(Debug, Default)]
+pub(super) struct WithoutRoom {
+    leases: usize,
+    told: Option<Time>,
+}
+
+impl Term {
+    /// Decides, and writes what is new.
+    pub(super) fn plan(&mut self, effects: &mut Effects) {
+        let rows = planning().in_scope(|| self.decide(effects));
+        self.explain(effects);
+        if rows.is_empty() {
+            return self.finish(effects);
+        }
+        let version = self.version + 1;
+        for (worker, order) in &rows {
+            let plan = Plan {
+                worker: worker.clone(),
+                term: self.number,
+                version,
+                takes: order.takes.clone(),
+                gives: order.gives.clone(),
+            };
+            effects.write(Part::PlanOf(worker.clone()), Write::Plan(plan));
+        }
+        let left = rows.iter().map(|(worker, _)| worker.clone()).collect();
+        self.stage = Stage::Telling { left, failed: false, rows };
+    }
+
+    /// Tells why leases are where they are, as far as that is news, if anybody listens.
+    fn explain(&mut self, effects: &mut Effects) {
+        if !explanations_are_wanted() {
+            return self.explained.clear();
+        }
+        let mut view = view(&self.leases, &self.sessions, &self.resting, self.settings.patience);
+        if self.settings.balance_by == BalanceBy::Bytes {
+            view.weights = self.weights.of(&view.leases);
+        }
+        let known = Known {
+            leases: &self.leases,
+            sessions: &self.sessions,
+            resting: &self.resting,
+            patience: self.settings.patience,
+            promises: &self.promises,
+            now: Some(effects.now),
+        };
+        let mut explained = BTreeMap::new();
+        for (lease, reason) in known.explain(&view) {
+            let timeless = reason.clone().timeless();
+            if self.explained.get(&lease.key) != Some(&timeless) {
+                effects.tell(Happening::Explained { lease: lease.key.clone(), reason });
+            }
+            explained.insert(lease.key.clone(), timeless);
+        }
+        self.explained = explained;
+    }
+
+    /// Who is to be told something else than what its row says, and what.
+    fn decide(&mut self, effects: &mut Effects) -> Vec<(WorkerId, Orders)> {
+        if self.draining {
+            self.sessions.drain_me();
+        }
+        let by = self.settings.balance_by;
+        if by == BalanceBy::Bytes {
+            self.weights.learn(&self.leases, &self.sessions, effects.now);
+        }
+        let mut view = view(&self.leases, &self.sessions, &self.resting, self.settings.patience);
+        if by == BalanceBy::Bytes {
+            view.weights = self.weights.of(&view.leases);
+        }
+        for (lease, worker) in self.promises.review(&view, self.settings.bounds, effects.now) {
+            self.sent.remove(&worker);
+            effects.tell(Happening::PromiseLapsed { lease, worker });
+        }
+        let moves = FEWEST_MOVES.max(self.leases.len() / 5);
+        let Planned { mut orders, without_room } = self.promises.orders(&view, moves, by, effects.now);
+        self.without_room.see(without_room, view.members.len(), effects);
+        let live: BTreeSet<&WorkerId> = self.sessions.live().map(|session| &session.worker).collect();
+        self.sent.retain(|worker, _| live.contains(worker));
+        let mut rows = Vec::new();
+        for worker in live {
+            let order = orders.remove(worker).unwrap_or_default();
+            if self.sent.get(worker).is_none_or(|sent| !sent.orders.says_the_same(&order)) {
+                rows.push((worker.clone(), order));
+            }
+        }
+        rows
+    }
+}
+
+impl WithoutRoom {
+    /// Tells it when it changes, and again and again while it lasts.
+    fn see(&mut self, leases: usize, workers: usize, effects: &mut Effects) {
+        let changed = leases != self.leases;
+        let again = leases > 0 && self.told.is_none_or(|at| effects.now.since(at) >= FULL_READ);
+        if changed || again {
+            effects.tell(Happening::WithoutRoom { leases, workers });
+            *self = WithoutRoom { leases, told: Some(effects.now) };
+        }
+    }
+}
