@@ -56,7 +56,8 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
 async fn measure(options: &Options, stopwatch: &Stopwatch) -> Result<Vec<Figure>, Error> {
     let mut fleet = Fleet::new(options);
     eprintln!("scale: {WORKERS} workers, {SHARDS} shards");
-    let start = fleet.add(WORKERS).await?;
+    // Spread over a beat: a crash meets every phase of it.
+    let start = fleet.add(WORKERS, fleet.settings.beat_interval()).await?;
     fleet.until_balanced(start).await?;
     sleep(SETTLE).await;
 
@@ -65,7 +66,7 @@ async fn measure(options: &Options, stopwatch: &Stopwatch) -> Result<Vec<Figure>
     let (read_later, written_later) = fleet.units();
     let a_second = |before: f64, after: f64| (after - before) / WINDOW.as_secs_f64();
 
-    let joined = fleet.add(OTHERS).await?;
+    let joined = fleet.add(OTHERS, Duration::ZERO).await?;
     let join = fleet.until_balanced(joined).await?;
     eprintln!("scale: {OTHERS} workers more: balanced after {join:.2} s");
     sleep(SETTLE).await;
@@ -127,10 +128,11 @@ impl Fleet {
         }
     }
 
-    /// Starts workers, all at once.
-    async fn add(&mut self, workers: usize) -> Result<Instant, Error> {
+    /// Starts workers, evenly within that time.
+    async fn add(&mut self, workers: usize, within: Duration) -> Result<Instant, Error> {
         let now = Instant::now();
-        for _ in 0..workers {
+        let each = within / u32::try_from(workers)?;
+        for n in 0..workers {
             let (name, wire) = (format!("worker-{:016x}", self.next), Wire::default());
             let store = table::Seat { table: Arc::clone(&self.table), wire: wire.clone() };
             let stream = stream::Seat { stream: Arc::clone(&self.stream), wire: wire.clone() };
@@ -143,7 +145,9 @@ impl Fleet {
                 .on_current_runtime()
                 .processor(|_: &ShardId| Idle);
             // A worker that ends early leaves its leases to the others: seen in the shares.
+            let delay = each * u32::try_from(n)?;
             tokio::spawn(async move {
+                sleep(delay).await;
                 match builder.build().await {
                     Ok(worker) => worker.run().await,
                     Err(error) => Err(error),

@@ -259,8 +259,8 @@ mod tests {
 
     #[test]
     fn no_interval_is_zero_but_that_of_reading_without_pause() {
-        for (key, _) in Settings::keys().filter(|(key, _)| settings().get(key).is_some_and(|text| text.ends_with('s')))
-        {
+        let is_time = |text: String| text.starts_with(|c: char| c.is_ascii_digit()) && text.ends_with('s');
+        for (key, _) in Settings::keys().filter(|(key, _)| settings().get(key).is_some_and(is_time)) {
             let mut settings = settings();
             settings.set(key, "0s").unwrap();
             if key == "poll_interval" {

@@ -1,5 +1,7 @@
 //! The worker: what a user builds, runs, and stops.
 
+#[cfg(test)]
+mod balance_tests;
 mod builder;
 #[cfg(feature = "aws")]
 mod connect;

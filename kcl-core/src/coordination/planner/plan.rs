@@ -118,3 +118,28 @@ impl WithoutRoom {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn leases_that_nobody_has_room_for_are_told_at_once_and_every_minute_until_somebody_has() {
+        let mut effects = Effects::new(fastrand::Rng::with_seed(1));
+        let mut without_room = WithoutRoom::default();
+        let mut told = |leases, at| {
+            effects.now = Time::from_origin(Duration::from_secs(at));
+            without_room.see(leases, 2, &mut effects);
+            effects.take_happenings()
+        };
+        let alarm = |leases| vec![Happening::WithoutRoom { leases, workers: 2 }];
+        assert_eq!(told(0, 0), []);
+        assert_eq!(told(3, 1), alarm(3));
+        assert_eq!(told(3, 60), []);
+        assert_eq!(told(3, 61), alarm(3));
+        assert_eq!(told(4, 62), alarm(4));
+        assert_eq!(told(0, 63), alarm(0));
+        assert_eq!(told(0, 200), []);
+    }
+}

@@ -150,7 +150,7 @@ mod tests {
         measured.insert(shard(7), 1_000_000.0);
         measured.insert(LeaseKey::new("account:stream:1:shardId-000000000009"), 0.0);
         let weights = Weights::of(&measured);
-        assert_eq!(weights.to_text(), "7d 7:9f account:stream:1:shardId-000000000009:00");
+        assert_eq!(weights.to_text(), "7d account:stream:1:shardId-000000000009:00 7:9f");
         assert_eq!(weights.get(&shard(3)).bytes_a_second(), 50_534);
         assert_eq!(weights.get(&shard(7)).bytes_a_second(), 961_547);
     }

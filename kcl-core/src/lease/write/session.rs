@@ -59,3 +59,31 @@ pub(super) fn apply_plan(write: &Write, old: Option<&Plan>) -> Option<Option<Pla
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::row::{LeaseKey, Row, Weights, WorkerId};
+    use crate::lease::write::Written;
+
+    #[test]
+    fn a_beat_that_says_nothing_of_weights_leaves_what_the_row_says() {
+        let worker = WorkerId::parse("a").unwrap();
+        let said = Weights::of(&[(LeaseKey::new("shard"), 5_000.0)].into());
+        let register = Write::Register { worker: worker.clone(), number: 1, capacity: None };
+        let beat = |beat, weights| Write::Beat {
+            worker: worker.clone(),
+            number: 1,
+            beat,
+            state: SessionState::Active,
+            load: 1,
+            weights,
+        };
+        let mut row = None;
+        for write in [register, beat(0, Some(said.clone())), beat(1, None)] {
+            let Written::Applied(after) = write.apply(row.as_ref()) else { panic!("refused") };
+            row = after;
+        }
+        assert_eq!(row.as_ref().and_then(Row::as_session).unwrap().weights, Some(said));
+    }
+}
