@@ -64,7 +64,15 @@ fn session(worker: WorkerId, item: &Value) -> Option<Session> {
     };
     let capacity = count(item, "capacity").and_then(|most| u32::try_from(most).ok());
     let load = u32::try_from(count(item, "load")?).ok()?;
-    Some(Session { worker, number: count(item, "number")?, beat: count(item, "beat")?, state, capacity, load })
+    Some(Session {
+        worker,
+        number: count(item, "number")?,
+        beat: count(item, "beat")?,
+        state,
+        capacity,
+        load,
+        weights: None,
+    })
 }
 
 fn fleet(item: &Value) -> Option<Fleet> {
