@@ -94,12 +94,13 @@ impl Failure {
             Cause::CredentialsUnavailable => {
                 format!("{operation} of {subject} was not sent, as no credentials could be fetched: {said}")
             }
-            Cause::Credentials
-            | Cause::Permission
-            | Cause::NotFound
-            | Cause::Busy
-            | Cause::Iterator
-            | Cause::Request => {
+            Cause::Permission => {
+                let service = if subject.starts_with("table") { "dynamodb" } else { "kinesis" };
+                format!(
+                    "the worker's credentials may not do `{service}:{operation}` on {subject}: {said}; allow it in the role's policy"
+                )
+            }
+            Cause::Credentials | Cause::NotFound | Cause::Busy | Cause::Iterator | Cause::Request => {
                 format!("{operation} of {subject} was refused: {said}")
             }
         }

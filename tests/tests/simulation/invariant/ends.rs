@@ -33,6 +33,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
                     excused.insert(process);
                 }
             }
+            Fact::MayFail { process } => drop(excused.insert(process)),
             Fact::Killed { process } => drop(dead.insert(process)),
             Fact::Ended { process, error } if !excused.contains(process) && !dead.contains(process) => {
                 let at = seconds(event.at);

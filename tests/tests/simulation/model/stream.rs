@@ -34,6 +34,7 @@ impl StreamSeat {
             Reply::Answer((Ok(answer), at)) => Ok((answer, at)),
             Reply::Answer((Err(error), _)) => Err(convert::error(&error)),
             Reply::Throttled => failed(ApiErrorKind::Throttled, "the stream is throttled"),
+            Reply::Denied => failed(ApiErrorKind::Refused, "not allowed"),
             Reply::Unavailable => failed(ApiErrorKind::Unavailable, "the stream failed"),
             Reply::IteratorExpired if operation == "GetRecords" => {
                 failed(ApiErrorKind::IteratorExpired, "the iterator expired")

@@ -183,6 +183,7 @@ fn answer<T>(reply: Reply<T>) -> Result<T, StoreError> {
     match reply {
         Reply::Answer(answer) => Ok(answer),
         Reply::Throttled => failed(StoreErrorKind::Throttled, "the table has no room"),
+        Reply::Denied => failed(StoreErrorKind::Refused, "not allowed"),
         Reply::Unavailable | Reply::IteratorExpired => failed(StoreErrorKind::Unanswered, "the table failed"),
     }
 }

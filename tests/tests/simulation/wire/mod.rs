@@ -110,6 +110,7 @@ fn fault(fate: Fate, operation: &str) -> Option<Fault> {
         Fate::SlowAnswer(by) => Some(Fault::Delay(by)),
         Fate::IteratorExpired if operation == "GetRecords" => Some(Fault::Error("ExpiredIteratorException".to_owned())),
         Fate::IteratorExpired | Fate::Unavailable => Some(Fault::Error("InternalFailure".to_owned())),
+        Fate::Denied => Some(Fault::Error("AccessDeniedException".to_owned())),
         Fate::Stale(_) | Fate::Freeze(_) => None,
     }
 }

@@ -12,6 +12,7 @@ pub(crate) enum Reply<T> {
     Throttled,
     Unavailable,
     IteratorExpired,
+    Denied,
 }
 
 /// Sends a call that meets `fate`; `effect` is what the service does with it, when it arrives. Where there is no answer this
@@ -27,6 +28,7 @@ pub(crate) async fn exchange<T: Send + 'static>(
         Some(Fate::Throttled) => return after(there + back, Reply::Throttled).await,
         Some(Fate::Unavailable) => return after(there + back, Reply::Unavailable).await,
         Some(Fate::IteratorExpired) => return after(there + back, Reply::IteratorExpired).await,
+        Some(Fate::Denied) => return after(there + back, Reply::Denied).await,
         Some(Fate::Late(by)) => there += by,
         Some(Fate::SlowAnswer(by)) => back += by,
         Some(Fate::LostResponse | Fate::Crash { effect: true } | Fate::Stale(_) | Fate::Freeze(_)) | None => {}

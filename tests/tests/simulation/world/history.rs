@@ -60,6 +60,10 @@ pub(crate) enum Fact {
         process: Name,
         error: Option<String>,
     },
+    /// A scenario says that the process is to end with an error.
+    MayFail {
+        process: Name,
+    },
     Killed {
         process: Name,
     },

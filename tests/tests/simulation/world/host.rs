@@ -15,6 +15,8 @@ pub(crate) struct Host {
     dead: CancellationToken,
     /// The tasks that wanted to go on while it was frozen.
     frozen: Arc<Mutex<Option<Vec<Waker>>>>,
+    /// Each task has a clone of what is in here, the host itself has the first.
+    tasks: Arc<Arc<()>>,
 }
 
 impl Host {
@@ -39,8 +41,9 @@ impl Host {
         waiting.into_iter().flatten().for_each(Waker::wake);
     }
 
-    pub(crate) fn is_frozen(&self) -> bool {
-        self.frozen.lock().unwrap().is_some()
+    /// How many tasks it has.
+    pub(crate) fn tasks(&self) -> usize {
+        Arc::strong_count(self.tasks.as_ref()) - 1
     }
 
     /// Whether the task has to wait.
@@ -58,7 +61,8 @@ impl Host {
 impl Spawn for Host {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         let death = Box::pin(self.dead.clone().cancelled_owned());
-        drop(tokio::spawn(Hosted { task: Some(task), host: self.clone(), death }));
+        let counted = Arc::clone(self.tasks.as_ref());
+        drop(tokio::spawn(Hosted { task: Some(task), host: self.clone(), death, _counted: counted }));
     }
 }
 
@@ -66,6 +70,7 @@ struct Hosted {
     task: Option<BoxFuture<'static, ()>>,
     host: Host,
     death: Pin<Box<WaitForCancellationFutureOwned>>,
+    _counted: Arc<()>,
 }
 
 impl Future for Hosted {

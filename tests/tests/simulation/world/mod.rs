@@ -255,6 +255,17 @@ impl World {
         self.row(&RowKey::Lease(LeaseKey::new(shard)))?.as_lease().cloned()
     }
 
+    /// A client of the table's service, for what only the wire tier has.
+    ///
+    /// # Panics
+    /// In the model tier.
+    pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        match &self.place {
+            Place::Model(_) => panic!("the model tier has no DynamoDB"),
+            Place::Wire(wire) => wire.aws.dynamodb(),
+        }
+    }
+
     /// As somebody with a text editor.
     pub(crate) fn tamper(&self, key: RowKey, row: Option<Row>) {
         match &self.place {
@@ -321,6 +332,49 @@ impl World {
     /// A sentence for the transcript.
     pub(crate) fn note(&self, text: impl Into<String>) {
         self.history.add(Fact::Note(text.into()));
+    }
+
+    /// Starts these, one after the other, and waits until they have equal shares.
+    pub(crate) async fn fleet(&mut self, workers: &[&str]) {
+        let leases = self.stream.open().len();
+        for (n, worker) in workers.iter().enumerate() {
+            self.start(worker);
+            let share = leases / (n + 1);
+            let shared = |world: &World| {
+                let shares = world.shares();
+                shares.len() == n + 1
+                    && shares.values().all(|held| *held >= share)
+                    && shares.values().sum::<usize>() == leases
+            };
+            self.until("shared", Duration::from_secs(10), shared).await;
+        }
+    }
+
+    /// The process is meant to end with an error.
+    pub(crate) fn may_fail(&self, name: &str) {
+        self.history.add(Fact::MayFail { process: self.process(name).name.clone() });
+    }
+
+    /// With what a process ended, or could not be built.
+    pub(crate) fn error_of(&self, name: &str) -> Option<String> {
+        self.history.with(|events| {
+            events.iter().rev().find_map(|event| match &event.fact {
+                Fact::Ended { process, error } if **process == *name => error.clone(),
+                Fact::BuildFailed { process, error } if **process == *name => Some(error.clone()),
+                _ => None,
+            })
+        })
+    }
+
+    /// How many facts are like this.
+    pub(crate) fn count(&self, is_like: impl Fn(&Fact) -> bool) -> usize {
+        self.history.with(|events| events.iter().filter(|event| is_like(&event.fact)).count())
+    }
+
+    /// How often owners of leases changed.
+    pub(crate) fn moves(&self) -> usize {
+        let owner = |row: &Option<Row>| row.as_ref().and_then(Row::as_lease).and_then(|lease| lease.owner.clone());
+        self.count(|fact| matches!(fact, Fact::Changed { key: RowKey::Lease(_), before, after, .. } if owner(before) != owner(after)))
     }
 
     /// From now on handlers behave like this.

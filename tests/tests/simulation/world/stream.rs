@@ -71,32 +71,21 @@ impl Stream {
     /// Puts so many records, under keys of their numbers' remainder of nine.
     pub(crate) fn put(&self, records: u32) {
         for _ in 0..records {
-            self.put_where(None);
+            self.put_one();
         }
     }
 
-    /// Puts one record into this shard.
-    pub(crate) fn put_into(&self, shard: &str) {
-        let listed = self.shards();
-        let listed = listed.iter().find(|listed| listed.shard_id.to_string() == shard).unwrap();
-        self.put_where(Some(listed.hash_key_range.starting_hash_key.0.to_string()));
-    }
-
-    fn put_where(&self, hash_key: Option<String>) {
+    fn put_one(&self) {
         let number = {
             let mut put = self.put.lock().unwrap();
             *put += 1;
             *put - 1
         };
-        let key = match &hash_key {
-            Some(hash_key) => format!("key-of-{hash_key}"),
-            None => format!("key-{}", number % 9),
-        };
+        let key = format!("key-{}", number % 9);
         let answer = self.ask(PutRecordInput {
             stream_name: Some(STREAM.to_owned()),
             data: Some(number.to_string().into_bytes().into()),
             partition_key: Some(key.clone()),
-            explicit_hash_key: hash_key,
             ..PutRecordInput::default()
         });
         let Response::PutRecord(answer) = answer else { panic!("{answer:?}") };
@@ -145,15 +134,5 @@ impl Stream {
             these.iter().filter(|id| !not.contains(id)).map(ToString::to_string).collect()
         };
         self.history.add(Fact::Resharded { parents: names(&before, &after), children: names(&after, &before) });
-    }
-
-    /// A closed shard's records are past their retention: it is gone.
-    pub(crate) fn expire(&self, shard: &str) {
-        let shard = ShardId::parse(shard).unwrap();
-        let outcome = match &self.place {
-            Place::Here(engine) => engine.lock().unwrap().expire_shard(&self.scope, STREAM, shard, self.now()),
-            Place::Served(aws) => aws.with_engine(|engine, now| engine.expire_shard(&self.scope, STREAM, shard, now)),
-        };
-        outcome.unwrap_or_else(|error| panic!("{error:?}"));
     }
 }

@@ -105,7 +105,11 @@ impl Teller {
             Fact::Failed { process, .. } => self.add(at, process, "fails to handle them", None),
             Fact::LeaseLost { process, shard } => self.add(at, process, "hears that it lost", Some(short(shard))),
             Fact::Calm { .. } => self.add(at, "--", "calm", None),
-            Fact::Sent { .. } | Fact::Handled { .. } | Fact::ProcessorMade { .. } | Fact::ProcessorDropped { .. } => {}
+            Fact::MayFail { .. }
+            | Fact::Sent { .. }
+            | Fact::Handled { .. }
+            | Fact::ProcessorMade { .. }
+            | Fact::ProcessorDropped { .. } => {}
         }
     }
 

@@ -52,6 +52,8 @@ pub(crate) enum Fate {
     IteratorExpired,
     /// The service fails by itself.
     Unavailable,
+    /// The caller may not do this.
+    Denied,
 }
 
 /// What a process is cut off from.

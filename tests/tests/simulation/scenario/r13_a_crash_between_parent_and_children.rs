@@ -1,0 +1,32 @@
+//! R13. *Given* a parent that is read to its end; *when* its worker dies at any call between that and the claim of its
+//! children; *then* no child is missing and no record is skipped, whoever goes on.
+
+use super::{checked, play};
+use crate::world::weather::Fate;
+use crate::world::{Making, World, run};
+use std::time::Duration;
+
+/// The worker dies at its n-th call after the split, before or after that call has its effect.
+async fn dies(mut world: World, nth: u64, effect: bool) -> World {
+    world.fleet(&["ann"]).await;
+    world.stream.put(10);
+    world.stream.split(0);
+    world.stream.put(10);
+    let from = world.weather.calls();
+    world.weather.rule(move |call| (call.number == from + nth).then_some(Fate::Crash { effect }));
+    world.seconds(3).await;
+    world.start("ben");
+    let f = world.settings().failover_time;
+    world.until_handled(f * 2 + Duration::from_secs(5)).await;
+    world
+}
+
+#[test]
+fn r13_a_crash_at_any_call_between_a_parents_end_and_its_children_loses_nothing() {
+    for nth in 1..=40 {
+        for effect in [true, false] {
+            checked(&format!("call {nth}, {effect}"), run(dies(World::new(Making::new(13, 1)), nth, effect)));
+        }
+    }
+    play("r13_a_crash_between_parent_and_children", Making::new(13, 1), |world| dies(world, 9, true));
+}
