@@ -88,7 +88,9 @@ impl ShardReader for PollingReader {
                 Ok(event) => (event, None),
                 Err(error) => (Event::Failed(error.kind), Some(error)),
             };
-            if error.as_ref().is_none_or(|error| error.kind != ApiErrorKind::Unavailable) {
+            // A new iterator is no progress: every attempt begins with one.
+            let stands = matches!(event, Event::Iterator(_) | Event::Failed(ApiErrorKind::Unavailable));
+            if !stands {
                 self.fetching.end();
             }
             // No await from here on: an answer is accepted and handed on, or, where this future is dropped, neither.

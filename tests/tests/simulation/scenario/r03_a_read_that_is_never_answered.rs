@@ -24,7 +24,7 @@ fn r03_a_read_that_is_never_answered_is_restarted_and_the_lease_given_up() {
         world.note("and ben, to which it happened with every lease it was given, has ended");
         let error = world.error_of("ben").unwrap();
         assert!(error.contains("this worker cannot read") && error.contains("KCL-0018"), "{error}");
-        assert_eq!(world.shares(), [("ann".to_owned(), 4)].into());
+        world.until_shared(&[("ann", 4)], Duration::from_secs(5)).await;
         world
     });
 }
