@@ -23,6 +23,7 @@ mod r32_a_balanced_fleet_rests;
 mod r33_rows_and_attributes_of_others;
 mod r35_a_lineage_with_a_trimmed_ancestor;
 mod r37_the_table_of_another_stream;
+mod review;
 
 use crate::invariant::{self, Facts};
 use crate::world::transcript::transcript;

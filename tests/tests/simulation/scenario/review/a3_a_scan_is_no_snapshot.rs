@@ -1,0 +1,26 @@
+//! A3. *Given* a read of the whole table that shows a worker's old session and, later, a lease of its new one; *when* the
+//! planner plans by it; *then* it does not take the new session for an ended one.
+
+use crate::scenario::play;
+use crate::world::Making;
+use std::time::Duration;
+
+#[test]
+fn a3_a_session_that_was_replaced_during_a_scan_is_not_taken_for_ended() {
+    play("review/a3_a_scan_is_no_snapshot", Making::new(103, 4), async |mut world| {
+        world.fleet(&["ann", "ben"]).await;
+        world.note("given reads of the table of one row a page");
+        world.weather.pages(1);
+        for _ in 0..3 {
+            world.kill("ben");
+            world.pass(Duration::from_millis(300)).await;
+            world.start("ben");
+            world.stream.put(10);
+            world.seconds(9).await;
+        }
+        world.weather.pages(usize::MAX);
+        world.until_handled(Duration::from_secs(30)).await;
+        world.until_shared(&[("ann", 2), ("ben", 2)], Duration::from_secs(30)).await;
+        world
+    });
+}
