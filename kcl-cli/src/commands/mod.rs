@@ -1,5 +1,6 @@
 //! The subcommands, one module each.
 
+mod handback;
 mod local;
 
 use clap::Subcommand;
@@ -11,12 +12,15 @@ pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) enum Command {
     /// Serve Kinesis and DynamoDB on this machine, until Ctrl-C or SIGTERM.
     Local(local::Arguments),
+    /// Leave a plain KCL table after a fleet that crashed, so that a Java KCL can go on from it.
+    Handback(handback::Arguments),
 }
 
 impl Command {
     pub(crate) async fn run(self) -> Result<(), Error> {
         match self {
             Self::Local(arguments) => local::run(arguments).await,
+            Self::Handback(arguments) => handback::run(arguments).await,
         }
     }
 }

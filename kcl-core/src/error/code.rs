@@ -59,6 +59,7 @@ codes! {
     Runtime = "0016", Configuration, "The worker's own thread could not be started.";
     LeaseKeys = "0017", Configuration, "The lease table has the other kind of lease keys.";
     CannotRead = "0018", Transient, "No read of the stream is answered.";
+    FleetLives = "0019", Configuration, "A fleet is at work on the table.";
 }
 
 impl fmt::Display for Code {

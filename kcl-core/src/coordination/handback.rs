@@ -1,0 +1,461 @@
+//! Leaving a plain KCL table behind after a fleet that did not stop cleanly: what the last worker out would have done.
+//!
+//! What is left are leases in KCL's own format, nobody's, at the positions that were checkpointed. Our four attributes stay on
+//! them (`kclStream` so that a later start knows whose table it is, `kclCounter` so that it sees that another hand was there,
+//! `kclStart` for sentinels); every KCL passes over attributes it does not know.
+
+use super::silence::Silence;
+use crate::clock::{Clock, Time};
+use crate::error::{Code, Error};
+use crate::lease::row::{Fleet, Lease, Owner, Session, SessionNumber, WorkerId};
+use crate::lease::{Consistency, LeaseStore, Previous, Row, RowKey, StoreError, StoreErrorKind, Table, Write, Written};
+use crate::record::Checkpoint;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Between two looks at sessions that may live.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Time without an answer proves nothing about anybody.
+const LONGEST_GAP: Duration = Duration::from_secs(3);
+/// Attempts at one call, and the pause between them.
+const ATTEMPTS: u32 = 10;
+const AGAIN: Duration = Duration::from_millis(500);
+/// Who owns a lease between its claim from the dead and its release.
+const HANDING_BACK: &str = "handback";
+
+/// How a table is handed back.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HandbackOptions {
+    /// The fleet's `failover_time`: a worker that is silent for so long is dead. Default: 10 s.
+    pub failover_time: Duration,
+    /// Whether to look only, and change nothing.
+    pub dry_run: bool,
+}
+
+impl Default for HandbackOptions {
+    fn default() -> Self {
+        HandbackOptions { failover_time: Duration::from_secs(10), dry_run: false }
+    }
+}
+
+/// What is being done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HandbackProgress {
+    /// These workers have not said goodbye; whether they live shows within this time.
+    Watching {
+        /// Their ids.
+        workers: Vec<String>,
+        /// How long it takes at most.
+        within: Duration,
+    },
+    /// A lease of a dead worker was released.
+    Released {
+        /// Which.
+        lease: String,
+        /// Whose it was.
+        owner: String,
+    },
+    /// A row that only this library knows was removed.
+    Removed {
+        /// Its key.
+        key: String,
+    },
+}
+
+/// What was done, or in a dry run would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Handback {
+    /// Leases that were released, with the dead workers that had them.
+    pub released: Vec<(String, String)>,
+    /// Rows that were removed.
+    pub removed: Vec<String>,
+    /// Leases of other hands (Java), which were left alone.
+    pub foreign: Vec<String>,
+    /// Unfinished leases that stand at LATEST or AT_TIMESTAMP. KCL does not know the instant that we had pinned, and starts
+    /// anew: what arrived in between is skipped by it.
+    pub at_sentinel: Vec<String>,
+}
+
+/// Removes from a lease table what only this library knows, so that any KCL (1.x, 2.x, 3.x) can go on from it. A fleet that
+/// stops cleanly does this by itself; this is for after a crash. May be repeated.
+///
+/// `told` hears what is being done.
+///
+/// # Errors
+/// When a worker of the fleet lives or joins meanwhile (nothing of it is harmed), when the table has a newer format, when a row
+/// cannot be read, when the table does not answer.
+///
+/// # Cancellation
+/// What was done is done; it can be taken up again.
+pub async fn handback(
+    store: &dyn LeaseStore,
+    clock: &dyn Clock,
+    options: &HandbackOptions,
+    mut told: impl FnMut(HandbackProgress),
+) -> Result<Handback, Error> {
+    let table = again(|| store.scan()).await?;
+    readable(&table)?;
+    let watched = watch(store, clock, &table, options.failover_time, &mut told).await?;
+    if options.dry_run {
+        return Ok(planned(&table));
+    }
+    for Session { worker, number, beat, .. } in watched {
+        let fence = Write::Fence { worker: worker.clone(), number, beat };
+        if let Written::Refused(Some(Row::Session(session))) = write(store, &fence).await?
+            && !session.state.has_ended()
+        {
+            return Err(lives(&worker));
+        }
+    }
+    let me = draw(store).await?;
+    // Only now: what the dead had under way when they were looked at has moved the counters.
+    let table = again(|| store.scan()).await?;
+    let mut done = Handback { foreign: foreign(&table), at_sentinel: at_sentinel(&table), ..Handback::default() };
+    for lease in owned(&table) {
+        if let Some(owner) = release(store, lease, me).await? {
+            let (lease, owner) = (lease.key.to_string(), owner.worker.to_string());
+            told(HandbackProgress::Released { lease: lease.clone(), owner: owner.clone() });
+            done.released.push((lease, owner));
+        }
+    }
+    for removal in removals(&table) {
+        let key = name(&removal.key());
+        match write(store, &removal).await? {
+            Written::Applied(_) | Written::Refused(None) => {
+                told(HandbackProgress::Removed { key: key.clone() });
+                done.removed.push(key);
+            }
+            Written::Refused(Some(_)) => return Err(joined(&key)),
+        }
+    }
+    Ok(done)
+}
+
+/// Whether all of it can be understood.
+fn readable(table: &Table) -> Result<(), Error> {
+    if let Some(fleet) = table.fleet.as_ref().filter(|fleet| fleet.format > Fleet::FORMAT) {
+        let (found, known) = (fleet.format, Fleet::FORMAT);
+        let message = format!(
+            "the table has format {found}, and this version knows formats up to {known}: use the version that wrote it"
+        );
+        return Err(Error::new(Code::TableFormat, message));
+    }
+    match table.damaged.first() {
+        Some(damaged) => {
+            let message = format!(
+                "row `{}` cannot be read ({}): mend or delete it by hand, then try again",
+                name(&damaged.key),
+                damaged.why
+            );
+            Err(Error::new(Code::TableUnusable, message))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Looks at the sessions that have not ended until each has proved to live, or to be dead.
+async fn watch(
+    store: &dyn LeaseStore,
+    clock: &dyn Clock,
+    table: &Table,
+    failover_time: Duration,
+    told: &mut impl FnMut(HandbackProgress),
+) -> Result<Vec<Session>, Error> {
+    let open: Vec<Session> = table.sessions.iter().filter(|session| !session.state.has_ended()).cloned().collect();
+    if open.is_empty() {
+        return Ok(open);
+    }
+    let workers = open.iter().map(|session| session.worker.to_string()).collect();
+    told(HandbackProgress::Watching { workers, within: failover_time });
+    let now = clock.now();
+    let mut silences: BTreeMap<WorkerId, Silence<(SessionNumber, u64)>> =
+        open.iter().map(|s| (s.worker.clone(), Silence::new((s.number, s.beat), now))).collect();
+    let keys: Vec<RowKey> = open.iter().map(|session| RowKey::Session(session.worker.clone())).collect();
+    while silences.values().any(|silence| silence.lasted() < failover_time) {
+        sleep(LOOK_EVERY).await;
+        for keys in keys.chunks(100) {
+            let Ok(rows) = store.read(keys, Consistency::Strong).await else { continue };
+            look(&rows, &mut silences, clock.now())?;
+        }
+    }
+    Ok(open)
+}
+
+/// Takes in one look. A beat that moved is a sign of life.
+fn look(
+    rows: &[Option<Row>],
+    silences: &mut BTreeMap<WorkerId, Silence<(SessionNumber, u64)>>,
+    now: Time,
+) -> Result<(), Error> {
+    for session in rows.iter().flatten().filter_map(Row::as_session) {
+        let Some(silence) = silences.get_mut(&session.worker) else { continue };
+        if session.state.has_ended() {
+            silences.remove(&session.worker);
+        } else if (session.number, session.beat) != *silence.value() {
+            return Err(lives(&session.worker));
+        } else {
+            silence.look(&(session.number, session.beat), now, LONGEST_GAP);
+        }
+    }
+    Ok(())
+}
+
+/// Leases that sessions of ours have, unfinished.
+fn owned(table: &Table) -> impl Iterator<Item = &Lease> {
+    let ours = |lease: &&Lease| {
+        let session = lease.owner.as_ref().and_then(|owner| owner.session);
+        session.is_some() && !lease.is_foreign() && !lease.checkpoint.is_shard_end() && lease.stream.is_some()
+    };
+    table.leases.iter().filter(ours)
+}
+
+fn foreign(table: &Table) -> Vec<String> {
+    let foreign = table.leases.iter().filter(|lease| lease.owner.is_some() && lease.is_foreign());
+    foreign.map(|lease| lease.key.to_string()).collect()
+}
+
+fn at_sentinel(table: &Table) -> Vec<String> {
+    let sentinel = |lease: &&Lease| matches!(lease.checkpoint, Checkpoint::Latest | Checkpoint::AtTimestamp);
+    table.leases.iter().filter(sentinel).map(|lease| lease.key.to_string()).collect()
+}
+
+/// The rows to remove, in this order: the first refusal means that somebody joined, and everything he needs is still there.
+fn removals(table: &Table) -> Vec<Write> {
+    let plans = table.plans.iter().map(|plan| Write::DeletePlan { worker: plan.worker.clone(), term: plan.term });
+    let sessions = table.sessions.iter().map(|session| Write::DeleteSession {
+        worker: session.worker.clone(),
+        number: session.number,
+        own: false,
+    });
+    let fleet = table.fleet.as_ref().map(|fleet| Write::DeleteFleet {
+        term: fleet.term,
+        beat: fleet.beat,
+        wake: fleet.wake,
+        sessions: fleet.sessions,
+    });
+    plans.chain(sessions).chain(fleet).collect()
+}
+
+fn planned(table: &Table) -> Handback {
+    let owner = |lease: &Lease| lease.owner.as_ref().map(|owner| owner.worker.to_string()).unwrap_or_default();
+    Handback {
+        released: owned(table).map(|lease| (lease.key.to_string(), owner(lease))).collect(),
+        removed: removals(table).iter().map(|removal| name(&removal.key())).collect(),
+        foreign: foreign(table),
+        at_sentinel: at_sentinel(table),
+    }
+}
+
+/// A session number of our own, above all others, so that whoever joins later has a higher one.
+async fn draw(store: &dyn LeaseStore) -> Result<SessionNumber, Error> {
+    match write(store, &Write::Draw).await? {
+        Written::Applied(Some(Row::Fleet(fleet))) => Ok(fleet.sessions),
+        Written::Applied(_) | Written::Refused(_) => Ok(SessionNumber::MAX),
+    }
+}
+
+/// Takes a lease from its dead owner and releases it, at the position it has.
+async fn release(store: &dyn LeaseStore, lease: &Lease, number: SessionNumber) -> Result<Option<Owner>, Error> {
+    let (Some(owner), Some(stream)) = (lease.owner.clone(), lease.stream.clone()) else { return Ok(None) };
+    let me = (WorkerId::from_row(HANDING_BACK), number);
+    let claim = Write::Claim {
+        lease: lease.key.clone(),
+        counter: lease.counter,
+        from: Previous::Owned(owner.clone()),
+        me: me.clone(),
+        stream,
+        start_ms: None,
+    };
+    let held = match write(store, &claim).await? {
+        Written::Applied(Some(Row::Lease(held))) => held,
+        // By an attempt of ours that got no answer.
+        Written::Refused(Some(Row::Lease(row))) if row.is_held_by(&me.0, me.1) => row,
+        Written::Applied(_) | Written::Refused(_) => return Err(joined(lease.key.as_str())),
+    };
+    let (key, counter, checkpoint) = (held.key.clone(), held.counter, held.checkpoint.clone());
+    let release = Write::Release { lease: key, me, counter, checkpoint };
+    match write(store, &release).await? {
+        Written::Applied(_) => Ok(Some(owner)),
+        Written::Refused(Some(Row::Lease(row))) if row.owner.is_none() => Ok(Some(owner)),
+        Written::Refused(_) => Err(joined(lease.key.as_str())),
+    }
+}
+
+async fn write(store: &dyn LeaseStore, write: &Write) -> Result<Written, Error> {
+    again(|| store.write(write)).await
+}
+
+/// Calls until there is an answer. Every write here may be repeated.
+async fn again<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) -> Result<T, Error> {
+    let mut attempts = 0;
+    loop {
+        match call().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if error.kind == StoreErrorKind::Refused || attempts == ATTEMPTS => {
+                let code = code_of(&error);
+                return Err(Error::new(code, error.message.clone()).because(error));
+            }
+            Err(_) => attempts += 1,
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+#[cfg(feature = "aws")]
+fn code_of(error: &StoreError) -> Code {
+    crate::aws::code_of(error).unwrap_or(Code::TableUnusable)
+}
+
+#[cfg(not(feature = "aws"))]
+fn code_of(_: &StoreError) -> Code {
+    Code::TableUnusable
+}
+
+fn lives(worker: &WorkerId) -> Error {
+    Error::new(
+        Code::FleetLives,
+        format!(
+            "worker `{worker}` lives: stop the whole fleet first (a fleet that stops cleanly hands its table back itself)"
+        ),
+    )
+}
+
+fn joined(key: &str) -> Error {
+    Error::new(
+        Code::FleetLives,
+        format!(
+            "`{key}` changed meanwhile: a worker has started on this table. Nothing of it was harmed; stop it first"
+        ),
+    )
+}
+
+fn name(key: &RowKey) -> String {
+    key.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::TokioClock;
+    use crate::lease::MemoryStore;
+    use crate::lease::row::SessionState;
+    use crate::record::{ShardId, StreamIdentity};
+
+    fn worker(id: &str) -> WorkerId {
+        WorkerId::parse(id).unwrap()
+    }
+
+    fn session(id: &str, number: u64, state: SessionState) -> Row {
+        Row::Session(Session { worker: worker(id), number, beat: 7, state, capacity: None, load: 1, weights: None })
+    }
+
+    fn lease(n: u32, owner: Option<(&str, u64)>, checkpoint: Checkpoint) -> Row {
+        let shard = ShardId::from(format!("shardId-{n:012}").as_str());
+        let stream = StreamIdentity { arn: "arn:aws:kinesis:us-east-1:000000000000:stream/s".into(), created_at: 1 };
+        Row::Lease(Lease {
+            owner: owner.map(|(id, number)| Owner { worker: worker(id), session: Some(number) }),
+            counter: 4,
+            kcl_counter: Some(4),
+            stream: Some(stream),
+            ..Lease::unowned(shard, checkpoint)
+        })
+    }
+
+    /// What a fleet of two leaves whose processes were killed.
+    fn crashed() -> MemoryStore {
+        let fleet = Fleet { planner: Some((worker("a"), 1)), ..Fleet::above(3, 2, true) };
+        let plan = crate::lease::row::Plan { worker: worker("a"), term: 4, version: 2, takes: vec![], gives: vec![] };
+        MemoryStore::of([
+            Row::Fleet(fleet),
+            Row::Plan(plan),
+            session("a", 1, SessionState::Active),
+            session("b", 2, SessionState::Left),
+            lease(0, Some(("a", 1)), Checkpoint::TrimHorizon),
+            lease(1, None, Checkpoint::Latest),
+            lease(2, None, Checkpoint::ShardEnd),
+        ])
+    }
+
+    async fn hand(store: &MemoryStore, dry_run: bool) -> Result<Handback, Error> {
+        let options = HandbackOptions { dry_run, ..HandbackOptions::default() };
+        handback(store, &TokioClock::new(), &options, |_| {}).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_is_a_plain_table_at_the_same_positions() {
+        let store = crashed();
+        let done = hand(&store, false).await.unwrap();
+        assert_eq!(done.released, [("shardId-000000000000".to_owned(), "a".to_owned())]);
+        assert_eq!(done.removed, ["plan/a", "session/a", "session/b", "fleet"]);
+        assert_eq!(done.at_sentinel, ["shardId-000000000001"]);
+        let table = store.table();
+        assert!(table.sessions.is_empty() && table.plans.is_empty() && table.fleet.is_none());
+        let left: Vec<_> = table.leases.iter().map(|lease| (lease.owner.clone(), lease.checkpoint.clone())).collect();
+        let wanted = [Checkpoint::TrimHorizon, Checkpoint::Latest, Checkpoint::ShardEnd].map(|at| (None, at));
+        assert_eq!(left, wanted);
+        assert!(table.leases.iter().all(|lease| !lease.is_foreign()), "a later start finds them as ours");
+        assert_eq!(hand(&store, false).await.unwrap().removed, [""; 0], "again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dry_run_tells_the_same_and_changes_nothing() {
+        let (store, before) = (crashed(), crashed().table());
+        let told = hand(&store, true).await.unwrap();
+        assert_eq!(store.table(), before);
+        assert_eq!(told, hand(&store, false).await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fleet_that_lives_is_left_alone() {
+        let store = std::sync::Arc::new(crashed());
+        let beating = store.clone();
+        tokio::spawn(async move {
+            for beat in 7.. {
+                sleep(Duration::from_millis(2_500)).await;
+                let (worker, state) = (worker("a"), SessionState::Active);
+                beating.apply(&Write::Beat { worker, number: 1, beat, state, load: 1, weights: None });
+            }
+        });
+        let before = store.table();
+        let error = hand(&store, false).await.unwrap_err();
+        assert!(error.to_string().contains("worker `a` lives"), "{error}");
+        assert_eq!(store.table().leases, before.leases);
+        assert_eq!(store.table().sessions.len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_joins_meanwhile_is_not_harmed() {
+        let store = std::sync::Arc::new(crashed());
+        let joining = store.clone();
+        // Between the removal of the plans and that of the fleet row.
+        let options = HandbackOptions::default();
+        let clock = TokioClock::new();
+        let outcome = handback(store.as_ref(), &clock, &options, |progress| {
+            if matches!(progress, HandbackProgress::Removed { .. }) && joining.table().sessions.len() == 2 {
+                joining.apply(&Write::Draw);
+                joining.apply(&Write::Register { worker: worker("c"), number: 4, capacity: None });
+            }
+        });
+        let error = outcome.await.unwrap_err();
+        assert_eq!(error.code(), Code::FleetLives, "{error}");
+        let table = store.table();
+        assert!(table.fleet.is_some(), "what it needs is there");
+        assert_eq!(table.sessions.iter().map(|s| s.worker.as_str()).collect::<Vec<_>>(), ["c"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newer_format_and_a_row_that_cannot_be_read_are_refused() {
+        let store = crashed();
+        store.put(Row::Fleet(Fleet { format: Fleet::FORMAT + 1, ..Fleet::above(3, 2, true) }));
+        assert_eq!(hand(&store, false).await.unwrap_err().code(), Code::TableFormat);
+        let store = crashed();
+        let key = RowKey::Session(worker("a"));
+        store.put(Row::Damaged(crate::lease::row::Damaged { key, why: "`number` is missing".to_owned() }));
+        let error = hand(&store, false).await.unwrap_err().to_string();
+        assert!(error.contains("`session/a`") && error.contains("`number` is missing"), "{error}");
+    }
+}
