@@ -59,7 +59,7 @@ impl StreamApi for Lopsided {
         let (name, next) = iterator.split_once('/').unwrap();
         let next: u64 = next.parse().unwrap();
         let hot = HOT.iter().any(|n| shard(*n).as_str() == name);
-        let number = SequenceNumber::parse(&next.to_string()).unwrap();
+        let number = SequenceNumber::parse(next.to_string()).unwrap();
         let records = hot.then(|| Record::new(number, Bytes::from_static(&PAYLOAD)));
         Ok(Fetched {
             next_iterator: Some(format!("{name}/{}", next + u64::from(hot))),
