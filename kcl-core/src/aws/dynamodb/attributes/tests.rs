@@ -207,3 +207,24 @@ fn another_row_at_the_key_asked_for_is_damaged() {
     assert_eq!(damaged.key, RowKey::Fleet);
     assert!(damaged.why.contains("WORKER_METRIC_STATS"), "{}", damaged.why);
 }
+
+#[test]
+fn a_session_lives_on_with_weights_that_cannot_be_read() {
+    let weights = crate::lease::Weights::of(&[(crate::lease::LeaseKey::new(SHARD), 70_000.0)].into());
+    let session = crate::lease::Session {
+        worker: crate::lease::WorkerId::from_row("a"),
+        number: 3,
+        beat: 9,
+        state: crate::lease::SessionState::Active,
+        capacity: None,
+        load: 1,
+        weights: Some(weights.clone()),
+    };
+    let item = encode(&Row::Session(session.clone()));
+    assert_eq!(item["weights"], text(weights.to_text()));
+    assert_eq!(decode(&item), Some(Row::Session(session.clone())));
+    for unreadable in [text("from the future"), number(4)] {
+        let item = with(item.clone(), [("weights", unreadable)]);
+        assert_eq!(decode(&item), Some(Row::Session(crate::lease::Session { weights: None, ..session.clone() })));
+    }
+}

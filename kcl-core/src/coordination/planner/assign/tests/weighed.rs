@@ -209,3 +209,11 @@ fn a_hot_shard_is_left_with_less_beside_it() {
     let plan = assign(&members(2), &items, weighed(16, false));
     assert_eq!(plan, [None, Some(1), Some(1), None, None]);
 }
+
+#[test]
+fn what_was_begun_is_balanced_to_its_end_however_few_moves_are_made_at_a_time() {
+    let items = vec![Item { weight: 100_000, ..held(0) }; 40];
+    let (items, _) = rest(&members(2), items, 1);
+    let counts = counts(&carried_out(&items, &vec![None; items.len()]), 2);
+    assert!(counts.iter().all(|count| (19..=21).contains(count)), "{counts:?}");
+}
