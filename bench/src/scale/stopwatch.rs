@@ -18,8 +18,28 @@ pub(crate) struct Stopwatch(Arc<Mutex<Taken>>);
 
 #[derive(Debug, Default)]
 struct Taken {
-    began: Option<Duration>,
-    times: Vec<Duration>,
+    began: Option<Lap>,
+    times: Vec<Lap>,
+}
+
+/// A time taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lap {
+    /// By the machine's clock.
+    pub(crate) real: Duration,
+    /// What the thread had of a processor.
+    pub(crate) processor: Duration,
+}
+
+impl Lap {
+    fn now() -> Self {
+        Lap { real: clock::now(), processor: clock::of_thread() }
+    }
+
+    fn since(self, began: Lap) -> Self {
+        let (real, processor) = (self.real.saturating_sub(began.real), self.processor.saturating_sub(began.processor));
+        Lap { real, processor }
+    }
 }
 
 impl Stopwatch {
@@ -29,7 +49,7 @@ impl Stopwatch {
     }
 
     /// The times since the last call.
-    pub(crate) fn take(&self) -> Vec<Duration> {
+    pub(crate) fn take(&self) -> Vec<Lap> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).times)
     }
 }
@@ -42,13 +62,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
     }
 
     fn on_enter(&self, _: &span::Id, _: Context<'_, S>) {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).began = Some(clock::now());
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).began = Some(Lap::now());
     }
 
     fn on_exit(&self, _: &span::Id, _: Context<'_, S>) {
         let mut taken = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(began) = taken.began.take() {
-            taken.times.push(clock::now().saturating_sub(began));
+            taken.times.push(Lap::now().since(began));
         }
     }
 }

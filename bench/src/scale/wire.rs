@@ -13,9 +13,13 @@ impl Wire {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    pub(crate) fn is_cut(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     pub(crate) async fn cross(&self, latency: Duration) {
         tokio::time::sleep(latency).await;
-        if self.0.load(Ordering::Relaxed) {
+        if self.is_cut() {
             std::future::pending::<()>().await;
         }
     }
