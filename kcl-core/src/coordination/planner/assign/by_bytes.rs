@@ -10,8 +10,10 @@ use std::collections::BTreeSet;
 
 /// A lease costs its reader its weight, and this part of the mean weight besides: calls, tasks, checkpoints.
 const BASE_SHARE: u64 = 4;
+/// At least so much, in bytes a second: an idle lease is polled too, and one who joins an idle fleet gets a share.
+const LEAST_BASE: u64 = 16 * 1024;
 /// Members that differ by no more bytes a second are alike.
-const NOTHING: u64 = 64 * 1024;
+const NOTHING: u64 = 16 * 1024;
 /// No lease weighs more, whatever a row says: sums stay far from overflow.
 const MOST: u64 = 1 << 40;
 /// Steps a lease: a bound for the loop, far above what it takes.
@@ -20,7 +22,7 @@ const STEPS: usize = 8;
 pub(super) fn costs(items: &[Item]) -> Vec<u64> {
     let weight = |item: &Item| item.weight.min(MOST);
     let total: u64 = items.iter().map(weight).sum();
-    let base = (total / (BASE_SHARE * items.len().max(1) as u64)).max(1);
+    let base = (total / (BASE_SHARE * items.len().max(1) as u64)).max(LEAST_BASE);
     items.iter().map(|item| weight(item) + base).collect()
 }
 

@@ -196,7 +196,15 @@ fn idle_leases_do_not_all_go_to_the_one_with_the_fewest_bytes() {
     let mut items = vec![Item { weight: 100_000, ..held(0) }, Item { weight: 120_000, ..held(1) }];
     items.extend([free(); 10]);
     let plan = assign(&members(2), &items, weighed(16, false));
-    assert_eq!(counts(&carried_out(&items, &plan), 2), [8, 4]);
+    assert_eq!(counts(&carried_out(&items, &plan), 2), [7, 5]);
+}
+
+#[test]
+fn one_who_joins_a_fleet_without_a_byte_gets_a_share() {
+    let items: Vec<Item> = (0..40).map(|n| held(n % 2)).collect();
+    let (items, _) = rest(&members(3), items, 16);
+    let counts = counts(&carried_out(&items, &vec![None; items.len()]), 3);
+    assert!(counts.iter().all(|count| (12..=15).contains(count)), "{counts:?}");
 }
 
 #[test]
