@@ -127,7 +127,7 @@ impl Coordinator {
             gate: Gate::new(clock),
             reports,
             starting: Some(Start::new(identity.table.clone(), identity.stream.clone(), &settings)),
-            resting: Resting::default(),
+            resting: Resting::of(&settings),
             fleet_row: FleetRow::default(),
             session: Session::new(me.clone(), &settings),
             watch: Watch::new(me.clone(), &settings),
@@ -476,7 +476,7 @@ impl Coordinator {
         let Some(number) = self.session.number() else { return };
         self.effects.tell(Happening::TermTaken { term: won.fleet.term });
         let (me, stream) = (self.identity.me.clone(), self.identity.stream.clone());
-        let resting = std::mem::take(&mut self.resting);
+        let resting = std::mem::replace(&mut self.resting, Resting::of(&self.settings));
         self.effects.turn_term();
         let mut term = Term::new(won, number, me, stream, &self.settings, resting, &mut self.effects);
         if self.goodbye.is_some() {

@@ -5,6 +5,8 @@ use crate::lease::row::Fleet;
 use crate::lease::{Table, Write, Written};
 use std::time::Duration;
 
+/// More terms and sessions than can be under way at a time.
+const DRAWN_UNSEEN: u64 = 1_000;
 const AGAIN: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -29,7 +31,9 @@ impl FleetRow {
         let terms = table.plans.iter().map(|plan| plan.term);
         let owners = table.leases.iter().filter_map(|lease| lease.owner.as_ref()?.session);
         let numbers = table.sessions.iter().map(|session| session.number).chain(owners);
-        let fleet = Fleet::above(terms.max().unwrap_or(0), numbers.max().unwrap_or(0), !table.leases.is_empty());
+        // What was drawn from a row that was removed by hand, and is not written anywhere yet, must not be drawn again.
+        let above = |known: Option<u64>| known.map_or(0, |known| known + DRAWN_UNSEEN);
+        let fleet = Fleet::above(above(terms.max()), above(numbers.max()), !table.leases.is_empty());
         effects.write(Part::FleetRow, Write::CreateFleet(fleet.clone()));
         *self = FleetRow::Creating(fleet);
     }

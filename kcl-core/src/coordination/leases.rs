@@ -219,6 +219,10 @@ impl Coordinator {
             held::News::Checkpointed => return self.effects.tell(Happening::Checkpointed { lease: lease.clone() }),
             held::News::Released { why } => {
                 self.effects.tell(Happening::LeaseReleased { lease: lease.clone(), why: why.as_str(), lasted });
+                if matches!(why, Why::ConsumerGaveUp | Why::Stalled) {
+                    // Nobody expects it.
+                    self.wake_planner();
+                }
             }
             held::News::Lost { why } => self.effects.tell(Happening::LeaseLost { lease: lease.clone(), why }),
             held::News::Ended { children } => {

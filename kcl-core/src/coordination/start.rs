@@ -42,7 +42,7 @@ pub(crate) enum News {
 impl Start {
     pub(crate) fn new(table: String, stream: StreamIdentity, settings: &Settings) -> Self {
         let java_failover_time = settings.java_failover_time;
-        Start { table, stream, java_failover_time, resting: Resting::default(), shards: None, asked: Time::ZERO }
+        Start { table, stream, java_failover_time, resting: Resting::of(settings), shards: None, asked: Time::ZERO }
     }
 
     pub(crate) fn look(&mut self, effects: &mut Effects) {

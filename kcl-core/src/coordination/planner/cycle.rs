@@ -2,7 +2,7 @@
 
 use super::fill::{self, Fill};
 use super::stage::Stage;
-use super::term::{FULL_READ, News, RESTING_READ, Sent, Term};
+use super::term::{FULL_READ, News, Sent, Term, resting_read};
 use super::view::must_rest;
 use crate::clock::Time;
 use crate::coordination::effects::{Answer, Effects, Op, Part};
@@ -105,13 +105,15 @@ impl Term {
             || woken
             || self.read_again.is_some_and(|at| now > at)
             || self.promises.has_overdue(self.settings.bounds, now)
-            || age.is_none_or(|age| age >= FULL_READ || (age >= RESTING_READ && !self.resting.is_empty()));
+            || age.is_none_or(|age| {
+                age >= FULL_READ || (age >= resting_read(self.settings.failover_time) && !self.resting.is_empty())
+            });
         if due {
             return self.read_table(fleet, effects);
         }
-        if self.promises.has_open() {
+        if self.promises.has_any_on_the_move() {
             self.stage = Stage::Promised;
-            let keys = self.promises.open().take(MOST_LOOKS).cloned().map(RowKey::Lease).collect();
+            let keys = self.promises.on_the_move().take(MOST_LOOKS).cloned().map(RowKey::Lease).collect();
             return effects.call(Part::Cycle, Op::Read(keys, Consistency::Eventual));
         }
         self.fill_or_plan(effects);

@@ -25,7 +25,7 @@ pub fn explain(table: &Table, settings: &Settings) -> Vec<Explanation> {
     sessions.see_all(table.sessions.clone(), Time::ZERO);
     let leases: BTreeMap<LeaseKey, Lease> =
         table.leases.iter().map(|lease| (lease.key.clone(), lease.clone())).collect();
-    let (resting, patience) = (Resting::default(), Patience::of(settings));
+    let (resting, patience) = (Resting::of(settings), Patience::of(settings));
     let mut view = view(&leases, &sessions, &resting, patience);
     if settings.balance_by == BalanceBy::Bytes {
         let mut weights = Weights::default();

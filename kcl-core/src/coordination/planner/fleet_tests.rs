@@ -82,7 +82,7 @@ impl Fleet {
         }
         let most = self.most_moves();
         let patience = Patience { orphan: F, foreign: F };
-        let resting = Resting::default();
+        let resting = Resting::of(&crate::config::Settings::default());
         let mut view = view(&self.leases, &self.sessions, &resting, patience);
         if self.by == BalanceBy::Bytes {
             view.weights = self.weights.of(&view.leases);

@@ -22,6 +22,8 @@ pub(crate) struct Bounds {
 pub(crate) struct Promises {
     pub(super) open: BTreeMap<LeaseKey, Promise>,
     pub(super) unfit: BTreeMap<WorkerId, Time>,
+    /// Leases that their owners were told to give, and since when: they may be released whatever was decided since.
+    pub(super) given: BTreeMap<LeaseKey, Time>,
     /// Whether the last plan moved leases between members.
     pub(super) moving: bool,
 }
@@ -40,14 +42,19 @@ impl Promises {
         self.open.keys()
     }
 
+    /// The leases that may change hands, and must be looked at.
+    pub(crate) fn on_the_move(&self) -> impl Iterator<Item = &LeaseKey> {
+        self.open.keys().chain(self.given.keys().filter(|lease| !self.open.contains_key(*lease)))
+    }
+
     /// Whether it was promised to that worker.
     #[cfg(test)]
     pub(super) fn is_promised_to(&self, lease: &LeaseKey, worker: &WorkerId) -> bool {
         self.of(lease, None).is_some_and(|(to, _)| to == worker)
     }
 
-    pub(crate) fn has_open(&self) -> bool {
-        !self.open.is_empty()
+    pub(crate) fn has_any_on_the_move(&self) -> bool {
+        !self.open.is_empty() || !self.given.is_empty()
     }
 
     /// To whom it was promised, and how long ago.
@@ -58,7 +65,17 @@ impl Promises {
 
     /// Somebody was told to take it.
     pub(super) fn told(&mut self, lease: LeaseKey, to: WorkerId, since: Time, mode: TakeMode) {
-        self.open.entry(lease).or_insert(Promise { to, since, mode });
+        if mode == TakeMode::After {
+            self.given.insert(lease.clone(), since);
+        }
+        match self.open.get_mut(&lease) {
+            // It has an owner again, who has his time to give it.
+            Some(promise) if promise.mode == TakeMode::Now && mode == TakeMode::After => {
+                *promise = Promise { to, since, mode };
+            }
+            Some(_) => {}
+            None => drop(self.open.insert(lease, Promise { to, since, mode })),
+        }
     }
 
     /// Who let promises lapse, and gets no others for a while.
@@ -77,6 +94,9 @@ impl Promises {
             view.leases.iter().zip(&view.standings).map(|(lease, standing)| (&lease.key, *standing)).collect();
         let number: BTreeMap<&WorkerId, usize> = view.names.iter().enumerate().map(|(n, name)| (name, n)).collect();
         let mut lapsed = Vec::new();
+        self.given.retain(|lease, since| {
+            now.since(*since) <= bounds.after_owner && standing.get(lease).is_some_and(|s| *s != Standing::Free)
+        });
         self.unfit.retain(|_, until| *until > now);
         self.open.retain(|lease, promise| {
             let (Some(standing), Some(to)) = (standing.get(lease), number.get(&promise.to)) else { return false };

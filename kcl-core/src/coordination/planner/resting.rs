@@ -1,13 +1,17 @@
 //! Leases whose owner cannot be asked: another hand's, or one without a session. They are free once they stood still.
 
+use super::term::resting_read;
 use crate::clock::Time;
+use crate::config::Settings;
 use crate::lease::row::{Lease, LeaseKey, Owner};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What full reads showed of such leases.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Resting {
+    /// Looking stopped for longer than this: what stood still meanwhile proves nothing.
+    longest_gap: Duration,
     seen: BTreeMap<LeaseKey, Seen>,
 }
 
@@ -21,12 +25,27 @@ struct Seen {
 }
 
 impl Resting {
+    /// For the reads of a planner, or of a start.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        let f = settings.failover_time;
+        Resting::new(crate::coordination::longest_gap(f, resting_read(f)))
+    }
+
+    fn new(longest_gap: Duration) -> Self {
+        Resting { longest_gap, seen: BTreeMap::new() }
+    }
+
     /// A full read, asked for at `asked`, showed the lease.
     pub(crate) fn look(&mut self, lease: &Lease, asked: Time) {
         let fresh =
             |moved| Seen { owner: lease.owner.clone(), counter: lease.counter, first: asked, last: asked, moved };
         match self.seen.get_mut(&lease.key) {
-            Some(seen) if seen.owner == lease.owner && seen.counter == lease.counter => seen.last = asked,
+            Some(seen) if seen.owner == lease.owner && seen.counter == lease.counter => {
+                if asked.since(seen.last) > self.longest_gap {
+                    seen.first = asked;
+                }
+                seen.last = asked;
+            }
             Some(seen) => *seen = fresh(true),
             None => {
                 self.seen.insert(lease.key.clone(), fresh(false));
@@ -65,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_lease_is_free_once_owner_and_counter_stood_still() {
-        let mut resting = Resting::default();
+        let mut resting = Resting::new(Duration::from_secs(10));
         let mut lease = Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon);
         let long = Duration::from_secs(10);
         resting.look(&lease, t(0));
@@ -75,6 +94,18 @@ mod tests {
         resting.look(&lease, t(10));
         assert!(resting.is_moving(&lease.key) && !resting.rested(&lease.key, long));
         resting.look(&lease, t(20));
+        assert!(resting.rested(&lease.key, long));
+    }
+
+    #[test]
+    fn time_in_which_nobody_looked_does_not_count() {
+        let mut resting = Resting::new(Duration::from_secs(5));
+        let lease = Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon);
+        let long = Duration::from_secs(10);
+        resting.look(&lease, t(0));
+        resting.look(&lease, t(30));
+        assert!(!resting.rested(&lease.key, long), "the machine was suspended");
+        (31..=40).for_each(|at| resting.look(&lease, t(at)));
         assert!(resting.rested(&lease.key, long));
     }
 }

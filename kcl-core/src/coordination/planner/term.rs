@@ -23,8 +23,12 @@ use std::time::Duration;
 const FREE_TAKE: Duration = Duration::from_secs(4);
 /// The table is read at least so often.
 pub(super) const FULL_READ: Duration = Duration::from_secs(60);
-/// While some lease must be seen to stand still, or to move.
-pub(super) const RESTING_READ: Duration = Duration::from_secs(2);
+/// Between two reads while some lease must be seen to stand still, or to move; less where `failover_time` is short.
+const RESTING_READ: Duration = Duration::from_secs(2);
+
+pub(super) fn resting_read(failover_time: Duration) -> Duration {
+    RESTING_READ.min(failover_time / 5)
+}
 
 /// What a term knows and has under way.
 #[derive(Debug)]

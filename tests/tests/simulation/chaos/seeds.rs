@@ -61,6 +61,9 @@ fn every_seed(test: &str, usual: u64, play: impl Fn(u64) -> Facts + Sync) {
                     if !broken.is_empty() {
                         if seeds == 1 {
                             println!("{}", transcript(&facts.events));
+                            if std::env::var_os("SIM_RAW").is_some() {
+                                facts.events.iter().for_each(|event| println!("{event:?}"));
+                            }
                         }
                         failed.lock().unwrap().push((seed, broken));
                     }
