@@ -89,6 +89,11 @@ pub(crate) struct Coordinator {
     /// Consumers whose delivery is closed, since when that was seen or told.
     pub(super) lingering: BTreeMap<LeaseKey, Time>,
     pub(super) weighing: Weighing,
+    /// When this worker's own plan row could not be read.
+    pub(super) damaged_plan_told: Option<Time>,
+    /// When the rows of held leases were last compared with what is held, and which are being read.
+    pub(super) verified_at: Time,
+    pub(super) verifying: Vec<LeaseKey>,
     /// Leases whose row does not say what LATEST means.
     pub(super) pins: BTreeMap<LeaseKey, Lease>,
     /// Children with two parents, of leases that are finished.
@@ -142,6 +147,9 @@ impl Coordinator {
             refusals: BTreeMap::new(),
             given_up_in_a_row: 0,
             lingering: BTreeMap::new(),
+            damaged_plan_told: None,
+            verified_at: Time::ZERO,
+            verifying: Vec::new(),
             pins: BTreeMap::new(),
             orphaned: BTreeMap::new(),
             wake: Wake::Idle,
@@ -286,7 +294,8 @@ impl Coordinator {
             }
             Part::FleetBeat => self.on_fleet_beat_answer(answer),
             // What was not cleared away is looked at again with the next full read.
-            Part::Collect(_) | Part::Reconcile => {}
+            Part::Collect(_) => {}
+            Part::Reconcile => self.on_verified(answer),
             Part::Awaited => self.claims.on_look(answer, &mut self.effects),
             Part::Claim(lease) => self.on_claim_answer(lease, answer),
             Part::Held(lease) => self.on_held_answer(lease, answer),
@@ -403,6 +412,7 @@ impl Coordinator {
             self.effects.tell(Happening::LeaseLost { lease, why: "the session is over" });
         }
         self.claims.clear();
+        self.verifying.clear();
         self.pins.clear();
         self.orphaned.clear();
         self.term = None;

@@ -145,6 +145,16 @@ impl Held {
         self.state == State::Working
     }
 
+    /// Whether nobody has asked for it, and no write of it is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_working() && self.writing.is_none()
+    }
+
+    /// Whether a row, which may be stale, says that this session holds the lease.
+    pub(crate) fn is_said_by(&self, row: Option<&Row>) -> bool {
+        row.and_then(Row::as_lease).is_some_and(|row| row.is_held_by(&self.me.0, self.me.1))
+    }
+
     /// Asks for the lease: its consumer finishes what it has begun, by the deadline.
     pub(crate) fn drain(&mut self, why: Why, deadline: Time, effects: &mut Effects) {
         match &mut self.state {

@@ -16,6 +16,8 @@ use crate::shard::{ListWhich, Shard};
 use crate::telemetry::event::coordination::Happening;
 use std::time::Duration;
 
+/// A plan row that cannot be read is told of so often.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
 /// After a call that came to nothing.
 const AGAIN: Duration = Duration::from_millis(300);
 
@@ -48,7 +50,13 @@ impl Coordinator {
             Some(Row::Plan(plan)) if (plan.term, plan.version) > shown => {}
             Some(Row::Damaged(damaged)) => {
                 self.plan_seen = asked;
-                self.effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why });
+                let now = self.effects.now;
+                if self.damaged_plan_told.is_none_or(|at| now.since(at) >= TOLD_AGAIN) {
+                    self.damaged_plan_told = Some(now);
+                    self.effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why });
+                    // The planner finds it when it reads the table, and replaces it.
+                    self.wake_planner();
+                }
             }
             Some(_) | None => self.plan_seen = asked,
         }

@@ -1,17 +1,20 @@
 //! Each tick: are the leases held, the consumers alive, and is every shard moving? What is not so is put right.
 
 use super::coordinator::Coordinator;
-use super::effects::Part;
+use super::effects::{Answer, Op, Part};
 use super::held::Why;
 use super::watchdog::{self, Stage, Step};
 use crate::clock::Time;
 use crate::error::{Code, Error};
-use crate::lease::row::LeaseKey;
+use crate::lease::Consistency;
+use crate::lease::row::{LeaseKey, RowKey};
 use crate::telemetry::event::coordination::Happening;
 use std::time::Duration;
 
 /// Between two looks.
 pub(super) const EVERY: Duration = Duration::from_secs(1);
+/// Between two comparisons of what is held with the rows.
+const VERIFY_EVERY: Duration = Duration::from_secs(60);
 /// A consumer whose delivery is closed should be gone after this; one that is not is told of as often.
 const LINGERS: Duration = Duration::from_secs(30);
 /// So many leases given up in a row, with no read answered in between: then it is this worker that cannot read.
@@ -23,6 +26,7 @@ impl Coordinator {
         let now = self.effects.now;
         self.refusals.retain(|_, until| now < *until);
         self.match_consumers(now);
+        self.verify(now);
         let mut steps = Vec::new();
         for (lease, held) in self.held.iter_mut().filter(|(_, held)| held.is_working()) {
             for news in held.watch(now, &self.deadlines) {
@@ -42,6 +46,35 @@ impl Coordinator {
         }
         for (lease, stage, step) in steps {
             self.put_right(&lease, stage, step);
+        }
+    }
+
+    /// A lease that is idle is not written, and a row that somebody changed by hand would never be noticed.
+    fn verify(&mut self, now: Time) {
+        if now.since(self.verified_at) < VERIFY_EVERY || !self.verifying.is_empty() {
+            return;
+        }
+        self.verified_at = now;
+        let idle = self.held.iter().filter(|(_, held)| held.is_idle() && now.since(held.since) >= VERIFY_EVERY);
+        self.verifying = idle.map(|(lease, _)| lease.clone()).collect();
+        if !self.verifying.is_empty() {
+            let keys = self.verifying.iter().cloned().map(RowKey::Lease).collect();
+            self.effects.call(Part::Reconcile, Op::Read(keys, Consistency::Eventual));
+        }
+    }
+
+    pub(super) fn on_verified(&mut self, answer: Answer) {
+        let asked = std::mem::take(&mut self.verifying);
+        let Answer::Rows(rows) = answer else { return };
+        for (lease, row) in asked.into_iter().zip(rows) {
+            let Some(held) = self.held.get_mut(&lease).filter(|held| held.is_idle()) else { continue };
+            if !held.is_said_by(row.as_ref()) {
+                held.delivery.close();
+                self.held.remove(&lease);
+                self.effects.forget(&Part::Held(lease.clone()));
+                self.effects.tell(Happening::LeaseLost { lease, why: "its row was changed by another hand" });
+                self.wake_planner();
+            }
         }
     }
 

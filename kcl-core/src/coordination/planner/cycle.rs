@@ -160,6 +160,12 @@ impl Term {
     }
 
     fn take_in(&mut self, table: Table, asked: Time, effects: &mut Effects) {
+        for damaged in &table.damaged {
+            if let RowKey::Plan(worker) = &damaged.key {
+                // What it said is told again with the next plan.
+                effects.write(Part::Collect(worker.clone()), Write::DiscardPlan { worker: worker.clone() });
+            }
+        }
         let quiet = self.damaged_told.is_some_and(|at| effects.now.since(at) < FULL_READ);
         for damaged in table.damaged.into_iter().filter(|_| !quiet) {
             effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why });

@@ -169,6 +169,7 @@ fn plans() -> Vec<Case> {
         case("a later version replaces", vec![], vec![plan(2, 1), plan(2, 0), plan(1, 9)], Write::Plan(empty)),
         case("a later term replaces", vec![], vec![plan(2, 2)], plan(3, 0)),
         case("delete a plan", vec![], vec![delete("p1", 2)], delete("p1", 3)),
+        case("discard a plan", vec![], vec![], Write::DiscardPlan { worker: worker("p1") }),
         case("delete a plan that is not there", vec![], vec![], delete("p2", 3)),
     ]
 }

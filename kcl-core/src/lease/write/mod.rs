@@ -160,6 +160,11 @@ pub enum Write {
         /// The last planner's term.
         term: u64,
     },
+    /// Removes a plan row that cannot be read. No condition: a plan is advice, and losing one costs time only.
+    DiscardPlan {
+        /// Whose.
+        worker: WorkerId,
+    },
     /// Deletes an ended session. Condition: number as given, left or fenced, or one's own.
     DeleteSession {
         /// Whose.
@@ -237,7 +242,7 @@ impl Write {
             | Write::Leave { worker, .. }
             | Write::DeleteSession { worker, .. } => RowKey::Session(worker.clone()),
             Write::Plan(plan) => RowKey::Plan(plan.worker.clone()),
-            Write::DeletePlan { worker, .. } => RowKey::Plan(worker.clone()),
+            Write::DeletePlan { worker, .. } | Write::DiscardPlan { worker } => RowKey::Plan(worker.clone()),
             Write::CreateLease(lease) => RowKey::Lease(lease.key.clone()),
             Write::Claim { lease, .. }
             | Write::Checkpoint { lease, .. }
@@ -250,6 +255,9 @@ impl Write {
     /// What the write makes of the row as it is: the row after it, or a refusal that leaves it alone.
     #[must_use]
     pub fn apply(&self, old: Option<&Row>) -> Written {
+        if let Write::DiscardPlan { .. } = self {
+            return Written::Applied(None);
+        }
         if matches!(old, Some(Row::Damaged(_))) {
             return Written::Refused(old.cloned());
         }

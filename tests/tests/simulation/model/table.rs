@@ -211,6 +211,7 @@ pub(crate) fn name(write: &Write) -> &'static str {
         Write::ShardEnd { .. } => "ShardEnd",
         Write::DeleteLease { .. } => "DeleteLease",
         Write::DeletePlan { .. } => "DeletePlan",
+        Write::DiscardPlan { .. } => "DiscardPlan",
         Write::DeleteSession { .. } => "DeleteSession",
         Write::DeleteFleet { .. } => "DeleteFleet",
     }

@@ -36,6 +36,7 @@ pub(super) fn request(write: &Write) -> Request {
         Write::DeleteSession { worker, number, own } => session::delete(worker, *number, *own),
         Write::Plan(plan) => session::plan(plan),
         Write::DeletePlan { worker, term } => session::delete_plan(worker, *term),
+        Write::DiscardPlan { worker } => session::discard_plan(worker),
         Write::CreateLease(lease) => Expression::default().absent(name::KEY).put(&Row::Lease((**lease).clone())),
         Write::Claim { lease, counter, from, me, stream, start_ms } => {
             lease::claim(lease, *counter, from, me, stream, *start_ms)

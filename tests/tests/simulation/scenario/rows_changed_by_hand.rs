@@ -1,0 +1,49 @@
+//! Rows changed by hand. *Given* an idle fleet; *when* somebody removes the row of a lease, and damages the plan of a worker;
+//! *then* the lease is read again by one worker and not by two, and the plan is replaced, each within what a full read takes.
+
+use super::play;
+use crate::world::Making;
+use crate::world::history::Fact;
+use kcl_core::lease::{Damaged, LeaseKey, Row, RowKey, WorkerId};
+use std::time::Duration;
+
+#[test]
+fn a_lease_row_that_is_removed_under_an_idle_owner_is_noticed() {
+    play("a_lease_row_that_is_removed", Making::new(201, 2), async |mut world| {
+        world.fleet(&["ann", "ben"]).await;
+        world.seconds(70).await;
+        let lease = "shardId-000000000001";
+        let owner = world.lease(lease).unwrap().owner.unwrap().worker.to_string();
+        world.note(format!("when the row of #1, which {owner} reads, is removed"));
+        world.tamper(RowKey::Lease(LeaseKey::new(lease)), None);
+        world
+            .until("taken", Duration::from_secs(130), |w| w.lease(lease).is_some_and(|lease| lease.owner.is_some()))
+            .await;
+        world.seconds(65).await;
+        let (made, dropped) = (
+            world.count(|fact| matches!(fact, Fact::ProcessorMade { shard, .. } if shard == lease)),
+            world.count(|fact| matches!(fact, Fact::ProcessorDropped { shard, .. } if shard == lease)),
+        );
+        assert_eq!(made - dropped, 1, "one consumer of #1 in the whole fleet");
+        world.stream.put(10);
+        world.until_handled(Duration::from_secs(5)).await;
+        world
+    });
+}
+
+#[test]
+fn a_plan_row_that_cannot_be_read_is_replaced() {
+    play("a_plan_row_that_cannot_be_read", Making::new(202, 4), async |mut world| {
+        world.fleet(&["ann", "ben"]).await;
+        world.seconds(5).await;
+        let key = RowKey::Plan(WorkerId::parse("ben").unwrap());
+        let damaged = Damaged { key: key.clone(), why: "`takes` is a number".to_owned() };
+        world.tamper(key.clone(), Some(Row::Damaged(damaged)));
+        world.note("when ben's plan is damaged, and ann stops");
+        world.stop("ann", Duration::from_secs(25));
+        world.stream.put(20);
+        world.until_handled(Duration::from_secs(8)).await;
+        assert!(matches!(world.row(&key), Some(Row::Plan(_))), "{:?}", world.row(&key));
+        world
+    });
+}
