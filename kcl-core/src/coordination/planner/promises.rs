@@ -38,6 +38,7 @@ pub(super) struct Promise {
 
 impl Promises {
     /// The leases that somebody is about to take.
+    #[cfg(test)]
     pub(crate) fn open(&self) -> impl Iterator<Item = &LeaseKey> {
         self.open.keys()
     }

@@ -29,9 +29,8 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
                 *known = until.min(*known);
             }
             Fact::Frozen { process } | Fact::Befell { process, .. } | Fact::ClockJumped { process, .. } => {
-                if asked.contains_key(process) || matches!(event.fact, Fact::Frozen { .. }) {
-                    excused.insert(process);
-                }
+                let frozen = matches!(event.fact, Fact::Frozen { .. });
+                excused.extend(Some(process).filter(|process| frozen || asked.contains_key(process)));
             }
             Fact::MayFail { process } => drop(excused.insert(process)),
             Fact::Killed { process } => drop(dead.insert(process)),

@@ -26,7 +26,7 @@ impl StreamSeat {
     }
 
     async fn ask(&self, operation: &'static str, request: Request) -> Result<(Response, i64), ApiError> {
-        let (_, fate) = self.weather.fate(&self.process, Service::Stream, operation, None);
+        let (_, fate) = self.weather.fate(&self.process, Service::Stream, operation);
         let stream = self.stream.clone();
         let effect = async move { (stream.try_ask(request), stream.now().millis()) };
         let failed = |kind, message: &str| Err(ApiError { kind, message: message.to_owned(), source: None });

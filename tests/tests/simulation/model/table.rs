@@ -133,7 +133,7 @@ impl TableSeat {
 #[async_trait]
 impl LeaseStore for TableSeat {
     async fn read(&self, keys: &[RowKey], consistency: Consistency) -> Result<Vec<Option<Row>>, StoreError> {
-        let (_, fate) = self.weather.fate(&self.process, Service::Table, "Read", None);
+        let (_, fate) = self.weather.fate(&self.process, Service::Table, "Read");
         let age = match (fate, consistency) {
             (Some(Fate::Stale(age)), Consistency::Eventual) => age,
             _ => Duration::ZERO,
@@ -147,7 +147,7 @@ impl LeaseStore for TableSeat {
     }
 
     async fn scan(&self) -> Result<Rows, StoreError> {
-        let (_, fate) = self.weather.fate(&self.process, Service::Table, "Scan", None);
+        let (_, fate) = self.weather.fate(&self.process, Service::Table, "Scan");
         let (table, weather) = (self.table.clone(), self.weather.clone());
         let effect = async move {
             let (mut rows, mut cursor, most) = (Rows::default(), None, weather.page());
@@ -169,7 +169,7 @@ impl LeaseStore for TableSeat {
 
     async fn write(&self, write: &Write) -> Result<Written, StoreError> {
         let operation = name(write);
-        let (call, fate) = self.weather.fate(&self.process, Service::Table, operation, Some(write));
+        let (call, fate) = self.weather.fate(&self.process, Service::Table, operation);
         if !matches!(fate, Some(Fate::LostRequest | Fate::Throttled | Fate::Crash { effect: false })) {
             self.table.history.add(Fact::Sent { process: self.process.clone(), call, write: write.clone() });
         }

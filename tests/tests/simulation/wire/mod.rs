@@ -46,7 +46,7 @@ impl Wire {
                 kcl_local::Service::DynamoDb => Service::Table,
             };
             let operation = known(call.operation);
-            let (_, fate) = weather.fate(&Name::from(call.caller?), service, operation, None);
+            let (_, fate) = weather.fate(&Name::from(call.caller?), service, operation);
             fault(fate?, operation)
         });
         Wire { aws, rows }

@@ -25,6 +25,7 @@ pub(crate) struct Handed {
 }
 
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "most facts of a play are the large ones")]
 pub(crate) enum Fact {
     /// What a scenario says of itself.
     Note(String),

@@ -4,8 +4,8 @@ use futures_util::future::BoxFuture;
 use kcl_core::Spawn;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -15,8 +15,7 @@ pub(crate) struct Host {
     dead: CancellationToken,
     /// The tasks that wanted to go on while it was frozen.
     frozen: Arc<Mutex<Option<Vec<Waker>>>>,
-    /// Each task has a clone of what is in here, the host itself has the first.
-    tasks: Arc<Arc<()>>,
+    tasks: Arc<AtomicUsize>,
 }
 
 impl Host {
@@ -43,7 +42,7 @@ impl Host {
 
     /// How many tasks it has.
     pub(crate) fn tasks(&self) -> usize {
-        Arc::strong_count(self.tasks.as_ref()) - 1
+        self.tasks.load(Ordering::Relaxed)
     }
 
     /// Whether the task has to wait.
@@ -61,8 +60,24 @@ impl Host {
 impl Spawn for Host {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         let death = Box::pin(self.dead.clone().cancelled_owned());
-        let counted = Arc::clone(self.tasks.as_ref());
+        let counted = Counted::one_more(&self.tasks);
         drop(tokio::spawn(Hosted { task: Some(task), host: self.clone(), death, _counted: counted }));
+    }
+}
+
+/// One task, as long as it lives.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn one_more(tasks: &Arc<AtomicUsize>) -> Self {
+        tasks.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(tasks))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -70,7 +85,7 @@ struct Hosted {
     task: Option<BoxFuture<'static, ()>>,
     host: Host,
     death: Pin<Box<WaitForCancellationFutureOwned>>,
-    _counted: Arc<()>,
+    _counted: Counted,
 }
 
 impl Future for Hosted {

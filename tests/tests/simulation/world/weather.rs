@@ -2,7 +2,6 @@
 
 use super::history::{Fact, History, Name};
 use super::host::Host;
-use kcl_core::lease::Write;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,8 +22,6 @@ pub(crate) struct Call<'a> {
     pub(crate) process: &'a Name,
     pub(crate) service: Service,
     pub(crate) operation: &'static str,
-    /// The write, where it is one and the tier knows it.
-    pub(crate) write: Option<&'a Write>,
     /// How many calls were sent before it, by anyone.
     pub(crate) number: u64,
 }
@@ -202,18 +199,12 @@ impl Weather {
     }
 
     /// What befalls this call; crashes and freezes have their effect on the process here.
-    pub(crate) fn fate(
-        &self,
-        process: &Name,
-        service: Service,
-        operation: &'static str,
-        write: Option<&Write>,
-    ) -> (u64, Option<Fate>) {
+    pub(crate) fn fate(&self, process: &Name, service: Service, operation: &'static str) -> (u64, Option<Fate>) {
         let (number, fate, host) = {
             let mut state = self.state.lock().unwrap();
             state.calls += 1;
             let number = state.calls;
-            let call = Call { process, service, operation, write, number };
+            let call = Call { process, service, operation, number };
             let host = state.hosts.get(process).cloned();
             (number, state.draw(&call, self.history.now()), host)
         };
