@@ -9,19 +9,91 @@ use crate::figure::Figure;
 use crate::server::{Calls, Server};
 use crate::{Error, Options, worker};
 
-const SHARDS: u64 = 8;
-
-/// What a fleet is measured at.
+/// A fleet, and what it is measured at.
 struct Scene {
+    /// What figures call it: what it does, its shards, and its workers where there are several.
     name: &'static str,
-    records_a_second: u64,
+    shards: u64,
+    workers: u64,
+    /// Between two reads of an idle shard, where it is not the default.
+    idle_poll_interval: Option<Duration>,
+    load: Load,
     most_writes: Option<f64>,
 }
 
-const SCENES: [Scene; 2] = [
-    Scene { name: "idle", records_a_second: 0, most_writes: Some(0.9) },
-    Scene { name: "busy", records_a_second: 100, most_writes: None },
+enum Load {
+    /// So many records a second, spread evenly. None: the fleet is idle.
+    Records(u64),
+    /// Idle, until one more worker joins.
+    Join,
+}
+
+/// A thousand idle shards, read twice a second over HTTP, would keep two cores busy by themselves. What coordination costs has
+/// nothing to do with it.
+const SELDOM: Option<Duration> = Some(Duration::from_secs(5));
+
+const SCENES: [Scene; 8] = [
+    Scene {
+        name: "idle.1",
+        shards: 1,
+        workers: 1,
+        idle_poll_interval: None,
+        load: Load::Records(0),
+        most_writes: Some(0.8),
+    },
+    Scene {
+        name: "idle.8",
+        shards: 8,
+        workers: 1,
+        idle_poll_interval: None,
+        load: Load::Records(0),
+        most_writes: Some(0.9),
+    },
+    Scene {
+        name: "busy.8",
+        shards: 8,
+        workers: 1,
+        idle_poll_interval: None,
+        load: Load::Records(100),
+        most_writes: None,
+    },
+    Scene { name: "join.8", shards: 8, workers: 1, idle_poll_interval: None, load: Load::Join, most_writes: None },
+    Scene {
+        name: "busy.1",
+        shards: 1,
+        workers: 1,
+        idle_poll_interval: None,
+        load: Load::Records(100),
+        most_writes: None,
+    },
+    Scene {
+        name: "idle.1000x20",
+        shards: 1_000,
+        workers: 20,
+        idle_poll_interval: SELDOM,
+        load: Load::Records(0),
+        most_writes: Some(8.4),
+    },
+    Scene {
+        name: "busy.1000x20",
+        shards: 1_000,
+        workers: 20,
+        idle_poll_interval: SELDOM,
+        load: Load::Records(1_000),
+        most_writes: None,
+    },
+    Scene {
+        name: "join.1000x20",
+        shards: 1_000,
+        workers: 20,
+        idle_poll_interval: SELDOM,
+        load: Load::Join,
+        most_writes: None,
+    },
 ];
+
+/// By then a worker that joined has its share, and all is as before.
+const JOINED: Duration = Duration::from_secs(20);
 
 /// DynamoDB operations that write. The others read, or concern the table.
 const WRITES: [&str; 5] = ["BatchWriteItem", "DeleteItem", "PutItem", "TransactWriteItems", "UpdateItem"];
@@ -39,22 +111,49 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
 
 async fn measure(scene: &Scene, options: &Options) -> Result<Vec<Figure>, Error> {
     let Options { window, warm_up, .. } = options;
-    eprintln!("cost: {}, {SHARDS} shards: {warm_up:?} to settle, then {window:?}", scene.name);
-    let server = Server::start(options.latency, SHARDS, 0).await?;
-    let worker = worker::start(&server, options)?;
+    eprintln!("cost.{}: {warm_up:?} to settle, then {window:?}", scene.name);
+    let server = Server::start(options.latency, scene.shards, 0).await?;
+    let start = || match scene.idle_poll_interval {
+        Some(interval) => worker::polling(&server, options, interval),
+        None => worker::start(&server, options),
+    };
+    let mut workers = (0..scene.workers).map(|_| start()).collect::<Result<Vec<_>, Error>>()?;
+    let records_a_second = if let Load::Records(records) = scene.load { records } else { 0 };
     let count = async {
         tokio::time::sleep(*warm_up).await;
         let (before, began) = (server.calls().await?, Instant::now());
         tokio::time::sleep(*window).await;
         let (after, took) = (server.calls().await?, began.elapsed());
-        Ok::<_, Error>(figures(scene, &before, &after, took))
+        if let Load::Records(_) = scene.load {
+            return Ok(figures(scene, &before, &after, took));
+        }
+        workers.push(start()?);
+        tokio::time::sleep(JOINED).await;
+        let joined = server.calls().await?;
+        Ok::<_, Error>(of_join(scene, [&before, &after, &joined], took))
     };
     let figures = tokio::select! {
         figures = count => figures?,
-        fed = feed(&server, scene.records_a_second) => return Err(fed.err().unwrap_or_else(|| "the feed ended".into())),
+        fed = feed(&server, records_a_second) => return Err(fed.err().unwrap_or_else(|| "the feed ended".into())),
     };
-    worker.terminate().await?;
+    // All at once, as a fleet is stopped.
+    let ended = futures_util::future::join_all(workers.into_iter().map(|worker| worker.terminate())).await;
+    ended.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(figures)
+}
+
+/// What a join costs beyond the steady rate.
+fn of_join(scene: &Scene, [before, after, joined]: [&Calls; 3], took: Duration) -> Vec<Figure> {
+    let sum = |rates: &BTreeMap<&str, f64>, operations: &[&str]| -> f64 {
+        rates.iter().filter(|(name, _)| operations.contains(name)).map(|(_, rate)| rate).sum()
+    };
+    let steady = rates(&before.dynamodb, &after.dynamodb, took);
+    let joining = rates(&after.dynamodb, &joined.dynamodb, JOINED);
+    let more = |what: &str, operations: &[&str]| {
+        let calls = (sum(&joining, operations) - sum(&steady, operations)) * JOINED.as_secs_f64();
+        Figure::new(format!("cost.{}.{what}", scene.name), calls, "calls")
+    };
+    vec![more("writes", &WRITES), more("reads", &READS)]
 }
 
 /// Writes records evenly, ten times a second, for ever.
@@ -78,7 +177,7 @@ fn figures(scene: &Scene, before: &Calls, after: &Calls, took: Duration) -> Vec<
         (rates(&before.dynamodb, &after.dynamodb, took), rates(&before.kinesis, &after.kinesis, took));
     let sum =
         |operations: &[&str]| tables.iter().filter(|(name, _)| operations.contains(name)).map(|(_, rate)| rate).sum();
-    let name = |what: &str| format!("cost.{}.{SHARDS}.{what}", scene.name);
+    let name = |what: &str| format!("cost.{}.{what}", scene.name);
     let writes = Figure::new(name("writes"), sum(&WRITES), "1/s");
     let writes = match scene.most_writes {
         Some(most) => writes.at_most(most),
@@ -123,7 +222,7 @@ mod tests {
             dynamodb: BTreeMap::from([("UpdateItem".to_owned(), updates), ("CreateTable".to_owned(), 1)]),
             kinesis: BTreeMap::from([("GetRecords".to_owned(), reads), ("PutRecords".to_owned(), feeds)]),
         };
-        let figures = figures(&SCENES[0], &calls(10, 100, 5), &calls(18, 260, 50), Duration::from_secs(10));
+        let figures = figures(&SCENES[1], &calls(10, 100, 5), &calls(18, 260, 50), Duration::from_secs(10));
         let wanted = [
             Figure::new("cost.idle.8.writes", 0.8, "1/s").at_most(0.9),
             Figure::new("cost.idle.8.reads", 0.0, "1/s"),

@@ -16,6 +16,13 @@ pub(crate) fn start(server: &Server, options: &Options) -> Result<Child, Error> 
     Child::spawn(&arguments(server, options.failover_time))
 }
 
+/// The same, with idle shards read so often.
+pub(crate) fn polling(server: &Server, options: &Options, idle_poll_interval: Duration) -> Result<Child, Error> {
+    let mut arguments = arguments(server, options.failover_time);
+    arguments.push(format!("--idle-poll-interval={}", humantime::format_duration(idle_poll_interval)));
+    Child::spawn(&arguments)
+}
+
 /// Starts a worker under this id that says every record.
 pub(crate) fn reporting(server: &Server, failover_time: Duration, id: &str) -> Result<Child, Error> {
     let mut arguments = arguments(server, failover_time);

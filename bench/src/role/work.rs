@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
     /// Reads without pauses until so many records came.
     #[arg(long)]
     drain: Option<u64>,
+    /// The setting of that name.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    idle_poll_interval: Option<Duration>,
     /// Says every record.
     #[arg(long, conflicts_with = "drain")]
     report: bool,
@@ -37,6 +40,9 @@ pub(super) async fn play(arguments: Arguments) -> Result<(), Error> {
     let mut settings = Settings::default();
     if let Some(time) = arguments.failover_time {
         settings = settings.failover_time(time);
+    }
+    if let Some(interval) = arguments.idle_poll_interval {
+        settings = settings.idle_poll_interval(interval);
     }
     if arguments.drain.is_some() {
         settings = settings.poll_interval(Duration::ZERO);

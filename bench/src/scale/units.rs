@@ -160,6 +160,6 @@ mod tests {
             |n| Take { lease: LeaseKey::new(format!("shardId-{n:012}")), owner: None, counter: 0, mode: TakeMode::Now };
         let (takes, worker) = ((0..100).map(take).collect(), WorkerId::from_row("w"));
         let plan = Row::Plan(Plan { worker, term: 1, version: 1, takes, gives: vec![] });
-        assert_eq!(of_write(Some(&plan), &Written::Applied(None)), 5.0, "100 takes of 37 bytes");
+        assert_eq!(of_write(Some(&plan), &Written::Applied(None)), 4.0, "100 takes of 37 bytes");
     }
 }
