@@ -15,7 +15,7 @@ macro_rules! with_settings {
             beat: Option<Duration> = None, (time: Duration) => Some(time), OptionalTime;
             /// Between two looks at the fleet row.
             watch: Duration = Duration::from_millis(500), (time: Duration) => time, Span;
-            /// Between two planning cycles.
+            /// Between two planning cycles; never more than a sixth of `failover_time`.
             planner_tick: Duration = Duration::from_secs(1), (time: Duration) => time, Span;
             /// A planned move that takes longer is ended by the old owner's coordination thread.
             handoff_timeout: Duration = Duration::from_secs(30), (time: Duration) => time, Span;

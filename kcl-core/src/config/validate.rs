@@ -1,11 +1,9 @@
 //! Which values settings may have, and which of them contradict each other: each rule with its reason.
 
 use super::{Settings, Start};
+use crate::coordination::timing;
 use crate::error::{Code, Error};
 use std::time::Duration;
-
-/// Whoever times another's silence begins again when it had no answer itself for so long.
-const BLIND_GAP: Duration = Duration::from_secs(3);
 
 /// Kinesis: the most records, and the most bytes, that one GetRecords answers with.
 const MOST_RECORDS: u32 = 10_000;
@@ -59,7 +57,7 @@ impl Settings {
     fn check_sessions(&self, wrong: &mut Vec<String>) {
         let (failover, beat, watch) = (self.failover_time, self.beat_interval(), self.watch);
         // Delivery stops 0.95 of the failover time after the last confirmed beat: with a third, one beat may be lost
-        // and the next still has time for its answer.
+        // and the next still has time for its answer, whatever a call may take (a property of `coordination::timing`).
         if beat > failover / 3 {
             wrong.push(format!(
                 "`beat` ({}) is longer than a third of `failover_time` ({}): one lost beat would end the session; \
@@ -78,27 +76,58 @@ impl Settings {
                 if self.beat.is_none() { "failover_time" } else { "beat" },
             ));
         }
-        for (name, interval) in [("watch", watch), ("planner_tick", self.planner_tick)] {
-            if interval > BLIND_GAP / 2 {
+        if failover.is_zero() || beat.is_zero() || watch.is_zero() || beat > failover / 3 {
+            return;
+        }
+        for (name, interval, looks) in
+            [("watch", watch, watch), ("planner_tick", self.planner_tick, timing::tick(self.planner_tick, failover))]
+        {
+            if interval > timing::longest_look() {
                 wrong.push(format!(
-                    "`{name}` ({}) is above {}: silence is timed anew after {} without an answer, so one lost answer \
-                     would keep a dead worker alive; lower it",
+                    "`{name}` ({}) is above {}: two looks and a claim would not fit into the {} that a worker has to take a free \
+                     lease; lower it",
                     shown(interval),
-                    shown(BLIND_GAP / 2),
-                    shown(BLIND_GAP)
+                    shown(timing::longest_look()),
+                    shown(timing::FREE_TAKE)
+                ));
+                continue;
+            }
+            let (seems, gap) = (timing::seems_silent(beat, looks, failover), timing::longest_gap(failover, looks));
+            if seems > failover {
+                wrong.push(format!(
+                    "`{name}` ({}) is too long for `failover_time` ({}): a look may be {} late before the count begins again, and \
+                     a live worker that beats every {} could then seem silent for {}; lower `{name}` or `beat`, or raise \
+                     `failover_time`",
+                    shown(interval),
+                    shown(failover),
+                    shown(gap),
+                    shown(beat),
+                    shown(seems)
                 ));
             }
         }
     }
 
     fn check_moves(&self, wrong: &mut Vec<String>) {
-        // Told at the first look, finished by the second.
-        if self.handoff_timeout < self.watch * 2 && !self.handoff_timeout.is_zero() {
+        let call = timing::call_timeout(self.failover_time);
+        // Told at the first look, finished by the second, released in one call.
+        if self.handoff_timeout < timing::shortest_handoff(self.watch, self.failover_time)
+            && !self.handoff_timeout.is_zero()
+        {
             wrong.push(format!(
-                "`handoff_timeout` ({}) is shorter than two looks at the plan (`watch` is {}): every planned move would \
-                 be cut short; raise `handoff_timeout`",
+                "`handoff_timeout` ({}) is shorter than two looks at the plan (`watch` is {}) and the release, which may take \
+                 {}: every planned move would be cut short; raise `handoff_timeout`",
                 shown(self.handoff_timeout),
-                shown(self.watch)
+                shown(self.watch),
+                shown(call)
+            ));
+        }
+        if self.shutdown_deadline < call && !self.shutdown_deadline.is_zero() {
+            wrong.push(format!(
+                "`shutdown_deadline` ({}) is shorter than one write of the table may take ({}): nothing could be released; raise \
+                 `shutdown_deadline`",
+                shown(self.shutdown_deadline),
+                shown(call)
             ));
         }
         if self.max_claims_in_flight == 0 {
@@ -245,16 +274,31 @@ mod tests {
     }
 
     #[test]
-    fn looks_must_lie_closer_than_the_gap_that_makes_blind() {
+    fn two_looks_and_a_claim_fit_into_the_time_that_a_take_has() {
         settings().watch(millis(1_500)).planner_tick(millis(1_500)).validate().unwrap();
         refused(&settings().watch(millis(1_501)), "`watch` (1s 501ms) is above 1s 500ms");
         refused(&settings().planner_tick(2 * SECOND), "`planner_tick` (2s) is above 1s 500ms");
     }
 
     #[test]
-    fn a_handoff_has_time_for_two_looks() {
-        settings().handoff_timeout(SECOND).validate().unwrap();
-        refused(&settings().handoff_timeout(millis(999)), "every planned move would be cut short");
+    fn a_handoff_has_time_for_two_looks_and_the_release() {
+        settings().handoff_timeout(3 * SECOND).validate().unwrap();
+        refused(&settings().handoff_timeout(millis(2_999)), "every planned move would be cut short");
+    }
+
+    #[test]
+    fn a_shutdown_has_time_for_one_write() {
+        settings().shutdown_deadline(2 * SECOND).validate().unwrap();
+        refused(&settings().shutdown_deadline(millis(1_999)), "nothing could be released");
+    }
+
+    #[test]
+    fn a_look_is_frequent_enough_that_a_live_worker_never_seems_silent() {
+        settings().failover_time(3 * SECOND).watch(millis(500)).validate().unwrap();
+        refused(
+            &settings().failover_time(3 * SECOND).watch(millis(600)),
+            "`watch` (600ms) is too long for `failover_time` (3s): a look may be 1s 500ms late before the count begins again",
+        );
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod session;
 mod silence;
 mod start;
 mod stopping;
+pub(crate) mod timing;
 mod watch;
 mod watchdog;
 mod weigh;
@@ -44,13 +45,5 @@ pub use planner::{Ended, Explanation, Reason, Stays, explain};
 pub(crate) use run::{Outside, run};
 pub(crate) use watchdog::{Stage, Step as WatchdogStep};
 
-use std::time::Duration;
-
 /// LATEST means "what arrives from now on". The service's clock may be ahead of its own answer by this much, in ms.
 const LATEST_MARGIN_MS: i64 = 2_000;
-
-/// Looking stopped for longer than this: what stood still meanwhile proves nothing. Three tenths of `failover_time`,
-/// unless one looks so rarely that two looks are further apart.
-fn longest_gap(failover_time: Duration, look_every: Duration) -> Duration {
-    failover_time.mul_f64(0.3).max(look_every.mul_f64(2.5))
-}

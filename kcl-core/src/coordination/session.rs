@@ -1,6 +1,7 @@
 //! This worker's session: drawing its number, registering, beating, and hearing that it is over.
 
 use super::effects::{Answer, Effects, Failure, Part};
+use super::timing;
 use crate::clock::Time;
 use crate::config::Settings;
 use crate::lease::row::{SessionNumber, SessionState, Weights, WorkerId};
@@ -8,11 +9,6 @@ use crate::lease::{Row, Write, Written};
 use crate::mutant::{self, Mutant};
 use crate::telemetry::event::coordination::Happening;
 use std::time::Duration;
-
-/// An owner counts so much of an interval, everyone else all of it: that bears 2.5 % of clock drift on each side.
-const OWNER_SHARE: f64 = 0.95;
-/// After a call that came to nothing.
-const AGAIN: Duration = Duration::from_millis(300);
 
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -180,7 +176,7 @@ impl Session {
             }
             State::Absent | State::Drawing | State::Over => {}
         }
-        effects.remind(Part::Session, effects.now + AGAIN);
+        effects.remind(Part::Session, effects.now + timing::beat_again(self.failover_time));
         News::Nothing
     }
 
@@ -213,7 +209,7 @@ impl Session {
             Written::Refused(row) => (row, first_sent),
         };
         let Some(session) = row.as_ref().and_then(Row::as_session) else {
-            effects.remind(Part::Session, effects.now + AGAIN);
+            effects.remind(Part::Session, effects.now + timing::beat_again(self.failover_time));
             return News::Nothing;
         };
         if session.number > number {
@@ -267,7 +263,7 @@ impl Session {
     }
 
     fn until(&self, confirmed: Time) -> Time {
-        let share = if mutant::is(Mutant::OwnerCountsTooLong) { 1.5 } else { OWNER_SHARE };
+        let share = if mutant::is(Mutant::OwnerCountsTooLong) { 1.5 } else { timing::OWNER_SHARE };
         confirmed + self.failover_time.mul_f64(share)
     }
 }

@@ -3,7 +3,7 @@
 use super::host::{Hosted, Runtime};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::coordination::{Coordinator, Identity, Outside};
+use crate::coordination::{Coordinator, Identity, Outside, timing};
 use crate::error::Error;
 use crate::lease::row::WorkerId;
 use crate::processor::{ConsumerHost, ErrorPolicy, RecordProcessor, StartConsumer};
@@ -18,9 +18,6 @@ use tokio::sync::{mpsc, watch};
 
 /// Handlers whose delivery was closed get so long to end. One that blocks its thread is not waited for.
 const LAST_CONSUMERS: Duration = Duration::from_secs(1);
-
-/// A call to the table is given up after so long, or a fifth of `failover_time`: a beat must have time for another try.
-const LONGEST_CALL: Duration = Duration::from_secs(2);
 
 /// One member of the fleet that reads a stream. Made by [`Worker::builder`].
 #[must_use = "a worker does nothing until it is run"]
@@ -143,7 +140,7 @@ impl Worker {
             Runtime::Own | Runtime::Current => Arc::new(tokio::runtime::Handle::current()),
             Runtime::Given(tasks) => tasks,
         };
-        let call_timeout = LONGEST_CALL.min(settings.failover_time / 5);
+        let call_timeout = timing::call_timeout(settings.failover_time);
         let consumers = consumers(Consumers { tasks, stream, clock: clock.clone(), rng: rng.fork() });
         let starter: Arc<dyn StartConsumer> = consumers.clone();
         let outcome = hosted

@@ -13,14 +13,13 @@ use super::weights::Weights;
 use crate::clock::Time;
 use crate::config::{BalanceBy, Settings, Start};
 use crate::coordination::effects::{Answer, Effects, Part};
+use crate::coordination::timing;
 use crate::coordination::watch::Won;
 use crate::lease::row::{Fleet, FleetStart, Lease, LeaseKey, SessionNumber, WorkerId};
 use crate::record::StreamIdentity;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A take of a free lease goes to another after so long.
-const FREE_TAKE: Duration = Duration::from_secs(4);
 /// The table is read at least so often.
 pub(super) const FULL_READ: Duration = Duration::from_secs(60);
 /// Between two reads while some lease must be seen to stand still, or to move; less where `failover_time` is short.
@@ -113,7 +112,8 @@ impl Term {
         effects: &mut Effects,
     ) -> Self {
         let f = settings.failover_time;
-        let gap = crate::coordination::longest_gap(f, settings.planner_tick);
+        let tick = timing::tick(settings.planner_tick, f);
+        let gap = timing::longest_gap(f, tick);
         let mut sessions = Sessions::new(me.clone(), f, gap);
         if let Some(before) = &won.before {
             sessions.seed(before, effects.now);
@@ -123,11 +123,11 @@ impl Term {
             number: won.fleet.term,
             stream,
             settings: Rules {
-                tick: settings.planner_tick,
+                tick,
                 failover_time: f,
                 sync_interval: settings.shard_sync_interval,
                 start: settings.start,
-                bounds: Bounds { free: FREE_TAKE, after_owner: settings.handoff_timeout + f, unfit: f },
+                bounds: Bounds { free: timing::FREE_TAKE, after_owner: settings.handoff_timeout + f, unfit: f },
                 patience: Patience::of(settings),
                 longest_cycle: f * 3,
                 balance_by: settings.balance_by,
