@@ -263,8 +263,9 @@ impl Session {
     }
 
     fn until(&self, confirmed: Time) -> Time {
-        let share = if mutant::is(Mutant::OwnerCountsTooLong) { 1.5 } else { timing::OWNER_SHARE };
-        confirmed + self.failover_time.mul_f64(share)
+        let counted =
+            if mutant::is(Mutant::OwnerCountsTooLong) { self.failover_time * 2 } else { self.failover_time };
+        confirmed + timing::owned_for(counted)
     }
 }
 

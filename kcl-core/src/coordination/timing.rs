@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// An owner counts so much of an interval, everyone else all of it: that bears 2.5 % of clock drift on each side.
-pub(crate) const OWNER_SHARE: f64 = 0.95;
+const OWNER_SHARE: f64 = 0.95;
 /// A call of one row takes milliseconds; what takes longer than this is lost.
 const LONGEST_CALL: Duration = Duration::from_secs(2);
 /// A beat that came to nothing is sent again after this.

@@ -28,7 +28,7 @@ impl Resting {
     /// For the reads of a planner, or of a start.
     pub(crate) fn of(settings: &Settings) -> Self {
         let f = settings.failover_time;
-        Resting::new(crate::coordination::longest_gap(f, resting_read(f)))
+        Resting::new(crate::coordination::timing::longest_gap(f, resting_read(f)))
     }
 
     fn new(longest_gap: Duration) -> Self {
