@@ -363,6 +363,7 @@ impl Coordinator {
             session::News::NoFleet => self.fleet_row.make(&mut self.effects),
             session::News::Registered { number, until } => {
                 self.gate.open_until(until);
+                self.fleet_row.note(0, number);
                 self.effects.tell(Happening::SessionRegistered { session: number });
                 self.watch.begin(&mut self.effects);
                 self.effects.remind(Part::Reconcile, self.effects.now + reconcile::EVERY);
@@ -419,7 +420,7 @@ impl Coordinator {
         self.wake = Wake::Idle;
         self.reading_plan = None;
         self.plan_seen = (0, 0);
-        self.fleet_row = FleetRow::Idle;
+        self.fleet_row.give_up();
         self.effects.begin_life();
     }
 
@@ -430,6 +431,7 @@ impl Coordinator {
     // --- the fleet row and the plan
 
     pub(super) fn see_fleet(&mut self, fleet: Fleet) {
+        self.fleet_row.note(fleet.term, fleet.sessions);
         self.watch.see(fleet, self.effects.now);
     }
 
@@ -455,6 +457,7 @@ impl Coordinator {
 
     fn on_fleet_seen(&mut self) {
         let Some(fleet) = self.watch.fleet().cloned() else { return };
+        self.fleet_row.note(fleet.term, fleet.sessions);
         if fleet.format > Fleet::FORMAT {
             let error = Error::new(
                 Code::TableFormat,

@@ -263,8 +263,7 @@ impl Session {
     }
 
     fn until(&self, confirmed: Time) -> Time {
-        let counted =
-            if mutant::is(Mutant::OwnerCountsTooLong) { self.failover_time * 2 } else { self.failover_time };
+        let counted = if mutant::is(Mutant::OwnerCountsTooLong) { self.failover_time * 2 } else { self.failover_time };
         confirmed + timing::owned_for(counted)
     }
 }

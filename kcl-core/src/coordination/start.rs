@@ -95,7 +95,7 @@ impl Start {
             if self.resting.is_moving(&lease.key) {
                 return News::Refused(self.in_use(lease));
             }
-            waiting |= !self.resting.rested(&lease.key, self.java_failover_time);
+            waiting |= !self.resting.rested(lease, self.java_failover_time);
         }
         if waiting {
             effects.tell(Happening::WaitingForForeignHand { for_long: self.java_failover_time });

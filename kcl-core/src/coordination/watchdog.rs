@@ -130,43 +130,54 @@ pub(crate) enum News {
     Over { stage: Stage, stood: Duration },
 }
 
+/// Nobody looked for longer than this: the machine was suspended, or hogged, and so was what is looked at.
+const LONGEST_GAP: Duration = Duration::from_secs(5);
+
 /// Watches one held lease.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Watchdog {
-    /// Of stages that have stood too long: since when, and the steps taken.
-    stalls: [Option<(Time, u32)>; 4],
+    looked: Option<Time>,
+    stages: [Option<Watched>; 4],
+}
+
+/// A stage that stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Watched {
+    since: Time,
+    /// Since when it was looked at without a gap.
+    counted: Time,
+    /// The steps taken: since then, and before.
+    taken: u32,
+    before: u32,
 }
 
 impl Watchdog {
     /// Looks at the lease now.
     pub(crate) fn look(&mut self, standing: Standing, now: Time, deadlines: &Deadlines) -> Vec<News> {
-        let looked = Stage::ALL.into_iter().zip(&mut self.stalls);
-        looked.filter_map(|(stage, stall)| look_at(stage, stall, standing.of(stage), now, deadlines)).collect()
+        let blind = self.looked.replace(now).is_some_and(|looked| now.since(looked) > LONGEST_GAP);
+        let looked = Stage::ALL.into_iter().zip(&mut self.stages).filter_map(|(stage, watched)| {
+            let deadline = deadlines.of(stage);
+            let (known, at) = (*watched, standing.of(stage));
+            *watched = at.map(|since| match known.filter(|known| known.since == since) {
+                Some(known) if blind => Watched { counted: now, taken: 0, before: known.before + known.taken, ..known },
+                Some(known) => known,
+                None => Watched { since, counted: if blind { now } else { since }, taken: 0, before: 0 },
+            });
+            // It ended, or another one began.
+            if let Some(known) = known.filter(|known| known.before + known.taken > 0 && at != Some(known.since)) {
+                return Some(News::Over { stage, stood: at.unwrap_or(now).since(known.since) });
+            }
+            let watched = watched.as_mut()?;
+            let passed = now.since(watched.counted).as_nanos().checked_div(deadline.as_nanos()).unwrap_or(0);
+            if passed <= u128::from(watched.taken) {
+                return None;
+            }
+            watched.taken += 1;
+            let step = deadlines.step(stage, watched.before + watched.taken);
+            Some(News::Stalled { stage, stood: now.since(watched.since), step })
+        });
+        looked.collect()
     }
-}
-
-fn look_at(
-    stage: Stage,
-    stall: &mut Option<(Time, u32)>,
-    since: Option<Time>,
-    now: Time,
-    deadlines: &Deadlines,
-) -> Option<News> {
-    let Some(since) = since else {
-        return stall.take().map(|(since, _)| News::Over { stage, stood: now.since(since) });
-    };
-    // Another one began since the last look: that one is over.
-    if stall.is_some_and(|(known, _)| known != since) {
-        return stall.take().map(|(known, _)| News::Over { stage, stood: since.since(known) });
-    }
-    let stood = now.since(since);
-    let passed = stood.as_nanos().checked_div(deadlines.of(stage).as_nanos()).unwrap_or(0);
-    let taken = stall.map_or(0, |(_, taken)| taken);
-    if passed <= u128::from(taken) {
-        return None;
-    }
-    *stall = Some((since, taken + 1));
-    Some(News::Stalled { stage, stood, step: deadlines.step(stage, taken + 1) })
 }
 
 #[cfg(test)]
@@ -232,17 +243,34 @@ mod tests {
     }
 
     #[test]
+    fn time_in_which_nobody_looked_does_not_count() {
+        let (deadlines, mut watchdog) = (deadlines(Settings::default()), Watchdog::default());
+        let standing = Standing { fetch: Some(t(0)), ..Standing::default() };
+        let mut steps = |seconds: std::ops::Range<u64>| -> Vec<u64> {
+            seconds.filter(|second| !watchdog.look(standing, t(*second), &deadlines).is_empty()).collect()
+        };
+        assert_eq!(steps(0..50), [30]);
+        assert_eq!(steps(1_000..1_070), [1_030, 1_060], "the machine was suspended");
+    }
+
+    #[test]
     fn a_stage_that_goes_on_is_told_and_starts_from_the_beginning() {
         let (deadlines, mut watchdog) = (deadlines(Settings::default()), Watchdog::default());
-        let standing = |since| Standing { fetch: Some(t(since)), ..Standing::default() };
-        assert_eq!(watchdog.look(standing(0), t(29), &deadlines), []);
         let stalled =
             |stood| News::Stalled { stage: Stage::Fetch, stood: Duration::from_secs(stood), step: Step::RestartFetch };
-        assert_eq!(watchdog.look(standing(0), t(31), &deadlines), [stalled(31)]);
         let over = |stood| News::Over { stage: Stage::Fetch, stood: Duration::from_secs(stood) };
-        assert_eq!(watchdog.look(Standing::default(), t(40), &deadlines), [over(40)]);
-        assert_eq!(watchdog.look(standing(41), t(60), &deadlines), []);
-        assert_eq!(watchdog.look(standing(41), t(72), &deadlines), [stalled(31)]);
-        assert_eq!(watchdog.look(standing(73), t(74), &deadlines), [over(32)]);
+        let told: Vec<_> = (0..80)
+            .flat_map(|second| {
+                let fetch = match second {
+                    0..40 => Some(t(0)),
+                    40 => None,
+                    41..73 => Some(t(41)),
+                    _ => Some(t(73)),
+                };
+                let news = watchdog.look(Standing { fetch, ..Standing::default() }, t(second), &deadlines);
+                news.into_iter().map(move |news| (second, news))
+            })
+            .collect();
+        assert_eq!(told, [(30, stalled(30)), (40, over(40)), (71, stalled(30)), (73, over(32))]);
     }
 }

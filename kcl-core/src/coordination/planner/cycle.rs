@@ -1,6 +1,7 @@
 //! The planner's cycle: look at the sessions, end the silent ones, read what must be read, plan, tell.
 
 use super::fill::{self, Fill};
+use super::newborn::Newborn;
 use super::stage::Stage;
 use super::term::{FULL_READ, News, Sent, Term, resting_read};
 use super::view::must_rest;
@@ -102,6 +103,7 @@ impl Term {
         let age = self.read_at.map(|at| now.since(at));
         let due = self.end_seen
             || self.obstructed
+            || !self.newborn.is_empty()
             || woken
             || self.read_again.is_some_and(|at| now > at)
             || self.promises.has_overdue(self.settings.bounds, now)
@@ -175,7 +177,9 @@ impl Term {
             // A new term finds ends that the one before had seen: what those sessions had under way may still land.
             self.read_again = Some(effects.now + self.settings.failover_time);
         }
-        self.leases = table.leases.into_iter().map(|lease| (lease.key.clone(), lease)).collect();
+        let read = table.leases.into_iter().map(|lease| (lease.key.clone(), lease)).collect();
+        self.newborn = Newborn::of(&self.leases, &read);
+        self.leases = read;
         self.reclaim(&table.plans, effects);
         self.collect(&table.plans, effects);
         let must: BTreeSet<LeaseKey> =

@@ -1,6 +1,7 @@
 //! Why each lease is where it is: from what the planner knows, or from what rows alone can tell.
 
 use super::assign::{Standing, WorkerNo};
+use super::newborn::Newborn;
 use super::promises::Promises;
 use super::reason::{Ended, Explanation, Reason, Stays};
 use super::resting::Resting;
@@ -26,7 +27,7 @@ pub fn explain(table: &Table, settings: &Settings) -> Vec<Explanation> {
     let leases: BTreeMap<LeaseKey, Lease> =
         table.leases.iter().map(|lease| (lease.key.clone(), lease.clone())).collect();
     let (resting, patience) = (Resting::of(settings), Patience::of(settings));
-    let mut view = view(&leases, &sessions, &resting, patience);
+    let mut view = view(&leases, &Newborn::default(), &sessions, &resting, patience);
     if settings.balance_by == BalanceBy::Bytes {
         let mut weights = Weights::default();
         weights.learn(&leases, &sessions, Time::ZERO);

@@ -1,5 +1,6 @@
 //! Plans of a whole fleet over many cycles: what was told is carried out bit by bit, and planned again.
 
+use super::newborn::Newborn;
 use super::orders::Planned;
 use super::promises::{Bounds, Promises};
 use super::resting::Resting;
@@ -83,7 +84,7 @@ impl Fleet {
         let most = self.most_moves();
         let patience = Patience { orphan: F, foreign: F };
         let resting = Resting::of(&crate::config::Settings::default());
-        let mut view = view(&self.leases, &self.sessions, &resting, patience);
+        let mut view = view(&self.leases, &Newborn::default(), &self.sessions, &resting, patience);
         if self.by == BalanceBy::Bytes {
             view.weights = self.weights.of(&view.leases);
         }

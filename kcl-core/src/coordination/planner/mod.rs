@@ -8,6 +8,7 @@ mod explain;
 mod fill;
 #[cfg(test)]
 mod fleet_tests;
+mod newborn;
 mod orders;
 mod plan;
 mod promises;

@@ -51,7 +51,7 @@ impl Term {
         if !explanations_are_wanted() {
             return self.explained.clear();
         }
-        let mut view = view(&self.leases, &self.sessions, &self.resting, self.settings.patience);
+        let mut view = view(&self.leases, &self.newborn, &self.sessions, &self.resting, self.settings.patience);
         if self.settings.balance_by == BalanceBy::Bytes {
             view.weights = self.weights.of(&view.leases);
         }
@@ -83,7 +83,7 @@ impl Term {
         if by == BalanceBy::Bytes {
             self.weights.learn(&self.leases, &self.sessions, effects.now);
         }
-        let mut view = view(&self.leases, &self.sessions, &self.resting, self.settings.patience);
+        let mut view = view(&self.leases, &self.newborn, &self.sessions, &self.resting, self.settings.patience);
         if by == BalanceBy::Bytes {
             view.weights = self.weights.of(&view.leases);
         }

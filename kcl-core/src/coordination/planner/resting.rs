@@ -58,9 +58,13 @@ impl Resting {
         self.seen.retain(|key, _| wanted(key));
     }
 
-    /// Whether it stood still for so long.
-    pub(crate) fn rested(&self, key: &LeaseKey, long: Duration) -> bool {
-        self.seen.get(key).is_some_and(|seen| seen.last.since(seen.first) >= long)
+    /// Whether it stood still for so long, just as it is given.
+    pub(crate) fn rested(&self, lease: &Lease, long: Duration) -> bool {
+        self.seen.get(&lease.key).is_some_and(|seen| {
+            // It may have been read since, alone.
+            let same = seen.owner == lease.owner && seen.counter == lease.counter;
+            same && seen.last.since(seen.first) >= long
+        })
     }
 
     /// Whether it was seen to move: somebody else is at work.
@@ -89,12 +93,15 @@ mod tests {
         let long = Duration::from_secs(10);
         resting.look(&lease, t(0));
         resting.look(&lease, t(9));
-        assert!(!resting.rested(&lease.key, long));
-        lease.counter += 1;
+        assert!(!resting.rested(&lease, long));
         resting.look(&lease, t(10));
-        assert!(resting.is_moving(&lease.key) && !resting.rested(&lease.key, long));
+        assert!(resting.rested(&lease, long));
+        lease.counter += 1;
+        assert!(!resting.rested(&lease, long), "it moved since that read");
+        resting.look(&lease, t(10));
+        assert!(resting.is_moving(&lease.key) && !resting.rested(&lease, long));
         resting.look(&lease, t(20));
-        assert!(resting.rested(&lease.key, long));
+        assert!(resting.rested(&lease, long));
     }
 
     #[test]
@@ -104,8 +111,8 @@ mod tests {
         let long = Duration::from_secs(10);
         resting.look(&lease, t(0));
         resting.look(&lease, t(30));
-        assert!(!resting.rested(&lease.key, long), "the machine was suspended");
+        assert!(!resting.rested(&lease, long), "the machine was suspended");
         (31..=40).for_each(|at| resting.look(&lease, t(at)));
-        assert!(resting.rested(&lease.key, long));
+        assert!(resting.rested(&lease, long));
     }
 }

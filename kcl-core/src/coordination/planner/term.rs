@@ -1,6 +1,7 @@
 //! One term of this worker as the planner: what it knows, and what it has told.
 
 use super::beat::{self, FleetBeat};
+use super::newborn::Newborn;
 use super::orders::Orders;
 use super::plan::WithoutRoom;
 use super::promises::{Bounds, Promises};
@@ -38,6 +39,8 @@ pub(crate) struct Term {
     pub(super) stage: Stage,
     pub(super) sessions: Sessions,
     pub(super) leases: BTreeMap<LeaseKey, Lease>,
+    /// Those of the leases that another read must confirm.
+    pub(super) newborn: Newborn,
     pub(super) resting: Resting,
     pub(super) promises: Promises,
     pub(super) weights: Weights,
@@ -135,6 +138,7 @@ impl Term {
             stage: Stage::Idle,
             sessions,
             leases: BTreeMap::new(),
+            newborn: Newborn::default(),
             resting,
             promises: Promises::default(),
             weights: Weights::default(),

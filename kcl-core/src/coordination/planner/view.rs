@@ -1,6 +1,7 @@
 //! From the table's rows to the planner's problem: which leases need a reader, and who may be one.
 
 use super::assign::{Item, Member, Standing};
+use super::newborn::Newborn;
 use super::resting::Resting;
 use super::sessions::{OwnerIs, Sessions};
 use crate::config::Settings;
@@ -47,6 +48,7 @@ impl View<'_> {
 /// Sorts the leases by what they need.
 pub(crate) fn view<'a>(
     leases: &'a BTreeMap<LeaseKey, Lease>,
+    newborn: &Newborn,
     sessions: &Sessions,
     resting: &Resting,
     patience: Patience,
@@ -64,7 +66,8 @@ pub(crate) fn view<'a>(
     let mut sorted = (Vec::new(), Vec::new());
     let mut trespassed = Vec::new();
     for lease in leases.values() {
-        let parents_done = lease.parents.iter().all(|parent| done.get(parent).copied().unwrap_or(true));
+        let parents_done = lease.parents.iter().all(|parent| done.get(parent).copied().unwrap_or(true))
+            && !newborn.contains(&lease.key);
         if lease.checkpoint.is_shard_end() || !(parents_done || mutant::is(Mutant::ChildrenDoNotWait)) {
             continue;
         }
@@ -75,7 +78,7 @@ pub(crate) fn view<'a>(
                 if let Some(session) = ours.filter(|_| lease.is_foreign()) {
                     trespassed.push((lease, session.worker.clone()));
                 }
-                resting.rested(&lease.key, patience.foreign).then_some(Standing::Free)
+                resting.rested(lease, patience.foreign).then_some(Standing::Free)
             }
             Some(owner) => match sessions.owner_is(owner) {
                 OwnerIs::Ended => Some(Standing::Free),
@@ -83,7 +86,7 @@ pub(crate) fn view<'a>(
                 OwnerIs::Live => number.get(&owner.worker).map(|n| Standing::Held(*n)),
                 OwnerIs::Draining => Some(Standing::Leaving),
                 OwnerIs::Missing if mutant::is(Mutant::OrphansStay) => None,
-                OwnerIs::Missing => resting.rested(&lease.key, patience.orphan).then_some(Standing::Free),
+                OwnerIs::Missing => resting.rested(lease, patience.orphan).then_some(Standing::Free),
             },
         };
         if let Some(standing) = standing {

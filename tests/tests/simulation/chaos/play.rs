@@ -7,11 +7,15 @@ use crate::world::history::{Fact, Name};
 use crate::world::weather::Cut;
 use crate::world::{Making, Setup, World};
 use kcl_core::lease::{Row, RowKey};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What faults delayed has landed after this.
 const LANDED: Duration = Duration::from_secs(13);
+/// Who dies within this of its start may have told nobody of itself.
+const UNKNOWN: Duration = Duration::from_secs(30);
+/// Between two full reads of a planner, which notice what nobody told.
+const FULL_READ: Duration = Duration::from_secs(60);
 const MOST_SHARDS: usize = 6;
 const MOST_WORKERS: usize = 4;
 const IDS: [&str; 5] = ["ann", "ben", "cat", "dan", "eve"];
@@ -34,6 +38,9 @@ struct Play {
     /// Plan rows as they once were.
     old_plans: Vec<Row>,
     tampered: bool,
+    started: BTreeMap<Name, Duration>,
+    /// Somebody died who may be unknown.
+    died_unknown: bool,
 }
 
 /// Plays the script in a world made like this.
@@ -48,6 +55,8 @@ pub(crate) async fn play(making: Making, script: Script) -> Facts {
         stopping: BTreeSet::new(),
         old_plans: Vec::new(),
         tampered: false,
+        started: BTreeMap::new(),
+        died_unknown: false,
     };
     play.begin();
     let end = Duration::from_secs(play.rng.u64(40..=90));
@@ -80,7 +89,8 @@ impl Play {
 
     fn start(&mut self, id: &str) {
         let drift = if self.script.kinds.drift { self.rng.i32(-20_000..=20_000) } else { 0 };
-        self.world.start_with(id, Setup { drift, ..Setup::default() });
+        let name = self.world.start_with(id, Setup { drift, ..Setup::default() });
+        self.started.insert(name, self.now());
     }
 
     fn now(&self) -> Duration {
@@ -177,14 +187,19 @@ impl Play {
 
     fn kill(&mut self, victim: Option<Name>) {
         let Some(name) = victim else { return };
-        self.world.kill(&name);
+        self.end(&name);
         let id = if self.rng.bool() { self.world.process(&name).worker.clone() } else { self.new_id() };
         self.after(0..20_000, Later::Start(id));
     }
 
+    fn end(&mut self, name: &Name) {
+        self.world.kill(name);
+        self.died_unknown |= self.started.get(name).is_none_or(|started| self.now() < *started + UNKNOWN);
+    }
+
     fn kill_all(&mut self) {
         for name in self.world.alive() {
-            self.world.kill(&name);
+            self.end(&name);
             if self.stopping.contains(&name) {
                 continue;
             }
@@ -269,7 +284,8 @@ impl Play {
         }
         // The dead are known to be dead by then, and the last one out clears the table.
         let f = self.world.settings().failover_time;
-        self.world.pass(f * 2 + if self.tampered { Duration::from_secs(60) } else { Duration::ZERO }).await;
+        let unseen = self.tampered || self.died_unknown;
+        self.world.pass(f * 2 + if unseen { FULL_READ } else { Duration::ZERO }).await;
         for name in self.world.alive() {
             self.world.stop(&name, Duration::from_secs(25));
             let began = self.now();

@@ -155,7 +155,7 @@ fn the_planner_tells_since_when_and_who_was_passed_over() {
         after_owner: Duration::from_secs(40),
         unfit: Duration::from_secs(10),
     };
-    let view = view(&leases, &sessions, &resting, patience);
+    let view = view(&leases, &Newborn::default(), &sessions, &resting, patience);
     let mut promises = Promises::default();
     promises.orders(&view, 16, BalanceBy::Leases, t(0));
     promises.review(&view, bounds, t(5));
