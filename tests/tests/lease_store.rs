@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use kcl_core::aws::{Clients, DynamoDbStore, TableSpec, prepare_table};
-use kcl_core::lease::conformance;
+use kcl_core::lease::conformance::{self, AnotherHand, Harm};
 use kcl_core::lease::{
     Consistency, Lease, LeaseKey, LeaseStore, Owner, Previous, Row, RowKey, StoreErrorKind, WorkerId, Write, Written,
 };
@@ -101,6 +101,68 @@ async fn the_table_in_dynamodb_is_a_lease_store() {
         let store = DynamoDbStore::new(table(&aws).await, "app");
         conformance::run(&store, seed).await.unwrap();
     }
+}
+
+/// As somebody with a text editor, who leaves other traces each time.
+struct Editor {
+    client: Client,
+    calls: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl AnotherHand for Editor {
+    async fn harm(&self, key: &RowKey, harm: Harm) {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        let (order, content) = match key {
+            RowKey::Fleet => ("sessions", "planVersion"),
+            RowKey::Session(_) => ("number", "state"),
+            RowKey::Plan(_) => ("term", "takes"),
+            RowKey::Lease(_) => unreachable!("the suite harms no leases"),
+        };
+        let (attribute, value) = match harm {
+            Harm::NoKind => ("entityType", None),
+            Harm::Order => (order, Some(s(&format!("x{call}")))),
+            Harm::Fraction => (order, Some(AttributeValue::N(format!("{call}.5")))),
+            Harm::Content => (content, Some(AttributeValue::Bool(true))),
+            Harm::OtherKind => ("entityType", Some(s("OF_THE_FUTURE"))),
+        };
+        let update = self.client.update_item().table_name("app").key("leaseKey", s(&key.to_string()));
+        let update = update.expression_attribute_names("#a", attribute);
+        let update = match value {
+            Some(value) => update.update_expression("SET #a = :v").expression_attribute_values(":v", value),
+            None => update.update_expression("REMOVE #a"),
+        };
+        update.send().await.unwrap();
+    }
+
+    async fn remove(&self, key: &RowKey) {
+        self.client.delete_item().table_name("app").key("leaseKey", s(&key.to_string())).send().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_cannot_be_read_are_discarded_as_they_were_seen() {
+    let aws = LocalAws::in_process();
+    let client = table(&aws).await;
+    let hand = Editor { client: client.clone(), calls: AtomicUsize::new(0) };
+    conformance::run_damaged(&DynamoDbStore::new(client, "app"), &hand).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_row_of_a_newer_format_is_told_by_its_writer_however_the_rest_is_written() {
+    let aws = LocalAws::in_process();
+    let client = table(&aws).await;
+    let item = [
+        ("leaseKey", s("fleet")),
+        ("entityType", s("KCL_FLEET")),
+        ("format", n(7)),
+        ("writer", s("kcl-core 9.1.0")),
+        ("term", AttributeValue::L(vec![])),
+    ];
+    put(&client, &item.map(|(name, value)| (name.to_owned(), value)).into()).await;
+    let fleet = DynamoDbStore::new(client, "app").scan().await.unwrap().fleet.unwrap();
+    let why = fleet.is_too_new().unwrap();
+    assert!(why.contains("format 7, which kcl-core 9.1.0 wrote"), "{why}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,7 +314,12 @@ async fn failures_say_what_the_caller_can_do() {
         let read = tokio::time::timeout(Duration::from_secs(60), store.read(&key, Consistency::Eventual));
         let error = read.await.unwrap().unwrap_err();
         assert_eq!(error.kind, kind, "{fault:?}: {error}");
-        assert!(error.message.starts_with("GetItem of table `app`") && error.message.contains(said), "{error}");
+        let names = if said == "AccessDeniedException" {
+            "may not do `dynamodb:GetItem` on table `app`"
+        } else {
+            "GetItem of table `app`"
+        };
+        assert!(error.message.contains(names) && error.message.contains(said), "{error}");
         assert_eq!(aws.calls().of(Service::DynamoDb, "GetItem"), 1, "one attempt a call");
     }
 

@@ -2,7 +2,7 @@
 
 use super::claims::Claims;
 use super::effects::{Answer, Answered, Call, Effects, Failure, Part, Refusal};
-use super::fleet_row::FleetRow;
+use super::fleet_row::{self, FleetRow};
 use super::goodbye::Goodbye;
 use super::held::Held;
 use super::planner::{self, Resting, Term};
@@ -269,15 +269,8 @@ impl Coordinator {
         match &part {
             Part::Start => self.on_start_answer(answer),
             Part::FleetRow => {
-                if let Some(fleet) = self.fleet_row.on_answer(answer, &mut self.effects) {
-                    // Whatever was seen of an earlier row is over.
-                    self.watch.forget();
-                    self.plan_seen = (0, 0);
-                    self.see_fleet(fleet);
-                    if self.session.number().is_none() && self.goodbye.is_none() {
-                        self.begin_session();
-                    }
-                }
+                let news = self.fleet_row.on_answer(answer, &mut self.effects);
+                self.on_fleet_row(news);
             }
             Part::Session => self.on_session_answer(sent, answer),
             Part::Wake => self.on_wake_answer(&answer),
@@ -328,6 +321,30 @@ impl Coordinator {
         } else {
             self.fail(error);
         }
+    }
+
+    fn on_fleet_row(&mut self, news: fleet_row::News) {
+        match news {
+            fleet_row::News::Nothing => {}
+            fleet_row::News::Made(fleet) => {
+                // Whatever was seen of an earlier row is over.
+                self.watch.forget();
+                self.plan_seen = (0, 0);
+                self.see_fleet(fleet);
+                if self.session.number().is_none() && self.goodbye.is_none() {
+                    self.begin_session();
+                }
+            }
+            fleet_row::News::Obstructed { why } => self.fail_obstructed("fleet", &why),
+        }
+    }
+
+    fn fail_obstructed(&mut self, key: &str, why: &str) {
+        let table = &self.identity.table;
+        let message = format!(
+            "row `{key}` of table `{table}` is of another kind ({why}): remove it, or use another application name"
+        );
+        self.fail(Error::new(Code::TableUnusable, message));
     }
 
     // --- start and session
@@ -388,6 +405,10 @@ impl Coordinator {
                 } else if self.consumers.is_empty() || mutant::is(Mutant::ConsumersOverlap) {
                     self.begin_session();
                 }
+            }
+            session::News::Obstructed { why } => {
+                let key = crate::lease::row::RowKey::Session(self.identity.me.clone()).to_string();
+                self.fail_obstructed(&key, &why);
             }
             session::News::Replaced { by } => {
                 self.lose_everything();
@@ -458,12 +479,8 @@ impl Coordinator {
     fn on_fleet_seen(&mut self) {
         let Some(fleet) = self.watch.fleet().cloned() else { return };
         self.fleet_row.note(fleet.term, fleet.sessions);
-        if fleet.format > Fleet::FORMAT {
-            let error = Error::new(
-                Code::TableFormat,
-                format!("table `{}` was taken over by a newer version: upgrade this worker", self.identity.table),
-            );
-            return self.fail(error);
+        if let Some(why) = fleet.is_too_new() {
+            return self.fail(Error::new(Code::TableFormat, format!("table `{}` {why}", self.identity.table)));
         }
         if let Some(term) = &mut self.term {
             if fleet.term > term.number() {

@@ -1,8 +1,9 @@
-//! Making the fleet row where there is none: above every term and number that the table still knows.
+//! Making the fleet row where there is none, or none that can be read: above every term and number that the table still
+//! knows.
 
 use super::effects::{Answer, Effects, Op, Part};
-use crate::lease::row::{Fleet, SessionNumber};
-use crate::lease::{Table, Write, Written};
+use crate::lease::row::{Damaged, Fleet, RowKey, SessionNumber};
+use crate::lease::{Row, Table, Write, Written};
 use std::time::Duration;
 
 /// More terms and sessions than can be under way at a time.
@@ -21,7 +22,21 @@ enum State {
     #[default]
     Idle,
     Reading,
+    /// Makes away with one that cannot be read, to make this one.
+    Discarding(Damaged, Fleet),
     Creating,
+}
+
+/// What making it came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum News {
+    Nothing,
+    /// The row is there, whoever made it.
+    Made(Fleet),
+    /// Another kind of row stands there, and is not ours to remove.
+    Obstructed {
+        why: String,
+    },
 }
 
 impl FleetRow {
@@ -52,6 +67,16 @@ impl FleetRow {
         // What was drawn from a row that was removed by hand, and is not written anywhere yet, must not be drawn again.
         let above = |known: Option<u64>| known.map_or(0, |known| known + DRAWN_UNSEEN);
         let fleet = Fleet::above(above(terms.max()), above(numbers.max()), !table.leases.is_empty());
+        match table.damaged.iter().find(|damaged| damaged.key == RowKey::Fleet && damaged.is_ours()) {
+            Some(damaged) => {
+                effects.write(Part::FleetRow, Write::Discard(damaged.clone()));
+                self.state = State::Discarding(damaged.clone(), fleet);
+            }
+            None => self.create(fleet, effects),
+        }
+    }
+
+    fn create(&mut self, fleet: Fleet, effects: &mut Effects) {
         effects.write(Part::FleetRow, Write::CreateFleet(fleet));
         self.state = State::Creating;
     }
@@ -68,28 +93,40 @@ impl FleetRow {
         }
     }
 
-    /// Tells the row once it is there, whoever made it.
-    pub(crate) fn on_answer(&mut self, answer: Answer, effects: &mut Effects) -> Option<Fleet> {
-        match answer {
-            Answer::Table(table) => match table.fleet.clone() {
-                Some(fleet) => {
-                    self.state = State::Idle;
-                    Some(fleet)
-                }
+    /// Tells the row once it is there.
+    pub(crate) fn on_answer(&mut self, answer: Answer, effects: &mut Effects) -> News {
+        match (answer, std::mem::take(&mut self.state)) {
+            (Answer::Table(table), _) => match table.fleet.clone() {
+                Some(fleet) => News::Made(fleet),
                 None => {
                     self.make_from(&table, effects);
-                    None
+                    News::Nothing
                 }
             },
-            Answer::Written(Written::Applied(row) | Written::Refused(row)) => {
-                self.state = State::Idle;
-                row.and_then(|row| row.as_fleet().cloned())
+            (Answer::Written(Written::Applied(None) | Written::Refused(None)), State::Discarding(_, fleet)) => {
+                self.create(fleet, effects);
+                News::Nothing
             }
-            Answer::Failed(_) | Answer::Rows(_) | Answer::Listing(_) => {
-                effects.remind(Part::FleetRow, effects.now + AGAIN);
-                None
+            (Answer::Written(Written::Applied(row) | Written::Refused(row)), _) => match row {
+                Some(Row::Fleet(fleet)) => News::Made(fleet),
+                Some(Row::Damaged(damaged)) if !damaged.is_ours() => News::Obstructed { why: damaged.why },
+                // Changed since it was read: to be looked at again.
+                Some(Row::Damaged(_)) => {
+                    self.read_later(effects);
+                    News::Nothing
+                }
+                Some(Row::Lease(_) | Row::Session(_) | Row::Plan(_)) | None => News::Nothing,
+            },
+            (Answer::Failed(_) | Answer::Rows(_) | Answer::Listing(_), _) => {
+                self.read_later(effects);
+                News::Nothing
             }
         }
+    }
+
+    fn read_later(&mut self, effects: &mut Effects) {
+        self.state = State::Reading;
+        effects.remind(Part::FleetRow, effects.now + AGAIN);
     }
 }
 
@@ -97,6 +134,8 @@ impl FleetRow {
 mod tests {
     use super::super::effects::Failure;
     use super::*;
+    use crate::lease::MemoryStore;
+    use crate::lease::row::{Mark, Shows};
 
     fn created(effects: &mut Effects) -> Option<Fleet> {
         effects.take_calls().into_iter().find_map(|call| match call.op {
@@ -125,5 +164,75 @@ mod tests {
         row.on_answer(Answer::Failed(Failure::Unanswered), &mut effects);
         row.on_timer(&mut effects);
         assert!(matches!(effects.take_calls().as_slice(), [call] if matches!(call.op, Op::Scan)));
+    }
+
+    fn damaged(shown: &str, ours: bool) -> Row {
+        let mark = Mark { attribute: "term", shows: Shows::Text(shown.to_owned()) };
+        let marks = if ours { vec![mark] } else { Vec::new() };
+        Row::Damaged(Damaged { key: RowKey::Fleet, why: "no".to_owned(), marks })
+    }
+
+    /// Makes the row in a table; `between` changes it before the second call.
+    fn made(store: &MemoryStore, mut between: impl FnMut(&MemoryStore, usize)) -> News {
+        let (mut effects, mut row) = (Effects::new(fastrand::Rng::with_seed(1)), FleetRow::default());
+        row.make(&mut effects);
+        for call in 0..20 {
+            let Some(asked) = effects.take_calls().pop() else {
+                assert_eq!(effects.next_due(), Some(effects.now + AGAIN), "it waits for nothing");
+                effects.now = effects.now + AGAIN;
+                effects.take_due();
+                row.on_timer(&mut effects);
+                continue;
+            };
+            between(store, call);
+            let answer = match asked.op {
+                Op::Write(write) => Answer::Written(store.apply(&write)),
+                Op::Scan => Answer::Table(store.table()),
+                Op::Read(..) | Op::List(_) => unreachable!(),
+            };
+            match row.on_answer(answer, &mut effects) {
+                News::Nothing => {}
+                news => return news,
+            }
+        }
+        panic!("never made: {row:?}")
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_made_again() {
+        let store = MemoryStore::of([damaged("x", true)]);
+        assert!(matches!(made(&store, |_, _| {}), News::Made(_)));
+        assert!(matches!(store.get(&RowKey::Fleet), Some(Row::Fleet(_))));
+    }
+
+    #[test]
+    fn a_row_that_another_worker_has_mended_meanwhile_is_left_alone() {
+        let store = MemoryStore::of([damaged("x", true)]);
+        let mended = Fleet { beat: 77, ..Fleet::above(3, 3, true) };
+        let put = Row::Fleet(mended.clone());
+        assert_eq!(
+            made(&store, |store, call| if call == 1 {
+                store.put(put.clone())
+            }),
+            News::Made(mended)
+        );
+    }
+
+    #[test]
+    fn a_row_that_was_damaged_otherwise_meanwhile_is_looked_at_again() {
+        let store = MemoryStore::of([damaged("x", true)]);
+        let news = made(&store, |store, call| {
+            if call == 1 {
+                store.put(damaged("y", true))
+            }
+        });
+        assert!(matches!(news, News::Made(_)));
+    }
+
+    #[test]
+    fn another_kind_of_row_at_its_key_is_not_ours_to_remove() {
+        let store = MemoryStore::of([damaged("x", false)]);
+        assert_eq!(made(&store, |_, _| {}), News::Obstructed { why: "no".to_owned() });
+        assert_eq!(store.get(&RowKey::Fleet), Some(damaged("x", false)));
     }
 }

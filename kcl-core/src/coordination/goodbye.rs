@@ -1,5 +1,6 @@
 //! Leaving: first the leases, then the session, then the term; the last one out clears the table of what is ours.
 
+use super::clearing::clearing;
 use super::effects::{Answer, Effects, Op, Part};
 use crate::clock::Time;
 use crate::lease::row::{RowKey, SessionNumber, WorkerId};
@@ -164,11 +165,15 @@ impl Goodbye {
             (State::Leaving, _) => self.go_on(State::Resigning, effects),
             (State::Resigning, _) => self.go_on(State::Looking, effects),
             (State::Asking, Answer::Rows(rows)) => {
-                let nobody_plans = rows.iter().flatten().filter_map(Row::as_fleet).any(|fleet| fleet.planner.is_none());
+                let nobody_plans = rows.iter().flatten().any(|row| match row {
+                    Row::Fleet(fleet) => fleet.planner.is_none(),
+                    Row::Damaged(_) => true,
+                    Row::Lease(_) | Row::Session(_) | Row::Plan(_) => false,
+                });
                 self.go_on(if nobody_plans { State::Looking } else { State::Waking }, effects);
             }
             (State::Looking, Answer::Table(table)) => {
-                let next = clearing(&table, &self.me).map_or(State::Waking, State::Clearing);
+                let next = self.clearing(&table).map_or(State::Waking, State::Clearing);
                 self.go_on(next, effects);
             }
             // A row that is gone already was deleted by an attempt without an answer, or by another that leaves.
@@ -182,24 +187,16 @@ impl Goodbye {
             (State::Draining | State::Releasing | State::Gone, _) => {}
         }
     }
-}
 
-/// The deletions that leave a plain KCL table, in order; `None` where somebody else lives.
-fn clearing(table: &Table, me: &(WorkerId, SessionNumber)) -> Option<VecDeque<Write>> {
-    let fleet = table.fleet.as_ref()?;
-    let mine = |worker: &WorkerId, number| *worker == me.0 && number == me.1;
-    if table.sessions.iter().any(|s| !mine(&s.worker, s.number) && !s.state.has_ended()) {
-        return None;
+    /// The deletions that leave a plain KCL table; `None` where somebody else lives, or another has cleared it.
+    fn clearing(&self, table: &Table) -> Option<VecDeque<Write>> {
+        let mine = |worker: &WorkerId, number| *worker == self.me.0 && number == self.me.1;
+        let others = table.sessions.iter().any(|s| !mine(&s.worker, s.number) && !s.state.has_ended());
+        let there = table.fleet.is_some() || table.damaged.iter().any(|damaged| damaged.key == RowKey::Fleet);
+        // A newer version's rows are for its workers to clear away.
+        let newer = table.fleet.as_ref().is_some_and(|fleet| fleet.is_too_new().is_some());
+        (there && !others && !newer).then(|| clearing(table, Some(&self.me)).into())
     }
-    let plans = table.plans.iter().map(|plan| Write::DeletePlan { worker: plan.worker.clone(), term: fleet.term });
-    let ended = table.sessions.iter().filter(|s| !mine(&s.worker, s.number));
-    let ended = ended.map(|s| Write::DeleteSession { worker: s.worker.clone(), number: s.number, own: false });
-    let (term, beat, wake, sessions) = (fleet.term, fleet.beat, fleet.wake, fleet.sessions);
-    let last = [
-        Write::DeleteFleet { term, beat, wake, sessions },
-        Write::DeleteSession { worker: me.0.clone(), number: me.1, own: true },
-    ];
-    Some(plans.chain(ended).chain(last).collect())
 }
 
 #[cfg(test)]
@@ -264,14 +261,14 @@ mod tests {
             sessions: vec![session("me", 4, SessionState::Draining), session("a", 2, SessionState::Left)],
             ..Table::default()
         };
-        let writes = clearing(&table, &me()).unwrap();
+        let writes = Goodbye::new(me(), t(25), t(0)).clearing(&table).unwrap();
         let [plan, ended, fleet, own] = &Vec::from(writes)[..] else { panic!("four writes") };
         assert!(matches!(plan, Write::DeletePlan { term: 7, .. }));
         assert!(matches!(ended, Write::DeleteSession { number: 2, own: false, .. }));
         assert!(matches!(fleet, Write::DeleteFleet { term: 7, .. }));
         assert!(matches!(own, Write::DeleteSession { number: 4, own: true, .. }));
         table.sessions.push(session("b", 3, SessionState::Active));
-        assert_eq!(clearing(&table, &me()), None);
+        assert_eq!(Goodbye::new(me(), t(25), t(0)).clearing(&table), None);
     }
 
     /// Runs the farewell against a table of rows.

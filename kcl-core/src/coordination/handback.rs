@@ -4,6 +4,7 @@
 //! them (`kclStream` so that a later start knows whose table it is, `kclCounter` so that it sees that another hand was there,
 //! `kclStart` for sentinels); every KCL passes over attributes it does not know.
 
+use super::clearing::clearing;
 use super::silence::Silence;
 use crate::clock::{Clock, Time};
 use crate::error::{Code, Error};
@@ -122,7 +123,7 @@ pub async fn handback(
             done.released.push((lease, owner));
         }
     }
-    for removal in removals(&table) {
+    for removal in clearing(&table, None) {
         let key = name(&removal.key());
         match write(store, &removal).await? {
             Written::Applied(_) | Written::Refused(None) => {
@@ -137,12 +138,8 @@ pub async fn handback(
 
 /// Whether all of it can be understood.
 fn readable(table: &Table) -> Result<(), Error> {
-    if let Some(fleet) = table.fleet.as_ref().filter(|fleet| fleet.format > Fleet::FORMAT) {
-        let (found, known) = (fleet.format, Fleet::FORMAT);
-        let message = format!(
-            "the table has format {found}, and this version knows formats up to {known}: use the version that wrote it"
-        );
-        return Err(Error::new(Code::TableFormat, message));
+    if let Some(why) = table.fleet.as_ref().and_then(Fleet::is_too_new) {
+        return Err(Error::new(Code::TableFormat, format!("the table {why}")));
     }
     match table.damaged.first() {
         Some(damaged) => {
@@ -223,28 +220,11 @@ fn at_sentinel(table: &Table) -> Vec<String> {
     table.leases.iter().filter(sentinel).map(|lease| lease.key.to_string()).collect()
 }
 
-/// The rows to remove, in this order: the first refusal means that somebody joined, and everything he needs is still there.
-fn removals(table: &Table) -> Vec<Write> {
-    let plans = table.plans.iter().map(|plan| Write::DeletePlan { worker: plan.worker.clone(), term: plan.term });
-    let sessions = table.sessions.iter().map(|session| Write::DeleteSession {
-        worker: session.worker.clone(),
-        number: session.number,
-        own: false,
-    });
-    let fleet = table.fleet.as_ref().map(|fleet| Write::DeleteFleet {
-        term: fleet.term,
-        beat: fleet.beat,
-        wake: fleet.wake,
-        sessions: fleet.sessions,
-    });
-    plans.chain(sessions).chain(fleet).collect()
-}
-
 fn planned(table: &Table) -> Handback {
     let owner = |lease: &Lease| lease.owner.as_ref().map(|owner| owner.worker.to_string()).unwrap_or_default();
     Handback {
         released: owned(table).map(|lease| (lease.key.to_string(), owner(lease))).collect(),
-        removed: removals(table).iter().map(|removal| name(&removal.key())).collect(),
+        removed: clearing(table, None).iter().map(|removal| name(&removal.key())).collect(),
         foreign: foreign(table),
         at_sentinel: at_sentinel(table),
     }
@@ -454,7 +434,11 @@ mod tests {
         assert_eq!(hand(&store, false).await.unwrap_err().code(), Code::TableFormat);
         let store = crashed();
         let key = RowKey::Session(worker("a"));
-        store.put(Row::Damaged(crate::lease::row::Damaged { key, why: "`number` is missing".to_owned() }));
+        store.put(Row::Damaged(crate::lease::row::Damaged {
+            key,
+            why: "`number` is missing".to_owned(),
+            marks: Vec::new(),
+        }));
         let error = hand(&store, false).await.unwrap_err().to_string();
         assert!(error.contains("`session/a`") && error.contains("`number` is missing"), "{error}");
     }

@@ -7,7 +7,7 @@ use super::effects::{Answer, Op, Part};
 use super::held::{self, Held, Why};
 use crate::config::Start;
 use crate::error::{Code, Error};
-use crate::lease::row::{Lease, LeaseKey, Owner, Plan, RowKey, TakeMode};
+use crate::lease::row::{Damaged, Lease, LeaseKey, Owner, Plan, RowKey, TakeMode};
 use crate::lease::{Consistency, Row, Write};
 use crate::mutant::{self, Mutant};
 use crate::processor::{Delivery, Report, ReportKind};
@@ -16,10 +16,10 @@ use crate::shard::{ListWhich, Shard};
 use crate::telemetry::event::coordination::Happening;
 use std::time::Duration;
 
-/// A plan row that cannot be read is told of so often.
-const TOLD_AGAIN: Duration = Duration::from_secs(60);
 /// After a call that came to nothing.
 const AGAIN: Duration = Duration::from_millis(300);
+/// A plan row that cannot be read is told no more often.
+const DAMAGED_AGAIN: Duration = Duration::from_secs(60);
 
 impl Coordinator {
     // --- the plan
@@ -50,16 +50,21 @@ impl Coordinator {
             Some(Row::Plan(plan)) if (plan.term, plan.version) > shown => {}
             Some(Row::Damaged(damaged)) => {
                 self.plan_seen = asked;
-                let now = self.effects.now;
-                if self.damaged_plan_told.is_none_or(|at| now.since(at) >= TOLD_AGAIN) {
-                    self.damaged_plan_told = Some(now);
-                    self.effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why });
-                    // The planner finds it when it reads the table, and replaces it.
-                    self.wake_planner();
-                }
+                self.on_damaged_plan(&damaged);
             }
             Some(_) | None => self.plan_seen = asked,
         }
+    }
+
+    /// The planner writes it anew once it has read the table. Asked for and told at most once a minute.
+    fn on_damaged_plan(&mut self, damaged: &Damaged) {
+        let now = self.effects.now;
+        if self.damaged_plan_told.is_some_and(|at| now.since(at) < DAMAGED_AGAIN) {
+            return;
+        }
+        self.damaged_plan_told = Some(now);
+        self.effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why.clone() });
+        self.wake_planner();
     }
 
     fn obey(&mut self, plan: &Plan) {

@@ -19,6 +19,7 @@
 
 mod claim;
 mod claims;
+pub(crate) mod clearing;
 mod coordinator;
 mod effects;
 mod fleet_row;

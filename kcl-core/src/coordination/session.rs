@@ -4,7 +4,7 @@ use super::effects::{Answer, Effects, Failure, Part};
 use super::timing;
 use crate::clock::Time;
 use crate::config::Settings;
-use crate::lease::row::{SessionNumber, SessionState, Weights, WorkerId};
+use crate::lease::row::{Damaged, SessionNumber, SessionState, Weights, WorkerId};
 use crate::lease::{Row, Write, Written};
 use crate::mutant::{self, Mutant};
 use crate::telemetry::event::coordination::Happening;
@@ -23,7 +23,15 @@ pub(crate) struct Session {
 enum State {
     Absent,
     Drawing,
-    Registering { number: SessionNumber, first_sent: Option<Time> },
+    Registering {
+        number: SessionNumber,
+        first_sent: Option<Time>,
+    },
+    /// A row that cannot be read stands where this session's should.
+    Mending {
+        number: SessionNumber,
+        damaged: Damaged,
+    },
     Live(Live),
     Over,
 }
@@ -60,6 +68,10 @@ pub(crate) enum News {
     Lost {
         why: &'static str,
     },
+    /// Another kind of row stands where the session's should, and is not ours to remove.
+    Obstructed {
+        why: String,
+    },
     /// A later session under the same worker id.
     Replaced {
         by: SessionNumber,
@@ -88,7 +100,7 @@ impl Session {
 
     /// Whether a row for it may exist that it does not know of yet.
     pub(crate) fn is_registering(&self) -> bool {
-        matches!(self.state, State::Registering { .. })
+        matches!(self.state, State::Registering { .. } | State::Mending { .. })
     }
 
     /// Whether it has ended.
@@ -126,6 +138,7 @@ impl Session {
                 let number = *number;
                 effects.write(Part::Session, self.register(number));
             }
+            State::Mending { damaged, .. } => effects.write(Part::Session, Write::Discard(damaged.clone())),
             // One at a time: a second of the same beat would be refused by the first one's success.
             State::Live(live) if live.in_flight => {}
             State::Live(_) => self.send_beat(load, weights, effects),
@@ -160,6 +173,11 @@ impl Session {
             State::Registering { number, first_sent } => {
                 self.on_registered(number, first_sent.unwrap_or(sent), sent, &written, effects)
             }
+            State::Mending { number, .. } => {
+                self.state = State::Registering { number, first_sent: None };
+                effects.write(Part::Session, self.register(number));
+                News::Nothing
+            }
             State::Live(live) => self.on_beat(live, sent, &written, load, effects),
             State::Absent | State::Over => News::Nothing,
         }
@@ -174,7 +192,7 @@ impl Session {
                 live.in_flight = false;
                 effects.tell(Happening::BeatMissed { session: live.number, failure });
             }
-            State::Absent | State::Drawing | State::Over => {}
+            State::Absent | State::Drawing | State::Mending { .. } | State::Over => {}
         }
         effects.remind(Part::Session, effects.now + timing::beat_again(self.failover_time));
         News::Nothing
@@ -208,6 +226,9 @@ impl Session {
             // Refused by our own row: an earlier attempt had come through.
             Written::Refused(row) => (row, first_sent),
         };
+        if let Some(Row::Damaged(damaged)) = row {
+            return self.mend(number, damaged.clone(), effects);
+        }
         let Some(session) = row.as_ref().and_then(Row::as_session) else {
             effects.remind(Part::Session, effects.now + timing::beat_again(self.failover_time));
             return News::Nothing;
@@ -230,6 +251,18 @@ impl Session {
         });
         effects.remind(Part::Session, confirmed + self.every);
         News::Registered { number, until: self.until(confirmed) }
+    }
+
+    /// The session that the row was of has ended with it: its owner registers anew, and that is this worker.
+    fn mend(&mut self, number: SessionNumber, damaged: Damaged, effects: &mut Effects) -> News {
+        if !damaged.is_ours() {
+            self.state = State::Over;
+            return News::Obstructed { why: damaged.why };
+        }
+        effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why.clone() });
+        effects.write(Part::Session, Write::Discard(damaged.clone()));
+        self.state = State::Mending { number, damaged };
+        News::Nothing
     }
 
     fn on_beat(&mut self, mut live: Live, sent: Time, written: &Written, load: u32, effects: &mut Effects) -> News {
@@ -258,6 +291,7 @@ impl Session {
             Some(session) if session.number > live.number => News::Replaced { by: session.number },
             Some(session) if session.state.has_ended() => News::Lost { why: "fenced" },
             Some(_) => News::Lost { why: "its row was changed by another hand" },
+            None if matches!(row, Some(Row::Damaged(_))) => News::Lost { why: "its row cannot be read" },
             None => News::Lost { why: "its row is gone" },
         }
     }

@@ -27,6 +27,7 @@ pub(crate) struct Start {
     /// The stream's shards, once it turned out that they matter.
     shards: Option<Vec<Shard>>,
     asked: Time,
+    damaged_told: bool,
 }
 
 /// What a look told.
@@ -42,7 +43,15 @@ pub(crate) enum News {
 impl Start {
     pub(crate) fn new(table: String, stream: StreamIdentity, settings: &Settings) -> Self {
         let java_failover_time = settings.java_failover_time;
-        Start { table, stream, java_failover_time, resting: Resting::of(settings), shards: None, asked: Time::ZERO }
+        Start {
+            table,
+            stream,
+            java_failover_time,
+            resting: Resting::of(settings),
+            shards: None,
+            asked: Time::ZERO,
+            damaged_told: false,
+        }
     }
 
     pub(crate) fn look(&mut self, effects: &mut Effects) {
@@ -86,7 +95,7 @@ impl Start {
                 }
             }
         }
-        for damaged in &table.damaged {
+        for damaged in table.damaged.iter().filter(|_| !std::mem::replace(&mut self.damaged_told, true)) {
             effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why.clone() });
         }
         let mut waiting = false;

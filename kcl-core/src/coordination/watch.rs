@@ -121,8 +121,9 @@ impl Watch {
                 self.see(fleet, effects.now);
                 News::Seen
             }
-            Some(_) => News::Nothing,
-            None => News::NoFleet,
+            // One that cannot be read is none, and is made again.
+            Some(Row::Damaged(_)) | None => News::NoFleet,
+            Some(Row::Lease(_) | Row::Session(_) | Row::Plan(_)) => News::Nothing,
         }
     }
 

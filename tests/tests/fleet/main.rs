@@ -2,6 +2,7 @@
 //! Whole fleets on the embedded servers, in one thread and on virtual time.
 
 mod coordination;
+mod damage;
 mod permissions;
 mod positions;
 mod resharding;

@@ -4,7 +4,7 @@ use super::term::Term;
 use crate::clock::Time;
 use crate::coordination::effects::{Effects, Part};
 use crate::lease::Write;
-use crate::lease::row::{Plan, Session, WorkerId};
+use crate::lease::row::{Damaged, Plan, RowKey, Session, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -48,6 +48,29 @@ impl Term {
         for plan in plans.iter().filter(|plan| !self.sessions.is_known(&plan.worker)) {
             let (worker, term) = (plan.worker.clone(), self.number());
             effects.write(Part::Collect(worker.clone()), Write::DeletePlan { worker, term });
+        }
+    }
+
+    /// After a full read: rows of ours that cannot be read and that nobody is going to write over.
+    ///
+    /// A plan row of one who lives is written over in the cycle that follows. The fleet row is made again by whoever
+    /// looks at it next, and a session's by its owner.
+    pub(super) fn discard(&mut self, damaged: Vec<Damaged>, effects: &mut Effects) {
+        let before = std::mem::take(&mut self.unread);
+        for row in damaged.into_iter().filter(Damaged::is_ours) {
+            let gone = |worker: &WorkerId| !self.sessions.is_known(worker);
+            match row.key.clone() {
+                RowKey::Plan(worker) if gone(&worker) => effects.write(Part::Collect(worker), Write::Discard(row)),
+                RowKey::Session(worker) => {
+                    let since = before.iter().find(|(known, _)| *known == row).map_or(effects.now, |(_, since)| *since);
+                    if effects.now.since(since) >= KEPT_FOR {
+                        effects.write(Part::Collect(worker), Write::Discard(row));
+                    } else {
+                        self.unread.push((row, since));
+                    }
+                }
+                RowKey::Plan(_) | RowKey::Fleet | RowKey::Lease(_) => {}
+            }
         }
     }
 }

@@ -162,15 +162,9 @@ impl Term {
     }
 
     fn take_in(&mut self, table: Table, asked: Time, effects: &mut Effects) {
-        for damaged in &table.damaged {
-            if let RowKey::Plan(worker) = &damaged.key {
-                // What it said is told again with the next plan.
-                effects.write(Part::Collect(worker.clone()), Write::DiscardPlan { worker: worker.clone() });
-            }
-        }
         let quiet = self.damaged_told.is_some_and(|at| effects.now.since(at) < FULL_READ);
-        for damaged in table.damaged.into_iter().filter(|_| !quiet) {
-            effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why });
+        for damaged in table.damaged.iter().filter(|_| !quiet) {
+            effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why.clone() });
             self.damaged_told = Some(effects.now);
         }
         if self.sessions.see_all(table.sessions, effects.now) {
@@ -182,6 +176,7 @@ impl Term {
         self.leases = read;
         self.reclaim(&table.plans, effects);
         self.collect(&table.plans, effects);
+        self.discard(table.damaged, effects);
         let must: BTreeSet<LeaseKey> =
             self.leases.values().filter(|lease| must_rest(lease, &self.sessions)).map(|l| l.key.clone()).collect();
         self.resting.keep(|key| must.contains(key));
@@ -262,6 +257,12 @@ impl Term {
         left.remove(worker);
         // A refusal means a newer row: another term's, or our own from an attempt without an answer.
         *failed |= matches!(answer, Answer::Failed(_));
+        if let Answer::Written(Written::Refused(Some(Row::Damaged(damaged)))) = &answer
+            && damaged.is_ours()
+        {
+            effects.write(Part::Collect(worker.clone()), Write::Discard(damaged.clone()));
+            *failed = true;
+        }
         let newer = |row: &Row| row.as_plan().is_some_and(|plan| plan.term > self.number);
         self.obstructed |= matches!(&answer, Answer::Written(Written::Refused(Some(row))) if newer(row));
         if !left.is_empty() {

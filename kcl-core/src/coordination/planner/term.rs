@@ -16,7 +16,7 @@ use crate::config::{BalanceBy, Settings, Start};
 use crate::coordination::effects::{Answer, Effects, Part};
 use crate::coordination::timing;
 use crate::coordination::watch::Won;
-use crate::lease::row::{Fleet, FleetStart, Lease, LeaseKey, SessionNumber, WorkerId};
+use crate::lease::row::{Damaged, Fleet, FleetStart, Lease, LeaseKey, SessionNumber, WorkerId};
 use crate::record::StreamIdentity;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -61,6 +61,8 @@ pub(crate) struct Term {
     pub(super) damaged_told: Option<Time>,
     /// Ended sessions that no lease names, and since when: their rows are cleared away in the end.
     pub(super) unnamed: BTreeMap<WorkerId, Time>,
+    /// Session rows that cannot be read, and since when: their owners, if they live, mend them at their next beat.
+    pub(super) unread: Vec<(Damaged, Time)>,
     pub(super) sync_at: Time,
     /// When the shards were last listed.
     pub(super) listed_at: Time,
@@ -154,6 +156,7 @@ impl Term {
             read_again: None,
             damaged_told: None,
             unnamed: BTreeMap::new(),
+            unread: Vec::new(),
             sync_at: effects.now,
             listed_at: effects.now,
             obstructed: false,

@@ -9,15 +9,8 @@ use std::collections::BTreeMap;
 
 /// What the rows say of themselves.
 pub(super) fn marks(name: &str, stream: &StreamIdentity, table: &Table) -> Result<(), Error> {
-    if let Some(fleet) = table.fleet.as_ref().filter(|fleet| fleet.format > Fleet::FORMAT) {
-        return Err(Error::new(
-            Code::TableFormat,
-            format!(
-                "table `{name}` has format {}, and this version knows formats up to {}: upgrade this worker",
-                fleet.format,
-                Fleet::FORMAT
-            ),
-        ));
+    if let Some(why) = table.fleet.as_ref().and_then(Fleet::is_too_new) {
+        return Err(Error::new(Code::TableFormat, format!("table `{name}` {why}")));
     }
     if let Some(lease) = table.leases.iter().find(|lease| lease.stream_name.is_some()) {
         return Err(Error::new(

@@ -169,7 +169,6 @@ fn plans() -> Vec<Case> {
         case("a later version replaces", vec![], vec![plan(2, 1), plan(2, 0), plan(1, 9)], Write::Plan(empty)),
         case("a later term replaces", vec![], vec![plan(2, 2)], plan(3, 0)),
         case("delete a plan", vec![], vec![delete("p1", 2)], delete("p1", 3)),
-        case("discard a plan", vec![], vec![], Write::DiscardPlan { worker: worker("p1") }),
         case("delete a plan that is not there", vec![], vec![], delete("p2", 3)),
     ]
 }
@@ -290,6 +289,7 @@ fn owned() -> Vec<Case> {
         counter,
         checkpoint: at("49590338271490256608559692538361571095921575989136588899", 3),
     };
+    let disown = |key: &str, from, counter| Write::Disown { lease: LeaseKey::new(key), counter, from };
     vec![
         case(
             "checkpoint",
@@ -309,9 +309,20 @@ fn owned() -> Vec<Case> {
             release("mine", me("me", 9), 8),
         ),
         case(
+            "free a lease of an ended session",
+            vec![create(owned_lease("left", "me", Some(9)))],
+            vec![
+                disown("left", me("me", 9), 6),
+                disown("left", me("me", 8), 7),
+                disown("left", me("you", 9), 7),
+                disown("nothing", me("me", 9), 7),
+            ],
+            disown("left", me("me", 9), 7),
+        ),
+        case(
             "a released lease is free",
             vec![],
-            vec![checkpoint("mine", me("me", 9), 9)],
+            vec![checkpoint("mine", me("me", 9), 9), checkpoint("left", me("me", 9), 8)],
             Write::Claim {
                 lease: LeaseKey::new("mine"),
                 counter: 9,

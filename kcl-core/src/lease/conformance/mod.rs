@@ -1,10 +1,14 @@
 //! A suite that any [`LeaseStore`] can be held to: [`Write::apply`] is what each write means, and a store must agree.
 //!
 //! [`run`] makes every write of the protocol under conditions that hold and with each condition broken by itself, then
-//! a long random sequence, and compares each answer and the whole table with a model in memory.
+//! a long random sequence, and compares each answer and the whole table with a model in memory. [`run_damaged`] holds a
+//! store to what is done about rows that cannot be read.
 
 mod case;
+mod damaged;
 mod random;
+
+pub use damaged::{AnotherHand, Harm, run_damaged};
 
 #[cfg(all(test, feature = "aws"))]
 pub(crate) use random::write as random_write;

@@ -136,8 +136,9 @@ fn lease(rng: &mut Rng, model: &Model) -> Write {
         Some(owner) if rng.u8(0..6) > 0 => (owner.worker.clone(), near(rng, owner.session.unwrap_or(1))),
         Some(_) | None => (worker(rng), rng.u64(0..4)),
     };
-    match rng.u8(0..12) {
+    match rng.u8(0..13) {
         0 => create(rng, &lease),
+        12 => Write::Disown { lease, counter, from: me },
         1..5 => {
             let from = if rng.u8(0..5) == 0 { maybe(rng, ()).map(|()| owner(rng)) } else { now.owner.clone() };
             let me = (worker(rng), rng.u64(0..4));

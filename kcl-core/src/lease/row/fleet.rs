@@ -22,6 +22,8 @@ pub struct Fleet {
     pub sessions: SessionNumber,
     /// The table's format; a higher one than ours is refused.
     pub format: u64,
+    /// The library, with its version, that made the row or raised its format.
+    pub writer: Option<String>,
     /// Where the application's first leases start, pinned when their first fill began.
     pub start: Option<FleetStart>,
     /// Whether the first fill of leases is complete: a shard first seen later starts at TRIM_HORIZON.
@@ -41,6 +43,9 @@ impl Fleet {
     /// The format that this version of the library reads and writes.
     pub const FORMAT: u64 = 1;
 
+    /// This version of the library, as rows name it.
+    pub const WRITER: &'static str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
+
     /// A fleet row above every term and number found in a full read of the table.
     #[must_use]
     pub fn above(term: u64, sessions: SessionNumber, filled: bool) -> Self {
@@ -53,8 +58,23 @@ impl Fleet {
             wake: 1,
             sessions,
             format: Fleet::FORMAT,
+            writer: Some(Fleet::WRITER.to_owned()),
             start: None,
             filled,
         }
+    }
+
+    /// Why this version does not work on the table, if its format is newer than it knows.
+    #[must_use]
+    pub fn is_too_new(&self) -> Option<String> {
+        let writer = self.writer.as_deref().unwrap_or("a newer version");
+        (self.format > Fleet::FORMAT).then(|| {
+            format!(
+                "has format {}, which {writer} wrote, and this is {}, which knows formats up to {}: upgrade it",
+                self.format,
+                Fleet::WRITER,
+                Fleet::FORMAT
+            )
+        })
     }
 }

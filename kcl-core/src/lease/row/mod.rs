@@ -1,5 +1,6 @@
 //! The rows of the table, one type a kind.
 
+mod damaged;
 mod fleet;
 mod id;
 mod lease;
@@ -7,6 +8,7 @@ mod plan;
 mod session;
 mod weights;
 
+pub use damaged::{Damaged, Mark, Shows};
 pub use fleet::{Fleet, FleetStart};
 pub use id::{InvalidWorkerId, LeaseKey, RowKey, SessionNumber, WorkerId};
 pub use lease::{HashKeyRange, Lease, Owner};
@@ -66,13 +68,4 @@ impl Row {
     pub fn as_plan(&self) -> Option<&Plan> {
         if let Row::Plan(plan) = self { Some(plan) } else { None }
     }
-}
-
-/// A row that cannot be read. It is reported with its key and left alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damaged {
-    /// Which row.
-    pub key: RowKey,
-    /// What is wrong with it, with the attribute's name.
-    pub why: String,
 }

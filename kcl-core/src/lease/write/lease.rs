@@ -37,6 +37,7 @@ pub(super) fn apply(write: &Write, old: Option<&Lease>) -> Option<Option<Lease>>
             new.owner = None;
             new.children = children.clone();
         }
+        Write::Disown { counter, from, .. } if owned(old, from, *counter) => new.owner = None,
         Write::DeleteLease { counter, .. } if old.counter == *counter && old.checkpoint.is_shard_end() => {
             return Some(None);
         }

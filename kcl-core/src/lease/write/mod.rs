@@ -7,8 +7,8 @@ mod lease;
 mod session;
 
 use super::row::{
-    Fleet, FleetStart, Lease, LeaseKey, Owner, Plan, Row, RowKey, Session, SessionNumber, SessionState, Weights,
-    WorkerId,
+    Damaged, Fleet, FleetStart, Lease, LeaseKey, Owner, Plan, Row, RowKey, Session, SessionNumber, SessionState,
+    Weights, WorkerId,
 };
 use crate::record::{Checkpoint, ShardId, StreamIdentity};
 
@@ -160,11 +160,6 @@ pub enum Write {
         /// The last planner's term.
         term: u64,
     },
-    /// Removes a plan row that cannot be read. No condition: a plan is advice, and losing one costs time only.
-    DiscardPlan {
-        /// Whose.
-        worker: WorkerId,
-    },
     /// Deletes an ended session. Condition: number as given, left or fenced, or one's own.
     DeleteSession {
         /// Whose.
@@ -173,6 +168,17 @@ pub enum Write {
         number: SessionNumber,
         /// Whether it may still be draining: only the last worker's own row.
         own: bool,
+    },
+    /// Makes away with a row of ours that cannot be read. Condition: it shows what it showed.
+    Discard(Damaged),
+    /// Frees a lease whose owner's session has ended, for any KCL to take. Condition: owner, session and counter as seen.
+    Disown {
+        /// Which.
+        lease: LeaseKey,
+        /// Its counter.
+        counter: u64,
+        /// The owner, with its session.
+        from: (WorkerId, SessionNumber),
     },
     /// Deletes the fleet row, of a fleet that ends. Condition: nobody joined or asked for anything since it was read.
     DeleteFleet {
@@ -242,24 +248,27 @@ impl Write {
             | Write::Leave { worker, .. }
             | Write::DeleteSession { worker, .. } => RowKey::Session(worker.clone()),
             Write::Plan(plan) => RowKey::Plan(plan.worker.clone()),
-            Write::DeletePlan { worker, .. } | Write::DiscardPlan { worker } => RowKey::Plan(worker.clone()),
+            Write::DeletePlan { worker, .. } => RowKey::Plan(worker.clone()),
             Write::CreateLease(lease) => RowKey::Lease(lease.key.clone()),
             Write::Claim { lease, .. }
             | Write::Checkpoint { lease, .. }
             | Write::Release { lease, .. }
             | Write::ShardEnd { lease, .. }
+            | Write::Disown { lease, .. }
             | Write::DeleteLease { lease, .. } => RowKey::Lease(lease.clone()),
+            Write::Discard(damaged) => damaged.key.clone(),
         }
     }
 
     /// What the write makes of the row as it is: the row after it, or a refusal that leaves it alone.
     #[must_use]
     pub fn apply(&self, old: Option<&Row>) -> Written {
-        if let Write::DiscardPlan { .. } = self {
-            return Written::Applied(None);
-        }
-        if matches!(old, Some(Row::Damaged(_))) {
-            return Written::Refused(old.cloned());
+        match (old, self) {
+            (Some(Row::Damaged(old)), Write::Discard(seen)) if old == seen && old.is_ours() => {
+                return Written::Applied(None);
+            }
+            (Some(Row::Damaged(_)), _) | (_, Write::Discard(_)) => return Written::Refused(old.cloned()),
+            (_, _) => {}
         }
         let outcome = match self.key() {
             RowKey::Fleet => fleet::apply(self, old.and_then(Row::as_fleet)).map(|row| row.map(Row::Fleet)),

@@ -211,8 +211,9 @@ pub(crate) fn name(write: &Write) -> &'static str {
         Write::ShardEnd { .. } => "ShardEnd",
         Write::DeleteLease { .. } => "DeleteLease",
         Write::DeletePlan { .. } => "DeletePlan",
-        Write::DiscardPlan { .. } => "DiscardPlan",
         Write::DeleteSession { .. } => "DeleteSession",
         Write::DeleteFleet { .. } => "DeleteFleet",
+        Write::Discard(_) => "Discard",
+        Write::Disown { .. } => "Disown",
     }
 }

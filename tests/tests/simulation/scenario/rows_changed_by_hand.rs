@@ -4,7 +4,8 @@
 use super::play;
 use crate::world::Making;
 use crate::world::history::Fact;
-use kcl_core::lease::{Damaged, LeaseKey, Row, RowKey, WorkerId};
+use kcl_core::lease::row::{Damaged, Mark, Shows};
+use kcl_core::lease::{LeaseKey, Row, RowKey, WorkerId};
 use std::time::Duration;
 
 #[test]
@@ -37,7 +38,8 @@ fn a_plan_row_that_cannot_be_read_is_replaced() {
         world.fleet(&["ann", "ben"]).await;
         world.seconds(5).await;
         let key = RowKey::Plan(WorkerId::parse("ben").unwrap());
-        let damaged = Damaged { key: key.clone(), why: "`takes` is a number".to_owned() };
+        let marks = vec![Mark { attribute: "takes", shows: Shows::Number("7".to_owned()) }];
+        let damaged = Damaged { key: key.clone(), why: "`takes` is a number".to_owned(), marks };
         world.tamper(key.clone(), Some(Row::Damaged(damaged)));
         world.note("when ben's plan is damaged, and ann stops");
         world.stop("ann", Duration::from_secs(25));

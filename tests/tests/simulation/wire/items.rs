@@ -38,7 +38,7 @@ pub(super) fn row(item: &Value) -> Option<Row> {
         RowKey::Fleet => fleet(item).map(Row::Fleet),
         RowKey::Lease(lease_key) => lease(lease_key.clone(), item).map(Row::Lease),
     };
-    Some(read.unwrap_or_else(|| Row::Damaged(Damaged { key, why: item.to_string() })))
+    Some(read.unwrap_or_else(|| Row::Damaged(Damaged { key, why: item.to_string(), marks: Vec::new() })))
 }
 
 fn string(item: &Value, name: &str) -> Option<String> {
@@ -90,6 +90,7 @@ fn fleet(item: &Value) -> Option<Fleet> {
         wake: count(item, "wake")?,
         sessions: count(item, "sessions")?,
         format: count(item, "format")?,
+        writer: string(item, "writer"),
         start,
         filled: item["filled"]["BOOL"].as_bool()?,
     })

@@ -1,6 +1,7 @@
 //! Single attributes: made of values, and read with the name in the complaint when they cannot be.
 
 use super::{Item, name};
+use crate::lease::row::Shows;
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -19,6 +20,24 @@ impl<'a> Fields<'a> {
         match self.0.get(name::KEY) {
             Some(AttributeValue::S(key)) => key,
             Some(_) | None => "",
+        }
+    }
+
+    /// What an attribute shows, whatever it should be.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the SDK's enum is open")]
+    pub(super) fn shows(self, name: &str) -> Shows {
+        match self.0.get(name) {
+            None => Shows::Nothing,
+            Some(AttributeValue::S(text)) => Shows::Text(text.clone()),
+            Some(AttributeValue::N(digits)) => Shows::Number(digits.clone()),
+            Some(AttributeValue::Bool(_)) => Shows::Other("BOOL"),
+            Some(AttributeValue::Null(_)) => Shows::Other("NULL"),
+            Some(AttributeValue::B(_)) => Shows::Other("B"),
+            Some(AttributeValue::Bs(_)) => Shows::Other("BS"),
+            Some(AttributeValue::Ss(_)) => Shows::Other("SS"),
+            Some(AttributeValue::Ns(_)) => Shows::Other("NS"),
+            Some(AttributeValue::M(_)) => Shows::Other("M"),
+            Some(_) => Shows::Other("L"),
         }
     }
 

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 pub(super) fn encode(fleet: &Fleet) -> Item {
     let planner = fleet.planner.as_ref();
     let start = fleet.start.as_ref();
-    let attributes: [(&str, Option<AttributeValue>); 13] = [
+    let attributes: [(&str, Option<AttributeValue>); 14] = [
         (name::ENTITY_TYPE, Some(text(name::FLEET))),
         (name::TERM, Some(number(fleet.term))),
         (name::PLANNER, planner.map(|(worker, _)| text(worker.as_str()))),
@@ -20,6 +20,7 @@ pub(super) fn encode(fleet: &Fleet) -> Item {
         (name::WAKE, Some(number(fleet.wake))),
         (name::SESSIONS, Some(number(fleet.sessions))),
         (name::FORMAT, Some(number(fleet.format))),
+        (name::WRITER, fleet.writer.as_deref().map(text)),
         (name::START, start.map(|start| checkpoint_text(&start.checkpoint))),
         (name::START_AT, start.and_then(|start| start.at_ms).map(number)),
         (name::FILLED, Some(flag(fleet.filled))),
@@ -32,6 +33,10 @@ pub(super) fn encode(fleet: &Fleet) -> Item {
 pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Fleet, Damage> {
     if key != "fleet" {
         return Err(Damage(format!("`{}` of a fleet row is `{key}`, not `fleet`", name::KEY)));
+    }
+    let format = required(name::FORMAT, fields.number(name::FORMAT)?)?;
+    if format > Fleet::FORMAT {
+        return Ok(of_the_future(format, fields));
     }
     let planner = match fields.text(name::PLANNER)? {
         Some(worker) => {
@@ -54,8 +59,27 @@ pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Fleet, Damage> {
         plan_version: required(name::PLAN_VERSION, fields.number(name::PLAN_VERSION)?)?,
         wake: required(name::WAKE, fields.number(name::WAKE)?)?,
         sessions: required(name::SESSIONS, fields.number(name::SESSIONS)?)?,
-        format: required(name::FORMAT, fields.number(name::FORMAT)?)?,
+        format,
+        writer: fields.text(name::WRITER)?.map(str::to_owned),
         start,
         filled: fields.flag(name::FILLED)?,
     })
+}
+
+/// A row of a newer format is told by whoever wrote it, however the rest of it is written.
+fn of_the_future(format: u64, fields: Fields<'_>) -> Fleet {
+    let number = |name: &str| fields.number(name).ok().flatten().unwrap_or(0);
+    Fleet {
+        term: number(name::TERM),
+        planner: None,
+        beat: number(name::BEAT),
+        mirror: None,
+        plan_version: number(name::PLAN_VERSION),
+        wake: number(name::WAKE),
+        sessions: number(name::SESSIONS),
+        format,
+        writer: fields.text(name::WRITER).ok().flatten().map(str::to_owned),
+        start: None,
+        filled: false,
+    }
 }

@@ -1,6 +1,7 @@
 //! How rows are written as items: leases with KCL's own attributes, our other rows with an `entityType` that KCL 3.5
 //! skips.
 
+mod damaged;
 mod field;
 mod fleet;
 mod lease;
@@ -51,34 +52,30 @@ pub(super) fn decode(item: &Item) -> Option<Row> {
         Ok(Some(_)) => return None,
         Err(damage) => Err(damage),
     };
-    Some(row.unwrap_or_else(|Damage(why)| Row::Damaged(Damaged { key: row_key(key, fields), why })))
+    Some(row.unwrap_or_else(|damage| Row::Damaged(damaged::of(row_key(key), fields, damage))))
 }
 
 /// Reads the item that was asked for by its key: one of another kind than the key's is damaged.
 pub(super) fn decode_as(wanted: &RowKey, item: &Item) -> Row {
-    let damaged = |why: String| Row::Damaged(Damaged { key: wanted.clone(), why });
+    let fields = Fields(item);
     match decode(item) {
-        Some(Row::Damaged(Damaged { why, .. })) => damaged(why),
+        Some(Row::Damaged(damaged)) => Row::Damaged(Damaged { key: wanted.clone(), ..damaged }),
         Some(row) if row.key() == *wanted => row,
         Some(_) | None => {
-            let kind = Fields(item).text(name::ENTITY_TYPE).ok().flatten().unwrap_or("a lease").to_owned();
-            damaged(format!("`{}` is `{kind}`: another kind of row stands at this key", name::ENTITY_TYPE))
+            let kind = fields.text(name::ENTITY_TYPE).ok().flatten().unwrap_or("a lease");
+            let why = format!("`{}` is `{kind}`: another kind of row stands at this key", name::ENTITY_TYPE);
+            Row::Damaged(damaged::of(wanted.clone(), fields, Damage(why)))
         }
     }
 }
 
-/// Which row a damaged item was meant to be.
-fn row_key(key: &str, fields: Fields<'_>) -> RowKey {
-    match fields.text(name::ENTITY_TYPE) {
-        Ok(Some(name::FLEET)) => RowKey::Fleet,
-        Ok(Some(name::SESSION)) => session::worker(key).map_or_else(|_| lease_key(key), RowKey::Session),
-        Ok(Some(name::PLAN)) => plan::worker(key).map_or_else(|_| lease_key(key), RowKey::Plan),
-        Ok(_) | Err(_) => lease_key(key),
+/// Which row an item is meant to be: no shard's name looks like one of ours.
+fn row_key(key: &str) -> RowKey {
+    if key == "fleet" {
+        return RowKey::Fleet;
     }
-}
-
-fn lease_key(key: &str) -> RowKey {
-    RowKey::Lease(LeaseKey::new(key))
+    let of_worker = session::worker(key).map(RowKey::Session).or_else(|_| plan::worker(key).map(RowKey::Plan));
+    of_worker.unwrap_or_else(|_| RowKey::Lease(LeaseKey::new(key)))
 }
 
 /// The worker in a key such as `session/<worker>`.

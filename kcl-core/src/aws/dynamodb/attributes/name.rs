@@ -51,6 +51,7 @@ pub(in super::super) const PLAN_VERSION: &str = "planVersion";
 pub(in super::super) const WAKE: &str = "wake";
 pub(in super::super) const SESSIONS: &str = "sessions";
 pub(in super::super) const FORMAT: &str = "format";
+pub(in super::super) const WRITER: &str = "writer";
 pub(in super::super) const START: &str = "start";
 pub(in super::super) const START_AT: &str = "startAt";
 pub(in super::super) const FILLED: &str = "filled";

@@ -190,11 +190,11 @@ fn what_cannot_be_read_is_told_by_its_attribute() {
         (with(root(), [("entityType", number(1))]), "`entityType` is a number"),
     ];
     for (item, complaint) in cases {
-        let Some(Row::Damaged(Damaged { key, why })) = decode(&item) else { panic!("{complaint}: {item:?}") };
+        let Some(Row::Damaged(Damaged { key, why, .. })) = decode(&item) else { panic!("{complaint}: {item:?}") };
         assert_eq!(key, RowKey::Lease(LeaseKey::new(SHARD)));
         assert!(why.starts_with(complaint), "{why}");
     }
-    let Some(Row::Damaged(Damaged { key, why })) = decode(&session("asleep")) else { panic!("a state") };
+    let Some(Row::Damaged(Damaged { key, why, .. })) = decode(&session("asleep")) else { panic!("a state") };
     assert_eq!(key, RowKey::Session(WorkerId::from_row("a")));
     assert_eq!(why, "`state` is `asleep`, which is no session's state");
     assert!(decode(&session("draining")).unwrap().as_session().is_some());

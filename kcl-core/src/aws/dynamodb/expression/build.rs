@@ -93,6 +93,14 @@ impl Expression {
         self
     }
 
+    /// There, and of that type, by DynamoDB's letters for it.
+    pub(super) fn is_of_type(mut self, name: &str, of_type: &str) -> Self {
+        let attribute = self.name(name);
+        let of_type = self.value(format!(":type_{}", of_type.to_lowercase()), attributes::text(of_type));
+        self.condition.push(format!("attribute_type({attribute}, {of_type})"));
+        self
+    }
+
     /// Equal to the value where there is one, absent where there is none.
     pub(super) fn equals_or_absent(self, name: &str, value: Option<AttributeValue>) -> Self {
         match value {

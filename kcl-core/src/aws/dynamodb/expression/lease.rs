@@ -79,6 +79,15 @@ pub(super) fn shard_end(lease: &LeaseKey, me: &Me, counter: u64, children: &[Sha
     .update(&row(lease))
 }
 
+pub(super) fn disown(lease: &LeaseKey, counter: u64, from: &Me) -> Request {
+    moves(counter)
+        .equals(name::OWNER, text(from.0.as_str()))
+        .equals(name::KCL_SESSION, number(from.1))
+        .remove(name::OWNER)
+        .remove(name::KCL_SESSION)
+        .update(&row(lease))
+}
+
 pub(super) fn delete(lease: &LeaseKey, counter: u64) -> Request {
     Expression::default()
         .equals(name::COUNTER, number(counter))

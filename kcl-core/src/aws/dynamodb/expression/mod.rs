@@ -3,6 +3,7 @@
 //! Pure. Updates set the attributes they name and leave all others, whoever wrote them.
 
 mod build;
+mod discard;
 mod fleet;
 mod lease;
 mod session;
@@ -36,7 +37,6 @@ pub(super) fn request(write: &Write) -> Request {
         Write::DeleteSession { worker, number, own } => session::delete(worker, *number, *own),
         Write::Plan(plan) => session::plan(plan),
         Write::DeletePlan { worker, term } => session::delete_plan(worker, *term),
-        Write::DiscardPlan { worker } => session::discard_plan(worker),
         Write::CreateLease(lease) => Expression::default().absent(name::KEY).put(&Row::Lease((**lease).clone())),
         Write::Claim { lease, counter, from, me, stream, start_ms } => {
             lease::claim(lease, *counter, from, me, stream, *start_ms)
@@ -44,6 +44,8 @@ pub(super) fn request(write: &Write) -> Request {
         Write::Checkpoint { lease, me, counter, checkpoint } => lease::checkpoint(lease, me, *counter, checkpoint),
         Write::Release { lease, me, counter, checkpoint } => lease::release(lease, me, *counter, checkpoint),
         Write::ShardEnd { lease, me, counter, children } => lease::shard_end(lease, me, *counter, children),
+        Write::Discard(damaged) => discard::discard(damaged),
+        Write::Disown { lease, counter, from } => lease::disown(lease, *counter, from),
         Write::DeleteLease { lease, counter } => lease::delete(lease, *counter),
     }
 }

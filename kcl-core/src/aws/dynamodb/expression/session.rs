@@ -98,7 +98,3 @@ pub(super) fn delete_plan(worker: &WorkerId, term: u64) -> Request {
         )
         .delete(&RowKey::Plan(worker.clone()))
 }
-
-pub(super) fn discard_plan(worker: &WorkerId) -> Request {
-    Expression::default().delete(&RowKey::Plan(worker.clone()))
-}
