@@ -6,6 +6,7 @@ use crate::world::handler::Mood;
 use crate::world::history::{Fact, Name};
 use crate::world::weather::Cut;
 use crate::world::{Making, Setup, World};
+use kcl_core::lease::row::{Damaged, Mark, Shows};
 use kcl_core::lease::{Row, RowKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -234,11 +235,13 @@ impl Play {
     fn tamper(&mut self) {
         let rows = self.world.rows();
         let sessions = rows.sessions.iter().map(|session| RowKey::Session(session.worker.clone()));
-        let all: Vec<RowKey> = sessions.chain(rows.fleet.as_ref().map(|_| RowKey::Fleet)).collect();
+        let plans = rows.plans.iter().map(|plan| RowKey::Plan(plan.worker.clone()));
+        let all: Vec<RowKey> = sessions.chain(plans).chain(rows.fleet.as_ref().map(|_| RowKey::Fleet)).collect();
         let n = self.rng.usize(0..all.len().max(1));
         if let Some(key) = all.get(n) {
             self.tampered = true;
-            self.world.tamper(key.clone(), None);
+            let row = self.rng.bool().then(|| unreadable(key, self.rng.u32(..)));
+            self.world.tamper(key.clone(), row);
         }
     }
 
@@ -294,4 +297,16 @@ impl Play {
             }
         }
     }
+}
+
+/// The row with a text where its order should be.
+fn unreadable(key: &RowKey, text: u32) -> Row {
+    let (kind, order) = match key {
+        RowKey::Session(_) => ("KCL_SESSION", "number"),
+        RowKey::Plan(_) => ("KCL_PLAN", "version"),
+        RowKey::Fleet | RowKey::Lease(_) => ("KCL_FLEET", "term"),
+    };
+    let mark = |attribute, text| Mark { attribute, shows: Shows::Text(text) };
+    let marks = vec![mark("entityType", kind.to_owned()), mark(order, format!("x{text}"))];
+    Row::Damaged(Damaged { key: key.clone(), why: format!("`{order}` is a string, not a number"), marks })
 }

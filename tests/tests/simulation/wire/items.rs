@@ -1,7 +1,7 @@
 //! The table's items, read and written by rules of the tests' own: the code under test is not asked what it meant.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use kcl_core::lease::row::Damaged;
+use kcl_core::lease::row::{Damaged, Shows};
 use kcl_core::lease::{
     Fleet, FleetStart, Give, Lease, LeaseKey, Owner, Plan, Row, RowKey, Session, SessionState, Take, TakeMode, WorkerId,
 };
@@ -154,9 +154,19 @@ fn number(number: u64) -> AttributeValue {
 /// # Panics
 /// For other rows than plans.
 pub(super) fn item(row: &Row) -> HashMap<String, AttributeValue> {
-    let Row::Plan(plan) = row else { panic!("only plan rows are put back: {row:?}") };
     let named = |pairs: Vec<(&str, AttributeValue)>| -> HashMap<String, AttributeValue> {
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    };
+    let plan = match row {
+        Row::Plan(plan) => plan,
+        Row::Damaged(damaged) => {
+            let shown = damaged.marks.iter().map(|mark| match &mark.shows {
+                Shows::Text(shown) => (mark.attribute, text(shown)),
+                shows => panic!("only texts: {shows:?}"),
+            });
+            return named(shown.chain([("leaseKey", text(name(&damaged.key)))]).collect());
+        }
+        Row::Session(_) | Row::Fleet(_) | Row::Lease(_) => panic!("not put back: {row:?}"),
     };
     let take = |take: &Take| {
         let mut entry = vec![("lease", text(take.lease.as_str())), ("counter", number(take.counter))];
