@@ -248,6 +248,11 @@ impl Effects {
         about.mul_f64(0.9 + 0.2 * self.rng.f64())
     }
 
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.rng.u64(..end)
+    }
+
     /// A new life begins: nothing that is under way concerns it.
     pub(crate) fn begin_life(&mut self) {
         self.life.session += 1;

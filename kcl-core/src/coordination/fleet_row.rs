@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// More terms and sessions than can be under way at a time.
 const DRAWN_UNSEEN: u64 = 1_000;
+/// Fleets that follow each other on one table draw their session numbers from so many ranges, by chance.
+const NUMBERED_APART: u64 = 1_000_000;
 const AGAIN: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Default)]
@@ -66,7 +68,10 @@ impl FleetRow {
         let numbers = registered.chain(owners).chain(self.seen.map(|(_, sessions)| sessions));
         // What was drawn from a row that was removed by hand, and is not written anywhere yet, must not be drawn again.
         let above = |known: Option<u64>| known.map_or(0, |known| known + DRAWN_UNSEEN);
-        let fleet = Fleet::above(above(terms.max()), above(numbers.max()), !table.leases.is_empty());
+        // Nothing may be known of a fleet that ended here, and one of its processes may wake up yet.
+        let before = !table.leases.is_empty();
+        let apart = if before { effects.below(NUMBERED_APART) * DRAWN_UNSEEN } else { 0 };
+        let fleet = Fleet::above(above(terms.max()), above(numbers.max()) + apart, before);
         match table.damaged.iter().find(|damaged| damaged.key == RowKey::Fleet && damaged.is_ours()) {
             Some(damaged) => {
                 effects.write(Part::FleetRow, Write::Discard(damaged.clone()));

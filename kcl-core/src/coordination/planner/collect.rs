@@ -51,16 +51,15 @@ impl Term {
         }
     }
 
-    /// After a full read: rows of ours that cannot be read and that nobody is going to write over.
+    /// After a full read: rows of ours that cannot be read.
     ///
-    /// A plan row of one who lives is written over in the cycle that follows. The fleet row is made again by whoever
-    /// looks at it next, and a session's by its owner.
+    /// A plan row makes room for the next one. The fleet row is made again by whoever looks at it next, and a session's by
+    /// its owner.
     pub(super) fn discard(&mut self, damaged: Vec<Damaged>, effects: &mut Effects) {
         let before = std::mem::take(&mut self.unread);
         for row in damaged.into_iter().filter(Damaged::is_ours) {
-            let gone = |worker: &WorkerId| !self.sessions.is_known(worker);
             match row.key.clone() {
-                RowKey::Plan(worker) if gone(&worker) => effects.write(Part::Collect(worker), Write::Discard(row)),
+                RowKey::Plan(worker) => effects.write(Part::Collect(worker), Write::Discard(row)),
                 RowKey::Session(worker) => {
                     let since = before.iter().find(|(known, _)| *known == row).map_or(effects.now, |(_, since)| *since);
                     if effects.now.since(since) >= KEPT_FOR {
@@ -69,7 +68,7 @@ impl Term {
                         self.unread.push((row, since));
                     }
                 }
-                RowKey::Plan(_) | RowKey::Fleet | RowKey::Lease(_) => {}
+                RowKey::Fleet | RowKey::Lease(_) => {}
             }
         }
     }

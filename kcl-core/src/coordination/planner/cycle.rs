@@ -167,7 +167,7 @@ impl Term {
             effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why.clone() });
             self.damaged_told = Some(effects.now);
         }
-        if self.sessions.see_all(table.sessions, effects.now) {
+        if self.sessions.see_all(table.sessions, asked, effects.now) {
             // A new term finds ends that the one before had seen: what those sessions had under way may still land.
             self.read_again = Some(effects.now + self.settings.failover_time);
         }

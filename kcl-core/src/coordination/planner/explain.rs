@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 pub fn explain(table: &Table, settings: &Settings) -> Vec<Explanation> {
     let nobody = WorkerId::from_row("");
     let mut sessions = Sessions::new(nobody, settings.failover_time, settings.failover_time);
-    sessions.see_all(table.sessions.clone(), Time::ZERO);
+    sessions.see_all(table.sessions.clone(), Time::ZERO, Time::ZERO);
     let leases: BTreeMap<LeaseKey, Lease> =
         table.leases.iter().map(|lease| (lease.key.clone(), lease.clone())).collect();
     let (resting, patience) = (Resting::of(settings), Patience::of(settings));

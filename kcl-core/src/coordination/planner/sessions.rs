@@ -71,8 +71,11 @@ impl Sessions {
         }
     }
 
-    /// A full read showed these rows and no others. Tells whether it shows an end that was not known.
-    pub(crate) fn see_all(&mut self, rows: Vec<Session>, received: Time) -> bool {
+    /// A full read, asked for at `asked`, showed these rows and no others. Tells whether it shows an end that was not known.
+    pub(crate) fn see_all(&mut self, rows: Vec<Session>, asked: Time, received: Time) -> bool {
+        for row in &rows {
+            self.forget_if_made_again(row, asked);
+        }
         self.known.retain(|worker, _| rows.iter().any(|row| row.worker == *worker));
         self.silence.retain(|worker, _| rows.iter().any(|row| row.worker == *worker));
         let mut end_seen = false;
@@ -82,6 +85,17 @@ impl Sessions {
             end_seen |= self.see(row, received);
         }
         end_seen
+    }
+
+    /// A full read is never stale: a row that is older than what was known before it was removed by another hand and
+    /// made again, perhaps by a request that outlived its sender. Its silence counts from now on.
+    fn forget_if_made_again(&mut self, row: &Session, asked: Time) {
+        let mark = (row.number, row.beat);
+        let newest = self.silence.get(&row.worker).map(|silence| (*silence.value(), silence.first_shown()));
+        if newest.is_some_and(|(known, shown)| known > mark && shown <= asked) {
+            self.silence.remove(&row.worker);
+            self.known.remove(&row.worker);
+        }
     }
 
     /// The rows to look at.
@@ -215,6 +229,32 @@ mod tests {
         alive.seed(&before, t(10));
         alive.see(session("p", 2, 10, SessionState::Active), t(10));
         assert_eq!(alive.silent(), []);
+    }
+
+    #[test]
+    fn a_row_that_was_made_again_with_an_older_beat_is_silent_too() {
+        let mut sessions = sessions();
+        sessions.see(session("a", 3, 7, SessionState::Active), t(0));
+        let again = session("a", 3, 0, SessionState::Active);
+        for at in 1..=5 {
+            sessions.see(again.clone(), t(at));
+        }
+        assert_eq!(sessions.silent(), [], "a stale read says nothing");
+        sessions.see_all(vec![again.clone()], t(5), t(6));
+        for at in 7..=16 {
+            assert_eq!(sessions.silent(), []);
+            sessions.see(again.clone(), t(at));
+        }
+        assert_eq!(sessions.silent(), [(worker("a"), 3, 0)]);
+    }
+
+    #[test]
+    fn a_beat_that_comes_during_a_full_read_is_newer_than_what_that_shows() {
+        let mut sessions = sessions();
+        sessions.see(session("a", 3, 7, SessionState::Active), t(0));
+        sessions.see(session("a", 3, 8, SessionState::Active), t(2));
+        sessions.see_all(vec![session("a", 3, 7, SessionState::Active)], t(1), t(3));
+        assert_eq!(sessions.row(&worker("a")).map(|session| session.beat), Some(8));
     }
 
     #[test]

@@ -147,7 +147,7 @@ fn what_cannot_be_asked_for_says_what_it_waits_for() {
 fn the_planner_tells_since_when_and_who_was_passed_over() {
     let leases: BTreeMap<LeaseKey, Lease> = [lease(0, None)].map(|lease| (lease.key.clone(), lease)).into();
     let mut sessions = Sessions::new(worker("a"), Duration::from_secs(10), Duration::from_secs(3));
-    sessions.see_all(table(vec![]).sessions, Time::ZERO);
+    sessions.see_all(table(vec![]).sessions, Time::ZERO, Time::ZERO);
     let (resting, patience) = (Resting::of(&Settings::default()), Patience::of(&Settings::default()));
     let t = |seconds| Time::from_origin(Duration::from_secs(seconds));
     let bounds = super::super::promises::Bounds {
