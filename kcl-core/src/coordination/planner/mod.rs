@@ -17,6 +17,7 @@ mod resting;
 mod sessions;
 mod stage;
 mod term;
+mod unheld;
 mod view;
 mod weights;
 

@@ -5,8 +5,8 @@ use super::promises::Promises;
 use super::view::View;
 use crate::clock::Time;
 use crate::config::BalanceBy;
-use crate::lease::row::{Give, Lease, Plan, Take, TakeMode, WorkerId};
-use std::collections::BTreeMap;
+use crate::lease::row::{Give, Lease, LeaseKey, Plan, Take, TakeMode, WorkerId};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What one worker is told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,6 +81,11 @@ impl Promises {
         }
         for (lease, holder) in &view.trespassed {
             rows.tell_to_give(lease, holder);
+        }
+        let moves: BTreeSet<&LeaseKey> =
+            (0..items.len()).filter(|n| assignment[*n].is_some()).map(|n| &view.leases[n].key).collect();
+        for (lease, owner) in view.unheld.iter().filter(|(lease, _)| !moves.contains(&lease.key)) {
+            rows.tell(lease, owner, TakeMode::Now);
         }
         let mut orders = rows.0;
         orders.values_mut().for_each(Orders::sort);

@@ -160,6 +160,7 @@ mod tests {
             leases: vec![lease],
             standings: vec![standing],
             trespassed: vec![],
+            unheld: vec![],
             weights: vec![],
         }
     }

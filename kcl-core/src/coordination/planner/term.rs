@@ -9,6 +9,7 @@ use super::reason::Reason;
 use super::resting::Resting;
 use super::sessions::Sessions;
 use super::stage::Stage;
+use super::unheld::Unheld;
 use super::view::Patience;
 use super::weights::Weights;
 use crate::clock::Time;
@@ -42,6 +43,7 @@ pub(crate) struct Term {
     /// Those of the leases that another read must confirm.
     pub(super) newborn: Newborn,
     pub(super) resting: Resting,
+    pub(super) unheld: Unheld,
     pub(super) promises: Promises,
     pub(super) weights: Weights,
     pub(super) without_room: WithoutRoom,
@@ -141,6 +143,7 @@ impl Term {
             sessions,
             leases: BTreeMap::new(),
             newborn: Newborn::default(),
+            unheld: Unheld::default(),
             resting,
             promises: Promises::default(),
             weights: Weights::default(),

@@ -35,6 +35,8 @@ pub(crate) struct View<'a> {
     pub(crate) standings: Vec<Standing>,
     /// Leases of a live session that another hand wrote over: to be given up by it.
     pub(crate) trespassed: Vec<(&'a Lease, WorkerId)>,
+    /// Leases that their owners may not know to be theirs: to be taken by them.
+    pub(crate) unheld: Vec<(&'a Lease, WorkerId)>,
     /// Bytes a second of each lease; empty where leases are counted.
     pub(crate) weights: Vec<u64>,
 }
@@ -94,7 +96,7 @@ pub(crate) fn view<'a>(
             sorted.1.push(standing);
         }
     }
-    View { names, members, leases: sorted.0, standings: sorted.1, trespassed, weights: Vec::new() }
+    View { names, members, leases: sorted.0, standings: sorted.1, trespassed, unheld: Vec::new(), weights: Vec::new() }
 }
 
 /// Whether a lease's owner cannot be asked, so that its standing still must be watched.

@@ -7,7 +7,7 @@ use crate::world::history::{Fact, Name};
 use crate::world::weather::Cut;
 use crate::world::{Making, Setup, World};
 use kcl_core::lease::row::{Damaged, Mark, Shows};
-use kcl_core::lease::{Row, RowKey};
+use kcl_core::lease::{Lease, Row, RowKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ struct Play {
     stopping: BTreeSet<Name>,
     /// Plan rows as they once were.
     old_plans: Vec<Row>,
+    /// Leases as they once were.
+    old_leases: Vec<Lease>,
     tampered: bool,
     started: BTreeMap<Name, Duration>,
     /// Somebody died who may be unknown.
@@ -55,6 +57,7 @@ pub(crate) async fn play(making: Making, script: Script) -> Facts {
         later: Vec::new(),
         stopping: BTreeSet::new(),
         old_plans: Vec::new(),
+        old_leases: Vec::new(),
         tampered: false,
         started: BTreeMap::new(),
         died_unknown: false,
@@ -174,7 +177,8 @@ impl Play {
             30..36 if plans => self.tamper_with_plans(),
             36..38 if clocks => {
                 if let Some(name) = self.anyone() {
-                    let ahead = Duration::from_millis(self.rng.u64(1..60_000));
+                    // As after a suspension; a short one is a freeze. A clock that gains seconds while none pass is broken.
+                    let ahead = Duration::from_millis(self.rng.u64(4_000..60_000));
                     self.world.jump_clock(&name, ahead);
                 }
             }
@@ -234,6 +238,9 @@ impl Play {
     /// As somebody with a text editor, or a script that cleans up too much.
     fn tamper(&mut self) {
         let rows = self.world.rows();
+        if self.script.kinds.lease_rows && self.rng.bool() {
+            return self.tamper_with_a_lease(rows.leases);
+        }
         let sessions = rows.sessions.iter().map(|session| RowKey::Session(session.worker.clone()));
         let plans = rows.plans.iter().map(|plan| RowKey::Plan(plan.worker.clone()));
         let all: Vec<RowKey> = sessions.chain(plans).chain(rows.fleet.as_ref().map(|_| RowKey::Fleet)).collect();
@@ -243,6 +250,23 @@ impl Play {
             let row = self.rng.bool().then(|| unreadable(key, self.rng.u32(..)));
             self.world.tamper(key.clone(), row);
         }
+    }
+
+    /// A lease that is not finished is put back to what it once was, made nobody's, or removed.
+    fn tamper_with_a_lease(&mut self, leases: Vec<Lease>) {
+        self.old_leases.extend(leases.iter().cloned());
+        let open = |lease: &&Lease| !lease.checkpoint.is_shard_end();
+        let now: Vec<&Lease> = leases.iter().filter(open).collect();
+        let n = self.rng.usize(0..now.len().max(1));
+        let Some(lease) = now.get(n) else { return };
+        let old: Vec<&Lease> = self.old_leases.iter().filter(|old| old.key == lease.key).collect();
+        let row = match self.rng.u8(0..3) {
+            0 => Some(old[self.rng.usize(0..old.len())].clone()),
+            1 => Some(Lease { owner: None, ..(*lease).clone() }),
+            _ => None,
+        };
+        self.tampered = true;
+        self.world.tamper(RowKey::Lease(lease.key.clone()), row.map(Row::Lease));
     }
 
     /// Plan rows are put back to what they were, or removed.

@@ -12,8 +12,10 @@ pub(crate) struct Kinds {
     pub(crate) cuts: bool,
     pub(crate) stops: bool,
     pub(crate) reshards: bool,
-    /// Session rows and the fleet row are removed by hand.
+    /// Session rows, plan rows and the fleet row are removed by hand, or made unreadable.
     pub(crate) tampering: bool,
+    /// With them, leases are: put back to what they once were, made nobody's, removed.
+    pub(crate) lease_rows: bool,
     /// Plan rows are put back to older ones, or removed.
     pub(crate) plans: bool,
     /// Clocks jump ahead.
@@ -51,6 +53,7 @@ impl Kinds {
             drift: is(),
             full_table: is() && is(),
             faults: is(),
+            lease_rows: is() && is(),
         }
     }
 }
@@ -83,6 +86,12 @@ impl Script {
             stuck: false,
         };
         Script { kinds, odds, page, mood }
+    }
+
+    /// Only the model's table takes leases from another hand.
+    pub(crate) fn drawn_for_the_wire(seed: u64) -> Self {
+        let drawn = Script::drawn(seed);
+        Script { kinds: Kinds { lease_rows: false, ..drawn.kinds }, ..drawn }
     }
 
     pub(crate) fn planned(seed: u64) -> Self {

@@ -16,7 +16,7 @@ fn no_schedule_of_the_model_breaks_a_rule() {
 
 #[test]
 fn no_schedule_over_the_wire_breaks_a_rule() {
-    every_seed("no_schedule_over_the_wire", 5, |seed| play_one(Tier::Wire, seed, Script::drawn(seed)));
+    every_seed("no_schedule_over_the_wire", 5, |seed| play_one(Tier::Wire, seed, Script::drawn_for_the_wire(seed)));
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn planned_moves_without_faults_repeat_nothing() {
 #[test]
 fn the_same_seed_twice_gives_the_same_history() {
     for (tier, seed) in [(Tier::Model, 1), (Tier::Model, 2), (Tier::Model, 3), (Tier::Wire, 1), (Tier::Wire, 2)] {
-        let [once, twice] = [(); 2].map(|()| play_one(tier, seed, Script::drawn(seed)));
+        let [once, twice] = [(); 2].map(|()| play_one(tier, seed, Script::drawn_for_the_wire(seed)));
         assert_eq!(once.events.len(), twice.events.len(), "seed {seed}");
         let differ = once.events.iter().zip(&twice.events).find(|(a, b)| a != b);
         assert_eq!(differ, None, "seed {seed}");

@@ -1,9 +1,13 @@
 //! **I2** A lease changes owner only from unowned, from an ended session, or from an owner without a session that stood still;
 //! always by compare-and-swap on `leaseCounter`.
+//!
+//! An owner whose row has been gone for as long has confirmed no beat since, and delivers nothing any more: what moves its
+//! lease after that is a checkpoint of what was handled before.
 
 use super::state::{State, lease_change};
 use super::{Facts, seconds};
-use kcl_core::lease::{Lease, LeaseKey, Owner};
+use crate::world::history::Fact;
+use kcl_core::lease::{Lease, LeaseKey, Owner, Row, RowKey, WorkerId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -13,6 +17,7 @@ const DRIFT: f64 = 0.975;
 pub(crate) fn check(facts: &Facts) -> Vec<String> {
     let mut state = State::default();
     let mut moved: BTreeMap<LeaseKey, Duration> = BTreeMap::new();
+    let mut gone: BTreeMap<WorkerId, Duration> = BTreeMap::new();
     let mut broken = Vec::new();
     for event in &facts.events {
         if let Some((by, Some(before), Some(after))) = lease_change(&event.fact)
@@ -24,7 +29,10 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
                 (None, _) => true,
                 // Given up.
                 (Some(owner), None) => owner.session.is_some_and(|session| state.is_its(by, session)),
-                (Some(owner), Some(_)) => is_free(&state, before, owner, stood, facts),
+                (Some(owner), Some(_)) => {
+                    let gone = gone.get(&owner.worker).map(|since| event.at.saturating_sub(*since));
+                    is_free(&state, before, owner, stood.max(gone.unwrap_or_default()), facts)
+                }
             };
             if !free {
                 let (from, to) = (&before.owner, &after.owner);
@@ -34,8 +42,16 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
                 broken.push(format!("at {} {by} took {} over a counter it did not see", seconds(event.at), before.key));
             }
         }
-        if let crate::world::history::Fact::Changed { key: kcl_core::lease::RowKey::Lease(key), .. } = &event.fact {
-            moved.insert(key.clone(), event.at);
+        match &event.fact {
+            Fact::Changed { key: RowKey::Lease(key), .. } => drop(moved.insert(key.clone(), event.at)),
+            Fact::Changed { key: RowKey::Session(worker), after, .. } => {
+                if after.as_ref().and_then(Row::as_session).is_some() {
+                    gone.remove(worker);
+                } else {
+                    gone.entry(worker.clone()).or_insert(event.at);
+                }
+            }
+            _ => {}
         }
         state.apply(&event.fact);
     }

@@ -4,19 +4,22 @@
 use super::state::lease_change;
 use super::{Facts, seconds};
 use crate::world::history::{Fact, Name};
+use kcl_core::lease::RowKey;
 use kcl_core::record::Checkpoint;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub(crate) fn check(facts: &Facts) -> Vec<String> {
     let mut numbers: HashMap<(&str, &str), u32> = HashMap::new();
     let mut taken_at: HashMap<(&str, u64), u32> = HashMap::new();
     let mut given: HashMap<u32, &Name> = HashMap::new();
+    // Leases that another hand changed count anew, or go back.
+    let mut by_hand: HashSet<&str> = HashSet::new();
     let mut broken = Vec::new();
     for event in &facts.events {
         match &event.fact {
             Fact::Put { number, shard, sequence, .. } => drop(numbers.insert((shard, sequence), *number)),
             Fact::Handed { process, shard, token, records, .. } => {
-                let passed = taken_at.get(&(shard.as_str(), *token));
+                let passed = taken_at.get(&(shard.as_str(), *token)).filter(|_| !by_hand.contains(shard.as_str()));
                 for record in records {
                     let number = record.number;
                     if passed.is_some_and(|passed| number <= *passed) {
@@ -32,6 +35,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
                     }
                 }
             }
+            Fact::Changed { by: None, key: RowKey::Lease(lease), .. } => drop(by_hand.insert(lease.as_str())),
             fact => {
                 let Some((_, _, Some(after))) = lease_change(fact) else { continue };
                 if let (Some(_), Checkpoint::At(position)) = (&after.owner, &after.checkpoint) {

@@ -1,5 +1,6 @@
-//! Rows changed by hand. *Given* an idle fleet; *when* somebody removes the row of a lease, and damages the plan of a worker;
-//! *then* the lease is read again by one worker and not by two, and the plan is replaced, each within what a full read takes.
+//! Rows changed by hand. *Given* an idle fleet; *when* somebody removes the row of a lease, puts it back as it once was, or
+//! damages the plan of a worker; *then* the lease is read again by one worker and not by two, and the plan is replaced, each
+//! within what a full read takes.
 
 use super::play;
 use crate::world::Making;
@@ -46,6 +47,29 @@ fn a_plan_row_that_cannot_be_read_is_replaced() {
         world.stream.put(20);
         world.until_handled(Duration::from_secs(8)).await;
         assert!(matches!(world.row(&key), Some(Row::Plan(_))), "{:?}", world.row(&key));
+        world
+    });
+}
+
+#[test]
+fn a_lease_row_that_is_put_back_to_a_former_owner_is_read_by_that_one() {
+    play("a_lease_row_that_is_put_back", Making::new(203, 2), async |mut world| {
+        world.start("ann");
+        world.until("all taken", Duration::from_secs(5), |w| w.shares().get("ann") == Some(&2)).await;
+        let lease = "shardId-000000000001";
+        let former = world.lease(lease).unwrap();
+        world.start("ben");
+        world
+            .until("shared", Duration::from_secs(5), |w| {
+                w.lease(lease).unwrap().owner.is_some_and(|o| o.worker.as_str() == "ben")
+            })
+            .await;
+        world.seconds(5).await;
+        world.note("when the row of #1, which ben reads, is put back to when ann did");
+        world.tamper(RowKey::Lease(former.key.clone()), Some(Row::Lease(former)));
+        world.seconds(90).await;
+        world.stream.put(10);
+        world.until_handled(Duration::from_secs(5)).await;
         world
     });
 }
