@@ -174,9 +174,6 @@ impl Term {
         let read = table.leases.into_iter().map(|lease| (lease.key.clone(), lease)).collect();
         self.newborn = Newborn::of(&self.leases, &read);
         self.leases = read;
-        if self.unheld.look(&self.leases, &self.sessions, asked, self.settings.failover_time) {
-            self.read_again.get_or_insert(effects.now + self.settings.failover_time);
-        }
         self.reclaim(&table.plans, effects);
         self.collect(&table.plans, effects);
         self.discard(table.damaged, effects);

@@ -62,7 +62,13 @@ impl Promises {
             |(member, name): (&Member, &WorkerId)| Member { unfit: self.unfit.contains_key(name), ..member.clone() };
         let members: Vec<Member> = view.members.iter().zip(&view.names).map(fit).collect();
         let rules = assign::Rules { moves_in_flight, balance_by, moving: self.moving };
-        let assignment = assign(&members, &items, rules);
+        let mut assignment = assign(&members, &items, rules);
+        // Who does not know that a lease is his cannot give it.
+        let unheld: BTreeSet<&LeaseKey> = view.unheld.iter().map(|(lease, _)| &lease.key).collect();
+        self.open.retain(|lease, _| !unheld.contains(lease));
+        for n in (0..items.len()).filter(|n| unheld.contains(&view.leases[*n].key)) {
+            assignment[n] = None;
+        }
 
         let is_held = |n: usize| matches!(items[n].standing, Standing::Held(_));
         let unplaced = (0..items.len()).filter(|n| assignment[*n].is_none() && !is_held(*n)).count();
@@ -82,9 +88,7 @@ impl Promises {
         for (lease, holder) in &view.trespassed {
             rows.tell_to_give(lease, holder);
         }
-        let moves: BTreeSet<&LeaseKey> =
-            (0..items.len()).filter(|n| assignment[*n].is_some()).map(|n| &view.leases[n].key).collect();
-        for (lease, owner) in view.unheld.iter().filter(|(lease, _)| !moves.contains(&lease.key)) {
+        for (lease, owner) in &view.unheld {
             rows.tell(lease, owner, TakeMode::Now);
         }
         let mut orders = rows.0;

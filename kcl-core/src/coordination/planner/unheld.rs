@@ -4,6 +4,7 @@
 use super::sessions::Sessions;
 use crate::clock::Time;
 use crate::lease::row::{Lease, LeaseKey, SessionNumber, SessionState, WorkerId};
+use crate::mutant::{self, Mutant};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,21 +15,25 @@ pub(crate) struct Unheld(BTreeMap<WorkerId, Short>);
 #[derive(Debug, Clone, Copy)]
 struct Short {
     session: SessionNumber,
+    beat: u64,
     since: Time,
     lasts: bool,
 }
 
 impl Unheld {
-    /// After a full read, asked for at `asked`. Tells whether another one is to say if it lasts: a beat is older than the
-    /// read, and leases come and go.
+    /// After a look at the sessions. A beat may be older than what is known of the leases, or younger; whoever is short for
+    /// `failover_time`, and beats, will not hold them.
     pub(crate) fn look(
         &mut self,
         leases: &BTreeMap<LeaseKey, Lease>,
         sessions: &Sessions,
-        asked: Time,
+        now: Time,
         failover_time: Duration,
-    ) -> bool {
+    ) {
         let before = std::mem::take(&mut self.0);
+        if mutant::is(Mutant::ForgetsClaims) {
+            return;
+        }
         let mut counts: BTreeMap<&WorkerId, u32> = BTreeMap::new();
         for lease in leases.values().filter(|lease| !lease.checkpoint.is_shard_end() && !lease.is_foreign()) {
             if let Some(session) = lease.owner.as_ref().and_then(|owner| sessions.of(owner)) {
@@ -38,12 +43,11 @@ impl Unheld {
         for session in sessions.live().filter(|session| session.state == SessionState::Active) {
             if session.load < counts.get(&session.worker).copied().unwrap_or(0) {
                 let known = before.get(&session.worker).filter(|short| short.session == session.number);
-                let since = known.map_or(asked, |short| short.since);
-                let lasts = asked.since(since) >= failover_time;
-                self.0.insert(session.worker.clone(), Short { session: session.number, since, lasts });
+                let (since, beat) = known.map_or((now, session.beat), |short| (short.since, short.beat));
+                let lasts = now.since(since) >= failover_time && session.beat > beat + 1;
+                self.0.insert(session.worker.clone(), Short { session: session.number, beat, since, lasts });
             }
         }
-        self.0.values().any(|short| !short.lasts)
     }
 
     /// The leases to remind their owners of.
@@ -82,10 +86,10 @@ mod tests {
         (0..of).map(lease).collect()
     }
 
-    fn sessions(load: u32) -> Sessions {
+    fn sessions(load: u32, beat: u64) -> Sessions {
         let mut sessions = Sessions::new(WorkerId::from_row("me"), F, F / 3);
         let (state, number) = (SessionState::Active, 3);
-        let session = Session { worker: worker(), number, beat: 7, state, capacity: None, load, weights: None };
+        let session = Session { worker: worker(), number, beat, state, capacity: None, load, weights: None };
         sessions.see(session, t(0));
         sessions
     }
@@ -93,21 +97,29 @@ mod tests {
     #[test]
     fn an_owner_who_stays_short_of_what_the_rows_say_is_reminded() {
         let (leases, mut unheld) = (leases(2), Unheld::default());
-        assert!(unheld.look(&leases, &sessions(1), t(0), F), "another read is to tell");
-        assert!(unheld.of(leases.values()).is_empty(), "it may have just claimed it");
-        assert!(!unheld.look(&leases, &sessions(1), t(10), F));
+        for second in 0..10 {
+            unheld.look(&leases, &sessions(1, second), t(second), F);
+            assert!(unheld.of(leases.values()).is_empty(), "it may have just claimed it");
+        }
+        unheld.look(&leases, &sessions(1, 10), t(10), F);
         assert_eq!(unheld.of(leases.values()).len(), 2);
-        assert!(!unheld.look(&leases, &sessions(2), t(20), F));
+        unheld.look(&leases, &sessions(2, 11), t(11), F);
         assert!(unheld.of(leases.values()).is_empty(), "it holds both");
     }
 
     #[test]
-    fn an_owner_who_holds_what_the_rows_say_and_one_whose_shortage_passes_are_left_alone() {
+    fn a_shortage_that_passes_begins_anew() {
         let (leases, mut unheld) = (leases(2), Unheld::default());
-        assert!(!unheld.look(&leases, &sessions(2), t(0), F));
-        unheld.look(&leases, &sessions(1), t(10), F);
-        unheld.look(&leases, &sessions(2), t(20), F);
-        assert!(unheld.look(&leases, &sessions(1), t(30), F), "it begins anew");
+        for (second, load) in [(0, 1), (5, 2), (6, 1), (15, 1)] {
+            unheld.look(&leases, &sessions(load, second), t(second), F);
+            assert!(unheld.of(leases.values()).is_empty());
+        }
+    }
+
+    #[test]
+    fn an_owner_who_does_not_beat_is_not_reminded() {
+        let (leases, mut unheld) = (leases(2), Unheld::default());
+        (0..20).for_each(|second| unheld.look(&leases, &sessions(1, 7), t(second), F));
         assert!(unheld.of(leases.values()).is_empty());
     }
 }
