@@ -322,19 +322,14 @@ impl Held {
             Written::Refused(row) => (false, row),
         };
         let Some(Row::Lease(row)) = row else { return self.lost("its row is gone") };
-        if row.counter < self.lease.counter {
-            // Older than what we hold: it settles nothing.
-            effects.remind(Part::Held(self.key()), effects.now + AGAIN);
-            self.writing = Some(writing);
-            return News::Nothing;
-        }
         self.writing = None;
         self.put_off = 1;
         if applied || (writing.unsettled && self.is_result_of(&writing.write, &row)) {
             return self.settled(&writing.write, row, effects);
         }
         if row.is_held_by(&self.me.0, self.me.1) && !row.checkpoint.is_shard_end() {
-            // Ours still, but another hand moved the counter.
+            // Ours still, but another hand moved the counter, or put the row back to what it was: the answer to a write is
+            // never stale.
             self.lease = row;
             self.act(effects);
             return News::Nothing;

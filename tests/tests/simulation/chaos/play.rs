@@ -252,7 +252,8 @@ impl Play {
         }
     }
 
-    /// A lease that is not finished is put back to what it once was, made nobody's, or removed.
+    /// A lease that is not finished is put back to what it once was, or made nobody's. (Who removes one gives up what was not
+    /// read of it, if its children have begun.)
     fn tamper_with_a_lease(&mut self, leases: Vec<Lease>) {
         self.old_leases.extend(leases.iter().cloned());
         let open = |lease: &&Lease| !lease.checkpoint.is_shard_end();
@@ -260,13 +261,13 @@ impl Play {
         let n = self.rng.usize(0..now.len().max(1));
         let Some(lease) = now.get(n) else { return };
         let old: Vec<&Lease> = self.old_leases.iter().filter(|old| old.key == lease.key).collect();
-        let row = match self.rng.u8(0..3) {
-            0 => Some(old[self.rng.usize(0..old.len())].clone()),
-            1 => Some(Lease { owner: None, ..(*lease).clone() }),
-            _ => None,
+        let row = if self.rng.bool() {
+            old[self.rng.usize(0..old.len())].clone()
+        } else {
+            Lease { owner: None, ..(*lease).clone() }
         };
         self.tampered = true;
-        self.world.tamper(RowKey::Lease(lease.key.clone()), row.map(Row::Lease));
+        self.world.tamper(RowKey::Lease(lease.key.clone()), Some(Row::Lease(row)));
     }
 
     /// Plan rows are put back to what they were, or removed.

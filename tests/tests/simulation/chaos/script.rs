@@ -14,7 +14,7 @@ pub(crate) struct Kinds {
     pub(crate) reshards: bool,
     /// Session rows, plan rows and the fleet row are removed by hand, or made unreadable.
     pub(crate) tampering: bool,
-    /// With them, leases are: put back to what they once were, made nobody's, removed.
+    /// With them, leases are: put back to what they once were, or made nobody's.
     pub(crate) lease_rows: bool,
     /// Plan rows are put back to older ones, or removed.
     pub(crate) plans: bool,
