@@ -184,10 +184,9 @@ impl Claim {
         let (Written::Applied(row) | Written::Refused(row)) = &written;
         let Some(lease) = row.as_ref().and_then(Row::as_lease) else { return News::Dropped };
         if lease.counter < self.counter {
-            // Older than what we claim: it settles nothing.
-            self.state = State::Pausing { unsettled };
-            effects.remind(Part::Claim(self.lease.clone()), effects.now + AGAIN);
-            return News::Nothing;
+            // The answer to a write is never stale: another hand put the row back. (Should an attempt be applied after all,
+            // the planner reminds its owner.)
+            return News::Dropped;
         }
         let mine = lease.is_held_by(me, session);
         if mine && matches!(written, Written::Refused(_)) && mutant::is(Mutant::ForgetsClaims) {
@@ -297,6 +296,14 @@ mod tests {
         assert_eq!(claim.on_answer(refused(lease(Some(other(2)), 5)), &me(), SESSION, &mut effects), News::Nothing);
         claim.send(&me(), SESSION, &stream(), &mut effects);
         assert_eq!(counter_asked(&mut effects), Some(5));
+    }
+
+    #[test]
+    fn a_claim_of_a_row_that_was_put_back_is_dropped_whatever_is_unsettled() {
+        let (mut claim, mut effects) = asked(take(None, 3, TakeMode::Now));
+        claim.on_answer(Answer::Failed(Failure::Unanswered), &me(), SESSION, &mut effects);
+        claim.send(&me(), SESSION, &stream(), &mut effects);
+        assert_eq!(claim.on_answer(refused(lease(Some(other(9)), 2)), &me(), SESSION, &mut effects), News::Dropped);
     }
 
     #[test]

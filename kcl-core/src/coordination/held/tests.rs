@@ -119,6 +119,19 @@ fn a_release_whose_answer_was_lost_is_no_loss() {
 }
 
 #[test]
+fn a_row_that_was_put_back_is_gone_on_with() {
+    let (mut held, mut effects) = held();
+    let mut row = Lease { counter: 5, checkpoint: Checkpoint::At(at(50)), ..held.lease.clone() };
+    held.delivery.acknowledge(at(150));
+    held.on_timer(&mut effects);
+    let refused = table(&mut row, writes(&mut effects));
+    assert_eq!(held.on_answer(refused, &mut effects), News::Nothing);
+    let again = table(&mut row, writes(&mut effects));
+    assert_eq!(held.on_answer(again, &mut effects), News::Checkpointed);
+    assert_eq!((row.counter, row.checkpoint), (6, Checkpoint::At(at(150))));
+}
+
+#[test]
 fn a_lease_in_another_hand_closes_delivery() {
     let (mut held, mut effects) = held();
     held.delivery.acknowledge(at(150));
