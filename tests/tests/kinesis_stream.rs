@@ -155,9 +155,10 @@ async fn failures_say_what_the_reader_can_do() {
         aws.faults().once("GetRecords", fault.clone());
         let error = stream.get_records(&iterator, 10).await.unwrap_err();
         assert_eq!(error.kind, kind, "{fault:?}: {error}");
-        let names = match error.kind {
-            ApiErrorKind::Refused => "may not do `kinesis:GetRecords` on stream `orders`",
-            _ => "GetRecords of stream `orders`",
+        let names = if error.kind == ApiErrorKind::Refused {
+            "may not do `kinesis:GetRecords` on stream `orders`"
+        } else {
+            "GetRecords of stream `orders`"
         };
         assert!(error.message.contains(names), "{error}");
         assert_eq!(aws.calls().of(Service::Kinesis, "GetRecords"), 1, "one attempt a call");

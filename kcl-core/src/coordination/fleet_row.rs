@@ -2,7 +2,7 @@
 //! knows.
 
 use super::effects::{Answer, Effects, Op, Part};
-use crate::lease::row::{Damaged, Fleet, RowKey, SessionNumber};
+use crate::lease::row::{Fleet, RowKey, SessionNumber};
 use crate::lease::{Row, Table, Write, Written};
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ enum State {
     Idle,
     Reading,
     /// Makes away with one that cannot be read, to make this one.
-    Discarding(Damaged, Fleet),
+    Discarding(Box<Fleet>),
     Creating,
 }
 
@@ -75,7 +75,7 @@ impl FleetRow {
         match table.damaged.iter().find(|damaged| damaged.key == RowKey::Fleet && damaged.is_ours()) {
             Some(damaged) => {
                 effects.write(Part::FleetRow, Write::Discard(damaged.clone()));
-                self.state = State::Discarding(damaged.clone(), fleet);
+                self.state = State::Discarding(Box::new(fleet));
             }
             None => self.create(fleet, effects),
         }
@@ -108,8 +108,8 @@ impl FleetRow {
                     News::Nothing
                 }
             },
-            (Answer::Written(Written::Applied(None) | Written::Refused(None)), State::Discarding(_, fleet)) => {
-                self.create(fleet, effects);
+            (Answer::Written(Written::Applied(None) | Written::Refused(None)), State::Discarding(fleet)) => {
+                self.create(*fleet, effects);
                 News::Nothing
             }
             (Answer::Written(Written::Applied(row) | Written::Refused(row)), _) => match row {
@@ -140,13 +140,13 @@ mod tests {
     use super::super::effects::Failure;
     use super::*;
     use crate::lease::MemoryStore;
-    use crate::lease::row::{Mark, Shows};
+    use crate::lease::row::{Damaged, Mark, Shows};
 
     fn created(effects: &mut Effects) -> Option<Fleet> {
-        effects.take_calls().into_iter().find_map(|call| match call.op {
-            Op::Write(Write::CreateFleet(fleet)) => Some(fleet),
-            _ => None,
-        })
+        effects
+            .take_calls()
+            .into_iter()
+            .find_map(|call| if let Op::Write(Write::CreateFleet(fleet)) = call.op { Some(fleet) } else { None })
     }
 
     #[test]
@@ -195,9 +195,9 @@ mod tests {
                 Op::Scan => Answer::Table(store.table()),
                 Op::Read(..) | Op::List(_) => unreachable!(),
             };
-            match row.on_answer(answer, &mut effects) {
-                News::Nothing => {}
-                news => return news,
+            let news = row.on_answer(answer, &mut effects);
+            if news != News::Nothing {
+                return news;
             }
         }
         panic!("never made: {row:?}")

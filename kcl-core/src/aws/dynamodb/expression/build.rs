@@ -94,7 +94,7 @@ impl Expression {
     }
 
     /// There, and of that type, by DynamoDB's letters for it.
-    pub(super) fn is_of_type(mut self, name: &str, of_type: &str) -> Self {
+    pub(super) fn of_type(mut self, name: &str, of_type: &str) -> Self {
         let attribute = self.name(name);
         let of_type = self.value(format!(":type_{}", of_type.to_lowercase()), attributes::text(of_type));
         self.condition.push(format!("attribute_type({attribute}, {of_type})"));

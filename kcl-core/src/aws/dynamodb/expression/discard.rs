@@ -15,7 +15,7 @@ pub(super) fn discard(damaged: &Damaged) -> Request {
         Shows::Nothing => expression.absent(mark.attribute),
         Shows::Text(shown) => expression.equals(mark.attribute, text(shown.as_str())),
         Shows::Number(digits) => expression.equals(mark.attribute, AttributeValue::N(digits.clone())),
-        Shows::Other(of_type) => expression.is_of_type(mark.attribute, of_type),
+        Shows::Other(of_type) => expression.of_type(mark.attribute, of_type),
     };
     damaged.marks.iter().fold(there, shows).delete(&damaged.key)
 }
