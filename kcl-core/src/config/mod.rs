@@ -7,6 +7,7 @@ mod key;
 mod readme;
 mod settings;
 mod start;
+pub(crate) mod timing;
 mod validate;
 
 pub use balance::BalanceBy;

@@ -1,7 +1,6 @@
 //! Which values settings may have, and which of them contradict each other: each rule with its reason.
 
-use super::{Settings, Start};
-use crate::coordination::timing;
+use super::{Settings, Start, timing};
 use crate::error::{Code, Error};
 use std::time::Duration;
 
@@ -57,7 +56,7 @@ impl Settings {
     fn check_sessions(&self, wrong: &mut Vec<String>) {
         let (failover, beat, watch) = (self.failover_time, self.beat_interval(), self.watch);
         // Delivery stops 0.95 of the failover time after the last confirmed beat: with a third, one beat may be lost
-        // and the next still has time for its answer, whatever a call may take (a property of `coordination::timing`).
+        // and the next still has time for its answer, whatever a call may take (a property in `coordination::timing_tests`).
         if beat > failover / 3 {
             wrong.push(format!(
                 "`beat` ({}) is longer than a third of `failover_time` ({}): one lost beat would end the session; \

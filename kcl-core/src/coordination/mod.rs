@@ -34,7 +34,8 @@ mod session;
 mod silence;
 mod start;
 mod stopping;
-pub(crate) mod timing;
+#[cfg(test)]
+mod timing_tests;
 mod watch;
 mod watchdog;
 mod weigh;

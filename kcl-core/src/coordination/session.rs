@@ -1,9 +1,8 @@
 //! This worker's session: drawing its number, registering, beating, and hearing that it is over.
 
 use super::effects::{Answer, Effects, Failure, Part};
-use super::timing;
 use crate::clock::Time;
-use crate::config::Settings;
+use crate::config::{Settings, timing};
 use crate::lease::row::{Damaged, SessionNumber, SessionState, Weights, WorkerId};
 use crate::lease::{Row, Write, Written};
 use crate::mutant::{self, Mutant};

@@ -77,7 +77,7 @@ impl Watch {
             me,
             every: settings.watch,
             failover_time: settings.failover_time,
-            longest_gap: super::timing::longest_gap(settings.failover_time, settings.watch),
+            longest_gap: crate::config::timing::longest_gap(settings.failover_time, settings.watch),
             slowed: 1,
             look: (Time::ZERO, Consistency::Eventual),
             raised_at: Time::ZERO,

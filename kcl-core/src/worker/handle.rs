@@ -2,8 +2,8 @@
 
 use super::host::{Hosted, Runtime};
 use crate::clock::Clock;
-use crate::config::Settings;
-use crate::coordination::{Coordinator, Identity, Outside, timing};
+use crate::config::{Settings, timing};
+use crate::coordination::{Coordinator, Identity, Outside};
 use crate::error::Error;
 use crate::lease::row::WorkerId;
 use crate::processor::{ConsumerHost, ErrorPolicy, RecordProcessor, StartConsumer};

@@ -2,8 +2,9 @@
 
 use super::fill::{self, Fill};
 use super::newborn::Newborn;
+use super::resting::resting_read;
 use super::stage::Stage;
-use super::term::{FULL_READ, News, Sent, Term, resting_read};
+use super::term::{FULL_READ, News, Sent, Term};
 use super::view::must_rest;
 use crate::clock::Time;
 use crate::coordination::effects::{Answer, Effects, Op, Part};

@@ -1,11 +1,17 @@
 //! Leases whose owner cannot be asked: another hand's, or one without a session. They are free once they stood still.
 
-use super::term::resting_read;
 use crate::clock::Time;
-use crate::config::Settings;
+use crate::config::{Settings, timing};
 use crate::lease::row::{Lease, LeaseKey, Owner};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// Between two reads while some lease must be seen to stand still, or to move; less where `failover_time` is short.
+const RESTING_READ: Duration = Duration::from_secs(2);
+
+pub(super) fn resting_read(failover_time: Duration) -> Duration {
+    RESTING_READ.min(failover_time / 5)
+}
 
 /// What full reads showed of such leases.
 #[derive(Debug)]
@@ -28,7 +34,7 @@ impl Resting {
     /// For the reads of a planner, or of a start.
     pub(crate) fn of(settings: &Settings) -> Self {
         let f = settings.failover_time;
-        Resting::new(crate::coordination::timing::longest_gap(f, resting_read(f)))
+        Resting::new(timing::longest_gap(f, resting_read(f)))
     }
 
     fn new(longest_gap: Duration) -> Self {

@@ -13,9 +13,8 @@ use super::unheld::Unheld;
 use super::view::Patience;
 use super::weights::Weights;
 use crate::clock::Time;
-use crate::config::{BalanceBy, Settings, Start};
+use crate::config::{BalanceBy, Settings, Start, timing};
 use crate::coordination::effects::{Answer, Effects, Part};
-use crate::coordination::timing;
 use crate::coordination::watch::Won;
 use crate::lease::row::{Damaged, Fleet, FleetStart, Lease, LeaseKey, SessionNumber, WorkerId};
 use crate::record::StreamIdentity;
@@ -24,13 +23,6 @@ use std::time::Duration;
 
 /// The table is read at least so often.
 pub(super) const FULL_READ: Duration = Duration::from_secs(60);
-/// Between two reads while some lease must be seen to stand still, or to move; less where `failover_time` is short.
-const RESTING_READ: Duration = Duration::from_secs(2);
-
-pub(super) fn resting_read(failover_time: Duration) -> Duration {
-    RESTING_READ.min(failover_time / 5)
-}
-
 /// What a term knows and has under way.
 #[derive(Debug)]
 pub(crate) struct Term {

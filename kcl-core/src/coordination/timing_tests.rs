@@ -1,0 +1,116 @@
+//! Whatever settings are valid, the times that follow from them leave room for what they are there for.
+
+use super::silence::Silence;
+use crate::clock::Time;
+use crate::config::Settings;
+use crate::config::timing::*;
+use proptest::prelude::*;
+use std::time::Duration;
+
+fn time(longest_ms: u64) -> impl Strategy<Value = Duration> {
+    (1..=longest_ms).prop_map(Duration::from_millis)
+}
+
+prop_compose! {
+    /// Some contradict themselves; what is valid is sought among them.
+    fn settings()(
+        failover in time(60_000),
+        beat in prop::option::of(0.01..0.6f64),
+        watch in 0.001..0.3f64,
+        tick in time(2_000),
+        handoff in time(60_000),
+        deadline in time(30_000),
+    ) -> Settings {
+        let settings = Settings::default()
+            .failover_time(failover)
+            .watch(failover.mul_f64(watch))
+            .planner_tick(tick)
+            .handoff_timeout(handoff)
+            .shutdown_deadline(deadline);
+        match beat {
+            Some(share) => settings.beat(failover.mul_f64(share)),
+            None => settings,
+        }
+    }
+}
+
+fn valid() -> impl Strategy<Value = Settings> {
+    settings().prop_filter("contradicts itself", |settings| settings.validate().is_ok())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, max_local_rejects: 1_000_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn one_lost_beat_ends_no_delivery(settings in valid()) {
+        let f = settings.failover_time;
+        // Sent when due, given up, sent again, and answered at the last moment.
+        let given_up = settings.beat_interval() + call_timeout(f);
+        let answered = given_up + beat_again(f) + call_timeout(f);
+        prop_assert!(answered <= owned_for(f), "{answered:?} of {:?}", owned_for(f));
+    }
+
+    #[test]
+    fn a_worker_that_lives_is_not_silent_to_one_who_was_blind_for_a_while(settings in valid()) {
+        let f = settings.failover_time;
+        for look in [settings.watch, tick(settings.planner_tick, f)] {
+            let gap = longest_gap(f, look);
+            let at = |after: Duration| Time::ZERO + after;
+            // The last look before the table is out of reach shows a beat whose successor is due at the worst moment:
+            // it is lost, and comes through only after the table is back.
+            let mut silence = Silence::new(7, at(Duration::ZERO));
+            let back = settings.beat_interval() + gap;
+            let shown = back + call_timeout(f) + beat_again(f);
+            let mut now = settings.beat_interval();
+            silence.look(&7, at(now), gap);
+            now = back;
+            while now < shown {
+                silence.look(&7, at(now), gap);
+                prop_assert!(silence.lasted() < f, "fenced after {:?} of {f:?}", silence.lasted());
+                now += look;
+            }
+            silence.look(&8, at(shown), gap);
+            prop_assert_eq!(silence.lasted(), Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn one_look_that_is_refused_does_not_hide_a_silence(settings in valid(), lost in 1u32..20) {
+        let f = settings.failover_time;
+        for look in [settings.watch, tick(settings.planner_tick, f)] {
+            let mut silence = Silence::new(7, Time::ZERO);
+            // Looks come up to a tenth late.
+            for n in (1..=80).filter(|n| *n != lost) {
+                silence.look(&7, Time::ZERO + look.mul_f64(1.1) * n, longest_gap(f, look));
+            }
+            prop_assert_eq!(silence.first_shown(), Time::ZERO);
+        }
+    }
+
+    #[test]
+    fn slow_looks_do_not_hide_a_silence(settings in valid()) {
+        let f = settings.failover_time;
+        for look in [settings.watch, tick(settings.planner_tick, f)] {
+            let mut silence = Silence::new(7, Time::ZERO);
+            for n in 1..=20 {
+                let receipt = (look.mul_f64(1.1) + call_timeout(f)) * n;
+                silence.look(&7, Time::ZERO + receipt, longest_gap(f, look));
+            }
+            prop_assert_eq!(silence.first_shown(), Time::ZERO);
+        }
+    }
+
+    #[test]
+    fn a_move_without_trouble_is_done_before_it_is_cut_short(settings in valid()) {
+        // Told at a look, drained by the next, released in one call.
+        let done = settings.watch.mul_f64(1.1) + call_timeout(settings.failover_time);
+        prop_assert!(done <= settings.handoff_timeout, "{done:?} of {:?}", settings.handoff_timeout);
+        prop_assert!(call_timeout(settings.failover_time) <= settings.shutdown_deadline);
+    }
+
+    #[test]
+    fn a_free_lease_is_seen_and_claimed_before_it_goes_to_another(settings in valid()) {
+        let looks = settings.watch.mul_f64(1.1) + tick(settings.planner_tick, settings.failover_time).mul_f64(1.1);
+        prop_assert!(looks < FREE_TAKE, "{looks:?}");
+    }
+}
