@@ -1,3 +1,20 @@
+/// Each check as a property over problems of every size, and all of them over problems of the largest.
+macro_rules! for_every_size {
+    ($($name:ident: $check:ident;)*) => {
+        proptest! {
+            #![proptest_config(ProptestConfig::with_cases(64))]
+            $(#[test] fn $name(size in sizes()) { $check(size); })*
+        }
+
+        #[test]
+        fn all_of_it_holds_for_ten_thousand_leases_and_five_hundred_workers() {
+            for size in full_sizes() {
+                $($check(size);)*
+            }
+        }
+    };
+}
+
 mod balanced;
 mod problem;
 mod weighed;

@@ -138,22 +138,6 @@ fn weights_are_ignored(size: Size) {
     assert_eq!(assign(&members, &items, rules(usize::MAX)), before);
 }
 
-macro_rules! for_every_size {
-    ($($name:ident: $check:ident;)*) => {
-        proptest! {
-            #![proptest_config(ProptestConfig::with_cases(64))]
-            $(#[test] fn $name(size in sizes()) { $check(size); })*
-        }
-
-        #[test]
-        fn all_of_it_holds_for_ten_thousand_leases_and_five_hundred_workers() {
-            for size in full_sizes() {
-                $($check(size);)*
-            }
-        }
-    };
-}
-
 for_every_size! {
     every_lease_gets_a_reader_while_anybody_has_room: complete;
     workers_differ_by_one_at_most: balanced;

@@ -165,22 +165,6 @@ fn the_same_bounds_hold(size: Size) {
     assert!(!(unread && (0..members.len()).any(room)), "a lease is left although there is room");
 }
 
-macro_rules! for_every_size {
-    ($($name:ident: $check:ident;)*) => {
-        proptest! {
-            #![proptest_config(ProptestConfig::with_cases(64))]
-            $(#[test] fn $name(size in sizes()) { $check(size); })*
-        }
-
-        #[test]
-        fn all_of_it_holds_for_ten_thousand_leases_and_five_hundred_workers() {
-            for size in full_sizes() {
-                $($check(size);)*
-            }
-        }
-    };
-}
-
 for_every_size! {
     weights_that_waver_by_a_fifth_move_nothing: noise_moves_nothing;
     a_fleet_comes_to_rest_in_few_cycles: comes_to_rest;
