@@ -110,7 +110,8 @@ impl Claim {
 
     /// The plan moved on.
     pub(crate) fn follow(&mut self, take: &Take) {
-        if self.is_settled() && take.counter >= self.counter {
+        // A look may have shown more than the planner knew. Of another owner it knows more: the row was put back.
+        if self.is_settled() && (take.counter >= self.counter || take.owner != self.owner) {
             self.owner = take.owner.clone();
             self.counter = take.counter;
             self.mode = take.mode;
@@ -296,6 +297,14 @@ mod tests {
         assert_eq!(claim.on_answer(refused(lease(Some(other(2)), 5)), &me(), SESSION, &mut effects), News::Nothing);
         claim.send(&me(), SESSION, &stream(), &mut effects);
         assert_eq!(counter_asked(&mut effects), Some(5));
+    }
+
+    #[test]
+    fn a_claim_follows_the_plan_to_the_owner_of_a_row_that_was_put_back() {
+        let mut claim = take(Some(other(9)), 3, TakeMode::After);
+        let lease = LeaseKey::new("shardId-000000000000");
+        claim.follow(&Take { lease, owner: Some(other(2)), counter: 1, mode: TakeMode::Now });
+        assert!(claim.is_ready());
     }
 
     #[test]

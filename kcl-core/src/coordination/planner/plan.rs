@@ -87,7 +87,9 @@ impl Term {
         if by == BalanceBy::Bytes {
             view.weights = self.weights.of(&view.leases);
         }
-        self.unheld.look(&self.leases, &self.sessions, effects.now, self.settings.failover_time);
+        for worker in self.unheld.look(&self.leases, &self.sessions, effects.now, self.settings.failover_time) {
+            self.sent.remove(&worker);
+        }
         view.unheld = self.unheld.of(self.leases.values());
         for (lease, worker) in self.promises.review(&view, self.settings.bounds, effects.now) {
             self.sent.remove(&worker);

@@ -17,22 +17,23 @@ struct Short {
     session: SessionNumber,
     beat: u64,
     since: Time,
-    lasts: bool,
+    /// When its owner was last told, once it lasts.
+    told: Option<Time>,
 }
 
 impl Unheld {
     /// After a look at the sessions. A beat may be older than what is known of the leases, or younger; whoever is short for
-    /// `failover_time`, and beats, will not hold them.
+    /// `failover_time`, and beats, will not hold them. Tells who is to be told now, be it again.
     pub(crate) fn look(
         &mut self,
         leases: &BTreeMap<LeaseKey, Lease>,
         sessions: &Sessions,
         now: Time,
         failover_time: Duration,
-    ) {
-        let before = std::mem::take(&mut self.0);
+    ) -> Vec<WorkerId> {
+        let (before, mut tell) = (std::mem::take(&mut self.0), Vec::new());
         if mutant::is(Mutant::ForgetsClaims) {
-            return;
+            return tell;
         }
         let mut counts: BTreeMap<&WorkerId, u32> = BTreeMap::new();
         for lease in leases.values().filter(|lease| !lease.checkpoint.is_shard_end() && !lease.is_foreign()) {
@@ -43,11 +44,17 @@ impl Unheld {
         for session in sessions.live().filter(|session| session.state == SessionState::Active) {
             if session.load < counts.get(&session.worker).copied().unwrap_or(0) {
                 let known = before.get(&session.worker).filter(|short| short.session == session.number);
-                let (since, beat) = known.map_or((now, session.beat), |short| (short.since, short.beat));
-                let lasts = now.since(since) >= failover_time && session.beat > beat + 1;
-                self.0.insert(session.worker.clone(), Short { session: session.number, beat, since, lasts });
+                let new = Short { session: session.number, beat: session.beat, since: now, told: None };
+                let mut short = known.copied().unwrap_or(new);
+                let lasts = now.since(short.since) >= failover_time && session.beat > short.beat + 1;
+                if lasts && short.told.is_none_or(|told| now.since(told) >= failover_time) {
+                    short.told = Some(now);
+                    tell.push(session.worker.clone());
+                }
+                self.0.insert(session.worker.clone(), short);
             }
         }
+        tell
     }
 
     /// The leases to remind their owners of.
@@ -55,7 +62,7 @@ impl Unheld {
         let reminded = leases.filter_map(|lease| {
             let owner = lease.owner.as_ref()?;
             let short = self.0.get(&owner.worker)?;
-            (short.lasts && owner.session == Some(short.session)).then(|| (lease, owner.worker.clone()))
+            (short.told.is_some() && owner.session == Some(short.session)).then(|| (lease, owner.worker.clone()))
         });
         reminded.collect()
     }
@@ -101,9 +108,15 @@ mod tests {
             unheld.look(&leases, &sessions(1, second), t(second), F);
             assert!(unheld.of(leases.values()).is_empty(), "it may have just claimed it");
         }
-        unheld.look(&leases, &sessions(1, 10), t(10), F);
+        assert_eq!(unheld.look(&leases, &sessions(1, 10), t(10), F), [worker()]);
+        assert!(unheld.look(&leases, &sessions(1, 11), t(11), F).is_empty(), "it was just told");
         assert_eq!(unheld.of(leases.values()).len(), 2);
-        unheld.look(&leases, &sessions(2, 11), t(11), F);
+        assert_eq!(
+            unheld.look(&leases, &sessions(1, 20), t(20), F),
+            [worker()],
+            "its row may have been put back once more"
+        );
+        unheld.look(&leases, &sessions(2, 21), t(21), F);
         assert!(unheld.of(leases.values()).is_empty(), "it holds both");
     }
 
@@ -119,7 +132,7 @@ mod tests {
     #[test]
     fn an_owner_who_does_not_beat_is_not_reminded() {
         let (leases, mut unheld) = (leases(2), Unheld::default());
-        (0..20).for_each(|second| unheld.look(&leases, &sessions(1, 7), t(second), F));
+        assert!((0..20).all(|second| unheld.look(&leases, &sessions(1, 7), t(second), F).is_empty()));
         assert!(unheld.of(leases.values()).is_empty());
     }
 }

@@ -114,7 +114,13 @@ impl Play {
 
     fn come_true(&mut self, later: Later) {
         match later {
-            Later::Start(id) => self.start(&id),
+            Later::Start(id) => {
+                // Whoever starts an id again has seen to it that no other process has it.
+                let mut before = self.world.alive();
+                before.retain(|name| self.world.process(name).worker == id);
+                before.iter().for_each(|name| self.end(name));
+                self.start(&id);
+            }
             Later::Thaw(name) => self.world.thaw(&name),
             Later::Mend(name) => self.world.mend(&name),
         }
