@@ -110,8 +110,10 @@ impl Claim {
 
     /// The plan moved on.
     pub(crate) fn follow(&mut self, take: &Take) {
-        // A look may have shown more than the planner knew. Of another owner it knows more: the row was put back.
-        if self.is_settled() && (take.counter >= self.counter || take.owner != self.owner) {
+        // A look may have shown that the owner released it, before the planner knew. For all else the planner's word counts,
+        // also where its counter is lower: then the row was put back.
+        let released = self.owner.is_none() && take.owner.is_some() && take.counter < self.counter;
+        if self.is_settled() && !released {
             self.owner = take.owner.clone();
             self.counter = take.counter;
             self.mode = take.mode;
@@ -304,6 +306,23 @@ mod tests {
         let mut claim = take(Some(other(9)), 3, TakeMode::After);
         let lease = LeaseKey::new("shardId-000000000000");
         claim.follow(&Take { lease, owner: Some(other(2)), counter: 1, mode: TakeMode::Now });
+        assert!(claim.is_ready());
+    }
+
+    #[test]
+    fn a_claim_follows_the_plan_when_the_owner_of_a_row_that_was_put_back_has_ended() {
+        let mut claim = take(Some(other(2)), 9, TakeMode::After);
+        let lease = LeaseKey::new("shardId-000000000000");
+        claim.follow(&Take { lease, owner: Some(other(2)), counter: 3, mode: TakeMode::Now });
+        assert!(claim.is_ready());
+    }
+
+    #[test]
+    fn a_claim_that_has_seen_the_release_does_not_go_back_to_waiting_for_it() {
+        let mut claim = take(Some(other(2)), 3, TakeMode::After);
+        assert_eq!(claim.look(Some(&Row::Lease(lease(None, 4)))), News::Ready);
+        let key = LeaseKey::new("shardId-000000000000");
+        claim.follow(&Take { lease: key, owner: Some(other(2)), counter: 3, mode: TakeMode::After });
         assert!(claim.is_ready());
     }
 

@@ -22,6 +22,12 @@ pub(crate) struct Session {
 enum State {
     Absent,
     Drawing,
+    /// The worker's last session has a higher number than the one drawn: another fleet row had counted it.
+    DrawingAbove {
+        last: SessionNumber,
+        /// An attempt got no answer.
+        unsettled: bool,
+    },
     Registering {
         number: SessionNumber,
         first_sent: Option<Time>,
@@ -133,6 +139,7 @@ impl Session {
         match &self.state {
             State::Absent => self.begin(effects),
             State::Drawing => effects.write(Part::Session, Write::Draw),
+            State::DrawingAbove { last, .. } => effects.write(Part::Session, Write::DrawAbove(*last)),
             State::Registering { number, .. } => {
                 let number = *number;
                 effects.write(Part::Session, self.register(number));
@@ -169,6 +176,7 @@ impl Session {
         };
         match self.state.clone() {
             State::Drawing => self.on_drawn(written, effects),
+            State::DrawingAbove { last, unsettled } => self.on_drawn_above(last, unsettled, written, effects),
             State::Registering { number, first_sent } => {
                 self.on_registered(number, first_sent.unwrap_or(sent), sent, &written, effects)
             }
@@ -191,6 +199,7 @@ impl Session {
                 live.in_flight = false;
                 effects.tell(Happening::BeatMissed { session: live.number, failure });
             }
+            State::DrawingAbove { unsettled, .. } => *unsettled = true,
             State::Absent | State::Drawing | State::Mending { .. } | State::Over => {}
         }
         effects.remind(Part::Session, effects.now + timing::beat_again(self.failover_time));
@@ -209,6 +218,28 @@ impl Session {
                 self.state = State::Absent;
                 News::NoFleet
             }
+        }
+    }
+
+    fn on_drawn_above(
+        &mut self,
+        last: SessionNumber,
+        unsettled: bool,
+        written: Written,
+        effects: &mut Effects,
+    ) -> News {
+        match written {
+            // By an attempt of ours that got no answer, perhaps: the next number is above it for certain.
+            Written::Refused(Some(Row::Fleet(_))) if unsettled => {
+                self.begin(effects);
+                News::Nothing
+            }
+            // The fleet row that stands had counted it: it was drawn after ours.
+            Written::Refused(Some(Row::Fleet(_))) => {
+                self.state = State::Over;
+                News::Replaced { by: last }
+            }
+            written @ (Written::Applied(_) | Written::Refused(_)) => self.on_drawn(written, effects),
         }
     }
 
@@ -233,8 +264,9 @@ impl Session {
             return News::Nothing;
         };
         if session.number > number {
-            self.state = State::Over;
-            return News::Replaced { by: session.number };
+            self.state = State::DrawingAbove { last: session.number, unsettled: false };
+            effects.write(Part::Session, Write::DrawAbove(session.number));
+            return News::Nothing;
         }
         if session.number != number || session.state.has_ended() {
             self.begin(effects);
@@ -310,6 +342,59 @@ fn seconds(now: Time) -> u32 {
 mod tests {
     use super::*;
     use crate::lease::row::Session as SessionRow;
+
+    fn row(number: SessionNumber, state: SessionState) -> Row {
+        let worker = WorkerId::parse("me").unwrap();
+        Row::Session(SessionRow { worker, number, beat: 0, state, capacity: None, load: 0, weights: None })
+    }
+
+    fn registering(number: SessionNumber) -> (Session, Effects) {
+        let mut session = Session::new(WorkerId::parse("me").unwrap(), &Settings::default());
+        session.state = State::Registering { number, first_sent: None };
+        (session, Effects::new(fastrand::Rng::with_seed(1)))
+    }
+
+    fn fleet(sessions: SessionNumber) -> Row {
+        Row::Fleet(crate::lease::row::Fleet { sessions, ..crate::lease::row::Fleet::above(0, 0, true) })
+    }
+
+    fn sent(effects: &mut Effects) -> Vec<Write> {
+        let ops = effects.take_calls().into_iter().map(|call| call.op);
+        ops.filter_map(|op| if let super::super::effects::Op::Write(write) = op { Some(write) } else { None }).collect()
+    }
+
+    #[test]
+    fn a_last_session_that_another_fleet_row_had_counted_is_outnumbered() {
+        let (mut session, mut effects) = registering(4);
+        let refused = Answer::Written(Written::Refused(Some(row(900, SessionState::Left))));
+        assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), News::Nothing);
+        assert_eq!(sent(&mut effects), [Write::DrawAbove(900)]);
+        let drawn = Answer::Written(Written::Applied(Some(fleet(901))));
+        session.on_answer(Time::ZERO, drawn, 0, &mut effects);
+        assert!(matches!(sent(&mut effects)[..], [Write::Register { number: 901, .. }]));
+    }
+
+    #[test]
+    fn one_that_was_drawn_later_from_the_same_fleet_row_replaces_this_one() {
+        let (mut session, mut effects) = registering(4);
+        let refused = Answer::Written(Written::Refused(Some(row(5, SessionState::Active))));
+        session.on_answer(Time::ZERO, refused, 0, &mut effects);
+        let refused = Answer::Written(Written::Refused(Some(fleet(5))));
+        assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), News::Replaced { by: 5 });
+    }
+
+    #[test]
+    fn a_draw_above_that_got_no_answer_replaces_nobody() {
+        let (mut session, mut effects) = registering(4);
+        let refused = Answer::Written(Written::Refused(Some(row(900, SessionState::Left))));
+        session.on_answer(Time::ZERO, refused, 0, &mut effects);
+        session.on_answer(Time::ZERO, Answer::Failed(Failure::Unanswered), 0, &mut effects);
+        session.on_timer(0, None, &mut effects);
+        sent(&mut effects);
+        let refused = Answer::Written(Written::Refused(Some(fleet(901))));
+        assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), News::Nothing);
+        assert_eq!(sent(&mut effects), [Write::Draw]);
+    }
 
     #[test]
     fn a_beat_is_never_under_way_twice() {

@@ -44,6 +44,7 @@ fn fleet() -> Vec<Case> {
             vec![],
             vec![
                 Write::Draw,
+                Write::DrawAbove(9),
                 Write::Wake,
                 Write::Filled,
                 Write::PinStart(start.clone()),
@@ -54,6 +55,7 @@ fn fleet() -> Vec<Case> {
             Write::CreateFleet(created.clone()),
         ),
         case("create it once", vec![], vec![Write::CreateFleet(created)], Write::Draw),
+        case("draw above a number that was counted elsewhere", vec![], vec![Write::DrawAbove(8)], Write::DrawAbove(9)),
         case("wake", vec![], vec![], Write::Wake),
         case("pin the start", vec![], vec![], Write::PinStart(start.clone())),
         case("pin it once", vec![], vec![Write::PinStart(start)], Write::Filled),
@@ -83,8 +85,8 @@ fn fleet() -> Vec<Case> {
         case(
             "delete the fleet",
             vec![],
-            vec![delete(5, 3, 2, 8), delete(6, 2, 2, 8), delete(6, 3, 1, 8), delete(6, 3, 2, 7)],
-            delete(6, 3, 2, 8),
+            vec![delete(5, 3, 2, 10), delete(6, 2, 2, 10), delete(6, 3, 1, 10), delete(6, 3, 2, 9)],
+            delete(6, 3, 2, 10),
         ),
     ]
 }

@@ -41,6 +41,7 @@ fn fleet(rng: &mut Rng, now: Option<&Fleet>) -> Write {
     let Some(now) = now else { return Write::CreateFleet(Fleet::above(rng.u64(0..9), rng.u64(0..9), rng.bool())) };
     let (term, beat) = (near(rng, now.term), near(rng, now.beat));
     match rng.u8(0..10) {
+        0 if rng.bool() => Write::DrawAbove(near(rng, now.sessions)),
         0 => Write::Draw,
         1 => Write::Wake,
         2 => Write::Filled,

@@ -13,6 +13,7 @@ pub(super) fn apply(write: &Write, old: Option<&Fleet>) -> Option<Option<Fleet>>
     let mut new = old.clone();
     match write {
         Write::Draw => new.sessions += 1,
+        Write::DrawAbove(last) if old.sessions < *last => new.sessions = last + 1,
         Write::Wake => new.wake += 1,
         Write::PinStart(start) if old.start.is_none() => new.start = Some(start.clone()),
         Write::Filled => new.filled = true,

@@ -19,6 +19,9 @@ pub enum Write {
     CreateFleet(Fleet),
     /// Draws a session number. Condition: the fleet row exists. Adds 1 to `sessions`; the new row tells the number.
     Draw,
+    /// Draws a session number above this one, which another fleet row had counted. Condition: the fleet row exists and has
+    /// counted less. The new row tells the number.
+    DrawAbove(SessionNumber),
     /// Asks the planner to read the table. Condition: the fleet row exists. Adds 1 to `wake`.
     Wake,
     /// Pins the application's start before its first lease is created. Condition: the fleet row exists and has none.
@@ -235,6 +238,7 @@ impl Write {
         match self {
             Write::CreateFleet(_)
             | Write::Draw
+            | Write::DrawAbove(_)
             | Write::Wake
             | Write::PinStart(_)
             | Write::Filled

@@ -193,6 +193,7 @@ pub(crate) fn name(write: &Write) -> &'static str {
     match write {
         Write::CreateFleet(_) => "CreateFleet",
         Write::Draw => "Draw",
+        Write::DrawAbove(_) => "DrawAbove",
         Write::Wake => "Wake",
         Write::PinStart(_) => "PinStart",
         Write::Filled => "Filled",

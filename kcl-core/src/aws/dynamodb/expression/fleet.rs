@@ -26,6 +26,14 @@ pub(super) fn add(counter: &str) -> Request {
     exists().add_one(counter).update(&RowKey::Fleet)
 }
 
+pub(super) fn draw_above(last: SessionNumber) -> Request {
+    let sessions = (":last", number(last));
+    exists()
+        .holds("#sessions < :last", [name::SESSIONS], [sessions])
+        .set(name::SESSIONS, number(last + 1))
+        .update(&RowKey::Fleet)
+}
+
 pub(super) fn pin_start(start: &FleetStart) -> Request {
     let expression = exists().absent(name::START).set(name::START, checkpoint_text(&start.checkpoint));
     match start.at_ms {

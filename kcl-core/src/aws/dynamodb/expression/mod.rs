@@ -21,6 +21,7 @@ pub(super) fn request(write: &Write) -> Request {
     match write {
         Write::CreateFleet(fleet) => Expression::default().absent(name::KEY).put(&Row::Fleet(fleet.clone())),
         Write::Draw => fleet::add(name::SESSIONS),
+        Write::DrawAbove(last) => fleet::draw_above(*last),
         Write::Wake => fleet::add(name::WAKE),
         Write::PinStart(start) => fleet::pin_start(start),
         Write::Filled => fleet::filled(),
