@@ -32,7 +32,13 @@ pub use coordination::{Handback, HandbackOptions, HandbackProgress, handback};
 pub use error::{Code, Error, ErrorKind};
 #[cfg(feature = "macros")]
 pub use processor::DecodeError;
-pub use processor::{Batch, BoxError, RecordMeta, RecordProcessor, ShardContext};
+#[cfg(feature = "json")]
+pub use processor::JsonLinesFile;
+pub use processor::{
+    Batch, BatchOutcome, BoxError, Cause, CheckpointError, CheckpointStore, ClaimedLease, Concurrency, DeadLetter,
+    DeadLetterSink, Decision, ErrorPolicy, Failure, Last, OnError, PendingCheckpoint, PreparedCheckpoint, RecordHandle,
+    RecordMeta, RecordProcessor, ShardContext, SinkFn, sink_fn,
+};
 pub use spawn::Spawn;
 #[cfg(feature = "signal")]
 pub use worker::shutdown_signal;
@@ -91,7 +97,8 @@ pub mod prelude {
     pub use crate::shutdown_signal;
     #[doc(no_inline)]
     pub use crate::{
-        Batch, BoxError, RecordMeta, RecordProcessor, Settings, ShardContext, Start, Worker, WorkerHandle,
+        Batch, BatchOutcome, BoxError, Concurrency, Last, OnError, RecordMeta, RecordProcessor, Settings, ShardContext,
+        Start, Worker, WorkerHandle,
     };
 }
 

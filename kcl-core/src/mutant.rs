@@ -31,6 +31,8 @@ pub enum Mutant {
     OrphansStay,
     /// Promise 1: records are acknowledged when they are handed over.
     AcknowledgesEarly,
+    /// Promise 1: a record that is parked is passed, and no row names it.
+    ForgetsParked,
     /// Promise 2: a release writes no checkpoint.
     ReleasesWithoutCheckpoint,
 }

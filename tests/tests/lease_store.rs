@@ -190,8 +190,13 @@ async fn what_java_wrote_beside_ours_survives_our_writes() {
     }
     assert_eq!(get(&client, SHARD).await, expected);
 
-    let release =
-        Write::Release { lease: LeaseKey::new(SHARD), me: me(), counter: 4712, checkpoint: claimed.checkpoint };
+    let release = Write::Release {
+        lease: LeaseKey::new(SHARD),
+        me: me(),
+        counter: 4712,
+        checkpoint: claimed.checkpoint,
+        beside: kcl_core::lease::Beside::default(),
+    };
     assert_eq!(lease(store.write(&release).await.unwrap()).owner, None);
     for removed in [
         "leaseOwner",

@@ -59,6 +59,7 @@ impl StreamApi for Seat {
             identity: StreamIdentity { arn, created_at: 1_700_000_000 },
             retention_hours: 24,
             open_shards: u32::try_from(self.stream.shards.len()).unwrap_or(u32::MAX),
+            keyed: true,
         })
     }
 

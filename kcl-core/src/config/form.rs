@@ -1,6 +1,7 @@
 //! How a setting's value is written as text, and read back.
 
 use super::{BalanceBy, Start};
+use crate::processor::Concurrency;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// A text form of `T`. What is written reads back as the same value.
@@ -42,6 +43,33 @@ impl Form<Option<Duration>> for OptionalTime {
 
     fn write(value: &Option<Duration>) -> String {
         value.as_ref().map(Span::write).unwrap_or_default()
+    }
+}
+
+/// How many handlers work on a shard, and in what order.
+pub(super) enum Order {}
+
+impl Form<Concurrency> for Order {
+    const EXPECTED: &'static str = "`auto`, `serial`, `per-key:32` or `unordered:8`";
+
+    fn read(text: &str) -> Option<Concurrency> {
+        let text = text.to_lowercase();
+        match text.split_once(':') {
+            None if text == "auto" => Some(Concurrency::Auto),
+            None if text == "serial" => Some(Concurrency::Serial),
+            Some(("per-key", lanes)) => lanes.parse().ok().map(Concurrency::PerKey),
+            Some(("unordered", lanes)) => lanes.parse().ok().map(Concurrency::Unordered),
+            None | Some(_) => None,
+        }
+    }
+
+    fn write(value: &Concurrency) -> String {
+        match value {
+            Concurrency::Auto => "auto".to_owned(),
+            Concurrency::Serial => "serial".to_owned(),
+            Concurrency::PerKey(lanes) => format!("per-key:{lanes}"),
+            Concurrency::Unordered(lanes) => format!("unordered:{lanes}"),
+        }
     }
 }
 

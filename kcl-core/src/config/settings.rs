@@ -1,7 +1,10 @@
 //! The list of settings: each with its meaning, its type, its default, its setter and its text form. Nothing else lists them.
 
-use super::form::{Bytes, Count, Flag, Form, Measure, Moment, OptionalCount, OptionalText, OptionalTime, Span, Tags};
+use super::form::{
+    Bytes, Count, Flag, Form, Measure, Moment, OptionalCount, OptionalText, OptionalTime, Order, Span, Tags,
+};
 use super::{BalanceBy, Start};
+use crate::processor::Concurrency;
 use std::time::Duration;
 
 /// Hands the list to the macro `$then`. One row a setting:
@@ -45,6 +48,28 @@ macro_rules! with_settings {
             max_records: u32 = 10_000, (records: u32) => records, Count;
             /// Fetched bytes that may wait to be processed, in the whole process.
             byte_budget: usize = 256 * 1024 * 1024, (bytes: usize) => bytes, Bytes;
+            /// How many handlers work on a shard at a time, and what order they keep: `serial`, `per-key:32`, `unordered:8`, or `auto`: serial where records have keys.
+            concurrency: Concurrency = Concurrency::Auto, (concurrency: Concurrency) => concurrency, Order;
+            /// The most records that a handler is called with.
+            max_batch_records: usize = 10_000, (records: usize) => records, Count;
+            /// The most payload that a handler is called with; one record is always handed over.
+            max_batch_bytes: usize = 16 * 1024 * 1024, (bytes: usize) => bytes, Bytes;
+            /// How long the first record of a batch waits for others.
+            batch_window: Duration = Duration::ZERO, (time: Duration) => time, Span;
+            /// A call of a handler that takes longer is dropped, and has failed; no bound if absent.
+            handler_timeout: Option<Duration> = None, (time: Duration) => Some(time), OptionalTime;
+            /// Records of a shard from the first that is not acknowledged on; no more are read before it is.
+            max_unacknowledged: u64 = 100_000, (records: u64) => records, Count;
+            /// Whether a handler's success acknowledges nothing: it checkpoints by itself.
+            manual_checkpoints: bool = false, (manual: bool) => manual, Flag;
+            /// Whether a lease's row tells what is done beyond its checkpoint, so that a crash does not repeat it.
+            keep_done: bool = true, (keep: bool) => keep, Flag;
+            /// Records of a shard that may be in quarantine, 1 to 1000; the shard stands when there is no room.
+            max_parked: usize = 100, (records: usize) => records, Count;
+            /// How often keys in quarantine are tried again; only when somebody says so if absent.
+            quarantine_retry: Option<Duration> = None, (time: Duration) => Some(time), OptionalTime;
+            /// Whether the last worker hands a plain table over though keys are in quarantine, which a Java KCL would skip.
+            leave_parked: bool = false, (leave: bool) => leave, Flag;
             /// Where shards start that nobody has read yet.
             start: Start = Start::TrimHorizon, (start: Start) => start, Moment;
             /// The most leases this worker takes; no bound if absent.

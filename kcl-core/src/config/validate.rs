@@ -2,11 +2,17 @@
 
 use super::{Settings, Start, timing};
 use crate::error::{Code, Error};
+use crate::processor::Concurrency;
 use std::time::Duration;
 
 /// Kinesis: the most records, and the most bytes, that one GetRecords answers with.
 const MOST_RECORDS: u32 = 10_000;
 const LARGEST_ANSWER: usize = 10 * 1024 * 1024;
+
+/// Tasks and processors a shard.
+const MOST_LANES: u16 = 1_024;
+/// About 60 KB of a row's 400.
+const MOST_PARKED: usize = 1_000;
 
 /// DynamoDB: limits of a table's name and tags.
 const TABLE_NAME: std::ops::RangeInclusive<usize> = 3..=255;
@@ -26,6 +32,7 @@ impl Settings {
         self.check_moves(&mut wrong);
         self.check_reading(&mut wrong);
         self.check_watchdogs(&mut wrong);
+        self.check_handling(&mut wrong);
         self.check_table(&mut wrong);
         if wrong.is_empty() { Ok(()) } else { Err(Error::new(Code::Setting, wrong.join("; "))) }
     }
@@ -159,6 +166,50 @@ impl Settings {
             && millis < 0
         {
             wrong.push(format!("`start` is {millis} ms: it lies before 1970, and so before every stream"));
+        }
+    }
+
+    fn check_handling(&self, wrong: &mut Vec<String>) {
+        let lanes = match self.concurrency {
+            Concurrency::Auto | Concurrency::Serial => 1,
+            Concurrency::PerKey(lanes) | Concurrency::Unordered(lanes) => lanes,
+        };
+        if !(1..=MOST_LANES).contains(&lanes) {
+            wrong.push(format!("`concurrency` asks for {lanes} handlers a shard: 1 to {MOST_LANES} can work on one"));
+        }
+        if self.manual_checkpoints && !matches!(self.concurrency, Concurrency::Auto | Concurrency::Serial) {
+            wrong.push(
+                "`manual_checkpoints` with several handlers a shard: what lies before a record is not known to be done; \
+                 set `concurrency` to `serial`, or acknowledge record by record"
+                    .to_owned(),
+            );
+        }
+        for (name, value) in [
+            ("max_batch_records", self.max_batch_records),
+            ("max_batch_bytes", self.max_batch_bytes),
+            ("max_unacknowledged", usize::try_from(self.max_unacknowledged).unwrap_or(usize::MAX)),
+        ] {
+            if value == 0 {
+                wrong.push(format!("`{name}` is 0: no record could be handed over; set 1 or more"));
+            }
+        }
+        if !(1..=MOST_PARKED).contains(&self.max_parked) {
+            wrong.push(format!(
+                "`max_parked` is {}: positions are kept in the lease's row, which has room for 1 to {MOST_PARKED}",
+                self.max_parked
+            ));
+        }
+        for (name, time) in [("handler_timeout", self.handler_timeout), ("quarantine_retry", self.quarantine_retry)] {
+            if time.is_some_and(|time| time.is_zero()) {
+                wrong.push(format!("`{name}` is zero: set a time above zero, or leave it out"));
+            }
+        }
+        if self.batch_window >= self.acknowledge_deadline {
+            wrong.push(format!(
+                "`batch_window` ({}) is not shorter than `acknowledge_deadline` ({}): every batch would seem stuck",
+                shown(self.batch_window),
+                shown(self.acknowledge_deadline)
+            ));
         }
     }
 
@@ -301,18 +352,36 @@ mod tests {
     }
 
     #[test]
-    fn no_interval_is_zero_but_that_of_reading_without_pause() {
+    fn no_interval_is_zero_but_those_that_may_be() {
         let is_time = |text: String| text.starts_with(|c: char| c.is_ascii_digit()) && text.ends_with('s');
         for (key, _) in Settings::keys().filter(|(key, _)| settings().get(key).is_some_and(is_time)) {
             let mut settings = settings();
             settings.set(key, "0s").unwrap();
-            if key == "poll_interval" {
+            if ["poll_interval", "batch_window"].contains(&key) {
                 settings.validate().unwrap();
             } else {
                 refused(&settings, &format!("`{key}` is zero"));
             }
         }
         refused(&settings().beat(Duration::ZERO), "`beat` is zero");
+    }
+
+    #[test]
+    fn handlers_can_be_handed_something_and_speak_for_what_they_know() {
+        settings().concurrency(Concurrency::PerKey(1_024)).validate().unwrap();
+        refused(&settings().concurrency(Concurrency::PerKey(0)), "asks for 0 handlers");
+        refused(&settings().concurrency(Concurrency::Unordered(1_025)), "1 to 1024 can work on one");
+        let manual = settings().manual_checkpoints(true);
+        manual.validate().unwrap();
+        refused(&manual.concurrency(Concurrency::PerKey(2)), "what lies before a record is not known to be done");
+        refused(&settings().max_batch_records(0), "`max_batch_records` is 0");
+        refused(&settings().max_batch_bytes(0), "`max_batch_bytes` is 0");
+        refused(&settings().max_unacknowledged(0), "`max_unacknowledged` is 0");
+        refused(&settings().max_parked(0), "`max_parked` is 0");
+        refused(&settings().max_parked(1_001), "has room for 1 to 1000");
+        refused(&settings().handler_timeout(Duration::ZERO), "`handler_timeout` is zero");
+        refused(&settings().quarantine_retry(Duration::ZERO), "`quarantine_retry` is zero");
+        refused(&settings().batch_window(600 * SECOND), "every batch would seem stuck");
     }
 
     #[test]

@@ -35,6 +35,10 @@ pub(crate) struct Identity {
     pub(crate) me: WorkerId,
     pub(crate) table: String,
     pub(crate) stream: StreamIdentity,
+    /// How long the stream keeps records.
+    pub(crate) retention: Duration,
+    /// Whether checkpoints go to another store as they come.
+    pub(crate) elsewhere: bool,
 }
 
 /// What comes from outside.
@@ -94,6 +98,8 @@ pub(crate) struct Coordinator {
     /// When the rows of held leases were last compared with what is held, and which are being read.
     pub(super) verified_at: Time,
     pub(super) verifying: Vec<LeaseKey>,
+    /// When the age of what is parked was last looked at.
+    pub(super) parked_seen_at: Time,
     /// Leases whose row does not say what LATEST means.
     pub(super) pins: BTreeMap<LeaseKey, Lease>,
     /// Children with two parents, of leases that are finished.
@@ -150,6 +156,7 @@ impl Coordinator {
             damaged_plan_told: None,
             verified_at: Time::ZERO,
             verifying: Vec::new(),
+            parked_seen_at: Time::ZERO,
             pins: BTreeMap::new(),
             orphaned: BTreeMap::new(),
             wake: Wake::Idle,

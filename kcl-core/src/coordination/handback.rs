@@ -257,7 +257,7 @@ async fn release(store: &dyn LeaseStore, lease: &Lease, number: SessionNumber) -
         Written::Applied(_) | Written::Refused(_) => return Err(joined(lease.key.as_str())),
     };
     let (key, counter, checkpoint) = (held.key.clone(), held.counter, held.checkpoint.clone());
-    let release = Write::Release { lease: key, me, counter, checkpoint };
+    let release = Write::Release { lease: key, me, counter, checkpoint, beside: held.beside };
     match write(store, &release).await? {
         Written::Applied(_) => Ok(Some(owner)),
         Written::Refused(Some(Row::Lease(row))) if row.owner.is_none() => Ok(Some(owner)),

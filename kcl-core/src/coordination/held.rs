@@ -4,10 +4,10 @@ use super::effects::{Answer, Effects, Failure, Part};
 use super::watchdog::{self, Deadlines, Standing, Watchdog};
 use super::weigh::Counted;
 use crate::clock::Time;
-use crate::lease::row::{Lease, LeaseKey, SessionNumber, WorkerId};
+use crate::lease::row::{Beside, Lease, LeaseKey, SessionNumber, WorkerId};
 use crate::lease::{Row, Write, Written};
 use crate::mutant::{self, Mutant};
-use crate::processor::Delivery;
+use crate::processor::{Delivery, WriteAsked};
 use crate::record::{Checkpoint, ShardId};
 use crate::shard::Shard;
 use std::collections::BTreeSet;
@@ -33,6 +33,12 @@ pub(crate) struct Held {
     watchdog: Watchdog,
     /// Since when something is acknowledged that no checkpoint says.
     ahead_since: Option<Time>,
+    /// Checkpoints go to another store as they come, and into the row only at the end.
+    elsewhere: bool,
+    /// Who waits for the next write.
+    asked: Vec<WriteAsked>,
+    /// Who waits for the one under way.
+    waiting: Vec<WriteAsked>,
     /// Its consumer is to be followed by another one.
     restarting: bool,
 }
@@ -110,6 +116,7 @@ impl Held {
         delivery: Arc<Delivery>,
         me: (WorkerId, SessionNumber),
         interval: Duration,
+        elsewhere: bool,
         effects: &mut Effects,
     ) -> Self {
         // The first one spread over the interval, so that a thousand leases do not write in step.
@@ -127,6 +134,9 @@ impl Held {
             writing: None,
             watchdog: Watchdog::default(),
             ahead_since: None,
+            elsewhere,
+            asked: Vec::new(),
+            waiting: Vec::new(),
             restarting: false,
         }
     }
@@ -137,7 +147,7 @@ impl Held {
 
     /// What its handler got through so far.
     pub(crate) fn counted<'a>(&self, lease: &'a LeaseKey) -> Counted<'a> {
-        Counted { lease, fencing_token: self.delivery.fencing_token, bytes: self.delivery.handled_bytes() }
+        Counted { lease, fencing_token: self.delivery.fencing_token(), bytes: self.delivery.handled_bytes() }
     }
 
     /// Whether nobody has asked for it.
@@ -148,6 +158,19 @@ impl Held {
     /// Whether nobody has asked for it, and no write of it is under way.
     pub(crate) fn is_idle(&self) -> bool {
         self.is_working() && self.writing.is_none()
+    }
+
+    /// What is acknowledged is to be written now.
+    pub(crate) fn write_now(&mut self, asked: WriteAsked, effects: &mut Effects) {
+        self.asked.push(asked);
+        self.act(effects);
+    }
+
+    /// Somebody looked at the row, perhaps at an older state of it: has another hand said something in it?
+    pub(crate) fn notice(&mut self, row: &Row) {
+        let Some(row) = row.as_lease().filter(|row| row.counter > self.lease.counter) else { return };
+        self.delivery.wish(&row.beside.parked);
+        self.lease = row.clone();
     }
 
     /// Whether a row, which may be stale, says that this session holds the lease.
@@ -208,7 +231,8 @@ impl Held {
 
     /// Looks at how the shard's work goes.
     pub(crate) fn watch(&mut self, now: Time, deadlines: &Deadlines) -> Vec<watchdog::News> {
-        self.ahead_since = self.ahead().and(self.ahead_since.or(Some(now)));
+        let ahead = self.ahead().filter(|_| !self.elsewhere);
+        self.ahead_since = ahead.and(self.ahead_since.or(Some(now)));
         let stages = &self.delivery.stages;
         let standing = Standing {
             fetch: stages.fetch.since(),
@@ -265,7 +289,12 @@ impl Held {
             }
             return;
         }
-        let Some(write) = self.due() else { return self.rest(effects) };
+        let Some(write) = self.due() else {
+            // The row says it all.
+            self.answer_all();
+            return self.rest(effects);
+        };
+        self.waiting.append(&mut self.asked);
         self.writing = Some(Writing { write: write.clone(), in_flight: true, unsettled: false });
         effects.write(Part::Held(self.key()), write);
     }
@@ -275,13 +304,15 @@ impl Held {
         let (lease, me, counter) = (self.key(), self.me.clone(), self.lease.counter);
         match &self.state {
             State::Working | State::Draining { .. } => {
-                let checkpoint = self.ahead()?;
-                Some(Write::Checkpoint { lease, me, counter, checkpoint })
+                let (checkpoint, beside) = self.ahead()?;
+                let wanted = !self.elsewhere || !self.asked.is_empty() || beside.parked != self.lease.beside.parked;
+                wanted.then_some(Write::Checkpoint { lease, me, counter, checkpoint, beside })
             }
             State::Releasing { .. } => {
                 let ahead = self.ahead().filter(|_| !mutant::is(Mutant::ReleasesWithoutCheckpoint));
-                let checkpoint = ahead.unwrap_or_else(|| self.lease.checkpoint.clone());
-                Some(Write::Release { lease, me, counter, checkpoint })
+                let as_it_is = || (self.lease.checkpoint.clone(), self.lease.beside.clone());
+                let (checkpoint, beside) = ahead.unwrap_or_else(as_it_is);
+                Some(Write::Release { lease, me, counter, checkpoint, beside })
             }
             State::Ending { children, missing } if missing.is_empty() || mutant::is(Mutant::EndsBeforeChildren) => {
                 let children: Vec<ShardId> = children.iter().map(|child| child.id.clone()).collect();
@@ -291,10 +322,23 @@ impl Held {
         }
     }
 
-    /// What is acknowledged beyond the checkpoint.
-    fn ahead(&self) -> Option<Checkpoint> {
-        let acknowledged = Checkpoint::At(self.delivery.acknowledged()?);
-        self.lease.checkpoint.is_before(&acknowledged).then_some(acknowledged)
+    /// What the row is to say and does not.
+    fn ahead(&self) -> Option<(Checkpoint, Beside)> {
+        let standing = self.delivery.standing(&self.lease.checkpoint);
+        let acknowledged = standing.acknowledged.map(Checkpoint::At);
+        let ahead = acknowledged.filter(|acknowledged| self.lease.checkpoint.is_before(acknowledged));
+        match ahead {
+            Some(checkpoint) => Some((checkpoint, standing.beside)),
+            None if standing.beside != self.lease.beside => Some((self.lease.checkpoint.clone(), standing.beside)),
+            None => None,
+        }
+    }
+
+    fn answer_all(&mut self) {
+        for asked in self.asked.drain(..).chain(self.waiting.drain(..)) {
+            // Who gave up waiting is not told.
+            let _ = asked.written.send(self.lease.checkpoint.clone());
+        }
     }
 
     fn rest(&self, effects: &mut Effects) {
@@ -330,6 +374,8 @@ impl Held {
         if row.is_held_by(&self.me.0, self.me.1) && !row.checkpoint.is_shard_end() {
             // Ours still, but another hand moved the counter, or put the row back to what it was: the answer to a write is
             // never stale.
+            self.delivery.wish(&row.beside.parked);
+            self.asked.append(&mut self.waiting);
             self.lease = row;
             self.act(effects);
             return News::Nothing;
@@ -347,6 +393,7 @@ impl Held {
                 let wait = effects.jittered(self.interval.min(Duration::from_secs(1)) * self.put_off);
                 if !writing.unsettled {
                     self.writing = None;
+                    self.asked.append(&mut self.waiting);
                 }
                 wait
             }
@@ -370,7 +417,7 @@ impl Held {
         }
         match write.apply(Some(&Row::Lease(self.lease.clone()))) {
             Written::Applied(Some(Row::Lease(made))) => {
-                (&made.owner, &made.checkpoint) == (&row.owner, &row.checkpoint)
+                (&made.owner, &made.checkpoint, &made.beside) == (&row.owner, &row.checkpoint, &row.beside)
             }
             Written::Applied(_) | Written::Refused(_) => false,
         }
@@ -379,6 +426,9 @@ impl Held {
     fn settled(&mut self, write: &Write, row: Lease, effects: &mut Effects) -> News {
         self.ahead_since = None;
         self.lease = row;
+        for asked in self.waiting.drain(..) {
+            let _ = asked.written.send(self.lease.checkpoint.clone());
+        }
         if let (Write::Release { .. }, State::Releasing { why }) = (write, &self.state) {
             return News::Released { why: *why };
         }
@@ -386,8 +436,10 @@ impl Held {
             return News::Ended { children: children.clone() };
         }
         match self.state {
-            State::Working | State::Draining { .. } => self.rest(effects),
-            State::Releasing { .. } | State::Ending { .. } => self.act(effects),
+            State::Working | State::Draining { .. } if self.asked.is_empty() => self.rest(effects),
+            State::Working | State::Draining { .. } | State::Releasing { .. } | State::Ending { .. } => {
+                self.act(effects);
+            }
         }
         News::Checkpointed
     }

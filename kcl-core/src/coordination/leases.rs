@@ -10,7 +10,7 @@ use crate::error::{Code, Error};
 use crate::lease::row::{Damaged, Lease, LeaseKey, Owner, Plan, RowKey, TakeMode};
 use crate::lease::{Consistency, Row, Write};
 use crate::mutant::{self, Mutant};
-use crate::processor::{Delivery, Report, ReportKind};
+use crate::processor::{Delivery, Hold, Report, ReportKind};
 use crate::record::{Checkpoint, StartingPosition};
 use crate::shard::{ListWhich, Shard};
 use crate::telemetry::event::coordination::Happening;
@@ -74,7 +74,7 @@ impl Coordinator {
         for give in &plan.gives {
             let held = self.held.get_mut(&give.lease);
             // A hold that began after the planner looked is not meant.
-            if let Some(held) = held.filter(|held| held.is_working() && held.delivery.fencing_token <= give.counter) {
+            if let Some(held) = held.filter(|held| held.is_working() && held.delivery.fencing_token() <= give.counter) {
                 held.drain(Why::Planned, deadline, &mut self.effects);
                 if let Some(goodbye) = &mut self.goodbye {
                     goodbye.told(now);
@@ -113,17 +113,12 @@ impl Coordinator {
         }
         let fencing_token = lease.counter;
         self.effects.tell(Happening::LeaseAcquired { lease: key.clone(), from, fencing_token, waited });
-        let delivery = Delivery::new(
-            key.clone(),
-            lease.shard.clone(),
-            fencing_token,
-            starting_position(&lease),
-            self.gate.clone(),
-            self.reports.clone(),
-        );
+        let hold = Hold::of(key.clone(), lease.shard.clone(), fencing_token, starting_position(&lease));
+        let hold = hold.beside(&lease, self.settings.max_parked, self.settings.keep_done);
+        let delivery = Delivery::new(hold, self.gate.clone(), self.reports.clone());
         let me = (self.identity.me.clone(), number);
         let interval = self.settings.checkpoint_interval;
-        let mut held = Held::new(lease, delivery.clone(), me, interval, &mut self.effects);
+        let mut held = Held::new(lease, delivery.clone(), me, interval, self.identity.elsewhere, &mut self.effects);
         if self.goodbye.is_some() {
             // Claimed by a request that outlived the wish.
             held.release_now(Why::Shutdown, &mut self.effects);
@@ -176,7 +171,7 @@ impl Coordinator {
 
     pub(super) fn on_report(&mut self, report: Report) {
         let Report { lease, fencing_token, kind } = report;
-        let held = self.held.get_mut(&lease).filter(|held| held.delivery.fencing_token == fencing_token);
+        let held = self.held.get_mut(&lease).filter(|held| held.delivery.fencing_token() == fencing_token);
         match kind {
             ReportKind::Drained => {
                 if let Some(held) = held {
@@ -188,6 +183,12 @@ impl Coordinator {
                     for row in held.on_ended(children, &mut self.effects) {
                         self.create_child(&lease, &row.key);
                     }
+                }
+            }
+            ReportKind::Write(asked) => {
+                // Where it is not held any more the question is dropped with the answer.
+                if let Some(held) = held {
+                    held.write_now(asked, &mut self.effects);
                 }
             }
             ReportKind::GaveUp { reason, stop_worker } => {
@@ -205,7 +206,7 @@ impl Coordinator {
             }
             ReportKind::Gone => {
                 let next = held.and_then(|held| held.on_gone(&mut self.effects));
-                if self.consumers.get(&lease).is_some_and(|delivery| delivery.fencing_token == fencing_token) {
+                if self.consumers.get(&lease).is_some_and(|delivery| delivery.fencing_token() == fencing_token) {
                     self.consumers.remove(&lease);
                 }
                 if let Some(next) = next {
@@ -226,12 +227,16 @@ impl Coordinator {
     pub(super) fn on_held_answer(&mut self, lease: &LeaseKey, answer: Answer) {
         let Some(held) = self.held.get_mut(lease) else { return };
         let news = held.on_answer(answer, &mut self.effects);
-        let lasted = self.effects.now.since(held.since);
+        let (lasted, parked) = (self.effects.now.since(held.since), held.delivery.parked());
         match news {
             held::News::Nothing => return,
             held::News::Checkpointed => return self.effects.tell(Happening::Checkpointed { lease: lease.clone() }),
             held::News::Released { why } => {
                 self.effects.tell(Happening::LeaseReleased { lease: lease.clone(), why: why.as_str(), lasted });
+                if !parked.is_empty() {
+                    let (keys, records) = (parked.len(), parked.iter().map(|key| key.positions.len()).sum());
+                    self.effects.tell(Happening::ParkedAtRelease { lease: lease.clone(), keys, records });
+                }
                 if matches!(why, Why::ConsumerGaveUp | Why::Stalled) {
                     // Nobody expects it.
                     self.wake_planner();

@@ -15,6 +15,8 @@ use std::time::Duration;
 pub(super) const EVERY: Duration = Duration::from_secs(1);
 /// Between two comparisons of what is held with the rows.
 const VERIFY_EVERY: Duration = Duration::from_secs(60);
+/// The part of the stream's retention after which parked records are alarmed about.
+const ALARM_AT: f64 = 0.8;
 /// A consumer whose delivery is closed should be gone after this; one that is not is told of as often.
 const LINGERS: Duration = Duration::from_secs(30);
 /// So many leases given up in a row, with no read answered in between: then it is this worker that cannot read.
@@ -27,6 +29,7 @@ impl Coordinator {
         self.refusals.retain(|_, until| now < *until);
         self.match_consumers(now);
         self.verify(now);
+        self.look_at_parked(now);
         let mut steps = Vec::new();
         for (lease, held) in self.held.iter_mut().filter(|(_, held)| held.is_working()) {
             for news in held.watch(now, &self.deadlines) {
@@ -74,6 +77,28 @@ impl Coordinator {
                 self.effects.forget(&Part::Held(lease.clone()));
                 self.effects.tell(Happening::LeaseLost { lease, why: "its row was changed by another hand" });
                 self.wake_planner();
+            } else if let Some(row) = &row {
+                held.notice(row);
+            }
+        }
+    }
+
+    /// What is parked must be dealt with before the stream's retention ends it.
+    fn look_at_parked(&mut self, now: Time) {
+        if now.since(self.parked_seen_at) < VERIFY_EVERY {
+            return;
+        }
+        self.parked_seen_at = now;
+        let retention = self.identity.retention;
+        for (lease, held) in &self.held {
+            let (parked, service) = (held.delivery.parked(), held.delivery.service_ms());
+            let Some((oldest, service)) = parked.iter().map(|key| key.arrived_at_ms).min().zip(service) else {
+                continue;
+            };
+            let age = Duration::from_millis(u64::try_from(service - oldest).unwrap_or(0));
+            if age >= retention.mul_f64(ALARM_AT) {
+                let (keys, left) = (parked.len(), retention.saturating_sub(age));
+                self.effects.tell(Happening::ParkedAging { lease: lease.clone(), keys, left });
             }
         }
     }
@@ -111,7 +136,8 @@ impl Coordinator {
             }
         }
         for (lease, delivery) in &self.consumers {
-            let held = self.held.get(lease).is_some_and(|held| held.delivery.fencing_token == delivery.fencing_token);
+            let held =
+                self.held.get(lease).is_some_and(|held| held.delivery.fencing_token() == delivery.fencing_token());
             if !held && !delivery.is_closed() {
                 self.effects.tell(Happening::Reconciled { lease: lease.clone(), what: "a consumer without a lease" });
                 delivery.close();

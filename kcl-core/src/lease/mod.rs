@@ -8,8 +8,8 @@ mod write;
 
 pub use memory::MemoryStore;
 pub use row::{
-    Damaged, Fleet, FleetStart, Give, Lease, LeaseKey, Owner, Plan, Row, RowKey, Session, SessionNumber, SessionState,
-    Take, TakeMode, Weight, Weights, WorkerId,
+    Beside, Damaged, Fleet, FleetStart, Give, Lease, LeaseKey, Owner, ParkedKey, Pending, Plan, Row, RowKey, Session,
+    SessionNumber, SessionState, Take, TakeMode, Weight, Weights, Wish, WorkerId,
 };
 pub use store::{Consistency, LeaseStore, StoreError, StoreErrorKind, Table};
 pub use write::{Previous, Write, Written};

@@ -3,82 +3,31 @@
 //! The owner (the coordination thread) opens, drains and closes it; the consumer (on the user's runtime) delivers while
 //! it is open, acknowledges, and reports how it ended. Neither waits for the other.
 
+mod gate;
+mod report;
+
+pub(crate) use gate::Gate;
+pub(crate) use report::{Report, ReportKind, Reports, WriteAsked};
+
+use super::quarantine::{Failed, Full, Quarantine};
 use super::stages::Stages;
-use crate::clock::{Clock, Time};
-use crate::lease::LeaseKey;
+use crate::checkpoint::{Done, Positions, Watermark};
+use crate::clock::Time;
+use crate::lease::row::{Beside, ParkedKey, Pending, Wish};
+use crate::lease::{Lease, LeaseKey};
 use crate::mutant::{self, Mutant};
-use crate::record::{Position, ShardId, StartingPosition};
-use crate::shard::Shard;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{Notify, mpsc};
+use crate::record::{Checkpoint, Position, ShardId, StartingPosition};
+use crate::telemetry::event::delivery::LateAcknowledgement;
+use std::ops::{Range, RangeInclusive};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Until when a session may deliver records, by the worker's own clock. One a session, shared by all its deliveries.
-#[derive(Debug)]
-pub(crate) struct Gate {
-    clock: Arc<dyn Clock>,
-    until_nanos: AtomicU64,
-}
-
-impl Gate {
-    /// A gate that is shut.
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Gate { clock, until_nanos: AtomicU64::new(0) })
-    }
-
-    /// Open until then.
-    pub(crate) fn open_until(&self, until: Time) {
-        self.until_nanos.store(until.nanos(), Ordering::Release);
-    }
-
-    /// Shut, until it is opened again.
-    pub(crate) fn shut(&self) {
-        self.until_nanos.store(0, Ordering::Release);
-    }
-
-    /// Whether records may be delivered at this instant.
-    #[must_use]
-    pub(crate) fn is_open(&self) -> bool {
-        mutant::is(Mutant::GateNeverShuts) || self.clock.now().nanos() < self.until_nanos.load(Ordering::Acquire)
-    }
-}
-
-/// How a consumer's work ended, or what it needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Report {
-    /// Which lease.
-    pub(crate) lease: LeaseKey,
-    /// Which hold of it.
-    pub(crate) fencing_token: u64,
-    /// What happened.
-    pub(crate) kind: ReportKind,
-}
-
-/// What a consumer reports.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ReportKind {
-    /// Asked to drain, it delivers nothing more and all that was handled is acknowledged.
-    Drained,
-    /// The whole shard is acknowledged; these shards follow it.
-    Ended(Vec<Shard>),
-    /// It cannot go on, and the error policy says to give the lease up or to stop the worker.
-    GaveUp {
-        /// Why, for the operator.
-        reason: String,
-        /// Whether the worker is to stop with an error.
-        stop_worker: bool,
-    },
-    /// The consumer and its processor are dropped. Always the last report, also after a panic.
-    Gone,
-}
-
-/// Where reports go.
-pub(crate) type Reports = mpsc::UnboundedSender<Report>;
-
-/// See the module's documentation.
-#[derive(Debug)]
-pub(crate) struct Delivery {
+/// What is held, and what its row said when it was claimed.
+#[derive(Clone, Debug)]
+pub(crate) struct Hold {
     /// The lease.
     pub(crate) lease: LeaseKey,
     /// The shard.
@@ -87,62 +36,147 @@ pub(crate) struct Delivery {
     pub(crate) fencing_token: u64,
     /// Where reading starts.
     pub(crate) from: StartingPosition,
+    /// What is done beyond that.
+    pub(crate) done: Done,
+    /// A checkpoint that was prepared.
+    pub(crate) pending: Option<Pending>,
+    /// Keys in quarantine.
+    pub(crate) parked: Vec<ParkedKey>,
+    /// How many records may be there.
+    pub(crate) most_parked: usize,
+    /// Whether the row is to say what is done beyond the checkpoint.
+    pub(crate) keeps_done: bool,
+}
+
+impl Hold {
+    /// A lease as it was claimed, with nothing beside its checkpoint.
+    pub(crate) fn of(lease: LeaseKey, shard: ShardId, fencing_token: u64, from: StartingPosition) -> Self {
+        let (done, pending, parked) = (Done::default(), None, Vec::new());
+        Hold { lease, shard, fencing_token, from, done, pending, parked, most_parked: 100, keeps_done: true }
+    }
+
+    /// With all that the row says beside its checkpoint.
+    pub(crate) fn beside(self, row: &Lease, most_parked: usize, keeps_done: bool) -> Self {
+        let beside = &row.beside;
+        let done = beside.done.as_deref().map(|bytes| Done::read(bytes, &row.checkpoint)).unwrap_or_default();
+        Hold { done, pending: beside.pending.clone(), parked: beside.parked.clone(), most_parked, keeps_done, ..self }
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) hold: Hold,
     gate: Arc<Gate>,
     /// How long the consumer has been at what.
     pub(crate) stages: Stages,
     /// Notified when the reader is to be replaced.
     pub(crate) restart_fetch: Arc<Notify>,
-    acknowledged: Mutex<Option<Position>>,
+    /// Notified when something was acknowledged, parked or wished.
+    pub(crate) changed: Notify,
+    progress: Mutex<Progress>,
     handled_bytes: AtomicU64,
+    /// The service's time less that of the gate's clock, in ms, as the shard's records show it.
+    service_ahead_ms: AtomicI64,
     drain: CancellationToken,
     closed: CancellationToken,
     reports: Reports,
 }
 
+/// How far the work has come.
+#[derive(Debug)]
+struct Progress {
+    watermark: Watermark,
+    /// The last record that was read.
+    read: Option<Position>,
+    /// Records with a lower number were handed over.
+    handed: u64,
+    /// How far earlier consumers of the same hold, or another store of checkpoints, had come.
+    before: Option<Position>,
+    pending: Option<Pending>,
+    quarantine: Quarantine,
+}
+
+/// What a row is to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// How far records are acknowledged; `None` before the first.
+    pub(crate) acknowledged: Option<Position>,
+    /// What stands beside a checkpoint.
+    pub(crate) beside: Beside,
+}
+
+/// A position that was not handed over: it cannot be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutOfRange;
+
 impl Delivery {
     /// A delivery that is open as long as the gate is.
-    pub(crate) fn new(
-        lease: LeaseKey,
-        shard: ShardId,
-        fencing_token: u64,
-        from: StartingPosition,
+    pub(crate) fn new(hold: Hold, gate: Arc<Gate>, reports: Reports) -> Arc<Self> {
+        let stages = Stages::new(&gate.clock());
+        Self::begin(hold, gate, stages, None, 0, reports)
+    }
+
+    /// The delivery to the next consumer of the same hold, from the last record on that the last one acknowledged.
+    pub(crate) fn of_next(&self) -> Arc<Self> {
+        let progress = self.lock();
+        let acknowledged = progress.acknowledged();
+        let mut hold = self.hold.clone();
+        if let Some(position) = &acknowledged {
+            hold.from = StartingPosition::After(position.clone());
+        }
+        hold.done = Done::of(progress.beyond(&self.hold.done));
+        hold.pending = progress.pending.clone();
+        hold.parked = progress.quarantine.keys().to_vec();
+        drop(progress);
+        let stages = self.stages.of_next(&self.gate.clock());
+        let (gate, reports) = (Arc::clone(&self.gate), self.reports.clone());
+        Self::begin(hold, gate, stages, acknowledged, self.handled_bytes(), reports)
+    }
+
+    fn begin(
+        hold: Hold,
         gate: Arc<Gate>,
+        stages: Stages,
+        before: Option<Position>,
+        handled_bytes: u64,
         reports: Reports,
     ) -> Arc<Self> {
-        let stages = Stages::new(&gate.clock);
+        let progress = Progress {
+            watermark: Watermark::default(),
+            read: None,
+            handed: 0,
+            before,
+            pending: hold.pending.clone(),
+            quarantine: Quarantine::of(hold.parked.clone(), hold.most_parked),
+        };
         Arc::new(Delivery {
-            lease,
-            shard,
-            fencing_token,
-            from,
+            hold,
             gate,
             stages,
             restart_fetch: Arc::default(),
-            acknowledged: Mutex::new(None),
-            handled_bytes: AtomicU64::new(0),
+            changed: Notify::new(),
+            progress: Mutex::new(progress),
+            handled_bytes: AtomicU64::new(handled_bytes),
+            service_ahead_ms: AtomicI64::new(i64::MIN),
             drain: CancellationToken::new(),
             closed: CancellationToken::new(),
             reports,
         })
     }
 
-    /// The delivery to the next consumer of the same hold, from the last record on that the last one acknowledged.
-    pub(crate) fn of_next(&self) -> Arc<Self> {
-        let acknowledged = self.acknowledged();
-        Arc::new(Delivery {
-            lease: self.lease.clone(),
-            shard: self.shard.clone(),
-            fencing_token: self.fencing_token,
-            from: acknowledged.clone().map_or_else(|| self.from.clone(), StartingPosition::After),
-            gate: Arc::clone(&self.gate),
-            stages: self.stages.of_next(&self.gate.clock),
-            restart_fetch: Arc::default(),
-            acknowledged: Mutex::new(acknowledged),
-            handled_bytes: AtomicU64::new(self.handled_bytes()),
-            drain: CancellationToken::new(),
-            closed: CancellationToken::new(),
-            reports: self.reports.clone(),
-        })
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The shard.
+    pub(crate) fn shard(&self) -> &ShardId {
+        &self.hold.shard
+    }
+
+    /// `leaseCounter` at the claim.
+    pub(crate) fn fencing_token(&self) -> u64 {
+        self.hold.fencing_token
     }
 
     // --- the consumer's side
@@ -153,18 +187,122 @@ impl Delivery {
         !self.closed.is_cancelled() && self.gate.is_open()
     }
 
-    /// Moves the acknowledged position forward; one that is not ahead, or comes after the close, changes nothing.
-    pub(crate) fn acknowledge(&self, position: Position) {
-        let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+    /// How long from now on the lease is certain to be held.
+    #[must_use]
+    pub(crate) fn time_left(&self) -> Duration {
+        if self.is_closed() { Duration::ZERO } else { self.gate.time_left() }
+    }
+
+    /// Another store knows that everything up to there is done.
+    pub(crate) fn done_up_to(&self, position: Position) {
+        self.lock().before = Some(position);
+    }
+
+    /// Takes note of records that were read, and tells the number of the first.
+    pub(crate) fn delivered(&self, positions: Positions) -> u64 {
+        let mut progress = self.lock();
+        progress.read = positions.last().or_else(|| progress.read.take());
+        progress.watermark.delivered(positions)
+    }
+
+    /// Takes note that records with these numbers are handed over.
+    pub(crate) fn hand_over(&self, end: u64) {
+        let mut progress = self.lock();
+        progress.handed = progress.handed.max(end);
+        self.stages.acknowledge.begin();
+    }
+
+    /// Records with these numbers are done. After the close this changes nothing.
+    pub(crate) fn acknowledge(&self, numbers: Range<u64>) {
+        let mut progress = self.lock();
         // Under the lock, so that what a close has read as the last position stays the last.
-        if !self.closed.is_cancelled() && acknowledged.as_ref().is_none_or(|at| *at < position) {
-            *acknowledged = Some(position);
+        if self.closed.is_cancelled() {
+            drop(progress);
+            return LateAcknowledgement { shard: self.shard(), records: numbers.end - numbers.start }.emit();
         }
+        self.acknowledge_in(&mut progress, numbers);
+        drop(progress);
+        self.changed.notify_waiters();
+    }
+
+    fn acknowledge_in(&self, progress: &mut Progress, numbers: Range<u64>) {
+        if progress.watermark.acknowledge(numbers) {
+            self.stages.acknowledge.end();
+            if progress.watermark.first_open() < progress.handed {
+                self.stages.acknowledge.begin();
+            }
+        }
+    }
+
+    /// Everything that was handed over up to that position is done.
+    pub(crate) fn acknowledge_up_to(&self, position: &Position) -> Result<(), OutOfRange> {
+        let mut progress = self.lock();
+        if self.closed.is_cancelled() || progress.acknowledged().is_some_and(|at| *position <= at) {
+            return Ok(());
+        }
+        let number =
+            progress.watermark.number_of(position).filter(|number| *number < progress.handed).ok_or(OutOfRange)?;
+        let first = progress.watermark.first_open();
+        self.acknowledge_in(&mut progress, first..number + 1);
+        drop(progress);
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Whether the record at that position was handed over and is not passed yet.
+    pub(crate) fn was_handed_over(&self, position: &Position) -> bool {
+        let progress = self.lock();
+        progress.watermark.number_of(position).is_some_and(|number| number < progress.handed)
+    }
+
+    /// Everything that was delivered is done.
+    pub(crate) fn acknowledge_all(&self) {
+        let numbers = {
+            let progress = self.lock();
+            progress.watermark.first_open()..progress.watermark.next()
+        };
+        if !numbers.is_empty() {
+            self.acknowledge(numbers);
+        }
+    }
+
+    /// Records from the first that is not acknowledged on.
+    pub(crate) fn window(&self) -> u64 {
+        self.lock().watermark.window()
+    }
+
+    /// Whether every delivered record is acknowledged.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.lock().watermark.is_complete()
+    }
+
+    /// A checkpoint is prepared, or the one that was is taken back.
+    pub(crate) fn prepare(&self, pending: Option<Pending>) {
+        self.lock().pending = pending;
     }
 
     /// Counts the payload of a batch that was handled.
     pub(crate) fn count_handled(&self, bytes: usize) {
         self.handled_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The service's time is at least this, in ms since the Unix epoch.
+    pub(crate) fn saw_service_time(&self, ms: i64) {
+        self.service_ahead_ms.fetch_max(ms.saturating_sub(self.local_ms()), Ordering::Relaxed);
+    }
+
+    /// The service's time in ms since the Unix epoch, as far as the shard's records have shown it.
+    pub(crate) fn service_ms(&self) -> Option<i64> {
+        let ahead = self.service_ahead_ms.load(Ordering::Relaxed);
+        (ahead != i64::MIN).then(|| ahead.saturating_add(self.local_ms()))
+    }
+
+    fn local_ms(&self) -> i64 {
+        i64::try_from(self.now().since(Time::ZERO).as_millis()).unwrap_or(i64::MAX)
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.gate.clock().now()
     }
 
     /// Waits until the owner asks for a drain.
@@ -184,6 +322,11 @@ impl Delivery {
         self.closed.cancelled().await;
     }
 
+    /// Fires when the lease is lost or the owner closed the delivery.
+    pub(crate) fn closing(&self) -> CancellationToken {
+        self.closed.child_token()
+    }
+
     /// Whether the lease is lost or the owner closed the delivery.
     #[must_use]
     pub(crate) fn is_closed(&self) -> bool {
@@ -192,16 +335,98 @@ impl Delivery {
 
     /// Tells the owner.
     pub(crate) fn report(&self, kind: ReportKind) {
+        let (lease, fencing_token) = (self.hold.lease.clone(), self.hold.fencing_token);
         // The owner may be gone: then nobody needs the report.
-        let _ = self.reports.send(Report { lease: self.lease.clone(), fencing_token: self.fencing_token, kind });
+        let _ = self.reports.send(Report { lease, fencing_token, kind });
+    }
+
+    // --- quarantine, from the consumer's side
+
+    /// Whether nothing is parked.
+    pub(crate) fn has_parked(&self) -> bool {
+        !self.lock().quarantine.is_empty()
+    }
+
+    /// Parks a key with the record that failed, which counts as passed from now on.
+    pub(crate) fn park(
+        &self,
+        key: Option<&str>,
+        position: Position,
+        numbers: Range<u64>,
+        why: Failed,
+    ) -> Result<(), Full> {
+        self.pass(numbers, |quarantine| quarantine.park(key, position, why))
+    }
+
+    /// Lets a record join its key, if that is parked. Tells whether it did.
+    pub(crate) fn join_parked(&self, key: &str, position: Position, numbers: Range<u64>) -> Result<bool, Full> {
+        if !self.lock().quarantine.holds(key) {
+            return Ok(false);
+        }
+        self.pass(numbers, |quarantine| quarantine.join(key, position)).map(|()| true)
+    }
+
+    /// In one step, so that no checkpoint passes a record that the row does not name.
+    fn pass(&self, numbers: Range<u64>, park: impl FnOnce(&mut Quarantine) -> Result<(), Full>) -> Result<(), Full> {
+        let mut progress = self.lock();
+        if self.closed.is_cancelled() {
+            return Ok(());
+        }
+        if !mutant::is(Mutant::ForgetsParked) {
+            park(&mut progress.quarantine)?;
+        }
+        self.acknowledge_in(&mut progress, numbers);
+        drop(progress);
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// A parked record was handled, or given up.
+    pub(crate) fn unpark(&self, position: &Position) {
+        if !self.is_closed() {
+            self.lock().quarantine.done(position);
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// The next parked record of which something is wished, among those keys.
+    pub(crate) fn wished(&self, is_mine: impl Fn(Option<&str>) -> bool) -> Option<(Wish, Position, u32, String)> {
+        let progress = self.lock();
+        let (key, wish, position) = progress.quarantine.wished(is_mine)?;
+        Some((wish, position.clone(), key.attempts, key.error.clone()))
+    }
+
+    /// All that is parked is to be tried again.
+    pub(crate) fn resume_parked(&self) {
+        self.lock().quarantine.resume_all();
+        self.changed.notify_waiters();
     }
 
     // --- the owner's side
 
     /// How far records are acknowledged; `None` before the first.
+    #[cfg(test)]
     #[must_use]
     pub(crate) fn acknowledged(&self) -> Option<Position> {
-        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().acknowledged()
+    }
+
+    /// What the row is to say, given what it says of the checkpoint now.
+    #[must_use]
+    pub(crate) fn standing(&self, row: &Checkpoint) -> Standing {
+        self.lock().standing(row, &self.hold)
+    }
+
+    /// The keys in quarantine.
+    pub(crate) fn parked(&self) -> Vec<ParkedKey> {
+        self.lock().quarantine.keys().to_vec()
+    }
+
+    /// A person said in the row what is to become of parked keys.
+    pub(crate) fn wish(&self, row: &[ParkedKey]) {
+        if self.lock().quarantine.wish(row) {
+            self.changed.notify_waiters();
+        }
     }
 
     /// Has the reader dropped, and another one go on after the last record it had accepted.
@@ -220,10 +445,29 @@ impl Delivery {
         self.drain.cancel();
     }
 
-    /// Ends delivery for good and tells what was acknowledged; later acknowledgements change nothing.
-    pub(crate) fn close(&self) -> Option<Position> {
-        let acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Ends delivery for good; later acknowledgements change nothing.
+    pub(crate) fn close(&self) {
+        let _progress = self.lock();
         self.closed.cancel();
-        acknowledged.clone()
+    }
+}
+
+impl Progress {
+    fn acknowledged(&self) -> Option<Position> {
+        self.watermark.safe().or_else(|| self.before.clone())
+    }
+
+    /// What is done beyond the first gap.
+    fn beyond(&self, known: &Done) -> Vec<(RangeInclusive<Position>, u64)> {
+        known.with(self.watermark.beyond(), self.read.as_ref())
+    }
+
+    fn standing(&self, row: &Checkpoint, hold: &Hold) -> Standing {
+        let acknowledged = self.acknowledged();
+        let ahead = acknowledged.clone().map(Checkpoint::At).filter(|at| row.is_before(at));
+        let checkpoint = ahead.as_ref().unwrap_or(row);
+        let done = if hold.keeps_done { Done::write(checkpoint, &self.beyond(&hold.done)) } else { None };
+        let pending = self.pending.clone().filter(|pending| checkpoint.is_before(&pending.checkpoint));
+        Standing { acknowledged, beside: Beside { pending, done, parked: self.quarantine.keys().to_vec() } }
     }
 }

@@ -1,7 +1,7 @@
 //! What a derived processor does with a batch. (What it accepts and refuses is tested beside the macro.)
 
 use super::traits::RecordProcessor;
-use super::{Batch, BoxError, Delivery, Gate, RecordMeta, ShardContext};
+use super::{Batch, BoxError, Delivery, Gate, Hold, RecordMeta, ShardContext};
 use crate::DecodeError;
 use crate::clock::TokioClock;
 use crate::lease::LeaseKey;
@@ -46,9 +46,8 @@ impl Sum {
 fn shard() -> ShardContext {
     let (reports, _) = tokio::sync::mpsc::unbounded_channel();
     let gate = Gate::new(Arc::new(TokioClock::new()));
-    let delivery =
-        Delivery::new(LeaseKey::new("s"), ShardId::new("s"), 1, StartingPosition::TrimHorizon, gate, reports);
-    ShardContext::new(delivery, StreamRef::from("numbers"))
+    let hold = Hold::of(LeaseKey::new("s"), ShardId::new("s"), 1, StartingPosition::TrimHorizon);
+    ShardContext::new(Delivery::new(hold, gate, reports), StreamRef::from("numbers"), 1)
 }
 
 fn batch(payloads: &[&'static str]) -> Batch {

@@ -1,15 +1,22 @@
 //! Starts consumers on the user's runtime, and knows when all of them are gone.
 
-use super::consumer::{Consumer, LastWord, Rules, panic_message};
-use super::{Delivery, ErrorPolicy, RecordProcessor, ReportKind, ShardContext};
+use super::consumer::{self, Batching, LastWord, ReadAgain, Rules, panic_message};
+use super::delivery::{Delivery, ReportKind};
+use super::failure::{Backoff, ErrorPolicy};
+use super::store::{CheckpointStore, ClaimedLease};
+use super::{Concurrency, DeadLetterSink, RecordProcessor, ShardContext};
 use crate::clock::Clock;
-use crate::record::{ShardId, StreamRef};
+use crate::config::Settings;
+use crate::record::{Position, ShardId, StartingPosition, StreamRef};
 use crate::retrieval::{Prefetch, Readers};
 use crate::spawn::Spawn;
+use crate::stopwatch::Stopwatch;
+use crate::telemetry::event::delivery::CheckpointStoreFailed;
 use futures_util::FutureExt;
 use std::fmt::{self, Debug};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
 /// Starts a consumer for a lease that was claimed. All that follows is said through the delivery.
@@ -18,15 +25,39 @@ pub(crate) trait StartConsumer: Debug + Send + Sync + 'static {
     fn start(&self, delivery: Arc<Delivery>);
 }
 
+/// How records are handled.
+#[derive(Clone, Debug)]
+pub(crate) struct Handling {
+    /// What happens when a callback fails.
+    pub(crate) policy: Arc<dyn ErrorPolicy>,
+    /// Where records go that it gives up.
+    pub(crate) sink: Option<Arc<dyn DeadLetterSink>>,
+    /// Where positions are kept beside the lease's row.
+    pub(crate) store: Option<Arc<dyn CheckpointStore>>,
+    /// How many handlers work on a shard.
+    pub(crate) concurrency: Concurrency,
+    /// Whether records have keys whose order means something.
+    pub(crate) keyed: bool,
+    /// A handler's success acknowledges nothing.
+    pub(crate) manual: bool,
+}
+
+/// What consumers are started with.
+pub(crate) struct Means {
+    pub(crate) tasks: Arc<dyn Spawn>,
+    pub(crate) readers: Arc<dyn Readers>,
+    pub(crate) stream: StreamRef,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rng: fastrand::Rng,
+}
+
 /// See the module's documentation.
 pub(crate) struct ConsumerHost<F> {
-    tasks: Arc<dyn Spawn>,
+    means: Means,
+    handling: Handling,
     tracker: TaskTracker,
-    readers: Arc<dyn Readers>,
     factory: Arc<F>,
-    stream: StreamRef,
-    policy: Arc<dyn ErrorPolicy>,
-    clock: Arc<dyn Clock>,
     rng: Mutex<fastrand::Rng>,
 }
 
@@ -35,24 +66,60 @@ where
     F: Fn(&ShardId) -> P + Send + Sync + 'static,
     P: RecordProcessor,
 {
-    /// A host whose consumers are `tasks`, each with a processor of its own from `factory`.
-    pub(crate) fn new(
-        tasks: Arc<dyn Spawn>,
-        readers: Arc<dyn Readers>,
-        factory: F,
-        stream: StreamRef,
-        policy: Arc<dyn ErrorPolicy>,
-        clock: Arc<dyn Clock>,
-        rng: fastrand::Rng,
-    ) -> Self {
-        let (tracker, factory, rng) = (TaskTracker::new(), Arc::new(factory), Mutex::new(rng));
-        ConsumerHost { tasks, tracker, readers, factory, stream, policy, clock, rng }
+    /// A host whose consumers are tasks, each with processors of its own from `factory`.
+    pub(crate) fn new(means: Means, handling: Handling, factory: F) -> Self {
+        let rng = Mutex::new(means.rng.clone());
+        ConsumerHost { means, handling, tracker: TaskTracker::new(), factory: Arc::new(factory), rng }
     }
 
     /// Waits until every consumer and every reader that was started is gone.
     pub(crate) async fn all_gone(&self) {
         self.tracker.close();
         self.tracker.wait().await;
+    }
+
+    fn rules(&self, shard: &ShardId) -> Rules {
+        let (settings, handling) = (&self.means.settings, &self.handling);
+        let rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner).fork();
+        Rules {
+            policy: Arc::clone(&handling.policy),
+            sink: handling.sink.clone(),
+            sink_timeout: Some(settings.process_deadline),
+            handler_timeout: settings.handler_timeout,
+            quarantine_retry: settings.quarantine_retry,
+            manual: handling.manual,
+            lanes: handling.concurrency.lanes(handling.keyed),
+            batching: Batching {
+                records: settings.max_batch_records,
+                bytes: settings.max_batch_bytes,
+                window: settings.batch_window,
+            },
+            window: settings.max_unacknowledged,
+            clock: Arc::clone(&self.means.clock),
+            rng,
+            read_again: self.read_again(shard),
+        }
+    }
+
+    fn read_again(&self, shard: &ShardId) -> ReadAgain {
+        let (readers, shard, clock) = (Arc::clone(&self.means.readers), shard.clone(), Arc::clone(&self.means.clock));
+        Arc::new(move |position: Position| {
+            let (from, watch) = (StartingPosition::At(position.sequence_number.clone()), Stopwatch::new(clock.clone()));
+            let mut reader = readers.open(&shard, from, Arc::new(watch));
+            async move {
+                loop {
+                    let mut chunk = reader.next().await?;
+                    if let Some(index) = chunk.records.iter().position(|record| record.position() == position) {
+                        return Ok(Some(chunk.records.swap_remove(index)));
+                    }
+                    let passed = chunk.records.last().is_some_and(|last| last.position() > position);
+                    if passed || chunk.end.is_some() || chunk.millis_behind_latest == Some(0) {
+                        return Ok(None);
+                    }
+                }
+            }
+            .boxed()
+        })
     }
 }
 
@@ -63,33 +130,88 @@ where
 {
     fn start(&self, delivery: Arc<Delivery>) {
         let last_word = Arc::new(LastWord(Arc::clone(&delivery)));
-        let context = ShardContext::new(Arc::clone(&delivery), self.stream.clone());
-        let rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner).fork();
-        let rules = Rules { policy: Arc::clone(&self.policy), clock: Arc::clone(&self.clock), rng };
-        let (factory, readers) = (Arc::clone(&self.factory), Arc::clone(&self.readers));
-        let (tasks, tracker) = (self.tasks.clone(), self.tracker.clone());
+        let rules = self.rules(delivery.shard());
+        let context = ShardContext::new(Arc::clone(&delivery), self.means.stream.clone(), rules.lanes.count());
+        let (factory, readers) = (Arc::clone(&self.factory), Arc::clone(&self.means.readers));
+        let (tasks, tracker) = (self.means.tasks.clone(), self.tracker.clone());
+        let store = self.handling.store.clone();
         let consumer = async move {
-            let processor = match catch_unwind(AssertUnwindSafe(|| factory(&delivery.shard))) {
-                Ok(processor) => processor,
+            let from = match begin(store.as_deref(), &delivery, &rules).await {
+                Some(from) => from,
+                None => return,
+            };
+            let make = || (0..rules.lanes.count()).map(|_| factory(delivery.shard())).collect();
+            let processors: Vec<P> = match catch_unwind(AssertUnwindSafe(make)) {
+                Ok(processors) => processors,
                 Err(panic) => {
-                    let shard = &delivery.shard;
+                    let shard = delivery.shard();
                     let reason =
                         format!("making a processor for shard `{shard}` panicked: {}", panic_message(panic.as_ref()));
                     return delivery.report(ReportKind::GaveUp { reason, stop_worker: true });
                 }
             };
-            let (shard, fetching) = (delivery.shard.clone(), Arc::clone(&delivery.stages.fetch));
+            let (shard, fetching) = (delivery.shard().clone(), Arc::clone(&delivery.stages.fetch));
             let open = move |from| readers.open(&shard, from, Arc::clone(&fetching));
-            let (from, restart) = (delivery.from.clone(), Arc::clone(&delivery.restart_fetch));
+            let restart = Arc::clone(&delivery.restart_fetch);
             let chunks = Prefetch::start(open, from, restart, Arc::clone(&last_word), tasks.as_ref(), &tracker);
-            Consumer::new(processor, chunks, context, delivery, rules, last_word).run().await;
+            let mut lanes = consumer::lanes(processors, chunks, &context, &delivery, &rules, &last_word);
+            // The last one here, the others each in a task of its own. What this task holds must not outlive its lane.
+            let own = lanes.pop();
+            for lane in lanes {
+                tasks.spawn(tracker.track_future(lane).boxed());
+            }
+            drop((last_word, context, delivery));
+            if let Some(own) = own {
+                own.await;
+            }
         };
-        self.tasks.spawn(self.tracker.track_future(consumer).boxed());
+        self.means.tasks.spawn(self.tracker.track_future(consumer).boxed());
+    }
+}
+
+/// Where reading starts: after what the store says, if it is asked; nowhere, where the lease is given up before it answers.
+async fn begin(store: Option<&dyn CheckpointStore>, delivery: &Delivery, rules: &Rules) -> Option<StartingPosition> {
+    let hold = &delivery.hold;
+    let Some(store) = store else { return Some(hold.from.clone()) };
+    let claimed = ClaimedLease::new(hold.lease.as_str(), hold.shard.clone(), hold.fencing_token);
+    let (mut rng, mut attempt) = (rules.rng.clone(), 0);
+    loop {
+        let asked = tokio::select! {
+            biased;
+            () = delivery.closed() => return None,
+            () = delivery.drain_asked() => {
+                delivery.report(ReportKind::Drained);
+                return None;
+            }
+            asked = store.begin(&claimed) => asked,
+        };
+        match asked {
+            Ok(Some(position)) => {
+                let further = !matches!(&hold.from, StartingPosition::After(at) if *at >= position);
+                if further {
+                    delivery.done_up_to(position.clone());
+                    return Some(StartingPosition::After(position));
+                }
+                return Some(hold.from.clone());
+            }
+            Ok(None) => return Some(hold.from.clone()),
+            Err(error) => {
+                attempt += 1;
+                CheckpointStoreFailed { shard: &hold.shard, error: &error, attempt }.emit();
+                let pause = Backoff::default().after(attempt).mul_f64(rng.f64());
+                tokio::select! {
+                    biased;
+                    () = delivery.closed() => return None,
+                    () = delivery.drain_asked() => {}
+                    () = sleep(pause) => {}
+                }
+            }
+        }
     }
 }
 
 impl<F> Debug for ConsumerHost<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConsumerHost").field("stream", &self.stream).finish_non_exhaustive()
+        f.debug_struct("ConsumerHost").field("stream", &self.means.stream).finish_non_exhaustive()
     }
 }

@@ -1,7 +1,7 @@
 //! Decodes a batch of JSON records for a typed handler. The code that `#[derive(RecordProcessor)]` writes calls this.
 
 use super::{Batch, RecordMeta, ShardContext};
-use crate::record::{Record, SequenceNumber, ShardId};
+use crate::record::{Position, Record, SequenceNumber, ShardId};
 use serde::Deserialize;
 use serde_json::error::Category;
 use std::fmt;
@@ -31,6 +31,11 @@ impl DecodeError {
             line: error.line(),
             column: error.column(),
         }
+    }
+
+    /// Where the record stands.
+    pub(crate) fn position(&self) -> Position {
+        Position { sequence_number: self.sequence_number.clone(), sub_sequence_number: self.sub_sequence_number }
     }
 
     /// The shard of the record.
@@ -133,7 +138,7 @@ mod tests {
     use super::*;
     use crate::clock::TokioClock;
     use crate::lease::LeaseKey;
-    use crate::processor::{Delivery, Gate};
+    use crate::processor::{Delivery, Gate, Hold};
     use crate::record::{StartingPosition, StreamRef};
     use std::sync::Arc;
 
@@ -154,8 +159,8 @@ mod tests {
         let (reports, _) = tokio::sync::mpsc::unbounded_channel();
         let gate = Gate::new(Arc::new(TokioClock::new()));
         let (lease, shard) = (LeaseKey::new("shardId-000000000002"), ShardId::new("shardId-000000000002"));
-        let delivery = Delivery::new(lease, shard, 9, StartingPosition::TrimHorizon, gate, reports);
-        ShardContext::new(delivery, StreamRef::from("flights"))
+        let delivery = Delivery::new(Hold::of(lease, shard, 9, StartingPosition::TrimHorizon), gate, reports);
+        ShardContext::new(delivery, StreamRef::from("flights"), 1)
     }
 
     fn batch(payloads: &[&'static str]) -> Batch {

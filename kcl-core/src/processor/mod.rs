@@ -1,22 +1,39 @@
-//! The user's side: the trait they implement, and the consumer that calls it for one shard.
+//! The user's side: the trait they implement, what is done when it fails, and the consumer that calls it for one shard.
 
+mod batch;
+mod concurrency;
 mod consumer;
+mod context;
+mod dead_letter;
 mod delivery;
 #[cfg(feature = "macros")]
 #[cfg(test)]
 mod derived;
-mod error_policy;
+mod failure;
+mod handle;
 mod host;
 #[cfg(feature = "macros")]
 pub(crate) mod json;
 mod meta;
+mod outcome;
+mod quarantine;
 mod stages;
+mod store;
 mod traits;
 
-pub(crate) use delivery::{Delivery, Gate, Report, ReportKind, Reports};
-pub(crate) use error_policy::{ErrorPolicy, RetryForEver};
-pub(crate) use host::{ConsumerHost, StartConsumer};
+pub use batch::Batch;
+pub use concurrency::Concurrency;
+pub use context::{CheckpointError, PendingCheckpoint, PreparedCheckpoint, ShardContext};
+#[cfg(feature = "json")]
+pub use dead_letter::JsonLinesFile;
+pub use dead_letter::{DeadLetter, DeadLetterSink, SinkFn, sink_fn};
+pub(crate) use delivery::{Delivery, Gate, Hold, Report, ReportKind, Reports, WriteAsked};
+pub use failure::{Cause, Decision, ErrorPolicy, Failure, Last, OnError};
+pub use handle::RecordHandle;
+pub(crate) use host::{ConsumerHost, Handling, Means, StartConsumer};
 #[cfg(feature = "macros")]
 pub use json::DecodeError;
 pub use meta::RecordMeta;
-pub use traits::{Batch, BoxError, RecordProcessor, ShardContext};
+pub use outcome::BatchOutcome;
+pub use store::{CheckpointStore, ClaimedLease};
+pub use traits::{BoxError, RecordProcessor};

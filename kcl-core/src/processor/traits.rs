@@ -1,104 +1,13 @@
 //! What a user implements.
 
-use super::Delivery;
-use crate::record::{Record, ShardId, StreamRef};
+use super::{Batch, ShardContext};
 use std::future::{Future, ready};
-use std::sync::Arc;
 
 /// Any error of a handler.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The next records of a shard.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    records: Arc<Vec<Record>>,
-    millis_behind_latest: Option<u64>,
-}
-
-impl Batch {
-    /// A batch of these records.
-    #[must_use]
-    pub fn new(records: Vec<Record>, millis_behind_latest: Option<u64>) -> Self {
-        Batch { records: Arc::new(records), millis_behind_latest }
-    }
-
-    /// The records, in order.
-    #[must_use]
-    pub fn records(&self) -> &[Record] {
-        &self.records
-    }
-
-    /// How far behind the tip of the shard the batch ends, in milliseconds, as Kinesis said it.
-    #[must_use]
-    pub fn millis_behind_latest(&self) -> Option<u64> {
-        self.millis_behind_latest
-    }
-}
-
-impl std::ops::Deref for Batch {
-    type Target = [Record];
-    fn deref(&self) -> &[Record] {
-        &self.records
-    }
-}
-
-impl<'a> IntoIterator for &'a Batch {
-    type Item = &'a Record;
-    type IntoIter = std::slice::Iter<'a, Record>;
-    fn into_iter(self) -> Self::IntoIter {
-        self.records.iter()
-    }
-}
-
-/// What a handler may know of the shard it works for.
-#[derive(Clone, Debug)]
-pub struct ShardContext {
-    delivery: Arc<Delivery>,
-    stream: StreamRef,
-}
-
-impl ShardContext {
-    pub(crate) fn new(delivery: Arc<Delivery>, stream: StreamRef) -> Self {
-        ShardContext { delivery, stream }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn delivery(&self) -> &Delivery {
-        &self.delivery
-    }
-
-    /// The shard.
-    #[must_use]
-    pub fn shard_id(&self) -> &ShardId {
-        &self.delivery.shard
-    }
-
-    /// The stream.
-    #[must_use]
-    pub fn stream(&self) -> &StreamRef {
-        &self.stream
-    }
-
-    /// Grows with every change of the shard's owner: an outside system that remembers the highest one it saw can
-    /// refuse what a handler writes after it lost its lease.
-    #[must_use]
-    pub fn fencing_token(&self) -> u64 {
-        self.delivery.fencing_token
-    }
-
-    /// Whether the lease is lost: what is done from now on may be done by another worker as well.
-    #[must_use]
-    pub fn is_lease_lost(&self) -> bool {
-        self.delivery.is_closed()
-    }
-
-    /// Waits until the lease is lost.
-    pub async fn lease_lost(&self) {
-        self.delivery.closed().await;
-    }
-}
-
-/// Handles the records of one shard. One value is made for each lease that the worker holds, and dropped with it.
+/// Handles the records of one shard. One value is made for each lease that the worker holds (or several: see
+/// [`Concurrency`](crate::Concurrency)), and dropped with it.
 ///
 /// All callbacks of one value are called one after the other, never twice at once. A callback that panics has failed like
 /// one that returned an error, and the same value is called again.
@@ -115,6 +24,11 @@ pub trait RecordProcessor: Send + 'static {
     }
 
     /// Called with the next records of the shard, in order; never with none.
+    ///
+    /// # Expected flow
+    /// Handle the records and return `Ok(())`. Or name those that failed ([`BatchOutcome`](crate::BatchOutcome)); or take
+    /// [handles](Batch::take_handles) and acknowledge record by record, later and elsewhere; or, on a worker with
+    /// `manual_checkpoints`, call [`ShardContext::checkpoint_at`].
     ///
     /// # Guarantees
     /// The next batch comes only after this future is done. `Ok(())` acknowledges all of it; the checkpoint follows
@@ -139,8 +53,9 @@ pub trait RecordProcessor: Send + 'static {
         ready(())
     }
 
-    /// Called once when every record of a closed shard was acknowledged, before the shard's end is written.
-    /// An error goes to the error policy; the shard's children wait for it.
+    /// Called once when every record of a closed shard was acknowledged, before the shard's end is written: the library
+    /// does that, when this is done. An error goes to the error policy; the shard's children wait for it. (On a worker with
+    /// `manual_checkpoints` it is called when every record was handled, and `Ok(())` acknowledges them.)
     fn shard_ended(&mut self, shard: &ShardContext) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = shard;
         ready(Ok(()))

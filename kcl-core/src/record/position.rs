@@ -108,6 +108,8 @@ pub enum StartingPosition {
     TrimHorizon,
     /// The first record that arrived at or after this instant, in milliseconds since the Unix epoch.
     AtTimestamp(i64),
+    /// This record and what follows; where it is gone, the oldest after it.
+    At(SequenceNumber),
     /// The first record after this position. With a sub-sequence number above 0 the record itself is read again and
     /// its first parts are left out.
     After(Position),

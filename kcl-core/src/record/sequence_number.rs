@@ -51,8 +51,29 @@ impl SequenceNumber {
         (is_version_2 && names_shard_twice).then_some(high >> 20 & 0xf_ffff_ffff)
     }
 
+    /// The number that these units of 64 bits make, the lowest first.
+    pub(crate) fn from_limbs(limbs: [u64; 3]) -> Self {
+        // Eighteen digits at a time.
+        const GROUP: u128 = 1_000_000_000_000_000_000;
+        let (mut rest, mut groups) = (limbs, Vec::new());
+        while rest != [0; 3] {
+            let mut remainder = 0_u128;
+            for limb in rest.iter_mut().rev() {
+                let number = remainder << 64 | u128::from(*limb);
+                // Both fit: the remainder was less than the group.
+                (*limb, remainder) = ((number / GROUP) as u64, number % GROUP);
+            }
+            groups.push(remainder);
+        }
+        let mut digits = groups.pop().unwrap_or(0).to_string();
+        for group in groups.into_iter().rev() {
+            digits.push_str(&format!("{group:018}"));
+        }
+        SequenceNumber(digits.into_boxed_str())
+    }
+
     /// The number in units of 64 bits, the lowest first, if it has no more than three of them.
-    fn limbs(&self) -> Option<[u64; 3]> {
+    pub(crate) fn limbs(&self) -> Option<[u64; 3]> {
         let mut limbs = [0_u64; 3];
         for digit in self.0.bytes() {
             let mut carry = u64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
@@ -142,6 +163,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_number_of_three_units_is_itself_again(limbs: [u64; 3]) {
+            prop_assert_eq!(SequenceNumber::from_limbs(limbs).limbs(), Some(limbs));
+        }
+
         #[test]
         fn any_number_can_be_asked_for_its_shards_creation(digits in "[1-9][0-9]{0,128}") {
             prop_assert!(created(&digits).is_none_or(|second| second < 1 << 36));

@@ -28,7 +28,7 @@ impl ByteBudget {
         let wanted = units(bytes).min(self.units);
         // The semaphore is never closed, so that an error cannot be; without a permit nothing would be counted.
         let permit = Arc::clone(&self.free).acquire_many_owned(wanted).await.ok();
-        Reservation { permit }
+        Reservation { permit, _others: Vec::new() }
     }
 
     #[cfg(test)]
@@ -47,9 +47,16 @@ fn units(bytes: u64) -> u32 {
 #[derive(Debug, Default)]
 pub struct Reservation {
     permit: Option<OwnedSemaphorePermit>,
+    /// Others that are needed as long as this one.
+    _others: Vec<Arc<Reservation>>,
 }
 
 impl Reservation {
+    /// What these together hold.
+    pub(crate) fn of_all(others: Vec<Arc<Reservation>>) -> Self {
+        Reservation { permit: None, _others: others }
+    }
+
     /// Corrects the reservation once the size of the answer is known. An answer that is larger than was reserved takes
     /// what is free and does not wait: waiting while holding memory is how everybody ends up waiting for everybody.
     pub(crate) fn settle(&mut self, bytes: u64) {

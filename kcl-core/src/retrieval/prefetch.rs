@@ -140,7 +140,7 @@ mod tests {
         let open = |from| -> Box<dyn ShardReader> {
             let next = match from {
                 StartingPosition::After(position) => position.sequence_number.as_str().parse::<u64>().unwrap() + 1,
-                StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) => 1,
+                StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) | StartingPosition::At(_) => 1,
             };
             Box::new(Stands(Some(next)))
         };

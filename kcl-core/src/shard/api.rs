@@ -30,6 +30,8 @@ pub struct StreamDescription {
     pub retention_hours: u32,
     /// Open shards.
     pub open_shards: u32,
+    /// Whether producers key the records: not where the stream distributes them by itself (AUTO).
+    pub keyed: bool,
 }
 
 /// All shards of a stream, from all pages.

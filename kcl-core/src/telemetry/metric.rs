@@ -81,7 +81,21 @@ inventory! {
     Behind = "kcl.shard.behind.millis", Gauge, ["shard"], "How far behind the tip a shard is read, in milliseconds.";
     HandlerSeconds = "kcl.handler.seconds", Histogram, [], "How long a handler took for a batch, in seconds.";
     HandlerFailures = "kcl.handler.failures.total", Counter, ["cause"],
-        "Callbacks that failed; `cause` is `error` or `panic`.";
+        "Callbacks that failed; `cause` is `error`, `panic`, `timeout`, or `dropped` (a record's handle).";
+    LateAcknowledgements = "kcl.acknowledgements.late.total", Counter, [],
+        "Records acknowledged after their lease was lost or given up: they come again elsewhere.";
+    BatchesSplit = "kcl.batches.split.total", Counter, [], "Batches that failed and were handed over in parts.";
+    DeadLetters = "kcl.deadletters.total", Counter, [], "Records that the error policy gave up and the dead-letter sink took.";
+    DeadLetterFailures = "kcl.deadletters.failed.total", Counter, [], "Times the dead-letter sink failed; the record waits for it.";
+    RecordsParked = "kcl.quarantine.parked.total", Counter, [], "Records put in quarantine.";
+    RecordsUnparked = "kcl.quarantine.done.total", Counter, [], "Records in quarantine that were handled or given up in the end.";
+    QuarantineFull = "kcl.quarantine.full.total", Counter, [], "Times a record found no room in quarantine; its shard stands.";
+    RecordsLost = "kcl.quarantine.lost.total", Counter, [],
+        "Records in quarantine that the stream's retention ended. Anything but 0 is a loss.";
+    ParkedAging = "kcl.quarantine.aging.total", Counter, [],
+        "Minutes that a key was in quarantine while less than a fifth of the stream's retention was left of its first record. Anything but 0 is an alarm.";
+    CheckpointStoreFailures = "kcl.checkpoint_store.failed.total", Counter, [],
+        "Times the checkpoint store could not be asked; the shard waits for it.";
     Reads = "kcl.reads.total", Counter, [], "Read calls answered, with records or none.";
     ReadFailures = "kcl.reads.failed.total", Counter, ["kind"],
         "Read calls that failed; `kind` is `throttled`, `iterator_expired`, `not_found`, `not_ready`, `refused` or `unavailable`.";
@@ -172,6 +186,7 @@ mod tests {
     fn an_event_moves_every_metric() {
         let events = [
             include_str!("event/coordination.rs"),
+            include_str!("event/delivery.rs"),
             include_str!("event/processing.rs"),
             include_str!("event/table.rs"),
         ];

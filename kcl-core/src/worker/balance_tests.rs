@@ -32,7 +32,7 @@ impl StreamApi for Lopsided {
     async fn describe(&self) -> Result<StreamDescription, ApiError> {
         let identity =
             StreamIdentity { arn: "arn:aws:kinesis:eu-central-1:0:stream/lopsided".to_owned(), created_at: 1 };
-        Ok(StreamDescription { identity, retention_hours: 24, open_shards: SHARDS as u32 })
+        Ok(StreamDescription { identity, retention_hours: 24, open_shards: SHARDS as u32, keyed: true })
     }
 
     async fn list_shards(&self, _: ListWhich) -> Result<Listing, ApiError> {
@@ -50,7 +50,7 @@ impl StreamApi for Lopsided {
     async fn shard_iterator(&self, shard: &ShardId, from: &StartingPosition) -> Result<String, ApiError> {
         let next = match from {
             StartingPosition::After(position) => position.sequence_number.as_str().parse::<u64>().unwrap() + 1,
-            StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) => 1,
+            StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) | StartingPosition::At(_) => 1,
         };
         Ok(format!("{shard}/{next}"))
     }

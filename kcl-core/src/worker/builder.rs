@@ -8,7 +8,7 @@ use crate::config::{BalanceBy, Settings, Start, setters, with_settings};
 use crate::error::{Code, Error};
 use crate::lease::LeaseStore;
 use crate::lease::row::WorkerId;
-use crate::processor::{RecordProcessor, RetryForEver};
+use crate::processor::{CheckpointStore, Concurrency, DeadLetterSink, ErrorPolicy, OnError, RecordProcessor};
 use crate::record::{ShardId, StreamRef};
 use crate::retrieval::polling::PollingReaders;
 use crate::retrieval::{ByteBudget, Readers};
@@ -34,7 +34,21 @@ pub struct WorkerBuilder<F = NoProcessor> {
     clock: Option<Arc<dyn Clock>>,
     seed: Option<u64>,
     runtime: Runtime,
+    pub(super) failing: Failing,
     factory: F,
+}
+
+/// What is done with records that cannot be handled, and where positions are kept.
+pub(super) struct Failing {
+    pub(super) policy: Arc<dyn ErrorPolicy>,
+    pub(super) sink: Option<Arc<dyn DeadLetterSink>>,
+    pub(super) store: Option<Arc<dyn CheckpointStore>>,
+}
+
+impl Default for Failing {
+    fn default() -> Self {
+        Failing { policy: Arc::new(OnError::retry()), sink: None, store: None }
+    }
 }
 
 /// Where the table and the stream are.
@@ -73,6 +87,7 @@ impl Worker {
             clock: None,
             seed: None,
             runtime: Runtime::Own,
+            failing: Failing::default(),
             factory: NoProcessor,
         }
     }
@@ -163,8 +178,19 @@ impl<F> WorkerBuilder<F> {
         G: Fn(&ShardId) -> P + Send + Sync + 'static,
         P: RecordProcessor,
     {
-        let WorkerBuilder { application, stream, settings, worker_id, source, clock, seed, runtime, factory: _ } = self;
-        WorkerBuilder { application, stream, settings, worker_id, source, clock, seed, runtime, factory }
+        let WorkerBuilder {
+            application,
+            stream,
+            settings,
+            worker_id,
+            source,
+            clock,
+            seed,
+            runtime,
+            failing,
+            factory: _,
+        } = self;
+        WorkerBuilder { application, stream, settings, worker_id, source, clock, seed, runtime, failing, factory }
     }
 }
 
@@ -178,8 +204,10 @@ where
     /// # Errors
     /// Within seconds, naming the setting, or the action and the resource, and the remedy.
     pub async fn build(self) -> Result<Worker, Error> {
-        let WorkerBuilder { application, stream, settings, worker_id, source, clock, seed, runtime, factory } = self;
+        let WorkerBuilder { application, stream, settings, worker_id, source, clock, seed, runtime, failing, factory } =
+            self;
         settings.validate()?;
+        failing.check(&settings)?;
         check_name("the application's name", &application)?;
         check_name("the stream's name", stream.name())?;
         let mut rng = generator(seed);
@@ -189,12 +217,13 @@ where
         };
         let table = settings.table_name.clone().unwrap_or_else(|| application.clone());
         let (connect, api) = source.open(&application, &table, &stream, &settings, &mut rng).await?;
-        let hosted = host::connect(&runtime, connect).await?;
+        let (hosted, facts) = host::connect(&runtime, connect).await?;
 
         let budget = ByteBudget::new(settings.byte_budget);
         let readers: Arc<dyn Readers> = Arc::new(PollingReaders::new(api, budget, settings.clone(), rng.fork()));
-        let policy = Arc::new(RetryForEver::default());
-        let consumers = move |with: Consumers| -> Arc<dyn Consumption> { with.host(readers, factory, policy) };
+        let elsewhere = failing.store.is_some();
+        let handling = failing.handling(&settings, facts.keyed);
+        let consumers = move |with: Consumers| -> Arc<dyn Consumption> { with.host(readers, factory, handling) };
         let clock = clock.unwrap_or_else(|| match &runtime {
             Runtime::Own => Arc::new(BootClock),
             Runtime::Current | Runtime::Given(_) => Arc::new(TokioClock::new()),
@@ -203,7 +232,21 @@ where
         let (done, when_done) = watch::channel(false);
         let handle = WorkerHandle { ask, done: when_done };
         let consumers = Box::new(consumers);
-        Ok(Worker { id, table, stream, settings, clock, rng, hosted, runtime, consumers, handle, asked, done })
+        Ok(Worker {
+            id,
+            table,
+            stream,
+            settings,
+            clock,
+            rng,
+            hosted,
+            elsewhere,
+            runtime,
+            consumers,
+            handle,
+            asked,
+            done,
+        })
     }
 }
 

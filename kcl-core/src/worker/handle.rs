@@ -6,7 +6,7 @@ use crate::config::{Settings, timing};
 use crate::coordination::{Coordinator, Identity, Outside};
 use crate::error::Error;
 use crate::lease::row::WorkerId;
-use crate::processor::{ConsumerHost, ErrorPolicy, RecordProcessor, StartConsumer};
+use crate::processor::{ConsumerHost, Handling, Means, RecordProcessor, StartConsumer};
 use crate::record::{ShardId, StreamRef};
 use crate::retrieval::Readers;
 use crate::spawn::Spawn;
@@ -29,6 +29,7 @@ pub struct Worker {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rng: fastrand::Rng,
     pub(super) hosted: Hosted,
+    pub(super) elsewhere: bool,
     pub(super) runtime: Runtime,
     pub(super) consumers: Box<dyn FnOnce(Consumers) -> Arc<dyn Consumption> + Send>,
     pub(super) handle: WorkerHandle,
@@ -40,22 +41,19 @@ pub struct Worker {
 pub(super) struct Consumers {
     pub(super) tasks: Arc<dyn Spawn>,
     pub(super) stream: StreamRef,
+    pub(super) settings: Settings,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rng: fastrand::Rng,
 }
 
 impl Consumers {
-    pub(super) fn host<F, P>(
-        self,
-        readers: Arc<dyn Readers>,
-        factory: F,
-        policy: Arc<dyn ErrorPolicy>,
-    ) -> Arc<dyn Consumption>
+    pub(super) fn host<F, P>(self, readers: Arc<dyn Readers>, factory: F, handling: Handling) -> Arc<dyn Consumption>
     where
         F: Fn(&ShardId) -> P + Send + Sync + 'static,
         P: RecordProcessor,
     {
-        Arc::new(ConsumerHost::new(self.tasks, readers, factory, self.stream, policy, self.clock, self.rng))
+        let Consumers { tasks, stream, settings, clock, rng } = self;
+        Arc::new(ConsumerHost::new(Means { tasks, readers, stream, settings, clock, rng }, handling, factory))
     }
 }
 
@@ -132,8 +130,21 @@ impl Worker {
     /// # Cancellation
     /// Dropping the future ends delivery at once; what was acknowledged is still checkpointed in the background.
     pub async fn run(self) -> Result<(), Error> {
-        let Worker { id, table, stream, settings, clock, mut rng, hosted, runtime, consumers, handle, asked, done } =
-            self;
+        let Worker {
+            id,
+            table,
+            stream,
+            settings,
+            clock,
+            mut rng,
+            hosted,
+            elsewhere,
+            runtime,
+            consumers,
+            handle,
+            asked,
+            done,
+        } = self;
         let _stop = StopOnDrop(handle.ask.clone());
         let (reports, reported) = mpsc::unbounded_channel();
         let tasks: Arc<dyn Spawn> = match runtime {
@@ -141,11 +152,13 @@ impl Worker {
             Runtime::Given(tasks) => tasks,
         };
         let call_timeout = timing::call_timeout(settings.failover_time);
-        let consumers = consumers(Consumers { tasks, stream, clock: clock.clone(), rng: rng.fork() });
+        let means = Consumers { tasks, stream, settings: settings.clone(), clock: clock.clone(), rng: rng.fork() };
+        let consumers = consumers(means);
         let starter: Arc<dyn StartConsumer> = consumers.clone();
         let outcome = hosted
             .run(move |parts| {
-                let identity = Identity { me: id, table, stream: parts.identity };
+                let retention = parts.facts.retention;
+                let identity = Identity { me: id, table, stream: parts.identity, retention, elsewhere };
                 let coordinator = Coordinator::new(identity, settings, clock.clone(), reports, rng);
                 let (store, stream) = (parts.store, parts.stream);
                 let outside = Outside {

@@ -1,6 +1,6 @@
 //! Where the coordination runs: on a thread, a runtime and connections of its own, so that no handler can delay a beat.
 
-use super::parts::{Connect, Connected};
+use super::parts::{Connect, Connected, Facts};
 use crate::coordination::{self, Coordinator, Outside};
 use crate::error::{Code, Error};
 use crate::spawn::Spawn;
@@ -32,7 +32,7 @@ pub(super) struct Hosted {
 /// What is done on the coordination's runtime, from connecting to the end.
 struct Task {
     connect: Connect,
-    connected: oneshot::Sender<Result<(), Error>>,
+    connected: oneshot::Sender<Result<Facts, Error>>,
     begin: oneshot::Receiver<Begin>,
     done: oneshot::Sender<Result<(), Error>>,
 }
@@ -46,7 +46,7 @@ impl Task {
                 return;
             }
         };
-        if self.connected.send(Ok(())).is_err() {
+        if self.connected.send(Ok(parts.facts)).is_err() {
             return;
         }
         // Dropped: the worker was never run.
@@ -57,7 +57,7 @@ impl Task {
 }
 
 /// Connects on the runtime that will coordinate.
-pub(super) async fn connect(runtime: &Runtime, connect: Connect) -> Result<Hosted, Error> {
+pub(super) async fn connect(runtime: &Runtime, connect: Connect) -> Result<(Hosted, Facts), Error> {
     let (connected, when_connected) = oneshot::channel();
     let (begin, when_begun) = oneshot::channel();
     let (done, when_done) = oneshot::channel();
@@ -67,8 +67,8 @@ pub(super) async fn connect(runtime: &Runtime, connect: Connect) -> Result<Hoste
         Runtime::Current => drop(tokio::spawn(task.run())),
         Runtime::Given(tasks) => tasks.spawn(task.run().boxed()),
     }
-    when_connected.await.map_err(|_| gone())??;
-    Ok(Hosted { begin, done: when_done })
+    let facts = when_connected.await.map_err(|_| gone())??;
+    Ok((Hosted { begin, done: when_done }, facts))
 }
 
 fn spawn_thread(task: Task) -> Result<(), Error> {

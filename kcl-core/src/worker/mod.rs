@@ -5,6 +5,7 @@ mod balance_tests;
 mod builder;
 #[cfg(feature = "aws")]
 mod connect;
+mod failing;
 mod handle;
 mod host;
 mod parts;

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::lease::LeaseStore;
 use crate::record::StreamIdentity;
-use crate::shard::StreamApi;
+use crate::shard::{StreamApi, StreamDescription};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,23 @@ pub(super) struct Connected {
     pub(super) store: Arc<dyn LeaseStore>,
     pub(super) stream: Arc<dyn StreamApi>,
     pub(super) identity: StreamIdentity,
+    pub(super) facts: Facts,
+}
+
+/// What is known of the stream once it was described.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// Whether its records have keys whose order means something.
+    pub(super) keyed: bool,
+    /// How long it keeps records.
+    pub(super) retention: Duration,
+}
+
+impl From<&StreamDescription> for Facts {
+    fn from(description: &StreamDescription) -> Self {
+        let retention = Duration::from_secs(u64::from(description.retention_hours) * 3_600);
+        Facts { keyed: description.keyed, retention }
+    }
 }
 
 /// Connects: checks what must be checked before anything is written.
@@ -30,5 +47,6 @@ pub(super) async fn given(store: Arc<dyn LeaseStore>, stream: Arc<dyn StreamApi>
     let described = tokio::time::timeout(PATIENCE, stream.describe()).await;
     let described = described.map_err(|_| told(&format!("no answer within {PATIENCE:?}")))?;
     let description = described.map_err(|error| told(&error).because(error))?;
-    Ok(Connected { store, stream, identity: description.identity })
+    let facts = Facts::from(&description);
+    Ok(Connected { store, stream, identity: description.identity, facts })
 }

@@ -6,7 +6,7 @@ use crate::record::{Record, SequenceNumber, ShardId, StreamIdentity};
 use crate::shard::{Fetched, Shard, StreamDescription};
 use aws_sdk_kinesis::operation::describe_stream_summary::DescribeStreamSummaryOutput;
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
-use aws_sdk_kinesis::types::{self, StreamStatus};
+use aws_sdk_kinesis::types::{self, RecordDistributionStrategy, StreamStatus};
 
 pub(super) const DESCRIBE: &str = "DescribeStreamSummary";
 pub(super) const LIST: &str = "ListShards";
@@ -28,6 +28,7 @@ pub(super) fn description(answer: DescribeStreamSummaryOutput) -> Result<StreamD
             created_at: summary.stream_creation_timestamp.secs(),
         },
         retention_hours: u32::try_from(summary.retention_period_hours).unwrap_or(24),
+        keyed: summary.record_distribution_strategy != Some(RecordDistributionStrategy::Auto),
         open_shards: u32::try_from(summary.open_shard_count).unwrap_or(0),
     })
 }

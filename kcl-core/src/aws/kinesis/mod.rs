@@ -109,6 +109,9 @@ impl KinesisStream {
             StartingPosition::AtTimestamp(ms) => {
                 ask.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*ms))
             }
+            StartingPosition::At(number) => {
+                ask.shard_iterator_type(ShardIteratorType::AtSequenceNumber).starting_sequence_number(number.as_str())
+            }
             // Part of an aggregated record was done: it is read again, and its first parts are left out by the reader.
             StartingPosition::After(position) => ask
                 .shard_iterator_type(match position.sub_sequence_number {

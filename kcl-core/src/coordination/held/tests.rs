@@ -1,8 +1,9 @@
 use super::super::effects::Op;
 use super::*;
+use crate::checkpoint::Positions;
 use crate::clock::TokioClock;
 use crate::lease::row::{HashKeyRange, Owner};
-use crate::processor::Gate;
+use crate::processor::{Gate, Hold};
 use crate::record::{Position, SequenceNumber, StartingPosition};
 use tokio::sync::mpsc;
 
@@ -23,9 +24,16 @@ fn held() -> (Held, Effects) {
     let mut effects = Effects::new(fastrand::Rng::with_seed(1));
     let gate = Gate::new(Arc::new(TokioClock::new()));
     let (reports, _) = mpsc::unbounded_channel();
-    let delivery = Delivery::new(lease.key.clone(), shard, 7, StartingPosition::After(at(100)), gate, reports);
-    let held = Held::new(lease, delivery, me(), INTERVAL, &mut effects);
+    let hold = Hold::of(lease.key.clone(), shard, 7, StartingPosition::After(at(100)));
+    let delivery = Delivery::new(hold, gate, reports);
+    let held = Held::new(lease, delivery, me(), INTERVAL, false, &mut effects);
     (held, effects)
+}
+
+/// One more record is delivered and done.
+fn acknowledge(held: &Held, n: u64) {
+    let number = held.delivery.delivered(Positions::List(Box::new([at(n)])));
+    held.delivery.acknowledge(number..number + 1);
 }
 
 fn writes(effects: &mut Effects) -> Vec<Write> {
@@ -55,18 +63,21 @@ fn nothing_acknowledged_is_nothing_written() {
 fn acknowledgements_are_coalesced_into_one_checkpoint() {
     let (mut held, mut effects) = held();
     for n in 101..200 {
-        held.delivery.acknowledge(at(n));
+        acknowledge(&held, n);
     }
     held.on_timer(&mut effects);
     let checkpoint = Checkpoint::At(at(199));
-    assert_eq!(writes(&mut effects), [Write::Checkpoint { lease: held.key(), me: me(), counter: 7, checkpoint }]);
+    assert_eq!(
+        writes(&mut effects),
+        [Write::Checkpoint { lease: held.key(), me: me(), counter: 7, checkpoint, beside: Beside::default() }]
+    );
 }
 
 #[test]
 fn a_checkpoint_whose_answer_was_lost_is_settled_by_the_row() {
     let (mut held, mut effects) = held();
     let mut row = held.lease.clone();
-    held.delivery.acknowledge(at(150));
+    acknowledge(&held, 150);
     held.on_timer(&mut effects);
     table(&mut row, writes(&mut effects));
     assert_eq!(held.on_answer(Answer::Failed(Failure::Unanswered), &mut effects), News::Nothing);
@@ -83,7 +94,7 @@ fn a_drained_consumer_checkpoints_and_releases_in_one_write() {
     let mut row = held.lease.clone();
     held.drain(Why::Planned, effects.now + Duration::from_secs(30), &mut effects);
     assert!(held.delivery.is_draining());
-    held.delivery.acknowledge(at(120));
+    acknowledge(&held, 120);
     held.on_drained(&mut effects);
     let answer = table(&mut row, writes(&mut effects));
     assert_eq!(held.on_answer(answer, &mut effects), News::Released { why: Why::Planned });
@@ -100,7 +111,7 @@ fn an_overdue_handoff_is_ended_by_the_owner() {
     effects.now = deadline;
     held.on_timer(&mut effects);
     assert!(held.delivery.is_closed());
-    held.delivery.acknowledge(at(300));
+    acknowledge(&held, 300);
     assert!(
         matches!(&writes(&mut effects)[..], [Write::Release { checkpoint, .. }] if *checkpoint == Checkpoint::At(at(100)))
     );
@@ -122,7 +133,7 @@ fn a_release_whose_answer_was_lost_is_no_loss() {
 fn a_row_that_was_put_back_is_gone_on_with() {
     let (mut held, mut effects) = held();
     let mut row = Lease { counter: 5, checkpoint: Checkpoint::At(at(50)), ..held.lease.clone() };
-    held.delivery.acknowledge(at(150));
+    acknowledge(&held, 150);
     held.on_timer(&mut effects);
     let refused = table(&mut row, writes(&mut effects));
     assert_eq!(held.on_answer(refused, &mut effects), News::Nothing);
@@ -134,7 +145,7 @@ fn a_row_that_was_put_back_is_gone_on_with() {
 #[test]
 fn a_lease_in_another_hand_closes_delivery() {
     let (mut held, mut effects) = held();
-    held.delivery.acknowledge(at(150));
+    acknowledge(&held, 150);
     held.on_timer(&mut effects);
     let other = Owner { worker: WorkerId::parse("other").unwrap(), session: Some(9) };
     let row = Lease { owner: Some(other), counter: 8, ..held.lease.clone() };
@@ -169,7 +180,7 @@ fn the_shard_end_is_written_after_its_children() {
 #[test]
 fn throttled_checkpoints_are_put_off_further_each_time() {
     let (mut held, mut effects) = held();
-    held.delivery.acknowledge(at(150));
+    acknowledge(&held, 150);
     let mut waits = Vec::new();
     for _ in 0..3 {
         held.on_timer(&mut effects);

@@ -2,7 +2,8 @@
 //! by itself.
 
 use crate::lease::row::{
-    Fleet, FleetStart, Give, HashKeyRange, Lease, LeaseKey, Owner, Plan, SessionState, Take, TakeMode, WorkerId,
+    Beside, Fleet, FleetStart, Give, HashKeyRange, Lease, LeaseKey, Owner, ParkedKey, Pending, Plan, SessionState,
+    Take, TakeMode, Wish, WorkerId,
 };
 use crate::lease::write::{Previous, Write};
 use crate::record::{Checkpoint, Position, SequenceNumber, ShardId, StreamIdentity};
@@ -277,6 +278,21 @@ fn claims() -> Vec<Case> {
     ]
 }
 
+fn parked(key: Option<&str>, wish: Option<Wish>) -> ParkedKey {
+    let digits = "49590338271490256608559692538361571095921575989136588897";
+    let number = SequenceNumber::parse(digits).ok();
+    let position =
+        |sub_sequence_number| number.clone().map(|sequence_number| Position { sequence_number, sub_sequence_number });
+    ParkedKey {
+        key: key.map(str::to_owned),
+        positions: [0, 7].into_iter().filter_map(position).collect(),
+        attempts: 3,
+        error: "no such airport".to_owned(),
+        arrived_at_ms: 1_700_000_000_123,
+        wish,
+    }
+}
+
 fn owned() -> Vec<Case> {
     let me = |name: &str, session| (worker(name), session);
     let checkpoint = |key: &str, me, counter| Write::Checkpoint {
@@ -284,14 +300,25 @@ fn owned() -> Vec<Case> {
         me,
         counter,
         checkpoint: at("49590338271490256608559692538361571095921575989136588898", 0),
+        beside: Beside {
+            pending: Some(Pending { checkpoint: Checkpoint::ShardEnd, state: Some(vec![0, 255]) }),
+            done: Some(vec![1, 2, 3]),
+            parked: vec![parked(Some("UA"), None), parked(None, Some(Wish::DeadLetter))],
+        },
     };
     let release = |key: &str, me, counter| Write::Release {
         lease: LeaseKey::new(key),
         me,
         counter,
         checkpoint: at("49590338271490256608559692538361571095921575989136588899", 3),
+        beside: Beside { parked: vec![parked(Some("UA"), Some(Wish::Resume))], ..Beside::default() },
     };
     let disown = |key: &str, from, counter| Write::Disown { lease: LeaseKey::new(key), counter, from };
+    let wish = |key: &str, counter| Write::Wish {
+        lease: LeaseKey::new(key),
+        counter,
+        parked: vec![parked(Some("UA"), Some(Wish::Resume))],
+    };
     vec![
         case(
             "checkpoint",
@@ -310,6 +337,7 @@ fn owned() -> Vec<Case> {
             vec![release("mine", me("me", 9), 7), release("mine", me("me", 8), 8), release("mine", me("you", 9), 8)],
             release("mine", me("me", 9), 8),
         ),
+        case("wish something for a parked key", vec![], vec![wish("mine", 8), wish("nothing", 9)], wish("mine", 9)),
         case(
             "free a lease of an ended session",
             vec![create(owned_lease("left", "me", Some(9)))],
@@ -324,10 +352,10 @@ fn owned() -> Vec<Case> {
         case(
             "a released lease is free",
             vec![],
-            vec![checkpoint("mine", me("me", 9), 9), checkpoint("left", me("me", 9), 8)],
+            vec![checkpoint("mine", me("me", 9), 10), checkpoint("left", me("me", 9), 8)],
             Write::Claim {
                 lease: LeaseKey::new("mine"),
-                counter: 9,
+                counter: 10,
                 from: Previous::Unowned,
                 me: me("you", 1),
                 stream: made_again(),
@@ -391,12 +419,14 @@ fn ends() -> Vec<Case> {
                     me: me("me", 9),
                     counter: 7,
                     checkpoint: Checkpoint::TrimHorizon,
+                    beside: Beside::default(),
                 },
                 Write::Release {
                     lease: LeaseKey::new("held"),
                     me: me("me", 9),
                     counter: 7,
                     checkpoint: Checkpoint::TrimHorizon,
+                    beside: Beside::default(),
                 },
                 end("held", me("me", 9), 7, &[]),
             ],

@@ -1,8 +1,8 @@
 //! Random writes over few rows, each condition right more often than not.
 
 use crate::lease::row::{
-    Fleet, FleetStart, Give, Lease, LeaseKey, Owner, Plan, Row, RowKey, SessionNumber, SessionState, Take, TakeMode,
-    Weights, WorkerId,
+    Beside, Fleet, FleetStart, Give, Lease, LeaseKey, Owner, ParkedKey, Pending, Plan, Row, RowKey, SessionNumber,
+    SessionState, Take, TakeMode, Weights, Wish, WorkerId,
 };
 use crate::lease::write::{Previous, Write};
 use crate::record::{Checkpoint, Position, SequenceNumber, ShardId, StreamIdentity};
@@ -127,6 +127,29 @@ fn checkpoint(rng: &mut Rng) -> Checkpoint {
     }
 }
 
+fn beside(rng: &mut Rng) -> Beside {
+    let bytes = |rng: &mut Rng| (0..rng.usize(0..4)).map(|_| rng.u8(..)).collect();
+    let parked = |rng: &mut Rng| ParkedKey {
+        key: maybe(rng, "key".to_owned()),
+        positions: (0..rng.usize(1..3)).filter_map(|_| position(rng)).collect(),
+        attempts: rng.u32(..),
+        error: String::new(),
+        arrived_at_ms: rng.i64(..),
+        wish: maybe(rng, ()).map(|()| if rng.bool() { Wish::Resume } else { Wish::DeadLetter }),
+    };
+    Beside {
+        pending: maybe(rng, ())
+            .map(|()| Pending { checkpoint: checkpoint(rng), state: maybe(rng, ()).map(|()| bytes(rng)) }),
+        done: maybe(rng, ()).map(|()| bytes(rng)),
+        parked: (0..rng.usize(0..3)).map(|_| parked(rng)).collect(),
+    }
+}
+
+fn position(rng: &mut Rng) -> Option<Position> {
+    let sequence_number = SequenceNumber::parse(rng.u64(..).to_string()).ok()?;
+    Some(Position { sequence_number, sub_sequence_number: rng.u64(0..3) })
+}
+
 fn lease(rng: &mut Rng, model: &Model) -> Write {
     let lease = key(rng);
     let Some(now) = model.get(&RowKey::Lease(lease.clone())).and_then(Row::as_lease) else {
@@ -137,8 +160,9 @@ fn lease(rng: &mut Rng, model: &Model) -> Write {
         Some(owner) if rng.u8(0..6) > 0 => (owner.worker.clone(), near(rng, owner.session.unwrap_or(1))),
         Some(_) | None => (worker(rng), rng.u64(0..4)),
     };
-    match rng.u8(0..13) {
+    match rng.u8(0..14) {
         0 => create(rng, &lease),
+        13 => Write::Wish { lease, counter, parked: beside(rng).parked },
         12 => Write::Disown { lease, counter, from: me },
         1..5 => {
             let from = if rng.u8(0..5) == 0 { maybe(rng, ()).map(|()| owner(rng)) } else { now.owner.clone() };
@@ -152,8 +176,8 @@ fn lease(rng: &mut Rng, model: &Model) -> Write {
                 start_ms: maybe(rng, 99),
             }
         }
-        5..8 => Write::Checkpoint { lease, me, counter, checkpoint: checkpoint(rng) },
-        8..10 => Write::Release { lease, me, counter, checkpoint: checkpoint(rng) },
+        5..8 => Write::Checkpoint { lease, me, counter, checkpoint: checkpoint(rng), beside: beside(rng) },
+        8..10 => Write::Release { lease, me, counter, checkpoint: checkpoint(rng), beside: beside(rng) },
         10 => {
             let children = (0..rng.usize(0..3)).map(|n| ShardId::new(format!("shardId-{n:012}"))).collect();
             Write::ShardEnd { lease, me, counter, children }

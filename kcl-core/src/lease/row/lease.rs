@@ -1,6 +1,6 @@
-//! A lease: which worker reads a shard, and how far it has come. KCL's row, with four attributes of our own.
+//! A lease: which worker reads a shard, and how far it has come. KCL's row, with some attributes of our own.
 
-use super::{LeaseKey, SessionNumber, WorkerId};
+use super::{Beside, LeaseKey, SessionNumber, WorkerId};
 use crate::record::{Checkpoint, ShardId, StreamIdentity};
 
 /// A shard's lease.
@@ -18,6 +18,8 @@ pub struct Lease {
     pub kcl_counter: Option<u64>,
     /// How far the shard is done.
     pub checkpoint: Checkpoint,
+    /// What stands beside the checkpoint.
+    pub beside: Beside,
     /// How often the owner changed since the last checkpoint.
     pub owner_switches: u64,
     /// The shards this one came from: none, one after a split, two after a merge.
@@ -63,6 +65,7 @@ impl Lease {
             counter: 0,
             kcl_counter: Some(0),
             checkpoint,
+            beside: Beside::default(),
             owner_switches: 0,
             parents: Vec::new(),
             children: Vec::new(),

@@ -1,5 +1,6 @@
 //! The rows of the table, one type a kind.
 
+mod beside;
 mod damaged;
 mod fleet;
 mod id;
@@ -8,6 +9,7 @@ mod plan;
 mod session;
 mod weights;
 
+pub use beside::{Beside, ParkedKey, Pending, Wish};
 pub use damaged::{Damaged, Mark, Shows};
 pub use fleet::{Fleet, FleetStart};
 pub use id::{InvalidWorkerId, LeaseKey, RowKey, SessionNumber, WorkerId};

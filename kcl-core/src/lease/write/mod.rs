@@ -7,8 +7,8 @@ mod lease;
 mod session;
 
 use super::row::{
-    Damaged, Fleet, FleetStart, Lease, LeaseKey, Owner, Plan, Row, RowKey, Session, SessionNumber, SessionState,
-    Weights, WorkerId,
+    Beside, Damaged, Fleet, FleetStart, Lease, LeaseKey, Owner, ParkedKey, Plan, Row, RowKey, Session, SessionNumber,
+    SessionState, Weights, WorkerId,
 };
 use crate::record::{Checkpoint, ShardId, StreamIdentity};
 
@@ -126,6 +126,8 @@ pub enum Write {
         counter: u64,
         /// Where to.
         checkpoint: Checkpoint,
+        /// What stands beside it.
+        beside: Beside,
     },
     /// Gives a lease up, at this checkpoint. Condition: as a checkpoint's.
     Release {
@@ -137,6 +139,8 @@ pub enum Write {
         counter: u64,
         /// Where to.
         checkpoint: Checkpoint,
+        /// What stands beside it.
+        beside: Beside,
     },
     /// Ends a lease: SHARD_END, its children named, no owner. Condition: as a checkpoint's; the children's rows exist.
     ShardEnd {
@@ -148,6 +152,15 @@ pub enum Write {
         counter: u64,
         /// The shards it ended in.
         children: Vec<ShardId>,
+    },
+    /// Says what is to become of a key in quarantine, whoever holds the lease. Condition: counter as given, not at SHARD_END.
+    Wish {
+        /// Which lease.
+        lease: LeaseKey,
+        /// Its counter.
+        counter: u64,
+        /// All that is parked there, as it is to be.
+        parked: Vec<ParkedKey>,
     },
     /// Deletes a finished lease whose shard Kinesis no longer lists. Condition: counter as given, at SHARD_END.
     DeleteLease {
@@ -258,6 +271,7 @@ impl Write {
             | Write::Checkpoint { lease, .. }
             | Write::Release { lease, .. }
             | Write::ShardEnd { lease, .. }
+            | Write::Wish { lease, .. }
             | Write::Disown { lease, .. }
             | Write::DeleteLease { lease, .. } => RowKey::Lease(lease.clone()),
             Write::Discard(damaged) => damaged.key.clone(),

@@ -342,7 +342,7 @@ mod tests {
                                 stream.iter().position(|r| r.sequence_number == p.sequence_number),
                             StartingPosition::After(p) =>
                                 stream.iter().position(|r| r.sequence_number > p.sequence_number),
-                            StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) => Some(0),
+                            StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) | StartingPosition::At(_) => Some(0),
                         };
                         Event::Iterator(index.unwrap_or(stream.len()).to_string())
                     }

@@ -97,7 +97,9 @@ impl StreamApi for Scripted {
         self.called(format!("GetShardIterator {from:?}")).await;
         Ok(match from {
             StartingPosition::After(position) => position.sequence_number.as_str().to_owned(),
-            StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) => "0".to_owned(),
+            StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) | StartingPosition::At(_) => {
+                "0".to_owned()
+            }
         })
     }
 

@@ -9,34 +9,117 @@ use tracing::{debug, error, info, warn};
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Happening {
-    SessionRegistered { session: SessionNumber },
+    /// What is parked will not be in the stream much longer.
+    ParkedAging {
+        lease: LeaseKey,
+        keys: usize,
+        left: Duration,
+    },
+    /// A lease is given up, and some of its keys are parked.
+    ParkedAtRelease {
+        lease: LeaseKey,
+        keys: usize,
+        records: usize,
+    },
+    SessionRegistered {
+        session: SessionNumber,
+    },
     BeatConfirmed,
-    BeatMissed { session: SessionNumber, failure: Failure },
-    SessionLost { why: &'static str },
-    SessionFenced { worker: WorkerId, session: SessionNumber },
-    TermTaken { term: u64 },
+    BeatMissed {
+        session: SessionNumber,
+        failure: Failure,
+    },
+    SessionLost {
+        why: &'static str,
+    },
+    SessionFenced {
+        worker: WorkerId,
+        session: SessionNumber,
+    },
+    TermTaken {
+        term: u64,
+    },
     TermLost,
     PlanCycle,
-    PromiseLapsed { lease: LeaseKey, worker: WorkerId },
-    WithoutRoom { leases: usize, workers: usize },
-    Explained { lease: LeaseKey, reason: Reason },
-    LeaseAcquired { lease: LeaseKey, from: Option<Owner>, fencing_token: u64, waited: Duration },
-    LeaseReleased { lease: LeaseKey, why: &'static str, lasted: Duration },
-    LeaseLost { lease: LeaseKey, why: &'static str },
-    LeasesHeld { count: usize },
-    Checkpointed { lease: LeaseKey },
-    ShardEnded { lease: LeaseKey, children: usize },
-    ConsumerGaveUp { lease: LeaseKey, reason: String },
-    ShardStalled { lease: LeaseKey, stage: Stage, stood: Duration, step: WatchdogStep },
-    StallOver { lease: LeaseKey, stage: Stage, stood: Duration },
-    Reconciled { lease: LeaseKey, what: &'static str },
-    ConsumerLingers { lease: LeaseKey },
-    ForeignHand { lease: LeaseKey, owner: Option<WorkerId> },
-    WaitingForForeignHand { for_long: Duration },
-    ShardsIncomplete { hole: HashKeyRange },
-    RowDamaged { key: String, why: String },
-    Refused { message: String },
-    ShutdownAsked { within: Duration },
+    PromiseLapsed {
+        lease: LeaseKey,
+        worker: WorkerId,
+    },
+    WithoutRoom {
+        leases: usize,
+        workers: usize,
+    },
+    Explained {
+        lease: LeaseKey,
+        reason: Reason,
+    },
+    LeaseAcquired {
+        lease: LeaseKey,
+        from: Option<Owner>,
+        fencing_token: u64,
+        waited: Duration,
+    },
+    LeaseReleased {
+        lease: LeaseKey,
+        why: &'static str,
+        lasted: Duration,
+    },
+    LeaseLost {
+        lease: LeaseKey,
+        why: &'static str,
+    },
+    LeasesHeld {
+        count: usize,
+    },
+    Checkpointed {
+        lease: LeaseKey,
+    },
+    ShardEnded {
+        lease: LeaseKey,
+        children: usize,
+    },
+    ConsumerGaveUp {
+        lease: LeaseKey,
+        reason: String,
+    },
+    ShardStalled {
+        lease: LeaseKey,
+        stage: Stage,
+        stood: Duration,
+        step: WatchdogStep,
+    },
+    StallOver {
+        lease: LeaseKey,
+        stage: Stage,
+        stood: Duration,
+    },
+    Reconciled {
+        lease: LeaseKey,
+        what: &'static str,
+    },
+    ConsumerLingers {
+        lease: LeaseKey,
+    },
+    ForeignHand {
+        lease: LeaseKey,
+        owner: Option<WorkerId>,
+    },
+    WaitingForForeignHand {
+        for_long: Duration,
+    },
+    ShardsIncomplete {
+        hole: HashKeyRange,
+    },
+    RowDamaged {
+        key: String,
+        why: String,
+    },
+    Refused {
+        message: String,
+    },
+    ShutdownAsked {
+        within: Duration,
+    },
 }
 
 impl Happening {
@@ -150,6 +233,14 @@ impl Happening {
             Happening::RowDamaged { key, why } => {
                 warn!(key, why, "a row of the lease table cannot be read and is left alone: mend or delete it by hand");
                 count(Metric::RowsDamaged, 1, &[]);
+            }
+            Happening::ParkedAging { lease, keys, left } => {
+                error!(%lease, keys, ?left, "keys in quarantine: the stream's retention will end their first record in `left`; \
+                       resume them or have them dead-lettered");
+                count(Metric::ParkedAging, 1, &[]);
+            }
+            Happening::ParkedAtRelease { lease, keys, records } => {
+                warn!(%lease, keys, records, "a lease is given up with keys in quarantine");
             }
             Happening::Refused { message } => error!(message, "a call was refused"),
             Happening::ShutdownAsked { within } => info!(?within, "shutting down"),

@@ -1,6 +1,7 @@
 //! The events, by the part that tells them.
 
 pub(crate) mod coordination;
+pub(crate) mod delivery;
 pub(crate) mod processing;
 #[cfg(feature = "aws")]
 pub(crate) mod table;

@@ -9,28 +9,30 @@ use tracing::{debug, error, info, warn};
 /// A consumer began to work for a shard.
 pub(crate) struct ConsumerStarted<'a> {
     pub(crate) shard: &'a ShardId,
+    pub(crate) lane: usize,
     pub(crate) fencing_token: u64,
     pub(crate) from: &'a StartingPosition,
 }
 
 impl ConsumerStarted<'_> {
     pub(crate) fn emit(self) {
-        let ConsumerStarted { shard, fencing_token, from } = self;
-        info!(%shard, fencing_token, ?from, "consumer started");
+        let ConsumerStarted { shard, lane, fencing_token, from } = self;
+        info!(%shard, lane, fencing_token, ?from, "consumer started");
     }
 }
 
 /// A consumer stopped; its processor is about to be dropped.
 pub(crate) struct ConsumerStopped<'a> {
     pub(crate) shard: &'a ShardId,
+    pub(crate) lane: usize,
     pub(crate) fencing_token: u64,
     pub(crate) why: &'static str,
 }
 
 impl ConsumerStopped<'_> {
     pub(crate) fn emit(self) {
-        let ConsumerStopped { shard, fencing_token, why } = self;
-        info!(%shard, fencing_token, why, "consumer stopped");
+        let ConsumerStopped { shard, lane, fencing_token, why } = self;
+        info!(%shard, lane, fencing_token, why, "consumer stopped");
     }
 }
 
@@ -74,6 +76,8 @@ pub(crate) struct HandlerFailed<'a> {
     pub(crate) shard: &'a ShardId,
     pub(crate) callback: &'static str,
     pub(crate) error: &'a dyn std::fmt::Display,
+    /// `error`, `timeout` or `dropped`.
+    pub(crate) cause: &'static str,
     pub(crate) attempt: u32,
     pub(crate) age: Duration,
     pub(crate) next: &'a dyn std::fmt::Debug,
@@ -81,9 +85,9 @@ pub(crate) struct HandlerFailed<'a> {
 
 impl HandlerFailed<'_> {
     pub(crate) fn emit(self) {
-        let HandlerFailed { shard, callback, error, attempt, age, next } = self;
+        let HandlerFailed { shard, callback, error, cause, attempt, age, next } = self;
         error!(%shard, callback, %error, attempt, ?age, ?next, "handler failed: nothing is passed over");
-        count(Metric::HandlerFailures, 1, &[("cause", "error")]);
+        count(Metric::HandlerFailures, 1, &[("cause", cause)]);
     }
 }
 

@@ -67,6 +67,7 @@ impl StreamApi for StreamSeat {
             },
             retention_hours: u32::try_from(summary.retention_period_hours).unwrap(),
             open_shards: u32::try_from(summary.open_shard_count).unwrap(),
+            keyed: true,
         })
     }
 
@@ -92,6 +93,7 @@ impl StreamApi for StreamSeat {
         let (kind, number, at_ms) = match from {
             StartingPosition::TrimHorizon => ("TRIM_HORIZON", None, None),
             StartingPosition::AtTimestamp(ms) => ("AT_TIMESTAMP", None, Some(*ms)),
+            StartingPosition::At(number) => ("AT_SEQUENCE_NUMBER", Some(number), None),
             StartingPosition::After(position) => ("AFTER_SEQUENCE_NUMBER", Some(&position.sequence_number), None),
         };
         let input = GetShardIteratorInput {

@@ -210,6 +210,7 @@ pub(crate) fn name(write: &Write) -> &'static str {
         Write::Checkpoint { .. } => "Checkpoint",
         Write::Release { .. } => "Release",
         Write::ShardEnd { .. } => "ShardEnd",
+        Write::Wish { .. } => "Wish",
         Write::DeleteLease { .. } => "DeleteLease",
         Write::DeletePlan { .. } => "DeletePlan",
         Write::DeleteSession { .. } => "DeleteSession",

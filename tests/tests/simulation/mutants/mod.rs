@@ -196,8 +196,8 @@ fn i4_a_checkpoint_that_ignores_the_counter_is_noticed() {
 
 fn checkpoint_at_any_counter(write: Write, row: Option<&Row>) -> Write {
     match (write, row.and_then(Row::as_lease)) {
-        (Write::Checkpoint { lease, me, checkpoint, .. }, Some(row)) => {
-            Write::Checkpoint { lease, me, counter: row.counter, checkpoint }
+        (Write::Checkpoint { lease, me, checkpoint, beside, .. }, Some(row)) => {
+            Write::Checkpoint { lease, me, counter: row.counter, checkpoint, beside }
         }
         (write, _) => write,
     }
@@ -220,9 +220,9 @@ fn i4_a_release_by_anyone_is_noticed() {
 
 fn release_by_anyone(write: Write, row: Option<&Row>) -> Write {
     match (write, row.and_then(Row::as_lease)) {
-        (Write::Release { lease, checkpoint, me, counter }, Some(row)) => {
+        (Write::Release { lease, checkpoint, me, counter, beside }, Some(row)) => {
             let owner = row.owner.as_ref().and_then(|owner| Some((owner.worker.clone(), owner.session?)));
-            Write::Release { lease, checkpoint, me: owner.unwrap_or(me), counter: counter.max(row.counter) }
+            Write::Release { lease, checkpoint, me: owner.unwrap_or(me), counter: counter.max(row.counter), beside }
         }
         (write, _) => write,
     }

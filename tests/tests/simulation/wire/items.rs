@@ -3,9 +3,10 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use kcl_core::lease::row::{Damaged, Shows};
 use kcl_core::lease::{
-    Fleet, FleetStart, Give, Lease, LeaseKey, Owner, Plan, Row, RowKey, Session, SessionState, Take, TakeMode, WorkerId,
+    Beside, Fleet, FleetStart, Give, Lease, LeaseKey, Owner, ParkedKey, Plan, Row, RowKey, Session, SessionState, Take,
+    TakeMode, WorkerId,
 };
-use kcl_core::record::{Checkpoint, ShardId, StreamIdentity};
+use kcl_core::record::{Checkpoint, Position, ShardId, StreamIdentity};
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -136,9 +137,31 @@ fn lease(key: LeaseKey, item: &Value) -> Option<Lease> {
         parents: shards("parentShardId"),
         children: shards("childShardIds"),
         stream,
+        beside: Beside { parked: parked(item)?, ..Beside::default() },
         start_ms: item["kclStart"]["N"].as_str().and_then(|ms| ms.parse().ok()),
         ..Lease::unowned(shard, Checkpoint::parse(&string(item, "checkpoint")?, sub).ok()?)
     })
+}
+
+/// The keys in quarantine.
+fn parked(item: &Value) -> Option<Vec<ParkedKey>> {
+    let keys = item["kclParked"]["L"].as_array().cloned().unwrap_or_default();
+    let position = |written: &Value| {
+        let (digits, sub) = written["S"].as_str()?.split_once('.').unwrap_or((written["S"].as_str()?, "0"));
+        Some(Position { sequence_number: digits.parse().ok()?, sub_sequence_number: sub.parse().ok()? })
+    };
+    let key = |entry: &Value| {
+        let entry = &entry["M"];
+        Some(ParkedKey {
+            key: string(entry, "key"),
+            positions: entry["at"]["L"].as_array()?.iter().map(position).collect::<Option<_>>()?,
+            attempts: u32::try_from(count(entry, "attempts")?).ok()?,
+            error: string(entry, "error")?,
+            arrived_at_ms: entry["arrived"]["N"].as_str()?.parse().ok()?,
+            wish: None,
+        })
+    };
+    keys.iter().map(key).collect()
 }
 
 // --- the other way, for the one kind of row that a play puts back

@@ -83,6 +83,25 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Bytes; none where the attribute is absent or something else.
+    pub(super) fn bytes(self, name: &str) -> Option<Vec<u8>> {
+        self.0.get(name)?.as_b().ok().map(|bytes| bytes.as_ref().to_vec())
+    }
+
+    /// The texts of a list.
+    pub(super) fn texts(self, name: &str) -> Result<Vec<&'a str>, Damage> {
+        match self.0.get(name) {
+            None => Ok(Vec::new()),
+            Some(AttributeValue::L(list)) => list
+                .iter()
+                .map(|entry| {
+                    entry.as_s().map(String::as_str).map_err(|other| mistyped(name, "a list of strings", other))
+                })
+                .collect(),
+            Some(other) => Err(mistyped(name, "a list of strings", other)),
+        }
+    }
+
     /// The maps of a list.
     pub(super) fn maps(self, name: &str) -> Result<Vec<Fields<'a>>, Damage> {
         match self.0.get(name) {

@@ -1,6 +1,7 @@
 //! How rows are written as items: leases with KCL's own attributes, our other rows with an `entityType` that KCL 3.5
 //! skips.
 
+mod beside;
 mod damaged;
 mod field;
 mod fleet;
@@ -11,6 +12,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub(super) use beside::{done_bytes, parked_list, pending_checkpoint};
 pub(super) use field::{flag, number, text, text_set};
 pub(super) use lease::{checkpoint_text, stream_text};
 pub(super) use session::state_text;

@@ -1,4 +1,4 @@
-//! The attributes' names. Those of leases are KCL's (3.5, class `DynamoDBLeaseSerializer`), but for four of our own.
+//! The attributes' names. Those of leases are KCL's (3.5, class `DynamoDBLeaseSerializer`), but for some of our own.
 
 pub(in super::super) const KEY: &str = "leaseKey";
 pub(in super::super) const ENTITY_TYPE: &str = "entityType";
@@ -33,6 +33,16 @@ pub(in super::super) const KCL_SESSION: &str = "kclSession";
 pub(in super::super) const KCL_COUNTER: &str = "kclCounter";
 pub(in super::super) const KCL_STREAM: &str = "kclStream";
 pub(in super::super) const KCL_START: &str = "kclStart";
+pub(in super::super) const KCL_DONE: &str = "kclDone";
+pub(in super::super) const KCL_PARKED: &str = "kclParked";
+
+// Parked keys, which are maps.
+pub(in super::super) const PARKED_KEY: &str = "key";
+pub(in super::super) const PARKED_AT: &str = "at";
+pub(in super::super) const PARKED_ATTEMPTS: &str = "attempts";
+pub(in super::super) const PARKED_ERROR: &str = "error";
+pub(in super::super) const PARKED_ARRIVED: &str = "arrived";
+pub(in super::super) const PARKED_WISH: &str = "wish";
 
 // Sessions.
 pub(in super::super) const NUMBER: &str = "number";

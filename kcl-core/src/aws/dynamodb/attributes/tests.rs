@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::lease::row::HashKeyRange;
-use crate::lease::{Lease, Owner};
+use crate::lease::{Beside, Lease, Owner, Pending};
 use crate::record::{Checkpoint, Position, SequenceNumber, ShardId};
 use aws_sdk_dynamodb::primitives::Blob;
 
@@ -112,7 +112,9 @@ fn javas_leases_are_read_as_anothers() {
             ("pendingCheckpointState", AttributeValue::B(Blob::new(*b"state"))),
         ],
     ));
-    assert_eq!(prepared, new_root());
+    let position = Position { sequence_number: SequenceNumber::parse(DIGITS).unwrap(), sub_sequence_number: 3 };
+    let pending = Pending { checkpoint: Checkpoint::At(position), state: Some(b"state".to_vec()) };
+    assert_eq!(prepared.beside, Beside { pending: Some(pending), ..Beside::default() });
 
     let handed = lease(&with(root(), [("leaseOwner", text("worker-b")), ("checkpointOwner", text("worker-a"))]));
     assert_eq!(handed.owner.unwrap().worker.as_str(), "worker-b");

@@ -79,6 +79,14 @@ impl Expression {
         self
     }
 
+    /// Sets a value, or removes it where there is none.
+    pub(super) fn set_or_remove(self, name: &str, value: Option<AttributeValue>) -> Self {
+        match value {
+            Some(value) => self.set(name, value),
+            None => self.remove(name),
+        }
+    }
+
     pub(super) fn equals(self, name: &str, value: AttributeValue) -> Self {
         self.compare(name, "=", value)
     }

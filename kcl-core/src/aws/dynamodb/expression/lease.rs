@@ -1,8 +1,10 @@
 //! Writes of lease rows. Each moves `leaseCounter`, and says in `kclCounter` that it was we who did.
 
-use super::attributes::{checkpoint_text, number, stream_text, text, text_set};
+use super::attributes::{
+    checkpoint_text, done_bytes, number, parked_list, pending_checkpoint, stream_text, text, text_set,
+};
 use super::{Expression, Request, name};
-use crate::lease::{LeaseKey, Previous, RowKey, SessionNumber, WorkerId};
+use crate::lease::{Beside, LeaseKey, ParkedKey, Previous, RowKey, SessionNumber, WorkerId};
 use crate::record::{Checkpoint, ShardId, StreamIdentity};
 
 type Me = (WorkerId, SessionNumber);
@@ -16,18 +18,20 @@ fn moves(counter: u64) -> Expression {
         .set(name::KCL_COUNTER, number(counter + 1))
 }
 
-/// The same, and it is mine; the write sets the checkpoint. A prepared checkpoint of Java's goes: it was prepared for
-/// a position that is passed now.
-fn checkpoints(me: &Me, counter: u64, checkpoint: &Checkpoint) -> Expression {
+/// The same, and it is mine; the write sets the checkpoint, and all that stands beside it.
+fn checkpoints(me: &Me, counter: u64, checkpoint: &Checkpoint, beside: &Beside) -> Expression {
+    let [pending, pending_sub, pending_state] = pending_checkpoint(beside);
     moves(counter)
         .equals(name::OWNER, text(me.0.as_str()))
         .equals(name::KCL_SESSION, number(me.1))
         .set(name::CHECKPOINT, checkpoint_text(checkpoint))
         .set(name::CHECKPOINT_SUB, number(checkpoint.sub_sequence_number()))
         .set(name::OWNER_SWITCHES, number(0))
-        .remove(name::PENDING)
-        .remove(name::PENDING_SUB)
-        .remove(name::PENDING_STATE)
+        .set_or_remove(name::PENDING, pending)
+        .set_or_remove(name::PENDING_SUB, pending_sub)
+        .set_or_remove(name::PENDING_STATE, pending_state)
+        .set_or_remove(name::KCL_DONE, done_bytes(beside))
+        .set_or_remove(name::KCL_PARKED, parked_list(&beside.parked))
 }
 
 fn row(lease: &LeaseKey) -> RowKey {
@@ -62,21 +66,22 @@ pub(super) fn claim(
     .update(&row(lease))
 }
 
-pub(super) fn checkpoint(lease: &LeaseKey, me: &Me, counter: u64, checkpoint: &Checkpoint) -> Request {
-    checkpoints(me, counter, checkpoint).update(&row(lease))
+pub(super) fn checkpoint(lease: &LeaseKey, me: &Me, counter: u64, checkpoint: &Checkpoint, beside: &Beside) -> Request {
+    checkpoints(me, counter, checkpoint, beside).update(&row(lease))
 }
 
-pub(super) fn release(lease: &LeaseKey, me: &Me, counter: u64, checkpoint: &Checkpoint) -> Request {
-    checkpoints(me, counter, checkpoint).remove(name::OWNER).remove(name::KCL_SESSION).update(&row(lease))
+pub(super) fn release(lease: &LeaseKey, me: &Me, counter: u64, checkpoint: &Checkpoint, beside: &Beside) -> Request {
+    checkpoints(me, counter, checkpoint, beside).remove(name::OWNER).remove(name::KCL_SESSION).update(&row(lease))
 }
 
 pub(super) fn shard_end(lease: &LeaseKey, me: &Me, counter: u64, children: &[ShardId]) -> Request {
-    let expression = checkpoints(me, counter, &Checkpoint::ShardEnd).remove(name::OWNER).remove(name::KCL_SESSION);
-    match text_set(children) {
-        Some(children) => expression.set(name::CHILDREN, children),
-        None => expression.remove(name::CHILDREN),
-    }
-    .update(&row(lease))
+    let end = &Checkpoint::ShardEnd;
+    let expression = checkpoints(me, counter, end, &Beside::default()).remove(name::OWNER).remove(name::KCL_SESSION);
+    expression.set_or_remove(name::CHILDREN, text_set(children)).update(&row(lease))
+}
+
+pub(super) fn wish(lease: &LeaseKey, counter: u64, parked: &[ParkedKey]) -> Request {
+    moves(counter).set_or_remove(name::KCL_PARKED, parked_list(parked)).update(&row(lease))
 }
 
 pub(super) fn disown(lease: &LeaseKey, counter: u64, from: &Me) -> Request {

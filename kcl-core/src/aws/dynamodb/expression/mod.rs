@@ -42,8 +42,13 @@ pub(super) fn request(write: &Write) -> Request {
         Write::Claim { lease, counter, from, me, stream, start_ms } => {
             lease::claim(lease, *counter, from, me, stream, *start_ms)
         }
-        Write::Checkpoint { lease, me, counter, checkpoint } => lease::checkpoint(lease, me, *counter, checkpoint),
-        Write::Release { lease, me, counter, checkpoint } => lease::release(lease, me, *counter, checkpoint),
+        Write::Checkpoint { lease, me, counter, checkpoint, beside } => {
+            lease::checkpoint(lease, me, *counter, checkpoint, beside)
+        }
+        Write::Release { lease, me, counter, checkpoint, beside } => {
+            lease::release(lease, me, *counter, checkpoint, beside)
+        }
+        Write::Wish { lease, counter, parked } => lease::wish(lease, *counter, parked),
         Write::ShardEnd { lease, me, counter, children } => lease::shard_end(lease, me, *counter, children),
         Write::Discard(damaged) => discard::discard(damaged),
         Write::Disown { lease, counter, from } => lease::disown(lease, *counter, from),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::aws::dynamodb::attributes::{number, text};
 use crate::lease::conformance::random_write;
-use crate::lease::{LeaseKey, Owner, Previous, RowKey, WorkerId};
+use crate::lease::{Beside, LeaseKey, Owner, Previous, RowKey, WorkerId};
 use crate::record::{Checkpoint, StreamIdentity};
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,24 +52,34 @@ fn a_claim_names_the_owner_it_replaces_and_ends_javas_handoff() {
 
 #[test]
 fn a_checkpoint_removes_what_java_had_prepared() {
-    let write =
-        Write::Checkpoint { lease: LeaseKey::new("s"), me: me(), counter: 7, checkpoint: Checkpoint::TrimHorizon };
+    let write = Write::Checkpoint {
+        lease: LeaseKey::new("s"),
+        me: me(),
+        counter: 7,
+        checkpoint: Checkpoint::TrimHorizon,
+        beside: Beside::default(),
+    };
     let checkpoint = request(&write);
     assert_eq!(
         checkpoint.condition,
         "#leaseCounter = :is_leaseCounter AND #checkpoint <> :is_checkpoint AND #leaseOwner = :is_leaseOwner AND \
          #kclSession = :is_kclSession"
     );
-    assert!(
-        update(&checkpoint)
-            .ends_with("REMOVE #pendingCheckpoint, #pendingCheckpointSubSequenceNumber, #pendingCheckpointState")
-    );
+    assert!(update(&checkpoint).ends_with(
+        "REMOVE #pendingCheckpoint, #pendingCheckpointSubSequenceNumber, #pendingCheckpointState, #kclDone, #kclParked"
+    ));
 }
 
 #[test]
 fn a_release_is_a_checkpoint_that_removes_the_owner() {
-    let write = Write::Release { lease: LeaseKey::new("s"), me: me(), counter: 7, checkpoint: Checkpoint::TrimHorizon };
-    assert!(update(&request(&write)).ends_with("#pendingCheckpointState, #leaseOwner, #kclSession"));
+    let write = Write::Release {
+        lease: LeaseKey::new("s"),
+        me: me(),
+        counter: 7,
+        checkpoint: Checkpoint::TrimHorizon,
+        beside: Beside::default(),
+    };
+    assert!(update(&request(&write)).ends_with("#kclParked, #leaseOwner, #kclSession"));
 }
 
 /// The service refuses a request that uses a placeholder without saying what it is, or the other way round.

@@ -1,0 +1,57 @@
+//! What a lease's row keeps beside its checkpoint: a prepared one, what is done beyond it, and what is parked before it.
+
+use crate::record::{Checkpoint, Position};
+
+/// Written with each checkpoint, so that it always belongs to that one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// A checkpoint that was prepared and not committed yet, as KCL has it.
+    pub pending: Option<Pending>,
+    /// `kclDone`: what is done beyond the checkpoint, in a form of the library's own. It names its checkpoint.
+    pub done: Option<Vec<u8>>,
+    /// `kclParked`: keys in quarantine, with the records that the checkpoint passed and nobody has handled.
+    pub parked: Vec<ParkedKey>,
+}
+
+/// The first phase of a checkpoint in two phases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Where it is to lead.
+    pub checkpoint: Checkpoint,
+    /// Whatever the application needs to finish or undo it.
+    pub state: Option<Vec<u8>>,
+}
+
+/// One key in quarantine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedKey {
+    /// The partition key; absent for a record that has none, which is parked alone.
+    pub key: Option<String>,
+    /// Its records, in order. The first is the one that failed.
+    pub positions: Vec<Position>,
+    /// How often the first was tried.
+    pub attempts: u32,
+    /// Why it failed at last.
+    pub error: String,
+    /// When the first arrived in the stream, in milliseconds since the Unix epoch.
+    pub arrived_at_ms: i64,
+    /// What a person wants to be done with it.
+    pub wish: Option<Wish>,
+}
+
+/// What is to become of a key in quarantine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wish {
+    /// Its records are handed to the handler again, in order, before any other of the key.
+    Resume,
+    /// Its records go to the dead-letter sink, in order.
+    DeadLetter,
+}
+
+impl Beside {
+    /// How many records are parked.
+    #[must_use]
+    pub fn parked_records(&self) -> usize {
+        self.parked.iter().map(|key| key.positions.len()).sum()
+    }
+}

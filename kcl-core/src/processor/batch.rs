@@ -1,0 +1,86 @@
+//! What a handler is called with.
+
+use super::handle::{Ledger, RecordHandle};
+use crate::record::Record;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The next records of a shard.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    records: Arc<Vec<Record>>,
+    range: Range<usize>,
+    millis_behind_latest: Option<u64>,
+    ledger: Option<Arc<Ledger>>,
+}
+
+impl Batch {
+    /// A batch of these records, for tests of handlers. Its handles lead nowhere.
+    #[must_use]
+    pub fn new(records: Vec<Record>, millis_behind_latest: Option<u64>) -> Self {
+        let range = 0..records.len();
+        Batch { records: Arc::new(records), range, millis_behind_latest, ledger: None }
+    }
+
+    pub(super) fn of(
+        records: Arc<Vec<Record>>,
+        range: Range<usize>,
+        millis_behind_latest: Option<u64>,
+        ledger: Arc<Ledger>,
+    ) -> Self {
+        Batch { records, range, millis_behind_latest, ledger: Some(ledger) }
+    }
+
+    /// The records, in order.
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        self.records.get(self.range.clone()).unwrap_or_default()
+    }
+
+    /// How far behind the tip of the shard the batch ends, in milliseconds, as Kinesis said it.
+    #[must_use]
+    pub fn millis_behind_latest(&self) -> Option<u64> {
+        self.millis_behind_latest
+    }
+
+    /// One handle a record, in order, to be acknowledged or failed one by one, by whichever task, in any order.
+    ///
+    /// # Expected flow
+    /// The handler takes the handles, moves them to tasks of its own, and returns `Ok(())`, which then acknowledges nothing.
+    /// The next batch comes while handles are open; at most `max_unacknowledged` records of a shard are.
+    ///
+    /// # Guarantees
+    /// The position moves as far as every record is acknowledged without a gap. A handle that is failed or dropped is a
+    /// failure of its record: the error policy decides, and the record comes again in a batch of its own. The shard's end
+    /// and an orderly give-up wait for open handles. One that is used after the lease is lost changes nothing.
+    ///
+    /// # Assumptions
+    /// Order is the handler's own affair: a record that comes again comes after later ones.
+    ///
+    /// A second call gives none. An error of the handler that took them counts for the records that are not acknowledged
+    /// by then; their old handles can still acknowledge, and nothing else.
+    #[must_use]
+    pub fn take_handles(&self) -> Vec<RecordHandle> {
+        let ledger = self.ledger.clone().unwrap_or_else(|| Ledger::detached(self));
+        ledger.take(&ledger)
+    }
+
+    pub(super) fn shared(&self) -> (Arc<Vec<Record>>, Range<usize>) {
+        (Arc::clone(&self.records), self.range.clone())
+    }
+}
+
+impl std::ops::Deref for Batch {
+    type Target = [Record];
+    fn deref(&self) -> &[Record] {
+        self.records()
+    }
+}
+
+impl<'a> IntoIterator for &'a Batch {
+    type Item = &'a Record;
+    type IntoIter = std::slice::Iter<'a, Record>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.records().iter()
+    }
+}

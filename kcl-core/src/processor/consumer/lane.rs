@@ -1,0 +1,397 @@
+//! The loop that obeys a lane's state: one callback at a time, each given up when the lease is.
+
+use super::call::{Called, attend, bounded};
+use super::piece::Numbers;
+use super::source::{Next, Source};
+use super::state::{Command, Event, State, Task, Verdict, step};
+use super::todo::Todo;
+use super::{LastWord, Rules};
+use crate::clock::Time;
+use crate::processor::dead_letter::DeadLetter;
+use crate::processor::delivery::{Delivery, ReportKind};
+use crate::processor::failure::Cause;
+use crate::processor::handle::{Account, Ledger, Returned};
+use crate::processor::{Batch, BoxError, RecordProcessor, ShardContext};
+use crate::telemetry::event::delivery::{DeadLettered, RecordJoined};
+use crate::telemetry::event::processing::{
+    BatchProcessed, ConsumerStarted, ConsumerStopped, DeliveryHeld, ShardEndReached,
+};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, sleep_until};
+
+/// How often a batch that waits for the session looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long `lease_lost` may take. The shard may come back to this worker, and that waits for the old processor.
+const LEASE_LOST_GRACE: Duration = Duration::from_secs(10);
+
+/// One lane of a shard's consumer. Fields are dropped in this order: the last word comes last.
+pub(super) struct Lane<P> {
+    pub(super) processor: P,
+    pub(super) index: usize,
+    /// What was taken and not finished, in order.
+    pub(super) todo: VecDeque<Todo>,
+    /// The records at hand.
+    pub(super) loaded: Option<Todo>,
+    /// Handles that came back.
+    returned: mpsc::UnboundedReceiver<Returned>,
+    returns: mpsc::UnboundedSender<Returned>,
+    /// What handlers took the handles of, and are not done with.
+    open: Vec<Arc<Ledger>>,
+    /// When what is parked is tried again.
+    pub(super) resume_at: Option<tokio::time::Instant>,
+    pub(super) source: Arc<Source>,
+    pub(super) context: ShardContext,
+    pub(super) delivery: Arc<Delivery>,
+    pub(super) rules: Rules,
+    _last_word: Arc<LastWord>,
+}
+
+impl<P: RecordProcessor> Lane<P> {
+    pub(super) fn new(
+        processor: P,
+        index: usize,
+        source: Arc<Source>,
+        context: ShardContext,
+        delivery: Arc<Delivery>,
+        rules: Rules,
+        last_word: Arc<LastWord>,
+    ) -> Self {
+        let (returns, returned) = mpsc::unbounded_channel();
+        Lane {
+            processor,
+            index,
+            todo: VecDeque::new(),
+            loaded: None,
+            returned,
+            returns,
+            open: Vec::new(),
+            resume_at: None,
+            source,
+            context,
+            delivery,
+            rules,
+            _last_word: last_word,
+        }
+    }
+
+    /// Works until the shard, the lease or the patience of the policy ends.
+    pub(super) async fn run(mut self) {
+        let delivery = Arc::clone(&self.delivery);
+        let (shard, fencing_token, lane) = (delivery.shard(), delivery.fencing_token(), self.index);
+        ConsumerStarted { shard, lane, fencing_token, from: &delivery.hold.from }.emit();
+        let mut state = State::begin();
+        let why = loop {
+            let event = match &state {
+                State::Stopped(why) => break *why,
+                State::Working(Task::Read, _) => self.read(&state).await,
+                State::Working(Task::Process, _) => self.process(&state).await,
+                State::Working(Task::DeadLetter, _) => self.dead_letter(&state).await,
+                State::Working(Task::Initialize, _) => {
+                    delivery.stages.process.begin(lane);
+                    let called =
+                        attend(&delivery, None, async { self.processor.initialize(&self.context).await }).await;
+                    self.told(&state, called, "initialize")
+                }
+                State::Working(Task::End { .. }, _) => {
+                    delivery.stages.process.begin(lane);
+                    let called =
+                        attend(&delivery, None, async { self.processor.shard_ended(&self.context).await }).await;
+                    self.told(&state, called, "shard_ended")
+                }
+                State::Draining => self.say_goodbye(&state).await,
+                State::Losing(_) => self.lose(&state).await,
+                State::Holding(_) => hold(&delivery).await,
+                State::Retrying(_, _, after) => wait(&delivery, *after).await,
+            };
+            delivery.stages.process.end(lane);
+            let (next, commands) = step(state, event);
+            for command in commands {
+                self.obey(command);
+            }
+            state = next;
+        };
+        ConsumerStopped { shard, lane, fencing_token, why: why.as_str() }.emit();
+    }
+
+    // --- what is next
+
+    async fn read(&mut self, state: &State) -> Event {
+        // What waits for room in quarantine must not hold up what makes room.
+        let resumed = self.todo.front().is_some_and(|todo| matches!(todo.piece.numbers, Numbers::Parked));
+        if !resumed && let Some(wanted) = self.wished() {
+            let record = tokio::select! {
+                biased;
+                () = self.delivery.closed() => return Event::Closed,
+                () = self.delivery.drain_asked() => return Event::DrainAsked,
+                record = (self.rules.read_again)(wanted.1.clone()) => record,
+            };
+            return self.take_up(state, wanted, record);
+        }
+        if let Some(todo) = self.todo.pop_front() {
+            return self.load(state, todo);
+        }
+        let next = tokio::select! {
+            biased;
+            () = self.delivery.closed() => return Event::Closed,
+            () = self.delivery.drain_asked() => return Event::DrainAsked,
+            Some(returned) = self.returned.recv() => return self.take_back(returned),
+            () = sleep_until(self.resume_at.unwrap_or_else(tokio::time::Instant::now)), if self.resume_at.is_some() => {
+                self.resume_at = None;
+                self.delivery.resume_parked();
+                return Event::Due;
+            }
+            next = self.source.next(self.index) => next,
+        };
+        match next {
+            Next::Batch(piece) => self.load(state, Todo::new(piece)),
+            Next::Nothing => Event::Nothing,
+            Next::Changed => Event::Due,
+            Next::End(children) => Event::End(children),
+            Next::Failed(error) => self.judge(state, "read", Cause::Read(error)),
+            Next::ReaderGone => Event::ReaderGone,
+        }
+    }
+
+    /// What was taken is at hand, but for records whose key is parked.
+    fn load(&mut self, state: &State, todo: Todo) -> Event {
+        let (now, later) = match self.without_parked(todo) {
+            Ok(parts) => parts,
+            Err(todo) => {
+                self.todo.push_front(todo);
+                return self.no_room(state.failures());
+            }
+        };
+        if let Some(later) = later {
+            self.todo.push_front(later);
+        }
+        let Some(todo) = now else { return Event::Nothing };
+        let failures = todo.failures;
+        self.loaded = Some(todo);
+        Event::Batch(failures)
+    }
+
+    /// The records up to the first whose key is parked, and those after it; that one joins its key. An error where it cannot.
+    fn without_parked(&self, mut todo: Todo) -> Result<(Option<Todo>, Option<Todo>), Todo> {
+        while todo.piece.len() > 0 && !matches!(todo.piece.numbers, Numbers::Parked) && self.delivery.has_parked() {
+            let parked = self.delivery.parked();
+            let is_parked = |index: &usize| {
+                let key = todo.piece.records.get(*index).and_then(|record| record.partition_key.as_ref());
+                key.is_some() && parked.iter().any(|parked| parked.key.as_ref() == key)
+            };
+            match todo.piece.range.clone().find(is_parked) {
+                None => break,
+                Some(index) if index > todo.piece.range.start => {
+                    let (now, later) = todo.piece.split(index - todo.piece.range.start);
+                    let later = Todo { piece: later, tries: todo.tries, ..Todo::new(todo.piece.clone()) };
+                    return Ok((Some(Todo { piece: now, ..todo }), Some(later)));
+                }
+                Some(index) => {
+                    let Some((record, number)) = todo.piece.records.get(index).zip(todo.piece.number(index)) else {
+                        break;
+                    };
+                    let key = record.partition_key.as_deref().unwrap_or_default();
+                    match self.delivery.join_parked(key, record.position(), number..number + 1) {
+                        Err(_) => return Err(todo),
+                        Ok(false) => continue,
+                        Ok(true) => RecordJoined { shard: self.delivery.shard(), position: &record.position() }.emit(),
+                    }
+                    todo.piece = todo.piece.part(index + 1..todo.piece.range.end);
+                }
+            }
+        }
+        Ok(((todo.piece.len() > 0).then_some(todo), None))
+    }
+
+    /// A handle came back.
+    fn take_back(&mut self, returned: Returned) -> Event {
+        match returned {
+            Returned::AllSettled => self.open.retain(|ledger| ledger.is_open()),
+            Returned::Failed { piece, cause } => {
+                self.todo.push_back(Todo { failed: Some(cause), tries: 1, ..Todo::new(piece) });
+            }
+        }
+        Event::Due
+    }
+
+    // --- handing over
+
+    async fn process(&mut self, state: &State) -> Event {
+        let Some(todo) = &mut self.loaded else { return Event::Nothing };
+        if let Some(cause) = todo.failed.take() {
+            return self.judge(state, "acknowledgement", cause);
+        }
+        if todo.condemned.is_some() {
+            return self.execute(state);
+        }
+        todo.tries = todo.tries.saturating_add(1);
+        let (piece, delivery, lane) = (todo.piece.clone(), &self.delivery, self.index);
+        let (delivered, returned) = (Arc::clone(delivery), self.returns.clone());
+        let (records, range) = (Arc::clone(&piece.records), piece.range.clone());
+        let to = Account { piece: piece.clone(), delivery: delivered, returned };
+        let ledger = Ledger::new(Arc::clone(&records), range.clone(), to);
+        let batch = Batch::of(records, range, piece.millis_behind_latest, Arc::clone(&ledger));
+        let end = piece.range.clone().filter_map(|index| piece.number(index)).max();
+        let began = self.rules.clock.now();
+        let (processor, context, mut shut) = (&mut self.processor, &self.context, false);
+        delivery.stages.process.begin(lane);
+        let handler = async {
+            // No await between this answer and the call (I1).
+            if !delivery.is_open() {
+                shut = true;
+                return Ok(());
+            }
+            if let Some(last) = end {
+                delivery.hand_over(last + 1);
+            }
+            processor.process_records(&batch, context).await
+        };
+        let called = attend(delivery, self.rules.handler_timeout, handler).await;
+        let called = if shut && matches!(called, Called::Done) { Called::GateShut } else { called };
+        match &called {
+            Called::Done => {
+                let bytes = piece.bytes();
+                delivery.count_handled(bytes);
+                let took = self.rules.clock.now().since(began);
+                BatchProcessed { shard: delivery.shard(), records: batch.len(), bytes, took }.emit();
+                if ledger.is_taken() {
+                    self.open.push(ledger);
+                    self.loaded = None;
+                }
+            }
+            Called::GateShut => {
+                DeliveryHeld { shard: delivery.shard(), fencing_token: delivery.fencing_token() }.emit();
+            }
+            Called::Failed(_) => {
+                if let Some(left) = ledger.revoke()
+                    && let Some(todo) = self.loaded.take()
+                {
+                    self.loaded = Some(todo.only(&left));
+                }
+            }
+            Called::Closed => {}
+        }
+        self.told(state, called, "process_records")
+    }
+
+    /// Hands the record at hand to the sink. Whatever it answers, the policy is not asked: the record waits for the sink.
+    async fn dead_letter(&mut self, state: &State) -> Event {
+        let (Some(todo), Some(sink)) = (&self.loaded, &self.rules.sink) else {
+            let reason = "the error policy gave a record up, and there is no dead-letter sink".to_owned();
+            return Event::Failed { failures: state.failures(), verdict: Verdict::StopWorker, reason };
+        };
+        let Some(record) = todo.piece.slice().first() else { return Event::Nothing };
+        let (stream, shard) = (self.context.stream().clone(), self.delivery.shard().clone());
+        let error = todo.condemned.as_ref().map(|sentence| sentence.error.clone()).unwrap_or_default();
+        let letter = DeadLetter::new(stream, shard, record.clone(), todo.tries, error);
+        self.delivery.stages.process.begin(self.index);
+        let called = attend(&self.delivery, self.rules.sink_timeout, async { sink.put(&letter).await }).await;
+        if let Called::Done = called {
+            DeadLettered {
+                shard: &letter.shard,
+                position: &record.position(),
+                attempts: todo.tries,
+                error: &letter.error,
+            }
+            .emit();
+        }
+        self.told(state, called, "dead_letter")
+    }
+
+    async fn say_goodbye(&mut self, state: &State) -> Event {
+        // What handlers took away may still be acknowledged.
+        let settled = async {
+            while self.open.iter().any(|ledger| ledger.is_open()) {
+                if self.returned.recv().await.is_none() {
+                    break;
+                }
+            }
+            Ok::<(), BoxError>(())
+        };
+        if let Called::Closed = attend(&self.delivery, None, settled).await {
+            return Event::Closed;
+        }
+        self.delivery.stages.process.begin(self.index);
+        let farewell = async { self.processor.shutdown_requested(&self.context).await };
+        let called = attend(&self.delivery, None, farewell).await;
+        self.told(state, called, "shutdown_requested")
+    }
+
+    async fn lose(&mut self, state: &State) -> Event {
+        let farewell = async {
+            self.processor.lease_lost(&self.context).await;
+            Ok(())
+        };
+        let called = bounded(Some(LEASE_LOST_GRACE), farewell).await;
+        self.told(state, called, "lease_lost")
+    }
+
+    fn told(&mut self, state: &State, called: Called, callback: &'static str) -> Event {
+        match called {
+            Called::Done => Event::Done,
+            Called::GateShut => Event::GateShut,
+            Called::Closed => Event::Closed,
+            Called::Failed(cause) => self.judge(state, callback, cause),
+        }
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.rules.clock.now()
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Acknowledge => {
+                let Some(todo) = self.loaded.take() else { return };
+                if self.rules.manual && todo.condemned.is_none() {
+                    return;
+                }
+                if let Numbers::Parked = todo.piece.numbers {
+                    self.parked_done(todo.piece.len());
+                }
+                todo.piece.settle_all(&self.delivery);
+            }
+            Command::Drained => {
+                if self.source.lane_drained() {
+                    self.delivery.report(ReportKind::Drained);
+                }
+            }
+            Command::Ended(children) => {
+                if !self.source.lane_ended() {
+                    return;
+                }
+                if self.rules.manual {
+                    self.delivery.acknowledge_all();
+                }
+                ShardEndReached { shard: self.delivery.shard(), children: children.len() }.emit();
+                self.delivery.report(ReportKind::Ended(children));
+            }
+            Command::GiveUp { reason, stop_worker } => {
+                self.delivery.report(ReportKind::GaveUp { reason, stop_worker });
+            }
+        }
+    }
+}
+
+/// Waits until the gate is open; whether it still is when the batch is handed over is asked again then.
+async fn hold(delivery: &Delivery) -> Event {
+    loop {
+        let event = wait(delivery, LOOK_AGAIN).await;
+        if event != Event::Due || delivery.is_open() {
+            return event;
+        }
+    }
+}
+
+/// Waits without a callback running.
+async fn wait(delivery: &Delivery, how_long: Duration) -> Event {
+    tokio::select! {
+        biased;
+        () = delivery.closed() => Event::Closed,
+        () = delivery.drain_asked() => Event::DrainAsked,
+        () = sleep(how_long) => Event::Due,
+    }
+}

@@ -1,0 +1,223 @@
+//! Error policies: trying again, splitting, dead letters, stopping.
+
+use super::stage::*;
+use crate::processor::{
+    Batch, BatchOutcome, BoxError, DeadLetter, Last, OnError, RecordProcessor, ShardContext, sink_fn,
+};
+use futures_util::future::{FutureExt, pending};
+use std::sync::{Arc, Mutex};
+use tokio::time::sleep;
+
+/// Keeps the letters; fails as often as it is told before.
+#[derive(Clone, Default)]
+struct Letters(Arc<Mutex<Vec<DeadLetter>>>, Arc<Mutex<u32>>);
+
+impl Letters {
+    fn sink(&self) -> impl crate::DeadLetterSink + use<> {
+        let Letters(kept, failing) = self.clone();
+        sink_fn(move |letter| {
+            let outcome = {
+                let mut failing = failing.lock().unwrap();
+                if *failing > 0 {
+                    *failing -= 1;
+                    Err("the queue is down".into())
+                } else {
+                    kept.lock().unwrap().push(letter);
+                    Ok(())
+                }
+            };
+            async move { outcome }
+        })
+    }
+
+    fn numbers(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|letter| letter.record.sequence_number.to_string()).collect()
+    }
+}
+
+/// Fails for every batch that has one of these.
+fn poisoned(
+    poison: &'static [&'static str],
+) -> impl Fn(&str) -> futures_util::future::BoxFuture<'static, Result<(), BoxError>> + Send + Sync + 'static {
+    move |call| {
+        let numbers = call.strip_prefix("records ").unwrap_or("");
+        if numbers.split(' ').any(|number| poison.contains(&number)) { fails() } else { fine() }
+    }
+}
+
+fn thrice() -> OnError {
+    OnError::retry().max_attempts(3).then(Last::DeadLetter)
+}
+
+/// R1: what came before the poison is done, the poison goes to the sink once, what follows is done after it.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_always_fails_is_found_and_given_up_and_the_others_are_done_in_order() {
+    let letters = Letters::default();
+    let it = Stage::policy(thrice()).sink(letters.sink()).run(poisoned(&["5"]));
+    it.feed(1..=10);
+    sleep(secs(60)).await;
+    assert_eq!((letters.numbers(), it.acknowledged()), (vec!["5".to_owned()], Some(10)));
+    let letter = letters.0.lock().unwrap()[0].clone();
+    assert_eq!(
+        (letter.error.as_str(), letter.idempotency_key()),
+        ("database is down", "clicks/shardId-000000000000/5.0".to_owned())
+    );
+    assert!(letter.attempts >= 3, "{letter:?}");
+    assert_eq!(it.log.count("records 5"), 3, "alone it is tried as often as the policy says");
+    let done = it.log.lines();
+    let at = |what: &str| done.iter().rposition(|line| line == what).unwrap_or_else(|| panic!("{what} in {done:?}"));
+    assert!(at("records 4") < at("records 5") && at("records 5") < at("records 6 7 8 9 10"), "{done:?}");
+}
+
+/// R1, its second half: as long as the sink fails the position stays.
+#[tokio::test(start_paused = true)]
+async fn while_the_sink_fails_the_position_stays_and_nothing_passes() {
+    let letters = Letters::default();
+    *letters.1.lock().unwrap() = u32::MAX;
+    let it = Stage::policy(OnError::at_once(Last::DeadLetter)).sink(letters.sink()).run(poisoned(&["5"]));
+    it.feed(1..=10);
+    sleep(secs(600)).await;
+    assert_eq!((letters.numbers(), it.acknowledged()), (vec![], Some(4)));
+    assert_eq!(it.log.count("records 6 7 8") + it.log.count("records 6"), 0);
+    *letters.1.lock().unwrap() = 0;
+    sleep(secs(60)).await;
+    assert_eq!((letters.numbers(), it.acknowledged()), (vec!["5".to_owned()], Some(10)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_never_answers_does_not_outlive_the_lease() {
+    let sink = sink_fn(|_| async { pending().await });
+    let mut it = Stage::policy(OnError::at_once(Last::DeadLetter)).sink(sink).run(poisoned(&["1"]));
+    it.feed(1..=1);
+    sleep(secs(5)).await;
+    it.delivery.close();
+    assert_eq!(it.reports().await, []);
+    assert_eq!(it.acknowledged(), None);
+}
+
+/// R2: the shard or the worker stops, nothing after the failing record is handed over, and the position stays.
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_stops_releases_the_shard_where_it_was() {
+    for (last, stops) in [(Last::StopShard, false), (Last::StopWorker, true)] {
+        let policy = OnError::retry().when_panicked(OnError::at_once(last));
+        let mut it = Stage::policy(policy).run(first(1, "records 2", || async { panic!("no gate") }.boxed()));
+        it.feed(1..=1);
+        it.feed(2..=2);
+        it.feed(3..=3);
+        let reports = it.reports().await;
+        let [Said::GaveUp { reason, stop_worker }] = &reports[..] else { panic!("{reports:?}") };
+        assert_eq!((*stop_worker, reason.contains("no gate")), (stops, true), "{reason}");
+        assert_eq!((it.acknowledged(), it.log.count("records 3"), it.log.count("lease_lost")), (Some(1), 0, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_end_to_trying_a_batch_can_still_be_split_down_to_the_record() {
+    let it = Stage::policy(OnError::retry().split_after(2)).run(poisoned(&["3"]));
+    it.feed(1..=4);
+    sleep(secs(120)).await;
+    assert_eq!(it.acknowledged(), Some(2), "what is before it is done");
+    assert!(it.log.count("records 3") > 3, "and it is tried again and again");
+    assert_eq!(it.log.count("records 4"), 0, "in order");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_takes_too_long_has_failed() {
+    let slow = first(2, "records 1", || pending().boxed());
+    let mut it = Stage::default().set(|settings| settings.handler_timeout(secs(7))).run(slow);
+    it.feed(1..=1);
+    sleep(secs(30)).await;
+    assert_eq!((it.log.count("records 1"), it.acknowledged()), (3, Some(1)));
+    it.delivery.drain();
+    assert_eq!(it.reports().await, [Said::Drained]);
+}
+
+/// Names the records it is told to, and errors of their own.
+struct Names(&'static [u64], Log);
+
+impl RecordProcessor for Names {
+    async fn process_records(&mut self, batch: &Batch, _: &ShardContext) -> Result<(), BoxError> {
+        let mut outcome = BatchOutcome::default();
+        let mut numbers = Vec::new();
+        for record in batch {
+            let number: u64 = record.sequence_number.as_str().parse().unwrap();
+            numbers.push(number.to_string());
+            if self.0.contains(&number) {
+                outcome.failed(record, format!("no airport {number}"));
+            }
+        }
+        self.1.say(format!("records {}", numbers.join(" ")));
+        outcome.into_result()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_records_that_are_named_as_failed_come_again() {
+    let log = Log::new();
+    let mine = log.clone();
+    let it = Stage::default().start(log, move |_| Names(&[2, 4], mine.clone()));
+    it.feed(1..=5);
+    sleep(secs(3)).await;
+    assert_eq!(it.log.count("records 1 2 3 4 5"), 1);
+    assert!(it.log.count("records 2 4") >= 3);
+    assert_eq!(it.acknowledged(), Some(1), "3 and 5 are done, beyond the gap");
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_are_named_are_given_up_each_with_its_own_error_and_without_splitting() {
+    let (letters, log) = (Letters::default(), Log::new());
+    let mine = log.clone();
+    let stage = Stage::policy(OnError::at_once(Last::DeadLetter)).sink(letters.sink());
+    let it = stage.start(log, move |_| Names(&[2, 4], mine.clone()));
+    it.feed(1..=5);
+    sleep(secs(3)).await;
+    assert_eq!((letters.numbers(), it.acknowledged()), (vec!["2".to_owned(), "4".to_owned()], Some(5)));
+    let errors: Vec<String> = letters.0.lock().unwrap().iter().map(|letter| letter.error.clone()).collect();
+    assert_eq!(errors, ["no airport 2", "no airport 4"]);
+    assert_eq!(it.log.lines().iter().filter(|line| line.starts_with("records")).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_names_none_of_the_batch_is_a_success() {
+    struct Strange;
+    impl RecordProcessor for Strange {
+        async fn process_records(&mut self, _: &Batch, _: &ShardContext) -> Result<(), BoxError> {
+            let mut outcome = BatchOutcome::default();
+            outcome.failed(&record(99), "not of this batch");
+            outcome.into_result()
+        }
+    }
+    let it = Stage::default().start(Log::new(), |_| Strange);
+    it.feed(1..=3);
+    sleep(secs(1)).await;
+    assert_eq!(it.acknowledged(), Some(3));
+}
+
+#[cfg(feature = "macros")]
+#[tokio::test(start_paused = true)]
+async fn a_record_that_cannot_be_decoded_is_given_up_at_once_and_alone() {
+    #[derive(kcl_macros::RecordProcessor)]
+    #[processor(json, handler = "add", crate = "crate")]
+    struct Adds(Log);
+    impl Adds {
+        async fn add(&mut self, value: u64, _: &crate::RecordMeta) -> Result<(), BoxError> {
+            self.0.say(format!("added {value}"));
+            Ok(())
+        }
+    }
+    let (letters, log) = (Letters::default(), Log::new());
+    let mine = log.clone();
+    let policy = OnError::retry().when::<crate::DecodeError>(OnError::at_once(Last::DeadLetter));
+    let it = Stage::policy(policy).sink(letters.sink()).start(log, move |_| Adds(mine.clone()));
+    let records = (1..=4).map(|n| {
+        let data = if n == 3 { "three".to_owned() } else { n.to_string() };
+        crate::record::Record::new(number(n), data)
+    });
+    it.feed
+        .send(Ok(crate::retrieval::Chunk { records: records.collect(), ..crate::retrieval::Chunk::default() }))
+        .unwrap();
+    sleep(std::time::Duration::from_millis(1)).await;
+    let added: Vec<String> = it.log.lines().into_iter().filter(|line| line.starts_with("added")).collect();
+    assert_eq!(added, ["added 1", "added 2", "added 4"], "each once");
+    assert_eq!((letters.numbers(), it.acknowledged()), (vec!["3".to_owned()], Some(4)));
+}

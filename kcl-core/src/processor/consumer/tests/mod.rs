@@ -1,0 +1,9 @@
+//! Whole consumers under virtual time.
+
+mod failing;
+mod handles;
+mod lanes;
+mod manual;
+mod quarantine;
+mod serial;
+mod stage;

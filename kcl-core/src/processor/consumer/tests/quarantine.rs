@@ -1,0 +1,196 @@
+//! A key that is parked while the others go on.
+
+use super::stage::*;
+use crate::lease::row::{ParkedKey, Wish};
+use crate::processor::{BoxError, Concurrency, Last, OnError};
+use crate::record::{Position, Record};
+use crate::retrieval::Chunk;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// A handler that cannot do records of `key-1` as long as the answer says so.
+fn poison() -> (Arc<AtomicBool>, impl Fn(&str) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync + 'static) {
+    let poisoned = Arc::new(AtomicBool::new(true));
+    let is = Arc::clone(&poisoned);
+    let script = move |call: &str| {
+        let numbers = call.strip_prefix("records ").unwrap_or("");
+        let hit = numbers.split(' ').any(|number| number.ends_with('1'));
+        if hit && is.load(Ordering::Relaxed) { fails() } else { fine() }
+    };
+    (poisoned, script)
+}
+
+fn stage(concurrency: Concurrency) -> Stage {
+    let mut stage = Stage::policy(OnError::retry().max_attempts(2).then(Last::Quarantine));
+    stage.handling.concurrency = concurrency;
+    stage.kept = (1..=200).map(keyed).collect();
+    stage
+}
+
+fn send(it: &Fixture, numbers: std::ops::RangeInclusive<u64>) {
+    let records: Vec<Record> = numbers.map(keyed).collect();
+    it.feed.send(Ok(Chunk { records, ..Chunk::default() })).unwrap();
+}
+
+fn parked(it: &Fixture) -> Vec<(Option<String>, Vec<u64>)> {
+    let number = |position: &Position| position.sequence_number.as_str().parse().unwrap();
+    it.delivery.parked().into_iter().map(|key| (key.key, key.positions.iter().map(number).collect())).collect()
+}
+
+fn wish(it: &Fixture, wish: Wish) {
+    let row: Vec<ParkedKey> =
+        it.delivery.parked().into_iter().map(|key| ParkedKey { wish: Some(wish), ..key }).collect();
+    it.delivery.wish(&row);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poisoned_key_is_parked_in_order_and_the_others_go_on() {
+    for lanes in [Concurrency::Serial, Concurrency::PerKey(4)] {
+        let (_, script) = poison();
+        let it = stage(lanes).run(script);
+        send(&it, 1..=25);
+        send(&it, 26..=35);
+        sleep(secs(60)).await;
+        assert_eq!(parked(&it), [(Some("key-1".to_owned()), vec![1, 11, 21, 31])], "{lanes:?}");
+        assert_eq!(it.acknowledged(), Some(35), "the position passes what the row names");
+        assert!(it.log.count("records 11") == 0, "later ones of the key are not even tried");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_resumed_comes_in_order_before_its_later_records() {
+    for lanes in [Concurrency::Serial, Concurrency::PerKey(4)] {
+        let (poisoned, script) = poison();
+        let it = stage(lanes).run(script);
+        send(&it, 1..=25);
+        sleep(secs(60)).await;
+        poisoned.store(false, Ordering::Relaxed);
+        wish(&it, Wish::Resume);
+        sleep(secs(1)).await;
+        assert_eq!(parked(&it), []);
+        let lines = it.log.lines();
+        let at =
+            |what: &str| lines.iter().rposition(|line| line == what).unwrap_or_else(|| panic!("{what}: {lines:?}"));
+        assert!(at("records 1") < at("records 11") && at("records 11") < at("records 21"), "{lines:?}");
+        send(&it, 26..=35);
+        sleep(secs(1)).await;
+        assert_eq!(it.acknowledged(), Some(35));
+        assert_eq!(it.log.lines().iter().filter(|line| line.split(' ').any(|word| word == "31")).count(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_fails_again_stays_parked_until_the_next_wish() {
+    let (_, script) = poison();
+    let it = stage(Concurrency::PerKey(2)).run(script);
+    send(&it, 1..=15);
+    sleep(secs(60)).await;
+    let before = it.delivery.parked()[0].attempts;
+    wish(&it, Wish::Resume);
+    sleep(secs(60)).await;
+    assert_eq!(parked(&it), [(Some("key-1".to_owned()), vec![1, 11])]);
+    let key = it.delivery.parked()[0].clone();
+    assert!(key.attempts > before && key.wish.is_none(), "{key:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_given_up_goes_to_the_sink_in_order() {
+    let letters = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = Arc::clone(&letters);
+    let sink = crate::sink_fn(move |letter| {
+        kept.lock().unwrap().push((letter.record.sequence_number.to_string(), letter.error));
+        async { Ok(()) }
+    });
+    let (_, script) = poison();
+    let it = stage(Concurrency::PerKey(2)).sink(sink).run(script);
+    send(&it, 1..=15);
+    sleep(secs(60)).await;
+    wish(&it, Wish::DeadLetter);
+    sleep(secs(1)).await;
+    let down = "database is down".to_owned();
+    assert_eq!(*letters.lock().unwrap(), [("1".to_owned(), down.clone()), ("11".to_owned(), down)]);
+    assert_eq!(parked(&it), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_wish_a_setting_has_parked_keys_tried_again() {
+    let (poisoned, script) = poison();
+    let it = stage(Concurrency::Serial).set(|settings| settings.quarantine_retry(secs(600))).run(script);
+    send(&it, 1..=15);
+    sleep(secs(300)).await;
+    poisoned.store(false, Ordering::Relaxed);
+    sleep(secs(200)).await;
+    assert_eq!(parked(&it).len(), 1);
+    sleep(secs(200)).await;
+    assert_eq!(parked(&it), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_quarantine_is_full_the_shard_stands_and_loses_nothing() {
+    for lanes in [Concurrency::Serial, Concurrency::PerKey(1)] {
+        let (poisoned, script) = poison();
+        let it = stage(lanes).set(|settings| settings.max_parked(2)).run(script);
+        send(&it, 1..=45);
+        sleep(secs(600)).await;
+        assert_eq!(parked(&it), [(Some("key-1".to_owned()), vec![1, 11])]);
+        assert_eq!(it.acknowledged(), Some(20), "the third of the key finds no room");
+        poisoned.store(false, Ordering::Relaxed);
+        wish(&it, Wish::Resume);
+        sleep(secs(60)).await;
+        assert_eq!((parked(&it), it.acknowledged()), (vec![], Some(45)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_shard_waits_for_what_is_parked() {
+    let (poisoned, script) = poison();
+    let mut it = stage(Concurrency::PerKey(3)).run(script);
+    let records = (1..=15).map(keyed).collect();
+    it.feed.send(Ok(Chunk { records, end: Some(children()), ..Chunk::default() })).unwrap();
+    sleep(secs(3_600)).await;
+    assert!(it.reports.try_recv().is_err());
+    assert_eq!((it.acknowledged(), it.log.count("shard_ended")), (Some(15), 0));
+    poisoned.store(false, Ordering::Relaxed);
+    wish(&it, Wish::Resume);
+    assert_eq!(it.reports().await, [Said::Ended(children())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_owner_parked_is_parked_still() {
+    let (poisoned, script) = poison();
+    let position = |n: u64| keyed(n).position();
+    let key = ParkedKey {
+        key: Some("key-1".to_owned()),
+        positions: vec![position(1), position(11)],
+        attempts: 2,
+        error: "down".to_owned(),
+        arrived_at_ms: 1,
+        wish: None,
+    };
+    let it = Stage { parked: vec![key], ..stage(Concurrency::PerKey(2)) }.run(script);
+    send(&it, 12..=25);
+    sleep(secs(60)).await;
+    assert_eq!(parked(&it), [(Some("key-1".to_owned()), vec![1, 11, 21])]);
+    poisoned.store(false, Ordering::Relaxed);
+    wish(&it, Wish::Resume);
+    sleep(secs(1)).await;
+    assert_eq!((parked(&it), it.acknowledged()), (vec![], Some(25)));
+    assert_eq!(["records 1", "records 11", "records 21"].map(|call| it.log.count(call)), [1; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_record_that_the_stream_has_lost_is_told_and_does_not_hold_up_the_rest() {
+    let (poisoned, script) = poison();
+    let mut stage = stage(Concurrency::Serial);
+    stage.kept.retain(|record| record.sequence_number.as_str() != "1");
+    let it = stage.run(script);
+    send(&it, 1..=15);
+    sleep(secs(60)).await;
+    poisoned.store(false, Ordering::Relaxed);
+    wish(&it, Wish::Resume);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((parked(&it), it.log.count("records 11")), (vec![], 1));
+}

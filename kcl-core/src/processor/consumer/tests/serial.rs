@@ -1,0 +1,274 @@
+//! One handler, one batch after the other.
+
+use super::stage::*;
+use crate::processor::ReportKind;
+use crate::record::{ShardId, StartingPosition};
+use crate::retrieval::{Chunk, ReadError, Readers, ShardReader};
+use crate::shard::{ApiError, ApiErrorKind};
+use crate::stopwatch::Stopwatch;
+use async_trait::async_trait;
+use futures_util::future::{FutureExt, pending};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+#[tokio::test(start_paused = true)]
+async fn batches_come_in_order_and_move_the_acknowledged_position() {
+    let mut it = consumer(|_| fine());
+    it.feed(1..=3);
+    it.feed.send(Ok(Chunk::default())).unwrap();
+    it.feed(4..=5);
+    sleep(secs(1)).await;
+    let calls = ["initialize", "records 1 2 3", "records 4 5"];
+    assert_eq!(it.log.lines().iter().filter(|line| *line != "fetched").collect::<Vec<_>>(), calls);
+    assert_eq!(it.acknowledged(), Some(5));
+    it.delivery.drain();
+    assert_eq!(it.reports().await, [Said::Drained]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_finishes_the_batch_and_leaves_the_next_one() {
+    let mut it = consumer(|call| if call == "records 1 2" { takes(3) } else { fine() });
+    it.feed(1..=2);
+    it.feed(3..=4);
+    sleep(secs(1)).await;
+    it.delivery.drain();
+    assert_eq!(it.reports().await, [Said::Drained]);
+    assert_eq!(it.acknowledged(), Some(2));
+    assert_eq!(it.log.when("shutdown_requested"), secs(3));
+    assert_eq!(it.log.count("records 3 4") + it.log.count("lease_lost"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_for_a_batch_that_keeps_failing() {
+    let mut it = consumer(|call| if call == "records 1" { fails() } else { fine() });
+    it.feed(1..=1);
+    sleep(secs(60)).await;
+    it.delivery.drain();
+    let asked = Instant::now();
+    assert_eq!(it.reports().await, [Said::Drained]);
+    assert_eq!((it.acknowledged(), asked.elapsed()), (None, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_lease_drops_the_running_handler_and_takes_no_acknowledgement() {
+    let dropped = Log::new();
+    let guard = dropped.clone();
+    let mut it = consumer(move |call| {
+        if !call.starts_with("records") {
+            return fine();
+        }
+        let guard = Dropped(guard.clone(), "handler dropped");
+        async move {
+            let _guard = guard;
+            pending().await
+        }
+        .boxed()
+    });
+    it.feed(1..=2);
+    sleep(secs(1)).await;
+    it.delivery.close();
+    assert_eq!(it.reports().await, []);
+    assert_eq!(dropped.lines(), ["handler dropped"]);
+    assert_eq!((it.acknowledged(), it.log.count("lease_lost"), it.log.count("shutdown_requested")), (None, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn gone_is_said_after_processor_and_reader_are_dropped() {
+    let mut it = consumer(|call| if call == "lease_lost" { takes(2) } else { fine() });
+    it.feed(1..=2);
+    sleep(secs(1)).await;
+    it.delivery.close();
+    // The test's own task reads the report as soon as it is there.
+    while !matches!(it.reports.recv().await.unwrap().kind, ReportKind::Gone) {}
+    assert_eq!((it.log.count("processor dropped"), it.log.count("reader dropped")), (1, 1));
+    assert_eq!(it.log.when("processor dropped"), secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_lost_callback_that_hangs_is_dropped() {
+    let mut it = consumer(|call| if call == "lease_lost" { pending().boxed() } else { fine() });
+    sleep(secs(1)).await;
+    it.delivery.close();
+    assert_eq!(it.reports().await, []);
+    assert_eq!(it.log.when("processor dropped"), secs(11));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_session_holds_the_batch_and_a_confirmed_one_delivers_it() {
+    let it = consumer(|_| fine());
+    it.gate.shut();
+    it.feed(1..=2);
+    sleep(secs(30)).await;
+    assert_eq!((it.log.count("fetched"), it.log.count("records 1 2")), (1, 0));
+    it.gate.open_until(crate::Time::from_nanos(u64::MAX));
+    sleep(secs(1)).await;
+    assert_eq!(it.log.count("records 1 2"), 1);
+    assert!(it.log.when("records 1 2") - secs(30) <= Duration::from_millis(50));
+    assert_eq!(it.acknowledged(), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_held_is_left_to_the_next_owner_when_the_lease_goes() {
+    let mut it = consumer(|_| fine());
+    it.gate.shut();
+    it.feed(1..=2);
+    sleep(secs(1)).await;
+    it.delivery.drain();
+    assert_eq!(it.reports().await, [Said::Drained]);
+    assert_eq!((it.log.count("records 1 2"), it.acknowledged()), (0, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panicking_or_failing_handler_gets_the_same_records_again() {
+    for bad in [(|| async { panic!("index out of bounds") }.boxed()) as fn() -> _, fails] {
+        let it = consumer(first(3, "records 1 2", bad));
+        it.feed(1..=2);
+        it.feed(3..=3);
+        sleep(secs(10)).await;
+        assert_eq!((it.log.count("records 1 2"), it.log.count("records 3")), (4, 1));
+        assert_eq!(it.acknowledged(), Some(3));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_records_come_before_initialize_succeeded() {
+    let it = consumer(first(3, "initialize", || async { panic!("no database") }.boxed()));
+    it.feed(1..=1);
+    sleep(secs(10)).await;
+    let lines = it.log.lines();
+    assert_eq!(it.log.count("initialize"), 4);
+    assert_eq!(lines.last().unwrap(), "records 1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shards_end_waits_until_its_last_batch_is_acknowledged_and_shard_ended_succeeded() {
+    let failing = first(2, "records 1 2", fails);
+    let refusing = first(2, "shard_ended", fails);
+    let mut it = consumer(move |call| if call == "shard_ended" { refusing(call) } else { failing(call) });
+    it.feed_end(1..=2);
+    assert_eq!(it.reports().await, [Said::Ended(children())]);
+    assert_eq!(it.acknowledged(), Some(2));
+    let calls: Vec<_> =
+        it.log.lines().into_iter().filter(|line| line.contains(' ') && !line.contains("drop")).collect();
+    assert_eq!(calls, vec!["records 1 2"; 3]);
+    assert_eq!(
+        (it.log.count("shard_ended"), it.log.count("lease_lost"), it.log.count("shutdown_requested")),
+        (3, 0, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_panics_gives_the_lease_up() {
+    struct Panics;
+    #[async_trait]
+    impl ShardReader for Panics {
+        async fn next(&mut self) -> Fed {
+            panic!("a bug")
+        }
+    }
+    impl Readers for Panics {
+        fn open(&self, _: &ShardId, _: StartingPosition, _: Arc<Stopwatch>) -> Box<dyn ShardReader> {
+            Box::new(Panics)
+        }
+    }
+    let (feed, _fed) = mpsc::unbounded_channel();
+    let (log, script) = (Log::new(), Arc::new(|_: &str| fine()));
+    let mine = log.clone();
+    let factory = move |_: &ShardId| Scripted {
+        script: script.clone(),
+        log: mine.clone(),
+        _dropped: Dropped(mine.clone(), "processor dropped"),
+    };
+    let mut it = Stage::default().start_on(log, feed, Arc::new(Panics), factory);
+    let reports = it.reports().await;
+    assert!(matches!(&reports[..], [Said::GaveUp { stop_worker: false, .. }]), "{reports:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_factory_that_panics_stops_the_worker_and_gone_is_still_last() {
+    let no_processor = |_: &ShardId| -> Scripted { panic!("no configuration") };
+    let mut it = Stage::default().start(Log::new(), no_processor);
+    let reports = it.reports().await;
+    let [Said::GaveUp { reason, stop_worker: true }] = &reports[..] else { panic!("{reports:?}") };
+    assert!(reason.contains("shardId-000000000000") && reason.contains("no configuration"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_gone_stops_the_worker() {
+    let mut it = consumer(|_| fine());
+    let source = ApiError { kind: ApiErrorKind::NotFound, message: "stream `clicks` is gone".to_owned(), source: None };
+    it.feed.send(Err(ReadError { shard: it.delivery.shard().clone(), source })).unwrap();
+    let reports = it.reports().await;
+    let [Said::GaveUp { reason, stop_worker: true }] = &reports[..] else { panic!("{reports:?}") };
+    assert!(reason.contains("stream `clicks` is gone"), "{reason}");
+    assert_eq!(it.log.count("lease_lost"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_read_that_is_granted_in_time_goes_on() {
+    let it = consumer(|_| fine());
+    for _ in 0..3 {
+        let source = ApiError { kind: ApiErrorKind::Refused, message: "no".to_owned(), source: None };
+        it.feed.send(Err(ReadError { shard: it.delivery.shard().clone(), source })).unwrap();
+    }
+    it.feed(1..=1);
+    sleep(secs(10)).await;
+    assert_eq!(it.acknowledged(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_chunks_are_fetched_ahead_of_a_busy_handler_and_no_more() {
+    let it = consumer(|call| if call == "records 1" { takes(60) } else { fine() });
+    for n in 1..=9 {
+        it.feed(n..=n);
+    }
+    sleep(secs(30)).await;
+    assert_eq!(it.log.count("fetched"), 3);
+    sleep(secs(60)).await;
+    assert_eq!((it.log.count("fetched"), it.acknowledged()), (9, Some(9)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_gate_handler_and_owner_do_records_come_in_order_and_none_is_passed_over() {
+    for seed in 0..200 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let handler = Mutex::new(rng.fork());
+        let mut it = consumer(move |_| {
+            let mut rng = handler.lock().unwrap();
+            match rng.u8(0..6) {
+                0 => fails(),
+                1 => async { panic!("no") }.boxed(),
+                2 => takes(rng.u64(1..5)),
+                _ => fine(),
+            }
+        });
+        for n in 0..20 {
+            it.feed(n * 2 + 1..=n * 2 + 2);
+        }
+        for _ in 0..rng.u32(1..40) {
+            if rng.bool() {
+                it.gate.shut()
+            } else {
+                it.gate.open_until(crate::Time::from_nanos(u64::MAX))
+            }
+            sleep(Duration::from_millis(rng.u64(0..2_000))).await;
+        }
+        if rng.bool() {
+            it.delivery.drain()
+        } else {
+            it.delivery.close()
+        }
+        it.reports().await;
+        let mut next = 1;
+        for line in it.log.lines().iter().filter_map(|line| line.strip_prefix("records ")) {
+            let first: u64 = line.split(' ').next().unwrap().parse().unwrap();
+            assert!(first == next || first + 2 == next, "seed {seed}: {line} after {next}");
+            next = first + 2;
+        }
+        let acknowledged = it.acknowledged().unwrap_or(0);
+        // At most the batch at hand is not acknowledged.
+        assert!(acknowledged + 1 == next || acknowledged + 3 == next, "seed {seed}: {acknowledged} of {next}");
+    }
+}

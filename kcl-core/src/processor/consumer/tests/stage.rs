@@ -1,0 +1,377 @@
+//! A consumer with a scripted reader and a scripted processor.
+
+use crate::checkpoint::Done;
+use crate::clock::TokioClock;
+use crate::config::Settings;
+use crate::lease::LeaseKey;
+use crate::lease::row::ParkedKey;
+use crate::processor::{
+    Batch, BoxError, Concurrency, ConsumerHost, DeadLetterSink, Delivery, ErrorPolicy, Gate, Handling, Hold, Means,
+    OnError, RecordProcessor, Report, ReportKind, ShardContext, StartConsumer,
+};
+use crate::record::{Record, SequenceNumber, ShardId, StartingPosition, StreamRef};
+use crate::retrieval::{Chunk, ReadError, Readers, ShardReader};
+use crate::shard::Shard;
+use crate::stopwatch::Stopwatch;
+use async_trait::async_trait;
+use futures_util::future::{BoxFuture, FutureExt, pending, ready};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+pub(super) type Fed = Result<Chunk, ReadError>;
+
+/// What happened, in order, and when.
+#[derive(Clone, Debug)]
+pub(super) struct Log(Arc<Mutex<Vec<(Duration, String)>>>, Instant);
+
+impl Log {
+    pub(super) fn new() -> Self {
+        Log(Arc::default(), Instant::now())
+    }
+
+    pub(super) fn say(&self, what: impl Into<String>) {
+        self.0.lock().unwrap().push((self.1.elapsed(), what.into()));
+    }
+
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|(_, what)| what.clone()).collect()
+    }
+
+    pub(super) fn count(&self, what: &str) -> usize {
+        self.lines().iter().filter(|line| *line == what).count()
+    }
+
+    pub(super) fn when(&self, what: &str) -> Duration {
+        self.0.lock().unwrap().iter().find(|(_, line)| line == what).map(|(when, _)| *when).unwrap()
+    }
+}
+
+/// Says so when it is dropped.
+pub(super) struct Dropped(pub(super) Log, pub(super) &'static str);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.say(self.1);
+    }
+}
+
+struct FedReader {
+    feed: mpsc::UnboundedReceiver<Fed>,
+    log: Log,
+    _dropped: Dropped,
+}
+
+#[async_trait]
+impl ShardReader for FedReader {
+    async fn next(&mut self) -> Fed {
+        match self.feed.recv().await {
+            Some(fed) => {
+                self.log.say("fetched");
+                fed
+            }
+            None => pending().await,
+        }
+    }
+}
+
+struct FedReaders(Mutex<Option<mpsc::UnboundedReceiver<Fed>>>, Log, Vec<Record>);
+
+/// Reads what was kept from one record on, and then stands.
+struct Kept(Option<Vec<Record>>);
+
+#[async_trait]
+impl ShardReader for Kept {
+    async fn next(&mut self) -> Fed {
+        match self.0.take() {
+            Some(records) => Ok(Chunk { records, millis_behind_latest: Some(0), ..Chunk::default() }),
+            None => pending().await,
+        }
+    }
+}
+
+impl Readers for FedReaders {
+    fn open(&self, _: &ShardId, from: StartingPosition, _: Arc<Stopwatch>) -> Box<dyn ShardReader> {
+        if let StartingPosition::At(number) = from {
+            self.1.say(format!("read again {number}"));
+            let kept = self.2.iter().filter(|record| record.sequence_number >= number);
+            return Box::new(Kept(Some(kept.cloned().collect())));
+        }
+        let (feed, log) = (self.0.lock().unwrap().take().unwrap(), self.1.clone());
+        Box::new(FedReader { feed, _dropped: Dropped(log.clone(), "reader dropped"), log })
+    }
+}
+
+/// Answers a callback, which is named as the log names it.
+pub(super) type Script = Arc<dyn Fn(&str) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
+
+pub(super) struct Scripted {
+    pub(super) script: Script,
+    pub(super) log: Log,
+    pub(super) _dropped: Dropped,
+}
+
+impl Scripted {
+    async fn call(&self, what: String) -> Result<(), BoxError> {
+        self.log.say(what.clone());
+        (self.script)(&what).await
+    }
+}
+
+impl RecordProcessor for Scripted {
+    async fn initialize(&mut self, _: &ShardContext) -> Result<(), BoxError> {
+        self.call("initialize".to_owned()).await
+    }
+
+    async fn process_records(&mut self, batch: &Batch, shard: &ShardContext) -> Result<(), BoxError> {
+        assert!(shard.delivery().is_open(), "I1");
+        let numbers: Vec<_> = batch.iter().map(|record| record.sequence_number.as_str()).collect();
+        self.call(format!("records {}", numbers.join(" "))).await
+    }
+
+    async fn lease_lost(&mut self, _: &ShardContext) {
+        let _ = self.call("lease_lost".to_owned()).await;
+    }
+
+    async fn shard_ended(&mut self, _: &ShardContext) -> Result<(), BoxError> {
+        self.call("shard_ended".to_owned()).await
+    }
+
+    async fn shutdown_requested(&mut self, _: &ShardContext) -> Result<(), BoxError> {
+        self.call("shutdown_requested".to_owned()).await
+    }
+}
+
+pub(super) struct Fixture {
+    pub(super) gate: Arc<Gate>,
+    pub(super) delivery: Arc<Delivery>,
+    pub(super) reports: mpsc::UnboundedReceiver<Report>,
+    pub(super) feed: mpsc::UnboundedSender<Fed>,
+    pub(super) log: Log,
+    pub(super) host: Box<dyn AllGone>,
+}
+
+/// A report, comparable.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    Drained,
+    Ended(Vec<Shard>),
+    GaveUp { reason: String, stop_worker: bool },
+    Write,
+    Gone,
+}
+
+impl From<ReportKind> for Said {
+    fn from(kind: ReportKind) -> Self {
+        match kind {
+            ReportKind::Drained => Said::Drained,
+            ReportKind::Ended(children) => Said::Ended(children),
+            ReportKind::GaveUp { reason, stop_worker } => Said::GaveUp { reason, stop_worker },
+            ReportKind::Write(_) => Said::Write,
+            ReportKind::Gone => Said::Gone,
+        }
+    }
+}
+
+/// The host without its type.
+pub(super) trait AllGone: StartConsumer {
+    fn all_gone(&self) -> BoxFuture<'_, ()>;
+}
+
+impl<F, P> AllGone for ConsumerHost<F>
+where
+    F: Fn(&ShardId) -> P + Send + Sync + 'static,
+    P: RecordProcessor,
+{
+    fn all_gone(&self) -> BoxFuture<'_, ()> {
+        ConsumerHost::all_gone(self).boxed()
+    }
+}
+
+/// What a consumer is made of.
+pub(super) struct Stage {
+    pub(super) settings: Settings,
+    pub(super) handling: Handling,
+    pub(super) parked: Vec<ParkedKey>,
+    pub(super) done: Done,
+    /// What is read again, when something was parked.
+    pub(super) kept: Vec<Record>,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        let policy = Arc::new(OnError::retry());
+        let concurrency = Concurrency::Auto;
+        let handling = Handling { policy, sink: None, store: None, concurrency, keyed: true, manual: false };
+        let (parked, kept) = (Vec::new(), Vec::new());
+        Stage { settings: Settings::default(), handling, parked, done: Done::default(), kept }
+    }
+}
+
+impl Stage {
+    pub(super) fn policy(policy: impl ErrorPolicy) -> Self {
+        let mut stage = Stage::default();
+        stage.handling.policy = Arc::new(policy);
+        stage
+    }
+
+    pub(super) fn lanes(concurrency: Concurrency) -> Self {
+        let mut stage = Stage::default();
+        stage.handling.concurrency = concurrency;
+        stage
+    }
+
+    pub(super) fn set(mut self, set: impl FnOnce(Settings) -> Settings) -> Self {
+        self.settings = set(self.settings);
+        self.handling.manual = self.settings.manual_checkpoints;
+        self
+    }
+
+    pub(super) fn sink(mut self, sink: impl DeadLetterSink) -> Self {
+        self.handling.sink = Some(Arc::new(sink));
+        self
+    }
+
+    /// Callbacks answer what `script` says.
+    pub(super) fn run(
+        self,
+        script: impl Fn(&str) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync + 'static,
+    ) -> Fixture {
+        let (script, log) = (Arc::new(script) as Script, Log::new());
+        let mine = log.clone();
+        self.start(log, move |_| Scripted {
+            script: Arc::clone(&script),
+            log: mine.clone(),
+            _dropped: Dropped(mine.clone(), "processor dropped"),
+        })
+    }
+
+    pub(super) fn start<P: RecordProcessor>(
+        self,
+        log: Log,
+        factory: impl Fn(&ShardId) -> P + Send + Sync + 'static,
+    ) -> Fixture {
+        let (feed, fed) = mpsc::unbounded_channel();
+        let readers = Arc::new(FedReaders(Mutex::new(Some(fed)), log.clone(), self.kept.clone()));
+        self.start_on(log, feed, readers, factory)
+    }
+
+    pub(super) fn start_on<P: RecordProcessor>(
+        self,
+        log: Log,
+        feed: mpsc::UnboundedSender<Fed>,
+        readers: Arc<dyn Readers>,
+        factory: impl Fn(&ShardId) -> P + Send + Sync + 'static,
+    ) -> Fixture {
+        let clock = Arc::new(TokioClock::new());
+        let gate = Gate::new(clock.clone());
+        gate.open_until(crate::Time::from_nanos(u64::MAX));
+        let (sender, reports) = mpsc::unbounded_channel();
+        let shard = ShardId::from("shardId-000000000000");
+        let hold = Hold::of(LeaseKey::from(&shard), shard, 7, StartingPosition::TrimHorizon);
+        let most_parked = self.settings.max_parked;
+        let hold = Hold { parked: self.parked, done: self.done, most_parked, ..hold };
+        let delivery = Delivery::new(hold, Arc::clone(&gate), sender);
+        let (runtime, stream) = (tokio::runtime::Handle::current(), StreamRef::from("clicks"));
+        let (settings, rng) = (self.settings, fastrand::Rng::with_seed(1));
+        let means = Means { tasks: Arc::new(runtime), readers, stream, settings, clock, rng };
+        let host = Box::new(ConsumerHost::new(means, self.handling, factory));
+        host.start(Arc::clone(&delivery));
+        Fixture { gate, delivery, reports, feed, log, host }
+    }
+}
+
+/// A consumer whose callbacks answer what `script` says.
+pub(super) fn consumer(
+    script: impl Fn(&str) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync + 'static,
+) -> Fixture {
+    Stage::default().run(script)
+}
+
+impl Fixture {
+    pub(super) fn feed(&self, numbers: std::ops::RangeInclusive<u64>) {
+        self.feed.send(Ok(chunk(numbers))).unwrap();
+    }
+
+    pub(super) fn feed_end(&self, numbers: std::ops::RangeInclusive<u64>) {
+        self.feed.send(Ok(Chunk { end: Some(children()), ..chunk(numbers) })).unwrap();
+    }
+
+    /// All reports up to `Gone`, which must be the last thing that happens.
+    pub(super) async fn reports(&mut self) -> Vec<Said> {
+        let mut kinds = Vec::new();
+        loop {
+            let report = timeout(Duration::from_secs(3_600), self.reports.recv()).await.unwrap().unwrap();
+            assert_eq!(report.fencing_token, 7);
+            let said = Said::from(report.kind);
+            if said == Said::Gone {
+                break;
+            }
+            kinds.push(said);
+        }
+        self.host.all_gone().await;
+        assert!(self.reports.try_recv().is_err(), "nothing is reported after `Gone`");
+        kinds
+    }
+
+    pub(super) fn acknowledged(&self) -> Option<u64> {
+        self.delivery.acknowledged().map(|position| position.sequence_number.as_str().parse().unwrap())
+    }
+}
+
+pub(super) fn number(n: u64) -> SequenceNumber {
+    SequenceNumber::parse(n.to_string()).unwrap()
+}
+
+pub(super) fn chunk(numbers: std::ops::RangeInclusive<u64>) -> Chunk {
+    Chunk { records: numbers.map(record).collect(), ..Chunk::default() }
+}
+
+pub(super) fn record(n: u64) -> Record {
+    Record::new(number(n), "x")
+}
+
+/// A record of the key that its number's last digit names.
+pub(super) fn keyed(n: u64) -> Record {
+    record(n).with_partition_key(format!("key-{}", n % 10)).with_arrival_ms(i64::try_from(n).unwrap())
+}
+
+pub(super) fn children() -> Vec<Shard> {
+    let (id, parents) = (ShardId::from("shardId-000000000001"), vec![ShardId::from("shardId-000000000000")]);
+    vec![Shard { id, parents, hash_range: None, starting_sequence_number: None, closed: false }]
+}
+
+pub(super) fn fine() -> BoxFuture<'static, Result<(), BoxError>> {
+    ready(Ok(())).boxed()
+}
+
+pub(super) fn takes(secs: u64) -> BoxFuture<'static, Result<(), BoxError>> {
+    sleep(Duration::from_secs(secs)).map(Ok).boxed()
+}
+
+pub(super) fn fails() -> BoxFuture<'static, Result<(), BoxError>> {
+    ready(Err("database is down".into())).boxed()
+}
+
+/// The first `n` calls of `what` get `bad`, everything else is fine.
+pub(super) fn first(
+    n: usize,
+    what: &'static str,
+    bad: impl Fn() -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync + 'static,
+) -> impl Fn(&str) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync + 'static {
+    let left = Mutex::new(n);
+    move |called| {
+        let mut left = left.lock().unwrap();
+        if called == what && *left > 0 {
+            *left -= 1;
+            drop(left);
+            return bad();
+        }
+        fine()
+    }
+}
+
+pub(super) fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}

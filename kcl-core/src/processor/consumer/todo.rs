@@ -1,0 +1,120 @@
+//! What a lane has taken and not finished: batches, parts of batches that failed, records that come again. Pure.
+
+use super::piece::{Numbers, Piece};
+use super::state::Failures;
+use crate::processor::failure::Cause;
+use crate::processor::outcome::BatchOutcome;
+use crate::record::{Position, Record};
+use std::sync::Arc;
+
+/// Records that are next, and what became of them so far.
+#[derive(Debug)]
+pub(super) struct Todo {
+    pub(super) piece: Piece,
+    /// Failures in a row, of just these together.
+    pub(super) failures: Failures,
+    /// How often the handler was called with them, in whatever company.
+    pub(super) tries: u32,
+    /// They failed before they came here: nobody has decided on that yet.
+    pub(super) failed: Option<Cause>,
+    /// The policy has given up this one record, for this reason.
+    pub(super) condemned: Option<Sentence>,
+}
+
+/// What the policy said of one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sentence {
+    pub(super) parked: bool,
+    pub(super) error: String,
+}
+
+impl Todo {
+    pub(super) fn new(piece: Piece) -> Self {
+        Todo { piece, failures: Failures::default(), tries: 0, failed: None, condemned: None }
+    }
+
+    fn part(&self, piece: Piece) -> Todo {
+        Todo { tries: self.tries, ..Todo::new(piece) }
+    }
+
+    /// Its two halves, each to be tried anew.
+    pub(super) fn halves(&self) -> [Todo; 2] {
+        let (first, second) = self.piece.split(self.piece.len().div_ceil(2));
+        [self.part(first), self.part(second)]
+    }
+
+    /// One of its records, and what is before and after it.
+    pub(super) fn around(&self, index: usize) -> [Option<Todo>; 3] {
+        let range = &self.piece.range;
+        let part = |range: std::ops::Range<usize>| (!range.is_empty()).then(|| self.part(self.piece.part(range)));
+        [part(range.start..index), part(index..index + 1), part(index + 1..range.end)]
+    }
+
+    /// Only the records at these indices, which failed together.
+    pub(super) fn only(&self, indices: &[usize]) -> Todo {
+        let all = &self.piece.records;
+        let records: Vec<Record> = indices.iter().filter_map(|index| all.get(*index)).cloned().collect();
+        let numbers = match &self.piece.numbers {
+            Numbers::Parked => Numbers::Parked,
+            Numbers::From(_) | Numbers::Each(_) => {
+                Numbers::Each(indices.iter().filter_map(|index| self.piece.number(*index)).collect())
+            }
+        };
+        let range = 0..records.len();
+        let piece = Piece { records: Arc::new(records), range, numbers, ..self.piece.clone() };
+        Todo { failures: self.failures, ..self.part(piece) }
+    }
+}
+
+/// Which of the records an error blames.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// It does not say.
+    All,
+    /// This one, by its index.
+    One(usize),
+    /// These, by their indices; the others are done.
+    Some(Vec<usize>),
+}
+
+impl Blame {
+    pub(super) fn of(cause: &Cause, piece: &Piece) -> Blame {
+        let Cause::Error(error) = cause else { return Blame::All };
+        if let Some(outcome) = error.downcast_ref::<BatchOutcome>() {
+            let failed = piece
+                .range
+                .clone()
+                .filter(|index| piece.records.get(*index).is_some_and(|record| outcome.error_of(record).is_some()));
+            return Blame::Some(failed.collect());
+        }
+        match unreadable(error.as_ref()).and_then(|position| index_of(piece, &position)) {
+            Some(index) => Blame::One(index),
+            None => Blame::All,
+        }
+    }
+}
+
+fn index_of(piece: &Piece, position: &Position) -> Option<usize> {
+    piece.range.clone().find(|index| piece.records.get(*index).is_some_and(|record| record.position() == *position))
+}
+
+/// The record that could not be decoded.
+#[cfg(feature = "macros")]
+fn unreadable(error: &(dyn std::error::Error + 'static)) -> Option<Position> {
+    error.downcast_ref::<crate::DecodeError>().map(crate::DecodeError::position)
+}
+
+#[cfg(not(feature = "macros"))]
+fn unreadable(_: &(dyn std::error::Error + 'static)) -> Option<Position> {
+    None
+}
+
+/// What an error says of one record.
+pub(super) fn said_of(cause: &Cause, record: &Record) -> String {
+    if let Cause::Error(error) = cause
+        && let Some(own) = error.downcast_ref::<BatchOutcome>().and_then(|outcome| outcome.error_of(record))
+    {
+        return own.to_string();
+    }
+    cause.to_string()
+}

@@ -1,0 +1,111 @@
+use super::*;
+use crate::record::{Record, SequenceNumber, ShardId};
+use crate::retrieval::ReadError;
+use crate::shard::ApiError;
+
+#[derive(Debug, thiserror::Error)]
+#[error("no such airport")]
+struct NoAirport;
+
+#[derive(Debug, thiserror::Error)]
+#[error("not stored")]
+struct NotStored(#[source] NoAirport);
+
+fn decide(policy: &OnError, cause: &Cause, records: usize, attempt: u32, age: u64) -> Decision {
+    let shard = ShardId::from("shardId-000000000000");
+    let record = Record::new(SequenceNumber::parse("1").unwrap(), "x");
+    let records = vec![record; records];
+    let (age, record_age) = (Duration::from_secs(age), Duration::from_secs(age + 60));
+    policy.decide(&Failure { shard: &shard, cause, records: &records, attempt, age, record_age })
+}
+
+fn within(millis: u64) -> Decision {
+    Decision::Retry { within: Duration::from_millis(millis) }
+}
+
+fn read(kind: ApiErrorKind) -> Cause {
+    let source = ApiError { kind, message: "no".to_owned(), source: None };
+    Cause::Read(ReadError { shard: ShardId::from("shardId-000000000000"), source })
+}
+
+fn down() -> Cause {
+    Cause::Error("down".into())
+}
+
+#[test]
+fn by_default_a_handler_that_fails_is_called_again_for_ever_less_and_less_often() {
+    let panic = Cause::Panic("index out of bounds".to_owned());
+    for cause in [panic, down(), Cause::TimedOut(Duration::from_secs(1)), Cause::Dropped] {
+        let waits = [1, 2, 3, 8, 9, u32::MAX].map(|attempt| decide(&OnError::default(), &cause, 5, attempt, 1_000_000));
+        assert_eq!(waits, [200, 400, 800, 25_600, 30_000, 30_000].map(within));
+    }
+}
+
+#[test]
+fn whatever_the_policy_a_stream_that_is_gone_stops_the_worker() {
+    let policy = OnError::retry().max_attempts(1).then(Last::DeadLetter);
+    assert_eq!(decide(&policy, &read(ApiErrorKind::NotFound), 0, 1, 0), Decision::StopWorker);
+    assert_eq!(decide(&policy, &read(ApiErrorKind::Refused), 0, 1, 0), within(200));
+    assert_eq!(decide(&policy, &read(ApiErrorKind::Refused), 0, 4, 5), Decision::StopWorker);
+    assert_eq!(decide(&policy, &read(ApiErrorKind::Unavailable), 0, 4, 500), within(1_600));
+}
+
+#[test]
+fn attempts_and_age_are_used_up() {
+    let policy = OnError::retry().max_attempts(3).max_record_age(Duration::from_secs(100)).then(Last::Quarantine);
+    assert_eq!(decide(&policy, &down(), 1, 2, 0), within(400));
+    assert_eq!(decide(&policy, &down(), 1, 3, 0), Decision::Quarantine);
+    assert_eq!(decide(&policy, &down(), 1, 1, 39), within(200), "the record is 99 s old");
+    assert_eq!(decide(&policy, &down(), 1, 1, 40), Decision::Quarantine);
+    assert_eq!(decide(&policy, &down(), 0, 1, 40), within(200), "another callback has no records that age");
+}
+
+#[test]
+fn an_error_of_a_type_has_a_policy_of_its_own_also_as_a_cause() {
+    let policy = OnError::retry()
+        .when::<NoAirport>(OnError::at_once(Last::DeadLetter))
+        .when_panicked(OnError::at_once(Last::StopShard))
+        .when_timed_out(OnError::at_once(Last::StopWorker));
+    for cause in [Cause::Error(NoAirport.into()), Cause::Error(NotStored(NoAirport).into())] {
+        assert_eq!(decide(&policy, &cause, 1, 1, 0), Decision::DeadLetter);
+    }
+    assert_eq!(decide(&policy, &down(), 1, 1, 0), within(200));
+    assert_eq!(decide(&policy, &Cause::Panic(String::new()), 1, 1, 0), Decision::StopShard);
+    assert_eq!(decide(&policy, &Cause::TimedOut(Duration::ZERO), 1, 1, 0), Decision::StopWorker);
+}
+
+#[test]
+fn a_terminal_error_is_not_tried_again() {
+    let policy = OnError::retry().terminal_if(|error| error.is::<NoAirport>()).then(Last::DeadLetter);
+    assert_eq!(decide(&policy, &Cause::Error(NoAirport.into()), 1, 1, 0), Decision::DeadLetter);
+    assert_eq!(decide(&policy, &down(), 1, 1_000, 0), within(30_000));
+}
+
+#[test]
+fn a_batch_is_split_and_a_record_is_not() {
+    let policy = OnError::retry().split_after(2);
+    assert_eq!(decide(&policy, &down(), 8, 1, 0), within(200));
+    assert_eq!(decide(&policy, &down(), 8, 2, 0), Decision::Split);
+    assert_eq!(decide(&policy, &down(), 1, 2, 0), within(400));
+}
+
+#[test]
+fn a_policy_that_contradicts_itself_says_so() {
+    let second = Duration::from_secs(1);
+    let wrong = [
+        (OnError::retry().max_attempts(3), "without `then`"),
+        (OnError::retry().max_record_age(second), "without `then`"),
+        (OnError::retry().terminal_if(|_| true), "without `then`"),
+        (OnError::retry().max_attempts(0).then(Last::DeadLetter), "tried once"),
+        (OnError::retry().split_after(0), "tried once"),
+        (OnError::retry().backoff(Duration::ZERO, second), "without a rest"),
+        (OnError::retry().backoff(second, second / 2), "shorter than the first"),
+        (OnError::retry().when_panicked(OnError::retry().max_attempts(3)), "without `then`"),
+    ];
+    for (policy, why) in wrong {
+        assert!(policy.check().unwrap_err().contains(why), "{policy:?}");
+    }
+    assert_eq!(OnError::retry().max_attempts(3).then(Last::StopShard).check(), Ok(()));
+    assert!(!OnError::retry().may_dead_letter());
+    assert!(OnError::retry().when_panicked(OnError::at_once(Last::DeadLetter)).may_dead_letter());
+}

@@ -1,0 +1,78 @@
+//! A handler's word on which records of a batch failed.
+
+use super::BoxError;
+use crate::record::{Position, Record};
+use std::error::Error;
+use std::fmt;
+
+/// Which records of a batch failed; all others are done.
+///
+/// ```
+/// use kcl_core::{BatchOutcome, prelude::*};
+///
+/// struct Store;
+///
+/// impl RecordProcessor for Store {
+///     async fn process_records(&mut self, batch: &Batch, _: &ShardContext) -> Result<(), BoxError> {
+///         let mut outcome = BatchOutcome::default();
+///         for record in batch {
+///             if record.data.is_empty() {
+///                 outcome.failed(record, "nothing in it");
+///             }
+///         }
+///         outcome.into_result()
+///     }
+/// }
+/// ```
+///
+/// # Guarantees
+/// Records that are not named are acknowledged. Those that are go to the error policy, each with its own error where it
+/// comes to dead letters or quarantine; where it says to try again, a batch of only them comes. A record that was not in
+/// the batch is passed over.
+#[derive(Debug, Default)]
+pub struct BatchOutcome {
+    failed: Vec<(Position, BoxError)>,
+}
+
+impl BatchOutcome {
+    /// This record failed.
+    pub fn failed(&mut self, record: &Record, error: impl Into<BoxError>) {
+        self.failed.push((record.position(), error.into()));
+    }
+
+    /// Whether none failed.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.failed.is_empty()
+    }
+
+    /// What a handler returns.
+    ///
+    /// # Errors
+    /// Where a record failed: this outcome itself.
+    pub fn into_result(self) -> Result<(), BoxError> {
+        if self.is_success() { Ok(()) } else { Err(self.into()) }
+    }
+
+    pub(super) fn error_of(&self, record: &Record) -> Option<&BoxError> {
+        self.failed.iter().find(|(position, _)| *position == record.position()).map(|(_, error)| error)
+    }
+}
+
+impl fmt::Display for BatchOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.failed[..] {
+            [] => f.write_str("no record failed"),
+            [(position, error)] => write!(f, "record {position}: {error}"),
+            [(position, error), ..] => {
+                write!(f, "{} records failed, the first of them {position}: {error}", self.failed.len())
+            }
+        }
+    }
+}
+
+impl Error for BatchOutcome {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.failed.first().map(|(_, error)| error.as_ref() as &(dyn Error + 'static))
+    }
+}

@@ -1,0 +1,71 @@
+//! What a builder is told about failures: policy, dead letters, another store of checkpoints.
+
+use super::builder::{Failing, WorkerBuilder};
+use crate::config::Settings;
+use crate::error::{Code, Error};
+use crate::processor::{CheckpointStore, Concurrency, DeadLetterSink, ErrorPolicy, Handling};
+use std::sync::Arc;
+
+impl<F> WorkerBuilder<F> {
+    /// What is done when a handler fails; [`OnError::retry`](crate::OnError::retry) if not set.
+    #[must_use]
+    pub fn error_policy(mut self, policy: impl ErrorPolicy) -> Self {
+        self.failing.policy = Arc::new(policy);
+        self
+    }
+
+    /// Where records go that the error policy gives up.
+    #[must_use]
+    pub fn dead_letters(mut self, sink: impl DeadLetterSink) -> Self {
+        self.failing.sink = Some(Arc::new(sink));
+        self
+    }
+
+    /// Where the handler keeps positions beside the effects of the records; see [`CheckpointStore`]. The lease's row gets
+    /// them when a lease is given up.
+    #[must_use]
+    pub fn checkpoint_store(mut self, store: impl CheckpointStore) -> Self {
+        self.failing.store = Some(Arc::new(store));
+        self
+    }
+}
+
+impl Failing {
+    /// What contradicts itself, before anything is read or written.
+    pub(super) fn check(&self, settings: &Settings) -> Result<(), Error> {
+        let wrong = |message: String| Err(Error::new(Code::Setting, message));
+        if let Err(why) = self.policy.check() {
+            return wrong(format!("the error policy contradicts itself: {why}"));
+        }
+        if self.policy.may_dead_letter() && self.sink.is_none() {
+            return wrong(
+                "the error policy gives records to the dead-letter sink, and there is none: call `dead_letters` on the \
+                 worker's builder"
+                    .to_owned(),
+            );
+        }
+        let serial = matches!(settings.concurrency, Concurrency::Auto | Concurrency::Serial);
+        if self.store.is_some() && !serial {
+            return wrong(format!(
+                "a checkpoint store needs the records of a shard one after the other, and `concurrency` is {:?}: set it to \
+                 `serial`",
+                settings.concurrency
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn handling(self, settings: &Settings, keyed: bool) -> Handling {
+        let Failing { policy, sink, store } = self;
+        // What checkpoints by itself, or in a store, goes by the order of the shard.
+        let ordered = settings.manual_checkpoints || store.is_some();
+        let concurrency = match settings.concurrency {
+            Concurrency::Auto if ordered => Concurrency::Serial,
+            concurrency @ (Concurrency::Auto
+            | Concurrency::Serial
+            | Concurrency::PerKey(_)
+            | Concurrency::Unordered(_)) => concurrency,
+        };
+        Handling { policy, sink, store, concurrency, keyed, manual: settings.manual_checkpoints }
+    }
+}
