@@ -31,6 +31,12 @@ pub enum Mutant {
     OrphansStay,
     /// Promise 1: records are acknowledged when they are handed over.
     AcknowledgesEarly,
+    /// Promise 1: an acknowledgement counts for all records before it.
+    IgnoresGaps,
+    /// Promise 3: a record's lane is drawn from its number, not from its key.
+    KeysWander,
+    /// Quarantine: a parked record is forgotten when it is taken up, not when it is done.
+    UnparksEarly,
     /// Promise 1: a record that is parked is passed, and no row names it.
     ForgetsParked,
     /// Promise 2: a release writes no checkpoint.

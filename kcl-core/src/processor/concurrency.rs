@@ -1,5 +1,6 @@
 //! How many handlers work on one shard at a time, and what order they keep.
 
+use crate::mutant::{self, Mutant};
 use crate::record::Record;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -68,8 +69,8 @@ impl Lanes {
     /// The lane of a record, where that is fixed. One without a key goes by its number.
     pub(crate) fn of_record(self, record: &Record) -> usize {
         match &record.partition_key {
-            Some(key) => self.of_key(Some(key)),
-            None => self.by_hash(record.sequence_number.as_str()),
+            Some(key) if !mutant::is(Mutant::KeysWander) => self.of_key(Some(key)),
+            Some(_) | None => self.by_hash(record.sequence_number.as_str()),
         }
     }
 

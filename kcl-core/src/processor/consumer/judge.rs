@@ -5,6 +5,7 @@ use super::piece::{Numbers, Piece};
 use super::state::{Event, Failures, State, Task, Verdict};
 use super::todo::{Blame, Sentence, Todo, said_of};
 use crate::lease::row::Wish;
+use crate::mutant::{self, Mutant};
 use crate::processor::RecordProcessor;
 use crate::processor::failure::{Backoff, Cause, Decision, Failure};
 use crate::processor::quarantine::Failed;
@@ -163,8 +164,13 @@ impl<P: RecordProcessor> Lane<P> {
         }
         KeyParked { shard, position: &position, attempts, error }.emit();
         self.loaded = None;
-        self.resume_at = self.rules.quarantine_retry.map(|after| tokio::time::Instant::now() + after);
+        self.resume_later();
         Verdict::Parked
+    }
+
+    /// What is parked is tried again after a while, if the settings say so.
+    pub(super) fn resume_later(&mut self) {
+        self.resume_at = self.rules.quarantine_retry.map(|after| tokio::time::Instant::now() + after);
     }
 
     /// A record whose key is parked cannot join it now.
@@ -204,6 +210,9 @@ impl<P: RecordProcessor> Lane<P> {
             Err(error) => return self.judge(state, "read", Cause::Read(error)),
         };
         ParkedTakenUp { shard, position: &position, wish }.emit();
+        if mutant::is(Mutant::UnparksEarly) {
+            self.delivery.unpark(&position);
+        }
         let piece = Piece {
             records: Arc::new(vec![record]),
             range: 0..1,

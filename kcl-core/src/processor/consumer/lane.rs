@@ -83,6 +83,10 @@ impl<P: RecordProcessor> Lane<P> {
         let delivery = Arc::clone(&self.delivery);
         let (shard, fencing_token, lane) = (delivery.shard(), delivery.fencing_token(), self.index);
         ConsumerStarted { shard, lane, fencing_token, from: &delivery.hold.from }.emit();
+        if delivery.has_parked() {
+            // By an earlier owner.
+            self.resume_later();
+        }
         let mut state = State::begin();
         let why = loop {
             let event = match &state {
@@ -121,6 +125,9 @@ impl<P: RecordProcessor> Lane<P> {
 
     async fn read(&mut self, state: &State) -> Event {
         // What waits for room in quarantine must not hold up what makes room.
+        if self.resume_at.take_if(|at| *at <= tokio::time::Instant::now()).is_some() {
+            self.delivery.resume_parked();
+        }
         let resumed = self.todo.front().is_some_and(|todo| matches!(todo.piece.numbers, Numbers::Parked));
         if !resumed && let Some(wanted) = self.wished() {
             let record = tokio::select! {
@@ -140,8 +147,6 @@ impl<P: RecordProcessor> Lane<P> {
             () = self.delivery.drain_asked() => return Event::DrainAsked,
             Some(returned) = self.returned.recv() => return self.take_back(returned),
             () = sleep_until(self.resume_at.unwrap_or_else(tokio::time::Instant::now)), if self.resume_at.is_some() => {
-                self.resume_at = None;
-                self.delivery.resume_parked();
                 return Event::Due;
             }
             next = self.source.next(self.index) => next,

@@ -1,6 +1,7 @@
 //! What may happen in a play, drawn from its seed: some fleets see crashes only, some lost answers only, some everything.
 
 use crate::world::handler::Mood;
+use crate::world::manner::Manner;
 use crate::world::weather::Odds;
 use std::time::Duration;
 
@@ -84,6 +85,7 @@ impl Script {
             panics: if fails { 1 } else { 0 },
             farewell: Duration::from_millis([0, 500, 4_000][rng.usize(0..3)]),
             stuck: false,
+            poison: 0,
         };
         Script { kinds, odds, page, mood }
     }
@@ -92,6 +94,15 @@ impl Script {
     pub(crate) fn drawn_for_the_wire(seed: u64) -> Self {
         let drawn = Script::drawn(seed);
         Script { kinds: Kinds { lease_rows: false, ..drawn.kinds }, ..drawn }
+    }
+
+    /// Handlers fail, and some records are poison where the manner bears it.
+    pub(crate) fn drawn_for(manner: Manner, seed: u64) -> Self {
+        let drawn = Script::drawn(seed);
+        let poison = if manner.bears_poison() { 11 } else { 0 };
+        let mood = Mood { fails: 8, panics: 1, poison, ..drawn.mood };
+        // Who gives up a lease by hand, or puts it back, says what becomes of the keys that are parked in it.
+        Script { kinds: Kinds { lease_rows: false, ..drawn.kinds }, mood, ..drawn }
     }
 
     pub(crate) fn planned(seed: u64) -> Self {

@@ -3,6 +3,7 @@
 use super::play::play;
 use super::script::Script;
 use crate::invariant::{self, Facts, Violation};
+use crate::world::manner::Manner;
 use crate::world::transcript::transcript;
 use crate::world::{Making, Tier, run};
 use std::fmt::Write;
@@ -17,6 +18,30 @@ fn no_schedule_of_the_model_breaks_a_rule() {
 #[test]
 fn no_schedule_over_the_wire_breaks_a_rule() {
     every_seed("no_schedule_over_the_wire", 5, |seed| play_one(Tier::Wire, seed, Script::drawn_for_the_wire(seed)));
+}
+
+/// How the records of a seed's play are handled.
+fn manner(seed: u64) -> Manner {
+    let rest = seed / 8;
+    match seed % 8 {
+        0 => Manner::PerKey,
+        1 => Manner::Unordered,
+        2 => Manner::Handles,
+        3 => Manner::DeadLetters { names: rest.is_multiple_of(2), lanes: 1 },
+        4 => Manner::DeadLetters { names: rest.is_multiple_of(2), lanes: 3 },
+        5 => Manner::Quarantine { lanes: 1 },
+        6 => Manner::Quarantine { lanes: 3 },
+        _ => Manner::Database { sound: true },
+    }
+}
+
+#[test]
+fn no_manner_of_handling_breaks_a_rule() {
+    every_seed("no_manner_of_handling", 80, |seed| {
+        let (manner, shards) = (manner(seed), 2 + u32::try_from(seed % 3).unwrap());
+        let making = Making { manner, ..Making::new(seed, shards) };
+        run(play(making, Script::drawn_for(manner, seed)))
+    });
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! **I6** SHARD_END is written only when every delivered record of that shard was acknowledged: as nothing is put into a
 //! closed shard, when all that was ever put into it is handled.
 
+use super::done::Done;
 use super::state::lease_change;
 use super::{Facts, seconds};
 use crate::world::history::Fact;
@@ -8,18 +9,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub(crate) fn check(facts: &Facts) -> Vec<String> {
     let mut open: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
-    let mut batches: HashMap<u64, (&str, Vec<u32>)> = HashMap::new();
+    let (mut done, mut of): (Done, HashMap<u32, &str>) = (Done::default(), HashMap::new());
     let mut broken = Vec::new();
     for event in &facts.events {
-        match &event.fact {
-            Fact::Put { number, shard, .. } => drop(open.entry(shard).or_default().insert(*number)),
-            Fact::Handed { shard, batch, records, .. } => {
-                batches.insert(*batch, (shard, records.iter().map(|record| record.number).collect()));
+        for number in done.by(&event.fact) {
+            if let Some(open) = of.get(&number).and_then(|shard| open.get_mut(shard)) {
+                open.remove(&number);
             }
-            Fact::Handled { batch, .. } => {
-                let Some((shard, numbers)) = batches.remove(batch) else { continue };
-                let open = open.entry(shard).or_default();
-                open.retain(|number| !numbers.contains(number));
+        }
+        match &event.fact {
+            Fact::Put { number, shard, .. } => {
+                of.insert(*number, shard);
+                open.entry(shard).or_default().insert(*number);
             }
             fact => {
                 let Some((by, Some(before), Some(after))) = lease_change(fact) else { continue };

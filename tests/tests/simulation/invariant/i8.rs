@@ -1,5 +1,5 @@
 //! **I8** At most one consumer per shard in a process, created and dropped with its lease; a claim waits until the old one
-//! is gone.
+//! is gone. (A consumer has as many processors as the manner of handling says.)
 
 use super::{Facts, seconds};
 use crate::world::history::{Fact, Name};
@@ -15,7 +15,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
             Fact::ProcessorMade { process, shard } => {
                 let count = alive.entry((process, shard)).or_default();
                 *count += 1;
-                if *count > 1 && !dead.contains(process) {
+                if *count > facts.manner.lanes() && !dead.contains(process) {
                     broken.push(format!("at {} {process} has {count} processors for {shard}", seconds(event.at)));
                 }
             }

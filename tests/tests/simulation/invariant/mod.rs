@@ -1,6 +1,8 @@
 //! What must hold, a file each. A check reads the whole history of a world and tells what is broken.
 
+pub(crate) mod done;
 pub(crate) mod ends;
+pub(crate) mod exactly_once;
 pub(crate) mod i1;
 pub(crate) mod i2;
 pub(crate) mod i3;
@@ -15,11 +17,13 @@ pub(crate) mod plain;
 pub(crate) mod promise1;
 pub(crate) mod promise2;
 pub(crate) mod promise3;
+pub(crate) mod quarantine;
 mod state;
 
 use crate::world::World;
 use crate::world::clock::ProcessClock;
 use crate::world::history::{Event, Name};
+use crate::world::manner::Manner;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +35,7 @@ pub(crate) struct Facts {
     pub(crate) clocks: BTreeMap<Name, Arc<ProcessClock>>,
     pub(crate) failover_time: Duration,
     pub(crate) java_failover_time: Duration,
+    pub(crate) manner: Manner,
     /// Nothing went wrong in this world: whatever moved was planned.
     pub(crate) planned: bool,
     /// Everybody was stopped in an orderly way in the end.
@@ -44,6 +49,7 @@ impl Facts {
             clocks: world.clocks(),
             failover_time: world.settings().failover_time,
             java_failover_time: world.settings().java_failover_time,
+            manner: world.manner(),
             planned: false,
             stopped: false,
         }
@@ -59,7 +65,7 @@ impl Facts {
 pub(crate) type Check = fn(&Facts) -> Vec<String>;
 
 /// Every rule that one history can be checked against. (I9 takes two.)
-pub(crate) const ALL: [(&str, Check); 14] = [
+pub(crate) const ALL: [(&str, Check); 16] = [
     ("I1", i1::check),
     ("I2", i2::check),
     ("I3", i3::check),
@@ -72,6 +78,8 @@ pub(crate) const ALL: [(&str, Check); 14] = [
     ("promise 1", promise1::check),
     ("promise 2", promise2::check),
     ("promise 3", promise3::check),
+    ("quarantine", quarantine::check),
+    ("exactly once", exactly_once::check),
     ("plain", plain::check),
     ("ends", ends::check),
 ];

@@ -2,11 +2,11 @@
 //! checkpoint had passed when a lease was taken is given to its new owner.
 
 use super::state::lease_change;
-use super::{Facts, seconds};
+use super::{Facts, quarantine, seconds};
 use crate::world::history::{Fact, Name};
 use kcl_core::lease::RowKey;
 use kcl_core::record::Checkpoint;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 pub(crate) fn check(facts: &Facts) -> Vec<String> {
     let mut numbers: HashMap<(&str, &str), u32> = HashMap::new();
@@ -14,15 +14,19 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
     let mut given: HashMap<u32, &Name> = HashMap::new();
     // Leases that another hand changed count anew, or go back.
     let mut by_hand: HashSet<&str> = HashSet::new();
+    // What any row ever named as parked.
+    let mut parked: HashMap<&str, BTreeSet<u32>> = HashMap::new();
     let mut broken = Vec::new();
     for event in &facts.events {
         match &event.fact {
             Fact::Put { number, shard, sequence, .. } => drop(numbers.insert((shard, sequence), *number)),
             Fact::Handed { process, shard, token, records, .. } => {
+                let parked = parked.get(shard.as_str());
                 let passed = taken_at.get(&(shard.as_str(), *token)).filter(|_| !by_hand.contains(shard.as_str()));
                 for record in records {
                     let number = record.number;
-                    if passed.is_some_and(|passed| number <= *passed) {
+                    let is_parked = parked.is_some_and(|parked| parked.contains(&number));
+                    if passed.is_some_and(|passed| number <= *passed) && !is_parked {
                         broken.push(format!(
                             "at {} {process} was given {number} of {shard}, which its checkpoint had passed",
                             seconds(event.at)
@@ -38,6 +42,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
             Fact::Changed { by: None, key: RowKey::Lease(lease), .. } => drop(by_hand.insert(lease.as_str())),
             fact => {
                 let Some((_, _, Some(after))) = lease_change(fact) else { continue };
+                parked.entry(after.key.as_str()).or_default().extend(quarantine::parked(after, &numbers));
                 if let (Some(_), Checkpoint::At(position)) = (&after.owner, &after.checkpoint) {
                     let key = after.key.as_str();
                     if let Some(number) = numbers.get(&(key, position.sequence_number.as_str())) {

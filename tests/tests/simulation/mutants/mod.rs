@@ -5,6 +5,7 @@ use crate::chaos::script::{Kinds, Script};
 use crate::invariant::{self, Facts, Violation};
 use crate::model::Sabotage;
 use crate::world::handler::Mood;
+use crate::world::manner::Manner;
 use crate::world::weather::{Fate, Odds};
 use crate::world::{Making, World, run};
 use kcl_core::lease::{Row, Write};
@@ -13,9 +14,13 @@ use std::time::Duration;
 
 /// Plays until a check notices, at most `most` seeds, and tells after how many which checks did.
 fn noticed(id: &str, most: u64, script: impl Fn(u64) -> Script, sabotage: Option<Sabotage>) {
+    noticed_in(Manner::Plain, id, most, script, sabotage);
+}
+
+fn noticed_in(manner: Manner, id: &str, most: u64, script: impl Fn(u64) -> Script, sabotage: Option<Sabotage>) {
     let mut others: Vec<Violation> = Vec::new();
     for seed in 1..=most {
-        let making = Making { sabotage, ..Making::new(seed, 2 + u32::try_from(seed % 3).unwrap()) };
+        let making = Making { sabotage, manner, ..Making::new(seed, 2 + u32::try_from(seed % 3).unwrap()) };
         let broken = invariant::check(&run(play(making, script(seed))));
         if broken.iter().any(|violation| violation.id == id) {
             return;
@@ -29,6 +34,16 @@ fn noticed(id: &str, most: u64, script: impl Fn(u64) -> Script, sabotage: Option
 fn broken(mutant: Mutant, id: &str, most: u64, script: impl Fn(u64) -> Script) {
     let _broken = mutant.begin();
     noticed(id, most, script, None);
+}
+
+/// A rule of handling broken, with handlers that fail and records that are poison.
+fn mishandled(mutant: Mutant, manner: Manner, id: &str, most: u64) {
+    let _broken = mutant.begin();
+    let rough = |seed| Script {
+        kinds: Kinds { kills: true, stops: true, ..Script::drawn(seed).kinds },
+        ..Script::drawn_for(manner, seed)
+    };
+    noticed_in(manner, id, most, rough, None);
 }
 
 /// Everything at once.
@@ -120,6 +135,34 @@ fn promise2_a_release_without_a_checkpoint_is_noticed() {
 #[test]
 fn promise3_children_that_do_not_wait_are_noticed() {
     broken(Mutant::ChildrenDoNotWait, "promise 3", 60, rough);
+}
+
+#[test]
+fn promise1_gaps_that_are_ignored_are_noticed() {
+    for manner in [Manner::PerKey, Manner::Unordered, Manner::Handles] {
+        mishandled(Mutant::IgnoresGaps, manner, "promise 1", 20);
+    }
+}
+
+#[test]
+fn promise1_parked_records_that_no_row_names_are_noticed() {
+    mishandled(Mutant::ForgetsParked, Manner::Quarantine { lanes: 3 }, "promise 1", 20);
+}
+
+#[test]
+fn promise3_keys_that_change_lanes_are_noticed() {
+    mishandled(Mutant::KeysWander, Manner::PerKey, "promise 3", 20);
+}
+
+#[test]
+fn quarantine_that_forgets_before_it_is_done_is_noticed() {
+    mishandled(Mutant::UnparksEarly, Manner::Quarantine { lanes: 1 }, "quarantine", 40);
+}
+
+#[test]
+fn effects_without_positions_in_one_transaction_are_noticed() {
+    let manner = Manner::Database { sound: false };
+    noticed_in(manner, "exactly once", 20, |seed| Script::drawn_for(manner, seed), None);
 }
 
 #[test]

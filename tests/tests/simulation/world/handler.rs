@@ -1,7 +1,12 @@
 //! A handler that writes down what it is given, takes its time, and fails when it is told to.
 
+use super::database::Database;
 use super::history::{Fact, Handed, History, Name};
+use super::host::Host;
+use super::manner::Manner;
 use kcl_core::prelude::*;
+use kcl_core::{RecordHandle, Spawn};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,40 +25,69 @@ pub(crate) struct Mood {
     pub(crate) farewell: Duration,
     /// Batches never come back.
     pub(crate) stuck: bool,
+    /// Every so many records one cannot be handled, whatever is tried; none if 0.
+    pub(crate) poison: u32,
+}
+
+impl Mood {
+    fn is_poison(&self, record: &Handed) -> bool {
+        self.poison > 0 && record.number.is_multiple_of(self.poison)
+    }
 }
 
 /// A mood that may change while handlers run.
 pub(crate) type Moods = Arc<Mutex<Mood>>;
 
+/// What the handlers of a process share.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    pub(crate) process: Name,
+    pub(crate) worker: String,
+    pub(crate) history: History,
+    pub(crate) moods: Moods,
+    pub(crate) batches: Arc<AtomicU64>,
+    pub(crate) manner: Manner,
+    pub(crate) host: Host,
+    pub(crate) database: Database,
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Handler {
-    process: Name,
-    worker: String,
+    seat: Seat,
     shard: String,
-    history: History,
-    moods: Moods,
-    batches: Arc<AtomicU64>,
     rng: fastrand::Rng,
 }
 
 impl Handler {
-    pub(crate) fn new(
-        process: Name,
-        worker: String,
-        shard: &ShardId,
-        history: History,
-        moods: Moods,
-        batches: Arc<AtomicU64>,
-        rng: fastrand::Rng,
-    ) -> Self {
+    pub(crate) fn new(seat: Seat, shard: &ShardId, rng: fastrand::Rng) -> Self {
         let shard = shard.to_string();
-        history.add(Fact::ProcessorMade { process: process.clone(), shard: shard.clone() });
-        Handler { process, worker, shard, history, moods, batches, rng }
+        seat.history.add(Fact::ProcessorMade { process: seat.process.clone(), shard: shard.clone() });
+        Handler { seat, shard, rng }
     }
 
     fn mood(&self) -> Mood {
-        *self.moods.lock().unwrap()
+        *self.seat.moods.lock().unwrap()
+    }
+
+    /// The records are done, some time, by tasks of their own; or some are not.
+    fn settle(&mut self, handles: Vec<RecordHandle>, mood: Mood) {
+        for handle in handles {
+            let record = handed(handle.record()).unwrap();
+            let (history, process) = (self.seat.history.clone(), self.seat.process.clone());
+            let (time, drawn) = (up_to(&mut self.rng, mood.longest), self.rng.u32(0..100));
+            let task = async move {
+                sleep(time).await;
+                if drawn < mood.fails {
+                    handle.fail("not this time");
+                } else if drawn >= mood.fails + mood.panics {
+                    history.add(Fact::Acknowledged { process, number: record.number });
+                    handle.acknowledge();
+                }
+                // Or the handle is dropped.
+            };
+            self.seat.host.spawn(Box::pin(task));
+        }
     }
 }
 
@@ -62,45 +96,70 @@ fn up_to(rng: &mut fastrand::Rng, longest: Duration) -> Duration {
     Duration::from_millis(rng.u64(0..=most))
 }
 
+fn handed(record: &Record) -> Result<Handed, BoxError> {
+    let key = record.partition_key.clone().unwrap_or_default();
+    Ok(Handed { number: std::str::from_utf8(&record.data)?.parse()?, key })
+}
+
 impl RecordProcessor for Handler {
     async fn process_records(&mut self, batch: &Batch, shard: &ShardContext) -> Result<(), BoxError> {
-        let number = self.batches.fetch_add(1, Ordering::Relaxed);
-        let records = batch
-            .iter()
-            .map(|record| {
-                let key = record.partition_key.clone().unwrap_or_default();
-                Ok(Handed { number: std::str::from_utf8(&record.data)?.parse()?, key })
-            })
-            .collect::<Result<_, BoxError>>()?;
-        let process = self.process.clone();
-        self.history.add(Fact::Handed {
+        let number = self.seat.batches.fetch_add(1, Ordering::Relaxed);
+        let records: Vec<Handed> = batch.iter().map(handed).collect::<Result<_, BoxError>>()?;
+        let process = self.seat.process.clone();
+        self.seat.history.add(Fact::Handed {
             process: process.clone(),
-            worker: self.worker.clone(),
+            worker: self.seat.worker.clone(),
             shard: self.shard.clone(),
             token: shard.fencing_token(),
             batch: number,
-            records,
+            records: records.clone(),
         });
         let mood = self.mood();
         if mood.stuck {
             return std::future::pending().await;
         }
+        if self.seat.manner == Manner::Handles {
+            let handles = batch.take_handles();
+            self.settle(handles, mood);
+            return Ok(());
+        }
         sleep(up_to(&mut self.rng, mood.longest)).await;
         let drawn = self.rng.u32(0..100);
-        if drawn < mood.fails + mood.panics {
-            self.history.add(Fact::Failed { process, batch: number });
-            if drawn >= mood.fails {
+        let poison: BTreeSet<u32> = records.iter().filter(|record| mood.is_poison(record)).map(|r| r.number).collect();
+        if drawn < mood.fails + mood.panics || !poison.is_empty() {
+            self.seat.history.add(Fact::Failed { process: process.clone(), batch: number });
+            if (mood.fails..mood.fails + mood.panics).contains(&drawn) {
                 // As a panic does, without its message on the terminal.
                 std::panic::resume_unwind(Box::new("the handler panics, as it was told to"));
             }
-            return Err("the handler fails, as it was told to".into());
+            if drawn < mood.fails || !self.seat.manner.names_failures() {
+                return Err("the handler fails, as it was told to".into());
+            }
+            let mut outcome = BatchOutcome::default();
+            for (record, handed) in batch.iter().zip(&records) {
+                if poison.contains(&handed.number) {
+                    outcome.failed(record, "poison");
+                } else {
+                    self.seat.history.add(Fact::Acknowledged { process: process.clone(), number: handed.number });
+                }
+            }
+            return outcome.into_result();
         }
-        self.history.add(Fact::Handled { process, batch: number });
+        if let Manner::Database { sound } = self.seat.manner {
+            let both: Vec<(Record, Handed)> = batch.iter().cloned().zip(records).collect();
+            self.seat.database.apply(&process, shard.lease_key(), shard.fencing_token(), &both, sound)?;
+            // The transaction may have come through, and the handler not know.
+            if self.rng.u32(0..100) < mood.fails {
+                self.seat.history.add(Fact::Failed { process, batch: number });
+                return Err("no answer to the commit".into());
+            }
+        }
+        self.seat.history.add(Fact::Handled { process, batch: number });
         Ok(())
     }
 
     async fn lease_lost(&mut self, _: &ShardContext) {
-        self.history.add(Fact::LeaseLost { process: self.process.clone(), shard: self.shard.clone() });
+        self.seat.history.add(Fact::LeaseLost { process: self.seat.process.clone(), shard: self.shard.clone() });
         let longest = self.mood().farewell;
         sleep(up_to(&mut self.rng, longest)).await;
     }
@@ -108,6 +167,7 @@ impl RecordProcessor for Handler {
 
 impl Drop for Handler {
     fn drop(&mut self) {
-        self.history.add(Fact::ProcessorDropped { process: self.process.clone(), shard: self.shard.clone() });
+        let (process, shard) = (self.seat.process.clone(), self.shard.clone());
+        self.seat.history.add(Fact::ProcessorDropped { process, shard });
     }
 }

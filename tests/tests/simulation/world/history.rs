@@ -128,6 +128,21 @@ pub(crate) enum Fact {
         process: Name,
         batch: u64,
     },
+    /// This record is done, whatever becomes of the others of its call.
+    Acknowledged {
+        process: Name,
+        number: u32,
+    },
+    /// The dead-letter sink took this record.
+    GivenUp {
+        process: Name,
+        number: u32,
+    },
+    /// A transaction changed the database for this record.
+    Applied {
+        process: Name,
+        number: u32,
+    },
     /// That call failed, or was given up.
     Failed {
         process: Name,
@@ -211,6 +226,9 @@ impl State {
                 for number in self.batches.remove(batch).into_iter().flatten() {
                     self.unhandled.remove(&number);
                 }
+            }
+            Fact::Acknowledged { number, .. } | Fact::GivenUp { number, .. } | Fact::Applied { number, .. } => {
+                self.unhandled.remove(number);
             }
             _ => {}
         }

@@ -2,10 +2,12 @@
 //! virtual time. Whatever happens in it is drawn from one seed and written into one history.
 
 pub(crate) mod clock;
+pub(crate) mod database;
 pub(crate) mod exchange;
 pub(crate) mod handler;
 pub(crate) mod history;
 pub(crate) mod host;
+pub(crate) mod manner;
 pub(crate) mod process;
 pub(crate) mod stream;
 pub(crate) mod transcript;
@@ -14,11 +16,13 @@ pub(crate) mod weather;
 use crate::model;
 use crate::wire::Wire;
 use clock::ProcessClock;
-use handler::{Handler, Mood, Moods};
+use database::Database;
+use handler::{Handler, Mood, Moods, Seat};
 use history::{Fact, History, Name};
 use host::Host;
 use kcl_core::lease::{Lease, LeaseKey, Row, RowKey, Table as Rows};
 use kcl_core::{Settings, Worker};
+use manner::Manner;
 use process::Process;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
@@ -56,13 +60,16 @@ pub(crate) struct Making {
     pub(crate) clock_seed: u64,
     pub(crate) shards: u32,
     pub(crate) settings: Settings,
+    /// How records are handled.
+    pub(crate) manner: Manner,
     /// A broken table, for those who show that it is noticed.
     pub(crate) sabotage: Option<model::Sabotage>,
 }
 
 impl Making {
     pub(crate) fn new(seed: u64, shards: u32) -> Self {
-        Making { seed, tier: Tier::Model, clock_seed: seed, shards, settings: Settings::default(), sabotage: None }
+        let (tier, manner, settings) = (Tier::Model, Manner::Plain, Settings::default());
+        Making { seed, tier, clock_seed: seed, shards, settings, manner, sabotage: None }
     }
 }
 
@@ -87,6 +94,7 @@ pub(crate) struct World {
     place: Place,
     clock_rng: fastrand::Rng,
     batches: Arc<AtomicU64>,
+    pub(crate) database: Database,
     processes: BTreeMap<Name, Process>,
 }
 
@@ -114,6 +122,7 @@ impl World {
             moods: Arc::default(),
             clock_rng: fastrand::Rng::with_seed(making.clock_seed),
             batches: Arc::default(),
+            database: Database::new(history.clone()),
             processes: BTreeMap::new(),
             history,
             rng,
@@ -153,13 +162,23 @@ impl World {
         setup: Setup,
     ) -> impl Fn() -> futures_util::future::BoxFuture<'static, Result<Worker, kcl_core::Error>> + Send + 'static {
         let settings = setup.settings.unwrap_or_else(|| self.making.settings.clone());
-        let moods = setup.moods.unwrap_or_else(|| self.moods.clone());
-        let (seed, history, batches) = (self.rng.u64(..), self.history.clone(), self.batches.clone());
+        let manner = self.making.manner;
+        let settings = manner.settings(settings);
+        let seat = Seat {
+            process: process.clone(),
+            worker: worker.clone(),
+            history: self.history.clone(),
+            moods: setup.moods.unwrap_or_else(|| self.moods.clone()),
+            batches: self.batches.clone(),
+            manner,
+            host: host.clone(),
+            database: self.database.clone(),
+        };
+        let seed = self.rng.u64(..);
         let handler_rng = Arc::new(Mutex::new(self.rng.fork()));
         let (place, stream, weather) = (self.place.clone(), self.stream.clone(), self.weather.clone());
         move || {
-            let (its_process, its_worker) = (process.clone(), worker.clone());
-            let (history, moods, batches, rng) = (history.clone(), moods.clone(), batches.clone(), handler_rng.clone());
+            let (seat, rng) = (seat.clone(), handler_rng.clone());
             let builder = Worker::builder(APPLICATION, STREAM);
             let builder = match &place {
                 Place::Model(table) => {
@@ -169,17 +188,14 @@ impl World {
                 }
                 Place::Wire(wire) => builder.sdk_config(&wire.aws.sdk_config_for(&process)),
             };
-            let build = builder
+            let build = manner
+                .build(builder, process.clone(), seat.history.clone(), &seat.database)
                 .settings(settings.clone())
                 .worker_id(&worker)
                 .with_seed(seed)
                 .with_tasks(Arc::new(host.clone()))
                 .with_clock(clock.clone())
-                .processor(move |shard| {
-                    let (history, moods, batches) = (history.clone(), moods.clone(), batches.clone());
-                    let rng = rng.lock().unwrap().fork();
-                    Handler::new(its_process.clone(), its_worker.clone(), shard, history, moods, batches, rng)
-                })
+                .processor(move |shard| Handler::new(seat.clone(), shard, rng.lock().unwrap().fork()))
                 .build();
             Box::pin(build)
         }
@@ -228,6 +244,10 @@ impl World {
     /// The clocks of all processes that ever were.
     pub(crate) fn clocks(&self) -> BTreeMap<Name, Arc<ProcessClock>> {
         self.processes.values().map(|process| (process.name.clone(), process.clock.clone())).collect()
+    }
+
+    pub(crate) fn manner(&self) -> Manner {
+        self.making.manner
     }
 
     pub(crate) fn settings(&self) -> &Settings {

@@ -1,7 +1,7 @@
 //! A history as a person reads it: who did what, when, a line each; what is alike and happens at once is told once.
 
 use super::history::{Event, Fact};
-use kcl_core::lease::{Fleet, Lease, Plan, Row, RowKey, Session, SessionState};
+use kcl_core::lease::{Fleet, Lease, ParkedKey, Plan, Row, RowKey, Session, SessionState};
 use kcl_core::record::Checkpoint;
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -102,12 +102,17 @@ impl Teller {
                 let what = format!("is given, of {},", short(shard));
                 numbers.into_iter().for_each(|number| self.add(at, process, what.clone(), Some(number)));
             }
+            Fact::GivenUp { process, number } => {
+                self.add(at, process, "gives up, to the dead letters,", Some(number.to_string()));
+            }
             Fact::Failed { process, .. } => self.add(at, process, "fails to handle them", None),
             Fact::LeaseLost { process, shard } => self.add(at, process, "hears that it lost", Some(short(shard))),
             Fact::Calm { .. } => self.add(at, "--", "calm", None),
             Fact::MayFail { .. }
             | Fact::Sent { .. }
             | Fact::Handled { .. }
+            | Fact::Acknowledged { .. }
+            | Fact::Applied { .. }
             | Fact::ProcessorMade { .. }
             | Fact::ProcessorDropped { .. } => {}
         }
@@ -188,11 +193,24 @@ impl Teller {
                 self.add(at, by, format!("takes{from} at its checkpoint"), Some(format!("{name} ({position})")));
             }
             (Some(_), None) => self.add(at, by, "releases", Some(format!("{name} ({position})"))),
+            _ if before.beside.parked != after.beside.parked => {
+                let parked = self.parked(&after.beside.parked);
+                self.add(at, by, format!("checkpoints {name} ({position}), with {parked} parked"), None);
+            }
             _ if before.checkpoint != after.checkpoint => {
                 self.add(at, by, "checkpoints", Some(format!("{name} ({position})")));
             }
+            _ if before.beside.done != after.beside.done => {
+                self.add(at, by, "says what is done beyond", Some(format!("{name} ({position})")));
+            }
             _ => self.add(at, by, "writes", Some(name)),
         }
+    }
+
+    fn parked(&self, keys: &[ParkedKey]) -> String {
+        let numbers = keys.iter().flat_map(|key| &key.positions);
+        let numbers: Vec<String> = numbers.map(|position| self.position(&Checkpoint::At(position.clone()))).collect();
+        if numbers.is_empty() { "nothing".to_owned() } else { listed(&numbers) }
     }
 
     fn position(&self, checkpoint: &Checkpoint) -> String {

@@ -145,6 +145,28 @@ async fn when_quarantine_is_full_the_shard_stands_and_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_full_quarantine_is_tried_again_where_the_setting_says_so_whoever_filled_it() {
+    let (poisoned, script) = poison();
+    let settings = |settings: crate::Settings| settings.max_parked(2).quarantine_retry(secs(100));
+    let position = |n: u64| keyed(n).position();
+    let key = ParkedKey {
+        key: Some("key-1".to_owned()),
+        positions: vec![position(1), position(11)],
+        attempts: 2,
+        error: "down".to_owned(),
+        arrived_at_ms: 1,
+        wish: None,
+    };
+    let it = Stage { parked: vec![key], ..stage(Concurrency::Serial) }.set(settings).run(script);
+    poisoned.store(false, Ordering::Relaxed);
+    send(&it, 12..=25);
+    sleep(secs(90)).await;
+    assert_eq!(it.acknowledged(), Some(20));
+    sleep(secs(20)).await;
+    assert_eq!((parked(&it), it.acknowledged()), (vec![], Some(25)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_end_of_the_shard_waits_for_what_is_parked() {
     let (poisoned, script) = poison();
     let mut it = stage(Concurrency::PerKey(3)).run(script);

@@ -1,0 +1,58 @@
+//! A database that keeps effects, positions and fencing tokens, and changes them together or not at all.
+
+use super::history::{Fact, Handed, History, Name};
+use async_trait::async_trait;
+use kcl_core::record::{Position, Record};
+use kcl_core::{BoxError, CheckpointStore, ClaimedLease};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// See the module's documentation. Clones are the same database.
+#[derive(Clone, Debug)]
+pub(crate) struct Database {
+    leases: Arc<Mutex<BTreeMap<String, (u64, Option<Position>)>>>,
+    history: History,
+}
+
+impl Database {
+    pub(crate) fn new(history: History) -> Self {
+        Database { leases: Arc::default(), history }
+    }
+
+    /// One transaction: the effects of the records that are new to the database, and the position after them. (A broken one
+    /// does not look which are.)
+    pub(crate) fn apply(
+        &self,
+        process: &Name,
+        lease: &str,
+        token: u64,
+        records: &[(Record, Handed)],
+        sound: bool,
+    ) -> Result<(), BoxError> {
+        let mut leases = self.leases.lock().unwrap();
+        let (known, position) = leases.entry(lease.to_owned()).or_default();
+        if *known != token {
+            return Err(format!("fenced: {token} after {known}").into());
+        }
+        for (record, handed) in records {
+            if !sound || position.as_ref().is_none_or(|at| *at < record.position()) {
+                self.history.add(Fact::Applied { process: process.clone(), number: handed.number });
+                *position = Some(record.position());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for Database {
+    async fn begin(&self, lease: &ClaimedLease) -> Result<Option<Position>, BoxError> {
+        let mut leases = self.leases.lock().unwrap();
+        let (known, position) = leases.entry(lease.lease_key.clone()).or_default();
+        if *known > lease.fencing_token {
+            return Err(format!("fenced: {} after {known}", lease.fencing_token).into());
+        }
+        *known = lease.fencing_token;
+        Ok(position.clone())
+    }
+}
