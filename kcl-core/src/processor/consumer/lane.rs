@@ -50,6 +50,16 @@ pub(super) struct Lane<P> {
     _last_word: Arc<LastWord>,
 }
 
+/// What was taken, with regard to keys that are parked.
+struct Sorted {
+    /// What is next.
+    now: Option<Todo>,
+    /// What comes after it.
+    later: Option<Todo>,
+    /// Whether the first record of what comes after it, whose key is parked, finds room there.
+    has_room: bool,
+}
+
 impl<P: RecordProcessor> Lane<P> {
     pub(super) fn new(
         processor: P,
@@ -163,15 +173,12 @@ impl<P: RecordProcessor> Lane<P> {
 
     /// What was taken is at hand, but for records whose key is parked.
     fn load(&mut self, state: &State, todo: Todo) -> Event {
-        let (now, later) = match self.without_parked(todo) {
-            Ok(parts) => parts,
-            Err(todo) => {
-                self.todo.push_front(todo);
-                return self.no_room(state.failures());
-            }
-        };
+        let Sorted { now, later, has_room } = self.without_parked(todo);
         if let Some(later) = later {
             self.todo.push_front(later);
+        }
+        if !has_room {
+            return self.no_room(state.failures());
         }
         let Some(todo) = now else { return Event::Nothing };
         let failures = todo.failures;
@@ -179,8 +186,8 @@ impl<P: RecordProcessor> Lane<P> {
         Event::Batch(failures)
     }
 
-    /// The records up to the first whose key is parked, and those after it; that one joins its key. An error where it cannot.
-    fn without_parked(&self, mut todo: Todo) -> Result<(Option<Todo>, Option<Todo>), Todo> {
+    /// The records up to the first whose key is parked, and those after it; that one joins its key.
+    fn without_parked(&self, mut todo: Todo) -> Sorted {
         while todo.piece.len() > 0 && !matches!(todo.piece.numbers, Numbers::Parked) && self.delivery.has_parked() {
             let parked = self.delivery.parked();
             let is_parked = |index: &usize| {
@@ -192,7 +199,8 @@ impl<P: RecordProcessor> Lane<P> {
                 Some(index) if index > todo.piece.range.start => {
                     let (now, later) = todo.piece.split(index - todo.piece.range.start);
                     let later = Todo { piece: later, tries: todo.tries, ..Todo::new(todo.piece.clone()) };
-                    return Ok((Some(Todo { piece: now, ..todo }), Some(later)));
+                    let now = Some(Todo { piece: now, ..todo });
+                    return Sorted { now, later: Some(later), has_room: true };
                 }
                 Some(index) => {
                     let Some((record, number)) = todo.piece.records.get(index).zip(todo.piece.number(index)) else {
@@ -200,7 +208,7 @@ impl<P: RecordProcessor> Lane<P> {
                     };
                     let key = record.partition_key.as_deref().unwrap_or_default();
                     match self.delivery.join_parked(key, record.position(), number..number + 1) {
-                        Err(_) => return Err(todo),
+                        Err(_) => return Sorted { now: None, later: Some(todo), has_room: false },
                         Ok(false) => continue,
                         Ok(true) => RecordJoined { shard: self.delivery.shard(), position: &record.position() }.emit(),
                     }
@@ -208,7 +216,7 @@ impl<P: RecordProcessor> Lane<P> {
                 }
             }
         }
-        Ok(((todo.piece.len() > 0).then_some(todo), None))
+        Sorted { now: (todo.piece.len() > 0).then_some(todo), later: None, has_room: true }
     }
 
     /// A handle came back.

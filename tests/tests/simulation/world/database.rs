@@ -10,9 +10,12 @@ use std::sync::{Arc, Mutex};
 /// See the module's documentation. Clones are the same database.
 #[derive(Clone, Debug)]
 pub(crate) struct Database {
-    leases: Arc<Mutex<BTreeMap<String, (u64, Option<Position>)>>>,
+    leases: Arc<Mutex<BTreeMap<String, Known>>>,
     history: History,
 }
+
+/// The highest fencing token of a lease, and how far it has come.
+type Known = (u64, Option<Position>);
 
 impl Database {
     pub(crate) fn new(history: History) -> Self {

@@ -198,9 +198,10 @@ async fn an_outcome_that_names_none_of_the_batch_is_a_success() {
 async fn a_record_that_cannot_be_decoded_is_given_up_at_once_and_alone() {
     #[derive(kcl_macros::RecordProcessor)]
     #[processor(json, handler = "add", crate = "crate")]
-    struct Adds(Log);
+    struct Adds(Log, u64);
     impl Adds {
         async fn add(&mut self, value: u64, _: &crate::RecordMeta) -> Result<(), BoxError> {
+            self.1 += value;
             self.0.say(format!("added {value}"));
             Ok(())
         }
@@ -208,7 +209,7 @@ async fn a_record_that_cannot_be_decoded_is_given_up_at_once_and_alone() {
     let (letters, log) = (Letters::default(), Log::new());
     let mine = log.clone();
     let policy = OnError::retry().when::<crate::DecodeError>(OnError::at_once(Last::DeadLetter));
-    let it = Stage::policy(policy).sink(letters.sink()).start(log, move |_| Adds(mine.clone()));
+    let it = Stage::policy(policy).sink(letters.sink()).start(log, move |_| Adds(mine.clone(), 0));
     let records = (1..=4).map(|n| {
         let data = if n == 3 { "three".to_owned() } else { n.to_string() };
         crate::record::Record::new(number(n), data)

@@ -17,10 +17,13 @@ fn send(it: &Fixture, records: impl Iterator<Item = Record>) {
     it.feed.send(Ok(Chunk { records: records.collect(), ..Chunk::default() })).unwrap();
 }
 
+/// What was handed over, by key: in which lane, and which record.
+type Seen = Arc<Mutex<BTreeMap<String, Vec<(usize, u64)>>>>;
+
 /// Every record takes a moment; what was handed over, by key and lane.
 struct Slow {
     each: Duration,
-    seen: Arc<Mutex<BTreeMap<String, Vec<(usize, u64)>>>>,
+    seen: Seen,
     busy: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
     fails: u32,
@@ -47,7 +50,7 @@ impl RecordProcessor for Slow {
 
 struct Run {
     it: Fixture,
-    seen: Arc<Mutex<BTreeMap<String, Vec<(usize, u64)>>>>,
+    seen: Seen,
     most: Arc<AtomicUsize>,
 }
 

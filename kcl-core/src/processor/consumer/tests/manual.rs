@@ -9,7 +9,10 @@ use tokio::time::sleep;
 
 /// Keeps its context and what it saw.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<(ShardContext, Vec<Record>)>>>);
+struct Kept(Arc<Mutex<Vec<Call>>>);
+
+/// One call.
+type Call = (ShardContext, Vec<Record>);
 
 impl RecordProcessor for Kept {
     async fn process_records(&mut self, batch: &Batch, shard: &ShardContext) -> Result<(), BoxError> {
