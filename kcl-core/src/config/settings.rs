@@ -46,7 +46,7 @@ macro_rules! with_settings {
             idle_poll_interval: Duration = Duration::from_millis(500), (time: Duration) => time, Span;
             /// The most records a read asks for, 1 to 10000.
             max_records: u32 = 10_000, (records: u32) => records, Count;
-            /// Fetched bytes that may wait to be processed, in the whole process.
+            /// Bytes of records in memory, in the whole process, the answers under way included.
             byte_budget: usize = 256 * 1024 * 1024, (bytes: usize) => bytes, Bytes;
             /// How many handlers work on a shard at a time, and what order they keep: `serial`, `per-key:32`, `unordered:8`, or `auto`: serial where records have keys.
             concurrency: Concurrency = Concurrency::Auto, (concurrency: Concurrency) => concurrency, Order;

@@ -1,141 +1,213 @@
-//! How many fetched bytes may wait to be processed, in the whole process.
+//! How many fetched bytes may be in memory, in the whole process, and whose turn it is to fetch more.
 //!
-//! Who fetches reserves the most that the answer may hold *before* the call, then gives back what it did not need; what
-//! is left is freed when the batch is done. Waiting is first come, first served, so no shard starves.
+//! Who fetches reserves the most that the call may need *before* it, then gives back what it did not need; what is left is
+//! free again when the records are done. A shard that holds nothing comes first, in the order of asking; a shard that holds
+//! something may fetch more only where enough is left for one that does not. So a shard whose handler stands cannot take
+//! what others need, and whatever is fetched ahead is taken from what nobody else wants.
+//!
+//! Worst case: as many shards whose handlers stand as there are full answers in the budget (25 in 256 MiB) leave nothing for
+//! the others until one of them goes on: memory is bounded before anything else.
 
-use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use crate::record::ShardId;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
-/// The semaphore counts in these, so that any budget fits its 32 bits.
-const UNIT: u64 = 1024;
-
-/// See the module's documentation.
+/// See the module's documentation. Clones are the same budget.
 #[derive(Clone, Debug)]
 pub(crate) struct ByteBudget {
-    units: u32,
-    free: Arc<Semaphore>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    total: u64,
+    /// What a shard that holds something leaves for others.
+    kept: u64,
+    state: Mutex<State>,
+}
+
+/// Who holds and who waits. Pure.
+#[derive(Debug)]
+struct State {
+    free: u64,
+    held: HashMap<ShardId, u64>,
+    waiting: VecDeque<Waiter>,
+    /// What was granted and not taken yet.
+    granted: BTreeMap<u64, (ShardId, u64)>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    id: u64,
+    shard: ShardId,
+    bytes: u64,
+    turn: Arc<Notify>,
+}
+
+impl State {
+    fn holds(&self, shard: &ShardId) -> bool {
+        self.held.contains_key(shard)
+    }
+
+    fn take(&mut self, shard: &ShardId, bytes: u64) {
+        if bytes > 0 {
+            self.free -= bytes;
+            *self.held.entry(shard.clone()).or_default() += bytes;
+        }
+    }
+
+    fn give_back(&mut self, shard: &ShardId, bytes: u64) {
+        self.free += bytes;
+        if let Some(held) = self.held.get_mut(shard) {
+            *held = held.saturating_sub(bytes);
+            if *held == 0 {
+                self.held.remove(shard);
+            }
+        }
+    }
+
+    /// Grants whatever can be granted, in order.
+    fn serve(&mut self, kept: u64) {
+        // A shard that was granted something and did not take it yet holds it already.
+        while let Some(index) = self.waiting.iter().position(|waiter| !self.holds(&waiter.shard)) {
+            if !self.grant(index, 0) {
+                return;
+            }
+        }
+        while !self.waiting.is_empty() && self.grant(0, kept) {}
+    }
+
+    /// Whether there was room, with so much left over.
+    fn grant(&mut self, index: usize, left_over: u64) -> bool {
+        let fits = |waiter: &&Waiter| self.free >= waiter.bytes.saturating_add(left_over);
+        if self.waiting.get(index).filter(fits).is_none() {
+            return false;
+        }
+        if let Some(Waiter { id, shard, bytes, turn }) = self.waiting.remove(index) {
+            self.take(&shard, bytes);
+            self.granted.insert(id, (shard, bytes));
+            turn.notify_one();
+        }
+        true
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ByteBudget {
-    /// A budget of so many bytes (rounded up to whole KiB).
-    pub(crate) fn new(bytes: usize) -> Self {
-        let units = units(bytes as u64).max(1);
-        ByteBudget { units, free: Arc::new(Semaphore::new(units as usize)) }
+    /// A budget of so many bytes, of which shards that hold something leave `largest` for those that do not (or half of it
+    /// all, if that is less).
+    pub(crate) fn new(bytes: usize, largest: u64) -> Self {
+        let total = (bytes as u64).max(1);
+        let (waiting, granted) = (VecDeque::new(), BTreeMap::new());
+        let state = State { free: total, held: HashMap::new(), waiting, granted, next: 0 };
+        ByteBudget { inner: Arc::new(Inner { total, kept: largest.min(total / 2), state: Mutex::new(state) }) }
     }
 
     /// Waits for so many bytes. More than the whole budget counts as the whole: such an answer passes alone.
-    pub(crate) async fn reserve(&self, bytes: u64) -> Reservation {
-        let wanted = units(bytes).min(self.units);
-        // The semaphore is never closed, so that an error cannot be; without a permit nothing would be counted.
-        let permit = Arc::clone(&self.free).acquire_many_owned(wanted).await.ok();
-        Reservation { permit, _others: Vec::new() }
+    ///
+    /// # Cancellation
+    /// Nothing stays reserved.
+    pub(crate) async fn reserve(&self, shard: &ShardId, bytes: u64) -> Reservation {
+        let (bytes, turn) = (bytes.min(self.inner.total), Arc::new(Notify::new()));
+        let waiting = {
+            let mut state = self.inner.lock();
+            let id = state.next;
+            state.next += 1;
+            state.waiting.push_back(Waiter { id, shard: shard.clone(), bytes, turn: Arc::clone(&turn) });
+            state.serve(self.inner.kept);
+            Waiting { inner: Arc::clone(&self.inner), id }
+        };
+        loop {
+            if let Some(reservation) = waiting.take() {
+                return reservation;
+            }
+            turn.notified().await;
+        }
     }
 
     #[cfg(test)]
     pub(crate) fn free_bytes(&self) -> u64 {
-        self.free.available_permits() as u64 * UNIT
+        self.inner.lock().free
     }
 }
 
-fn units(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT))
-        .unwrap_or(u32::MAX)
-        .min(u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX))
+/// A place in the queue; given up when it is dropped.
+struct Waiting {
+    inner: Arc<Inner>,
+    id: u64,
+}
+
+impl Waiting {
+    fn take(&self) -> Option<Reservation> {
+        let (shard, bytes) = self.inner.lock().granted.remove(&self.id)?;
+        let held = Held { inner: Arc::clone(&self.inner), shard, bytes };
+        Some(Reservation { held: Some(held), _others: Vec::new() })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut state = self.inner.lock();
+        state.waiting.retain(|waiter| waiter.id != self.id);
+        if let Some((shard, bytes)) = state.granted.remove(&self.id) {
+            state.give_back(&shard, bytes);
+        }
+        state.serve(self.inner.kept);
+    }
 }
 
 /// Bytes of the budget in use; free again when this is dropped.
 #[derive(Debug, Default)]
 pub struct Reservation {
-    permit: Option<OwnedSemaphorePermit>,
+    held: Option<Held>,
     /// Others that are needed as long as this one.
     _others: Vec<Arc<Reservation>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    inner: Arc<Inner>,
+    shard: ShardId,
+    bytes: u64,
 }
 
 impl Reservation {
     /// What these together hold.
     pub(crate) fn of_all(others: Vec<Arc<Reservation>>) -> Self {
-        Reservation { permit: None, _others: others }
+        Reservation { held: None, _others: others }
     }
 
     /// Corrects the reservation once the size of the answer is known. An answer that is larger than was reserved takes
     /// what is free and does not wait: waiting while holding memory is how everybody ends up waiting for everybody.
     pub(crate) fn settle(&mut self, bytes: u64) {
-        let Some(permit) = self.permit.as_mut() else { return };
-        let (held, needed) = (permit.num_permits(), units(bytes) as usize);
-        if needed < held {
-            drop(permit.split(held - needed));
-        } else if needed > held {
-            let semaphore = Arc::clone(permit.semaphore());
-            let more = u32::try_from((needed - held).min(semaphore.available_permits())).unwrap_or(0);
-            if let Ok(more) = semaphore.try_acquire_many_owned(more) {
-                permit.merge(more);
-            }
+        let Some(held) = &mut self.held else { return };
+        let mut state = held.inner.lock();
+        if bytes < held.bytes {
+            state.give_back(&held.shard, held.bytes - bytes);
+            held.bytes = bytes;
+            state.serve(held.inner.kept);
+        } else {
+            let more = (bytes - held.bytes).min(state.free);
+            state.take(&held.shard, more);
+            held.bytes += more;
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use futures_util::FutureExt;
-
-    const MIB: u64 = 1024 * 1024;
-
-    #[tokio::test]
-    async fn what_does_not_fit_waits_until_something_is_done() {
-        let budget = ByteBudget::new(10 * MIB as usize);
-        let first = budget.reserve(6 * MIB).await;
-        assert!(budget.reserve(6 * MIB).now_or_never().is_none());
-        drop(first);
-        assert!(budget.reserve(6 * MIB).now_or_never().is_some());
-    }
-
-    #[tokio::test]
-    async fn what_was_not_needed_is_given_back() {
-        let budget = ByteBudget::new(10 * MIB as usize);
-        let mut first = budget.reserve(10 * MIB).await;
-        first.settle(MIB);
-        assert_eq!(budget.free_bytes(), 9 * MIB);
-        drop(first);
-        assert_eq!(budget.free_bytes(), 10 * MIB);
-    }
-
-    #[tokio::test]
-    async fn an_answer_larger_than_the_whole_budget_passes_alone() {
-        let budget = ByteBudget::new(MIB as usize);
-        let mut first = budget.reserve(10 * MIB).await;
-        first.settle(10 * MIB);
-        assert_eq!(budget.free_bytes(), 0);
-        assert!(budget.reserve(1).now_or_never().is_none());
-        drop(first);
-        assert_eq!(budget.free_bytes(), MIB);
-    }
-
-    #[tokio::test]
-    async fn an_answer_larger_than_reserved_takes_what_is_free_and_gives_it_back() {
-        let budget = ByteBudget::new(10 * MIB as usize);
-        let mut first = budget.reserve(MIB).await;
-        first.settle(4 * MIB);
-        assert_eq!(budget.free_bytes(), 6 * MIB);
-        let other = budget.reserve(5 * MIB).await;
-        first.settle(20 * MIB);
-        assert_eq!(budget.free_bytes(), 0);
-        drop((first, other));
-        assert_eq!(budget.free_bytes(), 10 * MIB);
-    }
-
-    #[tokio::test]
-    async fn a_large_reservation_is_not_overtaken_by_small_ones() {
-        let budget = ByteBudget::new(10 * MIB as usize);
-        let held = budget.reserve(5 * MIB).await;
-        let mut large = Box::pin(budget.reserve(10 * MIB));
-        assert!(large.as_mut().now_or_never().is_none());
-        let mut small = Box::pin(budget.reserve(MIB));
-        assert!(small.as_mut().now_or_never().is_none(), "room for it, but the large one came first");
-        drop(held);
-        let large = large.await;
-        assert!(small.as_mut().now_or_never().is_none());
-        drop(large);
-        small.await;
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut state = self.inner.lock();
+        state.give_back(&self.shard, self.bytes);
+        state.serve(self.inner.kept);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use crate::lease::LeaseStore;
 use crate::lease::row::WorkerId;
 use crate::processor::{CheckpointStore, Concurrency, DeadLetterSink, ErrorPolicy, OnError, RecordProcessor};
 use crate::record::{ShardId, StreamRef};
-use crate::retrieval::polling::PollingReaders;
+use crate::retrieval::polling::{LARGEST_CALL, PollingReaders};
 use crate::retrieval::{ByteBudget, Readers};
 use crate::shard::StreamApi;
 use crate::spawn::Spawn;
@@ -219,7 +219,7 @@ where
         let (connect, api) = source.open(&application, &table, &stream, &settings, &mut rng).await?;
         let (hosted, facts) = host::connect(&runtime, connect).await?;
 
-        let budget = ByteBudget::new(settings.byte_budget);
+        let budget = ByteBudget::new(settings.byte_budget, LARGEST_CALL);
         let readers: Arc<dyn Readers> = Arc::new(PollingReaders::new(api, budget, settings.clone(), rng.fork()));
         let elsewhere = failing.store.is_some();
         let handling = failing.handling(&settings, facts.keyed);

@@ -7,4 +7,4 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use reader::{CALL_DEADLINE, PollingReaders};
+pub(crate) use reader::{CALL_DEADLINE, LARGEST_CALL, PollingReaders};

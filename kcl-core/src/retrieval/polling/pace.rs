@@ -15,7 +15,7 @@ const CALLS_WINDOW: Duration = Duration::from_secs(1);
 const BYTES_A_SECOND: u64 = 2 * MIB;
 const BYTES_BLOCK: Duration = Duration::from_secs(5);
 /// AWS: the largest answer, and what a shard takes in a second.
-const LARGEST_ANSWER: u64 = 10 * MIB;
+pub(super) const LARGEST_ANSWER: u64 = 10 * MIB;
 const WRITTEN_A_SECOND: u64 = MIB;
 const MIB: u64 = 1024 * 1024;
 

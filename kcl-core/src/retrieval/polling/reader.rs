@@ -1,7 +1,7 @@
 //! The loop that obeys the machine: one call at a time, each with a deadline, paced, within the byte budget.
 
 use super::machine::{Event, Next, State, step};
-use super::pace::{Answer, Pace};
+use super::pace::{Answer, LARGEST_ANSWER, Pace};
 use super::quiet::Quiet;
 use crate::clock::Time;
 use crate::config::Settings;
@@ -18,6 +18,20 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// The SDK has none of its own, and a connection that died silently would stall its shard for ever.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// While an answer is decoded its text is in memory too: base64 is a third longer than what it says, and the SDK puts
+/// the pieces of a body together before it reads it.
+const WIRE: u64 = 3;
+/// What a record takes beside its payload: its numbers, its key, the place in a list.
+const BESIDE_PAYLOAD: u64 = 224;
+
+/// What the largest call needs: what a shard that holds something leaves for others.
+pub(crate) const LARGEST_CALL: u64 = LARGEST_ANSWER * WIRE;
+
+/// So many records with so much payload.
+fn in_memory((count, bytes): (usize, u64)) -> u64 {
+    bytes + count as u64 * BESIDE_PAYLOAD
+}
 
 /// Makes polling readers for one stream.
 #[derive(Debug)]
@@ -79,7 +93,10 @@ impl ShardReader for PollingReader {
                 sleep_until(self.not_before).await;
             }
             let mut reservation = match self.state {
-                State::Ready { .. } => self.budget.reserve(self.pace.largest_answer(self.now())).await,
+                State::Ready { .. } => {
+                    let largest = self.pace.largest_answer(self.now());
+                    self.budget.reserve(&self.shard, largest * WIRE).await
+                }
                 State::NeedIterator { .. } | State::Doubting { .. } | State::Ended { .. } => Reservation::default(),
             };
             let sent = self.now();
@@ -95,8 +112,8 @@ impl ShardReader for PollingReader {
             }
             // No await from here on: an answer is accepted and handed on, or, where this future is dropped, neither.
             let answer = self.answer(&event);
-            let bytes = if let Some(Answer::Records { bytes, .. }) = answer { bytes } else { 0 };
-            reservation.settle(bytes);
+            let records = if let Some(Answer::Records { count, bytes, .. }) = answer { (count, bytes) } else { (0, 0) };
+            reservation.settle(in_memory(records));
             let state = std::mem::replace(&mut self.state, State::Ended { children: Vec::new() });
             let (state, next) = step(&self.shard, state, event);
             self.state = state;

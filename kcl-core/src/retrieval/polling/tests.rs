@@ -128,14 +128,18 @@ impl StreamApi for Scripted {
 }
 
 fn open(api: &Arc<Scripted>, budget: &ByteBudget, settings: &Settings) -> Box<dyn ShardReader> {
+    open_shard("shardId-000000000000", api, budget, settings)
+}
+
+fn open_shard(shard: &str, api: &Arc<Scripted>, budget: &ByteBudget, settings: &Settings) -> Box<dyn ShardReader> {
     let api = Arc::clone(api) as Arc<dyn StreamApi>;
     let readers = PollingReaders::new(api, budget.clone(), settings.clone(), fastrand::Rng::with_seed(1));
     let stopwatch = Arc::new(Stopwatch::new(Arc::new(TokioClock::new())));
-    readers.open(&ShardId::from("shardId-000000000000"), StartingPosition::TrimHorizon, stopwatch)
+    readers.open(&ShardId::from(shard), StartingPosition::TrimHorizon, stopwatch)
 }
 
 fn roomy() -> ByteBudget {
-    ByteBudget::new(256 * MIB)
+    ByteBudget::new(256 * MIB, 30 * MIB as u64)
 }
 
 /// Two records an answer.
@@ -293,24 +297,26 @@ async fn a_chunk_holds_as_much_of_the_budget_as_it_has_bytes() {
     let (budget, api) = (roomy(), Arc::new(Scripted::new(vec![MIB; 3])));
     let mut reader = open(&api, &budget, &settings());
     let chunk = reader.next().await.unwrap();
-    assert_eq!(budget.free_bytes() as usize, 254 * MIB);
+    let beside = 224;
+    assert_eq!(budget.free_bytes() as usize, 254 * MIB - 2 * beside);
     let empty = (reader.next().await.unwrap(), reader.next().await.unwrap());
-    assert_eq!(budget.free_bytes() as usize, 253 * MIB);
+    assert_eq!(budget.free_bytes() as usize, 253 * MIB - 3 * beside);
     drop((chunk, empty));
     assert_eq!(budget.free_bytes() as usize, 256 * MIB);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_handlers_never_exceeds_the_budget_and_every_shard_is_served() {
-    let budget = ByteBudget::new(30 * MIB);
+    let budget = ByteBudget::new(30 * MIB, 30 * MIB as u64);
     let tracker = TaskTracker::new();
     let runtime = tokio::runtime::Handle::current();
     let waiting = Arc::new(AtomicUsize::new(0));
     // Each record is 4 MiB, an answer holds two of them, every handler takes 100 ms.
-    let handlers = (0..6).map(|_| {
+    let handlers = (0..6).map(|n| {
         let api = Arc::new(Scripted::new(vec![4 * MIB; 10]));
         let (its_budget, settings) = (budget.clone(), settings().poll_interval(Duration::ZERO));
-        let reader = move |_| open(&api, &its_budget, &settings);
+        let shard = format!("shardId-{n:012}");
+        let reader = move |_| open_shard(&shard, &api, &its_budget, &settings);
         let from = StartingPosition::TrimHorizon;
         let mut chunks = Prefetch::start(reader, from, Arc::default(), (), &runtime, &tracker);
         let waiting = Arc::clone(&waiting);
