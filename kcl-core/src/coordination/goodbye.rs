@@ -213,7 +213,16 @@ mod tests {
     }
 
     fn session(id: &str, number: u64, state: SessionState) -> Session {
-        Session { worker: WorkerId::parse(id).unwrap(), number, beat: 1, state, capacity: None, load: 0, weights: None }
+        Session {
+            worker: WorkerId::parse(id).unwrap(),
+            number,
+            tag: 0,
+            beat: 1,
+            state,
+            capacity: None,
+            load: 0,
+            weights: None,
+        }
     }
 
     #[test]

@@ -330,7 +330,16 @@ mod tests {
     }
 
     fn session(id: &str, number: u64, state: SessionState) -> Row {
-        Row::Session(Session { worker: worker(id), number, beat: 7, state, capacity: None, load: 1, weights: None })
+        Row::Session(Session {
+            worker: worker(id),
+            number,
+            tag: 0,
+            beat: 7,
+            state,
+            capacity: None,
+            load: 1,
+            weights: None,
+        })
     }
 
     fn lease(n: u32, owner: Option<(&str, u64)>, checkpoint: Checkpoint) -> Row {
@@ -417,7 +426,7 @@ mod tests {
         let outcome = handback(store.as_ref(), &clock, &options, |progress| {
             if matches!(progress, HandbackProgress::Removed { .. }) && joining.table().sessions.len() == 2 {
                 joining.apply(&Write::Draw);
-                joining.apply(&Write::Register { worker: worker("c"), number: 4, capacity: None });
+                joining.apply(&Write::Register { worker: worker("c"), number: 4, tag: 1, capacity: None });
             }
         });
         let error = outcome.await.unwrap_err();

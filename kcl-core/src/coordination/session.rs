@@ -13,6 +13,8 @@ use std::time::Duration;
 pub(crate) struct Session {
     me: WorkerId,
     capacity: Option<u32>,
+    /// Of the session that is being registered.
+    tag: u64,
     failover_time: Duration,
     every: Duration,
     state: State,
@@ -88,6 +90,7 @@ impl Session {
         Session {
             me,
             capacity: settings.max_leases,
+            tag: 0,
             failover_time: settings.failover_time,
             every: settings.beat_interval(),
             state: State::Absent,
@@ -116,6 +119,7 @@ impl Session {
     /// Begins a new session.
     pub(crate) fn begin(&mut self, effects: &mut Effects) {
         self.state = State::Drawing;
+        self.tag = effects.rng.u64(..);
         effects.write(Part::Session, Write::Draw);
     }
 
@@ -153,7 +157,7 @@ impl Session {
     }
 
     fn register(&self, number: SessionNumber) -> Write {
-        Write::Register { worker: self.me.clone(), number, capacity: self.capacity }
+        Write::Register { worker: self.me.clone(), number, tag: self.tag, capacity: self.capacity }
     }
 
     fn send_beat(&mut self, load: u32, weights: Option<Weights>, effects: &mut Effects) {
@@ -178,7 +182,7 @@ impl Session {
             State::Drawing => self.on_drawn(written, effects),
             State::DrawingAbove { last, unsettled } => self.on_drawn_above(last, unsettled, written, effects),
             State::Registering { number, first_sent } => {
-                self.on_registered(number, first_sent.unwrap_or(sent), sent, &written, effects)
+                self.on_registered(number, first_sent.unwrap_or(sent), &written, effects)
             }
             State::Mending { number, .. } => {
                 self.state = State::Registering { number, first_sent: None };
@@ -247,15 +251,13 @@ impl Session {
         &mut self,
         number: SessionNumber,
         first_sent: Time,
-        sent: Time,
         written: &Written,
         effects: &mut Effects,
     ) -> News {
-        let (row, confirmed) = match written {
-            Written::Applied(row) => (row, sent),
-            // Refused by our own row: an earlier attempt had come through.
-            Written::Refused(row) => (row, first_sent),
-        };
+        // Refused by our own row, an earlier attempt had come through. Applied, one may have too, and another hand removed
+        // what it made: others count from when they first saw it.
+        let (Written::Applied(row) | Written::Refused(row)) = written;
+        let confirmed = first_sent;
         if let Some(Row::Damaged(damaged)) = row {
             return self.mend(number, damaged.clone(), effects);
         }
@@ -268,7 +270,8 @@ impl Session {
             effects.write(Part::Session, Write::DrawAbove(session.number));
             return News::Nothing;
         }
-        if session.number != number || session.state.has_ended() {
+        // Of the same number and another tag: of another process, which drew it from a fleet row that is gone.
+        if (session.number, session.tag) != (number, self.tag) || session.state.has_ended() {
             self.begin(effects);
             return News::Nothing;
         }
@@ -345,7 +348,7 @@ mod tests {
 
     fn row(number: SessionNumber, state: SessionState) -> Row {
         let worker = WorkerId::parse("me").unwrap();
-        Row::Session(SessionRow { worker, number, beat: 0, state, capacity: None, load: 0, weights: None })
+        Row::Session(SessionRow { worker, number, tag: 0, beat: 0, state, capacity: None, load: 0, weights: None })
     }
 
     fn registering(number: SessionNumber) -> (Session, Effects) {
@@ -384,6 +387,26 @@ mod tests {
     }
 
     #[test]
+    fn a_row_of_the_same_number_that_another_process_registered_is_not_ones_own() {
+        let (mut session, mut effects) = registering(4);
+        session.tag = 77;
+        let refused = Answer::Written(Written::Refused(Some(row(4, SessionState::Active))));
+        assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), News::Nothing);
+        assert_eq!(sent(&mut effects), [Write::Draw], "the next number is higher");
+    }
+
+    #[test]
+    fn a_registration_counts_from_its_first_attempt_whichever_was_applied() {
+        let (mut session, mut effects) = registering(4);
+        session.on_answer(Time::ZERO, Answer::Failed(Failure::Unanswered), 0, &mut effects);
+        let applied = Answer::Written(Written::Applied(Some(row(4, SessionState::Active))));
+        let later = Time::ZERO + Duration::from_secs(5);
+        let until = Time::ZERO + timing::owned_for(session.failover_time);
+        let news = session.on_answer(later, applied, 0, &mut effects);
+        assert_eq!(news, News::Registered { number: 4, until });
+    }
+
+    #[test]
     fn a_draw_above_that_got_no_answer_replaces_nobody() {
         let (mut session, mut effects) = registering(4);
         let refused = Answer::Written(Written::Refused(Some(row(900, SessionState::Left))));
@@ -405,6 +428,7 @@ mod tests {
         let row = SessionRow {
             worker: me,
             number: 4,
+            tag: 0,
             beat: 0,
             state: SessionState::Active,
             capacity: None,

@@ -93,7 +93,8 @@ fn fleet() -> Vec<Case> {
 }
 
 fn sessions() -> Vec<Case> {
-    let register = |name: &str, number, capacity| Write::Register { worker: worker(name), number, capacity };
+    let register =
+        |name: &str, number, capacity| Write::Register { worker: worker(name), number, tag: 1 << 63, capacity };
     let beat = |name: &str, number, beat, state| Write::Beat {
         worker: worker(name),
         number,

@@ -44,7 +44,7 @@ pub async fn run_damaged(store: &dyn LeaseStore, hand: &dyn AnotherHand) -> Resu
     let plan = Plan { worker: worker.clone(), term: 3, version: 4, takes: Vec::new(), gives: Vec::new() };
     let made = [
         Write::CreateFleet(Fleet::above(3, 7, true)),
-        Write::Register { worker, number: 7, capacity: None },
+        Write::Register { worker, number: 7, tag: 1, capacity: None },
         Write::Plan(plan),
     ];
     for make in made {

@@ -68,7 +68,7 @@ fn session(rng: &mut Rng, model: &Model) -> Write {
     let (number, beat) = now.map_or((1, 0), |now| (now.number, now.beat));
     let (number, beat) = (near(rng, number), near(rng, beat));
     match rng.u8(0..8) {
-        0 | 1 => Write::Register { worker, number, capacity: maybe(rng, 40) },
+        0 | 1 => Write::Register { worker, number, tag: rng.u64(..), capacity: maybe(rng, 40) },
         2..5 => {
             let state = if rng.bool() { SessionState::Active } else { SessionState::Draining };
             let weights = rng.bool().then(|| weights(rng));

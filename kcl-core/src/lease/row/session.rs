@@ -9,6 +9,9 @@ pub struct Session {
     pub worker: WorkerId,
     /// Which of its sessions; a higher number replaces a lower one.
     pub number: SessionNumber,
+    /// Drawn by whoever registered it: it tells its row from that of another process, whose number came from a fleet row that
+    /// was removed by hand.
+    pub tag: u64,
     /// Moves every quarter of `failover_time` while the worker lives.
     pub beat: u64,
     /// Where the session stands.

@@ -34,6 +34,8 @@ pub enum Write {
         worker: WorkerId,
         /// The number drawn.
         number: SessionNumber,
+        /// What tells this session's row from any other.
+        tag: u64,
         /// The most leases it wants.
         capacity: Option<u32>,
     },

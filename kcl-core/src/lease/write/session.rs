@@ -6,12 +6,13 @@ use crate::lease::row::Plan;
 /// The row after the write (`None`: deleted), or no answer where the condition does not hold.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the caller dispatched by key; a write of another row is refused")]
 pub(super) fn apply(write: &Write, old: Option<&Session>) -> Option<Option<Session>> {
-    if let Write::Register { worker, number, capacity } = write {
+    if let Write::Register { worker, number, tag, capacity } = write {
         let free = old.is_none_or(|old| old.number < *number);
         return free.then(|| {
             Some(Session {
                 worker: worker.clone(),
                 number: *number,
+                tag: *tag,
                 beat: 0,
                 state: SessionState::Active,
                 capacity: *capacity,
@@ -70,7 +71,7 @@ mod tests {
     fn a_beat_that_says_nothing_of_weights_leaves_what_the_row_says() {
         let worker = WorkerId::parse("a").unwrap();
         let said = Weights::of(&[(LeaseKey::new("shard"), 5_000.0)].into());
-        let register = Write::Register { worker: worker.clone(), number: 1, capacity: None };
+        let register = Write::Register { worker: worker.clone(), number: 1, tag: 7, capacity: None };
         let beat = |beat, weights| Write::Beat {
             worker: worker.clone(),
             number: 1,

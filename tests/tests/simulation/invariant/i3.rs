@@ -9,7 +9,9 @@ use std::time::Duration;
 
 pub(crate) fn check(facts: &Facts) -> Vec<String> {
     let mut sent: HashMap<u64, Duration> = HashMap::new();
-    let mut beaten: BTreeMap<&WorkerId, Duration> = BTreeMap::new();
+    // When each beat was first there. One that another hand removes may be there again, by a request that is late: no word
+    // of its sender's.
+    let mut beaten: BTreeMap<(&WorkerId, u64, u64), Duration> = BTreeMap::new();
     let mut broken = Vec::new();
     for event in &facts.events {
         match &event.fact {
@@ -23,7 +25,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
                     && !fenced(before)
                 {
                     let decided = call.and_then(|call| sent.get(&call).copied()).unwrap_or(event.at);
-                    let beat = beaten.get(worker).copied().unwrap_or_default();
+                    let beat = beaten.get(&(worker, before.number, before.beat)).copied().unwrap_or_default();
                     let silent = facts.clock(by, decided).saturating_sub(facts.clock(by, beat));
                     let same = (before.number, before.beat) == (after.number, after.beat);
                     if !same || beat > decided || silent < facts.failover_time {
@@ -31,9 +33,8 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
                         broken.push(format!("at {} {by} fenced {worker} after {silent} of silence", seconds(event.at)));
                     }
                 }
-                let mark = |session: Option<&kcl_core::lease::Session>| session.map(|s| (s.number, s.beat));
-                if mark(before) != mark(after) {
-                    beaten.insert(worker, event.at);
+                if let Some(after) = after {
+                    beaten.entry((worker, after.number, after.beat)).or_insert(event.at);
                 }
             }
             _ => {}

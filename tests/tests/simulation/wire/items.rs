@@ -68,6 +68,7 @@ fn session(worker: WorkerId, item: &Value) -> Option<Session> {
     Some(Session {
         worker,
         number: count(item, "number")?,
+        tag: count(item, "tag")?,
         beat: count(item, "beat")?,
         state,
         capacity,

@@ -46,6 +46,7 @@ pub(in super::super) const PARKED_WISH: &str = "wish";
 
 // Sessions.
 pub(in super::super) const NUMBER: &str = "number";
+pub(in super::super) const TAG: &str = "tag";
 pub(in super::super) const BEAT: &str = "beat";
 pub(in super::super) const STATE: &str = "state";
 pub(in super::super) const CAPACITY: &str = "capacity";

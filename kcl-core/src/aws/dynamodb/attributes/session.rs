@@ -10,6 +10,7 @@ pub(super) fn encode(session: &Session) -> Item {
     item.extend([
         (name::ENTITY_TYPE.to_owned(), text(name::SESSION)),
         (name::NUMBER.to_owned(), number(session.number)),
+        (name::TAG.to_owned(), number(session.tag)),
         (name::BEAT.to_owned(), number(session.beat)),
         (name::STATE.to_owned(), state_text(session.state)),
         (name::LOAD.to_owned(), number(session.load)),
@@ -23,6 +24,7 @@ pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Session, Damage> {
     Ok(Session {
         worker: worker(key)?,
         number: required(name::NUMBER, fields.number(name::NUMBER)?)?,
+        tag: fields.number(name::TAG)?.unwrap_or(0),
         beat: required(name::BEAT, fields.number(name::BEAT)?)?,
         state: state(required(name::STATE, fields.text(name::STATE)?)?)?,
         capacity: fields.number(name::CAPACITY)?,

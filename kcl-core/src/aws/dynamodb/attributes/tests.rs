@@ -216,6 +216,7 @@ fn a_session_lives_on_with_weights_that_cannot_be_read() {
     let session = crate::lease::Session {
         worker: crate::lease::WorkerId::from_row("a"),
         number: 3,
+        tag: 5,
         beat: 9,
         state: crate::lease::SessionState::Active,
         capacity: None,

@@ -29,7 +29,7 @@ pub(super) fn request(write: &Write) -> Request {
         Write::FleetBeat { term, beat, mirror, plan_version } => fleet::beat(*term, *beat, *mirror, *plan_version),
         Write::Resign { term, me } => fleet::resign(*term, me),
         Write::DeleteFleet { term, beat, wake, sessions } => fleet::delete(*term, *beat, *wake, *sessions),
-        Write::Register { worker, number, capacity } => session::register(worker, *number, *capacity),
+        Write::Register { worker, number, tag, capacity } => session::register(worker, *number, *tag, *capacity),
         Write::Beat { worker, number, beat, state, load, weights } => {
             session::beat(worker, *number, *beat, *state, *load, weights.as_ref())
         }

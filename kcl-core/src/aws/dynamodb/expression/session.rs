@@ -20,10 +20,11 @@ fn row(worker: &WorkerId) -> RowKey {
     RowKey::Session(worker.clone())
 }
 
-pub(super) fn register(worker: &WorkerId, mine: SessionNumber, capacity: Option<u32>) -> Request {
+pub(super) fn register(worker: &WorkerId, mine: SessionNumber, tag: u64, capacity: Option<u32>) -> Request {
     let session = Session {
         worker: worker.clone(),
         number: mine,
+        tag,
         beat: 0,
         state: SessionState::Active,
         capacity,

@@ -8,7 +8,7 @@ fn worker(name: &str) -> WorkerId {
 }
 
 fn session(name: &str, number: SessionNumber, state: SessionState) -> Session {
-    Session { worker: worker(name), number, beat: 4, state, capacity: None, load: 1, weights: None }
+    Session { worker: worker(name), number, tag: 0, beat: 4, state, capacity: None, load: 1, weights: None }
 }
 
 fn lease(n: u64, owner: Option<(&str, SessionNumber)>) -> Lease {
