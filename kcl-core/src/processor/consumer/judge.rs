@@ -160,6 +160,11 @@ impl<P: RecordProcessor> Lane<P> {
         let why = Failed { attempts, error: error.clone(), arrived_at_ms: record.arrived_at_ms };
         if self.delivery.park(record.partition_key.as_deref(), position.clone(), numbers, why).is_err() {
             QuarantineFull { shard, failures: failures.count }.emit();
+            // Not at hand any more: what makes room comes first.
+            let now = self.now();
+            if let Some(todo) = self.loaded.take() {
+                self.todo.push_front(Todo { failures: failures.and_one(now), ..todo });
+            }
             return Verdict::Retry(NO_ROOM);
         }
         KeyParked { shard, position: &position, attempts, error }.emit();

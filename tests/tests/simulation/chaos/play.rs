@@ -74,7 +74,8 @@ pub(crate) async fn play(making: Making, script: Script) -> Facts {
     }
     play.calm_down().await;
     let mut facts = Facts::of(&play.world);
-    facts.planned = play.script.kinds.are_planned();
+    let Mood { fails, poison, .. } = play.script.mood;
+    facts.planned = play.script.kinds.are_planned() && (fails, poison) == (0, 0);
     facts.stopped = true;
     facts
 }

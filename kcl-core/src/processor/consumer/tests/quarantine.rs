@@ -167,6 +167,22 @@ async fn a_full_quarantine_is_tried_again_where_the_setting_says_so_whoever_fill
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_record_that_fails_and_finds_no_room_waits_behind_what_is_resumed() {
+    let (poisoned, script) = poison();
+    let it = stage(Concurrency::Serial).set(|settings| settings.max_parked(1)).run(script);
+    let records = [keyed(1), record(11).with_partition_key("another"), keyed(12)];
+    it.feed.send(Ok(Chunk { records: records.to_vec(), ..Chunk::default() })).unwrap();
+    sleep(secs(60)).await;
+    assert_eq!((parked(&it).len(), it.acknowledged()), (1, Some(1)));
+    poisoned.store(false, Ordering::Relaxed);
+    wish(&it, Wish::Resume);
+    sleep(secs(5)).await;
+    // It was given up already: it is parked as soon as there is room.
+    assert_eq!(parked(&it), [(Some("another".to_owned()), vec![11])]);
+    assert_eq!(it.acknowledged(), Some(12));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_end_of_the_shard_waits_for_what_is_parked() {
     let (poisoned, script) = poison();
     let mut it = stage(Concurrency::PerKey(3)).run(script);
