@@ -28,7 +28,9 @@ mod worker;
 
 pub use clock::{BootClock, Clock, Time, TokioClock};
 pub use config::{BalanceBy, Settings, Start};
-pub use coordination::{Handback, HandbackOptions, HandbackProgress, handback};
+pub use coordination::{
+    Handback, HandbackOptions, HandbackProgress, ParkedLease, WhichParked, handback, parked, wish_parked,
+};
 pub use error::{Code, Error, ErrorKind};
 #[cfg(feature = "macros")]
 pub use processor::DecodeError;

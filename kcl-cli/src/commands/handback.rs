@@ -18,6 +18,9 @@ pub(crate) struct Arguments {
     /// The fleet's own failover_time: a worker that is silent for so long is dead.
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     failover_time: Duration,
+    /// Hand the table over though keys are in quarantine, whose records the next consumer will skip.
+    #[arg(long)]
+    leave_parked: bool,
     /// Look only, and say what would be done.
     #[arg(long)]
     dry_run: bool,
@@ -25,11 +28,11 @@ pub(crate) struct Arguments {
 
 /// Region, endpoint and credentials are found as the AWS CLI finds them.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
-    let Arguments { table, failover_time, dry_run } = arguments;
+    let Arguments { table, failover_time, leave_parked, dry_run } = arguments;
     let clients = Clients::from_environment().await?;
     let store = DynamoDbStore::new(clients.dynamodb, table.clone());
     let mut options = HandbackOptions::default();
-    (options.failover_time, options.dry_run) = (failover_time, dry_run);
+    (options.failover_time, options.leave_parked, options.dry_run) = (failover_time, leave_parked, dry_run);
     let done = handback(&store, &BootClock, &options, |progress| match progress {
         HandbackProgress::Watching { workers, within } => {
             eprintln!("watching for {within:?} whether {} lives ...", workers.join(", "));
@@ -56,6 +59,13 @@ fn report(table: &str, done: &Handback, dry_run: bool) -> String {
             "left to Java, which wrote them last".to_owned(),
             done.foreign.len().to_string(),
             done.foreign.join("\n"),
+        ]);
+    }
+    if !done.parked.is_empty() {
+        rows.add_row([
+            "with keys in quarantine, which KCL skips".to_owned(),
+            done.parked.len().to_string(),
+            done.parked.join("\n"),
         ]);
     }
     let mut text = rows.to_string();

@@ -2,6 +2,7 @@
 
 mod handback;
 mod local;
+mod parked;
 
 use clap::Subcommand;
 
@@ -14,6 +15,8 @@ pub(crate) enum Command {
     Local(local::Arguments),
     /// Leave a plain KCL table after a fleet that crashed, so that a Java KCL can go on from it.
     Handback(handback::Arguments),
+    /// Show the keys in quarantine, and say what is to become of them.
+    Parked(parked::Arguments),
 }
 
 impl Command {
@@ -21,6 +24,7 @@ impl Command {
         match self {
             Self::Local(arguments) => local::run(arguments).await,
             Self::Handback(arguments) => handback::run(arguments).await,
+            Self::Parked(arguments) => parked::run(arguments).await,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::clearing::clearing;
 use super::effects::{Answer, Effects, Op, Part};
+use super::parked::{self, ParkedLease};
 use crate::clock::Time;
 use crate::lease::row::{RowKey, SessionNumber, WorkerId};
 use crate::lease::{Consistency, Row, Table, Write, Written};
@@ -28,6 +29,10 @@ pub(crate) struct Goodbye {
     told_at: Time,
     state: State,
     attempts: u32,
+    /// Whether a table with keys in quarantine is cleared all the same.
+    leaves_parked: bool,
+    /// What kept the last one out from clearing it.
+    parked: Vec<ParkedLease>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +70,26 @@ pub(crate) enum Next {
 
 impl Goodbye {
     pub(crate) fn new(me: (WorkerId, SessionNumber), deadline: Time, now: Time) -> Self {
-        Goodbye { me, term: None, deadline, told_at: now, state: State::Draining, attempts: 0 }
+        Goodbye {
+            me,
+            term: None,
+            deadline,
+            told_at: now,
+            state: State::Draining,
+            attempts: 0,
+            leaves_parked: false,
+            parked: Vec::new(),
+        }
+    }
+
+    /// A table with keys in quarantine is cleared all the same.
+    pub(crate) fn leaving_parked(self, leaves_parked: bool) -> Self {
+        Goodbye { leaves_parked, ..self }
+    }
+
+    /// The keys in quarantine that kept the last one out from clearing the table.
+    pub(crate) fn parked(&self) -> &[ParkedLease] {
+        &self.parked
     }
 
     pub(crate) fn deadline(&self) -> Time {
@@ -173,7 +197,16 @@ impl Goodbye {
                 self.go_on(if nobody_plans { State::Looking } else { State::Waking }, effects);
             }
             (State::Looking, Answer::Table(table)) => {
-                let next = self.clearing(&table).map_or(State::Waking, State::Clearing);
+                let clearing = self.clearing(&table);
+                let parked = if self.leaves_parked { Vec::new() } else { parked::of_table(&table) };
+                let next = match clearing {
+                    Some(_) if !parked.is_empty() => {
+                        self.parked = parked;
+                        State::Waking
+                    }
+                    Some(writes) => State::Clearing(writes),
+                    None => State::Waking,
+                };
                 self.go_on(next, effects);
             }
             // A row that is gone already was deleted by an attempt without an answer, or by another that leaves.
@@ -280,8 +313,26 @@ mod tests {
         assert_eq!(Goodbye::new(me(), t(25), t(0)).clearing(&table), None);
     }
 
+    #[test]
+    fn a_table_with_keys_in_quarantine_is_cleared_only_if_that_is_wanted() {
+        use crate::lease::row::{Beside, ParkedKey};
+        let key =
+            ParkedKey { key: None, positions: vec![], attempts: 1, error: String::new(), arrived_at_ms: 1, wish: None };
+        let beside = Beside { parked: vec![key], ..Beside::default() };
+        let unowned = crate::lease::Lease::unowned("shard".into(), crate::record::Checkpoint::TrimHorizon);
+        for leaves in [false, true] {
+            let fleet = Some(Fleet { planner: Some(me()), ..Fleet::above(6, 4, true) });
+            let leases = vec![crate::lease::Lease { beside: beside.clone(), ..unowned.clone() }];
+            let sessions = vec![session("me", 4, SessionState::Draining)];
+            let mut table = Table { fleet, leases, sessions, ..Table::default() };
+            let goodbye = Goodbye::new(me(), t(25), t(0)).leaving_parked(leaves);
+            let goodbye = farewell(goodbye, Some(7), &mut table);
+            assert_eq!((table.fleet.is_none(), goodbye.parked().is_empty()), (leaves, leaves));
+        }
+    }
+
     /// Runs the farewell against a table of rows.
-    fn farewell(mut goodbye: Goodbye, term: Option<u64>, table: &mut Table) {
+    fn farewell(mut goodbye: Goodbye, term: Option<u64>, table: &mut Table) -> Goodbye {
         let mut effects = Effects::new(fastrand::Rng::with_seed(1));
         goodbye.depart(term, &mut effects);
         while let Some(call) = effects.take_calls().pop() {
@@ -294,6 +345,7 @@ mod tests {
             goodbye.on_answer(answer, &mut effects);
         }
         assert!(goodbye.is_gone());
+        goodbye
     }
 
     fn written(write: &Write, table: &mut Table) -> Written {

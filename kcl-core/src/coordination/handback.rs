@@ -1,10 +1,11 @@
 //! Leaving a plain KCL table behind after a fleet that did not stop cleanly: what the last worker out would have done.
 //!
-//! What is left are leases in KCL's own format, nobody's, at the positions that were checkpointed. Our four attributes stay on
+//! What is left are leases in KCL's own format, nobody's, at the positions that were checkpointed. Our attributes stay on
 //! them (`kclStream` so that a later start knows whose table it is, `kclCounter` so that it sees that another hand was there,
 //! `kclStart` for sentinels); every KCL passes over attributes it does not know.
 
 use super::clearing::clearing;
+use super::parked;
 use super::silence::Silence;
 use crate::clock::{Clock, Time};
 use crate::error::{Code, Error};
@@ -33,11 +34,13 @@ pub struct HandbackOptions {
     pub failover_time: Duration,
     /// Whether to look only, and change nothing.
     pub dry_run: bool,
+    /// Whether keys in quarantine are left to whoever goes on, who will skip their records.
+    pub leave_parked: bool,
 }
 
 impl Default for HandbackOptions {
     fn default() -> Self {
-        HandbackOptions { failover_time: Duration::from_secs(10), dry_run: false }
+        HandbackOptions { failover_time: Duration::from_secs(10), dry_run: false, leave_parked: false }
     }
 }
 
@@ -76,6 +79,8 @@ pub struct Handback {
     pub removed: Vec<String>,
     /// Leases of other hands (Java), which were left alone.
     pub foreign: Vec<String>,
+    /// Leases with keys in quarantine, which other consumers skip.
+    pub parked: Vec<String>,
     /// Unfinished leases that stand at LATEST or AT_TIMESTAMP. KCL does not know the instant that we had pinned, and starts
     /// anew: what arrived in between is skipped by it.
     pub at_sentinel: Vec<String>,
@@ -100,6 +105,10 @@ pub async fn handback(
 ) -> Result<Handback, Error> {
     let table = again(|| store.scan()).await?;
     readable(&table)?;
+    let in_quarantine = parked::of_table(&table);
+    if !in_quarantine.is_empty() && !options.leave_parked && !options.dry_run {
+        return Err(parked::refusal(&in_quarantine));
+    }
     let watched = watch(store, clock, &table, options.failover_time, &mut told).await?;
     if options.dry_run {
         return Ok(planned(&table));
@@ -115,7 +124,12 @@ pub async fn handback(
     let me = draw(store).await?;
     // Only now: what the dead had under way when they were looked at has moved the counters.
     let table = again(|| store.scan()).await?;
-    let mut done = Handback { foreign: foreign(&table), at_sentinel: at_sentinel(&table), ..Handback::default() };
+    let mut done = Handback {
+        foreign: foreign(&table),
+        parked: in_quarantine.into_iter().map(|parked| parked.lease).collect(),
+        at_sentinel: at_sentinel(&table),
+        ..Handback::default()
+    };
     for lease in owned(&table) {
         if let Some(owner) = release(store, lease, me).await? {
             let (lease, owner) = (lease.key.to_string(), owner.worker.to_string());
@@ -226,6 +240,7 @@ fn planned(table: &Table) -> Handback {
         released: owned(table).map(|lease| (lease.key.to_string(), owner(lease))).collect(),
         removed: clearing(table, None).iter().map(|removal| name(&removal.key())).collect(),
         foreign: foreign(table),
+        parked: parked::of_table(table).into_iter().map(|parked| parked.lease).collect(),
         at_sentinel: at_sentinel(table),
     }
 }
@@ -270,7 +285,7 @@ async fn write(store: &dyn LeaseStore, write: &Write) -> Result<Written, Error> 
 }
 
 /// Calls until there is an answer. Every write here may be repeated.
-async fn again<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) -> Result<T, Error> {
+pub(super) async fn again<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) -> Result<T, Error> {
     let mut attempts = 0;
     loop {
         match call().await {
@@ -396,6 +411,31 @@ mod tests {
         let told = hand(&store, true).await.unwrap();
         assert_eq!(store.table(), before);
         assert_eq!(told, hand(&store, false).await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_in_quarantine_are_not_left_to_who_would_skip_them_unless_that_is_wanted() {
+        let store = crashed();
+        let mut table = store.table();
+        let lease = table.leases.iter_mut().find(|lease| !lease.checkpoint.is_shard_end()).unwrap();
+        let parked = crate::lease::ParkedKey {
+            key: Some("UA".to_owned()),
+            positions: Vec::new(),
+            attempts: 1,
+            error: String::new(),
+            arrived_at_ms: 1,
+            wish: None,
+        };
+        lease.beside.parked = vec![parked];
+        store.put(Row::Lease(lease.clone()));
+        let before = store.table();
+        let error = hand(&store, false).await.unwrap_err();
+        assert!(error.code() == Code::Parked && error.to_string().contains("UA"), "{error}");
+        assert_eq!(store.table(), before);
+        let mut options = HandbackOptions::default();
+        options.leave_parked = true;
+        let done = handback(&store, &TokioClock::new(), &options, |_| {}).await.unwrap();
+        assert_eq!((done.parked.len(), store.table().fleet), (1, None));
     }
 
     #[tokio::test(start_paused = true)]

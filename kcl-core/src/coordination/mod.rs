@@ -14,6 +14,7 @@
 //! | `leases` | how plan, claims, consumers and reshards meet |
 //! | `watchdog`, `reconcile` | whether every shard moves, and what is done where it does not |
 //! | `weigh` | what this worker's leases weigh, where the fleet is balanced by bytes |
+//! | `parked` | keys in quarantine, for operators |
 //! | `handback` | leaving a plain table where a fleet could not do so itself |
 //! | `stopping`, `goodbye` | leaving, asked to or because it cannot go on |
 
@@ -27,6 +28,7 @@ mod goodbye;
 mod handback;
 mod held;
 mod leases;
+mod parked;
 mod planner;
 mod reconcile;
 mod run;
@@ -43,6 +45,7 @@ mod weigh;
 pub(crate) use coordinator::{Coordinator, Identity};
 pub(crate) use effects::Failure;
 pub use handback::{Handback, HandbackOptions, HandbackProgress, handback};
+pub use parked::{ParkedLease, WhichParked, parked, wish_parked};
 pub use planner::{Ended, Explanation, Reason, Stays, explain};
 pub(crate) use run::{Outside, run};
 pub(crate) use watchdog::{Stage, Step as WatchdogStep};

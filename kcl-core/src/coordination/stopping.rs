@@ -4,6 +4,7 @@ use super::coordinator::Coordinator;
 use super::effects::Part;
 use super::goodbye::{self, Goodbye};
 use super::held::Why;
+use super::parked;
 use crate::error::Error;
 use crate::lease::row::SessionNumber;
 use crate::telemetry::event::coordination::Happening;
@@ -18,7 +19,9 @@ impl Coordinator {
         }
         let number = self.session.number();
         self.effects.tell(Happening::ShutdownAsked { within });
-        self.goodbye = Some(Goodbye::new((self.identity.me.clone(), number.unwrap_or(0)), deadline, self.effects.now));
+        let me = (self.identity.me.clone(), number.unwrap_or(0));
+        let goodbye = Goodbye::new(me, deadline, self.effects.now).leaving_parked(self.settings.leave_parked);
+        self.goodbye = Some(goodbye);
         match number {
             Some(number) => self.begin_goodbye(number),
             // Registering: a session that may exist must be ended; before that there is nothing to end.
@@ -30,7 +33,9 @@ impl Coordinator {
     pub(super) fn begin_goodbye(&mut self, number: SessionNumber) {
         let load = self.load();
         if let Some(goodbye) = &mut self.goodbye {
-            *goodbye = Goodbye::new((self.identity.me.clone(), number), goodbye.deadline(), self.effects.now);
+            let me = (self.identity.me.clone(), number);
+            *goodbye =
+                Goodbye::new(me, goodbye.deadline(), self.effects.now).leaving_parked(self.settings.leave_parked);
         }
         self.claims.give_up();
         self.session.drain(load, &mut self.effects);
@@ -99,9 +104,11 @@ impl Coordinator {
     }
 
     pub(super) fn finish_if_gone(&mut self) {
-        if self.goodbye.as_ref().is_some_and(Goodbye::is_gone) {
-            self.finish_with_pending_error();
+        let Some(goodbye) = self.goodbye.as_ref().filter(|goodbye| goodbye.is_gone()) else { return };
+        if !goodbye.parked().is_empty() && self.ending_with.is_none() {
+            self.ending_with = Some(parked::refusal(goodbye.parked()));
         }
+        self.finish_with_pending_error();
     }
 
     pub(super) fn finish_with_pending_error(&mut self) {

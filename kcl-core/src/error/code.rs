@@ -60,6 +60,7 @@ codes! {
     LeaseKeys = "0017", Configuration, "The lease table has the other kind of lease keys.";
     CannotRead = "0018", Transient, "No read of the stream is answered.";
     FleetLives = "0019", Configuration, "A fleet is at work on the table.";
+    Parked = "0020", Configuration, "Keys are in quarantine, and the table was to be handed over.";
 }
 
 impl fmt::Display for Code {

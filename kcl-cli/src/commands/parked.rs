@@ -1,0 +1,82 @@
+//! `kcl parked`: the keys in quarantine, and what is to become of them.
+
+use clap::Args;
+use comfy_table::Table;
+use comfy_table::presets::UTF8_BORDERS_ONLY;
+use kcl_core::aws::{Clients, DynamoDbStore};
+use kcl_core::lease::Wish;
+use kcl_core::{ParkedLease, WhichParked, parked, wish_parked};
+
+use super::Error;
+
+#[derive(Debug, Args)]
+#[group(id = "wish", multiple = false)]
+pub(crate) struct Arguments {
+    /// The lease table: the application's name, unless the setting `table_name` said otherwise.
+    #[arg(value_name = "TABLE")]
+    table: String,
+    /// Have this key's records handled again, in order, and then its later ones.
+    #[arg(long, value_name = "KEY")]
+    resume: Option<String>,
+    /// The same for every key.
+    #[arg(long, conflicts_with_all = ["resume", "dead_letter", "dead_letter_all"])]
+    resume_all: bool,
+    /// Have this key's records given to the application's dead-letter sink.
+    #[arg(long, value_name = "KEY", conflicts_with = "resume")]
+    dead_letter: Option<String>,
+    /// The same for every key.
+    #[arg(long, conflicts_with_all = ["resume", "dead_letter"])]
+    dead_letter_all: bool,
+}
+
+/// Region, endpoint and credentials are found as the AWS CLI finds them.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
+    let Arguments { table, resume, resume_all, dead_letter, dead_letter_all } = arguments;
+    let store = DynamoDbStore::new(Clients::from_environment().await?.dynamodb, table.clone());
+    let wish = match (resume, dead_letter) {
+        (Some(key), _) => Some((WhichParked::Key(key), Wish::Resume)),
+        (_, Some(key)) => Some((WhichParked::Key(key), Wish::DeadLetter)),
+        _ if resume_all => Some((WhichParked::All, Wish::Resume)),
+        _ if dead_letter_all => Some((WhichParked::All, Wish::DeadLetter)),
+        _ => None,
+    };
+    let Some((which, wish)) = wish else {
+        println!("{}", report(&table, &parked(&store).await?));
+        return Ok(());
+    };
+    let said = wish_parked(&store, &which, wish).await?;
+    if said.is_empty() {
+        return Err(format!("nothing like that is in quarantine in table `{table}`").into());
+    }
+    println!("said in {}: the owner does it at its next checkpoint, or within a minute", said.join(", "));
+    Ok(())
+}
+
+fn report(table: &str, leases: &[ParkedLease]) -> String {
+    if leases.is_empty() {
+        return format!("table {table}: nothing is in quarantine");
+    }
+    let mut rows = Table::new();
+    rows.load_style(UTF8_BORDERS_ONLY);
+    rows.set_header(["lease", "owner", "key", "records", "first", "tried", "wish", "error"]);
+    for lease in leases {
+        for key in &lease.keys {
+            let wish = match key.wish {
+                None => "",
+                Some(Wish::Resume) => "resume",
+                Some(Wish::DeadLetter) => "dead-letter",
+            };
+            rows.add_row([
+                lease.lease.clone(),
+                lease.owner.clone().unwrap_or_default(),
+                key.key.clone().unwrap_or_default(),
+                key.positions.len().to_string(),
+                key.positions.first().map(ToString::to_string).unwrap_or_default(),
+                key.attempts.to_string(),
+                wish.to_owned(),
+                key.error.clone(),
+            ]);
+        }
+    }
+    format!("table {table}\n{rows}")
+}

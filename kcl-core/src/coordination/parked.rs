@@ -1,0 +1,157 @@
+//! Keys in quarantine, as an operator sees them in the table, and what is to become of them.
+
+use super::handback::again;
+use crate::error::{Code, Error};
+use crate::lease::row::{ParkedKey, Wish};
+use crate::lease::{Consistency, Lease, LeaseKey, LeaseStore, Row, RowKey, Table, Write, Written};
+
+/// Attempts to write what a person wants, where the owner writes at the same time.
+const ATTEMPTS: u32 = 20;
+
+/// The keys in quarantine of one lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ParkedLease {
+    /// The lease.
+    pub lease: String,
+    /// Its owner, if it has one: who will do what is wished.
+    pub owner: Option<String>,
+    /// The keys, with the positions of their records.
+    pub keys: Vec<ParkedKey>,
+}
+
+/// Which keys in quarantine are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WhichParked {
+    /// All of them.
+    All,
+    /// This partition key, in whichever lease.
+    Key(String),
+}
+
+/// All keys in quarantine of an application.
+///
+/// # Errors
+/// When the table does not answer.
+pub async fn parked(store: &dyn LeaseStore) -> Result<Vec<ParkedLease>, Error> {
+    Ok(of_table(&again(|| store.scan()).await?))
+}
+
+pub(super) fn of_table(table: &Table) -> Vec<ParkedLease> {
+    let parked = table.leases.iter().filter(|lease| !lease.beside.parked.is_empty());
+    parked
+        .map(|lease| ParkedLease {
+            lease: lease.key.to_string(),
+            owner: lease.owner.as_ref().map(|owner| owner.worker.to_string()),
+            keys: lease.beside.parked.clone(),
+        })
+        .collect()
+}
+
+/// Says in the table what is to become of keys in quarantine. The owner of each lease does it: at its next checkpoint, or
+/// within a minute where it is idle; where there is none, the next one. Tells the leases that it was said in.
+///
+/// # Errors
+/// When the table does not answer, or a lease's row changes all the time.
+///
+/// # Cancellation
+/// What was said is said.
+pub async fn wish_parked(store: &dyn LeaseStore, which: &WhichParked, wish: Wish) -> Result<Vec<String>, Error> {
+    let mut said = Vec::new();
+    for ParkedLease { lease, .. } in parked(store).await? {
+        if say(store, &LeaseKey::new(lease.as_str()), which, wish).await? {
+            said.push(lease);
+        }
+    }
+    Ok(said)
+}
+
+async fn say(store: &dyn LeaseStore, key: &LeaseKey, which: &WhichParked, wish: Wish) -> Result<bool, Error> {
+    for _ in 0..ATTEMPTS {
+        let keys = [RowKey::Lease(key.clone())];
+        let rows = again(|| store.read(&keys, Consistency::Strong)).await?;
+        let Some(Row::Lease(row)) = rows.into_iter().next().flatten() else { return Ok(false) };
+        let Some(write) = wished(&row, which, wish) else { return Ok(false) };
+        if let Written::Applied(_) = again(|| store.write(&write)).await? {
+            return Ok(true);
+        }
+    }
+    let message =
+        format!("lease `{key}` changes all the time: its owner writes it more often than this can; try again");
+    Err(Error::new(Code::TableUnusable, message))
+}
+
+/// The write that says it; none where there is nothing to say.
+fn wished(row: &Lease, which: &WhichParked, wish: Wish) -> Option<Write> {
+    let is_meant = |parked: &ParkedKey| match which {
+        WhichParked::All => true,
+        WhichParked::Key(key) => parked.key.as_ref() == Some(key),
+    };
+    let say = |parked: &ParkedKey| ParkedKey {
+        wish: if is_meant(parked) { Some(wish) } else { parked.wish },
+        ..parked.clone()
+    };
+    let parked: Vec<ParkedKey> = row.beside.parked.iter().map(say).collect();
+    let is_new = row.beside.parked.iter().any(is_meant);
+    is_new.then(|| Write::Wish { lease: row.key.clone(), counter: row.counter, parked })
+}
+
+/// For whoever would hand over a table in which keys are parked: Java's KCL knows nothing of them, and would skip them.
+pub(super) fn refusal(parked: &[ParkedLease]) -> Error {
+    let one = |lease: &ParkedLease| {
+        let records: usize = lease.keys.iter().map(|key| key.positions.len()).sum();
+        let keys: Vec<&str> = lease.keys.iter().map(|key| key.key.as_deref().unwrap_or("(no key)")).collect();
+        format!("`{}` ({records} records of {})", lease.lease, keys.join(", "))
+    };
+    let leases: Vec<String> = parked.iter().map(one).collect();
+    let message = format!(
+        "keys are in quarantine, and another kind of consumer would skip their records: {}. Nothing was cleared away",
+        leases.join("; ")
+    );
+    Error::new(Code::Parked, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::MemoryStore;
+    use crate::lease::row::Beside;
+    use crate::record::{Checkpoint, Position, SequenceNumber, ShardId};
+
+    fn key(name: &str) -> ParkedKey {
+        let sequence_number = SequenceNumber::parse("7").unwrap();
+        ParkedKey {
+            key: Some(name.to_owned()),
+            positions: vec![Position { sequence_number, sub_sequence_number: 0 }],
+            attempts: 3,
+            error: "down".to_owned(),
+            arrived_at_ms: 1,
+            wish: None,
+        }
+    }
+
+    fn lease(shard: &str, keys: Vec<ParkedKey>) -> Row {
+        let unowned = Lease::unowned(ShardId::from(shard), Checkpoint::TrimHorizon);
+        Row::Lease(Lease { beside: Beside { parked: keys, ..Beside::default() }, counter: 4, ..unowned })
+    }
+
+    #[tokio::test]
+    async fn what_is_wished_is_said_for_the_keys_that_are_meant_and_moves_the_counter() {
+        let rows =
+            [lease("shard-1", vec![key("UA"), key("B6")]), lease("shard-2", vec![key("DL")]), lease("shard-3", vec![])];
+        let store = MemoryStore::of(rows);
+        let ua = WhichParked::Key("UA".to_owned());
+        assert_eq!(wish_parked(&store, &ua, Wish::Resume).await.unwrap(), ["shard-1"]);
+        let wishes = |store: &MemoryStore| -> Vec<Option<Wish>> {
+            store.table().leases.iter().flat_map(|lease| &lease.beside.parked).map(|key| key.wish).collect()
+        };
+        assert_eq!(wishes(&store), [Some(Wish::Resume), None, None]);
+        let counters: Vec<u64> = store.table().leases.iter().map(|lease| lease.counter).collect();
+        assert_eq!(counters, [5, 4, 4]);
+        assert!(!store.table().leases[0].is_foreign(), "it is no other hand's");
+        wish_parked(&store, &WhichParked::All, Wish::DeadLetter).await.unwrap();
+        assert_eq!(wishes(&store), [Some(Wish::DeadLetter); 3]);
+        let nobody = WhichParked::Key("WN".to_owned());
+        assert_eq!(wish_parked(&store, &nobody, Wish::Resume).await.unwrap(), [""; 0]);
+    }
+}
