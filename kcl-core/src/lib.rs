@@ -44,7 +44,7 @@ pub use processor::{
 pub use spawn::Spawn;
 #[cfg(feature = "signal")]
 pub use worker::shutdown_signal;
-pub use worker::{NoProcessor, Worker, WorkerBuilder, WorkerHandle};
+pub use worker::{Delivered, Deliveries, NoProcessor, Worker, WorkerBuilder, WorkerHandle};
 
 /// Implements [`RecordProcessor`](trait@RecordProcessor) for a struct whose handler takes one decoded record.
 ///

@@ -10,7 +10,6 @@ use kcl_core::{ParkedLease, WhichParked, parked, wish_parked};
 use super::Error;
 
 #[derive(Debug, Args)]
-#[group(id = "wish", multiple = false)]
 pub(crate) struct Arguments {
     /// The lease table: the application's name, unless the setting `table_name` said otherwise.
     #[arg(value_name = "TABLE")]

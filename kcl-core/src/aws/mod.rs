@@ -1,16 +1,22 @@
-//! The seams filled with the AWS SDK: the table in DynamoDB, the stream in Kinesis, and what is checked of both before
-//! a worker starts.
+//! The seams filled with the AWS SDK: the table in DynamoDB, the stream in Kinesis, what is checked of both before a worker
+//! starts, dead letters to a stream, and a fence for tables of the user's.
 
 mod client;
+#[cfg(feature = "json")]
+mod dead_letters;
 mod dynamodb;
 mod explain;
 mod failure;
+mod fence;
 mod kinesis;
 mod patience;
 mod preflight;
 
 pub use client::Clients;
+#[cfg(feature = "json")]
+pub use dead_letters::KinesisDeadLetters;
 pub use dynamodb::{DynamoDbStore, TableSpec, prepare_table};
+pub use fence::Fence;
 pub use kinesis::KinesisStream;
 pub use preflight::preflight;
 

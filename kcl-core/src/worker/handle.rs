@@ -121,6 +121,11 @@ impl Worker {
         self.handle.clone()
     }
 
+    /// Where its consumers run: on the current runtime, or as the builder was told.
+    pub(super) fn tasks(&self) -> Arc<dyn Spawn> {
+        self.runtime.tasks()
+    }
+
     /// Runs until the worker is stopped or cannot go on. Handlers run on the runtime that polls this future.
     ///
     /// # Errors
@@ -147,10 +152,7 @@ impl Worker {
         } = self;
         let _stop = StopOnDrop(handle.ask.clone());
         let (reports, reported) = mpsc::unbounded_channel();
-        let tasks: Arc<dyn Spawn> = match runtime {
-            Runtime::Own | Runtime::Current => Arc::new(tokio::runtime::Handle::current()),
-            Runtime::Given(tasks) => tasks,
-        };
+        let tasks = runtime.tasks();
         let call_timeout = timing::call_timeout(settings.failover_time);
         let means = Consumers { tasks, stream, settings: settings.clone(), clock: clock.clone(), rng: rng.fork() };
         let consumers = consumers(means);

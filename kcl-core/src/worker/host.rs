@@ -20,6 +20,16 @@ pub(super) enum Runtime {
     Given(Arc<dyn Spawn>),
 }
 
+impl Runtime {
+    /// Where consumers run.
+    pub(super) fn tasks(&self) -> Arc<dyn Spawn> {
+        match self {
+            Runtime::Own | Runtime::Current => Arc::new(tokio::runtime::Handle::current()),
+            Runtime::Given(tasks) => Arc::clone(tasks),
+        }
+    }
+}
+
 /// Makes the coordinator from what was connected to.
 type Begin = Box<dyn FnOnce(Connected) -> (Coordinator, Outside) + Send>;
 

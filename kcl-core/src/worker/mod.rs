@@ -11,8 +11,10 @@ mod host;
 mod parts;
 #[cfg(feature = "signal")]
 mod signal;
+mod stream;
 
 pub use builder::{NoProcessor, WorkerBuilder};
 pub use handle::{Worker, WorkerHandle};
 #[cfg(feature = "signal")]
 pub use signal::shutdown_signal;
+pub use stream::{Delivered, Deliveries};

@@ -3,6 +3,7 @@
 
 mod coordination;
 mod damage;
+mod handling;
 mod permissions;
 mod positions;
 mod resharding;

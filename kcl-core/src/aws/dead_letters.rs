@@ -1,0 +1,44 @@
+//! Dead letters to another Kinesis stream.
+
+use crate::processor::{BoxError, DeadLetter, DeadLetterSink};
+use crate::record::StreamRef;
+use async_trait::async_trait;
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::primitives::Blob;
+
+/// Puts each letter into a stream as one record: its data is [`DeadLetter::to_json`], its partition key that of the record
+/// (so that a key's letters stay in order), or the letter's idempotency key where the record had none.
+///
+/// The client's retries are used: a letter may be there twice after an answer that was lost. Data and key together must
+/// fit the stream's largest record; the JSON is longer than the payload, by a third if that is no text. A letter that is
+/// refused for that waits for ever, and says so: use another sink for such streams.
+#[derive(Clone, Debug)]
+pub struct KinesisDeadLetters {
+    client: Client,
+    stream: StreamRef,
+}
+
+impl KinesisDeadLetters {
+    /// To this stream, with this client.
+    #[must_use]
+    pub fn new(client: Client, stream: impl Into<StreamRef>) -> Self {
+        KinesisDeadLetters { client, stream: stream.into() }
+    }
+}
+
+#[async_trait]
+impl DeadLetterSink for KinesisDeadLetters {
+    async fn put(&self, letter: &DeadLetter) -> Result<(), BoxError> {
+        let key = letter.record.partition_key.clone().unwrap_or_else(|| letter.idempotency_key());
+        let put = self.client.put_record().partition_key(key).data(Blob::new(letter.to_json()));
+        let put = match &self.stream {
+            StreamRef::Name(name) => put.stream_name(name),
+            StreamRef::Arn(arn) => put.stream_arn(arn),
+        };
+        let told = |error| {
+            format!("dead-letter stream `{}`: {}", self.stream, aws_sdk_kinesis::error::DisplayErrorContext(error))
+        };
+        put.send().await.map_err(told)?;
+        Ok(())
+    }
+}
