@@ -54,6 +54,11 @@ impl Child {
         Ok(Child { process: Process { process, _leash: leash }, voice })
     }
 
+    /// Its process id; none once it has ended.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.process.process.id()
+    }
+
     /// The next that it says, and how long after its start.
     pub(crate) async fn hear(&mut self) -> Result<(Said, Duration), Error> {
         let line = timeout(PATIENCE, self.voice.lines.next_line())

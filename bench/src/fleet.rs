@@ -137,7 +137,7 @@ async fn listen(mut voice: Voice, worker: String, journal: Arc<Mutex<Journal>>) 
                 }
             }
             Said::Began { shard, at } => journal.began(&worker, shard, at),
-            Said::Serving { .. } | Said::First { .. } | Said::Drained(_) => {}
+            Said::Serving { .. } | Said::First { .. } | Said::Drained(_) | Said::Added { .. } => {}
         }
     }
 }

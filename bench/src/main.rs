@@ -1,5 +1,6 @@
 //! `kcl-bench`: measures the library in processes of their own, against embedded servers in another.
 
+mod ack;
 mod child;
 mod clock;
 mod cost;
@@ -11,6 +12,9 @@ mod figure;
 mod fleet;
 mod join;
 mod journal;
+mod latency;
+mod memory;
+mod perkey;
 mod place;
 mod reshard;
 mod role;
@@ -61,6 +65,14 @@ enum Name {
     Join,
     /// From a shard's last record to its children's first.
     Reshard,
+    /// From an answer to the handler that is called with it.
+    Latency,
+    /// Acknowledgements in random order.
+    Ack,
+    /// Handlers that wait, in order of each key, against one at a time.
+    Perkey,
+    /// Memory of idle shards, and of shards whose handlers stand.
+    Memory,
     /// 500 workers and 10,000 shards, simulated in one thread.
     Scale,
 }
@@ -121,6 +133,10 @@ async fn measure(names: &[Name], options: &Options) -> Result<(), Error> {
             Name::Deploy => deploy::run(options).await?,
             Name::Join => join::run(options).await?,
             Name::Reshard => reshard::run(options).await?,
+            Name::Latency => latency::run(options).await?,
+            Name::Ack => ack::run(options)?,
+            Name::Perkey => perkey::run(options).await?,
+            Name::Memory => memory::run(options).await?,
             Name::Scale => scale::run(options).await?,
         };
         if options.json {

@@ -76,7 +76,13 @@ pub(crate) struct Calls {
 impl Server {
     /// Servers without limits, and a stream of so many shards that holds so many records of 1 KB, spread evenly.
     pub(crate) async fn start(latency: Latency, shards: u64, records: u64) -> Result<Self, Error> {
+        Self::start_keyed(latency, shards, records, records.max(1)).await
+    }
+
+    /// The same, with records of so many keys.
+    pub(crate) async fn start_keyed(latency: Latency, shards: u64, records: u64, keys: u64) -> Result<Self, Error> {
         let mut arguments = vec!["serve".to_owned(), format!("--shards={shards}"), format!("--records={records}")];
+        arguments.push(format!("--keys={keys}"));
         arguments.extend(latency.arguments());
         let mut process = Child::spawn(&arguments)?;
         let (Said::Serving { endpoint }, _) = process.hear().await? else {

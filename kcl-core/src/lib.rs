@@ -5,6 +5,9 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod checkpoint;
 mod clock;
 mod config;

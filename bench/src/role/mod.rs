@@ -4,6 +4,7 @@ mod bare;
 mod report;
 mod serve;
 mod tally;
+mod timed;
 mod work;
 
 use std::io::Read;
@@ -24,6 +25,9 @@ pub(crate) enum Role {
     /// A worker.
     #[command(hide = true)]
     Work(work::Arguments),
+    /// A worker that says how late its handlers are.
+    #[command(hide = true)]
+    Timed(timed::Arguments),
     /// A bare loop around the SDK.
     #[command(hide = true)]
     Bare(bare::Arguments),
@@ -59,6 +63,11 @@ pub(crate) enum Said {
         /// By the [clock](crate::clock) of the machine.
         at: Duration,
     },
+    /// How much later than their answers handlers were called.
+    Added {
+        /// One a call.
+        millis: Vec<f64>,
+    },
     /// All records that were asked for came.
     Drained(Drained),
 }
@@ -84,6 +93,7 @@ impl Role {
         match self {
             Role::Serve(arguments) => serve::play(arguments).await,
             Role::Work(arguments) => work::play(arguments).await,
+            Role::Timed(arguments) => timed::play(arguments).await,
             Role::Bare(arguments) => bare::play(arguments).await,
         }
     }

@@ -19,6 +19,9 @@ pub(crate) struct Arguments {
     /// Records of 1 KB, in turn to each shard.
     #[arg(long)]
     records: u64,
+    /// Of so many keys; each its own if absent.
+    #[arg(long)]
+    keys: Option<u64>,
     #[arg(long, value_parser = humantime::parse_duration)]
     kinesis_latency: Duration,
     #[arg(long, value_parser = humantime::parse_duration)]
@@ -53,7 +56,7 @@ pub(super) async fn play(arguments: Arguments) -> Result<(), Error> {
         let start = usize::try_from(n % 1_000).unwrap_or(0);
         PutRecordsRequestEntry {
             data: Some(Blob(payload.slice(start..start + RECORD))),
-            partition_key: Some(format!("key-{n}")),
+            partition_key: Some(format!("key-{}", arguments.keys.map_or(n, |keys| n % keys))),
             explicit_hash_key: keys.get(usize::try_from(n % arguments.shards).unwrap_or(0)).cloned(),
         }
     });

@@ -1,10 +1,11 @@
 //! A worker whose processors say when their first record came, say every record, or count what comes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_core::prelude::*;
-use kcl_core::record::ShardId;
+use kcl_core::record::{SequenceNumber, ShardId};
 use kcl_core::shutdown_signal;
 
 use super::Said;
@@ -28,6 +29,15 @@ pub(crate) struct Arguments {
     /// The setting of that name.
     #[arg(long, value_parser = humantime::parse_duration)]
     idle_poll_interval: Option<Duration>,
+    /// What a handler takes for a record.
+    #[arg(long, value_parser = humantime::parse_duration, requires = "drain")]
+    handler_time: Option<Duration>,
+    /// The setting of that name.
+    #[arg(long)]
+    concurrency: Option<String>,
+    /// Handlers never come back.
+    #[arg(long, conflicts_with_all = ["drain", "report"])]
+    stall: bool,
     /// Says every record.
     #[arg(long, conflicts_with = "drain")]
     report: bool,
@@ -47,6 +57,9 @@ pub(super) async fn play(arguments: Arguments) -> Result<(), Error> {
     if arguments.drain.is_some() {
         settings = settings.poll_interval(Duration::ZERO);
     }
+    if let Some(concurrency) = &arguments.concurrency {
+        settings.set("concurrency", concurrency)?;
+    }
     let mut builder = Worker::builder(arguments.application, STREAM)
         .sdk_config(&place::sdk_config(&arguments.endpoint))
         .settings(settings);
@@ -54,10 +67,16 @@ pub(super) async fn play(arguments: Arguments) -> Result<(), Error> {
         builder = builder.worker_id(id);
     }
     let worker = match arguments.drain {
+        None if arguments.stall => builder.processor(|_: &ShardId| Stands).build().await?,
         None if arguments.report => builder.processor(|_: &ShardId| Report).build().await?,
         None => builder.processor(FirstRecord::new).build().await?,
         Some(wanted) => {
             let tally = Arc::new(Tally::new(wanted));
+            if let Some(time) = arguments.handler_time {
+                let slow = move |_: &ShardId| Slow { time, tally: Arc::clone(&tally), last: HashMap::new() };
+                let worker = builder.processor(slow).build().await?;
+                return Ok(worker.run_until(shutdown_signal()).await?);
+            }
             builder.processor(move |_: &ShardId| Count(Arc::clone(&tally))).build().await?
         }
     };
@@ -78,6 +97,39 @@ impl RecordProcessor for FirstRecord {
     async fn process_records(&mut self, _: &Batch, _: &ShardContext) -> Result<(), BoxError> {
         if let Some(first) = self.0.take() {
             first.say();
+        }
+        Ok(())
+    }
+}
+
+/// Never comes back.
+#[derive(Debug)]
+struct Stands;
+
+impl RecordProcessor for Stands {
+    async fn process_records(&mut self, _: &Batch, _: &ShardContext) -> Result<(), BoxError> {
+        std::future::pending().await
+    }
+}
+
+/// Takes its time for each record, and ends the process where a key's records are out of order.
+#[derive(Debug)]
+struct Slow {
+    time: Duration,
+    tally: Arc<Tally>,
+    last: HashMap<String, SequenceNumber>,
+}
+
+impl RecordProcessor for Slow {
+    async fn process_records(&mut self, batch: &Batch, _: &ShardContext) -> Result<(), BoxError> {
+        for record in batch {
+            tokio::time::sleep(self.time).await;
+            let key = record.partition_key.clone().unwrap_or_default();
+            let number = record.sequence_number.clone();
+            if self.last.insert(key, number.clone()).is_some_and(|last| last >= number) {
+                std::process::exit(1);
+            }
+            self.tally.add(1, record.data.len());
         }
         Ok(())
     }
