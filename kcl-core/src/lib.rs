@@ -89,7 +89,8 @@ pub use worker::{Delivered, Deliveries, NoProcessor, Worker, WorkerBuilder, Work
 /// # Errors
 ///
 /// A record that does not read as a `T` is a [`DecodeError`] and goes to the error policy before any record of its
-/// batch is handled. What the handler returns goes there too.
+/// batch is handled. What the handler returns goes there too, with the record that it failed at: those before it are
+/// acknowledged, those after it come when the policy has decided.
 #[cfg(feature = "macros")]
 pub use kcl_macros::RecordProcessor;
 
@@ -111,5 +112,5 @@ pub mod prelude {
 #[cfg(feature = "macros")]
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::processor::json::decode;
+    pub use crate::processor::json::{decode, failed};
 }

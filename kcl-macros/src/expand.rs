@@ -76,6 +76,7 @@ fn process_records(krate: &Path, handler: &Ident) -> TokenStream {
     let (batch, shard) = (Ident::new("batch", Span::mixed_site()), Ident::new("shard", Span::mixed_site()));
     let at = handler.span().resolved_at(Span::mixed_site());
     let decode = at_span(quote!(#krate::__private::decode), at);
+    let failed = at_span(quote!(#krate::__private::failed), at);
     // `self` is the one of the `fn` below, wherever the handler's name was written.
     let myself = Ident::new("self", handler.span().resolved_at(Span::call_site()));
     let handler = Ident::new(&handler.to_string(), at);
@@ -84,7 +85,9 @@ fn process_records(krate: &Path, handler: &Ident) -> TokenStream {
         let mut records = #decode(#batch, #shard)?;
         while let ::core::option::Option::Some((value, meta)) = records.next() {
             let handled: ::core::result::Result<(), _> = #call;
-            handled?;
+            if let ::core::result::Result::Err(error) = handled {
+                return ::core::result::Result::Err(#failed(meta, error));
+            }
         }
         ::core::result::Result::Ok(())
     };

@@ -93,14 +93,33 @@ impl Span {
             let (positions, done) = (positions.clone(), vec![0; words(self.count)]);
             self.state = State::Partly { positions, done, left: self.count };
         }
-        let State::Partly { positions, done, left } = &mut self.state else { return };
+        let State::Partly { done, left, .. } = &mut self.state else { return };
+        // Most come one by one.
+        if range.end - range.start == 1 {
+            let (word, bit) = (range.start / BITS, 1 << (range.start % BITS));
+            if let Some(bits) = usize::try_from(word).ok().and_then(|word| done.get_mut(word)) {
+                *left -= u64::from(*bits & bit == 0);
+                *bits |= bit;
+            }
+            if *left == 0 {
+                self.close();
+            }
+            return;
+        }
         for_each_word(range, |word, mask| {
             if let Some(bits) = done.get_mut(word) {
                 *left -= u64::from((mask & !*bits).count_ones());
                 *bits |= mask;
             }
         });
-        if *left == 0
+        if *left == 0 {
+            self.close();
+        }
+    }
+
+    /// All are acknowledged: only the ends are kept.
+    fn close(&mut self) {
+        if let State::Partly { positions, .. } = &self.state
             && let Some((first, last)) = ends(positions)
         {
             self.state = State::Done { first, last };
@@ -178,7 +197,7 @@ impl Watermark {
     /// Takes note of acknowledgements, and tells whether they moved the safe position. Those that come twice, and numbers
     /// that were never delivered, change nothing.
     pub(crate) fn acknowledge(&mut self, numbers: Range<u64>) -> bool {
-        let from = self.spans.partition_point(|span| span.end() <= numbers.start);
+        let from = self.index_of(numbers.start);
         for span in self.spans.iter_mut().skip(from).take_while(|span| span.first < numbers.end) {
             let begin = numbers.start.max(span.first) - span.first;
             let end = numbers.end.min(span.end()) - span.first;
@@ -196,6 +215,16 @@ impl Watermark {
             }
         }
         moves
+    }
+
+    /// Where the first span is that ends after this number. Spans are often of one size: then it is where it should be.
+    fn index_of(&self, number: u64) -> usize {
+        let guess =
+            self.spans.front().and_then(|first| usize::try_from(number.checked_sub(first.first)? / first.count).ok());
+        match guess.and_then(|guess| Some((guess, self.spans.get(guess)?))) {
+            Some((guess, span)) if (span.first..span.end()).contains(&number) => guess,
+            _ => self.spans.partition_point(|span| span.end() <= number),
+        }
     }
 
     /// Up to where everything is acknowledged; nothing before the first.

@@ -1,6 +1,6 @@
 //! Decodes a batch of JSON records for a typed handler. The code that `#[derive(RecordProcessor)]` writes calls this.
 
-use super::{Batch, RecordMeta, ShardContext};
+use super::{Batch, BoxError, RecordMeta, ShardContext};
 use crate::record::{Position, Record, SequenceNumber, ShardId};
 use serde::Deserialize;
 use serde_json::error::Category;
@@ -98,6 +98,31 @@ fn reason(error: &serde_json::Error) -> String {
             }
         }
     }
+}
+
+/// A handler's error, and the record that it failed at: it was done with those before.
+#[derive(Debug)]
+pub(super) struct FailedAt {
+    pub(super) position: Position,
+    error: BoxError,
+}
+
+impl fmt::Display for FailedAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for FailedAt {
+    /// The handler's own error: policies look for its type.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.error.as_ref())
+    }
+}
+
+/// What a derived processor returns when its handler fails at a record.
+pub fn failed(meta: &RecordMeta, error: impl Into<BoxError>) -> BoxError {
+    FailedAt { position: meta.record().position(), error: error.into() }.into()
 }
 
 /// The values of a batch, each with its record's metadata.

@@ -64,6 +64,11 @@ impl<P: RecordProcessor> Lane<P> {
         let mut todo = self.loaded.take()?;
         todo.failures = failures;
         let mut blame = Blame::of(cause, &todo.piece);
+        if let Blame::From(index) = blame {
+            todo.piece.settle(&self.delivery, todo.piece.range.start..index);
+            todo.piece = todo.piece.part(index..todo.piece.range.end);
+            blame = Blame::One(index);
+        }
         if let Blame::Some(failed) = &blame {
             let done = todo.piece.range.clone().filter(|index| !failed.contains(index));
             done.for_each(|index| todo.piece.settle(&self.delivery, index..index + 1));
@@ -133,7 +138,7 @@ impl<P: RecordProcessor> Lane<P> {
                 };
                 indices.iter().filter_map(single).collect()
             }
-            Blame::Some(_) | Blame::All => todo.halves().into(),
+            Blame::From(_) | Blame::Some(_) | Blame::All => todo.halves().into(),
         };
         BatchSplit { shard: self.delivery.shard(), records: todo.piece.len(), parts: parts.len() }.emit();
         for part in parts.into_iter().rev() {

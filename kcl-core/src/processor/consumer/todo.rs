@@ -73,6 +73,8 @@ pub(super) enum Blame {
     All,
     /// This one, by its index.
     One(usize),
+    /// This one, by its index; those before it are done.
+    From(usize),
     /// These, by their indices; the others are done.
     Some(Vec<usize>),
 }
@@ -87,9 +89,11 @@ impl Blame {
                 .filter(|index| piece.records.get(*index).is_some_and(|record| outcome.error_of(record).is_some()));
             return Blame::Some(failed.collect());
         }
-        match unreadable(error.as_ref()).and_then(|position| index_of(piece, &position)) {
-            Some(index) => Blame::One(index),
-            None => Blame::All,
+        let at = |position: Option<Position>| position.and_then(|position| index_of(piece, &position));
+        match (at(unreadable(error.as_ref())), at(failed_at(error.as_ref()))) {
+            (Some(index), _) => Blame::One(index),
+            (None, Some(index)) => Blame::From(index),
+            (None, None) => Blame::All,
         }
     }
 }
@@ -102,6 +106,17 @@ fn index_of(piece: &Piece, position: &Position) -> Option<usize> {
 #[cfg(feature = "macros")]
 fn unreadable(error: &(dyn std::error::Error + 'static)) -> Option<Position> {
     error.downcast_ref::<crate::DecodeError>().map(crate::DecodeError::position)
+}
+
+/// The record that a derived processor's handler failed at.
+#[cfg(feature = "macros")]
+fn failed_at(error: &(dyn std::error::Error + 'static)) -> Option<Position> {
+    error.downcast_ref::<crate::processor::json::FailedAt>().map(|failed| failed.position.clone())
+}
+
+#[cfg(not(feature = "macros"))]
+fn failed_at(_: &(dyn std::error::Error + 'static)) -> Option<Position> {
+    None
 }
 
 #[cfg(not(feature = "macros"))]

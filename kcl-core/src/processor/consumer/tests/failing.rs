@@ -195,6 +195,36 @@ async fn an_outcome_that_names_none_of_the_batch_is_a_success() {
 
 #[cfg(feature = "macros")]
 #[tokio::test(start_paused = true)]
+async fn what_a_derived_processor_handled_before_it_failed_does_not_come_again() {
+    #[derive(kcl_macros::RecordProcessor)]
+    #[processor(json, handler = "add", crate = "crate")]
+    struct Adds(Log, u64);
+    #[derive(Debug, thiserror::Error)]
+    #[error("unlucky")]
+    struct Unlucky;
+    impl Adds {
+        async fn add(&mut self, value: u64, _: &crate::RecordMeta) -> Result<(), Unlucky> {
+            self.1 += 1;
+            self.0.say(format!("added {value}"));
+            if value == 3 { Err(Unlucky) } else { Ok(()) }
+        }
+    }
+    let (letters, log) = (Letters::default(), Log::new());
+    let mine = log.clone();
+    let policy = OnError::retry().when::<Unlucky>(OnError::retry().max_attempts(2).then(Last::DeadLetter));
+    let it = Stage::policy(policy).sink(letters.sink()).start(log, move |_| Adds(mine.clone(), 0));
+    let records = (1..=5).map(|n| crate::record::Record::new(number(n), n.to_string()));
+    it.feed
+        .send(Ok(crate::retrieval::Chunk { records: records.collect(), ..crate::retrieval::Chunk::default() }))
+        .unwrap();
+    sleep(secs(5)).await;
+    let added: Vec<String> = it.log.lines().into_iter().filter(|line| line.starts_with("added")).collect();
+    assert_eq!(added, ["added 1", "added 2", "added 3", "added 3", "added 4", "added 5"]);
+    assert_eq!((letters.numbers(), it.acknowledged()), (vec!["3".to_owned()], Some(5)));
+}
+
+#[cfg(feature = "macros")]
+#[tokio::test(start_paused = true)]
 async fn a_record_that_cannot_be_decoded_is_given_up_at_once_and_alone() {
     #[derive(kcl_macros::RecordProcessor)]
     #[processor(json, handler = "add", crate = "crate")]
