@@ -107,6 +107,16 @@ pub(crate) async fn put(
     Ok(())
 }
 
+/// Puts so many records that are no flights.
+pub(crate) async fn put_broken(client: &Client, stream: &str, count: usize) -> Result<usize, Failure> {
+    for n in 0..count {
+        let put = client.put_record().stream_name(stream).partition_key(format!("broken-{n}"));
+        let put = put.data(Blob::new(format!("no flight {n}"))).send().await;
+        put.map_err(|error| format!("cannot put into {stream}: {}", DisplayErrorContext(error)))?;
+    }
+    Ok(count)
+}
+
 fn entry(flight: &Flight) -> Result<PutRecordsRequestEntry, Failure> {
     let data = Blob::new(serde_json::to_vec(flight)?);
     Ok(PutRecordsRequestEntry::builder().partition_key(flight.partition_key()).data(data).build()?)

@@ -2,7 +2,8 @@
 //!
 //! Without a command all of it happens in this process: embedded servers, a feed, two workers, a shard that is split
 //! and a worker that stops half-way. `flights feed`, `flights work` and `flights report` do the same as processes of
-//! their own, against `kcl local`, or against AWS if `--aws` is given.
+//! their own, against `kcl local`, or against AWS if `--aws` is given. `flights trouble` shows what becomes of records that
+//! cannot be handled.
 
 mod connect;
 mod demo;
@@ -14,6 +15,7 @@ mod progress;
 mod report;
 mod table;
 mod tally;
+mod trouble;
 mod work;
 
 use clap::{Parser, Subcommand};
@@ -44,17 +46,21 @@ enum Command {
     Feed(feed::Arguments),
     /// Handle flights until Ctrl-C, and write each into a file.
     Work(work::Arguments),
+    /// Records that cannot be handled: tried again, given to a file, parked. On embedded servers.
+    Trouble(trouble::Arguments),
     /// Merge what workers wrote, and print the totals.
     Report(report::Arguments),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // Warnings and errors of the library, unless RUST_LOG says otherwise.
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    let arguments = Arguments::parse();
+    // Warnings and errors of the library, unless RUST_LOG says otherwise, or they are what is shown.
+    let level = if let Some(Command::Trouble(_)) = arguments.command { "off" } else { "warn" };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
     let ansi = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
-    match run(Arguments::parse()).await {
+    match run(arguments).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("flights: {error}");
@@ -72,6 +78,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match &arguments.command {
         Some(Command::Feed(feed)) => feed::run(feed).await?,
         Some(Command::Work(work)) => work::run(work).await?,
+        Some(Command::Trouble(trouble)) => trouble::run(trouble, arguments.input.as_deref()).await?,
         // It may be asked for while workers are still at it: what is missing then is no failure.
         Some(Command::Report(report)) => table::print(&report::run(report)?, arguments.json)?,
         None => {

@@ -3,6 +3,7 @@
 use super::convert;
 use crate::world::exchange::{Reply, exchange};
 use crate::world::history::Name;
+use crate::world::memory::Memory;
 use crate::world::stream::{STREAM, Stream};
 use crate::world::weather::{Service, Weather};
 use async_trait::async_trait;
@@ -18,11 +19,12 @@ pub(crate) struct StreamSeat {
     stream: Stream,
     weather: Weather,
     process: Name,
+    memory: Memory,
 }
 
 impl StreamSeat {
-    pub(crate) fn new(stream: Stream, weather: Weather, process: Name) -> Self {
-        StreamSeat { stream, weather, process }
+    pub(crate) fn new(stream: Stream, weather: Weather, process: Name, memory: Memory) -> Self {
+        StreamSeat { stream, weather, process, memory }
     }
 
     async fn ask(&self, operation: &'static str, request: Request) -> Result<(Response, i64), ApiError> {
@@ -118,6 +120,10 @@ impl StreamApi for StreamSeat {
         let (answer, _) = self.ask("GetRecords", input.into()).await?;
         let Response::GetRecords(answer) = answer else { return wrong::<Result<Fetched, ApiError>>(&answer) };
         let answer: model::GetRecordsOutput = answer;
-        Ok(convert::fetched(answer))
+        let mut fetched = convert::fetched(answer);
+        for record in &mut fetched.records {
+            record.data = self.memory.count(std::mem::take(&mut record.data));
+        }
+        Ok(fetched)
     }
 }

@@ -3,10 +3,13 @@
 //! A transcript is compared to the letter. After a change that is meant: `SIM_BLESS=1 cargo test -p kcl-tests --test
 //! simulation scenario`, then read the difference as a story.
 
+mod r01_a_record_that_always_fails;
+mod r02_a_policy_that_stops;
 mod r03_a_read_that_is_never_answered;
 mod r05_the_planner_is_killed;
 mod r06_a_planner_that_cannot_plan;
 mod r07_the_end_of_a_shard_nobody_mentions;
+mod r08_an_end_with_records_in_flight;
 mod r09_a_handler_that_never_returns;
 mod r11_a_checkpoint_without_an_answer;
 mod r12_two_reshards_during_an_old_list;
@@ -16,6 +19,7 @@ mod r16_clocks_that_differ_and_jump;
 mod r17_all_shards_of_a_stopped_worker;
 mod r19_a_checkpoint_after_the_end;
 mod r20_a_stop_in_every_phase;
+mod r25_full_answers_and_slow_handlers;
 mod r27_latest_means_one_instant;
 mod r29_a_failure_at_every_step_of_a_start;
 mod r30_a_permission_that_is_missing;

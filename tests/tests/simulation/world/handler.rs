@@ -98,7 +98,7 @@ fn up_to(rng: &mut fastrand::Rng, longest: Duration) -> Duration {
 
 fn handed(record: &Record) -> Result<Handed, BoxError> {
     let key = record.partition_key.clone().unwrap_or_default();
-    Ok(Handed { number: std::str::from_utf8(&record.data)?.parse()?, key })
+    Ok(Handed { number: std::str::from_utf8(&record.data)?.trim_end().parse()?, key })
 }
 
 impl RecordProcessor for Handler {

@@ -21,6 +21,8 @@ pub(crate) enum Manner {
     DeadLetters { names: bool, lanes: u16 },
     /// What fails twice is parked with its key.
     Quarantine { lanes: u16 },
+    /// What fails stops the worker.
+    Stops,
     /// Effects and positions change together, in a database; in a broken one not so.
     Database { sound: bool },
 }
@@ -41,7 +43,7 @@ impl Manner {
         match self {
             Manner::PerKey | Manner::Unordered => 3,
             Manner::DeadLetters { lanes, .. } | Manner::Quarantine { lanes } => lanes.into(),
-            Manner::Plain | Manner::Handles | Manner::Database { .. } => 1,
+            Manner::Plain | Manner::Handles | Manner::Stops | Manner::Database { .. } => 1,
         }
     }
 
@@ -53,7 +55,7 @@ impl Manner {
     pub(crate) fn settings(self, settings: Settings) -> Settings {
         let lanes = |lanes| if lanes > 1 { Concurrency::PerKey(lanes) } else { Concurrency::Serial };
         match self {
-            Manner::Plain | Manner::Handles | Manner::Database { .. } => settings,
+            Manner::Plain | Manner::Handles | Manner::Stops | Manner::Database { .. } => settings,
             Manner::PerKey => settings.concurrency(Concurrency::PerKey(3)),
             Manner::Unordered => settings.concurrency(Concurrency::Unordered(3)),
             Manner::DeadLetters { lanes: n, .. } => settings.concurrency(lanes(n)),
@@ -81,7 +83,7 @@ impl Manner {
                 let sink = sink_fn(move |letter: DeadLetter| {
                     let (process, history) = (process.clone(), history.clone());
                     async move {
-                        let number = std::str::from_utf8(&letter.record.data)?.parse()?;
+                        let number = std::str::from_utf8(&letter.record.data)?.trim_end().parse()?;
                         history.add(Fact::GivenUp { process, number });
                         Ok(())
                     }
@@ -95,6 +97,7 @@ impl Manner {
                     .then(Last::Quarantine);
                 builder.error_policy(policy)
             }
+            Manner::Stops => builder.error_policy(OnError::at_once(Last::StopWorker)),
             Manner::Database { .. } => builder.checkpoint_store(database.clone()),
         }
     }

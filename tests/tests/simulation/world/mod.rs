@@ -8,6 +8,7 @@ pub(crate) mod handler;
 pub(crate) mod history;
 pub(crate) mod host;
 pub(crate) mod manner;
+pub(crate) mod memory;
 pub(crate) mod process;
 pub(crate) mod stream;
 pub(crate) mod transcript;
@@ -23,6 +24,7 @@ use host::Host;
 use kcl_core::lease::{Lease, LeaseKey, Row, RowKey, Table as Rows};
 use kcl_core::{Settings, Worker};
 use manner::Manner;
+use memory::Memory;
 use process::Process;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
@@ -95,6 +97,8 @@ pub(crate) struct World {
     clock_rng: fastrand::Rng,
     batches: Arc<AtomicU64>,
     pub(crate) database: Database,
+    /// What was read and is not dropped yet, in the model tier.
+    pub(crate) memory: Memory,
     processes: BTreeMap<Name, Process>,
 }
 
@@ -123,6 +127,7 @@ impl World {
             clock_rng: fastrand::Rng::with_seed(making.clock_seed),
             batches: Arc::default(),
             database: Database::new(history.clone()),
+            memory: Memory::default(),
             processes: BTreeMap::new(),
             history,
             rng,
@@ -177,13 +182,14 @@ impl World {
         let seed = self.rng.u64(..);
         let handler_rng = Arc::new(Mutex::new(self.rng.fork()));
         let (place, stream, weather) = (self.place.clone(), self.stream.clone(), self.weather.clone());
+        let memory = self.memory.clone();
         move || {
             let (seat, rng) = (seat.clone(), handler_rng.clone());
             let builder = Worker::builder(APPLICATION, STREAM);
             let builder = match &place {
                 Place::Model(table) => {
                     let store = model::TableSeat::new(table, weather.clone(), process.clone());
-                    let api = model::StreamSeat::new(stream.clone(), weather.clone(), process.clone());
+                    let api = model::StreamSeat::new(stream.clone(), weather.clone(), process.clone(), memory.clone());
                     builder.with_store_and_stream(Arc::new(store), Arc::new(api))
                 }
                 Place::Wire(wire) => builder.sdk_config(&wire.aws.sdk_config_for(&process)),

@@ -75,16 +75,29 @@ impl Stream {
         }
     }
 
+    /// The same, with payloads of so many bytes.
+    pub(crate) fn put_large(&self, records: u32, bytes: usize) {
+        for _ in 0..records {
+            self.put_sized(bytes);
+        }
+    }
+
     fn put_one(&self) {
+        self.put_sized(0);
+    }
+
+    fn put_sized(&self, bytes: usize) {
         let number = {
             let mut put = self.put.lock().unwrap();
             *put += 1;
             *put - 1
         };
         let key = format!("key-{}", number % 9);
+        let mut data = number.to_string().into_bytes();
+        data.resize(data.len().max(bytes), b' ');
         let answer = self.ask(PutRecordInput {
             stream_name: Some(STREAM.to_owned()),
-            data: Some(number.to_string().into_bytes().into()),
+            data: Some(data.into()),
             partition_key: Some(key.clone()),
             ..PutRecordInput::default()
         });

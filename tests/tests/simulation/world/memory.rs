@@ -1,0 +1,40 @@
+//! How many bytes of payload are in memory: those of every record that was read and is not dropped yet.
+
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// See the module's documentation. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memory {
+    now: Arc<AtomicUsize>,
+    peak: Arc<AtomicUsize>,
+}
+
+impl Memory {
+    /// The most there ever was.
+    pub(crate) fn peak(&self) -> usize {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    /// The same bytes, counted as long as they live.
+    pub(crate) fn count(&self, bytes: Bytes) -> Bytes {
+        let now = self.now.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
+        self.peak.fetch_max(now, Ordering::Relaxed);
+        Bytes::from_owner(Counted(bytes, self.clone()))
+    }
+}
+
+struct Counted(Bytes, Memory);
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.1.now.fetch_sub(self.0.len(), Ordering::Relaxed);
+    }
+}
