@@ -66,7 +66,7 @@ async fn peak(records: u64, options: &Options) -> Result<f64, Error> {
     memory(&worker, "VmHWM:")
 }
 
-/// Linux says it in /proc/<id>/status, in KiB.
+/// Linux says it in `/proc/ID/status`, in KiB.
 fn memory(worker: &Child, what: &str) -> Result<f64, Error> {
     let id = worker.id().ok_or("a worker has ended")?;
     let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;

@@ -432,8 +432,7 @@ mod tests {
         let error = hand(&store, false).await.unwrap_err();
         assert!(error.code() == Code::Parked && error.to_string().contains("UA"), "{error}");
         assert_eq!(store.table(), before);
-        let mut options = HandbackOptions::default();
-        options.leave_parked = true;
+        let options = HandbackOptions { leave_parked: true, ..HandbackOptions::default() };
         let done = handback(&store, &TokioClock::new(), &options, |_| {}).await.unwrap();
         assert_eq!((done.parked.len(), store.table().fleet), (1, None));
     }
