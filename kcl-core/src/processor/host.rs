@@ -2,8 +2,8 @@
 
 use super::consumer::{self, Batching, LastWord, ReadAgain, Rules, panic_message};
 use super::delivery::{Delivery, ReportKind};
-use super::failure::{Backoff, ErrorPolicy};
-use super::store::{CheckpointStore, ClaimedLease};
+use super::failure::ErrorPolicy;
+use super::store::CheckpointStore;
 use super::{Concurrency, DeadLetterSink, RecordProcessor, ShardContext};
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -11,12 +11,10 @@ use crate::record::{Position, ShardId, StartingPosition, StreamRef};
 use crate::retrieval::{Prefetch, Readers};
 use crate::spawn::Spawn;
 use crate::stopwatch::Stopwatch;
-use crate::telemetry::event::delivery::CheckpointStoreFailed;
 use futures_util::FutureExt;
 use std::fmt::{self, Debug};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
 /// Starts a consumer for a lease that was claimed. All that follows is said through the delivery.
@@ -84,6 +82,7 @@ where
         Rules {
             policy: Arc::clone(&handling.policy),
             sink: handling.sink.clone(),
+            store: handling.store.clone(),
             sink_timeout: Some(settings.process_deadline),
             handler_timeout: settings.handler_timeout,
             quarantine_retry: settings.quarantine_retry,
@@ -134,9 +133,8 @@ where
         let context = ShardContext::new(Arc::clone(&delivery), self.means.stream.clone(), rules.lanes.count());
         let (factory, readers) = (Arc::clone(&self.factory), Arc::clone(&self.means.readers));
         let (tasks, tracker) = (self.means.tasks.clone(), self.tracker.clone());
-        let store = self.handling.store.clone();
         let consumer = async move {
-            let from = match begin(store.as_deref(), &delivery, &rules).await {
+            let from = match consumer::starting_position(&delivery, &rules).await {
                 Some(from) => from,
                 None => return,
             };
@@ -166,47 +164,6 @@ where
             }
         };
         self.means.tasks.spawn(self.tracker.track_future(consumer).boxed());
-    }
-}
-
-/// Where reading starts: after what the store says, if it is asked; nowhere, where the lease is given up before it answers.
-async fn begin(store: Option<&dyn CheckpointStore>, delivery: &Delivery, rules: &Rules) -> Option<StartingPosition> {
-    let hold = &delivery.hold;
-    let Some(store) = store else { return Some(hold.from.clone()) };
-    let claimed = ClaimedLease::new(hold.lease.as_str(), hold.shard.clone(), hold.fencing_token);
-    let (mut rng, mut attempt) = (rules.rng.clone(), 0);
-    loop {
-        let asked = tokio::select! {
-            biased;
-            () = delivery.closed() => return None,
-            () = delivery.drain_asked() => {
-                delivery.report(ReportKind::Drained);
-                return None;
-            }
-            asked = store.begin(&claimed) => asked,
-        };
-        match asked {
-            Ok(Some(position)) => {
-                let further = !matches!(&hold.from, StartingPosition::After(at) if *at >= position);
-                if further {
-                    delivery.done_up_to(position.clone());
-                    return Some(StartingPosition::After(position));
-                }
-                return Some(hold.from.clone());
-            }
-            Ok(None) => return Some(hold.from.clone()),
-            Err(error) => {
-                attempt += 1;
-                CheckpointStoreFailed { shard: &hold.shard, error: &error, attempt }.emit();
-                let pause = Backoff::default().after(attempt).mul_f64(rng.f64());
-                tokio::select! {
-                    biased;
-                    () = delivery.closed() => return None,
-                    () = delivery.drain_asked() => {}
-                    () = sleep(pause) => {}
-                }
-            }
-        }
     }
 }
 

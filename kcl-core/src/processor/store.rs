@@ -33,16 +33,23 @@ impl ClaimedLease {
 ///    starts after the position it tells, or at the row's checkpoint if that is further.
 /// 2. The handler writes effects, position and fencing token in one transaction of its own (see the crate `kcl-sql`), and
 ///    returns `Ok(())`.
-/// 3. The lease's row gets the position when the lease is given up or the shard ends, so that a Java KCL can go on.
+/// 3. The lease's row gets the position when the lease is given up or the shard ends, so that a Java KCL can go on. Where the
+///    last batch failed, perhaps after its commit, `begin` is called once more to know.
 ///
 /// # Guarantees
 /// With a store that keeps its side, each record's effect is in the database exactly once, whatever crashes when.
+///
+/// # Assumptions
+/// A position says of every record before it that it is done, so records must come in order: `concurrency` is `Serial`, and a
+/// policy that parks keys is refused. A handler that returns a [`BatchOutcome`](crate::BatchOutcome), or takes handles, must
+/// not have moved the position past a record that it failed.
 ///
 /// # Errors
 /// While `begin` fails the shard waits, with pauses of up to half a minute, and says so.
 #[async_trait]
 pub trait CheckpointStore: Debug + Send + Sync + 'static {
-    /// Refuses lower tokens for this lease from now on, and tells how far it has come, if it ever did.
+    /// Refuses lower tokens for this lease from now on, and tells how far it has come, if it ever did. May be called again with
+    /// the same token.
     ///
     /// # Errors
     /// When the store cannot be asked, or has seen a higher token.

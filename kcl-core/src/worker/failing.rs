@@ -44,6 +44,13 @@ impl Failing {
                     .to_owned(),
             );
         }
+        if self.store.is_some() && self.policy.may_quarantine() {
+            return wrong(
+                "a checkpoint store cannot be used with a policy that parks keys: a parked record comes after later ones, and the \
+                 store would take it for done"
+                    .to_owned(),
+            );
+        }
         let serial = matches!(settings.concurrency, Concurrency::Auto | Concurrency::Serial);
         if self.store.is_some() && !serial {
             return wrong(format!(

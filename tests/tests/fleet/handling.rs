@@ -234,6 +234,24 @@ async fn a_policy_that_has_no_sink_and_a_store_beside_lanes_are_refused_at_once(
     let build = builder(&stage, "a", Settings::default()).error_policy(policy).processor(|_| Lanes::default()).build();
     let error = build.await.unwrap_err().to_string();
     assert!(error.contains("without `then`"), "{error}");
+    let stored = || builder(&stage, "a", Settings::default()).checkpoint_store(Nowhere);
+    let build = stored().error_policy(OnError::at_once(Last::Quarantine)).processor(|_| Lanes::default()).build();
+    let error = build.await.unwrap_err().to_string();
+    assert!(error.contains("KCL-0001") && error.contains("parks keys"), "{error}");
+    let lanes = Settings::default().concurrency(Concurrency::PerKey(2));
+    let build = builder(&stage, "a", lanes).checkpoint_store(Nowhere).processor(|_| Lanes::default()).build();
+    let error = build.await.unwrap_err().to_string();
+    assert!(error.contains("KCL-0001") && error.contains("set it to `serial`"), "{error}");
+}
+
+#[derive(Debug)]
+struct Nowhere;
+
+#[async_trait::async_trait]
+impl CheckpointStore for Nowhere {
+    async fn begin(&self, _: &ClaimedLease) -> Result<Option<Position>, BoxError> {
+        Ok(None)
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -90,6 +90,11 @@ impl<P: RecordProcessor> Lane<P> {
                 self.loaded = Some(todo);
                 self.jittered(SENSELESS)
             }
+            // A store knows no gaps: it would take what is parked for done.
+            Decision::Quarantine if self.rules.store.is_some() => {
+                self.loaded = Some(todo);
+                self.jittered(SENSELESS)
+            }
             Decision::Split => self.set_apart(&todo, &blame, None),
             Decision::DeadLetter | Decision::Quarantine => {
                 let parked = decision == Decision::Quarantine;

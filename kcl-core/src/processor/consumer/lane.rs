@@ -5,7 +5,7 @@ use super::piece::Numbers;
 use super::source::{Next, Source};
 use super::state::{Command, Event, State, Task, Verdict, step};
 use super::todo::Todo;
-use super::{LastWord, Rules};
+use super::{LastWord, Rules, stored};
 use crate::clock::Time;
 use crate::processor::dead_letter::DeadLetter;
 use crate::processor::delivery::{Delivery, ReportKind};
@@ -326,6 +326,9 @@ impl<P: RecordProcessor> Lane<P> {
         };
         if let Called::Closed = attend(&self.delivery, None, settled).await {
             return Event::Closed;
+        }
+        if self.loaded.is_some() {
+            stored::catch_up(&self.delivery, &self.rules).await;
         }
         self.delivery.stages.process.begin(self.index);
         let farewell = async { self.processor.shutdown_requested(&self.context).await };

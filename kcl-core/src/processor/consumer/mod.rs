@@ -8,6 +8,7 @@
 //! | `state` | what a lane does and what comes next (pure) |
 //! | `lane` | the loop that obeys |
 //! | `call` | calling the user's code |
+//! | `stored` | asking the store of checkpoints |
 //! | `judge`, `todo` | from a failure to what becomes of its records |
 
 mod call;
@@ -17,6 +18,7 @@ mod lane;
 mod piece;
 mod source;
 mod state;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod todo;
@@ -24,11 +26,13 @@ mod todo;
 pub(super) use call::panic_message;
 pub(super) use feed::Batching;
 pub(super) use piece::Piece;
+pub(super) use stored::starting_position;
 
 use super::concurrency::Lanes;
 use super::dead_letter::DeadLetterSink;
 use super::delivery::{Delivery, ReportKind};
 use super::failure::ErrorPolicy;
+use super::store::CheckpointStore;
 use super::{RecordProcessor, ShardContext};
 use crate::clock::Clock;
 use crate::record::{Position, Record};
@@ -62,6 +66,8 @@ pub(super) struct Rules {
     pub(super) policy: Arc<dyn ErrorPolicy>,
     /// Where records go that it gives up.
     pub(super) sink: Option<Arc<dyn DeadLetterSink>>,
+    /// Where positions are kept beside the lease's row.
+    pub(super) store: Option<Arc<dyn CheckpointStore>>,
     /// How long the sink may take for one.
     pub(super) sink_timeout: Option<Duration>,
     /// How long a handler may take for a batch.

@@ -93,6 +93,12 @@ pub trait ErrorPolicy: Debug + Send + Sync + 'static {
         false
     }
 
+    /// Whether it may decide to park a key. A worker with a [`CheckpointStore`](crate::CheckpointStore) is not built then, as a
+    /// store knows no gaps: [`Decision::Quarantine`] means there what it means where it makes no sense.
+    fn may_quarantine(&self) -> bool {
+        false
+    }
+
     /// What contradicts itself in it, for the person who wrote it. A worker is not built then.
     ///
     /// # Errors

@@ -241,6 +241,10 @@ impl ErrorPolicy for OnError {
         self.last == Some(Last::DeadLetter) || self.cases.iter().any(|case| case.policy.may_dead_letter())
     }
 
+    fn may_quarantine(&self) -> bool {
+        self.last == Some(Last::Quarantine) || self.cases.iter().any(|case| case.policy.may_quarantine())
+    }
+
     fn check(&self) -> Result<(), String> {
         let wrong = if self.max_attempts == Some(0) {
             "`max_attempts` is 0: a record is tried once at least"

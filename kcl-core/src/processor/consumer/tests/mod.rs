@@ -7,3 +7,4 @@ mod manual;
 mod quarantine;
 mod serial;
 mod stage;
+mod stored;

@@ -1,0 +1,73 @@
+//! Asking the store of checkpoints how far a shard has come: before it is read, and before its lease is given up.
+
+use super::Rules;
+use crate::processor::delivery::{Delivery, ReportKind};
+use crate::processor::failure::Backoff;
+use crate::processor::store::ClaimedLease;
+use crate::record::StartingPosition;
+use crate::telemetry::event::delivery::CheckpointStoreFailed;
+use tokio::time::sleep;
+
+fn claimed(delivery: &Delivery) -> ClaimedLease {
+    let hold = &delivery.hold;
+    ClaimedLease::new(hold.lease.as_str(), hold.shard.clone(), hold.fencing_token)
+}
+
+/// Where reading starts: after what the store says, if there is one; nowhere, where the lease is given up before it answers.
+pub(in crate::processor) async fn starting_position(delivery: &Delivery, rules: &Rules) -> Option<StartingPosition> {
+    let hold = &delivery.hold;
+    let Some(store) = &rules.store else { return Some(hold.from.clone()) };
+    let claimed = claimed(delivery);
+    let (mut rng, mut attempt) = (rules.rng.clone(), 0);
+    loop {
+        let asked = tokio::select! {
+            biased;
+            () = delivery.closed() => return None,
+            () = delivery.drain_asked() => {
+                delivery.report(ReportKind::Drained);
+                return None;
+            }
+            asked = store.begin(&claimed) => asked,
+        };
+        match asked {
+            Ok(Some(position)) => {
+                let further = !matches!(&hold.from, StartingPosition::After(at) if *at >= position);
+                if further {
+                    delivery.done_up_to(position.clone());
+                    return Some(StartingPosition::After(position));
+                }
+                return Some(hold.from.clone());
+            }
+            Ok(None) => return Some(hold.from.clone()),
+            Err(error) => {
+                attempt += 1;
+                CheckpointStoreFailed { shard: &hold.shard, error: &error, attempt }.emit();
+                let pause = Backoff::default().after(attempt).mul_f64(rng.f64());
+                tokio::select! {
+                    biased;
+                    () = delivery.closed() => return None,
+                    () = delivery.drain_asked() => {}
+                    () = sleep(pause) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Acknowledges what the store says is done. A handler's last batch may have failed after its commit: the lease's row must
+/// say of it what the store does, for whoever goes on without the store.
+pub(super) async fn catch_up(delivery: &Delivery, rules: &Rules) {
+    let Some(store) = &rules.store else { return };
+    let claimed = claimed(delivery);
+    let asked = tokio::select! {
+        biased;
+        () = delivery.closed() => return,
+        asked = store.begin(&claimed) => asked,
+    };
+    match asked {
+        // Out of range is what an earlier owner has done: that is behind the row.
+        Ok(Some(position)) => drop(delivery.acknowledge_up_to(&position)),
+        Ok(None) => {}
+        Err(error) => CheckpointStoreFailed { shard: &delivery.hold.shard, error: &error, attempt: 1 }.emit(),
+    }
+}
