@@ -5,6 +5,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_smithy_types::event_stream::RawMessage;
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 
@@ -31,6 +32,9 @@ pub(crate) enum Cause {
     Request,
 }
 
+/// The status of a call whose answer is a stream of events: an error among them has none of its own.
+const STREAMING: u16 = 200;
+
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation}: {said}")]
@@ -46,6 +50,21 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(cause: Cause, operation: &'static str, said: impl Into<String>) -> Self {
         Failure { cause, operation, said: said.into(), source: None }
+    }
+
+    /// Of an event stream that had begun.
+    pub(crate) fn of_event<E>(operation: &'static str, error: SdkError<E, RawMessage>) -> Self
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    {
+        let (cause, said) = match &error {
+            SdkError::ServiceError(context) => {
+                (cause_of(context.err().code(), STREAMING), said(context.err(), STREAMING))
+            }
+            // Cut, reset, closed, or not to be read: what was between the service and us, mostly.
+            _ => (Cause::Unanswered, chain(&error)),
+        };
+        Failure { cause, operation, said, source: Some(Box::new(error)) }
     }
 
     pub(crate) fn of<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> Self

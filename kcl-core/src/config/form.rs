@@ -2,6 +2,7 @@
 
 use super::{BalanceBy, Start};
 use crate::processor::Concurrency;
+use crate::retrieval::Retrieval;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// A text form of `T`. What is written reads back as the same value.
@@ -69,6 +70,30 @@ impl Form<Concurrency> for Order {
             Concurrency::Serial => "serial".to_owned(),
             Concurrency::PerKey(lanes) => format!("per-key:{lanes}"),
             Concurrency::Unordered(lanes) => format!("unordered:{lanes}"),
+        }
+    }
+}
+
+/// How shards are read.
+pub(super) enum Way {}
+
+impl Form<Retrieval> for Way {
+    const EXPECTED: &'static str = "`auto`, `fan-out` or `polling`";
+
+    fn read(text: &str) -> Option<Retrieval> {
+        match text.to_lowercase().as_str() {
+            "auto" => Some(Retrieval::Auto),
+            "fan-out" => Some(Retrieval::FanOut),
+            "polling" => Some(Retrieval::Polling),
+            _ => None,
+        }
+    }
+
+    fn write(value: &Retrieval) -> String {
+        match value {
+            Retrieval::Auto => "auto".to_owned(),
+            Retrieval::FanOut => "fan-out".to_owned(),
+            Retrieval::Polling => "polling".to_owned(),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The list of settings: each with its meaning, its type, its default, its setter and its text form. Nothing else lists them.
 
 use super::form::{
-    Bytes, Count, Flag, Form, Measure, Moment, OptionalCount, OptionalText, OptionalTime, Order, Span, Tags,
+    Bytes, Count, Flag, Form, Measure, Moment, OptionalCount, OptionalText, OptionalTime, Order, Span, Tags, Way,
 };
 use super::{BalanceBy, Start};
 use crate::processor::Concurrency;
+use crate::retrieval::Retrieval;
 use std::time::Duration;
 
 /// Hands the list to the macro `$then`. One row a setting:
@@ -40,6 +41,14 @@ macro_rules! with_settings {
             acknowledge_deadline: Duration = Duration::from_secs(600), (time: Duration) => time, Span;
             /// What is acknowledged and not written for so long is told of.
             checkpoint_deadline: Duration = Duration::from_secs(60), (time: Duration) => time, Span;
+            /// How shards are read: `polling`, `fan-out`, or `auto`: fan-out, and polling where it is not to be had.
+            retrieval: Retrieval = Retrieval::Polling, (retrieval: Retrieval) => retrieval, Way;
+            /// The fan-out consumer that is found or registered; the application's name if absent.
+            consumer_name: Option<String> = None, (name: impl Into<String>) => Some(name.into()), OptionalText;
+            /// A fan-out consumer that somebody else has registered with the stream, instead of one by name.
+            consumer_arn: Option<String> = None, (arn: impl Into<String>) => Some(arn.into()), OptionalText;
+            /// Whether the last worker that stops removes the fan-out consumer, which is billed as long as it is there.
+            deregister_consumer: bool = false, (deregister: bool) => deregister, Flag;
             /// Between two reads of a shard that is behind; zero reads as fast as answers come.
             poll_interval: Duration = Duration::from_millis(200), (time: Duration) => time, Span;
             /// Between two reads of a shard that had nothing new.

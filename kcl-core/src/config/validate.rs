@@ -3,6 +3,7 @@
 use super::{Settings, Start, timing};
 use crate::error::{Code, Error};
 use crate::processor::Concurrency;
+use crate::retrieval::Retrieval;
 use std::time::Duration;
 
 /// Kinesis: the most records, and the most bytes, that one GetRecords answers with.
@@ -162,10 +163,45 @@ impl Settings {
                 shown(self.poll_interval)
             ));
         }
+        self.check_consumer(wrong);
         if let Start::AtTimestamp(millis) = self.start
             && millis < 0
         {
             wrong.push(format!("`start` is {millis} ms: it lies before 1970, and so before every stream"));
+        }
+    }
+
+    fn check_consumer(&self, wrong: &mut Vec<String>) {
+        let (name, arn) = (&self.consumer_name, &self.consumer_arn);
+        if self.retrieval == Retrieval::Polling && (name.is_some() || arn.is_some() || self.deregister_consumer) {
+            wrong.push(
+                "`consumer_name`, `consumer_arn` and `deregister_consumer` mean nothing where `retrieval` is `polling`: set \
+                 it to `auto` or `fan-out`"
+                    .to_owned(),
+            );
+        }
+        if let (Some(name), Some(arn)) = (name, arn) {
+            wrong
+                .push(format!("`consumer_name` (`{name}`) and `consumer_arn` (`{arn}`) both name a consumer: set one"));
+        }
+        let fits = |name: &str| {
+            (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+        };
+        if let Some(name) = name.as_ref().filter(|name| !fits(name)) {
+            wrong.push(format!("`consumer_name` is `{name}`: expected 1 to 128 letters, digits, `_`, `.` or `-`"));
+        }
+        if let Some(arn) = arn
+            && stream_of_consumer(arn).is_none()
+        {
+            wrong.push(format!(
+                "`consumer_arn` is `{arn}`: expected `arn:aws:kinesis:<region>:<account>:stream/<stream>/consumer/<name>:<time>`"
+            ));
+        }
+        if arn.is_some() && self.deregister_consumer {
+            wrong.push(
+                "`deregister_consumer` with `consumer_arn`: who registered that consumer keeps it; set one of them"
+                    .to_owned(),
+            );
         }
     }
 
@@ -270,6 +306,13 @@ impl Settings {
 
 fn shown(time: Duration) -> impl std::fmt::Display {
     humantime::format_duration(time)
+}
+
+/// The ARN of the stream that a consumer's ARN names.
+pub(crate) fn stream_of_consumer(arn: &str) -> Option<&str> {
+    let (stream, consumer) = arn.split_once("/consumer/")?;
+    let named = consumer.split_once(':').is_some_and(|(name, created)| !name.is_empty() && !created.is_empty());
+    (named && stream.starts_with("arn:") && stream.contains(":stream/")).then_some(stream)
 }
 
 #[cfg(test)]

@@ -132,6 +132,17 @@ impl ByteBudget {
         }
     }
 
+    /// Counts bytes that are in memory already, as far as there is room: waiting while holding memory is how everybody ends
+    /// up waiting for everybody.
+    pub(crate) fn take(&self, shard: &ShardId, bytes: u64) -> Reservation {
+        let mut state = self.inner.lock();
+        let bytes = bytes.min(state.free);
+        state.take(shard, bytes);
+        drop(state);
+        let held = Held { inner: Arc::clone(&self.inner), shard: shard.clone(), bytes };
+        Reservation { held: Some(held), _others: Vec::new() }
+    }
+
     #[cfg(test)]
     pub(crate) fn free_bytes(&self) -> u64 {
         self.inner.lock().free

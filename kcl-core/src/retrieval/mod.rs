@@ -1,12 +1,17 @@
 //! Reading a shard: one trait for every way to do it, one budget for the bytes that wait.
 
 mod budget;
+mod choice;
+mod fanout;
 pub(crate) mod polling;
 mod prefetch;
 mod reader;
 
 pub(crate) use budget::ByteBudget;
 pub use budget::Reservation;
+pub use choice::Retrieval;
+pub(crate) use choice::readers;
+pub(crate) use fanout::{Lost, Registrar};
 pub(crate) use prefetch::Prefetch;
 pub(crate) use reader::Readers;
 pub use reader::{Chunk, ReadError, ShardReader};

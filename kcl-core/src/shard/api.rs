@@ -1,9 +1,11 @@
 //! The seam to the stream: the few calls that a polling consumer makes.
 
+use super::FanOutApi;
 use crate::lease::row::HashKeyRange;
 use crate::record::{Record, SequenceNumber, ShardId, StartingPosition, StreamIdentity};
 use async_trait::async_trait;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 /// A shard as Kinesis lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +72,11 @@ pub trait StreamApi: Debug + Send + Sync + 'static {
 
     /// The next records of a shard (GetRecords).
     async fn get_records(&self, iterator: &str, limit: u32) -> Result<Fetched, ApiError>;
+
+    /// The calls of enhanced fan-out, where the stream has it.
+    fn fan_out(&self) -> Option<Arc<dyn FanOutApi>> {
+        None
+    }
 }
 
 /// Which shards to list.

@@ -99,6 +99,10 @@ inventory! {
     Reads = "kcl.reads.total", Counter, [], "Read calls answered, with records or none.";
     ReadFailures = "kcl.reads.failed.total", Counter, ["kind"],
         "Read calls that failed; `kind` is `throttled`, `iterator_expired`, `not_found`, `not_ready`, `refused` or `unavailable`.";
+    Subscriptions = "kcl.subscriptions.total", Counter, [], "Fan-out subscriptions that were opened.";
+    SubscriptionsLost = "kcl.subscriptions.lost.total", Counter, ["why"],
+        "Fan-out subscriptions that are no more; `why` is `ended` (after five minutes), `rotated` (before that), `silent`, `failed` or `contradiction`.";
+    SubscribeFailures = "kcl.subscribes.failed.total", Counter, ["kind"], "Subscribe calls that failed; `kind` as for reads.";
 }
 
 impl MetricKind {

@@ -10,8 +10,8 @@ use crate::lease::LeaseStore;
 use crate::lease::row::WorkerId;
 use crate::processor::{CheckpointStore, Concurrency, DeadLetterSink, ErrorPolicy, OnError, RecordProcessor};
 use crate::record::{ShardId, StreamRef};
-use crate::retrieval::polling::{LARGEST_CALL, PollingReaders};
-use crate::retrieval::{ByteBudget, Readers};
+use crate::retrieval::polling::LARGEST_CALL;
+use crate::retrieval::{self, ByteBudget, Retrieval};
 use crate::shard::StreamApi;
 use crate::spawn::Spawn;
 use futures_util::FutureExt;
@@ -220,7 +220,7 @@ where
         let (hosted, facts) = host::connect(&runtime, connect).await?;
 
         let budget = ByteBudget::new(settings.byte_budget, LARGEST_CALL);
-        let readers: Arc<dyn Readers> = Arc::new(PollingReaders::new(api, budget, settings.clone(), rng.fork()));
+        let (readers, _registrar) = retrieval::readers(&settings, &application, api, budget, &mut rng)?;
         let elsewhere = failing.store.is_some();
         let handling = failing.handling(&settings, facts.keyed);
         let consumers = move |with: Consumers| -> Arc<dyn Consumption> { with.host(readers, factory, handling) };

@@ -58,11 +58,7 @@ pub(super) fn fetched(answer: GetRecordsOutput) -> Result<Fetched, Failure> {
         let said = format!("the answer contradicts itself: child `{}` has no parents", orphan.shard_id);
         return Err(Failure::new(Cause::Unanswered, RECORDS, said));
     }
-    // What a position is made of is looked at; for the others the service's word is taken.
-    if let Some(last) = answer.records.last() {
-        SequenceNumber::parse(last.sequence_number.as_str())
-            .map_err(|error| Failure::new(Cause::Request, RECORDS, error.to_string()))?;
-    }
+    last_number(&answer.records, RECORDS)?;
     Ok(Fetched {
         records: answer.records.into_iter().map(record).collect(),
         millis_behind_latest: answer.millis_behind_latest.and_then(|ms| u64::try_from(ms).ok()),
@@ -71,7 +67,15 @@ pub(super) fn fetched(answer: GetRecordsOutput) -> Result<Fetched, Failure> {
     })
 }
 
-fn record(record: types::Record) -> Record {
+/// What a position is made of is looked at; for the others the service's word is taken.
+pub(super) fn last_number(records: &[types::Record], operation: &'static str) -> Result<(), Failure> {
+    let Some(last) = records.last() else { return Ok(()) };
+    SequenceNumber::parse(last.sequence_number.as_str())
+        .map(drop)
+        .map_err(|error| Failure::new(Cause::Request, operation, error.to_string()))
+}
+
+pub(super) fn record(record: types::Record) -> Record {
     Record {
         sequence_number: SequenceNumber::trusted(record.sequence_number),
         sub_sequence_number: 0,
@@ -81,7 +85,7 @@ fn record(record: types::Record) -> Record {
     }
 }
 
-fn child(child: types::ChildShard) -> Result<Shard, Failure> {
+pub(super) fn child(child: types::ChildShard) -> Result<Shard, Failure> {
     Ok(Shard {
         id: ShardId::new(child.shard_id),
         parents: child.parent_shards.into_iter().map(ShardId::new).collect(),

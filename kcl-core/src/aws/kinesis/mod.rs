@@ -2,10 +2,11 @@
 
 mod answer;
 mod date;
+mod fan_out;
 
 use super::failure::{Cause, Failure};
 use crate::record::{ShardId, StartingPosition, StreamRef};
-use crate::shard::{ApiError, ApiErrorKind, Fetched, ListWhich, Listing, StreamApi, StreamDescription};
+use crate::shard::{ApiError, ApiErrorKind, FanOutApi, Fetched, ListWhich, Listing, StreamApi, StreamDescription};
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::retry::RetryConfig;
@@ -13,6 +14,8 @@ use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType, ShardIteratorType};
 use date::AnswerDate;
+use fan_out::KinesisFanOut;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a call may take where the caller's client sets no bound: the SDK has none by itself, and a connection that
@@ -147,12 +150,13 @@ impl KinesisStream {
     }
 
     fn told<T>(&self, result: Result<T, Failure>) -> Result<T, ApiError> {
-        result.map_err(|failure| ApiError {
-            kind: kind(failure.cause),
-            message: failure.sentence(&format!("stream `{}`", self.stream)),
-            source: Some(Box::new(failure)),
-        })
+        result.map_err(|failure| error(failure, &format!("stream `{}`", self.stream)))
     }
+}
+
+/// A failure, as readers judge it.
+fn error(failure: Failure, subject: &str) -> ApiError {
+    ApiError { kind: kind(failure.cause), message: failure.sentence(subject), source: Some(Box::new(failure)) }
 }
 
 #[async_trait]
@@ -166,15 +170,16 @@ impl StreamApi for KinesisStream {
     }
 
     async fn shard_iterator(&self, shard: &ShardId, from: &StartingPosition) -> Result<String, ApiError> {
-        self.iterator(shard, from).await.map_err(|failure| ApiError {
-            kind: kind(failure.cause),
-            message: failure.sentence(&format!("shard `{shard}` of stream `{}`", self.stream)),
-            source: Some(Box::new(failure)),
-        })
+        let subject = || format!("shard `{shard}` of stream `{}`", self.stream);
+        self.iterator(shard, from).await.map_err(|failure| error(failure, &subject()))
     }
 
     async fn get_records(&self, iterator: &str, limit: u32) -> Result<Fetched, ApiError> {
         self.told(self.records(iterator, limit).await)
+    }
+
+    fn fan_out(&self) -> Option<Arc<dyn FanOutApi>> {
+        Some(Arc::new(KinesisFanOut::new(self.clone())))
     }
 }
 

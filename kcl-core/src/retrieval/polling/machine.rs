@@ -48,7 +48,7 @@ impl State {
 
 /// What may or may not mean the end of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doubt {
+pub(in crate::retrieval) enum Doubt {
     /// The shard, or the stream, was not found.
     NotFound,
     /// No next iterator, but no children either.
@@ -119,7 +119,7 @@ fn accept(from: StartingPosition, fetched: Fetched) -> (State, Next) {
 /// Leaves out what was accepted before. Where a position lies within an aggregated record, the record is read again
 /// and its first parts are done. But if it has not come apart that far, nobody took it apart this time, and leaving it
 /// out would lose its later parts: it is delivered again.
-fn drop_done(records: &mut Vec<Record>, done: &Position) {
+pub(in crate::retrieval) fn drop_done(records: &mut Vec<Record>, done: &Position) {
     let same = records.iter().take_while(|record| record.sequence_number <= done.sequence_number).count();
     if same == 0 {
         return;
@@ -140,6 +140,11 @@ fn drop_done(records: &mut Vec<Record>, done: &Position) {
 }
 
 fn judge(shard: &ShardId, from: StartingPosition, doubt: Doubt, listing: &Listing) -> (State, Next) {
+    children_if_over(shard, doubt, listing).map_or((State::NeedIterator { from }, Next::BackOff), end)
+}
+
+/// The children of a shard that is over, as the list of shards shows it.
+pub(in crate::retrieval) fn children_if_over(shard: &ShardId, doubt: Doubt, listing: &Listing) -> Option<Vec<Shard>> {
     let over = match (listing.shards.iter().find(|listed| listed.id == *shard), doubt) {
         // Whether or not all of it was read: Kinesis has nothing more of it.
         (None, _) => true,
@@ -147,11 +152,7 @@ fn judge(shard: &ShardId, from: StartingPosition, doubt: Doubt, listing: &Listin
         // A passing condition: Kinesis has it and may have records of it.
         (Some(_), Doubt::NotFound) => false,
     };
-    if over {
-        end(listing.shards.iter().filter(|listed| listed.parents.contains(shard)).cloned().collect())
-    } else {
-        (State::NeedIterator { from }, Next::BackOff)
-    }
+    over.then(|| listing.shards.iter().filter(|listed| listed.parents.contains(shard)).cloned().collect())
 }
 
 fn end(children: Vec<Shard>) -> (State, Next) {

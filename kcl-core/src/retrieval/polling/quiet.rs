@@ -7,13 +7,13 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Remembers when it last let a warning pass.
 #[derive(Debug, Default)]
-pub(super) struct Quiet {
+pub(in crate::retrieval) struct Quiet {
     last: Option<Time>,
 }
 
 impl Quiet {
     /// Whether this one is to be a warning.
-    pub(super) fn may_warn(&mut self, now: Time) -> bool {
+    pub(in crate::retrieval) fn may_warn(&mut self, now: Time) -> bool {
         let may = self.last.is_none_or(|last| now.since(last) >= MINUTE);
         if may {
             self.last = Some(now);

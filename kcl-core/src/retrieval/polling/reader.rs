@@ -23,7 +23,7 @@ pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// the pieces of a body together before it reads it.
 const WIRE: u64 = 3;
 /// What a record takes beside its payload: its numbers, its key, the place in a list.
-const BESIDE_PAYLOAD: u64 = 224;
+pub(in crate::retrieval) const BESIDE_PAYLOAD: u64 = 224;
 
 /// What the largest call needs: what a shard that holds something leaves for others.
 pub(crate) const LARGEST_CALL: u64 = LARGEST_ANSWER * WIRE;

@@ -2,6 +2,7 @@
 
 pub(crate) mod coordination;
 pub(crate) mod delivery;
+pub(crate) mod fanout;
 pub(crate) mod processing;
 #[cfg(feature = "aws")]
 pub(crate) mod table;

@@ -215,7 +215,7 @@ impl ShardEndReached<'_> {
     }
 }
 
-fn kind_label(kind: ApiErrorKind) -> &'static str {
+pub(super) fn kind_label(kind: ApiErrorKind) -> &'static str {
     match kind {
         ApiErrorKind::Throttled => "throttled",
         ApiErrorKind::IteratorExpired => "iterator_expired",

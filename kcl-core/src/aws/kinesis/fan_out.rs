@@ -1,0 +1,231 @@
+//! Enhanced fan-out in Kinesis: [`FanOutApi`] over Kinesis clients, one attempt a call.
+
+use super::{KinesisStream, answer};
+use crate::aws::failure::{Cause, Failure};
+use crate::record::{SequenceNumber, ShardId, StartingPosition};
+use crate::shard::{ApiError, ConsumerRef, FanOutApi, Pushed, RegisteredConsumer, Subscription};
+use async_trait::async_trait;
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
+use aws_sdk_kinesis::primitives::DateTime;
+use aws_sdk_kinesis::primitives::event_stream::EventReceiver;
+use aws_sdk_kinesis::types::error::SubscribeToShardEventStreamError;
+use aws_sdk_kinesis::types::{
+    ConsumerStatus, ShardIteratorType, StartingPosition as ApiPosition, SubscribeToShardEvent,
+    SubscribeToShardEventStream,
+};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::OnceCell;
+
+const FIND: &str = "DescribeStreamConsumer";
+const REGISTER: &str = "RegisterStreamConsumer";
+const DEREGISTER: &str = "DeregisterStreamConsumer";
+const SUBSCRIBE: &str = "SubscribeToShard";
+
+/// A service lets so many requests share a connection (128 are usual), and hyper keeps one connection for each host and
+/// client: further requests would wait, unseen, for one of the others to end (hyperium/hyper#2197).
+const MOST_ON_A_CLIENT: usize = 64;
+
+/// Fan-out of one stream.
+#[derive(Debug)]
+pub(super) struct KinesisFanOut {
+    stream: KinesisStream,
+    arn: OnceCell<String>,
+    clients: Arc<Clients>,
+}
+
+impl KinesisFanOut {
+    pub(super) fn new(stream: KinesisStream) -> Self {
+        let clients = Arc::new(Clients { like: stream.client.clone(), open: Mutex::default() });
+        KinesisFanOut { stream, arn: OnceCell::new(), clients }
+    }
+
+    async fn stream_arn(&self) -> Result<&str, Failure> {
+        let described = self.arn.get_or_try_init(|| async {
+            match self.stream.arn() {
+                Some(arn) => Ok(arn),
+                None => self.stream.summary().await.map(|description| description.identity.arn),
+            }
+        });
+        described.await.map(String::as_str)
+    }
+
+    async fn find(&self, consumer: &ConsumerRef) -> Result<Option<RegisteredConsumer>, Failure> {
+        let ask = self.stream.client.describe_stream_consumer();
+        let ask = match consumer {
+            ConsumerRef::Arn(arn) => ask.consumer_arn(arn),
+            ConsumerRef::Name(name) => ask.stream_arn(self.stream_arn().await?).consumer_name(name),
+        };
+        let described = match ask.send().await.map_err(|error| Failure::of(FIND, error)) {
+            Ok(answer) => answer.consumer_description,
+            Err(failure) if failure.cause == Cause::NotFound => return Ok(None),
+            Err(failure) => return Err(failure),
+        };
+        Ok(described.map(|consumer| RegisteredConsumer {
+            active: consumer.consumer_status == ConsumerStatus::Active,
+            arn: consumer.consumer_arn,
+        }))
+    }
+
+    async fn register(&self, name: &str) -> Result<RegisteredConsumer, Failure> {
+        let arn = self.stream_arn().await?;
+        let ask = self.stream.client.register_stream_consumer().stream_arn(arn).consumer_name(name);
+        let answer = ask.send().await.map_err(|error| Failure::of(REGISTER, error))?;
+        let consumer =
+            answer.consumer.ok_or_else(|| Failure::new(Cause::Unanswered, REGISTER, "the answer has no consumer"))?;
+        let active = consumer.consumer_status == ConsumerStatus::Active;
+        Ok(RegisteredConsumer { active, arn: consumer.consumer_arn })
+    }
+
+    async fn deregister(&self, arn: &str) -> Result<(), Failure> {
+        let sent = self.stream.client.deregister_stream_consumer().consumer_arn(arn).send().await;
+        match sent.map_err(|error| Failure::of(DEREGISTER, error)) {
+            Err(failure) if failure.cause != Cause::NotFound => Err(failure),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    async fn open(&self, consumer_arn: &str, shard: &ShardId, from: &StartingPosition) -> Result<Events, Failure> {
+        let client = self.clients.take();
+        let ask = client.client.subscribe_to_shard().consumer_arn(consumer_arn).shard_id(shard.as_str());
+        let answer = ask.starting_position(position(from)?).send().await;
+        let receiver = answer.map_err(|error| Failure::of(SUBSCRIBE, error))?.event_stream;
+        let subject = format!("shard `{shard}` of stream `{}`", self.stream.stream);
+        Ok(Events { receiver, subject, _client: client })
+    }
+}
+
+#[async_trait]
+impl FanOutApi for KinesisFanOut {
+    async fn find_consumer(&self, consumer: &ConsumerRef) -> Result<Option<RegisteredConsumer>, ApiError> {
+        self.stream.told(self.find(consumer).await)
+    }
+
+    async fn register_consumer(&self, name: &str) -> Result<RegisteredConsumer, ApiError> {
+        self.stream.told(self.register(name).await)
+    }
+
+    async fn deregister_consumer(&self, arn: &str) -> Result<(), ApiError> {
+        self.stream.told(self.deregister(arn).await)
+    }
+
+    async fn subscribe(
+        &self,
+        consumer_arn: &str,
+        shard: &ShardId,
+        from: &StartingPosition,
+    ) -> Result<Box<dyn Subscription>, ApiError> {
+        let opened = self.open(consumer_arn, shard, from).await;
+        let subject = || format!("shard `{shard}` of stream `{}`", self.stream.stream);
+        opened.map(|events| Box::new(events) as _).map_err(|failure| super::error(failure, &subject()))
+    }
+}
+
+/// Clients of which each has connections of its own (unless the caller's configuration brings them), for a bounded number of
+/// subscriptions.
+#[derive(Debug)]
+struct Clients {
+    like: Client,
+    open: Mutex<Vec<(Client, usize)>>,
+}
+
+/// A client with room for one subscription, while this is kept.
+#[derive(Debug)]
+struct Taken {
+    client: Client,
+    index: usize,
+    of: Arc<Clients>,
+}
+
+impl Clients {
+    fn take(self: &Arc<Self>) -> Taken {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = open.iter().position(|(_, subscriptions)| *subscriptions < MOST_ON_A_CLIENT).unwrap_or(open.len());
+        if index == open.len() {
+            // A subscription may be silent for as long as it likes; deadlines of our own look after it.
+            let protection = StalledStreamProtectionConfig::disabled();
+            let config = self.like.config().to_builder().stalled_stream_protection(protection);
+            open.push((Client::from_conf(config.build()), 0));
+        }
+        let taken = open.get_mut(index).map(|(client, subscriptions)| {
+            *subscriptions += 1;
+            client.clone()
+        });
+        Taken { client: taken.unwrap_or_else(|| self.like.clone()), index, of: Arc::clone(self) }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut open = self.of.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, subscriptions)) = open.get_mut(self.index) {
+            *subscriptions = subscriptions.saturating_sub(1);
+        }
+    }
+}
+
+/// An open subscription.
+struct Events {
+    receiver: EventReceiver<SubscribeToShardEventStream, SubscribeToShardEventStreamError>,
+    subject: String,
+    _client: Taken,
+}
+
+#[async_trait]
+impl Subscription for Events {
+    async fn next(&mut self) -> Result<Option<Pushed>, ApiError> {
+        loop {
+            let event = self
+                .receiver
+                .recv()
+                .await
+                .map_err(|error| super::error(Failure::of_event(SUBSCRIBE, error), &self.subject))?;
+            match event {
+                None => return Ok(None),
+                Some(SubscribeToShardEventStream::SubscribeToShardEvent(event)) => {
+                    return pushed(event).map(Some).map_err(|failure| super::error(failure, &self.subject));
+                }
+                // What a later service may add.
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+fn pushed(event: SubscribeToShardEvent) -> Result<Pushed, Failure> {
+    let children = event.child_shards.unwrap_or_default();
+    // The last event of a shard leaves it out, which the SDK shows as an empty text.
+    let continuation = Some(event.continuation_sequence_number).filter(|number| !number.is_empty());
+    let continuation = continuation
+        .map(SequenceNumber::parse)
+        .transpose()
+        .map_err(|error| Failure::new(Cause::Unanswered, SUBSCRIBE, error.to_string()))?;
+    answer::last_number(&event.records, SUBSCRIBE)?;
+    Ok(Pushed {
+        records: event.records.into_iter().map(answer::record).collect(),
+        continuation,
+        millis_behind_latest: u64::try_from(event.millis_behind_latest).ok(),
+        children: children.into_iter().map(answer::child).collect::<Result<_, _>>()?,
+    })
+}
+
+fn position(from: &StartingPosition) -> Result<ApiPosition, Failure> {
+    let ask = ApiPosition::builder();
+    let ask = match from {
+        StartingPosition::TrimHorizon => ask.r#type(ShardIteratorType::TrimHorizon),
+        StartingPosition::AtTimestamp(ms) => {
+            ask.r#type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*ms))
+        }
+        StartingPosition::At(number) => {
+            ask.r#type(ShardIteratorType::AtSequenceNumber).sequence_number(number.as_str())
+        }
+        // As for iterators: what is within an aggregated record is read again.
+        StartingPosition::After(position) => ask
+            .r#type(match position.sub_sequence_number {
+                0 => ShardIteratorType::AfterSequenceNumber,
+                _ => ShardIteratorType::AtSequenceNumber,
+            })
+            .sequence_number(position.sequence_number.as_str()),
+    };
+    ask.build().map_err(|error| Failure::new(Cause::Request, SUBSCRIBE, error.to_string()))
+}

@@ -1,0 +1,66 @@
+//! How shards are read: by polling, by fan-out, or by whichever is to be had.
+
+use super::fanout::{FanOutReaders, Registrar};
+use super::polling::PollingReaders;
+use super::{ByteBudget, Readers};
+use crate::config::Settings;
+use crate::error::{Code, Error};
+use crate::shard::{ConsumerRef, StreamApi};
+use std::sync::Arc;
+
+/// How the shards of a stream are read.
+///
+/// | reader | calls | shares its limits with | costs | delay | guarantees |
+/// |---|---|---|---|---|---|
+/// | polling | GetRecords, up to 5 a second and 2 MiB a second for each shard | all polling readers of the shard, of any application | nothing beside the shard | half of `poll_interval` and a call | every record in order; heals throttling, expired iterators and lost answers by itself |
+/// | fan-out | SubscribeToShard, every four to five minutes | nobody: each consumer has 2 MiB a second for each shard | a consumer is billed by shard and hour, and by GB | some 70 ms on AWS | the same; subscriptions that end, break or fall silent (20 s) are replaced, after the last record that was accepted |
+/// | auto | fan-out, and polling whenever nothing is pushed: while the consumer is registered, between two subscriptions, while fan-out is refused (quota, permission, the consumer is gone or used by others) | | as fan-out | | the same; a record that came by both is delivered once |
+///
+/// Whoever reads, what is handed over is held within the byte budget, and a handler that takes its time slows its own shard
+/// only. (A subscription that nobody takes from is ended by the service; that is no error, and a new one goes on.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Retrieval {
+    /// Fan-out, and polling wherever and as long as it is not to be had. Registers the application's consumer, which AWS bills
+    /// until somebody deregisters it; see the settings `consumer_name`, `consumer_arn` and `deregister_consumer`.
+    Auto,
+    /// Fan-out only. Where it is refused, the shard waits, and the error policy is asked.
+    FanOut,
+    /// Polling only. The default, as a consumer costs money that nobody should be made to pay by a library.
+    #[default]
+    Polling,
+}
+
+/// The readers of a stream as the settings want them, and who registers their consumer.
+///
+/// # Errors
+/// [`Code::Setting`] where fan-out is wanted of a stream that has none.
+pub(crate) fn readers(
+    settings: &Settings,
+    application: &str,
+    api: Arc<dyn StreamApi>,
+    budget: ByteBudget,
+    rng: &mut fastrand::Rng,
+) -> Result<(Arc<dyn Readers>, Option<Arc<Registrar>>), Error> {
+    let polling = Arc::new(PollingReaders::new(Arc::clone(&api), budget.clone(), settings.clone(), rng.fork()));
+    let fan_out = match settings.retrieval {
+        Retrieval::Polling => return Ok((polling, None)),
+        Retrieval::Auto | Retrieval::FanOut => api.fan_out(),
+    };
+    let Some(fan_out) = fan_out else {
+        return match settings.retrieval {
+            Retrieval::FanOut => Err(Error::new(
+                Code::Setting,
+                "`retrieval` is `fan-out`, and the stream that was given has no fan-out: set it to `polling`",
+            )),
+            Retrieval::Auto | Retrieval::Polling => Ok((polling, None)),
+        };
+    };
+    let consumer = match &settings.consumer_arn {
+        Some(arn) => ConsumerRef::Arn(arn.clone()),
+        None => ConsumerRef::Name(settings.consumer_name.clone().unwrap_or_else(|| application.to_owned())),
+    };
+    let registrar = Arc::new(Registrar::new(Arc::clone(&fan_out), consumer));
+    let bridge = (settings.retrieval == Retrieval::Auto).then_some(polling);
+    let readers = FanOutReaders::new(fan_out, api, Arc::clone(&registrar), budget, bridge, rng.fork());
+    Ok((Arc::new(readers), Some(registrar)))
+}

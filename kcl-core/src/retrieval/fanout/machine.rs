@@ -1,0 +1,304 @@
+//! Where a fan-out reader stands in its shard and its subscription, and what an event makes of that.
+//!
+//! Pure. What is waited for, and for how long, is part of the state; the loop in `reader` obeys.
+
+use crate::clock::Time;
+use crate::record::{Position, SequenceNumber, ShardId, StartingPosition};
+use crate::retrieval::Chunk;
+use crate::retrieval::polling::{Doubt, children_if_over, drop_done};
+use crate::shard::{ApiErrorKind, Listing, Pushed, Shard};
+use std::time::Duration;
+
+/// AWS ends a subscription after five minutes. Ours is replaced before that, not all of them at the same time.
+const LIFE: Duration = Duration::from_secs(240);
+const LIFE_JITTER: Duration = Duration::from_secs(45);
+/// Events come every few seconds, also where there are no records. Below the shortest `fetch_deadline` that makes sense.
+pub(super) const SILENCE: Duration = Duration::from_secs(20);
+const FIRST_BACKOFF: Duration = Duration::from_millis(250);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// A younger subscription of another worker (it had the shard a moment ago) is not replaced before 5 s.
+const IN_USE_PAUSE: Duration = Duration::from_millis(1_500);
+/// So often in a row it is not a hand-over any more: somebody else uses the consumer.
+const MOST_IN_USE: u32 = 8;
+/// Between two tries of what is refused.
+const REFUSED: Duration = Duration::from_secs(180);
+
+/// What the reader does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Asks for the application's consumer (found, or registered and waited for), not before then.
+    Registering { not_before: Time },
+    /// Asks for a subscription, not before then.
+    Subscribing { not_before: Time },
+    /// Takes what is pushed, until it is time to replace the subscription.
+    Streaming { rotate_at: Time },
+    /// The shard was not found. Asks for the list of shards: only a stream that still exists has shards that ended.
+    Doubting,
+    /// The shard ended in these.
+    Closed { children: Vec<Shard> },
+}
+
+/// What happened.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The consumer can subscribe.
+    Registered,
+    /// The subscription is open.
+    Subscribed,
+    /// It pushed this.
+    Pushed(Pushed),
+    /// It ended, as all do after five minutes.
+    Ended,
+    /// It said nothing for too long.
+    Silent,
+    /// It is time to replace it.
+    RotationDue,
+    /// The stream's shards.
+    Listed(Listing),
+    /// What was asked for, or the subscription, failed.
+    Failed(ApiErrorKind),
+}
+
+/// What the reader does about it.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// As the state says.
+    GoOn,
+    /// Hand this on.
+    Deliver(Chunk),
+    /// The subscription is lost, and a new one is asked for.
+    Resubscribe(Lost),
+    /// Try again, later.
+    BackOff,
+    /// Fan-out is not to be had for now, for a reason that only somebody else can mend.
+    Refused,
+    /// The stream is gone, or cannot be asked for.
+    GiveUp,
+}
+
+/// Why a subscription is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// It lived its time.
+    Ended,
+    /// It was replaced before that.
+    Rotated,
+    /// It said nothing.
+    Silent,
+    /// It failed.
+    Failed(ApiErrorKind),
+    /// It pushed what contradicts itself.
+    Contradiction,
+}
+
+impl Lost {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Lost::Ended => "ended",
+            Lost::Rotated => "rotated",
+            Lost::Silent => "silent",
+            Lost::Failed(_) => "failed",
+            Lost::Contradiction => "contradiction",
+        }
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Machine {
+    shard: ShardId,
+    pub(super) state: State,
+    /// After the last accepted record, or where reading started.
+    from: StartingPosition,
+    /// Where the last event said that one goes on. Moves on idle shards too.
+    continuation: Option<SequenceNumber>,
+    /// In a row, of whatever kind.
+    failures: u32,
+    in_use: u32,
+    refused: bool,
+    rng: fastrand::Rng,
+}
+
+impl Machine {
+    pub(super) fn new(shard: ShardId, from: StartingPosition, now: Time, rng: fastrand::Rng) -> Self {
+        let state = State::Registering { not_before: now };
+        Machine { shard, state, from, continuation: None, failures: 0, in_use: 0, refused: false, rng }
+    }
+
+    /// Where a subscription starts.
+    pub(super) fn subscribe_from(&self) -> StartingPosition {
+        let after = |number: &SequenceNumber| {
+            StartingPosition::After(Position { sequence_number: number.clone(), sub_sequence_number: 0 })
+        };
+        self.continuation.as_ref().map_or_else(|| self.from.clone(), after)
+    }
+
+    /// Where another reader would go on. Not a continuation, which need not be any record's number.
+    pub(super) fn read_from(&self) -> StartingPosition {
+        self.from.clone()
+    }
+
+    /// Whether fan-out was refused and has not come since.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Another reader has read this meanwhile.
+    pub(super) fn polled(&mut self, chunk: &Chunk) {
+        if let Some(last) = chunk.records.last() {
+            self.from = StartingPosition::After(last.position());
+            self.continuation = None;
+        }
+        if let Some(children) = &chunk.end {
+            self.state = State::Closed { children: children.clone() };
+        }
+    }
+
+    pub(super) fn step(&mut self, event: Event, now: Time) -> Next {
+        if let State::Closed { children } = &self.state {
+            return Next::Deliver(Chunk { end: Some(children.clone()), ..Chunk::default() });
+        }
+        match event {
+            Event::Registered => {
+                self.state = State::Subscribing { not_before: now };
+                Next::GoOn
+            }
+            Event::Subscribed => {
+                self.state = State::Streaming { rotate_at: now + LIFE + LIFE_JITTER.mul_f64(self.rng.f64()) };
+                Next::GoOn
+            }
+            Event::Pushed(pushed) => self.accept(pushed, now),
+            Event::Ended => self.resubscribe(Lost::Ended, now),
+            Event::RotationDue => self.resubscribe(Lost::Rotated, now),
+            Event::Silent => self.resubscribe(Lost::Silent, now),
+            Event::Listed(listing) => self.judge(&listing, now),
+            Event::Failed(kind) if matches!(self.state, State::Streaming { .. }) => {
+                self.resubscribe(Lost::Failed(kind), now)
+            }
+            Event::Failed(kind) => self.fail(kind, now),
+        }
+    }
+
+    /// An event that has both a continuation and children, or neither, contradicts itself (KCL, class `DataRetrievalUtil`):
+    /// acting on it would end a shard early, or never.
+    fn accept(&mut self, pushed: Pushed, now: Time) -> Next {
+        let Pushed { mut records, continuation, millis_behind_latest, children } = pushed;
+        let orphaned = children.iter().any(|child| child.parents.is_empty());
+        if continuation.is_some() != children.is_empty() || orphaned {
+            self.failures = self.failures.saturating_add(1);
+            return self.resubscribe(Lost::Contradiction, now);
+        }
+        (self.failures, self.in_use) = (0, 0);
+        if let StartingPosition::After(done) = &self.from {
+            drop_done(&mut records, done);
+        }
+        if let Some(last) = records.last() {
+            self.from = StartingPosition::After(last.position());
+        }
+        let end = continuation.is_none().then(|| children.clone());
+        self.continuation = continuation;
+        if end.is_some() {
+            self.state = State::Closed { children };
+        }
+        Next::Deliver(Chunk { records, millis_behind_latest, end, ..Chunk::default() })
+    }
+
+    /// The first time at once: that a subscription ends is what all of them do.
+    fn resubscribe(&mut self, lost: Lost, now: Time) -> Next {
+        let pause = match lost {
+            Lost::Ended | Lost::Rotated => Duration::ZERO,
+            Lost::Silent | Lost::Failed(_) | Lost::Contradiction => {
+                let pause = if self.failures == 0 { Duration::ZERO } else { self.back_off() };
+                self.failures = self.failures.saturating_add(1);
+                pause
+            }
+        };
+        self.state = match lost {
+            // The consumer, or the shard, may be gone.
+            Lost::Failed(ApiErrorKind::NotFound | ApiErrorKind::Refused) => {
+                State::Registering { not_before: now + pause }
+            }
+            Lost::Ended | Lost::Rotated | Lost::Silent | Lost::Failed(_) | Lost::Contradiction => {
+                State::Subscribing { not_before: now + pause }
+            }
+        };
+        Next::Resubscribe(lost)
+    }
+
+    fn fail(&mut self, kind: ApiErrorKind, now: Time) -> Next {
+        match (kind, &self.state) {
+            // The stream itself is gone, or the list may not be had.
+            (ApiErrorKind::NotFound | ApiErrorKind::Refused, State::Doubting) => {
+                self.refuse(now);
+                Next::GiveUp
+            }
+            (ApiErrorKind::NotFound, State::Subscribing { .. }) => {
+                self.state = State::Doubting;
+                Next::GoOn
+            }
+            (ApiErrorKind::Refused | ApiErrorKind::NotFound | ApiErrorKind::IteratorExpired, _) => self.refuse(now),
+            (ApiErrorKind::NotReady, State::Subscribing { .. }) => {
+                self.in_use += 1;
+                if self.in_use >= MOST_IN_USE {
+                    self.in_use = 0;
+                    return self.refuse(now);
+                }
+                self.failures = self.failures.saturating_add(1);
+                let pause = IN_USE_PAUSE.mul_f64(0.5 + self.rng.f64());
+                // Every other time the consumer is looked at again: it may be another one by now, or not active yet.
+                self.state = if self.in_use.is_multiple_of(2) {
+                    State::Registering { not_before: now + pause }
+                } else {
+                    State::Subscribing { not_before: now + pause }
+                };
+                Next::BackOff
+            }
+            (ApiErrorKind::Throttled | ApiErrorKind::NotReady | ApiErrorKind::Unavailable, state) => {
+                let again = match state {
+                    State::Registering { .. } => |not_before| State::Registering { not_before },
+                    State::Subscribing { .. } | State::Streaming { .. } | State::Doubting | State::Closed { .. } => {
+                        |not_before| State::Subscribing { not_before }
+                    }
+                };
+                let pause = self.back_off();
+                self.failures = self.failures.saturating_add(1);
+                self.state = again(now + pause);
+                Next::BackOff
+            }
+        }
+    }
+
+    fn refuse(&mut self, now: Time) -> Next {
+        self.refused = true;
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Registering { not_before: now + REFUSED.mul_f64(0.8 + 0.4 * self.rng.f64()) };
+        Next::Refused
+    }
+
+    /// Says once that what was refused has come.
+    pub(super) fn has_returned(&mut self) -> bool {
+        std::mem::take(&mut self.refused)
+    }
+
+    fn judge(&mut self, listing: &Listing, now: Time) -> Next {
+        if let Some(children) = children_if_over(&self.shard, Doubt::NotFound, listing) {
+            self.state = State::Closed { children: children.clone() };
+            return Next::Deliver(Chunk { end: Some(children), ..Chunk::default() });
+        }
+        // The shard is there: it was the consumer that was not found.
+        let pause = self.back_off();
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Registering { not_before: now + pause };
+        Next::BackOff
+    }
+
+    /// Exponential, with full jitter.
+    fn back_off(&mut self) -> Duration {
+        let ceiling = FIRST_BACKOFF.saturating_mul(1 << self.failures.min(16)).min(LONGEST_BACKOFF);
+        ceiling.mul_f64(self.rng.f64())
+    }
+}

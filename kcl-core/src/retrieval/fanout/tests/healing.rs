@@ -1,0 +1,156 @@
+//! What a subscription may do, and that its end is no gap.
+
+use super::service::{Call, Life, Service, read};
+use crate::record::StartingPosition;
+use crate::shard::ApiErrorKind::{self, NotFound, NotReady, Refused, Throttled, Unavailable};
+use proptest::prelude::*;
+use std::time::Duration;
+
+fn good(life: Life) -> Call {
+    Call::Opens(10, life)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_is_replaced_before_five_minutes_without_a_gap() {
+    let service = Service::new([]);
+    let mut reader = service.reader(false);
+    let read = read(&mut reader, 1_000).await;
+    read.assert_complete_from(1);
+    assert!(
+        read.numbers.len() >= 9_990 && read.longest_pause <= Duration::from_millis(250),
+        "{:?}",
+        read.longest_pause
+    );
+    let subscribed = service.see(|state| state.subscribed.clone());
+    assert_eq!(subscribed.len(), 4);
+    for pair in subscribed.windows(2) {
+        let apart = pair[1].0 - pair[0].0;
+        assert!((240..290).contains(&apart.as_secs()), "{apart:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_ends_a_subscription_the_next_goes_on_after_the_last_record() {
+    for life in [Life::Ends(7), Life::Breaks(7, Unavailable), Life::Contradicts(7), Life::Breaks(7, NotReady)] {
+        let service = Service::new([good(life), good(life), good(life)]);
+        let mut reader = service.reader(false);
+        let read = read(&mut reader, 30).await;
+        read.assert_complete_from(1);
+        assert!(read.numbers.len() >= 290, "{life:?}");
+        assert!(read.longest_pause < Duration::from_millis(1_600), "{life:?} {:?}", read.longest_pause);
+        let subscribed = service.see(|state| state.subscribed.clone());
+        assert_eq!(subscribed.len(), 4, "{life:?}");
+        assert!(matches!(&subscribed[1].1, StartingPosition::After(_)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_subscription_is_noticed_and_replaced() {
+    let service = Service::new([good(Life::FallsSilent(3)), good(Life::FallsSilent(0))]);
+    let mut reader = service.reader(false);
+    let read = read(&mut reader, 120).await;
+    read.assert_complete_from(1);
+    assert!(read.numbers.len() >= 1_190);
+    assert_eq!(service.see(|state| state.subscribed.len()), 3);
+    assert!(read.longest_pause < Duration::from_secs(42), "{:?}", read.longest_pause);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_an_answer_is_given_up_after_ten_seconds() {
+    let service = Service::new([Call::Hangs]);
+    let mut reader = service.reader(false);
+    let read = read(&mut reader, 60).await;
+    read.assert_complete_from(1);
+    assert!((590..=600).contains(&read.numbers.len()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_for_a_shard_are_a_second_apart_whatever_they_are_answered() {
+    let calls = [NotReady, Throttled, Unavailable, NotReady, Throttled, NotFound, Unavailable].map(Call::Fails);
+    for may_poll in [false, true] {
+        let service = Service::new(calls);
+        let mut reader = service.reader(may_poll);
+        read(&mut reader, 300).await.assert_complete_from(1);
+        let at = service.see(|state| state.subscribed.iter().map(|(at, _)| *at).collect::<Vec<_>>());
+        assert!(at.len() >= 8);
+        for pair in at.windows(2) {
+            assert!(pair[1] - pair[0] >= Duration::from_secs(1), "{at:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_with_children_and_without_a_continuation_is_the_end_and_is_told_again() {
+    let service = Service::new([]).set(|state| state.ends_after = Some(25));
+    let mut reader = service.reader(false);
+    let all = read(&mut reader, 60).await;
+    all.assert_complete_from(1);
+    assert!(all.ended && all.numbers.len() == 25);
+    let again = read(&mut reader, 60).await;
+    assert!(again.ended && again.numbers.is_empty());
+    assert_eq!(service.see(|state| state.subscribed.len()), 1, "nothing is subscribed to at the end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_not_found_is_over_only_if_it_is_not_listed_either() {
+    let service = Service::new([Call::Fails(NotFound)]);
+    let mut reader = service.reader(false);
+    let listed = read(&mut reader, 30).await;
+    listed.assert_complete_from(1);
+    assert!(!listed.ended && listed.numbers.len() > 250);
+    let service = Service::new([Call::Fails(NotFound)]).set(|state| state.gone = true);
+    let mut reader = service.reader(false);
+    assert!(read(&mut reader, 30).await.ended);
+}
+
+fn kinds() -> impl Strategy<Value = ApiErrorKind> {
+    prop_oneof![Just(NotReady), Just(Throttled), Just(Unavailable), Just(NotFound), Just(Refused)]
+}
+
+fn lives() -> impl Strategy<Value = Life> {
+    prop_oneof![
+        Just(Life::Good),
+        (0..30_u32).prop_map(Life::Ends),
+        (0..30_u32, kinds()).prop_map(|(events, kind)| Life::Breaks(events, kind)),
+        (0..30_u32).prop_map(Life::FallsSilent),
+        (0..30_u32).prop_map(Life::Contradicts),
+    ]
+}
+
+fn calls() -> impl Strategy<Value = Call> {
+    prop_oneof![
+        kinds().prop_map(Call::Fails),
+        Just(Call::Hangs),
+        (0..3_000_u64, lives()).prop_map(|(after, life)| Call::Opens(after, life)),
+        (0..30_u64, lives()).prop_map(|(after, life)| Call::Opens(after, life)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(120))]
+
+    /// Whatever calls and subscriptions do, and however often the caller gives up waiting.
+    #[test]
+    fn every_record_comes_once_and_in_order(
+        calls in proptest::collection::vec(calls(), 0..12),
+        may_poll: bool,
+        patience in 20_u64..5_000,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let service = Service::new(calls).set(|state| state.ends_after = Some(3_000));
+            let mut reader = service.reader(may_poll);
+            let mut numbers = Vec::new();
+            let until = tokio::time::Instant::now() + Duration::from_secs(3_600);
+            while tokio::time::Instant::now() < until {
+                let chunk = tokio::time::timeout(Duration::from_millis(patience), reader.next()).await;
+                let Ok(Ok(chunk)) = chunk else { continue };
+                numbers.extend(chunk.records.iter().map(|it| it.sequence_number.as_str().parse::<u64>().unwrap()));
+                if chunk.end.is_some() {
+                    break;
+                }
+            }
+            assert_eq!(numbers, (1..=3_000).collect::<Vec<_>>());
+        });
+    }
+}

@@ -1,0 +1,6 @@
+//! Whole readers, on a stream that misbehaves, under virtual time.
+
+mod bridging;
+mod healing;
+mod registering;
+mod service;
