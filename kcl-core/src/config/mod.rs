@@ -16,3 +16,4 @@ pub use settings::Settings;
 #[allow(unused_imports, reason = "the builder uses them")]
 pub(crate) use settings::{setters, with_settings};
 pub use start::Start;
+pub(crate) use validate::stream_of_consumer;

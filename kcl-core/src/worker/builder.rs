@@ -4,7 +4,7 @@ use super::handle::{Consumers, Consumption, Worker, WorkerHandle};
 use super::host::{self, Runtime};
 use super::parts::{self, Connect};
 use crate::clock::{BootClock, Clock, TokioClock};
-use crate::config::{BalanceBy, Settings, Start, setters, with_settings};
+use crate::config::{BalanceBy, Settings, Start, setters, stream_of_consumer, with_settings};
 use crate::error::{Code, Error};
 use crate::lease::LeaseStore;
 use crate::lease::row::WorkerId;
@@ -210,6 +210,7 @@ where
         failing.check(&settings)?;
         check_name("the application's name", &application)?;
         check_name("the stream's name", stream.name())?;
+        check_consumer(&settings, &stream)?;
         let mut rng = generator(seed);
         let id = match worker_id {
             Some(id) => WorkerId::parse(id).map_err(|error| Error::new(Code::WorkerId, error.to_string()))?,
@@ -299,6 +300,19 @@ fn generator(seed: Option<u64>) -> fastrand::Rng {
         #[allow(clippy::disallowed_methods, reason = "the one place where entropy comes in")]
         None => fastrand::Rng::new(),
     }
+}
+
+/// A consumer reads the stream that it was registered with, and no other.
+fn check_consumer(settings: &Settings, stream: &StreamRef) -> Result<(), Error> {
+    let Some(arn) = &settings.consumer_arn else { return Ok(()) };
+    let of = stream_of_consumer(arn).unwrap_or_default();
+    let same = match stream {
+        StreamRef::Arn(stream) => of == stream,
+        StreamRef::Name(name) => of.ends_with(&format!(":stream/{name}")),
+    };
+    let message =
+        format!("`consumer_arn` is `{arn}`, a consumer of another stream than `{stream}`: set one of this stream's");
+    if same { Ok(()) } else { Err(Error::new(Code::Setting, message)) }
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! Polling while nothing is pushed.
 
 use super::service::{Call, Life, Service, read};
+use crate::record::StartingPosition;
 use crate::shard::ApiErrorKind::{NotReady, Refused, Throttled, Unavailable};
 use std::time::Duration;
 
@@ -37,7 +38,11 @@ async fn whatever_refuses_fan_out_the_shard_goes_on_and_comes_back_to_it() {
         all.assert_complete_from(1);
         assert!(all.numbers.len() >= 35_990);
         assert!(all.longest_pause <= Duration::from_millis(600), "{refusal:?} {:?}", all.longest_pause);
-        let polls = service.see(|state| state.polls);
+        let (polls, subscribed) = service.see(|state| (state.polls, state.subscribed.last().cloned().unwrap()));
+        // What was polled meanwhile is not pushed again.
+        let StartingPosition::After(position) = subscribed.1 else { panic!("{:?}", subscribed.1) };
+        let behind = subscribed.0.as_millis() as u64 / 100 - position.sequence_number.as_str().parse::<u64>().unwrap();
+        assert!(behind < 2_000, "{behind} records");
         read(&mut reader, 60).await.assert_complete_from(all.numbers.len() as u64 + 1);
         assert_eq!(service.see(|state| state.polls), polls, "{refusal:?}: it is pushed again");
     }

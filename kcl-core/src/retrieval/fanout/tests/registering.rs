@@ -111,3 +111,19 @@ async fn a_service_that_does_not_answer_is_asked_again() {
     all.assert_complete_from(1);
     assert!(all.numbers.len() > 400);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_asked_for_once_by_a_thousand_shards() {
+    let service = Service::new([]).set(|state| state.find_fails = Some(Unavailable));
+    let readers = service.readers(ConsumerRef::Name("app".to_owned()), false, ByteBudget::new(1 << 28, 1 << 20));
+    let reading = (0..1_000).map(|n| {
+        let stopwatch = Arc::new(Stopwatch::new(Arc::new(TokioClock::new())));
+        let shard = ShardId::new(format!("shardId-{n:012}"));
+        let mut reader = readers.open(&shard, StartingPosition::TrimHorizon, stopwatch);
+        tokio::spawn(async move { read(&mut reader, 10).await.numbers.len() })
+    });
+    for one in reading.collect::<Vec<_>>() {
+        assert_eq!(one.await.unwrap(), 0);
+    }
+    assert!(service.see(|state| state.finds) <= 6, "every two seconds");
+}
