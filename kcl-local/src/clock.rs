@@ -34,6 +34,12 @@ impl Clock {
         self.epoch + self.started.elapsed()
     }
 
+    /// When [`since_unix_epoch`](Self::since_unix_epoch) is, or was, this.
+    pub(crate) fn instant(&self, since_unix_epoch: Duration) -> Instant {
+        let epoch = self.epoch.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.started + since_unix_epoch.saturating_sub(epoch)
+    }
+
     pub(crate) fn since_unix_epoch(&self) -> Duration {
         self.now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
@@ -65,5 +71,6 @@ mod tests {
         assert_eq!(clock.since_unix_epoch(), VIRTUAL_EPOCH);
         tokio::time::advance(Duration::from_millis(1500)).await;
         assert_eq!(clock.since_unix_epoch(), VIRTUAL_EPOCH + Duration::from_millis(1500));
+        assert_eq!(clock.instant(clock.since_unix_epoch()), Instant::now());
     }
 }

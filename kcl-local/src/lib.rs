@@ -2,6 +2,7 @@
 //!
 //! [`LocalAws`] starts both and makes clients for them.
 
+mod answer;
 mod builder;
 mod calls;
 mod clock;
@@ -14,12 +15,13 @@ pub mod kinesis;
 mod local_aws;
 mod service;
 mod services;
+mod subscription;
 mod wire;
 
 pub use builder::Builder;
 pub use calls::Calls;
 pub use dynamodb::ItemChange;
 pub use error::Error;
-pub use fault::{Call, Chaos, Fault, Faults};
+pub use fault::{Call, Chaos, Fault, Faults, StreamFault};
 pub use local_aws::LocalAws;
 pub use service::Service;

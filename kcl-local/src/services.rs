@@ -1,21 +1,26 @@
-//! Both services, as every door sees them: one HTTP request in, one answer out.
+//! Both services, as every door sees them: one HTTP request in, one answer out, which may go on for minutes.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::answer::Body;
 use crate::calls::CallLog;
 use crate::clock::Clock;
 use crate::dynamodb::{self, Tables, Watcher};
 use crate::fault::layer::{self, Cut};
-use crate::fault::{self, Call, Faults};
+use crate::fault::stream::Script;
+use crate::fault::{self, Call, Ending, Faults};
 use crate::identity::Identity;
-use crate::kinesis::model::Scope;
-use crate::kinesis::{Engine, EngineTime};
+use crate::kinesis::model::{Request as KinesisRequest, Response as KinesisResponse, Scope};
+use crate::kinesis::{Engine, EngineTime, Step, SubscriptionId};
 use crate::service::{Service, Target};
+use crate::subscription::{Feed, Wake, Wakers, messages};
 use crate::wire::MAX_BODY;
 use crate::wire::encoding::Encoding;
 use crate::wire::kinesis::{self, Refusal};
@@ -31,6 +36,7 @@ pub(crate) struct Services {
     pub(crate) closed: CancellationToken,
     pub(crate) identity: Identity,
     engine: Mutex<Engine>,
+    wakers: Wakers,
     tables: Tables,
     stamp: Stamp,
 }
@@ -44,6 +50,7 @@ impl Services {
             closed: CancellationToken::new(),
             identity,
             engine: Mutex::new(engine),
+            wakers: Wakers::default(),
             tables,
             stamp: Stamp::default(),
         }
@@ -55,10 +62,10 @@ impl Services {
         door: Service,
         caller: Option<&str>,
         request: Request<Bytes>,
-    ) -> Result<Response<Bytes>, Cut> {
+    ) -> Result<Response<Body>, Cut> {
         let (parts, body) = request.into_parts();
         let Some(target) = target(&parts).filter(|_| body.len() <= MAX_BODY) else {
-            return Ok(self.serve(door, caller, &parts, &body));
+            return Ok(self.serve(door, caller, &parts, &body, Script::default()));
         };
         self.calls.count(target);
         let service = target.service;
@@ -66,13 +73,42 @@ impl Services {
         let encoding = Encoding::of(&parts.headers).unwrap_or(Encoding::Json11);
         let act = {
             let (services, caller) = (self.clone(), caller.map(str::to_owned));
-            move || services.serve(service, caller.as_deref(), &parts, &body)
+            let script = Script::new(match &fate.ending {
+                Ending::Broken(broken) => Some(broken.clone()),
+                Ending::Answered
+                | Ending::Refused(_)
+                | Ending::RequestLost
+                | Ending::ResponseLost
+                | Ending::RequestCut
+                | Ending::ResponseCut => None,
+            });
+            move || services.serve(service, caller.as_deref(), &parts, &body, script)
         };
         layer::pass(fate, &self.closed, act, |name| self.refuse(service, encoding, name)).await
     }
 
-    /// Runs `look` on the engine, at its present time.
+    /// Runs `look` on the engine, at its present time. Whatever it did, subscriptions look at it.
     pub(crate) fn with_engine<T>(&self, look: impl FnOnce(&mut Engine, EngineTime) -> T) -> T {
+        let result = self.locked(look);
+        self.wakers.wake(&Wake::Everybody);
+        result
+    }
+
+    /// What a subscription has to say now.
+    pub(crate) fn next_event(&self, subscription: SubscriptionId) -> Step {
+        self.locked(|engine, now| engine.next_event(subscription, now))
+    }
+
+    pub(crate) fn unsubscribe(&self, subscription: SubscriptionId) {
+        self.locked(|engine, now| engine.unsubscribe(subscription, now));
+    }
+
+    /// When the engine's clock shows `time`.
+    pub(crate) fn instant(&self, time: EngineTime) -> Instant {
+        self.clock.instant(Duration::from_millis(u64::try_from(time.millis()).unwrap_or(0)))
+    }
+
+    fn locked<T>(&self, look: impl FnOnce(&mut Engine, EngineTime) -> T) -> T {
         look(&mut self.engine.lock().unwrap_or_else(PoisonError::into_inner), self.engine_time())
     }
 
@@ -81,15 +117,22 @@ impl Services {
         self.tables.watch(watcher);
     }
 
-    fn serve(&self, service: Service, caller: Option<&str>, parts: &Parts, body: &[u8]) -> Response<Bytes> {
+    fn serve(
+        self: &Arc<Self>,
+        service: Service,
+        caller: Option<&str>,
+        parts: &Parts,
+        body: &[u8],
+        script: Script,
+    ) -> Response<Body> {
         let operation = target(parts).filter(|target| target.service == service).map(|target| target.operation);
         let mut answer = if body.len() > MAX_BODY {
-            too_large()
+            too_large().map(Body::Whole)
         } else {
             let scope = self.identity.of(&parts.headers);
             match service {
-                Service::Kinesis => self.kinesis(&scope, operation, parts, body),
-                Service::DynamoDb => self.tables.answer(&scope, caller, operation, parts, body),
+                Service::Kinesis => self.kinesis(&scope, operation, parts, body, script),
+                Service::DynamoDb => self.tables.answer(&scope, caller, operation, parts, body).map(Body::Whole),
             }
         };
         self.stamp.on(service, self.clock.now(), &mut answer);
@@ -98,21 +141,41 @@ impl Services {
         answer
     }
 
-    fn kinesis(&self, scope: &Scope, operation: Option<&str>, parts: &Parts, body: &[u8]) -> Response<Bytes> {
+    fn kinesis(
+        self: &Arc<Self>,
+        scope: &Scope,
+        operation: Option<&str>,
+        parts: &Parts,
+        body: &[u8],
+        script: Script,
+    ) -> Response<Body> {
         let encoding = Encoding::of(&parts.headers).filter(|_| parts.method == Method::POST);
-        let Some(encoding) = encoding else { return kinesis::unknown_format(operation, parts) };
-        let result = kinesis::read(encoding, operation, parts, body).and_then(|request| {
-            // Only this runs under the lock: reading and writing bodies is the greater part of the work.
-            self.with_engine(|engine, now| engine.handle(scope, request, now)).map_err(Refusal::from)
-        });
-        kinesis::write(encoding, result)
+        let Some(encoding) = encoding else { return kinesis::unknown_format(operation, parts).map(Body::Whole) };
+        let result = kinesis::read(encoding, operation, parts, body).and_then(|request| self.handle(scope, request));
+        match result {
+            Ok(KinesisResponse::SubscribeToShard(id)) => self.events(id, encoding, script),
+            result => kinesis::write(encoding, result).map(Body::Whole),
+        }
     }
 
-    fn refuse(&self, service: Service, encoding: Encoding, name: &str) -> Response<Bytes> {
+    fn handle(&self, scope: &Scope, request: KinesisRequest) -> Result<KinesisResponse, Refusal> {
+        // Only this runs under the lock: reading and writing bodies is the greater part of the work.
+        let response = self.locked(|engine, now| engine.handle(scope, request, now))?;
+        self.wakers.wake(&Wake::after(&response));
+        Ok(response)
+    }
+
+    fn events(self: &Arc<Self>, id: SubscriptionId, encoding: Encoding, script: Script) -> Response<Body> {
+        let feed = Feed::new(self.clone(), id, self.wakers.of(id.shard()));
+        kinesis::events(Body::Messages(messages(feed, encoding, script)))
+    }
+
+    fn refuse(&self, service: Service, encoding: Encoding, name: &str) -> Response<Body> {
         let mut answer = match service {
             Service::Kinesis => kinesis::write(encoding, Err(Refusal::named(name, fault::MESSAGE))),
             Service::DynamoDb => dynamodb::refuse(name),
-        };
+        }
+        .map(Body::Whole);
         self.stamp.on(service, self.clock.now(), &mut answer);
         answer
     }

@@ -15,7 +15,7 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 
-use crate::fault::layer::Cut;
+use crate::answer::Body;
 use crate::service::Service;
 use crate::services::Services;
 
@@ -38,15 +38,15 @@ impl Door {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(ConnectorError::user)?.to_bytes();
         let request = http::Request::from_parts(parts, body);
-        let answer = self.within_read_timeout(request).await?.map(SdkBody::from);
+        let answer = self.within_read_timeout(request).await?.map(|body| match body {
+            Body::Whole(bytes) => SdkBody::from(bytes),
+            messages @ Body::Messages(_) => SdkBody::from_body_1_x(messages),
+        });
         HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(error.into(), None))
     }
 
-    /// The SDK leaves this timeout to its HTTP client.
-    async fn within_read_timeout(
-        &self,
-        request: http::Request<Bytes>,
-    ) -> Result<http::Response<Bytes>, ConnectorError> {
+    /// The SDK leaves this timeout to its HTTP client. It is over with the headers: a subscription may be silent for as long as it likes.
+    async fn within_read_timeout(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, ConnectorError> {
         let answer = self.services.answer(Service::Kinesis, self.caller.as_deref(), request);
         let answer = match self.settings.read_timeout() {
             None => answer.await,
@@ -54,10 +54,7 @@ impl Door {
                 .await
                 .map_err(|elapsed| ConnectorError::timeout(elapsed.into()))?,
         };
-        answer.map_err(|Cut| {
-            let reset = io::Error::new(io::ErrorKind::ConnectionReset, "connection cut by a fault");
-            ConnectorError::io(reset.into())
-        })
+        answer.map_err(|cut| ConnectorError::io(io::Error::from(cut).into()))
     }
 }
 

@@ -4,4 +4,6 @@ mod control;
 pub(crate) mod http_client;
 pub(crate) mod server;
 #[cfg(test)]
+mod subscription_tests;
+#[cfg(test)]
 mod tests;

@@ -46,7 +46,7 @@ async fn answer(services: Arc<Services>, door: Service, request: Request) -> Res
     let (parts, body) = request.into_parts();
     let Ok(body) = read(body).await else { return cut() };
     match services.answer(door, None, Request::from_parts(parts, body)).await {
-        Ok(answer) => answer.map(Body::from),
+        Ok(answer) => answer.map(Body::new),
         Err(Cut) => cut(),
     }
 }

@@ -1,5 +1,6 @@
 //! Makes a request meet its fate: time passes, the service acts or not, the answer arrives or not.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -10,6 +11,12 @@ use super::plan::{Ending, Fate};
 /// The connection ended without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cut;
+
+impl From<Cut> for io::Error {
+    fn from(_: Cut) -> Self {
+        Self::new(io::ErrorKind::ConnectionReset, "connection cut by a fault")
+    }
+}
 
 /// Takes one request through its `fate`. `act` is the service's work, `refuse` its error of a given name. What gets lost stays
 /// unanswered until the servers are `closed`.
@@ -28,7 +35,8 @@ pub(crate) async fn pass<A: Send + 'static>(
             return Err(Cut);
         }
         Ending::ResponseLost => {
-            arrive(arrives, fate.latency, act).await?;
+            // Kept until its sender gives up, as the connection would be.
+            let _answer = arrive(arrives, fate.latency, act).await?;
             return lost(closed).await;
         }
         Ending::ResponseCut => {
@@ -39,7 +47,7 @@ pub(crate) async fn pass<A: Send + 'static>(
             sleep_until(arrives).await;
             refuse(&name)
         }
-        Ending::Answered => arrive(arrives, fate.latency, act).await?,
+        Ending::Answered | Ending::Broken(_) => arrive(arrives, fate.latency, act).await?,
     };
     if !fate.latency.is_zero() {
         sleep_until(sent + fate.latency).await;

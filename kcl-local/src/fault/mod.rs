@@ -1,14 +1,18 @@
 //! Things that go wrong between a client and a service, on demand.
 //!
-//! [`Faults`] is the handle users hold, [`plan`] decides what happens to a request, [`layer`] makes it happen.
+//! [`Faults`] is the handle users hold, [`plan`] decides what happens to a request, [`layer`] makes it happen; [`stream`] is about answers that
+//! go on for minutes.
 
 mod chaos;
 mod handle;
 pub(crate) mod layer;
 mod plan;
+pub(crate) mod stream;
 
 pub use chaos::Chaos;
 pub use handle::Faults;
+pub(crate) use plan::Ending;
+pub use stream::StreamFault;
 
 use std::time::Duration;
 
@@ -36,6 +40,23 @@ pub enum Fault {
     CutRequest,
     /// The connection is cut after the request had its effect, in place of the answer.
     CutResponse,
+    /// `SubscribeToShard` only: the subscription is open and the HTTP headers come, and then nothing, not even the message that precedes all events.
+    HeadersOnly,
+    /// `SubscribeToShard` only: the events break off in some way. In the HTTP form: `{"stream": {"after": 3, "fault": "cut"}}`.
+    Stream {
+        /// So many events come before it happens. The message that precedes all events is not counted.
+        after: usize,
+        /// What happens then.
+        fault: StreamFault,
+    },
+}
+
+impl Fault {
+    /// A subscription gives `after` events, and then this happens: `Fault::stream(3, StreamFault::Cut)`.
+    #[must_use]
+    pub fn stream(after: usize, fault: StreamFault) -> Self {
+        Self::Stream { after, fault }
+    }
 }
 
 /// A request, as rules see it.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
+use super::stream::Broken;
 use super::{Call, Chaos, Fault};
 use crate::service::Service;
 
@@ -32,6 +33,8 @@ pub(crate) struct Fate {
 pub(crate) enum Ending {
     /// To the service and back.
     Answered,
+    /// To the service and, if it answers in events, some of the way back.
+    Broken(Broken),
     /// To the service, which refuses it with an error of this name.
     Refused(String),
     RequestLost,
@@ -70,7 +73,7 @@ impl Plan {
             .get_mut(call.operation)
             .and_then(VecDeque::pop_front)
             .or_else(|| self.rules.iter_mut().find_map(|rule| rule(call)))
-            .or_else(|| self.chaos.as_mut().and_then(Chaos::draw));
+            .or_else(|| self.chaos.as_mut().and_then(|chaos| chaos.draw(call)));
         let ending = match fault {
             None => Ending::Answered,
             Some(Fault::Delay(delay)) => return Fate { latency: latency + delay, ending: Ending::Answered },
@@ -80,6 +83,8 @@ impl Plan {
             Some(Fault::LostResponse) => Ending::ResponseLost,
             Some(Fault::CutRequest) => Ending::RequestCut,
             Some(Fault::CutResponse) => Ending::ResponseCut,
+            Some(Fault::HeadersOnly) => Ending::Broken(Broken::AtStart),
+            Some(Fault::Stream { after, fault }) => Ending::Broken(Broken::After(after, fault)),
         };
         Fate { latency, ending }
     }

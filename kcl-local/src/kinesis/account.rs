@@ -1,11 +1,12 @@
 //! The streams and settings of one account in one Region.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::control_rate::{ControlRates, rate};
 use super::model::{ApiError, Request, Scope, StreamMode, StreamStatus, Timestamp};
 use super::stream::Stream;
 use super::stream::phase::Phase;
+use super::subscription::{Subscription, SubscriptionId};
 use super::{EngineConfig, EngineTime, address};
 
 /// What belongs to a [`Scope`].
@@ -36,6 +37,8 @@ pub(crate) struct Call<'a> {
     pub(crate) serial: &'a mut u64,
     /// Whether a shard ends in an answer of its own.
     pub(crate) separate_end: bool,
+    /// All open subscriptions.
+    pub(crate) subscriptions: &'a mut HashMap<SubscriptionId, Subscription>,
     pub(crate) now: EngineTime,
 }
 

@@ -9,6 +9,7 @@ pub struct EngineConfig {
     /// How long state transitions take.
     pub transitions: Transitions,
     /// Whether polling is throttled as AWS does it: 5 `GetRecords` and 5 `GetShardIterator` calls a second a shard, 2 MiB a second a shard.
+    /// And fan-out: one `SubscribeToShard` call and 2 MiB a second a shard and consumer.
     pub read_throttling: bool,
     /// Whether writing is throttled as AWS does it: 1,000 records and 1 MiB a second a shard.
     pub write_throttling: bool,
@@ -20,8 +21,15 @@ pub struct EngineConfig {
     pub iterator_life: Duration,
     /// Life of a paging token. AWS: 300 s.
     pub page_token_life: Duration,
+    /// Life of a subscription. AWS: 300 s.
+    pub subscription_life: Duration,
+    /// After this long without an event a subscription gives one without records. Default 5 s.
+    pub idle_event_interval: Duration,
+    /// Whether a consumer has to wait five seconds between two subscriptions to a shard even when the first has ended, which is how
+    /// AWS's documentation can be read. Default: off, only while the first is open.
+    pub strict_resubscription: bool,
     /// How many answers without records `GetRecords` may give, at random, before it gives those that are there. AWS does so in gaps of a
-    /// shard. Default 0.
+    /// shard. So it is with the events of a subscription. Default 0.
     pub empty_answers: u8,
     /// How many answers without records `GetRecords` gives first when the position is older than what the retention period left.
     /// Default 0.
@@ -106,6 +114,9 @@ impl EngineConfig {
             account_limits: None,
             iterator_life: Duration::from_secs(300),
             page_token_life: Duration::from_secs(300),
+            subscription_life: Duration::from_secs(300),
+            idle_event_interval: Duration::from_secs(5),
+            strict_resubscription: false,
             empty_answers: 0,
             empty_answers_before_horizon: 0,
             shard_end: ShardEndAnswer::WithLastRecords,
@@ -119,7 +130,13 @@ impl EngineConfig {
     /// For a simulation: what AWS does to its readers, and what is open is drawn from the seed.
     #[must_use]
     pub fn simulation() -> Self {
-        Self { read_throttling: true, empty_answers: 2, shard_end: ShardEndAnswer::Seeded, ..Self::in_process() }
+        Self {
+            read_throttling: true,
+            strict_resubscription: true,
+            empty_answers: 2,
+            shard_end: ShardEndAnswer::Seeded,
+            ..Self::in_process()
+        }
     }
 
     /// For a server that any client may talk to: transitions take half a second and can be seen.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::account::{Account, Call};
 use super::config::ShardEndAnswer;
 use super::model::{ApiError, Request, Response, Scope};
+use super::subscription::{Subscription, SubscriptionId};
 use super::{EngineConfig, EngineTime, operation};
 
 /// Streams of any number of accounts and Regions, and what happens to them.
@@ -18,6 +19,7 @@ pub struct Engine {
     serial: u64,
     separate_end: bool,
     accounts: HashMap<Scope, Account>,
+    pub(super) subscriptions: HashMap<SubscriptionId, Subscription>,
 }
 
 impl Engine {
@@ -29,7 +31,7 @@ impl Engine {
             ShardEndAnswer::Separate => true,
             ShardEndAnswer::Seeded => rng.bool(),
         };
-        Self { config, rng, serial: 0, separate_end, accounts: HashMap::new() }
+        Self { config, rng, serial: 0, separate_end, accounts: HashMap::new(), subscriptions: HashMap::new() }
     }
 
     /// Answers `request` of the account and Region in `scope` at the time `now`.
@@ -54,6 +56,7 @@ impl Engine {
             rng: &mut self.rng,
             serial: &mut self.serial,
             separate_end: self.separate_end,
+            subscriptions: &mut self.subscriptions,
             now,
         };
         action(account, &mut call)

@@ -17,6 +17,16 @@ pub(crate) enum Position {
     After(SequenceNumber),
 }
 
+impl Position {
+    /// The number behind which all records from here on are.
+    pub(crate) fn floor(self) -> SequenceNumber {
+        match self {
+            Self::At(sequence) => sequence.predecessor(),
+            Self::After(sequence) => sequence,
+        }
+    }
+}
+
 /// What an iterator says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ShardIterator {

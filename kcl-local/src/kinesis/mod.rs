@@ -1,7 +1,7 @@
 //! An engine with the semantics of Amazon Kinesis Data Streams: a state machine of (request, now, randomness) to response that knows no I/O.
 //!
 //! Where AWS's behaviour is documented or was observed, the engine does the same; where it is not known, the choice is commented.
-//! Left out: fan-out subscriptions, queues and channels; encryption and policies are stored and shown but do nothing.
+//! Left out: queues and channels; encryption and policies are stored and shown but do nothing.
 
 mod account;
 mod address;
@@ -18,6 +18,7 @@ mod page_token;
 mod sequence_number;
 mod shard_id;
 mod stream;
+mod subscription;
 #[cfg(test)]
 mod tests;
 mod throttle;
@@ -30,4 +31,5 @@ pub use hash_key::{HashKey, HashKeyRange};
 pub use hook::Reshard;
 pub use sequence_number::SequenceNumber;
 pub use shard_id::ShardId;
+pub use subscription::{Step, SubscriptionId};
 pub use time::EngineTime;

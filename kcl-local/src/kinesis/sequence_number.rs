@@ -6,7 +6,7 @@
 //! | 9 | when the shard was created, epoch seconds |
 //! | 1 | low four bits of the shard number |
 //! | 16 | index, grows with each record; its top bit is never set |
-//! | 2 | unknown use, 0 |
+//! | 2 | unknown use, 0; 1 in the continuation numbers of subscriptions, which no record carries |
 //! | 9 | when this number was made, epoch seconds |
 //! | 8 | shard number |
 //! | 1 | constant 2 |
@@ -28,6 +28,8 @@ pub struct SequenceNumber {
 
 const VERSION: u64 = 2;
 const SECONDS_MASK: u64 = (1 << 36) - 1;
+/// The bit of the unknown byte that continuation numbers have: above the time, so that it decides before it, and below the index.
+const CONTINUATION: u128 = 1 << 72;
 
 impl SequenceNumber {
     /// The index of a shard's ending number: above that of every record.
@@ -51,6 +53,22 @@ impl SequenceNumber {
     /// The number a shard ends with: greater than that of every record of the shard.
     pub(crate) fn ending(created: i64, shard: ShardId, closed: i64) -> Self {
         Self::new(created, shard, Self::LAST_INDEX, closed)
+    }
+
+    /// A number behind this one and before every later record of the shard, made at `time`: where a subscription goes on, with AT as well
+    /// as with AFTER, since no record carries it.
+    pub(crate) fn continuation(self, time: i64) -> Self {
+        let time = time.max(self.seconds()).cast_unsigned() & SECONDS_MASK;
+        let low = self.low & !(u128::from(SECONDS_MASK) << 36) | CONTINUATION | u128::from(time) << 36;
+        Self { low, ..self }
+    }
+
+    /// The greatest number that makes "after it" mean the same as "at this one".
+    pub(crate) fn predecessor(self) -> Self {
+        if self.low & CONTINUATION != 0 || self.index() == 0 {
+            return self; // No record carries it.
+        }
+        Self::new(self.shard_created(), self.shard_id(), self.index() - 1, SECONDS_MASK.cast_signed()).continuation(0)
     }
 
     /// Reads decimal text. `None` if it is not a number with this structure.
@@ -218,6 +236,18 @@ mod tests {
             prop_assert_eq!(SequenceNumber::parse(&number.to_string()), Some(number));
             prop_assert_eq!((number.shard_created(), number.shard_id(), number.index(), number.seconds()), (created, ShardId::new(shard), index, time));
             prop_assert_eq!(number.to_string().len(), 56);
+        }
+
+        #[test]
+        fn a_continuation_lies_between_a_record_and_the_next_whatever_the_clock_says(created in seconds(), times in [seconds(), seconds(), seconds()], shard in 0..100_u32, index in 1..SequenceNumber::LAST_INDEX - 1) {
+            let number = |index, time| SequenceNumber::new(created, ShardId::new(shard), index, time);
+            let (record, next) = (number(index, times[0]), number(index + 1, times[1]));
+            let continuation = record.continuation(times[2]);
+            prop_assert!(record < continuation && continuation < next);
+            prop_assert!(continuation <= continuation.continuation(times[2] + 1), "it moves on");
+            prop_assert_eq!(SequenceNumber::parse(&continuation.to_string()), Some(continuation));
+            prop_assert!(record.predecessor() < record && number(index - 1, times[1]) < record.predecessor());
+            prop_assert_eq!(continuation.predecessor(), continuation);
         }
 
         #[test]

@@ -9,6 +9,8 @@ use super::EngineTime;
 const READ_CALLS: usize = 5;
 /// AWS: polling readers share 2 MiB a second a shard.
 const READ_BYTES_PER_SECOND: usize = 2 * 1024 * 1024;
+/// AWS: one `SubscribeToShard` call a second a shard and consumer, which then get 2 MiB a second.
+const SUBSCRIBE_CALLS: usize = 1;
 /// AWS: after an answer of 10 MiB, calls within the next five seconds fail.
 const LONGEST_READ_PAUSE: Duration = Duration::from_secs(5);
 /// AWS: 1,000 records a second a shard.
@@ -56,6 +58,29 @@ impl ReadBudget {
     pub(crate) fn charge(&mut self, bytes: usize, now: EngineTime) {
         let pause = Duration::from_millis((bytes * 1000 / READ_BYTES_PER_SECOND) as u64);
         self.next_read = now.plus(pause.min(LONGEST_READ_PAUSE));
+    }
+}
+
+/// What one consumer gets of a shard by its subscriptions, apart from all others.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FanOutBudget {
+    calls: CallWindow,
+    next_event: EngineTime,
+}
+
+impl FanOutBudget {
+    pub(crate) fn admit_call(&mut self, now: EngineTime) -> bool {
+        self.calls.admit(now, SUBSCRIBE_CALLS)
+    }
+
+    /// When the next records may go out.
+    pub(crate) fn next_event(&self) -> EngineTime {
+        self.next_event
+    }
+
+    /// An event of `bytes` goes out: the next one has to wait until it is paid for.
+    pub(crate) fn charge(&mut self, bytes: usize, now: EngineTime) {
+        self.next_event = now.plus(Duration::from_millis((bytes * 1000 / READ_BYTES_PER_SECOND) as u64));
     }
 }
 

@@ -35,6 +35,14 @@ impl Encoding {
         }
     }
 
+    /// How the payloads of an event stream announce it.
+    pub(crate) fn event_content_type(self) -> &'static str {
+        match self {
+            Self::Json10 | Self::Json11 | Self::PlainJson => Self::PlainJson.content_type(),
+            Self::Cbor => "application/cbor",
+        }
+    }
+
     /// Whether `body` is well-formed, whatever it says.
     pub(crate) fn parses(self, body: &[u8]) -> bool {
         match self {

@@ -7,6 +7,7 @@ use http::{Response as HttpResponse, StatusCode};
 
 use super::auth;
 use super::encoding::Encoding;
+use super::event_stream;
 use super::records;
 use crate::kinesis::model::{ApiError, Cbor, DecodeError, ErrorCode, Json, Request, Response};
 
@@ -72,7 +73,7 @@ pub(crate) fn write(encoding: Encoding, result: Result<Response, Refusal>) -> Ht
         Ok(body) => (StatusCode::OK, body),
         Err(refusal) => (refusal.status, failure(encoding, &refusal)),
     };
-    answer(status, encoding.content_type(), body)
+    answer(status, encoding.content_type(), body.into())
 }
 
 /// The answer to a request whose format is unknown: AWS speaks XML then.
@@ -90,11 +91,16 @@ pub(crate) fn unknown_format(operation: Option<&str>, parts: &Parts) -> HttpResp
         || format!("<{name}/>\n"),
         |message| format!("<{name}>\n  <Message>{message}</Message>\n</{name}>\n"),
     );
-    answer(status, "application/xml", xml.into_bytes())
+    answer(status, "application/xml", xml.into())
 }
 
-fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> HttpResponse<Bytes> {
-    let mut answer = HttpResponse::new(Bytes::from(body));
+/// The answer that goes on message by message.
+pub(crate) fn events<B>(messages: B) -> HttpResponse<B> {
+    answer(StatusCode::OK, event_stream::CONTENT_TYPE, messages)
+}
+
+fn answer<B>(status: StatusCode, content_type: &'static str, body: B) -> HttpResponse<B> {
+    let mut answer = HttpResponse::new(body);
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer

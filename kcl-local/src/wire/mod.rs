@@ -2,6 +2,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod encoding;
+pub(crate) mod event_stream;
 pub(crate) mod kinesis;
 mod records;
 pub(crate) mod stamp;

@@ -1,14 +1,33 @@
-//! The answer of GetRecords in JSON, written straight into one buffer: it is up to 10 MiB of base64, and most of what a server sends.
+//! The answer of GetRecords, and an event of a subscription, in JSON, written straight into one buffer: it is up to 10 MiB of base64, and most of what a server sends.
 
-use crate::kinesis::model::{GetRecordsOutput, Record, Records};
+use crate::kinesis::model::{ChildShard, GetRecordsOutput, Record, Records, SubscribeToShardEvent};
 
 /// The members of a record besides data and partition key, with names and punctuation.
 const FIXED: usize = 220;
 
 /// The same as serde_json's text of it.
 pub(crate) fn to_json(output: &GetRecordsOutput) -> serde_json::Result<Vec<u8>> {
-    let GetRecordsOutput { records: Records(records), next_shard_iterator, millis_behind_latest, child_shards } =
-        output;
+    let GetRecordsOutput { records, next_shard_iterator, millis_behind_latest, child_shards } = output;
+    let mut json = write_records(records)?;
+    if let Some(iterator) = next_shard_iterator {
+        json.extend_from_slice(br#","NextShardIterator":"#);
+        serde_json::to_writer(&mut json, iterator)?;
+    }
+    write_rest(json, *millis_behind_latest, child_shards.as_ref())
+}
+
+/// The same as serde_json's text of it.
+pub(crate) fn event_to_json(event: &SubscribeToShardEvent) -> serde_json::Result<Vec<u8>> {
+    let SubscribeToShardEvent { records, continuation_sequence_number, millis_behind_latest, child_shards } = event;
+    let mut json = write_records(records)?;
+    if let Some(number) = continuation_sequence_number {
+        json.extend_from_slice(br#","ContinuationSequenceNumber":"#);
+        serde_json::to_writer(&mut json, number)?;
+    }
+    write_rest(json, *millis_behind_latest, child_shards.as_ref())
+}
+
+fn write_records(Records(records): &Records) -> serde_json::Result<Vec<u8>> {
     let size: usize = records.iter().map(|record| FIXED + key_len(record) + record.data.len() * 4 / 3 + 4).sum();
     let mut json = Vec::with_capacity(size + 1024);
     json.extend_from_slice(br#"{"Records":["#);
@@ -19,13 +38,13 @@ pub(crate) fn to_json(output: &GetRecordsOutput) -> serde_json::Result<Vec<u8>> 
         write_record(&mut json, record)?;
     }
     json.push(b']');
-    if let Some(iterator) = next_shard_iterator {
-        json.extend_from_slice(br#","NextShardIterator":"#);
-        serde_json::to_writer(&mut json, iterator)?;
-    }
+    Ok(json)
+}
+
+fn write_rest(mut json: Vec<u8>, behind: i64, children: Option<&Vec<ChildShard>>) -> serde_json::Result<Vec<u8>> {
     json.extend_from_slice(br#","MillisBehindLatest":"#);
-    serde_json::to_writer(&mut json, millis_behind_latest)?;
-    if let Some(children) = child_shards {
+    serde_json::to_writer(&mut json, &behind)?;
+    if let Some(children) = children {
         json.extend_from_slice(br#","ChildShards":"#);
         serde_json::to_writer(&mut json, children)?;
     }
@@ -67,9 +86,13 @@ mod tests {
     use crate::kinesis::model::{Blob, EncryptionType, Timestamp};
     use crate::kinesis::{SequenceNumber, ShardId};
 
+    fn number() -> SequenceNumber {
+        SequenceNumber::starting(1_767_225_600, ShardId::new(3))
+    }
+
     fn record(data: &'static [u8], key: Option<&str>, encryption: Option<EncryptionType>) -> Arc<Record> {
         Arc::new(Record {
-            sequence_number: SequenceNumber::starting(1_767_225_600, ShardId::new(3)),
+            sequence_number: number(),
             approximate_arrival_timestamp: Timestamp(1_767_225_600_123),
             data: Blob::from(data),
             partition_key: key.map(Box::from),
@@ -95,6 +118,14 @@ mod tests {
         for answer in answers {
             let fast = String::from_utf8(to_json(&answer).unwrap()).unwrap();
             assert_eq!(fast, serde_json::to_string(&answer).unwrap());
+            let event = SubscribeToShardEvent {
+                records: answer.records,
+                continuation_sequence_number: answer.next_shard_iterator.map(|_| number()),
+                millis_behind_latest: answer.millis_behind_latest,
+                child_shards: answer.child_shards,
+            };
+            let fast = String::from_utf8(event_to_json(&event).unwrap()).unwrap();
+            assert_eq!(fast, serde_json::to_string(&event).unwrap());
         }
     }
 

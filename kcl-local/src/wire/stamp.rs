@@ -7,10 +7,10 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use fastrand::Rng;
 use http::header::{DATE, HeaderValue};
 
+use crate::answer::Body;
 use crate::service::Service;
 
 /// Puts request ids, checksum and date on answers. Ids come from a counter: the same run gives the same ids.
@@ -18,11 +18,11 @@ use crate::service::Service;
 pub(crate) struct Stamp(AtomicU64);
 
 impl Stamp {
-    pub(crate) fn on(&self, service: Service, now: SystemTime, answer: &mut http::Response<Bytes>) {
+    pub(crate) fn on(&self, service: Service, now: SystemTime, answer: &mut http::Response<Body>) {
         let mut rng = Rng::with_seed(self.0.fetch_add(1, Ordering::Relaxed));
-        let crc32 = match service {
-            Service::Kinesis => None,
-            Service::DynamoDb => Some(crc32fast::hash(answer.body())),
+        let crc32 = match (service, answer.body()) {
+            (Service::DynamoDb, Body::Whole(bytes)) => Some(crc32fast::hash(bytes)),
+            (Service::DynamoDb, Body::Messages(_)) | (Service::Kinesis, _) => None,
         };
         let headers = answer.headers_mut();
         headers.insert("x-amzn-requestid", header(request_id(&mut rng)));
@@ -58,10 +58,12 @@ fn header(text: String) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn stamped(stamp: &Stamp, service: Service) -> http::HeaderMap {
-        let mut answer = http::Response::new(Bytes::from_static(b"{}"));
+        let mut answer = http::Response::new(Body::Whole(Bytes::from_static(b"{}")));
         stamp.on(service, SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600), &mut answer);
         answer.headers().clone()
     }

@@ -7,6 +7,7 @@
 
 mod checklist;
 mod decimal;
+mod events;
 mod every_operation;
 mod failure;
 mod fanout;
@@ -19,6 +20,8 @@ mod server;
 mod shard_end;
 mod stream;
 mod streams;
+mod subscribing;
+mod subscription;
 mod throttling;
 mod wire;
 mod writing;

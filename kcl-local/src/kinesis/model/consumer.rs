@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Timestamp, text_enum};
+use super::{ChildShard, Records, Timestamp, text_enum};
+use crate::kinesis::SequenceNumber;
 
 /// Input of `RegisterStreamConsumer`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -123,4 +124,17 @@ pub struct ListStreamConsumersOutput {
     pub consumers: Vec<Consumer>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
+}
+
+/// What a subscription tells of its shard, again and again.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct SubscribeToShardEvent {
+    pub records: Records,
+    /// Where to go on. Absent in the last event of a shard, and only there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continuation_sequence_number: Option<SequenceNumber>,
+    pub millis_behind_latest: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub child_shards: Option<Vec<ChildShard>>,
 }

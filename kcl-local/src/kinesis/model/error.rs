@@ -85,6 +85,14 @@ macro_rules! error_codes {
     };
 }
 
+impl ErrorCode {
+    /// The name in an event of a subscription, where AWS spells one otherwise.
+    #[must_use]
+    pub fn event_name(self) -> &'static str {
+        if self == Self::InternalFailure { "InternalFailureException" } else { self.name() }
+    }
+}
+
 error_codes! {
     /// The caller's policy does not allow it.
     AccessDenied = "AccessDeniedException" 400,

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::*;
+use crate::kinesis::SubscriptionId;
 
 macro_rules! operations {
     ($($name:ident($input:ident)),+ $(,)?) => {
@@ -112,6 +113,8 @@ pub enum Response {
     PutRecord(PutRecordOutput),
     PutRecords(PutRecordsOutput),
     RegisterStreamConsumer(RegisterStreamConsumerOutput),
+    /// The subscription is open: what it has to say comes by [`Engine::next_event`](crate::kinesis::Engine::next_event).
+    SubscribeToShard(SubscriptionId),
     UpdateAccountSettings(AccountSettingsOutput),
     UpdateShardCount(UpdateShardCountOutput),
     UpdateStreamWarmThroughput(UpdateStreamWarmThroughputOutput),

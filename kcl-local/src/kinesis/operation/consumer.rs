@@ -56,7 +56,7 @@ pub(super) fn register(
     Ok(Response::RegisterStreamConsumer(RegisterStreamConsumerOutput { consumer }))
 }
 
-fn unknown(call: &Call<'_>, consumer: &str) -> ApiError {
+pub(super) fn unknown(call: &Call<'_>, consumer: &str) -> ApiError {
     ApiError::not_found(format!("Consumer {consumer} under account {} not found.", call.scope.account))
 }
 

@@ -13,10 +13,11 @@ use crate::kinesis::stream::shard::Shard;
 use crate::kinesis::{EngineTime, SequenceNumber, ShardId};
 
 /// Where to start reading, as a request says it.
-struct Start<'a> {
-    kind: ShardIteratorType,
-    sequence: Option<&'a str>,
-    time: Option<Timestamp>,
+pub(super) struct Start<'a> {
+    pub(super) operation: &'static str,
+    pub(super) kind: ShardIteratorType,
+    pub(super) sequence: Option<&'a str>,
+    pub(super) time: Option<Timestamp>,
 }
 
 pub(super) fn get(
@@ -44,7 +45,8 @@ pub(super) fn get(
         return Err(ApiError::new(ErrorCode::ProvisionedThroughputExceeded, message));
     }
     shard.log.trim_before(horizon);
-    let start = Start { kind, sequence: input.starting_sequence_number.as_deref(), time: input.timestamp };
+    let sequence = input.starting_sequence_number.as_deref();
+    let start = Start { operation: "GetShardIterator", kind, sequence, time: input.timestamp };
     let position = position(shard, call, &name, &start)?;
     super::check_dry_run(input.dry_run)?;
     *call.serial += 1;
@@ -70,15 +72,16 @@ pub(super) fn readable_horizon(stream: &Stream, call: &Call<'_>) -> Result<Engin
     }
 }
 
-fn position(shard: &Shard, call: &Call<'_>, stream: &str, start: &Start<'_>) -> Result<Position, ApiError> {
+/// The place in `shard` where a request wants to start.
+pub(super) fn position(shard: &Shard, call: &Call<'_>, stream: &str, start: &Start<'_>) -> Result<Position, ApiError> {
     match (start.kind, start.sequence, start.time) {
         (ShardIteratorType::TrimHorizon, None, None) => Ok(shard.log.horizon()),
         (ShardIteratorType::Latest, None, None) => Ok(shard.log.tip()),
         (ShardIteratorType::AtSequenceNumber, Some(text), None) => {
-            sequence_of(shard, call, stream, text).map(Position::At)
+            sequence_of(shard, call, stream, start, text).map(Position::At)
         }
         (ShardIteratorType::AfterSequenceNumber, Some(text), None) => {
-            sequence_of(shard, call, stream, text).map(Position::After)
+            sequence_of(shard, call, stream, start, text).map(Position::After)
         }
         (ShardIteratorType::AtTimestamp, None, Some(time)) => {
             let (time, now) = (EngineTime::from(time), call.now);
@@ -113,11 +116,17 @@ fn position(shard: &Shard, call: &Call<'_>, stream: &str, start: &Start<'_>) -> 
 }
 
 /// Reads a number that may be used as a position in `shard`, whether or not a record carries it.
-fn sequence_of(shard: &Shard, call: &Call<'_>, stream: &str, text: &str) -> Result<SequenceNumber, ApiError> {
+fn sequence_of(
+    shard: &Shard,
+    call: &Call<'_>,
+    stream: &str,
+    start: &Start<'_>,
+    text: &str,
+) -> Result<SequenceNumber, ApiError> {
     let context = || {
         format!(
-            "StartingSequenceNumber {text} used in GetShardIterator on shard {} in stream {stream} under account {} is invalid",
-            shard.id, call.scope.account
+            "StartingSequenceNumber {text} used in {} on shard {} in stream {stream} under account {} is invalid",
+            start.operation, shard.id, call.scope.account
         )
     };
     let number = SequenceNumber::parse(text).ok_or_else(|| ApiError::invalid_argument(format!("{}.", context())))?;

@@ -9,11 +9,13 @@ mod monitoring;
 mod policy;
 mod put;
 mod quota;
-mod read;
+pub(crate) mod read;
 mod reshard;
 mod setting;
 mod shard_list;
+mod subscribe;
 mod tag;
+
 use super::account::{Account, Call};
 use super::model::{ApiError, ErrorCode, Request, Response};
 
@@ -52,11 +54,7 @@ pub(crate) fn answer(account: &mut Account, call: &mut Call<'_>, request: Reques
         Request::SplitShard(input) => reshard::split(account, call, &input),
         Request::StartStreamEncryption(input) => encryption::start(account, call, input),
         Request::StopStreamEncryption(input) => encryption::stop(account, call, input),
-        // An answer that goes on for minutes does not fit this function: it needs a door of its own beside `Engine::handle`.
-        Request::SubscribeToShard(_) => Err(ApiError::new(
-            ErrorCode::UnknownOperation,
-            "SubscribeToShard is not served yet: read the shard with GetRecords",
-        )),
+        Request::SubscribeToShard(input) => subscribe::subscribe(account, call, &input),
         Request::TagResource(input) => tag::tag(account, call, input),
         Request::UntagResource(input) => tag::untag(account, call, &input),
         Request::UpdateAccountSettings(input) => quota::update_settings(account, call, input),

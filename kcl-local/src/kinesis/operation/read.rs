@@ -104,14 +104,14 @@ fn empty_answer(shard: &Shard, call: &mut Call<'_>, iterator: &ShardIterator, pe
 }
 
 /// AWS: 0 if nothing is left to read, else how long ago the last record of the answer arrived.
-fn behind(page: &Page, now: EngineTime) -> i64 {
+pub(crate) fn behind(page: &Page, now: EngineTime) -> i64 {
     match page.last {
         Some((_, arrival)) if !page.at_tip => now.since(arrival).max(1),
         Some(_) | None => 0,
     }
 }
 
-fn children(stream: &Stream, end: &End) -> Vec<crate::kinesis::model::ChildShard> {
+pub(crate) fn children(stream: &Stream, end: &End) -> Vec<crate::kinesis::model::ChildShard> {
     let child = |id: &ShardId| stream.shards.get(*id).map(Shard::describe_as_child);
     end.children.iter().filter_map(child).collect()
 }

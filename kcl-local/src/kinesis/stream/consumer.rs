@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::kinesis::EngineTime;
+use super::seat::Seat;
 use crate::kinesis::address::consumer_arn;
 use crate::kinesis::model::{Consumer as Description, ConsumerDescription, ConsumerStatus};
+use crate::kinesis::{EngineTime, ShardId};
 
 /// A consumer.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Consumer {
     phase: Phase,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) policy: Option<String>,
+    /// Its subscriptions, a seat for each shard that it ever subscribed to.
+    pub(crate) seats: BTreeMap<ShardId, Seat>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +33,14 @@ impl Consumer {
             Phase::Creating { .. } => ConsumerStatus::Creating,
             Phase::Active => ConsumerStatus::Active,
             Phase::Deleting { .. } => ConsumerStatus::Deleting,
+        }
+    }
+
+    /// When its state changes by itself.
+    pub(crate) fn changes_at(&self) -> Option<EngineTime> {
+        match self.phase {
+            Phase::Creating { until } | Phase::Deleting { until } => Some(until),
+            Phase::Active => None,
         }
     }
 
@@ -117,6 +128,7 @@ impl Consumers {
             phase: Phase::Creating { until: active },
             tags,
             policy: None,
+            seats: BTreeMap::new(),
         };
         self.by_name.insert(name.to_owned(), consumer);
     }

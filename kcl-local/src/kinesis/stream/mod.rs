@@ -6,6 +6,7 @@ pub(crate) mod phase;
 pub(crate) mod record_log;
 mod rescale;
 pub(crate) mod retention;
+pub(crate) mod seat;
 pub(crate) mod shard;
 pub(crate) mod shard_set;
 

@@ -59,6 +59,14 @@ impl Stream {
         self.advance(now);
     }
 
+    /// When its state changes by itself.
+    pub(crate) fn changes_at(&self) -> Option<EngineTime> {
+        match self.phase {
+            Phase::Creating { until, .. } | Phase::Updating { until, .. } | Phase::Deleting { until } => Some(until),
+            Phase::Active => None,
+        }
+    }
+
     /// Whether it is gone by `now`.
     pub(crate) fn is_gone(&self, now: EngineTime) -> bool {
         match self.phase {

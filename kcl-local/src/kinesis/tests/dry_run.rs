@@ -32,6 +32,24 @@ fn a_dry_run_that_would_succeed_says_so_and_changes_nothing() {
     let shard_iterator = Some(bench.iterator("0"));
     let dry = GetRecordsInput { shard_iterator, dry_run: Some(true), ..GetRecordsInput::default() };
     assert_eq!(bench.refused(dry), ErrorCode::DryRunOperation);
+
+    let register = RegisterStreamConsumerInput {
+        stream_arn: arn(),
+        consumer_name: Some("app".to_owned()),
+        ..RegisterStreamConsumerInput::default()
+    };
+    let Ok(Response::RegisterStreamConsumer(registered)) = bench.call(register) else { panic!("not registered") };
+    let subscribe = |dry_run| SubscribeToShardInput {
+        consumer_arn: Some(registered.consumer.consumer_arn.clone()),
+        shard_id: Some("0".to_owned()),
+        starting_position: Some(StartingPositionInput {
+            r#type: Some("LATEST".to_owned()),
+            ..StartingPositionInput::default()
+        }),
+        dry_run,
+    };
+    assert_eq!(bench.refused(subscribe(Some(true))), ErrorCode::DryRunOperation);
+    assert!(matches!(bench.call(subscribe(None)), Ok(Response::SubscribeToShard(_))));
 }
 
 #[test]

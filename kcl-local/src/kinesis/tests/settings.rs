@@ -105,11 +105,3 @@ fn warm_throughput_is_shown_once_it_is_set() {
     assert_eq!((output.warm_throughput.target_mibps, output.warm_throughput.current_mibps), (7, 0));
     assert_eq!(bench.summary().warm_throughput.map(|throughput| throughput.current_mibps), Some(7));
 }
-
-#[test]
-fn a_subscription_is_refused_with_a_reason() {
-    let mut bench = Bench::with_stream(EngineConfig::in_process(), 1);
-    let refused = bench.call(SubscribeToShardInput::default()).unwrap_err();
-    assert_eq!(refused.code, ErrorCode::UnknownOperation);
-    assert!(refused.message.contains("GetRecords"));
-}
