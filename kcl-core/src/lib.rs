@@ -44,6 +44,7 @@ pub use processor::{
     DeadLetterSink, Decision, ErrorPolicy, Failure, Last, OnError, PendingCheckpoint, PreparedCheckpoint, RecordHandle,
     RecordMeta, RecordProcessor, ShardContext, SinkFn, sink_fn,
 };
+pub use retrieval::Retrieval;
 pub use spawn::Spawn;
 #[cfg(feature = "signal")]
 pub use worker::shutdown_signal;
@@ -103,8 +104,8 @@ pub mod prelude {
     pub use crate::shutdown_signal;
     #[doc(no_inline)]
     pub use crate::{
-        Batch, BatchOutcome, BoxError, Concurrency, Last, OnError, RecordMeta, RecordProcessor, Settings, ShardContext,
-        Start, Worker, WorkerHandle,
+        Batch, BatchOutcome, BoxError, Concurrency, Last, OnError, RecordMeta, RecordProcessor, Retrieval, Settings,
+        ShardContext, Start, Worker, WorkerHandle,
     };
 }
 

@@ -191,6 +191,7 @@ mod tests {
         let events = [
             include_str!("event/coordination.rs"),
             include_str!("event/delivery.rs"),
+            include_str!("event/fanout.rs"),
             include_str!("event/processing.rs"),
             include_str!("event/table.rs"),
         ];

@@ -218,10 +218,10 @@ where
         };
         let table = settings.table_name.clone().unwrap_or_else(|| application.clone());
         let (connect, api) = source.open(&application, &table, &stream, &settings, &mut rng).await?;
-        let (hosted, facts) = host::connect(&runtime, connect).await?;
+        let (hosted, facts) = host::connect(&runtime, connect, settings.deregister_consumer).await?;
 
         let budget = ByteBudget::new(settings.byte_budget, LARGEST_CALL);
-        let (readers, _registrar) = retrieval::readers(&settings, &application, api, budget, &mut rng)?;
+        let (readers, registrar) = retrieval::readers(&settings, &application, api, budget, &mut rng)?;
         let elsewhere = failing.store.is_some();
         let handling = failing.handling(&settings, facts.keyed);
         let consumers = move |with: Consumers| -> Arc<dyn Consumption> { with.host(readers, factory, handling) };
@@ -242,6 +242,7 @@ where
             rng,
             hosted,
             elsewhere,
+            registrar,
             runtime,
             consumers,
             handle,

@@ -8,8 +8,9 @@ use crate::error::Error;
 use crate::lease::row::WorkerId;
 use crate::processor::{ConsumerHost, Handling, Means, RecordProcessor, StartConsumer};
 use crate::record::{ShardId, StreamRef};
-use crate::retrieval::Readers;
+use crate::retrieval::{Readers, Registrar};
 use crate::spawn::Spawn;
+use crate::telemetry::event::fanout::ConsumerRemoved;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub struct Worker {
     pub(super) rng: fastrand::Rng,
     pub(super) hosted: Hosted,
     pub(super) elsewhere: bool,
+    /// Who registers the fan-out consumer.
+    pub(super) registrar: Option<Arc<Registrar>>,
     pub(super) runtime: Runtime,
     pub(super) consumers: Box<dyn FnOnce(Consumers) -> Arc<dyn Consumption> + Send>,
     pub(super) handle: WorkerHandle,
@@ -144,6 +147,7 @@ impl Worker {
             mut rng,
             hosted,
             elsewhere,
+            registrar,
             runtime,
             consumers,
             handle,
@@ -157,7 +161,7 @@ impl Worker {
         let means = Consumers { tasks, stream, settings: settings.clone(), clock: clock.clone(), rng: rng.fork() };
         let consumers = consumers(means);
         let starter: Arc<dyn StartConsumer> = consumers.clone();
-        let outcome = hosted
+        let (outcome, is_last) = hosted
             .run(move |parts| {
                 let retention = parts.facts.retention;
                 let identity = Identity { me: id, table, stream: parts.identity, retention, elsewhere };
@@ -177,6 +181,9 @@ impl Worker {
             .await;
         // Elapsed: a handler blocks its thread. Its records were not acknowledged and come again elsewhere.
         let _ = tokio::time::timeout(LAST_CONSUMERS, consumers.all_gone()).await;
+        if let Some(registrar) = registrar.filter(|_| is_last) {
+            ConsumerRemoved { error: registrar.deregister().await.err().as_ref() }.emit();
+        }
         done.send_replace(true);
         outcome
     }

@@ -3,6 +3,7 @@
 use super::parts::{Connect, Connected, Facts};
 use crate::coordination::{self, Coordinator, Outside};
 use crate::error::{Code, Error};
+use crate::lease::{Consistency, RowKey};
 use crate::spawn::Spawn;
 use futures_util::FutureExt;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ type Begin = Box<dyn FnOnce(Connected) -> (Coordinator, Outside) + Send>;
 /// The coordination, connected and waiting to be told to begin.
 pub(super) struct Hosted {
     begin: oneshot::Sender<Begin>,
-    done: oneshot::Receiver<Result<(), Error>>,
+    done: oneshot::Receiver<(Result<(), Error>, bool)>,
 }
 
 /// What is done on the coordination's runtime, from connecting to the end.
@@ -44,7 +45,8 @@ struct Task {
     connect: Connect,
     connected: oneshot::Sender<Result<Facts, Error>>,
     begin: oneshot::Receiver<Begin>,
-    done: oneshot::Sender<Result<(), Error>>,
+    asks_whether_last: bool,
+    done: oneshot::Sender<(Result<(), Error>, bool)>,
 }
 
 impl Task {
@@ -61,17 +63,28 @@ impl Task {
         }
         // Dropped: the worker was never run.
         let Ok(begin) = self.begin.await else { return };
+        let store = Arc::clone(&parts.store);
         let (coordinator, outside) = begin(parts);
-        let _ = self.done.send(coordination::run(coordinator, outside).await);
+        let outcome = coordination::run(coordinator, outside).await;
+        // After the end, for whoever wants to tidy up behind a whole fleet: the last worker has removed the fleet's row.
+        let is_last = match self.asks_whether_last && outcome.is_ok() {
+            true => matches!(store.read(&[RowKey::Fleet], Consistency::Strong).await.as_deref(), Ok([None])),
+            false => false,
+        };
+        let _ = self.done.send((outcome, is_last));
     }
 }
 
 /// Connects on the runtime that will coordinate.
-pub(super) async fn connect(runtime: &Runtime, connect: Connect) -> Result<(Hosted, Facts), Error> {
+pub(super) async fn connect(
+    runtime: &Runtime,
+    connect: Connect,
+    asks_whether_last: bool,
+) -> Result<(Hosted, Facts), Error> {
     let (connected, when_connected) = oneshot::channel();
     let (begin, when_begun) = oneshot::channel();
     let (done, when_done) = oneshot::channel();
-    let task = Task { connect, connected, begin: when_begun, done };
+    let task = Task { connect, connected, begin: when_begun, asks_whether_last, done };
     match runtime {
         Runtime::Own => spawn_thread(task)?,
         Runtime::Current => drop(tokio::spawn(task.run())),
@@ -92,13 +105,16 @@ fn spawn_thread(task: Task) -> Result<(), Error> {
 }
 
 impl Hosted {
-    /// Begins to coordinate, and waits for the end.
+    /// Begins to coordinate, and waits for the end; and whether this was the last worker of the fleet, if that was to be
+    /// asked.
     pub(super) async fn run(
         self,
         begin: impl FnOnce(Connected) -> (Coordinator, Outside) + Send + 'static,
-    ) -> Result<(), Error> {
-        self.begin.send(Box::new(begin)).map_err(|_| gone())?;
-        self.done.await.map_err(|_| gone())?
+    ) -> (Result<(), Error>, bool) {
+        if self.begin.send(Box::new(begin)).is_err() {
+            return (Err(gone()), false);
+        }
+        self.done.await.unwrap_or_else(|_| (Err(gone()), false))
     }
 }
 

@@ -7,7 +7,8 @@ use aws_sdk_dynamodb::types::{
 use aws_sdk_kinesis::types::{RecordDistributionStrategy, StreamMode, StreamModeDetails};
 use kcl_core::aws::{Fence, KinesisDeadLetters};
 use kcl_core::prelude::*;
-use kcl_core::{Deliveries, PendingCheckpoint, WorkerBuilder};
+use kcl_core::record::Position;
+use kcl_core::{CheckpointStore, ClaimedLease, Deliveries, PendingCheckpoint, WorkerBuilder};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -3,6 +3,7 @@
 
 mod coordination;
 mod damage;
+mod fan_out;
 mod handling;
 mod permissions;
 mod positions;
