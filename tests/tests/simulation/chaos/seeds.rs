@@ -6,6 +6,7 @@ use crate::invariant::{self, Facts, Violation};
 use crate::world::manner::Manner;
 use crate::world::transcript::transcript;
 use crate::world::{Making, Tier, run};
+use kcl_core::{Retrieval, Settings};
 use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,6 +42,18 @@ fn no_manner_of_handling_breaks_a_rule() {
         let (manner, shards) = (manner(seed), 2 + u32::try_from(seed % 3).unwrap());
         let making = Making { manner, ..Making::new(seed, shards) };
         run(play(making, Script::drawn_for(manner, seed)))
+    });
+}
+
+#[test]
+fn no_way_of_reading_breaks_a_rule() {
+    every_seed("no_way_of_reading", 60, |seed| {
+        let retrieval = if seed % 2 == 0 { Retrieval::Auto } else { Retrieval::FanOut };
+        let (tier, shards) =
+            (if seed % 10 == 4 { Tier::Wire } else { Tier::Model }, 2 + u32::try_from(seed % 3).unwrap());
+        let settings = Settings::default().retrieval(retrieval);
+        let making = Making { tier, settings, ..Making::new(seed, shards) };
+        run(play(making, Script::drawn_for_the_wire(seed)))
     });
 }
 

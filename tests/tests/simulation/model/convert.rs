@@ -2,7 +2,7 @@
 
 use kcl_core::lease::row::HashKeyRange;
 use kcl_core::record::{Record, SequenceNumber, ShardId};
-use kcl_core::shard::{ApiError, ApiErrorKind, Fetched, Shard};
+use kcl_core::shard::{ApiError, ApiErrorKind, Fetched, Pushed, Shard};
 use kcl_local::kinesis::model;
 
 pub(super) fn shard(listed: &model::Shard) -> Shard {
@@ -23,6 +23,16 @@ pub(super) fn fetched(answer: model::GetRecordsOutput) -> Fetched {
         millis_behind_latest: u64::try_from(answer.millis_behind_latest).ok(),
         next_iterator: answer.next_shard_iterator,
         children: answer.child_shards.iter().flatten().map(child).collect(),
+    }
+}
+
+pub(super) fn pushed(event: model::SubscribeToShardEvent) -> Pushed {
+    let number = |number: kcl_local::kinesis::SequenceNumber| SequenceNumber::parse(number.to_string()).unwrap();
+    Pushed {
+        records: event.records.0.iter().map(|stored| record(stored)).collect(),
+        continuation: event.continuation_sequence_number.map(number),
+        millis_behind_latest: u64::try_from(event.millis_behind_latest).ok(),
+        children: event.child_shards.iter().flatten().map(child).collect(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The fast tier: the table in memory and the Kinesis engine called directly, as seats that each process has.
 
 mod convert;
+mod fan_out;
 mod stream;
 mod table;
 

@@ -8,18 +8,19 @@ use crate::world::stream::{STREAM, Stream};
 use crate::world::weather::{Service, Weather};
 use async_trait::async_trait;
 use kcl_core::record::{ShardId, StartingPosition, StreamIdentity};
-use kcl_core::shard::{ApiError, ApiErrorKind, Fetched, ListWhich, Listing, StreamApi, StreamDescription};
+use kcl_core::shard::{ApiError, ApiErrorKind, FanOutApi, Fetched, ListWhich, Listing, StreamApi, StreamDescription};
 use kcl_local::kinesis::model::{
     self, DescribeStreamSummaryInput, GetRecordsInput, GetShardIteratorInput, ListShardsInput, Request, Response,
     ShardFilterInput, Timestamp,
 };
+use std::sync::Arc;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct StreamSeat {
-    stream: Stream,
-    weather: Weather,
-    process: Name,
-    memory: Memory,
+    pub(super) stream: Stream,
+    pub(super) weather: Weather,
+    pub(super) process: Name,
+    pub(super) memory: Memory,
 }
 
 impl StreamSeat {
@@ -27,7 +28,7 @@ impl StreamSeat {
         StreamSeat { stream, weather, process, memory }
     }
 
-    async fn ask(&self, operation: &'static str, request: Request) -> Result<(Response, i64), ApiError> {
+    pub(super) async fn ask(&self, operation: &'static str, request: Request) -> Result<(Response, i64), ApiError> {
         let (_, fate) = self.weather.fate(&self.process, Service::Stream, operation);
         let stream = self.stream.clone();
         let effect = async move { (stream.try_ask(request), stream.now().millis()) };
@@ -46,12 +47,12 @@ impl StreamSeat {
     }
 }
 
-fn name() -> Option<String> {
+pub(super) fn name() -> Option<String> {
     Some(STREAM.to_owned())
 }
 
 /// An answer of another operation than the one asked for.
-fn wrong<T>(answer: &Response) -> T {
+pub(super) fn wrong<T>(answer: &Response) -> T {
     panic!("the engine answered {answer:?}")
 }
 
@@ -92,18 +93,13 @@ impl StreamApi for StreamSeat {
     }
 
     async fn shard_iterator(&self, shard: &ShardId, from: &StartingPosition) -> Result<String, ApiError> {
-        let (kind, number, at_ms) = match from {
-            StartingPosition::TrimHorizon => ("TRIM_HORIZON", None, None),
-            StartingPosition::AtTimestamp(ms) => ("AT_TIMESTAMP", None, Some(*ms)),
-            StartingPosition::At(number) => ("AT_SEQUENCE_NUMBER", Some(number), None),
-            StartingPosition::After(position) => ("AFTER_SEQUENCE_NUMBER", Some(&position.sequence_number), None),
-        };
+        let (kind, starting_sequence_number, timestamp) = starting_at(from);
         let input = GetShardIteratorInput {
             stream_name: name(),
             shard_id: Some(shard.to_string()),
             shard_iterator_type: Some(kind.to_owned()),
-            starting_sequence_number: number.map(ToString::to_string),
-            timestamp: at_ms.map(Timestamp),
+            starting_sequence_number,
+            timestamp,
             ..GetShardIteratorInput::default()
         };
         let (answer, _) = self.ask("GetShardIterator", input.into()).await?;
@@ -125,5 +121,21 @@ impl StreamApi for StreamSeat {
             record.data = self.memory.count(std::mem::take(&mut record.data));
         }
         Ok(fetched)
+    }
+
+    fn fan_out(&self) -> Option<Arc<dyn FanOutApi>> {
+        Some(Arc::new(self.clone()))
+    }
+}
+
+/// Kind, number and time of a starting position.
+pub(super) fn starting_at(from: &StartingPosition) -> (&'static str, Option<String>, Option<Timestamp>) {
+    match from {
+        StartingPosition::TrimHorizon => ("TRIM_HORIZON", None, None),
+        StartingPosition::AtTimestamp(ms) => ("AT_TIMESTAMP", None, Some(Timestamp(*ms))),
+        StartingPosition::At(number) => ("AT_SEQUENCE_NUMBER", Some(number.to_string()), None),
+        StartingPosition::After(position) => {
+            ("AFTER_SEQUENCE_NUMBER", Some(position.sequence_number.to_string()), None)
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::world::APPLICATION;
 use crate::world::history::{Fact, History, Name};
 use crate::world::weather::{Fate, Service, Weather};
 use kcl_core::lease::{Row, RowKey, Table as Rows};
-use kcl_local::{Fault, LocalAws};
+use kcl_local::{Fault, LocalAws, StreamFault};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -81,10 +81,11 @@ impl Wire {
 
 /// The operation's name, as long as the world lives.
 fn known(operation: &str) -> &'static str {
-    const OPERATIONS: [&str; 13] = [
+    const OPERATIONS: [&str; 16] = [
         "BatchGetItem",
         "CreateTable",
         "DeleteItem",
+        "DescribeStreamConsumer",
         "DescribeStreamSummary",
         "DescribeTable",
         "GetItem",
@@ -92,7 +93,9 @@ fn known(operation: &str) -> &'static str {
         "GetShardIterator",
         "ListShards",
         "PutItem",
+        "RegisterStreamConsumer",
         "Scan",
+        "SubscribeToShard",
         "UpdateItem",
         "TagResource",
     ];
@@ -108,6 +111,8 @@ fn fault(fate: Fate, operation: &str) -> Option<Fault> {
         // Half of it passes before the request has its effect.
         Fate::Late(by) => Some(Fault::Delay(by * 2)),
         Fate::SlowAnswer(by) => Some(Fault::Delay(by)),
+        Fate::IteratorExpired if operation == "SubscribeToShard" => Some(Fault::stream(3, StreamFault::Silence)),
+        Fate::Unavailable if operation == "SubscribeToShard" => Some(Fault::stream(2, StreamFault::Cut)),
         Fate::IteratorExpired if operation == "GetRecords" => Some(Fault::Error("ExpiredIteratorException".to_owned())),
         Fate::IteratorExpired | Fate::Unavailable => Some(Fault::Error("InternalFailure".to_owned())),
         Fate::Denied => Some(Fault::Error("AccessDeniedException".to_owned())),

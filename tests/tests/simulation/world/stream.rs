@@ -3,8 +3,10 @@
 use super::history::{Fact, History};
 use kcl_local::LocalAws;
 use kcl_local::kinesis::model::{CreateStreamInput, ListShardsInput, PutRecordInput, Request, Response, Scope, Shard};
-use kcl_local::kinesis::{Engine, EngineConfig, EngineTime, HashKey, Reshard, ShardId};
+use kcl_local::kinesis::{Engine, EngineConfig, EngineTime, HashKey, Reshard, ShardId, Step, SubscriptionId};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
 
 pub(crate) const STREAM: &str = "flights";
 
@@ -25,6 +27,8 @@ pub(crate) struct Stream {
     scope: Scope,
     history: History,
     put: Arc<Mutex<u32>>,
+    /// Rung whenever a subscription may have something new.
+    bell: Arc<Notify>,
 }
 
 impl Stream {
@@ -42,7 +46,7 @@ impl Stream {
     }
 
     fn create(place: Place, scope: Scope, shards: u32, history: History) -> Self {
-        let stream = Stream { place, scope, history, put: Arc::default() };
+        let stream = Stream { place, scope, history, put: Arc::default(), bell: Arc::default() };
         stream.ask(CreateStreamInput {
             stream_name: Some(STREAM.to_owned()),
             shard_count: Some(shards.into()),
@@ -59,13 +63,43 @@ impl Stream {
     pub(crate) fn try_ask(&self, request: impl Into<Request>) -> Result<Response, kcl_local::kinesis::model::ApiError> {
         let request = request.into();
         match &self.place {
-            Place::Here(engine) => engine.lock().unwrap().handle(&self.scope, request, self.now()),
+            Place::Here(engine) => {
+                let reads =
+                    matches!(request, Request::GetRecords(_) | Request::GetShardIterator(_) | Request::ListShards(_));
+                let answer = engine.lock().unwrap().handle(&self.scope, request, self.now());
+                if !reads {
+                    self.bell.notify_waiters();
+                }
+                answer
+            }
             Place::Served(aws) => aws.with_engine(|engine, now| engine.handle(&self.scope, request, now)),
         }
     }
 
     fn ask(&self, request: impl Into<Request>) -> Response {
         self.try_ask(request).unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
+    /// The next event of a subscription, when it is due; or its end.
+    pub(crate) async fn next_event(&self, id: SubscriptionId) -> Step {
+        let Place::Here(engine) = &self.place else { panic!("served streams push by themselves") };
+        loop {
+            let mut rung = std::pin::pin!(self.bell.notified());
+            rung.as_mut().enable();
+            let step = engine.lock().unwrap().next_event(id, self.now());
+            let Step::Wait(due) = step else { return step };
+            let pause = u64::try_from(due.millis() - self.now().millis()).unwrap_or(0).max(1);
+            tokio::select! {
+                () = rung => {}
+                () = tokio::time::sleep(Duration::from_millis(pause)) => {}
+            }
+        }
+    }
+
+    pub(crate) fn unsubscribe(&self, id: SubscriptionId) {
+        if let Place::Here(engine) = &self.place {
+            engine.lock().unwrap().unsubscribe(id, self.now());
+        }
     }
 
     /// Puts so many records, under keys of their numbers' remainder of nine.

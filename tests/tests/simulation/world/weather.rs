@@ -53,6 +53,28 @@ pub(crate) enum Fate {
     Denied,
 }
 
+impl Fate {
+    /// Of what is pushed: whether it does not come, nor anything after it.
+    pub(crate) fn is_silent(self) -> bool {
+        matches!(self, Fate::LostRequest | Fate::LostResponse | Fate::Crash { .. })
+    }
+
+    /// Of what is pushed: how much later it comes.
+    pub(crate) fn delay(self) -> Option<Duration> {
+        match self {
+            Fate::Late(by) | Fate::SlowAnswer(by) => Some(by),
+            Fate::Stale(_) | Fate::Freeze(_) => Some(Duration::ZERO),
+            Fate::LostRequest
+            | Fate::LostResponse
+            | Fate::Crash { .. }
+            | Fate::Throttled
+            | Fate::IteratorExpired
+            | Fate::Unavailable
+            | Fate::Denied => None,
+        }
+    }
+}
+
 /// What a process is cut off from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {

@@ -1,0 +1,128 @@
+//! Fan-out, as one process sees it: subscriptions of the Kinesis engine, asked for their events directly.
+
+use super::convert;
+use super::stream::{StreamSeat, name, starting_at, wrong};
+use crate::world::weather::Service;
+use async_trait::async_trait;
+use kcl_core::record::{ShardId, StartingPosition};
+use kcl_core::shard::{ApiError, ApiErrorKind, ConsumerRef, FanOutApi, Pushed, RegisteredConsumer, Subscription};
+use kcl_local::kinesis::model::{
+    ConsumerStatus, DeregisterStreamConsumerInput, DescribeStreamConsumerInput, DescribeStreamSummaryInput,
+    RegisterStreamConsumerInput, Request, Response, StartingPositionInput, SubscribeToShardInput,
+};
+use kcl_local::kinesis::{Step, SubscriptionId};
+
+impl StreamSeat {
+    async fn arn(&self) -> Result<String, ApiError> {
+        let input = DescribeStreamSummaryInput { stream_name: name(), ..DescribeStreamSummaryInput::default() };
+        let (answer, _) = self.ask("DescribeStreamSummary", input.into()).await?;
+        let Response::DescribeStreamSummary(answer) = answer else { return wrong(&answer) };
+        Ok(answer.stream_description_summary.stream_arn)
+    }
+}
+
+#[async_trait]
+impl FanOutApi for StreamSeat {
+    async fn find_consumer(&self, consumer: &ConsumerRef) -> Result<Option<RegisteredConsumer>, ApiError> {
+        let input = match consumer {
+            ConsumerRef::Arn(arn) => DescribeStreamConsumerInput {
+                consumer_arn: Some(arn.clone()),
+                ..DescribeStreamConsumerInput::default()
+            },
+            ConsumerRef::Name(name) => DescribeStreamConsumerInput {
+                stream_arn: Some(self.arn().await?),
+                consumer_name: Some(name.clone()),
+                ..DescribeStreamConsumerInput::default()
+            },
+        };
+        match self.ask("DescribeStreamConsumer", input.into()).await {
+            Ok((Response::DescribeStreamConsumer(answer), _)) => {
+                let found = answer.consumer_description;
+                let active = found.consumer_status == ConsumerStatus::Active;
+                Ok(Some(RegisteredConsumer { arn: found.consumer_arn, active }))
+            }
+            Ok((other, _)) => wrong(&other),
+            Err(error) if error.kind == ApiErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn register_consumer(&self, name: &str) -> Result<RegisteredConsumer, ApiError> {
+        let input = RegisterStreamConsumerInput {
+            stream_arn: Some(self.arn().await?),
+            consumer_name: Some(name.to_owned()),
+            ..RegisterStreamConsumerInput::default()
+        };
+        let (answer, _) = self.ask("RegisterStreamConsumer", input.into()).await?;
+        let Response::RegisterStreamConsumer(answer) = answer else { return wrong(&answer) };
+        Ok(RegisteredConsumer { arn: answer.consumer.consumer_arn, active: false })
+    }
+
+    async fn deregister_consumer(&self, arn: &str) -> Result<(), ApiError> {
+        let input = DeregisterStreamConsumerInput {
+            consumer_arn: Some(arn.to_owned()),
+            ..DeregisterStreamConsumerInput::default()
+        };
+        self.ask("DeregisterStreamConsumer", Request::from(input)).await.map(drop)
+    }
+
+    async fn subscribe(
+        &self,
+        consumer_arn: &str,
+        shard: &ShardId,
+        from: &StartingPosition,
+    ) -> Result<Box<dyn Subscription>, ApiError> {
+        let (kind, number, timestamp) = starting_at(from);
+        let position = StartingPositionInput { r#type: Some(kind.to_owned()), sequence_number: number, timestamp };
+        let input = SubscribeToShardInput {
+            consumer_arn: Some(consumer_arn.to_owned()),
+            shard_id: Some(shard.to_string()),
+            starting_position: Some(position),
+            ..SubscribeToShardInput::default()
+        };
+        let (answer, _) = self.ask("SubscribeToShard", input.into()).await?;
+        let Response::SubscribeToShard(id) = answer else { return wrong::<Result<_, _>>(&answer) };
+        Ok(Box::new(Subscribed { seat: self.clone(), id: id.into() }))
+    }
+}
+
+struct Subscribed {
+    seat: StreamSeat,
+    id: SubscriptionId,
+}
+
+#[async_trait]
+impl Subscription for Subscribed {
+    /// Events meet their fates one by one: those of somebody who is cut off do not come any more.
+    async fn next(&mut self) -> Result<Option<Pushed>, ApiError> {
+        let StreamSeat { stream, weather, process, memory } = &self.seat;
+        let event = match stream.next_event(self.id).await {
+            Step::Event(event) => event,
+            Step::Failed(error) => return Err(convert::error(&error)),
+            Step::Ended | Step::Wait(_) => return Ok(None),
+        };
+        match weather.fate(process, Service::Stream, "an event").1 {
+            None => {}
+            Some(fate) if fate.is_silent() => return std::future::pending().await,
+            Some(fate) => match fate.delay() {
+                Some(delay) => tokio::time::sleep(delay).await,
+                None => {
+                    let message = "the subscription broke".to_owned();
+                    return Err(ApiError { kind: ApiErrorKind::Unavailable, message, source: None });
+                }
+            },
+        }
+        let mut pushed = convert::pushed(event);
+        for record in &mut pushed.records {
+            record.data = memory.count(std::mem::take(&mut record.data));
+        }
+        Ok(Some(pushed))
+    }
+}
+
+impl Drop for Subscribed {
+    fn drop(&mut self) {
+        // A process that dies tells nobody, but its connection does.
+        self.seat.stream.unsubscribe(self.id);
+    }
+}
