@@ -66,6 +66,16 @@ fn planned_moves_without_faults_repeat_nothing() {
 }
 
 #[test]
+fn planned_moves_by_fan_out_repeat_nothing() {
+    every_seed("planned_moves_by_fan_out", 10, |seed| {
+        let retrieval = if seed % 2 == 0 { Retrieval::Auto } else { Retrieval::FanOut };
+        let tier = if seed % 5 == 0 { Tier::Wire } else { Tier::Model };
+        let making = Making { tier, settings: Settings::default().retrieval(retrieval), ..Making::new(seed, 3) };
+        run(play(making, Script::planned(seed)))
+    });
+}
+
+#[test]
 fn the_same_seed_twice_gives_the_same_history() {
     for (tier, seed) in [(Tier::Model, 1), (Tier::Model, 2), (Tier::Model, 3), (Tier::Wire, 1), (Tier::Wire, 2)] {
         let [once, twice] = [(); 2].map(|()| play_one(tier, seed, Script::drawn_for_the_wire(seed)));
