@@ -44,6 +44,7 @@ pub use processor::{
     DeadLetterSink, Decision, ErrorPolicy, Failure, Last, OnError, PendingCheckpoint, PreparedCheckpoint, RecordHandle,
     RecordMeta, RecordProcessor, ShardContext, SinkFn, sink_fn,
 };
+pub use record::aggregate;
 pub use retrieval::Retrieval;
 pub use spawn::Spawn;
 #[cfg(feature = "signal")]

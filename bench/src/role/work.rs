@@ -124,7 +124,7 @@ impl RecordProcessor for Slow {
     async fn process_records(&mut self, batch: &Batch, _: &ShardContext) -> Result<(), BoxError> {
         for record in batch {
             tokio::time::sleep(self.time).await;
-            let key = record.partition_key.clone().unwrap_or_default();
+            let key = record.partition_key.as_deref().unwrap_or_default().to_owned();
             let number = record.sequence_number.clone();
             if self.last.insert(key, number.clone()).is_some_and(|last| last >= number) {
                 std::process::exit(1);

@@ -29,7 +29,7 @@ impl KinesisDeadLetters {
 #[async_trait]
 impl DeadLetterSink for KinesisDeadLetters {
     async fn put(&self, letter: &DeadLetter) -> Result<(), BoxError> {
-        let key = letter.record.partition_key.clone().unwrap_or_else(|| letter.idempotency_key());
+        let key = letter.record.partition_key.as_deref().map_or_else(|| letter.idempotency_key(), str::to_owned);
         let put = self.client.put_record().partition_key(key).data(Blob::new(letter.to_json()));
         let put = match &self.stream {
             StreamRef::Name(name) => put.stream_name(name),

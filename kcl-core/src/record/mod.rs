@@ -1,11 +1,15 @@
 //! What a stream is made of: records, their sequence numbers, and the positions between them.
 
+pub mod aggregate;
+mod partition_key;
 mod position;
 mod sequence_number;
 mod stream;
+mod text;
 
+pub use partition_key::PartitionKey;
 pub use position::{Checkpoint, Position, StartingPosition};
-pub use sequence_number::SequenceNumber;
+pub use sequence_number::{InvalidSequenceNumber, SequenceNumber};
 pub use stream::{ShardId, StreamIdentity, StreamRef};
 
 use bytes::Bytes;
@@ -20,7 +24,7 @@ pub struct Record {
     pub sub_sequence_number: u64,
     /// What the producer keyed the record by. Absent where the stream distributes records by itself
     /// (on-demand streams whose record distribution strategy is AUTO).
-    pub partition_key: Option<String>,
+    pub partition_key: Option<PartitionKey>,
     /// When Kinesis accepted the record, in milliseconds since the Unix epoch, by the service's clock.
     pub arrived_at_ms: i64,
     /// The payload.
@@ -36,7 +40,7 @@ impl Record {
 
     /// Sets the partition key.
     #[must_use]
-    pub fn with_partition_key(mut self, key: impl Into<String>) -> Self {
+    pub fn with_partition_key(mut self, key: impl Into<PartitionKey>) -> Self {
         self.partition_key = Some(key.into());
         self
     }

@@ -1,5 +1,6 @@
 //! Sequence numbers: decimal strings of up to 129 digits that compare as the numbers they write.
 
+use super::text::Text;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -9,7 +10,7 @@ use std::fmt;
 /// Kept as the text that Kinesis sent; two compare by length, then by digits, which is numeric order as neither has
 /// leading zeros.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SequenceNumber(Box<str>);
+pub struct SequenceNumber(Text);
 
 /// The text was no sequence number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,14 +28,14 @@ impl SequenceNumber {
         let well_formed = matches!(bytes.len(), 1..=129)
             && bytes.iter().all(u8::is_ascii_digit)
             && (bytes[0] != b'0' || bytes.len() == 1);
-        if well_formed { Ok(SequenceNumber(digits.into_boxed_str())) } else { Err(InvalidSequenceNumber(digits)) }
+        if well_formed { Ok(SequenceNumber(Text::Own(digits))) } else { Err(InvalidSequenceNumber(digits)) }
     }
 
     /// Takes the service's word for it: looking at the digits of every record is a cache miss each, and was a twentieth of
     /// the processor time of reading a backlog.
     #[cfg(feature = "aws")]
     pub(crate) fn trusted(digits: String) -> Self {
-        SequenceNumber(digits.into_boxed_str())
+        SequenceNumber(Text::Own(digits))
     }
 
     /// When the shard that this number belongs to was created, in seconds since the Unix epoch. It tells a stream from one
@@ -69,13 +70,13 @@ impl SequenceNumber {
         for group in groups.into_iter().rev() {
             digits.push_str(&format!("{group:018}"));
         }
-        SequenceNumber(digits.into_boxed_str())
+        SequenceNumber(Text::Own(digits))
     }
 
     /// The number in units of 64 bits, the lowest first, if it has no more than three of them.
     pub(crate) fn limbs(&self) -> Option<[u64; 3]> {
         let mut limbs = [0_u64; 3];
-        for digit in self.0.bytes() {
+        for digit in self.as_str().bytes() {
             let mut carry = u64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
             for limb in &mut limbs {
                 (*limb, carry) = limb.carrying_mul(10, carry);
@@ -90,13 +91,19 @@ impl SequenceNumber {
     /// The digits, as Kinesis writes them.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
+    }
+
+    /// The same, cheap to clone.
+    pub(crate) fn shared(&self) -> Self {
+        SequenceNumber(self.0.shared())
     }
 }
 
 impl Ord for SequenceNumber {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.len().cmp(&other.0.len()).then_with(|| self.0.cmp(&other.0))
+        let (own, other) = (self.as_str(), other.as_str());
+        own.len().cmp(&other.len()).then_with(|| own.cmp(other))
     }
 }
 
@@ -108,13 +115,13 @@ impl PartialOrd for SequenceNumber {
 
 impl fmt::Display for SequenceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for SequenceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 

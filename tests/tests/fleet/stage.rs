@@ -61,7 +61,7 @@ impl RecordProcessor for Recorder {
                 worker: self.worker.clone(),
                 shard: shard.shard_id().to_string(),
                 sequence: record.sequence_number.to_string(),
-                key: record.partition_key.clone().unwrap_or_default(),
+                key: record.partition_key.as_deref().unwrap_or_default().to_owned(),
                 data: String::from_utf8(record.data.to_vec())?,
             });
         }

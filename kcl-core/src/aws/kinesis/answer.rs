@@ -79,7 +79,7 @@ pub(super) fn record(record: types::Record) -> Record {
     Record {
         sequence_number: SequenceNumber::trusted(record.sequence_number),
         sub_sequence_number: 0,
-        partition_key: record.partition_key,
+        partition_key: record.partition_key.map(Into::into),
         arrived_at_ms: record.approximate_arrival_timestamp.and_then(|at| at.to_millis().ok()).unwrap_or(0),
         data: record.data.into_bytes(),
     }

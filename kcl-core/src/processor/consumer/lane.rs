@@ -191,8 +191,8 @@ impl<P: RecordProcessor> Lane<P> {
         while todo.piece.len() > 0 && !matches!(todo.piece.numbers, Numbers::Parked) && self.delivery.has_parked() {
             let parked = self.delivery.parked();
             let is_parked = |index: &usize| {
-                let key = todo.piece.records.get(*index).and_then(|record| record.partition_key.as_ref());
-                key.is_some() && parked.iter().any(|parked| parked.key.as_ref() == key)
+                let key = todo.piece.records.get(*index).and_then(|record| record.partition_key.as_deref());
+                key.is_some() && parked.iter().any(|parked| parked.key.as_deref() == key)
             };
             match todo.piece.range.clone().find(is_parked) {
                 None => break,

@@ -16,7 +16,7 @@ pub(super) fn of(letter: &DeadLetter) -> String {
         "shard": letter.shard.as_str(),
         "sequence_number": record.sequence_number.as_str(),
         "sub_sequence_number": record.sub_sequence_number,
-        "partition_key": record.partition_key,
+        "partition_key": record.partition_key.as_deref(),
         "arrived_at_ms": record.arrived_at_ms,
         "attempts": letter.attempts,
         "error": letter.error,

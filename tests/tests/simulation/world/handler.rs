@@ -97,7 +97,7 @@ fn up_to(rng: &mut fastrand::Rng, longest: Duration) -> Duration {
 }
 
 fn handed(record: &Record) -> Result<Handed, BoxError> {
-    let key = record.partition_key.clone().unwrap_or_default();
+    let key = record.partition_key.as_deref().unwrap_or_default().to_owned();
     Ok(Handed { number: std::str::from_utf8(&record.data)?.trim_end().parse()?, key })
 }
 

@@ -39,7 +39,7 @@ impl RecordProcessor for Slow {
             for record in batch {
                 sleep(self.each).await;
                 let number = record.sequence_number.as_str().parse().unwrap();
-                let key = record.partition_key.clone().unwrap();
+                let key = record.partition_key.as_deref().unwrap().to_owned();
                 self.seen.lock().unwrap().entry(key).or_default().push((shard.lane(), number));
             }
         }
