@@ -45,7 +45,7 @@ pub use processor::{
     RecordMeta, RecordProcessor, ShardContext, SinkFn, sink_fn,
 };
 pub use record::aggregate;
-pub use retrieval::Retrieval;
+pub use retrieval::{CorruptAggregate, CorruptAggregates, Retrieval};
 pub use spawn::Spawn;
 #[cfg(feature = "signal")]
 pub use worker::shutdown_signal;

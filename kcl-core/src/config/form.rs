@@ -1,8 +1,9 @@
 //! How a setting's value is written as text, and read back.
 
 use super::{BalanceBy, Start};
+use crate::aggregate::{Checksum, ForeignRecords};
 use crate::processor::Concurrency;
-use crate::retrieval::Retrieval;
+use crate::retrieval::{CorruptAggregates, Retrieval};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// A text form of `T`. What is written reads back as the same value.
@@ -74,28 +75,40 @@ impl Form<Concurrency> for Order {
     }
 }
 
-/// How shards are read.
-pub(super) enum Way {}
+/// Forms of values that have a word each.
+macro_rules! words {
+    ($($(#[doc = $meaning:literal])* $form:ident: $type:ident, $expected:literal, { $($word:literal = $value:ident),* };)*) => {
+        $($(#[doc = $meaning])*
+        pub(super) enum $form {}
 
-impl Form<Retrieval> for Way {
-    const EXPECTED: &'static str = "`auto`, `fan-out` or `polling`";
+        impl Form<$type> for $form {
+            const EXPECTED: &'static str = $expected;
 
-    fn read(text: &str) -> Option<Retrieval> {
-        match text.to_lowercase().as_str() {
-            "auto" => Some(Retrieval::Auto),
-            "fan-out" => Some(Retrieval::FanOut),
-            "polling" => Some(Retrieval::Polling),
-            _ => None,
-        }
-    }
+            fn read(text: &str) -> Option<$type> {
+                match text.to_lowercase().as_str() {
+                    $($word => Some($type::$value),)*
+                    _ => None,
+                }
+            }
 
-    fn write(value: &Retrieval) -> String {
-        match value {
-            Retrieval::Auto => "auto".to_owned(),
-            Retrieval::FanOut => "fan-out".to_owned(),
-            Retrieval::Polling => "polling".to_owned(),
-        }
-    }
+            fn write(value: &$type) -> String {
+                match value { $($type::$value => $word.to_owned(),)* }
+            }
+        })*
+    };
+}
+
+words! {
+    /// How shards are read.
+    Way: Retrieval, "`auto`, `fan-out` or `polling`", { "auto" = Auto, "fan-out" = FanOut, "polling" = Polling };
+    /// Whether a checksum is looked at.
+    Look: Checksum, "`verify` or `skip`", { "verify" = Verify, "skip" = Skip };
+    /// What becomes of records that belong to other shards.
+    Strangers: ForeignRecords, "`deliver` or `drop`", { "deliver" = Deliver, "drop" = Drop };
+    /// What becomes of what is no whole aggregate.
+    Damage: CorruptAggregates, "`deliver` or `fail`", { "deliver" = Deliver, "fail" = Fail };
+    /// What is balanced.
+    Measure: BalanceBy, "`leases` or `bytes`", { "leases" = Leases, "bytes" = Bytes };
 }
 
 /// A whole number.
@@ -173,28 +186,6 @@ impl Form<Start> for Moment {
             Start::TrimHorizon => "TRIM_HORIZON".to_owned(),
             Start::Latest => "LATEST".to_owned(),
             Start::AtTimestamp(millis) => format!("AT_TIMESTAMP({millis})"),
-        }
-    }
-}
-
-/// What is balanced.
-pub(super) enum Measure {}
-
-impl Form<BalanceBy> for Measure {
-    const EXPECTED: &'static str = "`leases` or `bytes`";
-
-    fn read(text: &str) -> Option<BalanceBy> {
-        match text {
-            "leases" => Some(BalanceBy::Leases),
-            "bytes" => Some(BalanceBy::Bytes),
-            _ => None,
-        }
-    }
-
-    fn write(value: &BalanceBy) -> String {
-        match value {
-            BalanceBy::Leases => "leases".to_owned(),
-            BalanceBy::Bytes => "bytes".to_owned(),
         }
     }
 }
@@ -293,7 +284,7 @@ mod tests {
         for by in [BalanceBy::Leases, BalanceBy::Bytes] {
             assert_eq!(Measure::read(&Measure::write(&by)), Some(by));
         }
-        assert_eq!(Measure::read("Leases"), None);
+        assert_eq!(Measure::read("shards"), None);
     }
 
     #[test]

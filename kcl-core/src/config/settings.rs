@@ -1,11 +1,13 @@
 //! The list of settings: each with its meaning, its type, its default, its setter and its text form. Nothing else lists them.
 
 use super::form::{
-    Bytes, Count, Flag, Form, Measure, Moment, OptionalCount, OptionalText, OptionalTime, Order, Span, Tags, Way,
+    Bytes, Count, Damage, Flag, Form, Look, Measure, Moment, OptionalCount, OptionalText, OptionalTime, Order, Span,
+    Strangers, Tags, Way,
 };
 use super::{BalanceBy, Start};
+use crate::aggregate::{Checksum, ForeignRecords};
 use crate::processor::Concurrency;
-use crate::retrieval::Retrieval;
+use crate::retrieval::{CorruptAggregates, Retrieval};
 use std::time::Duration;
 
 /// Hands the list to the macro `$then`. One row a setting:
@@ -55,6 +57,14 @@ macro_rules! with_settings {
             idle_poll_interval: Duration = Duration::from_millis(500), (time: Duration) => time, Span;
             /// The most records a read asks for, 1 to 10000.
             max_records: u32 = 10_000, (records: u32) => records, Count;
+            /// Whether records that producers packed into one (KPL aggregates) are taken apart.
+            deaggregate: bool = true, (deaggregate: bool) => deaggregate, Flag;
+            /// Whether an aggregate's checksum is verified: `verify`, or `skip` where every producer is known.
+            aggregate_checksum: Checksum = Checksum::Verify, (checksum: Checksum) => checksum, Look;
+            /// What becomes of parts of an aggregate whose hash key is not their shard's: `deliver`, or `drop`, as the KCL does.
+            foreign_records: ForeignRecords = ForeignRecords::Deliver, (foreign: ForeignRecords) => foreign, Strangers;
+            /// What becomes of a record that begins as an aggregate and is none: `deliver` as it came, or `fail`, and the error policy decides.
+            corrupt_aggregates: CorruptAggregates = CorruptAggregates::Deliver, (corrupt: CorruptAggregates) => corrupt, Damage;
             /// Bytes of records in memory, in the whole process, the answers under way included.
             byte_budget: usize = 256 * 1024 * 1024, (bytes: usize) => bytes, Bytes;
             /// How many handlers work on a shard at a time, and what order they keep: `serial`, `per-key:32`, `unordered:8`, or `auto`: serial where records have keys.

@@ -13,7 +13,7 @@ use super::quarantine::{Failed, Full, Quarantine};
 use super::stages::Stages;
 use crate::checkpoint::{Done, Positions, Watermark};
 use crate::clock::Time;
-use crate::lease::row::{Beside, ParkedKey, Pending, Wish};
+use crate::lease::row::{Beside, HashKeyRange, ParkedKey, Pending, Wish};
 use crate::lease::{Lease, LeaseKey};
 use crate::mutant::{self, Mutant};
 use crate::record::{Checkpoint, Position, ShardId, StartingPosition};
@@ -34,6 +34,8 @@ pub(crate) struct Hold {
     pub(crate) shard: ShardId,
     /// `leaseCounter` at the claim: only grows from hold to hold.
     pub(crate) fencing_token: u64,
+    /// The hash keys that the shard takes, if the row says so.
+    pub(crate) hash_range: Option<HashKeyRange>,
     /// Where reading starts.
     pub(crate) from: StartingPosition,
     /// What is done beyond that.
@@ -52,14 +54,27 @@ impl Hold {
     /// A lease as it was claimed, with nothing beside its checkpoint.
     pub(crate) fn of(lease: LeaseKey, shard: ShardId, fencing_token: u64, from: StartingPosition) -> Self {
         let (done, pending, parked) = (Done::default(), None, Vec::new());
-        Hold { lease, shard, fencing_token, from, done, pending, parked, most_parked: 100, keeps_done: true }
+        let hash_range = None;
+        Hold {
+            lease,
+            shard,
+            fencing_token,
+            hash_range,
+            from,
+            done,
+            pending,
+            parked,
+            most_parked: 100,
+            keeps_done: true,
+        }
     }
 
     /// With all that the row says beside its checkpoint.
     pub(crate) fn beside(self, row: &Lease, most_parked: usize, keeps_done: bool) -> Self {
         let beside = &row.beside;
         let done = beside.done.as_deref().map(|bytes| Done::read(bytes, &row.checkpoint)).unwrap_or_default();
-        Hold { done, pending: beside.pending.clone(), parked: beside.parked.clone(), most_parked, keeps_done, ..self }
+        let (hash_range, parked) = (row.hash_range, beside.parked.clone());
+        Hold { hash_range, done, pending: beside.pending.clone(), parked, most_parked, keeps_done, ..self }
     }
 }
 

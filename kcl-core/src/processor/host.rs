@@ -7,8 +7,9 @@ use super::store::CheckpointStore;
 use super::{Concurrency, DeadLetterSink, RecordProcessor, ShardContext};
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::lease::row::HashKeyRange;
 use crate::record::{Position, ShardId, StartingPosition, StreamRef};
-use crate::retrieval::{Prefetch, Readers};
+use crate::retrieval::{Apart, Prefetch, Readers};
 use crate::spawn::Spawn;
 use crate::stopwatch::Stopwatch;
 use futures_util::FutureExt;
@@ -76,7 +77,7 @@ where
         self.tracker.wait().await;
     }
 
-    fn rules(&self, shard: &ShardId) -> Rules {
+    fn rules(&self, shard: &ShardId, range: Option<HashKeyRange>) -> Rules {
         let (settings, handling) = (&self.means.settings, &self.handling);
         let rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner).fork();
         Rules {
@@ -96,15 +97,16 @@ where
             window: settings.max_unacknowledged,
             clock: Arc::clone(&self.means.clock),
             rng,
-            read_again: self.read_again(shard),
+            read_again: self.read_again(shard, range),
         }
     }
 
-    fn read_again(&self, shard: &ShardId) -> ReadAgain {
+    fn read_again(&self, shard: &ShardId, range: Option<HashKeyRange>) -> ReadAgain {
+        let apart = Apart::new(&self.means.settings);
         let (readers, shard, clock) = (Arc::clone(&self.means.readers), shard.clone(), Arc::clone(&self.means.clock));
         Arc::new(move |position: Position| {
             let (from, watch) = (StartingPosition::At(position.sequence_number.clone()), Stopwatch::new(clock.clone()));
-            let mut reader = readers.open(&shard, from, Arc::new(watch));
+            let mut reader = apart.open(readers.as_ref(), &shard, range, from, Arc::new(watch));
             async move {
                 loop {
                     let mut chunk = reader.next().await?;
@@ -129,7 +131,8 @@ where
 {
     fn start(&self, delivery: Arc<Delivery>) {
         let last_word = Arc::new(LastWord(Arc::clone(&delivery)));
-        let rules = self.rules(delivery.shard());
+        let (range, apart) = (delivery.hold.hash_range, Apart::new(&self.means.settings));
+        let rules = self.rules(delivery.shard(), range);
         let context = ShardContext::new(Arc::clone(&delivery), self.means.stream.clone(), rules.lanes.count());
         let (factory, readers) = (Arc::clone(&self.factory), Arc::clone(&self.means.readers));
         let (tasks, tracker) = (self.means.tasks.clone(), self.tracker.clone());
@@ -149,7 +152,7 @@ where
                 }
             };
             let (shard, fetching) = (delivery.shard().clone(), Arc::clone(&delivery.stages.fetch));
-            let open = move |from| readers.open(&shard, from, Arc::clone(&fetching));
+            let open = move |from| apart.open(readers.as_ref(), &shard, range, from, Arc::clone(&fetching));
             let restart = Arc::clone(&delivery.restart_fetch);
             let chunks = Prefetch::start(open, from, restart, Arc::clone(&last_word), tasks.as_ref(), &tracker);
             let mut lanes = consumer::lanes(processors, chunks, &context, &delivery, &rules, &last_word);

@@ -195,6 +195,12 @@ impl Reservation {
         Reservation { held: None, _others: others }
     }
 
+    /// What was reserved turns out to need more beside it, as far as there is room.
+    pub(crate) fn add(&mut self, bytes: u64) {
+        let all = self.held.as_ref().map_or(0, |held| held.bytes + bytes);
+        self.settle(all);
+    }
+
     /// Corrects the reservation once the size of the answer is known. An answer that is larger than was reserved takes
     /// what is free and does not wait: waiting while holding memory is how everybody ends up waiting for everybody.
     pub(crate) fn settle(&mut self, bytes: u64) {

@@ -2,6 +2,7 @@
 
 mod budget;
 mod choice;
+mod deaggregate;
 mod fanout;
 pub(crate) mod polling;
 mod prefetch;
@@ -11,6 +12,8 @@ pub(crate) use budget::ByteBudget;
 pub use budget::Reservation;
 pub use choice::Retrieval;
 pub(crate) use choice::readers;
+pub(crate) use deaggregate::Apart;
+pub use deaggregate::{CorruptAggregate, CorruptAggregates};
 pub(crate) use fanout::{Lost, Registrar};
 pub(crate) use prefetch::Prefetch;
 pub(crate) use reader::Readers;

@@ -4,7 +4,7 @@
 //! reads from it. A reader that stands can be replaced by another one, which goes on after the last chunk.
 
 use super::{Chunk, ReadError, ShardReader};
-use crate::record::StartingPosition;
+use crate::record::{Record, StartingPosition};
 use crate::spawn::Spawn;
 use futures_util::FutureExt;
 use std::sync::Arc;
@@ -71,8 +71,10 @@ async fn fetch(
                 chunk = reader.next() => break chunk,
             }
         };
-        if let Some(last) = chunk.as_ref().ok().and_then(|chunk| chunk.records.last()) {
-            from = StartingPosition::After(last.position());
+        if let Ok(chunk) = &chunk
+            && let Some(last) = chunk.passed.clone().or_else(|| chunk.records.last().map(Record::position))
+        {
+            from = StartingPosition::After(last);
         }
         let last = chunk.as_ref().is_ok_and(|chunk| chunk.end.is_some());
         room.send(chunk);
@@ -85,7 +87,7 @@ async fn fetch(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Record, SequenceNumber};
+    use crate::record::SequenceNumber;
     use async_trait::async_trait;
     use std::sync::Mutex;
     use tokio::runtime::Handle;

@@ -1,7 +1,7 @@
 //! The seam between a shard's consumer and the way its records come: by polling today.
 
-use super::Reservation;
-use crate::record::{Record, ShardId, StartingPosition};
+use super::{CorruptAggregate, Reservation};
+use crate::record::{Position, Record, ShardId, StartingPosition};
 use crate::shard::{ApiError, Shard};
 use crate::stopwatch::Stopwatch;
 use async_trait::async_trait;
@@ -16,6 +16,10 @@ pub struct Chunk {
     pub millis_behind_latest: Option<u64>,
     /// At the end of the shard, the shards it ended in; nothing follows then.
     pub end: Option<Vec<Shard>>,
+    /// The last position of the chunk, where it is one whose record is not among them: nobody is to get it, and it is done.
+    pub passed: Option<Position>,
+    /// Records that fail before a handler sees them, by their indices.
+    pub corrupt: Vec<(usize, CorruptAggregate)>,
     /// Its part of the process's byte budget, free again when this is dropped: keep it as long as the records.
     pub reservation: Reservation,
 }

@@ -99,6 +99,11 @@ inventory! {
     Reads = "kcl.reads.total", Counter, [], "Read calls answered, with records or none.";
     ReadFailures = "kcl.reads.failed.total", Counter, ["kind"],
         "Read calls that failed; `kind` is `throttled`, `iterator_expired`, `not_found`, `not_ready`, `refused` or `unavailable`.";
+    Aggregates = "kcl.aggregates.total", Counter, [], "Aggregated records that were taken apart.";
+    AggregatesCorrupt = "kcl.aggregates.corrupt.total", Counter, [],
+        "Records that begin as an aggregate and are none; delivered as they came, or failed, as the settings say.";
+    ForeignRecords = "kcl.records.foreign.total", Counter, ["what"],
+        "Parts of aggregates whose hash key lies outside of their shard's range; `what` is `delivered` or `dropped`.";
     Subscriptions = "kcl.subscriptions.total", Counter, [], "Fan-out subscriptions that were opened.";
     SubscriptionsLost = "kcl.subscriptions.lost.total", Counter, ["why"],
         "Fan-out subscriptions that are no more; `why` is `ended` (after five minutes), `rotated` (before that), `silent`, `failed` or `contradiction`.";
@@ -189,6 +194,7 @@ mod tests {
     #[test]
     fn an_event_moves_every_metric() {
         let events = [
+            include_str!("event/aggregate.rs"),
             include_str!("event/coordination.rs"),
             include_str!("event/delivery.rs"),
             include_str!("event/fanout.rs"),

@@ -3,6 +3,7 @@
 use super::handle::{Consumers, Consumption, Worker, WorkerHandle};
 use super::host::{self, Runtime};
 use super::parts::{self, Connect};
+use crate::aggregate::{Checksum, ForeignRecords};
 use crate::clock::{BootClock, Clock, TokioClock};
 use crate::config::{BalanceBy, Settings, Start, setters, stream_of_consumer, with_settings};
 use crate::error::{Code, Error};
@@ -11,7 +12,7 @@ use crate::lease::row::WorkerId;
 use crate::processor::{CheckpointStore, Concurrency, DeadLetterSink, ErrorPolicy, OnError, RecordProcessor};
 use crate::record::{ShardId, StreamRef};
 use crate::retrieval::polling::LARGEST_CALL;
-use crate::retrieval::{self, ByteBudget, Retrieval};
+use crate::retrieval::{self, ByteBudget, CorruptAggregates, Retrieval};
 use crate::shard::StreamApi;
 use crate::spawn::Spawn;
 use futures_util::FutureExt;

@@ -9,7 +9,7 @@ use crate::clock::Time;
 use crate::mutant::{self, Mutant};
 use crate::processor::concurrency::Lanes;
 use crate::processor::delivery::Delivery;
-use crate::record::Record;
+use crate::record::{Position, Record};
 use crate::retrieval::Chunk;
 use crate::shard::Shard;
 use std::collections::VecDeque;
@@ -72,11 +72,12 @@ impl Feed {
 
     /// Takes what was read.
     pub(super) fn add(&mut self, chunk: Chunk, delivery: &Delivery, now: Time) {
-        let Chunk { mut records, millis_behind_latest, end, reservation } = chunk;
+        let Chunk { mut records, millis_behind_latest, end, reservation, passed, corrupt } = chunk;
         self.end = end;
         if records.is_empty() {
-            return;
+            return pass(passed, delivery);
         }
+        let corrupt = |index: usize| corrupt.iter().find(|(at, _)| *at == index).copied();
         let done: Vec<bool> = if self.done.is_empty() {
             Vec::new()
         } else {
@@ -89,6 +90,7 @@ impl Feed {
             range,
             numbers,
             millis_behind_latest,
+            corrupt: None,
             since: now,
             reservation: Arc::clone(&reservation),
         };
@@ -99,16 +101,18 @@ impl Feed {
             let first = delivery.delivered(Positions::Records(Arc::clone(&records)));
             let mut at = 0;
             while at < records.len() {
-                let here = is_done(at);
-                let end = (at..records.len()).find(|index| is_done(*index) != here).unwrap_or(records.len());
-                if here {
+                let kind = |index| (is_done(index), corrupt(index));
+                let here = kind(at);
+                let end = (at..records.len()).find(|index| kind(*index) != here).unwrap_or(records.len());
+                if here.0 {
                     delivery.acknowledge(first + at as u64..first + end as u64);
                 } else {
-                    self.push(0, piece(Arc::clone(&records), Numbers::From(first), at..end));
+                    let piece = piece(Arc::clone(&records), Numbers::From(first), at..end);
+                    self.push(0, Piece { corrupt: here.1.map(|(_, why)| why), ..piece });
                 }
                 at = end;
             }
-            return;
+            return pass(passed, delivery);
         }
         let first = delivery.delivered(Positions::List(records.iter().map(Record::position).collect()));
         let mut parts: Vec<(Vec<Record>, Vec<u64>)> = self.queues.iter().map(|_| Default::default()).collect();
@@ -119,20 +123,28 @@ impl Feed {
                 continue;
             }
             let lane = if by_key { self.lanes.of_record(&record) } else { 0 };
-            if let Some((records, numbers)) = parts.get_mut(lane) {
-                records.push(record);
-                numbers.push(number);
+            let Some(of_lane) = parts.get_mut(lane) else { continue };
+            if let Some((_, why)) = corrupt(index) {
+                // A piece of its own, after those before it.
+                let (before, numbers) = std::mem::take(of_lane);
+                let range = 0..before.len();
+                self.push(lane, piece(Arc::new(before), Numbers::Each(numbers.into()), range));
+                let alone = piece(Arc::new(vec![record]), Numbers::From(number), 0..1);
+                self.push(lane, Piece { corrupt: Some(why), ..alone });
+                continue;
             }
+            of_lane.0.push(record);
+            of_lane.1.push(number);
         }
-        for (lane, (records, numbers)) in parts.into_iter().enumerate().filter(|(_, (records, _))| !records.is_empty())
-        {
+        for (lane, (records, numbers)) in parts.into_iter().enumerate() {
             let range = 0..records.len();
             self.push(lane, piece(Arc::new(records), Numbers::Each(numbers.into()), range));
         }
+        pass(passed, delivery);
     }
 
     fn push(&mut self, lane: usize, piece: Piece) {
-        if let Some(queue) = self.queues.get_mut(lane) {
+        if let Some(queue) = self.queues.get_mut(lane).filter(|_| piece.len() > 0) {
             queue.records += piece.len();
             queue.bytes += piece.bytes();
             queue.pieces.push_back(piece);
@@ -166,11 +178,23 @@ impl Feed {
     }
 }
 
+/// A position whose record nobody gets is done as soon as it is read.
+fn pass(passed: Option<Position>, delivery: &Delivery) {
+    if let Some(position) = passed {
+        let number = delivery.delivered(Positions::List(Box::new([position])));
+        delivery.acknowledge(number..number + 1);
+    }
+}
+
 impl Queue {
     fn take(&mut self, batching: Batching, share: usize) -> Option<Piece> {
         let most = batching.records.min(share).max(1);
         let (mut pieces, mut records, mut bytes): (Vec<Piece>, usize, usize) = (Vec::new(), 0, 0);
         while let Some(piece) = self.pieces.pop_front() {
+            if piece.corrupt.is_some() && records > 0 {
+                self.pieces.push_front(piece);
+                break;
+            }
             let fits = fitting(&piece, most - records, batching.bytes.saturating_sub(bytes), records == 0);
             let (now, later) = piece.split(fits);
             if later.len() > 0 {
@@ -182,7 +206,7 @@ impl Queue {
             (records, bytes) = (records + now.len(), bytes + now.bytes());
             pieces.push(now);
             // Without a window nothing is waited for, and nothing is copied to be put together.
-            if fits < piece.len() || records >= most || batching.window.is_zero() {
+            if fits < piece.len() || records >= most || batching.window.is_zero() || piece.corrupt.is_some() {
                 break;
             }
         }

@@ -233,6 +233,7 @@ impl<P: RecordProcessor> Lane<P> {
             range: 0..1,
             numbers: Numbers::Parked,
             millis_behind_latest: None,
+            corrupt: None,
             since: self.now(),
             reservation: Arc::default(),
         };

@@ -241,6 +241,9 @@ impl<P: RecordProcessor> Lane<P> {
             return self.execute(state);
         }
         todo.tries = todo.tries.saturating_add(1);
+        if let Some(corrupt) = todo.piece.corrupt {
+            return self.judge(state, "aggregate", Cause::Error(Box::new(corrupt)));
+        }
         let (piece, delivery, lane) = (todo.piece.clone(), &self.delivery, self.index);
         let (delivered, returned) = (Arc::clone(delivery), self.returns.clone());
         let (records, range) = (Arc::clone(&piece.records), piece.range.clone());

@@ -3,7 +3,7 @@
 use crate::clock::Time;
 use crate::processor::delivery::Delivery;
 use crate::record::Record;
-use crate::retrieval::Reservation;
+use crate::retrieval::{CorruptAggregate, Reservation};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,6 +15,8 @@ pub(in crate::processor) struct Piece {
     pub(in crate::processor) range: Range<usize>,
     pub(in crate::processor) numbers: Numbers,
     pub(in crate::processor) millis_behind_latest: Option<u64>,
+    /// One record that no handler is to see.
+    pub(in crate::processor) corrupt: Option<CorruptAggregate>,
     /// When they were read.
     pub(in crate::processor) since: Time,
     /// Their part of the byte budget; free again with the last piece of what was read together.

@@ -120,7 +120,7 @@ impl ShardReader for PollingReader {
             self.tell(&next, answer, error.as_ref(), sent);
             match (next, error) {
                 (Next::Deliver { records, millis_behind_latest, end }, _) => {
-                    return Ok(Chunk { records, millis_behind_latest, end, reservation });
+                    return Ok(Chunk { records, millis_behind_latest, end, reservation, ..Chunk::default() });
                 }
                 (Next::GiveUp, Some(source)) => return Err(ReadError { shard: self.shard.clone(), source }),
                 (Next::GiveUp | Next::Renew | Next::BackOff | Next::GoOn, _) => {}

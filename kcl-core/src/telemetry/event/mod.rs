@@ -1,5 +1,6 @@
 //! The events, by the part that tells them.
 
+pub(crate) mod aggregate;
 pub(crate) mod coordination;
 pub(crate) mod delivery;
 pub(crate) mod fanout;

@@ -93,12 +93,13 @@ impl ShardReader for Kept {
 
 impl Readers for FedReaders {
     fn open(&self, _: &ShardId, from: StartingPosition, _: Arc<Stopwatch>) -> Box<dyn ShardReader> {
-        if let StartingPosition::At(number) = from {
+        let (feed, log) = (self.0.lock().unwrap().take(), self.1.clone());
+        let Some(feed) = feed else {
+            let StartingPosition::At(number) = from else { panic!("reads again from {from:?}") };
             self.1.say(format!("read again {number}"));
             let kept = self.2.iter().filter(|record| record.sequence_number >= number);
             return Box::new(Kept(Some(kept.cloned().collect())));
-        }
-        let (feed, log) = (self.0.lock().unwrap().take().unwrap(), self.1.clone());
+        };
         Box::new(FedReader { feed, _dropped: Dropped(log.clone(), "reader dropped"), log })
     }
 }

@@ -1,0 +1,174 @@
+//! Takes aggregates apart, between a reader of any kind and the consumer.
+//!
+//! A position within an aggregate is a place that the service does not know: reading starts *at* the record that was done
+//! last (as the KCL does), and what of it is done is left out here.
+
+use super::polling::{BESIDE_PAYLOAD, Quiet};
+use super::{Chunk, ReadError, Readers, ShardReader};
+use crate::aggregate::{Checksum, Deaggregator, ForeignRecords, Outcome};
+use crate::clock::Time;
+use crate::config::Settings;
+use crate::lease::row::HashKeyRange;
+use crate::record::{Position, Record, ShardId, StartingPosition};
+use crate::stopwatch::Stopwatch;
+use crate::telemetry::event::aggregate::{AggregateCorrupt, AggregatesTakenApart};
+use async_trait::async_trait;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What becomes of a record that begins as an aggregate, and is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum CorruptAggregates {
+    /// The handler gets it as it came.
+    #[default]
+    Deliver,
+    /// It fails, with a [`CorruptAggregate`], each time it is due: the error policy says what becomes of it.
+    Fail,
+}
+
+/// The error of a record that begins as an aggregate, and is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the record begins as a KPL aggregate, but {0}")]
+pub struct CorruptAggregate(pub crate::aggregate::Corruption);
+
+/// How aggregates are taken apart, if they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Apart {
+    enabled: bool,
+    checksum: Checksum,
+    foreign: ForeignRecords,
+    corrupt: CorruptAggregates,
+}
+
+impl Apart {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Apart {
+            enabled: settings.deaggregate,
+            checksum: settings.aggregate_checksum,
+            foreign: settings.foreign_records,
+            corrupt: settings.corrupt_aggregates,
+        }
+    }
+
+    /// A reader whose records are taken apart.
+    pub(crate) fn open(
+        self,
+        readers: &dyn Readers,
+        shard: &ShardId,
+        range: Option<HashKeyRange>,
+        from: StartingPosition,
+        fetching: Arc<Stopwatch>,
+    ) -> Box<dyn ShardReader> {
+        if !self.enabled {
+            return readers.open(shard, from, fetching);
+        }
+        let (from, done) = match from {
+            StartingPosition::After(done) => (StartingPosition::At(done.sequence_number.clone()), Some(done)),
+            other @ (StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) | StartingPosition::At(_)) => {
+                (other, None)
+            }
+        };
+        let deaggregator = Deaggregator::default().checksum(self.checksum).foreign_records(self.foreign);
+        let deaggregator = match range {
+            Some(range) => deaggregator.hash_range(range.start..=range.end),
+            None => deaggregator,
+        };
+        Box::new(Deaggregating {
+            inner: readers.open(shard, from, fetching),
+            shard: shard.clone(),
+            deaggregator,
+            drops: self.foreign == ForeignRecords::Drop,
+            fails: self.corrupt == CorruptAggregates::Fail,
+            done,
+            quiet: Quiet::default(),
+            origin: Instant::now(),
+        })
+    }
+}
+
+struct Deaggregating {
+    inner: Box<dyn ShardReader>,
+    shard: ShardId,
+    deaggregator: Deaggregator,
+    drops: bool,
+    fails: bool,
+    /// Where reading started, until something after it has come.
+    done: Option<Position>,
+    quiet: Quiet,
+    origin: Instant,
+}
+
+#[async_trait]
+impl ShardReader for Deaggregating {
+    async fn next(&mut self) -> Result<Chunk, ReadError> {
+        let chunk = self.inner.next().await?;
+        let plain = !chunk.records.iter().any(|record| Deaggregator::looks_aggregated(&record.data));
+        // No await from here on: what was read is handed on.
+        if plain && self.done.is_none() { Ok(chunk) } else { Ok(self.take_apart(chunk)) }
+    }
+}
+
+impl Deaggregating {
+    fn take_apart(&mut self, chunk: Chunk) -> Chunk {
+        let before = chunk.records.len();
+        let (mut records, mut passed, mut corrupt) = (Vec::with_capacity(before), None, Vec::new());
+        let (mut aggregates, mut foreign) = (0, 0);
+        for record in chunk.records {
+            let (position, first) = (record.position(), records.len());
+            let outcome = self.deaggregator.take_apart(record, &mut records);
+            let mut last = position;
+            match outcome {
+                Outcome::Plain => {}
+                Outcome::Aggregate { parts, foreign: others } => {
+                    (aggregates, foreign) = (aggregates + 1, foreign + others);
+                    last.sub_sequence_number = parts.saturating_sub(1);
+                }
+                Outcome::Corrupt(why) => {
+                    let warn = self.quiet.may_warn(Time::from_origin(self.origin.elapsed()));
+                    AggregateCorrupt { shard: &self.shard, position: &last, why, fails: self.fails, warn }.emit();
+                    if self.fails {
+                        corrupt.push((first, CorruptAggregate(why)));
+                    }
+                }
+            }
+            if self.leave_out_done(&mut records, first, &last, outcome) {
+                corrupt.retain(|(index, _)| *index < records.len());
+            }
+            passed = Some(last);
+        }
+        // Where the last of them are not delivered, the position must move past them all the same.
+        let passed = passed.filter(|passed| {
+            let delivered = records.last().map(Record::position);
+            delivered.is_none_or(|last| last < *passed) && self.done.as_ref().is_none_or(|done| done < passed)
+        });
+        if aggregates > 0 {
+            AggregatesTakenApart { shard: &self.shard, aggregates, foreign, dropped: self.drops }.emit();
+        }
+        let mut reservation = chunk.reservation;
+        reservation.add(records.len().saturating_sub(before) as u64 * BESIDE_PAYLOAD);
+        let (millis_behind_latest, end) = (chunk.millis_behind_latest, chunk.end);
+        Chunk { records, millis_behind_latest, end, reservation, passed, corrupt }
+    }
+
+    /// Leaves out those of the records from `first` on that were done before reading began. Whether it did.
+    fn leave_out_done(&mut self, records: &mut Vec<Record>, first: usize, last: &Position, outcome: Outcome) -> bool {
+        let Some(done) = &self.done else { return false };
+        if last.sequence_number > done.sequence_number {
+            self.done = None;
+            return false;
+        }
+        let is_before = last.sequence_number < done.sequence_number;
+        // A position within what comes in one piece now is one that somebody else took apart: its later parts are not done.
+        let whole = matches!(outcome, Outcome::Plain | Outcome::Corrupt(_)) && done.sub_sequence_number > 0;
+        if !is_before && whole {
+            return false;
+        }
+        let kept = records.split_off(first);
+        let is_new = |record: &Record| !is_before && record.sub_sequence_number > done.sub_sequence_number;
+        records.extend(kept.into_iter().filter(is_new));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+use super::*;
+use crate::aggregate::{Aggregator, Corruption};
+use crate::clock::TokioClock;
+use crate::record::SequenceNumber;
+use crate::retrieval::{ByteBudget, Reservation};
+use futures_util::FutureExt;
+use proptest::prelude::*;
+
+/// Serves the same records from any position on, so many at a time, as the service does.
+struct Served(Vec<Record>, usize);
+
+struct Reading {
+    left: std::vec::IntoIter<Record>,
+    at_a_time: usize,
+    reservation: Option<Reservation>,
+}
+
+impl Readers for Served {
+    fn open(&self, _: &ShardId, from: StartingPosition, _: Arc<Stopwatch>) -> Box<dyn ShardReader> {
+        let starts = |record: &Record| match &from {
+            StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) => true,
+            StartingPosition::At(number) => record.sequence_number >= *number,
+            StartingPosition::After(position) => record.sequence_number > position.sequence_number,
+        };
+        let left: Vec<Record> = self.0.iter().filter(|record| starts(record)).cloned().collect();
+        Box::new(Reading { left: left.into_iter(), at_a_time: self.1, reservation: None })
+    }
+}
+
+#[async_trait]
+impl ShardReader for Reading {
+    async fn next(&mut self) -> Result<Chunk, ReadError> {
+        let records: Vec<Record> = self.left.by_ref().take(self.at_a_time).collect();
+        let end = records.is_empty().then(Vec::new);
+        Ok(Chunk { records, end, reservation: self.reservation.take().unwrap_or_default(), ..Chunk::default() })
+    }
+}
+
+fn number(n: usize) -> SequenceNumber {
+    SequenceNumber::parse((100 + n).to_string()).unwrap()
+}
+
+/// A record of so many parts, or one that stands alone.
+fn raw(n: usize, parts: Option<usize>) -> Record {
+    let Some(parts) = parts else { return Record::new(number(n), "alone").with_partition_key("k") };
+    let mut aggregator = Aggregator::default();
+    for part in 0..parts {
+        aggregator.add(&format!("key-{}", part % 3), None, &[part as u8]).unwrap();
+    }
+    match aggregator.finish() {
+        Some(packed) => Record::new(number(n), packed.data),
+        None => Record::new(number(n), empty()),
+    }
+}
+
+/// An aggregate of nothing.
+fn empty() -> Vec<u8> {
+    let digest = [0xd4, 0x1d, 0x8c, 0xd9, 0x8f, 0x00, 0xb2, 0x04, 0xe9, 0x80, 0x09, 0x98, 0xec, 0xf8, 0x42, 0x7e];
+    [&[0xf3, 0x89, 0x9a, 0xc2][..], &digest].concat()
+}
+
+fn corrupt(n: usize) -> Record {
+    let mut record = raw(n, Some(2));
+    let mut data = record.data.to_vec();
+    data[5] ^= 1;
+    record.data = data.into();
+    record
+}
+
+/// All chunks from there on.
+fn read(apart: Apart, served: &Served, range: Option<HashKeyRange>, from: StartingPosition) -> Vec<Chunk> {
+    let stopwatch = Arc::new(Stopwatch::new(Arc::new(TokioClock::new())));
+    let mut reader = apart.open(served, &ShardId::from("s"), range, from, stopwatch);
+    let mut chunks = Vec::new();
+    loop {
+        let chunk = reader.next().now_or_never().unwrap().unwrap();
+        let last = chunk.end.is_some();
+        chunks.push(chunk);
+        if last {
+            return chunks;
+        }
+    }
+}
+
+fn positions(chunks: &[Chunk]) -> Vec<Position> {
+    chunks.iter().flat_map(|chunk| chunk.records.iter().map(Record::position)).collect()
+}
+
+/// What the consumer takes for done after everything it got is.
+fn done(chunks: &[Chunk]) -> Option<Position> {
+    chunks.iter().filter_map(|it| it.passed.clone().or_else(|| it.records.last().map(Record::position))).max()
+}
+
+fn set(set: impl FnOnce(Settings) -> Settings) -> Apart {
+    Apart::new(&set(Settings::default()))
+}
+
+#[test]
+fn a_chunk_without_aggregates_is_handed_on_as_it_is() {
+    let served = Served(vec![raw(1, None), raw(2, None)], 10);
+    let chunks = read(set(|it| it), &served, None, StartingPosition::TrimHorizon);
+    assert_eq!(chunks[0].records, served.0);
+    assert_eq!(chunks[0].passed, None);
+}
+
+#[test]
+fn it_can_be_switched_off() {
+    let served = Served(vec![raw(1, Some(3))], 10);
+    let chunks = read(set(|it| it.deaggregate(false)), &served, None, StartingPosition::TrimHorizon);
+    assert_eq!(chunks[0].records, served.0);
+}
+
+#[test]
+fn a_position_moves_past_what_nobody_gets() {
+    let nothing_own = Some(HashKeyRange { start: 1, end: 2 });
+    let drops = set(|it| it.foreign_records(ForeignRecords::Drop));
+    for (served, last) in [
+        (Served(vec![raw(1, Some(3))], 10), Position { sequence_number: number(1), sub_sequence_number: 2 }),
+        (
+            Served(vec![raw(1, None), raw(2, Some(4))], 10),
+            Position { sequence_number: number(2), sub_sequence_number: 3 },
+        ),
+        (Served(vec![raw(2, Some(0))], 10), Position { sequence_number: number(2), sub_sequence_number: 0 }),
+    ] {
+        let chunks = read(drops, &served, nothing_own, StartingPosition::TrimHorizon);
+        assert_eq!(chunks[0].passed, Some(last.clone()));
+        // And what starts there gets none of it again.
+        let again = read(drops, &served, nothing_own, StartingPosition::After(last));
+        assert_eq!((positions(&again), done(&again)), (vec![], None));
+    }
+}
+
+#[test]
+fn what_is_corrupt_is_delivered_or_named() {
+    let served = Served(vec![raw(1, Some(2)), corrupt(2), raw(3, None)], 10);
+    let chunks = read(set(|it| it), &served, None, StartingPosition::TrimHorizon);
+    assert_eq!((chunks[0].records.len(), chunks[0].corrupt.len()), (4, 0));
+    let fails = set(|it| it.corrupt_aggregates(CorruptAggregates::Fail));
+    let chunks = read(fails, &served, None, StartingPosition::TrimHorizon);
+    assert_eq!(chunks[0].corrupt, [(2, CorruptAggregate(Corruption::Checksum))]);
+    assert_eq!(chunks[0].records[2], corrupt(2));
+    // Done before, it is not named either.
+    let chunks = read(fails, &served, None, StartingPosition::After(corrupt(2).position()));
+    assert_eq!((positions(&chunks), &chunks[0].corrupt), (vec![raw(3, None).position()], &vec![]));
+}
+
+#[test]
+fn what_another_hand_took_apart_and_is_whole_now_comes_again() {
+    let served = Served(vec![corrupt(1), raw(2, None)], 10);
+    let within = Position { sequence_number: number(1), sub_sequence_number: 1 };
+    let chunks = read(set(|it| it), &served, None, StartingPosition::After(within));
+    assert_eq!(positions(&chunks), [corrupt(1).position(), raw(2, None).position()]);
+}
+
+#[test]
+fn parts_take_their_share_of_the_budget() {
+    let budget = ByteBudget::new(1 << 20, 1);
+    let reservation = budget.take(&ShardId::from("s"), 500);
+    let mut reading = Deaggregating {
+        inner: Box::new(Reading {
+            left: vec![raw(1, Some(9))].into_iter(),
+            at_a_time: 10,
+            reservation: Some(reservation),
+        }),
+        shard: ShardId::from("s"),
+        deaggregator: Deaggregator::default(),
+        drops: false,
+        fails: false,
+        done: None,
+        quiet: Quiet::default(),
+        origin: Instant::now(),
+    };
+    let chunk = reading.next().now_or_never().unwrap().unwrap();
+    assert_eq!(chunk.records.len(), 9);
+    assert_eq!(budget.free_bytes(), (1 << 20) - 500 - 8 * BESIDE_PAYLOAD);
+    drop(chunk);
+    assert_eq!(budget.free_bytes(), 1 << 20);
+}
+
+proptest! {
+    /// From wherever it goes on: what comes then is what has not come before, once.
+    #[test]
+    fn nothing_is_repeated_or_left_out_wherever_reading_goes_on(
+        parts in proptest::collection::vec(proptest::option::of(0..5_usize), 1..12),
+        at_a_time in 1..5_usize,
+        from: prop::sample::Index,
+        drops: bool,
+    ) {
+        let records = parts.iter().enumerate().map(|(n, parts)| raw(n, *parts)).collect();
+        let served = Served(records, at_a_time);
+        let apart = set(|it| it.foreign_records(if drops { ForeignRecords::Drop } else { ForeignRecords::Deliver }));
+        // About half of all keys.
+        let range = Some(HashKeyRange { start: 0, end: u128::MAX / 2 });
+        let all = read(apart, &served, range, StartingPosition::TrimHorizon);
+        let positions_of_all = positions(&all);
+        if positions_of_all.is_empty() {
+            return Ok(());
+        }
+        let at = from.index(positions_of_all.len());
+        let rest = read(apart, &served, range, StartingPosition::After(positions_of_all[at].clone()));
+        prop_assert_eq!(positions(&rest), &positions_of_all[at + 1..]);
+        if let Some(last) = done(&all) {
+            let none = read(apart, &served, range, StartingPosition::After(last));
+            prop_assert_eq!(positions(&none), vec![]);
+        }
+    }
+}
