@@ -47,3 +47,25 @@ fn it_prints_the_exports_once_it_serves() {
     assert_eq!(connected, Some(true), "{lines:?}");
     assert!(lines.contains(&"export AWS_DEFAULT_REGION=eu-west-1".to_owned()), "{lines:?}");
 }
+
+#[test]
+fn with_tls_it_writes_what_clients_have_to_trust_and_says_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trusted.pem");
+    let file = file.to_str().unwrap();
+    let mut server = kcl(&["--kinesis-port", "0", "--dynamodb-port", "0", "--tls", file]).spawn().unwrap();
+    let lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let lines: Vec<_> = lines.map(Result::unwrap).take(7).collect();
+    let written = std::fs::read_to_string(file);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(written.unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+    assert!(lines[0].starts_with("export AWS_ENDPOINT_URL_KINESIS=https://"), "{lines:?}");
+    assert!(lines.contains(&format!("export AWS_CA_BUNDLE={file}")), "{lines:?}");
+}
+
+#[test]
+fn a_certificate_that_cannot_be_written_ends_it_with_the_reason() {
+    let error = refused(&["--kinesis-port", "0", "--dynamodb-port", "0", "--tls", "/no/such/folder/trusted.pem"]);
+    assert!(error.starts_with("kcl: cannot write the certificate to /no/such/folder/trusted.pem: "), "{error}");
+}

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
-use crate::door::server;
+use crate::door::server::{self, Connections};
+use crate::door::transport::Transport;
 use crate::dynamodb::Tables;
 use crate::error::Error;
 use crate::identity::Identity;
@@ -16,6 +16,9 @@ use crate::kinesis::{Engine, EngineConfig};
 use crate::local_aws::{Endpoints, LocalAws};
 use crate::service::Service;
 use crate::services::Services;
+
+/// HTTP/2 streams of one connection that AWS's front end allows, as far as it was seen.
+const MAX_CONCURRENT_STREAMS: u32 = 128;
 
 /// Sets up [`LocalAws`]. Everything has a default that suits tests.
 #[derive(Clone, Debug)]
@@ -29,6 +32,10 @@ pub struct Builder {
     seed: u64,
     table_delay: Duration,
     latencies: Vec<(Service, Duration)>,
+    max_concurrent_streams: u32,
+    idle_connections: Option<Duration>,
+    #[cfg(feature = "tls")]
+    tls: bool,
 }
 
 impl Default for Builder {
@@ -43,6 +50,10 @@ impl Default for Builder {
             seed: 0,
             table_delay: Duration::ZERO,
             latencies: Vec::new(),
+            max_concurrent_streams: MAX_CONCURRENT_STREAMS,
+            idle_connections: None,
+            #[cfg(feature = "tls")]
+            tls: false,
         }
     }
 }
@@ -121,6 +132,30 @@ impl Builder {
         self
     }
 
+    /// How many HTTP/2 streams one connection may have open (`SETTINGS_MAX_CONCURRENT_STREAMS`): each subscription is one for minutes.
+    /// Default: 128. Of no effect in process.
+    #[must_use]
+    pub fn max_concurrent_streams(mut self, most: u32) -> Self {
+        self.max_concurrent_streams = most;
+        self
+    }
+
+    /// Closes a connection on which nothing ran for that long. Default: none is closed. Of no effect in process.
+    #[must_use]
+    pub fn idle_connections(mut self, patience: Duration) -> Self {
+        self.idle_connections = Some(patience);
+        self
+    }
+
+    /// Speaks TLS, with HTTP/2 for those who can, by a certificate made at the start: [`LocalAws::certificate`] is what other clients
+    /// have to trust. Default: off, plain text. Of no effect in process.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, on: bool) -> Self {
+        self.tls = on;
+        self
+    }
+
     /// Starts without sockets or threads, on virtual time: the clock begins at 2026-01-01T00:00:00Z and moves with tokio's time.
     /// Call it within the runtime whose time that is.
     #[must_use]
@@ -137,17 +172,36 @@ impl Builder {
     pub async fn start(self) -> Result<LocalAws, Error> {
         let engine = self.engine.clone().unwrap_or_else(EngineConfig::over_http);
         let services = self.services(Clock::wall_time(), engine);
-        let (kinesis, listener) = self.listen(self.kinesis_port).await?;
-        let mut servers = vec![spawn(listener, &services, Service::Kinesis)];
+        let (transport, certificate) = self.transport()?;
+        let connections =
+            Connections { transport, max_concurrent_streams: self.max_concurrent_streams, idle: self.idle_connections };
+        let serve = |listener, door| tokio::spawn(server::serve(listener, connections.clone(), services.clone(), door));
+        let (kinesis, listener) = self.listen(&connections, self.kinesis_port).await?;
+        let mut servers = vec![serve(listener, Service::Kinesis)];
         let dynamodb = match self.dynamodb_port {
             None => kinesis.clone(),
             Some(port) => {
-                let (dynamodb, listener) = self.listen(port).await?;
-                servers.push(spawn(listener, &services, Service::DynamoDb));
+                let (dynamodb, listener) = self.listen(&connections, port).await?;
+                servers.push(serve(listener, Service::DynamoDb));
                 dynamodb
             }
         };
-        Ok(LocalAws::new(services, Endpoints::http(kinesis, dynamodb), servers))
+        Ok(LocalAws::new(services, Endpoints::http(kinesis, dynamodb, certificate), servers))
+    }
+
+    #[cfg(feature = "tls")]
+    fn transport(&self) -> Result<(Transport, Option<String>), Error> {
+        if !self.tls {
+            return Ok((Transport::Plain, None));
+        }
+        let (acceptor, certificate) = crate::door::certificate::make(&self.host).map_err(Error::Certificate)?;
+        Ok((Transport::Tls(acceptor), Some(certificate)))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[allow(clippy::unnecessary_wraps, reason = "with TLS it may fail")]
+    fn transport(&self) -> Result<(Transport, Option<String>), Error> {
+        Ok((Transport::Plain, None))
     }
 
     fn services(&self, clock: Clock, config: EngineConfig) -> Arc<Services> {
@@ -160,14 +214,10 @@ impl Builder {
         Arc::new(services)
     }
 
-    async fn listen(&self, port: u16) -> Result<(String, TcpListener), Error> {
+    async fn listen(&self, connections: &Connections, port: u16) -> Result<(String, TcpListener), Error> {
         let failed = |source| Error::listening(&self.host, port, source);
         let listener = TcpListener::bind((self.host.as_str(), port)).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok((format!("http://{address}"), listener))
+        Ok((format!("{}://{address}", connections.transport.scheme()), listener))
     }
-}
-
-fn spawn(listener: TcpListener, services: &Arc<Services>, door: Service) -> JoinHandle<()> {
-    tokio::spawn(server::serve(listener, services.clone(), door))
 }

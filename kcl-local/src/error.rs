@@ -26,6 +26,10 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// No certificate could be made for the address.
+    #[cfg(feature = "tls")]
+    #[error("cannot make a certificate for TLS: {0}: is the host a name or an address?")]
+    Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Error {

@@ -70,7 +70,12 @@ pub struct LocalAws {
 #[derive(Debug)]
 pub(crate) enum Endpoints {
     InProcess,
-    Http { kinesis: String, dynamodb: String },
+    Http {
+        kinesis: String,
+        dynamodb: String,
+        /// With TLS: the authority to trust, in PEM.
+        certificate: Option<String>,
+    },
 }
 
 /// A name that never resolves (RFC 2606): should a request ever leave the process, it gets nowhere.
@@ -84,8 +89,8 @@ impl Endpoints {
         Self::InProcess
     }
 
-    pub(crate) fn http(kinesis: String, dynamodb: String) -> Self {
-        Self::Http { kinesis, dynamodb }
+    pub(crate) fn http(kinesis: String, dynamodb: String, certificate: Option<String>) -> Self {
+        Self::Http { kinesis, dynamodb, certificate }
     }
 }
 
@@ -122,6 +127,17 @@ impl LocalAws {
             (Endpoints::InProcess, _) => IN_PROCESS,
             (Endpoints::Http { kinesis, .. }, Service::Kinesis) => kinesis,
             (Endpoints::Http { dynamodb, .. }, Service::DynamoDb) => dynamodb,
+        }
+    }
+
+    /// The certificate, in PEM, of the authority that clients of [`endpoint`](Self::endpoint) have to trust: it was made at the start
+    /// and signs nothing else. `None` without TLS. [`sdk_config`](Self::sdk_config) trusts it already.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn certificate(&self) -> Option<&str> {
+        match &self.endpoints {
+            Endpoints::InProcess => None,
+            Endpoints::Http { certificate, .. } => certificate.as_deref(),
         }
     }
 
@@ -212,9 +228,26 @@ impl LocalAws {
                 let door = SharedHttpClient::new(Door::new(self.services.clone(), caller));
                 config.http_client(door).time_source(self.services.clock).build()
             }
-            Endpoints::Http { .. } => config.http_client(aws_smithy_http_client::Builder::new().build_http()).build(),
+            Endpoints::Http { ref certificate, .. } => config.http_client(http_client(certificate.as_deref())).build(),
         }
     }
+}
+
+#[cfg(feature = "tls")]
+fn http_client(certificate: Option<&str>) -> SharedHttpClient {
+    use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+    let client = aws_smithy_http_client::Builder::new();
+    let trust = certificate.map(|pem| TrustStore::empty().with_pem_certificate(pem));
+    // A context can be refused for its keys and names only; here it has neither.
+    match trust.and_then(|trust| TlsContext::builder().with_trust_store(trust).build().ok()) {
+        Some(context) => client.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(context).build_https(),
+        None => client.build_http(),
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn http_client(_: Option<&str>) -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().build_http()
 }
 
 impl Drop for LocalAws {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::Body;
 use crate::calls::CallLog;
 use crate::clock::Clock;
+use crate::door::connection::Connection;
 use crate::dynamodb::{self, Tables, Watcher};
 use crate::fault::layer::{self, Cut};
 use crate::fault::stream::Script;
@@ -20,7 +21,7 @@ use crate::identity::Identity;
 use crate::kinesis::model::{Request as KinesisRequest, Response as KinesisResponse, Scope};
 use crate::kinesis::{Engine, EngineTime, Step, SubscriptionId};
 use crate::service::{Service, Target};
-use crate::subscription::{Feed, Wake, Wakers, messages};
+use crate::subscription::{Feed, Messages, Wake, Wakers, messages};
 use crate::wire::MAX_BODY;
 use crate::wire::encoding::Encoding;
 use crate::wire::kinesis::{self, Refusal};
@@ -153,7 +154,9 @@ impl Services {
         let Some(encoding) = encoding else { return kinesis::unknown_format(operation, parts).map(Body::Whole) };
         let result = kinesis::read(encoding, operation, parts, body).and_then(|request| self.handle(scope, request));
         match result {
-            Ok(KinesisResponse::SubscribeToShard(id)) => self.events(id, encoding, script),
+            Ok(KinesisResponse::SubscribeToShard(id)) => {
+                kinesis::events(Body::Messages(self.messages(id, encoding, script, parts)))
+            }
             result => kinesis::write(encoding, result).map(Body::Whole),
         }
     }
@@ -165,9 +168,9 @@ impl Services {
         Ok(response)
     }
 
-    fn events(self: &Arc<Self>, id: SubscriptionId, encoding: Encoding, script: Script) -> Response<Body> {
+    fn messages(self: &Arc<Self>, id: SubscriptionId, encoding: Encoding, script: Script, parts: &Parts) -> Messages {
         let feed = Feed::new(self.clone(), id, self.wakers.of(id.shard()));
-        kinesis::events(Body::Messages(messages(feed, encoding, script)))
+        messages(feed, encoding, script, parts.extensions.get::<Connection>().cloned())
     }
 
     fn refuse(&self, service: Service, encoding: Encoding, name: &str) -> Response<Body> {

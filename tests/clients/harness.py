@@ -15,9 +15,18 @@ def check(function):
     return function
 
 
+class Skipped(Exception):
+    """A check cannot run here."""
+
+
+def skip(reason):
+    """Ends a check that cannot run here, and says why."""
+    raise Skipped(reason)
+
+
 def run_all(word=""):
     """Runs the checks whose name contains `word`. Returns how many failed."""
-    passed = failed = 0
+    passed = failed = skipped = 0
     for function in CHECKS:
         name = f"{function.__module__}: {function.__name__.replace('_', ' ')}"
         if word not in name:
@@ -25,6 +34,9 @@ def run_all(word=""):
         started = time.monotonic()
         try:
             function()
+        except Skipped as reason:
+            skipped += 1
+            print(f"SKIPPED {name}: {reason}")
         except Exception:
             failed += 1
             print(f"FAILED {name}")
@@ -32,7 +44,7 @@ def run_all(word=""):
         else:
             passed += 1
             print(f"ok     {name} ({time.monotonic() - started:.1f} s)")
-    print(f"{passed} passed, {failed} failed")
+    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
     return failed
 
 

@@ -1,5 +1,6 @@
 //! `kcl local`: the embedded servers, for clients in any language.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub(crate) struct Arguments {
     /// How long DynamoDB takes to answer, such as 5ms.
     #[arg(long, default_value = "0ms", value_parser = humantime::parse_duration)]
     dynamodb_latency: Duration,
-    /// Throttle readers as AWS does: 5 calls and 2 MiB a second a shard.
+    /// Throttle readers as AWS does: 5 calls and 2 MiB a second a shard; with fan-out one call and 2 MiB a second a shard and consumer.
     #[arg(long)]
     throttle_reads: bool,
     /// Throttle writers as AWS does: 1,000 records and 1 MiB a second a shard.
@@ -39,6 +40,16 @@ pub(crate) struct Arguments {
     /// How long streams and tables take to be created, changed and deleted.
     #[arg(long, default_value = "500ms", value_parser = humantime::parse_duration)]
     state_delay: Duration,
+    /// Speak TLS, by a certificate made for this run, and write to this file (PEM) what clients have to trust. It is what the variable
+    /// AWS_CA_BUNDLE names for the AWS CLI and boto3.
+    #[arg(long, value_name = "FILE")]
+    tls: Option<PathBuf>,
+    /// How many HTTP/2 streams a connection may have open: a subscription is one for minutes.
+    #[arg(long, default_value_t = 128)]
+    max_concurrent_streams: u32,
+    /// Close connections on which nothing ran for so long, such as 60s.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    idle_connections: Option<Duration>,
     /// Create a stream at the start, as name=shards. May be repeated.
     #[arg(long, value_name = "STREAM=SHARDS")]
     shards: Vec<NewStream>,
@@ -64,10 +75,14 @@ impl FromStr for NewStream {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     let stop = stop_signal()?;
     let aws = start(&arguments).await?;
+    if let (Some(file), Some(certificate)) = (&arguments.tls, aws.certificate()) {
+        std::fs::write(file, certificate)
+            .map_err(|error| format!("cannot write the certificate to {}: {error}", file.display()))?;
+    }
     for stream in &arguments.shards {
         create(&aws, stream).await?;
     }
-    println!("{}", exports(&aws, &arguments.region));
+    println!("{}", exports(&aws, &arguments));
     stop.await;
     eprintln!("kcl: stopping");
     aws.shutdown().await;
@@ -79,12 +94,18 @@ async fn start(arguments: &Arguments) -> Result<LocalAws, kcl_local::Error> {
     engine.transitions = Transitions::all(arguments.state_delay);
     engine.read_throttling = arguments.throttle_reads;
     engine.write_throttling = arguments.throttle_writes;
-    LocalAws::builder()
+    let mut builder = LocalAws::builder();
+    if let Some(patience) = arguments.idle_connections {
+        builder = builder.idle_connections(patience);
+    }
+    builder
         .host(arguments.host.as_str())
         .kinesis_port(arguments.kinesis_port)
         .dynamodb_port(arguments.dynamodb_port)
         .region(arguments.region.as_str())
         .engine(engine)
+        .tls(arguments.tls.is_some())
+        .max_concurrent_streams(arguments.max_concurrent_streams)
         .table_delay(arguments.state_delay)
         .latency(Service::Kinesis, arguments.kinesis_latency)
         .latency(Service::DynamoDb, arguments.dynamodb_latency)
@@ -103,16 +124,20 @@ async fn create(aws: &LocalAws, stream: &NewStream) -> Result<(), Error> {
 }
 
 /// What to paste into a shell so that AWS's own clients find the servers.
-fn exports(aws: &LocalAws, region: &str) -> String {
+fn exports(aws: &LocalAws, arguments: &Arguments) -> String {
+    let certificate = arguments.tls.as_deref().map(|file| file.display().to_string());
     [
-        ("AWS_ENDPOINT_URL_KINESIS", aws.endpoint(Service::Kinesis)),
-        ("AWS_ENDPOINT_URL_DYNAMODB", aws.endpoint(Service::DynamoDb)),
-        ("AWS_ACCESS_KEY_ID", "local"),
-        ("AWS_SECRET_ACCESS_KEY", "local"),
-        ("AWS_REGION", region),
-        ("AWS_DEFAULT_REGION", region),
+        ("AWS_ENDPOINT_URL_KINESIS", Some(aws.endpoint(Service::Kinesis))),
+        ("AWS_ENDPOINT_URL_DYNAMODB", Some(aws.endpoint(Service::DynamoDb))),
+        ("AWS_CA_BUNDLE", certificate.as_deref()),
+        ("AWS_ACCESS_KEY_ID", Some("local")),
+        ("AWS_SECRET_ACCESS_KEY", Some("local")),
+        ("AWS_REGION", Some(arguments.region.as_str())),
+        ("AWS_DEFAULT_REGION", Some(arguments.region.as_str())),
     ]
-    .map(|(name, value)| format!("export {name}={value}"))
+    .into_iter()
+    .filter_map(|(name, value)| value.map(|value| format!("export {name}={value}")))
+    .collect::<Vec<_>>()
     .join("\n")
 }
 
@@ -170,9 +195,11 @@ mod tests {
     #[tokio::test]
     async fn the_exports_name_where_the_servers_are() {
         let command = Command::try_parse_from(["local", "--kinesis-port", "0", "--dynamodb-port", "0"]);
-        let aws = start(&command.unwrap().arguments).await.unwrap();
-        let text = exports(&aws, "us-east-1");
+        let arguments = command.unwrap().arguments;
+        let aws = start(&arguments).await.unwrap();
+        let text = exports(&aws, &arguments);
         assert!(text.contains(&format!("AWS_ENDPOINT_URL_KINESIS={}\n", aws.endpoint(Service::Kinesis))), "{text}");
         assert_ne!(aws.endpoint(Service::Kinesis), aws.endpoint(Service::DynamoDb));
+        assert!(!text.contains("AWS_CA_BUNDLE"), "{text}");
     }
 }

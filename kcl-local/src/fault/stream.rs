@@ -21,6 +21,10 @@ pub enum StreamFault {
     Stall(Duration),
     /// An error event of that name, such as `KMSThrottlingException` or `InternalFailureException`, and then the end.
     Error(String),
+    /// The whole connection is cut, with all that is on it. In process: as `Cut`.
+    CutConnection,
+    /// The connection takes no new requests (`GOAWAY`); this one goes on to its end. In process it is not noticed.
+    GoAway,
     /// The next message's checksum is wrong.
     BadChecksum,
     /// The next message stops in its middle, and the answer ends.

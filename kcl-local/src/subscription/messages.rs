@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::unfold;
@@ -9,6 +10,7 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::time::sleep;
 
 use super::Feed;
+use crate::door::connection::Connection;
 use crate::fault;
 use crate::fault::layer::Cut;
 use crate::fault::stream::{Script, StreamFault};
@@ -20,16 +22,21 @@ use crate::wire::event_stream;
 pub(crate) type Messages = Pin<Box<dyn Stream<Item = Result<Bytes, io::Error>> + Send + Sync>>;
 
 /// All messages of `feed`, from the initial response on.
-pub(crate) fn messages(feed: Feed, encoding: Encoding, script: Script) -> Messages {
-    let writer = Writer { feed, encoding, script, state: State::Starting };
+pub(crate) fn messages(feed: Feed, encoding: Encoding, script: Script, connection: Option<Connection>) -> Messages {
+    let writer = Writer { feed, encoding, script, connection, state: State::Starting };
     // The SDK asks again after the end.
     Box::pin(unfold(writer, |mut writer| async move { writer.next().await.map(|message| (message, writer)) }).fuse())
 }
+
+/// Long enough for the socket to take a message.
+const SENDING: Duration = Duration::from_millis(20);
 
 struct Writer {
     feed: Feed,
     encoding: Encoding,
     script: Script,
+    /// What it goes over; `None` in process.
+    connection: Option<Connection>,
     state: State,
 }
 
@@ -85,7 +92,20 @@ impl Writer {
                 StreamFault::BadChecksum => damage = Damage::BadChecksum,
                 StreamFault::Truncated => damage = Damage::Truncated,
                 StreamFault::Stall(duration) => sleep(duration).await,
-                StreamFault::Cut => return Err(Cut),
+                StreamFault::Cut => {
+                    self.arrival().await;
+                    return Err(Cut);
+                }
+                StreamFault::CutConnection => {
+                    if let Some(connection) = &self.connection {
+                        self.arrival().await;
+                        // This goes with it; an error now would reset the stream first.
+                        connection.cut();
+                        self.feed.silence().await;
+                    }
+                    return Err(Cut);
+                }
+                StreamFault::GoAway => self.connection.iter().for_each(Connection::go_away),
                 StreamFault::Silence => {
                     self.feed.silence().await;
                     return Err(Cut);
@@ -103,6 +123,13 @@ impl Writer {
         match event.and_then(|event| event_stream::event(self.encoding, &event)) {
             Ok(message) => Ok(Some(self.damaged(message, damage))),
             Err(ApiError { code, message }) => Ok(self.fail(code.event_name(), &message)),
+        }
+    }
+
+    /// What was said before a cut arrives: HTTP forgets what it has not yet sent, and does not tell when it has.
+    async fn arrival(&self) {
+        if self.connection.is_some() {
+            sleep(SENDING).await;
         }
     }
 

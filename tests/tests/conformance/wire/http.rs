@@ -1,7 +1,8 @@
 //! Requests as bytes, over HTTP/1.1 and HTTP/2.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -13,6 +14,9 @@ pub(super) const JSON: &str = "application/x-amz-json-1.1";
 pub(super) const CBOR: &str = "application/x-amz-cbor-1.1";
 pub(super) const SIGNATURE: &str =
     "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/kinesis/aws4_request, SignedHeaders=host, Signature=0";
+
+/// A body on its way.
+pub(super) type Incoming = BoxBody<Bytes, String>;
 
 /// A server and a client that sends it whatever it is told to.
 pub(super) struct Wire {
@@ -65,16 +69,13 @@ impl Wire {
     /// A signed request for an operation of Kinesis.
     pub(super) async fn call(&self, content_type: &str, operation: &str, body: impl Into<Bytes>) -> Answer {
         let target = format!("Kinesis_20131202.{operation}");
-        self.send(
-            &[
-                ("content-type", content_type),
-                ("x-amz-target", &target),
-                ("authorization", SIGNATURE),
-                ("x-amz-date", "20260101T000000Z"),
-            ],
-            body,
-        )
-        .await
+        self.send(&signed(content_type, &target), body).await
+    }
+
+    /// The same, whose answer goes on.
+    pub(super) async fn open(&self, content_type: &str, operation: &str, body: impl Into<Bytes>) -> Response<Incoming> {
+        let target = format!("Kinesis_20131202.{operation}");
+        self.post(&signed(content_type, &target), body).await
     }
 
     /// A JSON call that must succeed.
@@ -86,14 +87,18 @@ impl Wire {
 
     /// A POST with these headers only.
     pub(super) async fn send(&self, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        let (parts, body) = self.post(headers, body).await.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status, version: parts.version, headers: parts.headers, body }
+    }
+
+    async fn post(&self, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Response<Incoming> {
         let mut request = Request::builder().method(Method::POST).uri(self.aws.endpoint(Service::Kinesis));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let answer = self.client.request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
-        let (parts, body) = answer.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, version: parts.version, headers: parts.headers, body }
+        answer.map(|body| body.map_err(|error| error.to_string()).boxed())
     }
 
     /// A stream of one shard, and an iterator at its start.
@@ -108,6 +113,15 @@ impl Wire {
         let body = format!(r#"{{"StreamName":"{name}","Data":"{base64}","PartitionKey":"k"}}"#);
         self.json("PutRecord", &body).await;
     }
+}
+
+fn signed<'a>(content_type: &'a str, target: &'a str) -> [(&'a str, &'a str); 4] {
+    [
+        ("content-type", content_type),
+        ("x-amz-target", target),
+        ("authorization", SIGNATURE),
+        ("x-amz-date", "20260101T000000Z"),
+    ]
 }
 
 #[tokio::test]

@@ -4,3 +4,4 @@ mod cbor;
 mod error;
 mod http;
 mod json;
+mod subscription;
