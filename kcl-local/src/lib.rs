@@ -1,6 +1,11 @@
 //! Embedded Kinesis and DynamoDB for tests, examples and local development: over HTTP, or in the process under virtual time.
 //!
-//! [`LocalAws`] starts both and makes clients for them.
+//! [`LocalAws`] starts both and makes clients for them; [`Faults`] makes things go wrong; [`kinesis`] is the engine, for those who want
+//! nothing else.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `tls` | `Builder::tls`: the servers speak TLS, by a certificate made at their start |
 
 mod answer;
 mod builder;

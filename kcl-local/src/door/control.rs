@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /__kcl/calls` | `{"kinesis": {"GetRecords": 12}, "dynamodb": {"UpdateItem": 3}}` |
 //! | `DELETE /__kcl/calls` | counts from zero again |
-//! | `POST /__kcl/faults` | latencies, scripted faults and chaos are set as the body says, for example `{"kinesis_latency_ms": 10, "next": [{"operation": "PutItem", "fault": "lost_response"}, {"operation": "GetRecords", "fault": {"error": "KMSDisabledException"}}], "chaos": {"seed": 7, "throttle": 0.01}}` |
+//! | `POST /__kcl/faults` | latencies, scripted faults and chaos are set as the body says, for example `{"kinesis_latency_ms": 10, "next": [{"operation": "PutItem", "fault": "lost_response"}, {"operation": "GetRecords", "fault": {"error": "KMSDisabledException"}}, {"operation": "SubscribeToShard", "fault": {"stream": {"after": 3, "fault": "bad_checksum"}}}], "chaos": {"seed": 7, "throttle": 0.01}}` |
 //! | `DELETE /__kcl/faults` | forgets scripted faults and chaos |
 
 use std::sync::Arc;

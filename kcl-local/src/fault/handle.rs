@@ -12,6 +12,15 @@ use crate::service::Service;
 /// A request has at most one fault: the oldest one scripted for its operation with [`once`](Self::once), else the first that a
 /// [`rule`](Self::rule) gives, else what the [`seeded`](Self::seeded) chaos draws.
 ///
+/// The answer to `SubscribeToShard` goes on for minutes, and may go wrong on its way: [`Fault::stream`] says after how many events and how.
+/// What is scripted for the request itself still applies: `Fault::Error("ResourceInUseException".into())` refuses it.
+///
+/// ```
+/// # let aws = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async { kcl_local::LocalAws::in_process() });
+/// use kcl_local::{Fault, StreamFault};
+/// aws.faults().once("SubscribeToShard", Fault::stream(3, StreamFault::Silence));
+/// ```
+///
 /// To servers in another process, `POST /__kcl/faults` says the same in JSON:
 /// `{"dynamodb_latency_ms": 5, "next": [{"operation": "PutItem", "fault": "lost_response"}], "chaos": {"seed": 7, "throttle": 0.01}}`.
 #[derive(Clone, Debug, Default)]

@@ -19,8 +19,8 @@ pub(crate) struct Seat {
 impl Seat {
     /// Whether a subscription may take it now. `strictly`: a holder that has left keeps it for its first five seconds too.
     pub(crate) fn is_free(&self, now: EngineTime, strictly: bool) -> bool {
-        let disturbed = self.taken.is_none_or(|taken| now >= taken.plus(UNDISTURBED));
-        disturbed || (self.holder.is_none() && !strictly)
+        let may_be_taken_over = self.taken.is_none_or(|taken| now >= taken.plus(UNDISTURBED));
+        may_be_taken_over || (self.holder.is_none() && !strictly)
     }
 
     /// Whoever held it before holds it no longer.

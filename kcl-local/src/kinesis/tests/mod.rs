@@ -8,6 +8,7 @@ mod placement;
 mod quotas;
 mod scopes;
 mod settings;
+mod subscription;
 
 use std::time::Duration;
 
