@@ -1,5 +1,6 @@
 //! What a table's rows tell about whose they are. Pure.
 
+use crate::coordination::streams::Streams;
 use crate::error::{Code, Error};
 use crate::lease::Table;
 use crate::lease::row::{Fleet, Lease};
@@ -8,37 +9,63 @@ use crate::shard::Shard;
 use std::collections::BTreeMap;
 
 /// What the rows say of themselves.
-pub(super) fn marks(name: &str, stream: &StreamIdentity, table: &Table) -> Result<(), Error> {
+pub(super) fn marks(name: &str, streams: &Streams, table: &Table) -> Result<(), Error> {
     if let Some(why) = table.fleet.as_ref().and_then(Fleet::is_too_new) {
         return Err(Error::new(Code::TableFormat, format!("table `{name}` {why}")));
     }
-    if let Some(lease) = table.leases.iter().find(|lease| lease.stream_name.is_some()) {
-        return Err(Error::new(
-            Code::LeaseKeys,
-            format!(
-                "table `{name}` holds leases of several streams (`{}`), and this worker reads one: use another \
-                 application name",
-                lease.key
-            ),
-        ));
+    if streams.are_several() {
+        of_one(name, table)?;
+    } else {
+        of_several(name, table)?;
     }
-    let other = table.leases.iter().find_map(|lease| lease.stream.as_ref().filter(|marked| *marked != stream));
-    if let Some(other) = other {
-        let recreated = if other.arn == stream.arn {
-            "the stream was deleted and made again, so its checkpoints mean nothing here. "
-        } else {
-            ""
-        };
-        return Err(Error::new(
-            Code::OtherStream,
-            format!(
-                "table `{name}` belongs to stream `{}` created at {} (Unix time), and this worker reads `{}` \
-                 created at {}: {recreated}use another application name, or delete the table",
-                other.arn, other.created_at, stream.arn, stream.created_at
-            ),
-        ));
+    for lease in &table.leases {
+        let Some(served) = streams.get(lease.stream_name.as_ref()) else { continue };
+        if let Some(marked) = lease.stream.as_ref().filter(|marked| **marked != served.keys.identity) {
+            return Err(of_another(name, &served.keys.identity, marked));
+        }
     }
     Ok(())
+}
+
+/// Refuses a table of several streams.
+fn of_several(name: &str, table: &Table) -> Result<(), Error> {
+    let lease = table.leases.iter().find(|lease| lease.stream_name.is_some()).map(|lease| lease.key.to_string());
+    let serving = table.sessions.iter().filter_map(|session| session.streams.as_ref()?.first()).next();
+    let shows = lease.or_else(|| table.streams.first().map(|row| row.id.to_string()));
+    let Some(shows) = shows.or_else(|| serving.map(ToString::to_string)) else { return Ok(()) };
+    let message = format!(
+        "table `{name}` holds leases of several streams (`{shows}`), and this worker reads one: use another application \
+         name, or name its stream with `Worker::of_streams`"
+    );
+    Err(Error::new(Code::LeaseKeys, message))
+}
+
+/// Refuses a table of one stream.
+fn of_one(name: &str, table: &Table) -> Result<(), Error> {
+    let lease = table.leases.iter().find(|lease| lease.stream_name.is_none()).map(|lease| lease.key.to_string());
+    let pinned = table.fleet.as_ref().is_some_and(|fleet| fleet.start.is_some());
+    let Some(shows) = lease.or_else(|| pinned.then(|| "fleet".to_owned())) else { return Ok(()) };
+    let message = format!(
+        "table `{name}` holds leases of one stream (`{shows}`), and this worker reads several: use another application \
+         name, or read that stream with `Worker::builder`"
+    );
+    Err(Error::new(Code::LeaseKeys, message))
+}
+
+fn of_another(name: &str, stream: &StreamIdentity, other: &StreamIdentity) -> Error {
+    let recreated = if other.arn == stream.arn {
+        "the stream was deleted and made again, so its checkpoints mean nothing here. "
+    } else {
+        ""
+    };
+    Error::new(
+        Code::OtherStream,
+        format!(
+            "table `{name}` belongs to stream `{}` created at {} (Unix time), and this worker reads `{}` created at {}: \
+             {recreated}use another application name, or delete the table",
+            other.arn, other.created_at, stream.arn, stream.created_at
+        ),
+    )
 }
 
 /// Leases that do not say which stream they belong to, as another hand created them, and have come to a record.

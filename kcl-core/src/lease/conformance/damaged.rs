@@ -41,10 +41,11 @@ pub trait AnotherHand: Send + Sync {
 /// The first [`Divergence`].
 pub async fn run_damaged(store: &dyn LeaseStore, hand: &dyn AnotherHand) -> Result<(), Divergence> {
     let worker = WorkerId::from_row("w");
-    let plan = Plan { worker: worker.clone(), term: 3, version: 4, takes: Vec::new(), gives: Vec::new() };
+    let plan =
+        Plan { worker: worker.clone(), term: 3, version: 4, takes: Vec::new(), gives: Vec::new(), lists: Vec::new() };
     let made = [
         Write::CreateFleet(Fleet::above(3, 7, true)),
-        Write::Register { worker, number: 7, tag: 1, capacity: None },
+        Write::Register { worker, number: 7, tag: 1, capacity: None, streams: None },
         Write::Plan(plan),
     ];
     for make in made {

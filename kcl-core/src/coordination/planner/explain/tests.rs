@@ -8,7 +8,17 @@ fn worker(name: &str) -> WorkerId {
 }
 
 fn session(name: &str, number: SessionNumber, state: SessionState) -> Session {
-    Session { worker: worker(name), number, tag: 0, beat: 4, state, capacity: None, load: 1, weights: None }
+    Session {
+        worker: worker(name),
+        number,
+        tag: 0,
+        beat: 4,
+        state,
+        capacity: None,
+        load: 1,
+        weights: None,
+        streams: None,
+    }
 }
 
 fn lease(n: u64, owner: Option<(&str, SessionNumber)>) -> Lease {
@@ -25,7 +35,14 @@ fn takes(name: &str, version: u64, leases: &[&Lease]) -> Plan {
         counter: lease.counter,
         mode: TakeMode::Now,
     };
-    Plan { worker: worker(name), term: 3, version, takes: leases.iter().map(take).collect(), gives: vec![] }
+    Plan {
+        worker: worker(name),
+        term: 3,
+        version,
+        takes: leases.iter().map(take).collect(),
+        gives: vec![],
+        lists: vec![],
+    }
 }
 
 /// `a` and `b` live; the planner is in its third term, and plans up to version 8 are valid.
