@@ -74,6 +74,7 @@ fn session(worker: WorkerId, item: &Value) -> Option<Session> {
         capacity,
         load,
         weights: None,
+        streams: None,
     })
 }
 
@@ -117,6 +118,7 @@ fn plan(worker: WorkerId, item: &Value) -> Option<Plan> {
         version: count(item, "version")?,
         takes: entries("takes").iter().map(take).collect::<Option<_>>()?,
         gives: entries("gives").iter().map(give).collect::<Option<_>>()?,
+        lists: Vec::new(),
     })
 }
 
