@@ -3,6 +3,7 @@
 use super::{APPLICATION, Ledger};
 use crate::stage::text;
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_kinesis::primitives::Blob;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ async fn a_table_of_several_streams_is_continued_and_handed_back_with_nothing_ch
     let mut checkpoints = HashMap::new();
     for name in ["orders", "payments"] {
         ledger.put(name, 0..1).await;
-        let put = ledger.aws.kinesis().put_record().stream_name(name).partition_key("k").data("1".into());
+        let put = ledger.aws.kinesis().put_record().stream_name(name).partition_key("k").data(Blob::new("1"));
         checkpoints.insert(name, put.send().await.unwrap().sequence_number);
         ledger.put(name, 2..10).await;
     }
