@@ -211,7 +211,8 @@ impl Coordinator {
                     held.release_now(Why::ConsumerGaveUp, &mut self.effects);
                 }
                 self.effects.tell(Happening::ConsumerGaveUp { lease: lease.clone(), reason: reason.clone() });
-                if stop_worker {
+                // One of several streams that vanished stops nobody.
+                if stop_worker && self.identity.streams.of(&lease).is_some() {
                     let error = Error::new(
                         Code::StoppedByPolicy,
                         format!("the error policy stopped the worker at shard `{lease}`: {reason}"),

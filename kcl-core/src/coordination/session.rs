@@ -473,4 +473,24 @@ mod tests {
         session.on_timer(0, None, &mut effects);
         assert_eq!(effects.take_calls(), [], "the beat that was due meanwhile");
     }
+
+    #[test]
+    fn streams_that_change_are_said_with_a_beat_at_once() {
+        let said = |effects: &mut Effects| match sent(effects).as_slice() {
+            [Write::Beat { streams, .. } | Write::Register { streams, .. }] => streams.clone(),
+            other => panic!("{other:?}"),
+        };
+        let ids = |names: &[&str]| Some(names.iter().map(StreamId::new).collect::<BTreeSet<_>>());
+        let (mut session, mut effects) = registering(4);
+        session.streams = ids(&["1:a:2"]);
+        session.on_timer(0, None, &mut effects);
+        assert_eq!(said(&mut effects), ids(&["1:a:2"]));
+        session.serve(ids(&["1:a:2", "1:b:2"]), 0, &mut effects);
+        assert!(sent(&mut effects).is_empty(), "it is not registered yet");
+        let registered = Answer::Written(Written::Applied(Some(row(4, SessionState::Active))));
+        session.on_answer(Time::ZERO, registered, 0, &mut effects);
+        assert_eq!(effects.next_due(), Some(effects.now));
+        session.on_timer(0, None, &mut effects);
+        assert_eq!(said(&mut effects), ids(&["1:a:2", "1:b:2"]));
+    }
 }

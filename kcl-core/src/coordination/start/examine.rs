@@ -104,6 +104,8 @@ pub(super) fn incarnation(name: &str, stream: &StreamIdentity, table: &Table, sh
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coordination::streams::Served;
+    use crate::lease::row::StreamKeys;
     use crate::record::Position;
 
     /// A record's number in shard 6 of a stream, and the start of that shard there; then those of another stream.
@@ -166,5 +168,70 @@ mod tests {
         assert_eq!(unmarked(&table).count(), 1);
         table.leases[0].stream = Some(stream());
         assert_eq!(unmarked(&table).count(), 0);
+    }
+
+    fn identity(name: &str) -> StreamIdentity {
+        StreamIdentity { arn: format!("arn:aws:kinesis:us-east-1:000000000000:stream/{name}"), created_at: 1 }
+    }
+
+    fn served(identity: StreamIdentity, id: Option<crate::record::StreamId>) -> Served {
+        let keys = StreamKeys { identity, id };
+        Served { keys, start: crate::Start::TrimHorizon, retention: std::time::Duration::from_secs(86_400) }
+    }
+
+    fn one(name: &str) -> Streams {
+        Streams::One(Box::new(served(identity(name), None)))
+    }
+
+    fn several(names: &[&str]) -> Streams {
+        let of = |name: &&str| {
+            let id = identity(name).id().unwrap();
+            (id.clone(), served(identity(name), Some(id)))
+        };
+        Streams::Several(names.iter().map(of).collect())
+    }
+
+    fn lease(streams: &Streams, stream: &str) -> Lease {
+        let id = if streams.are_several() { identity(stream).id() } else { None };
+        let keys = StreamKeys { identity: identity(stream), id };
+        keys.lease(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon)
+    }
+
+    fn code(streams: &Streams, table: &Table) -> Option<Code> {
+        marks("ledger", streams, table).err().map(|error| error.code())
+    }
+
+    #[test]
+    fn each_kind_of_worker_refuses_the_other_kinds_keys() {
+        let (one, several) = (one("orders"), several(&["orders"]));
+        let of = |streams: &Streams| Table { leases: vec![lease(streams, "orders")], ..Table::default() };
+        assert_eq!([code(&one, &of(&one)), code(&several, &of(&several))], [None, None]);
+        assert_eq!(code(&one, &of(&several)), Some(Code::LeaseKeys));
+        assert_eq!(code(&several, &of(&one)), Some(Code::LeaseKeys));
+    }
+
+    #[test]
+    fn a_fleet_of_the_other_kind_is_refused_before_it_has_leases() {
+        let start = crate::lease::FleetStart { checkpoint: Checkpoint::TrimHorizon, at_ms: None };
+        let row = crate::lease::StreamRow { id: identity("orders").id().unwrap(), start: start.clone(), filled: false };
+        let of_several = Table { streams: vec![row], ..Table::default() };
+        assert_eq!(code(&one("orders"), &of_several), Some(Code::LeaseKeys));
+        assert_eq!(code(&several(&["orders"]), &of_several), None);
+        let fleet = Fleet { start: Some(start), ..Fleet::above(0, 0, false) };
+        let of_one = Table { fleet: Some(fleet), ..Table::default() };
+        assert_eq!(code(&several(&["orders"]), &of_one), Some(Code::LeaseKeys));
+        assert_eq!(code(&one("orders"), &of_one), None);
+    }
+
+    #[test]
+    fn of_several_streams_only_one_with_the_same_keys_is_another() {
+        let streams = several(&["orders"]);
+        let table = |stream: StreamIdentity| {
+            let lease = Lease { stream: Some(stream), ..lease(&streams, "orders") };
+            Table { leases: vec![lease, self::lease(&streams, "payments")], ..Table::default() }
+        };
+        assert_eq!(code(&streams, &table(identity("orders"))), None, "nobody serves the other one");
+        let there = StreamIdentity { arn: identity("orders").arn.replace("us-east-1", "eu-west-1"), created_at: 1 };
+        assert_eq!(code(&streams, &table(there)), Some(Code::OtherStream));
     }
 }

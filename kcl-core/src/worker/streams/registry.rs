@@ -181,7 +181,9 @@ impl Registry {
     /// Serves a stream no more, and waits until nothing of it is left.
     pub(super) async fn remove(&self, stream: &StreamRef) -> Result<(), Error> {
         let (id, slot) = self.find(stream)?;
-        *lock(&slot.state) = State::Leaving;
+        if std::mem::replace(&mut *lock(&slot.state), State::Leaving) == State::Leaving {
+            return Err(Error::new(Code::Setting, format!("stream `{stream}` is being removed")));
+        }
         let (done, when_done) = oneshot::channel();
         // A worker that has ended has nothing left.
         if self.ask.send(Ask::Change(Change::Stop(id.clone()), done)).is_ok() {
