@@ -26,11 +26,11 @@ impl Worker {
     /// #     async fn process_records(&mut self, _: &Batch, _: &ShardContext) -> Result<(), BoxError> { Ok(()) }
     /// # }
     /// # type Payments = Orders;
-    /// # async fn example(other_account: aws_config::SdkConfig) -> Result<(), kcl_core::Error> {
+    /// # async fn example() -> Result<(), kcl_core::Error> {
     /// let payments = "arn:aws:kinesis:eu-west-1:123456789012:stream/payments";
     /// Worker::of_streams("ledger")
     ///     .stream(StreamConfig::new("orders", |_| Orders::default()))
-    ///     .stream(StreamConfig::new(payments, |_| Payments::default()).start(Start::Latest).sdk_config(&other_account))
+    ///     .stream(StreamConfig::new(payments, |_| Payments::default()).start(Start::Latest))
     ///     .build()
     ///     .await?
     ///     .run()

@@ -77,8 +77,7 @@ impl<'a, 'm> Shift<'a, 'm> {
     /// By number: what is above a capacity, or far above an even share, goes first, and of that the lightest.
     fn spread(&mut self) {
         for from in 0..self.movable.len() {
-            loop {
-                let Some((n, to)) = self.relief(from) else { break };
+            while let Some((n, to)) = self.relief(from) {
                 if !self.carry(n, from, to) {
                     return;
                 }
