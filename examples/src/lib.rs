@@ -1,4 +1,4 @@
-//! Runnable consumers, one per use case: see `flights/`. The README's code is compiled here, as its readers would.
+//! Runnable consumers, one per use case: see `flights/` and `ledger/`. The README's code is compiled here, as its readers would.
 
 /// Only for its code blocks.
 #[cfg(doctest)]

@@ -49,7 +49,9 @@ pub use retrieval::{CorruptAggregate, CorruptAggregates, Retrieval};
 pub use spawn::Spawn;
 #[cfg(feature = "signal")]
 pub use worker::shutdown_signal;
-pub use worker::{Delivered, Deliveries, NoProcessor, Worker, WorkerBuilder, WorkerHandle};
+pub use worker::{
+    Delivered, Deliveries, NoProcessor, OneStream, StreamConfig, Streams, Worker, WorkerBuilder, WorkerHandle,
+};
 
 /// Implements [`RecordProcessor`](trait@RecordProcessor) for a struct whose handler takes one decoded record.
 ///

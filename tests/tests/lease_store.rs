@@ -117,6 +117,7 @@ impl AnotherHand for Editor {
             RowKey::Fleet => ("sessions", "planVersion"),
             RowKey::Session(_) => ("number", "state"),
             RowKey::Plan(_) => ("term", "takes"),
+            RowKey::Stream(_) => ("start", "startAt"),
             RowKey::Lease(_) => unreachable!("the suite harms no leases"),
         };
         let (attribute, value) = match harm {

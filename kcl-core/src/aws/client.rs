@@ -82,6 +82,17 @@ impl Clients {
     }
 }
 
+impl Clients {
+    /// The same, with other clients for a stream.
+    pub(crate) fn with_kinesis(
+        &self,
+        kinesis: aws_sdk_kinesis::Client,
+        coordination_kinesis: aws_sdk_kinesis::Client,
+    ) -> Self {
+        Clients::given(kinesis, coordination_kinesis, self.dynamodb.clone())
+    }
+}
+
 /// The same place and credentials, by means of our own.
 fn coordination(config: &SdkConfig) -> SdkConfig {
     let timeouts =

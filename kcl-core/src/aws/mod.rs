@@ -18,6 +18,7 @@ pub use dead_letters::KinesisDeadLetters;
 pub use dynamodb::{DynamoDbStore, TableSpec, prepare_table};
 pub use fence::Fence;
 pub use kinesis::KinesisStream;
+pub(crate) use preflight::describe_stream;
 pub use preflight::preflight;
 
 #[allow(unused_imports, reason = "the worker classifies its errors by it")]

@@ -27,15 +27,24 @@ pub async fn preflight(
     table: &TableSpec,
     rng: &mut fastrand::Rng,
 ) -> Result<StreamDescription, Error> {
-    let region = clients.coordination_kinesis.config().region().map(ToString::to_string);
+    let description = describe_stream(clients, &clients.coordination_kinesis, stream, rng).await?;
+    prepare_table(&clients.dynamodb, table, description.open_shards, rng).await?;
+    Ok(description)
+}
+
+/// The part of [`preflight`] that concerns a stream, asked through one of its clients.
+pub(crate) async fn describe_stream(
+    clients: &Clients,
+    kinesis: &aws_sdk_kinesis::Client,
+    stream: &StreamRef,
+    rng: &mut fastrand::Rng,
+) -> Result<StreamDescription, Error> {
+    let region = kinesis.config().region().map(ToString::to_string);
     same_region(stream, region.as_deref())?;
     let place = Place { region, endpoint: clients.endpoint.clone() };
     check_credentials(clients).await?;
-    let api = KinesisStream::new(&clients.coordination_kinesis, stream.clone());
-    let description =
-        patiently(rng, || api.summary()).await.map_err(|failure| explain(failure, Subject::Stream(stream), &place))?;
-    prepare_table(&clients.dynamodb, table, description.open_shards, rng).await?;
-    Ok(description)
+    let api = KinesisStream::new(kinesis, stream.clone());
+    patiently(rng, || api.summary()).await.map_err(|failure| explain(failure, Subject::Stream(stream), &place))
 }
 
 async fn check_credentials(clients: &Clients) -> Result<(), Error> {

@@ -16,6 +16,8 @@ const AGAIN: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Claim {
     pub(crate) lease: LeaseKey,
+    /// The lease's stream, for a row that does not say it.
+    stream: StreamIdentity,
     owner: Option<Owner>,
     counter: u64,
     mode: TakeMode,
@@ -51,9 +53,10 @@ pub(crate) enum News {
 }
 
 impl Claim {
-    pub(crate) fn new(take: &Take, now: Time) -> Self {
+    pub(crate) fn new(take: &Take, stream: StreamIdentity, now: Time) -> Self {
         Claim {
             lease: take.lease.clone(),
+            stream,
             owner: take.owner.clone(),
             counter: take.counter,
             mode: take.mode,
@@ -65,9 +68,10 @@ impl Claim {
     }
 
     /// A claim of a lease that is already one's own, to pin what its sentinel means.
-    pub(crate) fn pin(lease: &Lease, start_ms: i64, now: Time) -> Self {
+    pub(crate) fn pin(lease: &Lease, stream: StreamIdentity, start_ms: i64, now: Time) -> Self {
         Claim {
             lease: lease.key.clone(),
+            stream,
             owner: lease.owner.clone(),
             counter: lease.counter,
             mode: TakeMode::Now,
@@ -79,9 +83,9 @@ impl Claim {
     }
 
     /// A claim of a child by the worker that finished its last parent.
-    pub(crate) fn of_child(lease: LeaseKey, now: Time) -> Self {
+    pub(crate) fn of_child(lease: LeaseKey, stream: StreamIdentity, now: Time) -> Self {
         let take = Take { lease, owner: None, counter: 0, mode: TakeMode::Now };
-        Claim { planned: false, ..Claim::new(&take, now) }
+        Claim { planned: false, ..Claim::new(&take, stream, now) }
     }
 
     /// Whether it waits for the owner to release the lease.
@@ -145,13 +149,7 @@ impl Claim {
     }
 
     /// Sends the attempt.
-    pub(crate) fn send(
-        &mut self,
-        me: &WorkerId,
-        session: SessionNumber,
-        stream: &StreamIdentity,
-        effects: &mut Effects,
-    ) {
+    pub(crate) fn send(&mut self, me: &WorkerId, session: SessionNumber, effects: &mut Effects) {
         let unsettled = matches!(self.state, State::Pausing { unsettled: true });
         self.state = State::Asked { unsettled };
         let write = Write::Claim {
@@ -159,7 +157,7 @@ impl Claim {
             counter: self.counter,
             from: Previous::from(self.owner.clone()),
             me: (me.clone(), session),
-            stream: stream.clone(),
+            stream: self.stream.clone(),
             start_ms: self.start_ms,
         };
         effects.write(Part::Claim(self.lease.clone()), write);
@@ -254,12 +252,12 @@ mod tests {
 
     fn take(owner: Option<Owner>, counter: u64, mode: TakeMode) -> Claim {
         let lease = LeaseKey::new("shardId-000000000000");
-        Claim::new(&Take { lease, owner, counter, mode }, Time::ZERO)
+        Claim::new(&Take { lease, owner, counter, mode }, stream(), Time::ZERO)
     }
 
     fn asked(mut claim: Claim) -> (Claim, Effects) {
         let mut effects = Effects::new(fastrand::Rng::with_seed(1));
-        claim.send(&me(), SESSION, &stream(), &mut effects);
+        claim.send(&me(), SESSION, &mut effects);
         (claim, effects)
     }
 
@@ -279,7 +277,7 @@ mod tests {
         let (mut claim, mut effects) = asked(take(None, 3, TakeMode::Now));
         assert_eq!(claim.on_answer(Answer::Failed(Failure::Unanswered), &me(), SESSION, &mut effects), News::Nothing);
         assert!(!claim.is_settled(), "it may be applied yet");
-        claim.send(&me(), SESSION, &stream(), &mut effects);
+        claim.send(&me(), SESSION, &mut effects);
         let mine = lease(Some(Owner { worker: me(), session: Some(SESSION) }), 4);
         let news = claim.on_answer(refused(mine.clone()), &me(), SESSION, &mut effects);
         assert!(matches!(news, News::Held { lease, .. } if *lease == mine));
@@ -297,7 +295,7 @@ mod tests {
         let (mut claim, mut effects) = asked(take(Some(other(2)), 3, TakeMode::Now));
         effects.take_calls();
         assert_eq!(claim.on_answer(refused(lease(Some(other(2)), 5)), &me(), SESSION, &mut effects), News::Nothing);
-        claim.send(&me(), SESSION, &stream(), &mut effects);
+        claim.send(&me(), SESSION, &mut effects);
         assert_eq!(counter_asked(&mut effects), Some(5));
     }
 
@@ -330,7 +328,7 @@ mod tests {
     fn a_claim_of_a_row_that_was_put_back_is_dropped_whatever_is_unsettled() {
         let (mut claim, mut effects) = asked(take(None, 3, TakeMode::Now));
         claim.on_answer(Answer::Failed(Failure::Unanswered), &me(), SESSION, &mut effects);
-        claim.send(&me(), SESSION, &stream(), &mut effects);
+        claim.send(&me(), SESSION, &mut effects);
         assert_eq!(claim.on_answer(refused(lease(Some(other(9)), 2)), &me(), SESSION, &mut effects), News::Dropped);
     }
 
@@ -351,7 +349,7 @@ mod tests {
         assert_eq!(claim.look(Some(&Row::Lease(lease(None, 3)))), News::Nothing, "a stale read");
         assert_eq!(claim.look(Some(&Row::Lease(lease(None, 5)))), News::Ready);
         let mut effects = Effects::new(fastrand::Rng::with_seed(1));
-        claim.send(&me(), SESSION, &stream(), &mut effects);
+        claim.send(&me(), SESSION, &mut effects);
         assert_eq!(counter_asked(&mut effects), Some(5));
     }
 

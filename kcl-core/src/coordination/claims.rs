@@ -5,7 +5,7 @@ use super::effects::{Answer, Effects, Op, Part};
 use crate::lease::Consistency;
 use crate::lease::Row;
 use crate::lease::row::{LeaseKey, RowKey, SessionNumber, Take, WorkerId};
-use crate::record::StreamIdentity;
+use crate::record::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -15,7 +15,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Claims {
     me: WorkerId,
-    stream: StreamIdentity,
     most_in_flight: usize,
     open: BTreeMap<LeaseKey, Claim>,
     ready: BTreeSet<LeaseKey>,
@@ -25,16 +24,9 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
-    pub(crate) fn new(me: WorkerId, stream: StreamIdentity, most_in_flight: usize) -> Self {
-        Claims {
-            me,
-            stream,
-            most_in_flight,
-            open: BTreeMap::new(),
-            ready: BTreeSet::new(),
-            in_flight: 0,
-            looking: None,
-        }
+    pub(crate) fn new(me: WorkerId, most_in_flight: usize) -> Self {
+        let (open, ready) = (BTreeMap::new(), BTreeSet::new());
+        Claims { me, most_in_flight, open, ready, in_flight: 0, looking: None }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -81,6 +73,17 @@ impl Claims {
         self.ready.retain(|lease| self.open.contains_key(lease));
     }
 
+    /// Drops whatever cannot be applied any more of a stream that is not served any more.
+    pub(crate) fn give_up_stream(&mut self, stream: &StreamId) {
+        self.open.retain(|lease, claim| !claim.is_settled() || lease.stream().as_ref() != Some(stream));
+        self.ready.retain(|lease| self.open.contains_key(lease));
+    }
+
+    /// Whether there are claims of a stream's leases.
+    pub(crate) fn has_any_of(&self, stream: &StreamId) -> bool {
+        self.open.keys().any(|lease| lease.stream().as_ref() == Some(stream))
+    }
+
     pub(crate) fn clear(&mut self) {
         self.open.clear();
         self.ready.clear();
@@ -94,7 +97,7 @@ impl Claims {
             let Some(lease) = self.ready.iter().find(|lease| !old(lease)).cloned() else { return };
             self.ready.remove(&lease);
             if let Some(claim) = self.open.get_mut(&lease).filter(|claim| claim.is_ready() || claim.is_pausing()) {
-                claim.send(&self.me, session, &self.stream, effects);
+                claim.send(&self.me, session, effects);
                 self.in_flight += 1;
             }
         }

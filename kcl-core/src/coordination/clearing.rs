@@ -5,7 +5,7 @@ use crate::lease::{Table, Write};
 
 /// The deletions that leave a plain KCL table, for when nobody lives but, perhaps, the one who makes them.
 ///
-/// Plan rows go first, then sessions, then the fleet row, which says whether somebody joined meanwhile: a write that is
+/// Plan rows go first, then streams', then sessions, then the fleet row, which says whether somebody joined meanwhile: a write that is
 /// refused by a row means that, and nothing more may be deleted. The caller's own session is last.
 pub(crate) fn clearing(table: &Table, own: Option<&(WorkerId, SessionNumber)>) -> Vec<Write> {
     let is_own = |worker: &WorkerId, number| own.is_some_and(|own| (worker, number) == (&own.0, own.1));
@@ -23,8 +23,11 @@ pub(crate) fn clearing(table: &Table, own: Option<&(WorkerId, SessionNumber)>) -
         sessions: fleet.sessions,
     });
     let last = own.map(|(worker, number)| Write::DeleteSession { worker: worker.clone(), number: *number, own: true });
+    let streams = table.streams.iter().cloned().map(Write::DeleteStream);
     plans
         .chain(discard(|key| matches!(key, RowKey::Plan(_))))
+        .chain(streams)
+        .chain(discard(|key| matches!(key, RowKey::Stream(_))))
         .chain(ended)
         .chain(discard(|key| matches!(key, RowKey::Session(_))))
         .chain(fleet)

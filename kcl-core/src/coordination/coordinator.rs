@@ -5,10 +5,12 @@ use super::effects::{Answer, Answered, Call, Effects, Failure, Part, Refusal};
 use super::fleet_row::{self, FleetRow};
 use super::goodbye::Goodbye;
 use super::held::Held;
+use super::listings::Listings;
 use super::planner::{self, Resting, Term};
 use super::reconcile;
 use super::session::{self, Session};
 use super::start::{self, Start};
+use super::streams::{Change, Streams};
 use super::watch::{self, Watch};
 use super::watchdog::Deadlines;
 use super::weigh::Weighing;
@@ -19,10 +21,10 @@ use crate::lease::row::{Fleet, Lease, LeaseKey, WorkerId};
 use crate::lease::{Row, Write};
 use crate::mutant::{self, Mutant};
 use crate::processor::{Delivery, Gate, Report, Reports};
-use crate::record::StreamIdentity;
+use crate::record::StreamId;
 use crate::shard::Shard;
 use crate::telemetry::event::coordination::Happening;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,9 +36,7 @@ const REFUSED_FOR_GOOD: Duration = Duration::from_secs(5);
 pub(crate) struct Identity {
     pub(crate) me: WorkerId,
     pub(crate) table: String,
-    pub(crate) stream: StreamIdentity,
-    /// How long the stream keeps records.
-    pub(crate) retention: Duration,
+    pub(crate) streams: Streams,
     /// Whether checkpoints go to another store as they come.
     pub(crate) elsewhere: bool,
 }
@@ -50,6 +50,8 @@ pub(crate) enum Event {
     Report(Report),
     /// The worker is to stop; a second one means at once.
     Shutdown { within: Duration },
+    /// Something happened to one of several streams.
+    Change(Change),
     /// A timer may be due.
     Due,
 }
@@ -60,6 +62,8 @@ pub(crate) struct Step {
     pub(crate) calls: Vec<Call>,
     pub(crate) start: Vec<Arc<Delivery>>,
     pub(crate) happened: Vec<Happening>,
+    /// Streams that were to be stopped, and of which nothing is left.
+    pub(crate) stopped: Vec<StreamId>,
     /// The worker is done.
     pub(crate) finished: Option<Result<(), Error>>,
 }
@@ -83,6 +87,9 @@ pub(crate) struct Coordinator {
     /// The (term, version) for which the plan is being read: a later one may be shown before the answer comes.
     pub(super) reading_plan: Option<(u64, u64)>,
     pub(super) claims: Claims,
+    pub(super) listings: Listings,
+    /// Streams that are to be stopped.
+    pub(super) leaving: BTreeSet<StreamId>,
     pub(super) held: BTreeMap<LeaseKey, Held>,
     /// What consumers were started with that are not gone.
     pub(super) consumers: BTreeMap<LeaseKey, Arc<Delivery>>,
@@ -90,6 +97,8 @@ pub(crate) struct Coordinator {
     /// Leases that were given up because nothing moved here, and until when others are to try.
     pub(super) refusals: BTreeMap<LeaseKey, Time>,
     pub(super) given_up_in_a_row: u32,
+    /// The streams whose leases those were.
+    pub(super) given_up_of: BTreeSet<Option<StreamId>>,
     /// Consumers whose delivery is closed, since when that was seen or told.
     pub(super) lingering: BTreeMap<LeaseKey, Time>,
     pub(super) weighing: Weighing,
@@ -137,21 +146,24 @@ impl Coordinator {
             effects: Effects::new(rng),
             gate: Gate::new(clock),
             reports,
-            starting: Some(Start::new(identity.table.clone(), identity.stream.clone(), &settings)),
+            starting: Some(Start::new(identity.table.clone(), &settings)),
             resting: Resting::of(&settings),
             fleet_row: FleetRow::default(),
-            session: Session::new(me.clone(), &settings),
+            session: Session::new(me.clone(), identity.streams.ids(), &settings),
             watch: Watch::new(me.clone(), &settings),
             term: None,
             plan_seen: (0, 0),
             reading_plan: None,
-            claims: Claims::new(me, identity.stream.clone(), settings.max_claims_in_flight),
+            claims: Claims::new(me, settings.max_claims_in_flight),
+            listings: Listings::new(settings.shard_sync_interval),
+            leaving: BTreeSet::new(),
             held: BTreeMap::new(),
             weighing: Weighing::default(),
             consumers: BTreeMap::new(),
             deadlines: Deadlines::new(&settings),
             refusals: BTreeMap::new(),
             given_up_in_a_row: 0,
+            given_up_of: BTreeSet::new(),
             lingering: BTreeMap::new(),
             damaged_plan_told: None,
             verified_at: Time::ZERO,
@@ -192,6 +204,7 @@ impl Coordinator {
             Event::Answered(_) | Event::Due => {}
             Event::Report(report) => self.on_report(report),
             Event::Shutdown { within } => self.on_shutdown(within),
+            Event::Change(change) => self.on_change(change),
         }
         self.finish_if_overdue();
         while let Some(part) = self.effects.take_due() {
@@ -209,6 +222,7 @@ impl Coordinator {
         Step {
             calls: self.effects.take_calls(),
             start: std::mem::take(&mut self.start),
+            stopped: self.take_stopped(),
             happened: self.effects.take_happenings(),
             finished: self.finished.take(),
         }
@@ -259,10 +273,18 @@ impl Coordinator {
             Part::Child(parent, child) => self.create_child(parent, child),
             Part::Parents(lease) => self.look_at_parents(lease),
             Part::Pin(lease) => self.ask_for_pin(lease),
+            Part::Listings => self.on_listings_timer(),
             Part::Reconcile => self.on_reconcile_timer(),
             Part::Goodbye => self.on_goodbye_timer(),
             // These have no timers: the cycle repeats them.
-            Part::PlanRow | Part::Fence(_) | Part::PlanOf(_) | Part::Collect(_) | Part::Sync(_) | Part::Shards => {}
+            Part::PlanRow
+            | Part::Fence(_)
+            | Part::PlanOf(_)
+            | Part::Collect(_)
+            | Part::Sync(_)
+            | Part::Shards
+            | Part::Stream(_)
+            | Part::Listed(_) => {}
         }
     }
 
@@ -295,6 +317,13 @@ impl Coordinator {
             Part::FleetBeat => self.on_fleet_beat_answer(answer),
             // What was not cleared away is looked at again with the next full read.
             Part::Collect(_) => {}
+            Part::Listings => self.on_listings_table(answer),
+            Part::Stream(stream) => self.on_listing_answer(stream, &part, answer),
+            Part::Listed(lease) => {
+                if let Some(stream) = lease.stream() {
+                    self.on_listing_answer(&stream, &part, answer);
+                }
+            }
             Part::Reconcile => self.on_verified(answer),
             Part::Awaited => self.claims.on_look(answer, &mut self.effects),
             Part::Claim(lease) => self.on_claim_answer(lease, answer),
@@ -315,8 +344,13 @@ impl Coordinator {
     /// trying, loudly: its handlers may still be at work.)
     fn on_refusal(&mut self, part: &Part, refusal: &Refusal) {
         let since = *self.refused.entry(part.clone()).or_insert(self.effects.now);
-        self.effects.tell(Happening::Refused { message: refusal.message.clone() });
-        let Some(code) = refusal.code else { return };
+        let is_gone = refusal.missing && matches!(part, Part::Stream(_));
+        if !is_gone {
+            self.effects.tell(Happening::Refused { message: refusal.message.clone() });
+        }
+        // One of several streams: the others go on.
+        let of_a_stream = matches!(part, Part::Stream(_) | Part::Pin(_)) && self.identity.streams.are_several();
+        let Some(code) = refusal.code.filter(|_| !of_a_stream) else { return };
         let lasted = self.effects.now.since(since);
         let at_start = self.session.number().is_none();
         if !at_start && (!self.held.is_empty() || lasted < REFUSED_FOR_GOOD) {
@@ -358,7 +392,7 @@ impl Coordinator {
 
     fn on_start_answer(&mut self, answer: Answer) {
         let Some(start) = &mut self.starting else { return };
-        match start.on_answer(answer, &mut self.effects) {
+        match start.on_answer(answer, &self.identity.streams, &mut self.effects) {
             start::News::Nothing => {}
             start::News::Refused(error) => self.finish(Err(error)),
             start::News::Clear(table) => {
@@ -443,6 +477,7 @@ impl Coordinator {
         self.claims.clear();
         self.verifying.clear();
         self.pins.clear();
+        self.listings.clear();
         self.orphaned.clear();
         self.term = None;
         self.wake = Wake::Idle;
@@ -512,10 +547,14 @@ impl Coordinator {
         let Some(won) = self.watch.on_term_answer(answer, &mut self.effects) else { return };
         let Some(number) = self.session.number() else { return };
         self.effects.tell(Happening::TermTaken { term: won.fleet.term });
-        let (me, stream) = (self.identity.me.clone(), self.identity.stream.clone());
+        let me = self.identity.me.clone();
+        let alone = match &self.identity.streams {
+            Streams::One(served) => Some((**served).clone()),
+            Streams::Several(_) => None,
+        };
         let resting = std::mem::replace(&mut self.resting, Resting::of(&self.settings));
         self.effects.turn_term();
-        let mut term = Term::new(won, number, me, stream, &self.settings, resting, &mut self.effects);
+        let mut term = Term::new(won, number, me, alone, &self.settings, resting, &mut self.effects);
         if self.goodbye.is_some() {
             term.drain(&mut self.effects);
         }

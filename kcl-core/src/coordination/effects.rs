@@ -4,6 +4,7 @@ use crate::clock::Time;
 use crate::error::Code;
 use crate::lease::row::{LeaseKey, Row, RowKey, WorkerId};
 use crate::lease::{Consistency, Table, Write, Written};
+use crate::record::StreamId;
 use crate::shard::{ListWhich, Listing};
 use crate::telemetry::event::coordination::Happening;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,10 +38,16 @@ pub(crate) enum Part {
     Fence(WorkerId),
     /// The planner writes a plan row.
     PlanOf(WorkerId),
-    /// The planner clears away the rows of a worker that has ended.
-    Collect(WorkerId),
+    /// The planner clears away a row of a worker that has ended, or one that cannot be read.
+    Collect(RowKey),
     /// The planner creates or deletes a lease.
     Sync(LeaseKey),
+    /// Reading the table, to list streams.
+    Listings,
+    /// Pinning and listing one of several streams.
+    Stream(StreamId),
+    /// Creating or deleting a lease of one of several streams.
+    Listed(LeaseKey),
     /// Looking at the leases that one is to take after their owners.
     Awaited,
     /// Claiming a lease.
@@ -84,6 +91,9 @@ impl Part {
             | Part::Child(..)
             | Part::Parents(_)
             | Part::Pin(_)
+            | Part::Listings
+            | Part::Stream(_)
+            | Part::Listed(_)
             | Part::Reconcile
             | Part::Goodbye => false,
         }
@@ -99,8 +109,8 @@ pub(crate) enum Op {
     Read(Vec<RowKey>, Consistency),
     /// The whole table.
     Scan,
-    /// The stream's shards.
-    List(ListWhich),
+    /// The shards of a stream: of one of several, or of the only one.
+    List(Option<StreamId>, ListWhich),
 }
 
 /// What came back.
@@ -136,6 +146,8 @@ pub(crate) struct Refusal {
     pub(crate) code: Option<Code>,
     /// What happened, to what.
     pub(crate) message: String,
+    /// Whether what was asked for does not exist.
+    pub(crate) missing: bool,
 }
 
 /// A call to make.

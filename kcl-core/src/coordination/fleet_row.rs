@@ -120,7 +120,7 @@ impl FleetRow {
                     self.read_later(effects);
                     News::Nothing
                 }
-                Some(Row::Lease(_) | Row::Session(_) | Row::Plan(_)) | None => News::Nothing,
+                Some(Row::Lease(_) | Row::Session(_) | Row::Plan(_) | Row::Stream(_)) | None => News::Nothing,
             },
             (Answer::Failed(_) | Answer::Rows(_) | Answer::Listing(_), _) => {
                 self.read_later(effects);
@@ -193,7 +193,7 @@ mod tests {
             let answer = match asked.op {
                 Op::Write(write) => Answer::Written(store.apply(&write)),
                 Op::Scan => Answer::Table(store.table()),
-                Op::Read(..) | Op::List(_) => unreachable!(),
+                Op::Read(..) | Op::List(..) => unreachable!(),
             };
             let news = row.on_answer(answer, &mut effects);
             if news != News::Nothing {

@@ -192,7 +192,7 @@ impl Goodbye {
                 let nobody_plans = rows.iter().flatten().any(|row| match row {
                     Row::Fleet(fleet) => fleet.planner.is_none(),
                     Row::Damaged(_) => true,
-                    Row::Lease(_) | Row::Session(_) | Row::Plan(_) => false,
+                    Row::Lease(_) | Row::Session(_) | Row::Plan(_) | Row::Stream(_) => false,
                 });
                 self.go_on(if nobody_plans { State::Looking } else { State::Waking }, effects);
             }
@@ -255,6 +255,7 @@ mod tests {
             capacity: None,
             load: 0,
             weights: None,
+            streams: None,
         }
     }
 
@@ -296,7 +297,7 @@ mod tests {
     #[test]
     fn the_last_one_out_clears_in_order_and_nobody_else_does() {
         let fleet = Fleet::above(6, 4, true);
-        let plan = Plan { worker: me().0, term: 7, version: 1, takes: vec![], gives: vec![] };
+        let plan = Plan { worker: me().0, term: 7, version: 1, takes: vec![], gives: vec![], lists: vec![] };
         let mut table = Table {
             fleet: Some(fleet),
             plans: vec![plan],
@@ -339,7 +340,7 @@ mod tests {
             let answer = match call.op {
                 Op::Scan => Answer::Table(table.clone()),
                 Op::Read(..) => Answer::Rows(vec![table.fleet.clone().map(Row::Fleet)]),
-                Op::List(_) => unreachable!("nothing is listed"),
+                Op::List(..) => unreachable!("nothing is listed"),
                 Op::Write(write) => Answer::Written(written(&write, table)),
             };
             goodbye.on_answer(answer, &mut effects);
@@ -355,7 +356,7 @@ mod tests {
                 let old = table.sessions.iter().find(|session| session.worker == worker).cloned();
                 write.apply(old.map(Row::Session).as_ref())
             }
-            RowKey::Plan(_) | RowKey::Lease(_) => Written::Applied(None),
+            RowKey::Plan(_) | RowKey::Lease(_) | RowKey::Stream(_) => Written::Applied(None),
         };
         if let Written::Applied(row) = &written {
             match (write.key(), row) {
@@ -364,7 +365,7 @@ mod tests {
                     table.sessions.retain(|session| session.worker != worker);
                     table.sessions.extend(row.as_ref().and_then(|row| row.as_session().cloned()));
                 }
-                (RowKey::Plan(_) | RowKey::Lease(_), _) => {}
+                (RowKey::Plan(_) | RowKey::Lease(_) | RowKey::Stream(_), _) => {}
             }
         }
         written

@@ -354,6 +354,7 @@ mod tests {
             capacity: None,
             load: 1,
             weights: None,
+            streams: None,
         })
     }
 
@@ -372,7 +373,14 @@ mod tests {
     /// What a fleet of two leaves whose processes were killed.
     fn crashed() -> MemoryStore {
         let fleet = Fleet { planner: Some((worker("a"), 1)), ..Fleet::above(3, 2, true) };
-        let plan = crate::lease::row::Plan { worker: worker("a"), term: 4, version: 2, takes: vec![], gives: vec![] };
+        let plan = crate::lease::row::Plan {
+            worker: worker("a"),
+            term: 4,
+            version: 2,
+            takes: vec![],
+            gives: vec![],
+            lists: vec![],
+        };
         MemoryStore::of([
             Row::Fleet(fleet),
             Row::Plan(plan),
@@ -445,7 +453,7 @@ mod tests {
             for beat in 7.. {
                 sleep(Duration::from_millis(2_500)).await;
                 let (worker, state) = (worker("a"), SessionState::Active);
-                beating.apply(&Write::Beat { worker, number: 1, beat, state, load: 1, weights: None });
+                beating.apply(&Write::Beat { worker, number: 1, beat, state, load: 1, weights: None, streams: None });
             }
         });
         let before = store.table();
@@ -465,7 +473,13 @@ mod tests {
         let outcome = handback(store.as_ref(), &clock, &options, |progress| {
             if matches!(progress, HandbackProgress::Removed { .. }) && joining.table().sessions.len() == 2 {
                 joining.apply(&Write::Draw);
-                joining.apply(&Write::Register { worker: worker("c"), number: 4, tag: 1, capacity: None });
+                joining.apply(&Write::Register {
+                    worker: worker("c"),
+                    number: 4,
+                    tag: 1,
+                    capacity: None,
+                    streams: None,
+                });
             }
         });
         let error = outcome.await.unwrap_err();

@@ -74,6 +74,10 @@ pub(crate) enum Why {
     ConsumerGaveUp,
     /// Nothing moves here.
     Stalled,
+    /// Its stream, of several, is not served any more.
+    StreamStopped,
+    /// Its stream, of several, does not exist any more.
+    StreamMissing,
 }
 
 impl Why {
@@ -83,6 +87,8 @@ impl Why {
             Why::Shutdown => "shutdown",
             Why::ConsumerGaveUp => "consumer gave up",
             Why::Stalled => "stalled",
+            Why::StreamStopped => "stream stopped",
+            Why::StreamMissing => "stream missing",
         }
     }
 }

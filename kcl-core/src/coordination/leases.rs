@@ -82,13 +82,17 @@ impl Coordinator {
             }
         }
         if self.goodbye.is_some() {
-            return;
+            return self.listings.follow(&[], &mut self.effects);
         }
+        self.listings.follow(&plan.lists, &mut self.effects);
         self.claims.follow(&plan.takes, &mut self.effects);
         for take in &plan.takes {
             let refused = self.refusals.contains_key(&take.lease);
+            // Of a stream that is not served: the plan will know.
+            let Some(served) = self.identity.streams.of(&take.lease) else { continue };
             if !refused && !self.held.contains_key(&take.lease) && !self.claims.contains(&take.lease) {
-                self.claims.begin(Claim::new(take, now), &mut self.effects);
+                let stream = served.keys.identity.clone();
+                self.claims.begin(Claim::new(take, stream, now), &mut self.effects);
             }
         }
     }
@@ -107,8 +111,13 @@ impl Coordinator {
     fn hold(&mut self, lease: Lease, from: Option<Owner>, waited: Duration) {
         let Some(number) = self.session.number() else { return };
         let key = lease.key.clone();
+        let streams = &self.identity.streams;
+        // One of another Region, made in the same second under the same name, has the same keys.
+        let served = streams.of(&key).is_some_and(|served| {
+            !streams.are_several() || lease.stream.as_ref().is_none_or(|stream| *stream == served.keys.identity)
+        });
         let pinned = lease.start_ms.is_some() || !needs_pin(&lease);
-        if !pinned && self.goodbye.is_none() {
+        if !pinned && served && self.goodbye.is_none() {
             return self.pin(lease);
         }
         let fencing_token = lease.counter;
@@ -119,9 +128,10 @@ impl Coordinator {
         let me = (self.identity.me.clone(), number);
         let interval = self.settings.checkpoint_interval;
         let mut held = Held::new(lease, delivery.clone(), me, interval, self.identity.elsewhere, &mut self.effects);
-        if self.goodbye.is_some() {
+        if self.goodbye.is_some() || !served {
             // Claimed by a request that outlived the wish.
-            held.release_now(Why::Shutdown, &mut self.effects);
+            let why = if served { Why::Shutdown } else { Why::StreamStopped };
+            held.release_now(why, &mut self.effects);
         } else {
             self.consumers.insert(key.clone(), delivery.clone());
             self.start.push(delivery);
@@ -133,7 +143,8 @@ impl Coordinator {
     // --- what LATEST and AT_TIMESTAMP mean on a row that another hand created
 
     fn pin(&mut self, lease: Lease) {
-        match (&lease.checkpoint, self.settings.start) {
+        let Some(served) = self.identity.streams.of(&lease.key) else { return };
+        match (&lease.checkpoint, served.start) {
             (Checkpoint::AtTimestamp, Start::AtTimestamp(ms)) => self.pin_at(&lease, ms),
             (Checkpoint::AtTimestamp, Start::TrimHorizon | Start::Latest) => {
                 // Java keeps the instant in its configuration only. Unknown here, so nothing is skipped.
@@ -147,12 +158,16 @@ impl Coordinator {
     }
 
     fn pin_at(&mut self, lease: &Lease, start_ms: i64) {
-        let claim = Claim::pin(lease, start_ms, self.effects.now);
+        let Some(served) = self.identity.streams.of(&lease.key) else { return };
+        let claim = Claim::pin(lease, served.keys.identity.clone(), start_ms, self.effects.now);
         self.claims.begin(claim, &mut self.effects);
     }
 
     pub(super) fn ask_for_pin(&mut self, lease: &LeaseKey) {
-        self.effects.call(Part::Pin(lease.clone()), Op::List(ListWhich::AtLatest));
+        if let Some(served) = self.identity.streams.of(lease) {
+            let list = Op::List(served.keys.id.clone(), ListWhich::AtLatest);
+            self.effects.call(Part::Pin(lease.clone()), list);
+        }
     }
 
     pub(super) fn on_pin_answer(&mut self, lease: &LeaseKey, answer: Answer) {
@@ -196,7 +211,8 @@ impl Coordinator {
                     held.release_now(Why::ConsumerGaveUp, &mut self.effects);
                 }
                 self.effects.tell(Happening::ConsumerGaveUp { lease: lease.clone(), reason: reason.clone() });
-                if stop_worker {
+                // One of several streams that vanished stops nobody.
+                if stop_worker && self.identity.streams.of(&lease).is_some() {
                     let error = Error::new(
                         Code::StoppedByPolicy,
                         format!("the error policy stopped the worker at shard `{lease}`: {reason}"),
@@ -266,7 +282,7 @@ impl Coordinator {
         if row.parents.len() < 2 {
             return self.effects.write(part, Write::CreateLease(Box::new(row)));
         }
-        let parents = row.parents.iter().map(|id| RowKey::Lease(LeaseKey::from(id))).collect();
+        let parents = row.parents.iter().map(|id| RowKey::Lease(row.sibling(id))).collect();
         self.effects.call(part, Op::Read(parents, Consistency::Strong));
     }
 
@@ -296,7 +312,7 @@ impl Coordinator {
         }
         let (alone, of_two): (Vec<Shard>, Vec<Shard>) = children.into_iter().partition(|child| child.parents.len() < 2);
         for child in alone {
-            self.claim_child(&child);
+            self.claim_child(finished, &child);
         }
         if !of_two.is_empty() {
             self.orphaned.insert(finished.clone(), of_two);
@@ -304,16 +320,19 @@ impl Coordinator {
         }
     }
 
-    fn claim_child(&mut self, child: &Shard) {
-        let lease = LeaseKey::from(&child.id);
+    fn claim_child(&mut self, finished: &LeaseKey, child: &Shard) {
+        let lease = self.identity.streams.beside(finished, &child.id);
+        let Some(served) = self.identity.streams.of(&lease) else { return };
         if !self.held.contains_key(&lease) && !self.claims.contains(&lease) {
-            self.claims.begin(Claim::of_child(lease, self.effects.now), &mut self.effects);
+            let claim = Claim::of_child(lease, served.keys.identity.clone(), self.effects.now);
+            self.claims.begin(claim, &mut self.effects);
         }
     }
 
     pub(super) fn look_at_parents(&mut self, finished: &LeaseKey) {
         if let Some(children) = self.orphaned.get(finished) {
-            let keys = children.iter().flat_map(|child| &child.parents).map(|id| RowKey::Lease(LeaseKey::from(id)));
+            let parents = children.iter().flat_map(|child| &child.parents);
+            let keys = parents.map(|id| RowKey::Lease(self.identity.streams.beside(finished, id)));
             let part = Part::Parents(finished.clone());
             self.effects.call(part, Op::Read(keys.collect(), Consistency::Strong));
         }
@@ -332,7 +351,7 @@ impl Coordinator {
         // Of two finishers at least one reads the other's end; the other one's children are taken up there. A parent
         // without a row may be one to come: the planner knows.
         for child in children.iter().filter(|child| child.parents.iter().all(|parent| done.contains(parent))) {
-            self.claim_child(child);
+            self.claim_child(finished, child);
         }
     }
 }

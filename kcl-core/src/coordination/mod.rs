@@ -12,6 +12,8 @@
 //! | `claim`, `claims` | from being told to take a lease until it is held |
 //! | `held` | the one writer of a held lease's row |
 //! | `leases` | how plan, claims, consumers and reshards meet |
+//! | `streams`, `serving` | which streams are served, and what follows when one comes, goes or vanishes |
+//! | `listings` | of several streams, keeping leases in step with shards, for whom the plan says so |
 //! | `watchdog`, `reconcile` | whether every shard moves, and what is done where it does not |
 //! | `weigh` | what this worker's leases weigh, where the fleet is balanced by bytes |
 //! | `parked` | keys in quarantine, for operators |
@@ -28,14 +30,17 @@ mod goodbye;
 mod handback;
 mod held;
 mod leases;
+mod listings;
 mod parked;
 mod planner;
 mod reconcile;
 mod run;
+mod serving;
 mod session;
 mod silence;
 mod start;
 mod stopping;
+mod streams;
 #[cfg(test)]
 mod timing_tests;
 mod watch;
@@ -47,7 +52,8 @@ pub(crate) use effects::Failure;
 pub use handback::{Handback, HandbackOptions, HandbackProgress, handback};
 pub use parked::{ParkedLease, WhichParked, parked, wish_parked};
 pub use planner::{Ended, Explanation, Reason, Stays, explain};
-pub(crate) use run::{Outside, run};
+pub(crate) use run::{Ask, Outside, StreamApis, run};
+pub(crate) use streams::{Change, Served, Streams};
 pub(crate) use watchdog::{Stage, Step as WatchdogStep};
 
 /// LATEST means "what arrives from now on". The service's clock may be ahead of its own answer by this much, in ms.

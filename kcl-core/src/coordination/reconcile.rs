@@ -41,6 +41,7 @@ impl Coordinator {
                     watchdog::News::Over { stage, stood } => {
                         if stage == Stage::Fetch {
                             self.given_up_in_a_row = 0;
+                            self.given_up_of.clear();
                         }
                         self.effects.tell(Happening::StallOver { lease: lease.clone(), stage, stood });
                     }
@@ -89,13 +90,14 @@ impl Coordinator {
             return;
         }
         self.parked_seen_at = now;
-        let retention = self.identity.retention;
         for (lease, held) in &self.held {
+            let Some(served) = self.identity.streams.of(lease) else { continue };
             let (parked, service) = (held.delivery.parked(), held.delivery.service_ms());
             let Some((oldest, service)) = parked.iter().map(|key| key.arrived_at_ms).min().zip(service) else {
                 continue;
             };
             let age = Duration::from_millis(u64::try_from(service - oldest).unwrap_or(0));
+            let retention = served.retention;
             if age >= retention.mul_f64(ALARM_AT) {
                 let (keys, left) = (parked.len(), retention.saturating_sub(age));
                 self.effects.tell(Happening::ParkedAging { lease: lease.clone(), keys, left });
@@ -114,12 +116,18 @@ impl Coordinator {
                 // Not straight back to where it did not move.
                 let until = self.effects.now + self.settings.failover_time * 2;
                 self.refusals.insert(lease.clone(), until);
-                self.given_up_in_a_row += u32::from(stage == Stage::Fetch);
-                if self.given_up_in_a_row >= MOST_GIVEN_UP {
+                let Some(served) = self.identity.streams.of(lease) else { return };
+                if stage == Stage::Fetch {
+                    self.given_up_in_a_row += 1;
+                    self.given_up_of.insert(served.keys.id.clone());
+                }
+                // One of several that cannot be read stops nobody else's.
+                let all = self.given_up_of.len() >= self.identity.streams.count();
+                if self.given_up_in_a_row >= MOST_GIVEN_UP && all {
                     let message = format!(
                         "no read of stream `{}` was answered while {MOST_GIVEN_UP} leases in a row were given up for it, \
                          the last one `{lease}`: this worker cannot read",
-                        self.identity.stream.arn
+                        served.keys.identity.arn
                     );
                     self.fail(Error::new(Code::CannotRead, message));
                 }

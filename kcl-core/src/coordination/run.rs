@@ -2,18 +2,21 @@
 
 use super::coordinator::{Coordinator, Event, Step};
 use super::effects::{Answer, Answered, Call, Failure, Op, Part, Refusal};
+use super::streams::Change;
 use crate::clock::Clock;
 use crate::error::{Code, Error};
 use crate::lease::{Consistency, LeaseStore, Row, RowKey, StoreError, StoreErrorKind};
 use crate::processor::{Report, StartConsumer};
+use crate::record::StreamId;
 use crate::shard::{ApiError, ApiErrorKind, StreamApi};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
 
 /// Calls under way at once; beats do not wait for room.
 const MOST_CALLS: usize = 128;
@@ -26,18 +29,32 @@ const KEYS_A_READ: usize = 100;
 /// Sleeps are no longer, so that a machine that was suspended looks at its clock soon after it wakes.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
+/// What a user asks of a running worker.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// To stop within that time; a second one means at once.
+    Shutdown(Duration),
+    /// Something about its streams, of several. Told once it is done.
+    Change(Change, oneshot::Sender<()>),
+}
+
+/// The coordination's way to the streams.
+pub(crate) trait StreamApis: std::fmt::Debug + Send + Sync + 'static {
+    /// One of several, or the only one; `None` where it is not served any more.
+    fn api(&self, stream: Option<&StreamId>) -> Option<Arc<dyn StreamApi>>;
+}
+
 /// What the coordination works with.
 #[derive(Debug)]
 pub(crate) struct Outside {
     pub(crate) store: Arc<dyn LeaseStore>,
-    pub(crate) stream: Arc<dyn StreamApi>,
+    pub(crate) streams: Arc<dyn StreamApis>,
     pub(crate) consumers: Arc<dyn StartConsumer>,
     pub(crate) clock: Arc<dyn Clock>,
     /// A call of one row without an answer after so long is given up. It may still be applied.
     pub(crate) call_timeout: Duration,
     pub(crate) reports: UnboundedReceiver<Report>,
-    /// Each message asks to stop within that time; a second one means at once.
-    pub(crate) shutdown: UnboundedReceiver<Duration>,
+    pub(crate) asked: UnboundedReceiver<Ask>,
 }
 
 /// Coordinates until the worker is done.
@@ -47,14 +64,19 @@ pub(crate) struct Outside {
 pub(crate) async fn run(mut coordinator: Coordinator, mut outside: Outside) -> Result<(), Error> {
     let mut flying: FuturesUnordered<BoxFuture<'static, Answered>> = FuturesUnordered::new();
     let mut waiting: VecDeque<Call> = VecDeque::new();
+    let mut leaving: BTreeMap<StreamId, oneshot::Sender<()>> = BTreeMap::new();
     let mut step = coordinator.begin(outside.clock.now());
     loop {
-        let Step { calls, start, happened, finished } = step;
+        let Step { calls, start, happened, stopped, finished } = step;
         for happening in happened {
             happening.emit();
         }
         for delivery in start {
             outside.consumers.start(delivery);
+        }
+        for told in stopped.iter().filter_map(|stream| leaving.remove(stream)) {
+            // Who gave up waiting is not told.
+            let _ = told.send(());
         }
         for call in calls {
             if call.part == Part::Session { flying.push(make(call, &outside)) } else { waiting.push_back(call) }
@@ -71,7 +93,16 @@ pub(crate) async fn run(mut coordinator: Coordinator, mut outside: Outside) -> R
         let sleep = coordinator.next_due().map_or(LONGEST_SLEEP, |due| due.since(now).min(LONGEST_SLEEP));
         let event = tokio::select! {
             biased;
-            Some(within) = outside.shutdown.recv() => Event::Shutdown { within },
+            Some(ask) = outside.asked.recv() => match ask {
+                Ask::Shutdown(within) => Event::Shutdown { within },
+                Ask::Change(change, done) => {
+                    match &change {
+                        Change::Stop(stream) => drop(leaving.insert(stream.clone(), done)),
+                        Change::Serve(_) | Change::Missing(_) => drop(done.send(())),
+                    }
+                    Event::Change(change)
+                }
+            },
             Some(answered) = flying.next(), if !flying.is_empty() => Event::Answered(Box::new(answered)),
             Some(report) = outside.reports.recv() => Event::Report(report),
             () = tokio::time::sleep(sleep) => Event::Due,
@@ -83,16 +114,16 @@ pub(crate) async fn run(mut coordinator: Coordinator, mut outside: Outside) -> R
 /// One attempt of a call.
 fn make(call: Call, outside: &Outside) -> BoxFuture<'static, Answered> {
     let Call { part, life, op } = call;
-    let (store, stream, clock) = (outside.store.clone(), outside.stream.clone(), outside.clock.clone());
+    let (store, streams, clock) = (outside.store.clone(), outside.streams.clone(), outside.clock.clone());
     let call_timeout = outside.call_timeout;
     async move {
         let sent = clock.now();
         let within = match op {
             Op::Scan => LONG_CALL_TIMEOUT,
-            Op::List(_) => LIST_TIMEOUT,
+            Op::List(..) => LIST_TIMEOUT,
             Op::Write(_) | Op::Read(..) => call_timeout,
         };
-        let answer = match tokio::time::timeout(within, answer(op, store.as_ref(), stream.as_ref())).await {
+        let answer = match tokio::time::timeout(within, answer(op, store.as_ref(), streams.as_ref())).await {
             Ok(answer) => answer,
             Err(_) => Answer::Failed(Failure::Unanswered),
         };
@@ -101,12 +132,15 @@ fn make(call: Call, outside: &Outside) -> BoxFuture<'static, Answered> {
     .boxed()
 }
 
-async fn answer(op: Op, store: &dyn LeaseStore, stream: &dyn StreamApi) -> Answer {
+async fn answer(op: Op, store: &dyn LeaseStore, streams: &dyn StreamApis) -> Answer {
     match op {
         Op::Write(write) => store.write(&write).await.map_or_else(of_store, Answer::Written),
         Op::Read(keys, consistency) => read(&keys, consistency, store).await.map_or_else(of_store, Answer::Rows),
         Op::Scan => store.scan().await.map_or_else(of_store, Answer::Table),
-        Op::List(which) => stream.list_shards(which).await.map_or_else(of_stream, Answer::Listing),
+        Op::List(stream, which) => match streams.api(stream.as_ref()) {
+            Some(api) => api.list_shards(which).await.map_or_else(of_stream, Answer::Listing),
+            None => Answer::Failed(Failure::Unanswered),
+        },
     }
 }
 
@@ -126,7 +160,9 @@ fn of_store(error: StoreError) -> Answer {
     Answer::Failed(match error.kind {
         StoreErrorKind::Throttled => Failure::Throttled,
         StoreErrorKind::Unanswered => Failure::Unanswered,
-        StoreErrorKind::Refused => Failure::Refused(Refusal { code: code_of(&error), message: error.message }),
+        StoreErrorKind::Refused => {
+            Failure::Refused(Refusal { code: code_of(&error), message: error.message, missing: false })
+        }
     })
 }
 
@@ -135,7 +171,8 @@ fn of_stream(error: ApiError) -> Answer {
         ApiErrorKind::Throttled => Failure::Throttled,
         ApiErrorKind::Unavailable | ApiErrorKind::NotReady => Failure::Unanswered,
         ApiErrorKind::NotFound | ApiErrorKind::Refused | ApiErrorKind::IteratorExpired => {
-            Failure::Refused(Refusal { code: code_of(&error), message: error.message })
+            let missing = error.kind == ApiErrorKind::NotFound;
+            Failure::Refused(Refusal { code: code_of(&error), message: error.message, missing })
         }
     })
 }

@@ -6,13 +6,19 @@ use crate::config::{Settings, timing};
 use crate::lease::row::{Damaged, SessionNumber, SessionState, Weights, WorkerId};
 use crate::lease::{Row, Write, Written};
 use crate::mutant::{self, Mutant};
+use crate::record::StreamId;
 use crate::telemetry::event::coordination::Happening;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 #[derive(Debug)]
 pub(crate) struct Session {
     me: WorkerId,
     capacity: Option<u32>,
+    /// The streams that the worker serves, of several.
+    streams: Option<BTreeSet<StreamId>>,
+    /// Whether no row says so yet.
+    unsaid: bool,
     /// Of the session that is being registered.
     tag: u64,
     failover_time: Duration,
@@ -86,10 +92,12 @@ pub(crate) enum News {
 }
 
 impl Session {
-    pub(crate) fn new(me: WorkerId, settings: &Settings) -> Self {
+    pub(crate) fn new(me: WorkerId, streams: Option<BTreeSet<StreamId>>, settings: &Settings) -> Self {
         Session {
             me,
             capacity: settings.max_leases,
+            streams,
+            unsaid: false,
             tag: 0,
             failover_time: settings.failover_time,
             every: settings.beat_interval(),
@@ -139,6 +147,15 @@ impl Session {
         }
     }
 
+    /// Says from now on, with a beat at once, that the worker serves these streams.
+    pub(crate) fn serve(&mut self, streams: Option<BTreeSet<StreamId>>, load: u32, effects: &mut Effects) {
+        self.streams = streams;
+        self.unsaid = true;
+        if matches!(&self.state, State::Live(live) if !live.in_flight) {
+            self.send_beat(load, None, effects);
+        }
+    }
+
     pub(crate) fn on_timer(&mut self, load: u32, weights: Option<Weights>, effects: &mut Effects) {
         match &self.state {
             State::Absent => self.begin(effects),
@@ -157,17 +174,19 @@ impl Session {
     }
 
     fn register(&self, number: SessionNumber) -> Write {
-        Write::Register { worker: self.me.clone(), number, tag: self.tag, capacity: self.capacity }
+        let streams = self.streams.clone();
+        Write::Register { worker: self.me.clone(), number, tag: self.tag, capacity: self.capacity, streams }
     }
 
     fn send_beat(&mut self, load: u32, weights: Option<Weights>, effects: &mut Effects) {
-        let worker = self.me.clone();
+        let (worker, streams) = (self.me.clone(), self.streams.clone());
         if let State::Live(live) = &mut self.state {
             live.in_flight = true;
+            self.unsaid = false;
             live.first_sent.get_or_insert(effects.now);
             let state = if live.draining { SessionState::Draining } else { SessionState::Active };
             let load = if mutant::is(Mutant::ComparesClocks) { seconds(effects.now) } else { load };
-            let beat = Write::Beat { worker, number: live.number, beat: live.beat, state, load, weights };
+            let beat = Write::Beat { worker, number: live.number, beat: live.beat, state, load, weights, streams };
             effects.write(Part::Session, beat);
         }
     }
@@ -283,7 +302,8 @@ impl Session {
             draining: false,
             shown_draining: false,
         });
-        effects.remind(Part::Session, confirmed + self.every);
+        let next = if self.unsaid { effects.now } else { confirmed + self.every };
+        effects.remind(Part::Session, next);
         News::Registered { number, until: self.until(confirmed) }
     }
 
@@ -311,9 +331,9 @@ impl Session {
             live.beat += 1;
             live.first_sent = None;
             live.shown_draining = session.state == SessionState::Draining;
-            let say_draining = live.draining && !live.shown_draining;
+            let say_more = (live.draining && !live.shown_draining) || self.unsaid;
             self.state = State::Live(live);
-            if say_draining {
+            if say_more {
                 self.send_beat(load, None, effects);
             } else {
                 effects.remind(Part::Session, confirmed + self.every);
@@ -348,11 +368,21 @@ mod tests {
 
     fn row(number: SessionNumber, state: SessionState) -> Row {
         let worker = WorkerId::parse("me").unwrap();
-        Row::Session(SessionRow { worker, number, tag: 0, beat: 0, state, capacity: None, load: 0, weights: None })
+        Row::Session(SessionRow {
+            worker,
+            number,
+            tag: 0,
+            beat: 0,
+            state,
+            capacity: None,
+            load: 0,
+            weights: None,
+            streams: None,
+        })
     }
 
     fn registering(number: SessionNumber) -> (Session, Effects) {
-        let mut session = Session::new(WorkerId::parse("me").unwrap(), &Settings::default());
+        let mut session = Session::new(WorkerId::parse("me").unwrap(), None, &Settings::default());
         session.state = State::Registering { number, first_sent: None };
         (session, Effects::new(fastrand::Rng::with_seed(1)))
     }
@@ -423,7 +453,7 @@ mod tests {
     fn a_beat_is_never_under_way_twice() {
         let me = WorkerId::parse("me").unwrap();
         let mut effects = Effects::new(fastrand::Rng::with_seed(1));
-        let mut session = Session::new(me.clone(), &Settings::default());
+        let mut session = Session::new(me.clone(), None, &Settings::default());
         session.state = State::Registering { number: 4, first_sent: None };
         let row = SessionRow {
             worker: me,
@@ -434,6 +464,7 @@ mod tests {
             capacity: None,
             load: 0,
             weights: None,
+            streams: None,
         };
         let registered = Answer::Written(Written::Applied(Some(Row::Session(row))));
         session.on_answer(Time::ZERO, registered, 0, &mut effects);
@@ -441,5 +472,25 @@ mod tests {
         assert_eq!(effects.take_calls().len(), 1, "it says that it drains");
         session.on_timer(0, None, &mut effects);
         assert_eq!(effects.take_calls(), [], "the beat that was due meanwhile");
+    }
+
+    #[test]
+    fn streams_that_change_are_said_with_a_beat_at_once() {
+        let said = |effects: &mut Effects| match sent(effects).as_slice() {
+            [Write::Beat { streams, .. } | Write::Register { streams, .. }] => streams.clone(),
+            other => panic!("{other:?}"),
+        };
+        let ids = |names: &[&str]| Some(names.iter().map(StreamId::new).collect::<BTreeSet<_>>());
+        let (mut session, mut effects) = registering(4);
+        session.streams = ids(&["1:a:2"]);
+        session.on_timer(0, None, &mut effects);
+        assert_eq!(said(&mut effects), ids(&["1:a:2"]));
+        session.serve(ids(&["1:a:2", "1:b:2"]), 0, &mut effects);
+        assert!(sent(&mut effects).is_empty(), "it is not registered yet");
+        let registered = Answer::Written(Written::Applied(Some(row(4, SessionState::Active))));
+        session.on_answer(Time::ZERO, registered, 0, &mut effects);
+        assert_eq!(effects.next_due(), Some(effects.now));
+        session.on_timer(0, None, &mut effects);
+        assert_eq!(said(&mut effects), ids(&["1:a:2", "1:b:2"]));
     }
 }

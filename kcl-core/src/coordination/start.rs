@@ -4,12 +4,12 @@ mod examine;
 
 use super::effects::{Answer, Effects, Op, Part};
 use super::planner::Resting;
+use super::streams::Streams;
 use crate::clock::Time;
 use crate::config::Settings;
 use crate::error::{Code, Error};
 use crate::lease::Table;
 use crate::lease::row::Lease;
-use crate::record::StreamIdentity;
 use crate::shard::{ListWhich, Shard};
 use crate::telemetry::event::coordination::Happening;
 use std::time::Duration;
@@ -21,7 +21,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Start {
     table: String,
-    stream: StreamIdentity,
     java_failover_time: Duration,
     resting: Resting,
     /// The stream's shards, once it turned out that they matter.
@@ -41,11 +40,10 @@ pub(crate) enum News {
 }
 
 impl Start {
-    pub(crate) fn new(table: String, stream: StreamIdentity, settings: &Settings) -> Self {
+    pub(crate) fn new(table: String, settings: &Settings) -> Self {
         let java_failover_time = settings.java_failover_time;
         Start {
             table,
-            stream,
             java_failover_time,
             resting: Resting::of(settings),
             shards: None,
@@ -64,9 +62,9 @@ impl Start {
         self.resting
     }
 
-    pub(crate) fn on_answer(&mut self, answer: Answer, effects: &mut Effects) -> News {
+    pub(crate) fn on_answer(&mut self, answer: Answer, streams: &Streams, effects: &mut Effects) -> News {
         match answer {
-            Answer::Table(table) => self.on_table(table, effects),
+            Answer::Table(table) => self.on_table(table, streams, effects),
             Answer::Listing(listing) => {
                 self.shards = Some(listing.shards);
                 self.look(effects);
@@ -79,18 +77,19 @@ impl Start {
         }
     }
 
-    fn on_table(&mut self, table: Table, effects: &mut Effects) -> News {
-        if let Err(error) = examine::marks(&self.table, &self.stream, &table) {
+    fn on_table(&mut self, table: Table, streams: &Streams, effects: &mut Effects) -> News {
+        if let Err(error) = examine::marks(&self.table, streams, &table) {
             return News::Refused(error);
         }
-        match &self.shards {
-            None if examine::unmarked(&table).next().is_some() => {
-                effects.call(Part::Start, Op::List(ListWhich::All));
+        match (streams, &self.shards) {
+            (Streams::One(_), None) if examine::unmarked(&table).next().is_some() => {
+                effects.call(Part::Start, Op::List(None, ListWhich::All));
                 return News::Nothing;
             }
-            None => {}
-            Some(shards) => {
-                if let Err(error) = examine::incarnation(&self.table, &self.stream, &table, shards) {
+            // Keys of several streams say themselves when each was created.
+            (Streams::Several(_), _) | (Streams::One(_), None) => {}
+            (Streams::One(served), Some(shards)) => {
+                if let Err(error) = examine::incarnation(&self.table, &served.keys.identity, &table, shards) {
                     return News::Refused(error);
                 }
             }

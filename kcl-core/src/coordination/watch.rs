@@ -123,7 +123,7 @@ impl Watch {
             }
             // One that cannot be read is none, and is made again.
             Some(Row::Damaged(_)) | None => News::NoFleet,
-            Some(Row::Lease(_) | Row::Session(_) | Row::Plan(_)) => News::Nothing,
+            Some(Row::Lease(_) | Row::Session(_) | Row::Plan(_) | Row::Stream(_)) => News::Nothing,
         }
     }
 

@@ -9,7 +9,7 @@ mod write;
 pub use memory::MemoryStore;
 pub use row::{
     Beside, Damaged, Fleet, FleetStart, Give, Lease, LeaseKey, Owner, ParkedKey, Pending, Plan, Row, RowKey, Session,
-    SessionNumber, SessionState, Take, TakeMode, Weight, Weights, Wish, WorkerId,
+    SessionNumber, SessionState, StreamRow, Take, TakeMode, Weight, Weights, Wish, WorkerId,
 };
 pub use store::{Consistency, LeaseStore, StoreError, StoreErrorKind, Table};
 pub use write::{Previous, Write, Written};

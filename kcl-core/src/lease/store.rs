@@ -1,6 +1,6 @@
 //! The seam to whatever keeps the table.
 
-use super::row::{Damaged, Fleet, Lease, Plan, Row, RowKey, Session};
+use super::row::{Damaged, Fleet, Lease, Plan, Row, RowKey, Session, StreamRow};
 use super::write::{Write, Written};
 use async_trait::async_trait;
 use std::fmt::Debug;
@@ -23,6 +23,8 @@ pub struct Table {
     pub sessions: Vec<Session>,
     /// The plan rows.
     pub plans: Vec<Plan>,
+    /// The streams, where they are several.
+    pub streams: Vec<StreamRow>,
     /// The fleet row.
     pub fleet: Option<Fleet>,
     /// What could not be read.
@@ -36,6 +38,7 @@ impl Table {
             Row::Lease(lease) => self.leases.push(lease),
             Row::Session(session) => self.sessions.push(session),
             Row::Plan(plan) => self.plans.push(plan),
+            Row::Stream(stream) => self.streams.push(stream),
             Row::Fleet(fleet) => self.fleet = Some(fleet),
             Row::Damaged(damaged) => self.damaged.push(damaged),
         }

@@ -2,7 +2,7 @@
 
 use super::delivery::{Delivery, OutOfRange, ReportKind, WriteAsked};
 use crate::lease::row::Pending;
-use crate::record::{Checkpoint, Position, Record, ShardId, StreamRef};
+use crate::record::{Checkpoint, Position, Record, ShardId, StreamIdentity, StreamRef};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -88,7 +88,14 @@ impl ShardContext {
         &self.stream
     }
 
-    /// The lease's key in the table: the shard's id, in a table of one stream.
+    /// Which stream, for ever: its ARN and when it was created. (`None` only outside a worker, in tests of a processor.)
+    #[must_use]
+    pub fn stream_identity(&self) -> Option<&StreamIdentity> {
+        self.delivery.hold.stream.as_ref()
+    }
+
+    /// The lease's key in the table: the shard's id in a table of one stream, with the stream before it in one of several.
+    /// No two shards of an application have the same.
     #[must_use]
     pub fn lease_key(&self) -> &str {
         self.delivery.hold.lease.as_str()

@@ -16,7 +16,7 @@ use crate::clock::Time;
 use crate::lease::row::{Beside, HashKeyRange, ParkedKey, Pending, Wish};
 use crate::lease::{Lease, LeaseKey};
 use crate::mutant::{self, Mutant};
-use crate::record::{Checkpoint, Position, ShardId, StartingPosition};
+use crate::record::{Checkpoint, Position, ShardId, StartingPosition, StreamIdentity};
 use crate::telemetry::event::delivery::LateAcknowledgement;
 use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -32,6 +32,8 @@ pub(crate) struct Hold {
     pub(crate) lease: LeaseKey,
     /// The shard.
     pub(crate) shard: ShardId,
+    /// The stream, as the lease's row names it.
+    pub(crate) stream: Option<StreamIdentity>,
     /// `leaseCounter` at the claim: only grows from hold to hold.
     pub(crate) fencing_token: u64,
     /// The hash keys that the shard takes, if the row says so.
@@ -54,10 +56,11 @@ impl Hold {
     /// A lease as it was claimed, with nothing beside its checkpoint.
     pub(crate) fn of(lease: LeaseKey, shard: ShardId, fencing_token: u64, from: StartingPosition) -> Self {
         let (done, pending, parked) = (Done::default(), None, Vec::new());
-        let hash_range = None;
+        let (stream, hash_range) = (None, None);
         Hold {
             lease,
             shard,
+            stream,
             fencing_token,
             hash_range,
             from,
@@ -71,10 +74,11 @@ impl Hold {
 
     /// With all that the row says beside its checkpoint.
     pub(crate) fn beside(self, row: &Lease, most_parked: usize, keeps_done: bool) -> Self {
-        let beside = &row.beside;
+        let (beside, stream) = (&row.beside, row.stream.clone());
         let done = beside.done.as_deref().map(|bytes| Done::read(bytes, &row.checkpoint)).unwrap_or_default();
         let (hash_range, parked) = (row.hash_range, beside.parked.clone());
-        Hold { hash_range, done, pending: beside.pending.clone(), parked, most_parked, keeps_done, ..self }
+        let pending = beside.pending.clone();
+        Hold { stream, hash_range, done, pending, parked, most_parked, keeps_done, ..self }
     }
 }
 

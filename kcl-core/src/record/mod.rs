@@ -10,7 +10,7 @@ mod text;
 pub use partition_key::PartitionKey;
 pub use position::{Checkpoint, Position, StartingPosition};
 pub use sequence_number::{InvalidSequenceNumber, SequenceNumber};
-pub use stream::{ShardId, StreamIdentity, StreamRef};
+pub use stream::{ShardId, StreamId, StreamIdentity, StreamRef};
 
 use bytes::Bytes;
 

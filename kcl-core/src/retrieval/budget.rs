@@ -8,7 +8,7 @@
 //! Worst case: as many shards whose handlers stand as there are full answers in the budget (25 in 256 MiB) leave nothing for
 //! the others until one of them goes on: memory is bounded before anything else.
 
-use crate::record::ShardId;
+use crate::record::{ShardId, StreamId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -17,7 +17,12 @@ use tokio::sync::Notify;
 #[derive(Clone, Debug)]
 pub(crate) struct ByteBudget {
     inner: Arc<Inner>,
+    /// Whose shards ask, of several streams.
+    stream: Option<StreamId>,
 }
+
+/// A shard among those of all streams.
+type Key = (Option<StreamId>, ShardId);
 
 #[derive(Debug)]
 struct Inner {
@@ -31,34 +36,34 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     free: u64,
-    held: HashMap<ShardId, u64>,
+    held: HashMap<Key, u64>,
     waiting: VecDeque<Waiter>,
     /// What was granted and not taken yet.
-    granted: BTreeMap<u64, (ShardId, u64)>,
+    granted: BTreeMap<u64, (Key, u64)>,
     next: u64,
 }
 
 #[derive(Debug)]
 struct Waiter {
     id: u64,
-    shard: ShardId,
+    shard: Key,
     bytes: u64,
     turn: Arc<Notify>,
 }
 
 impl State {
-    fn holds(&self, shard: &ShardId) -> bool {
+    fn holds(&self, shard: &Key) -> bool {
         self.held.contains_key(shard)
     }
 
-    fn take(&mut self, shard: &ShardId, bytes: u64) {
+    fn take(&mut self, shard: &Key, bytes: u64) {
         if bytes > 0 {
             self.free -= bytes;
             *self.held.entry(shard.clone()).or_default() += bytes;
         }
     }
 
-    fn give_back(&mut self, shard: &ShardId, bytes: u64) {
+    fn give_back(&mut self, shard: &Key, bytes: u64) {
         self.free += bytes;
         if let Some(held) = self.held.get_mut(shard) {
             *held = held.saturating_sub(bytes);
@@ -107,7 +112,13 @@ impl ByteBudget {
         let total = (bytes as u64).max(1);
         let (waiting, granted) = (VecDeque::new(), BTreeMap::new());
         let state = State { free: total, held: HashMap::new(), waiting, granted, next: 0 };
-        ByteBudget { inner: Arc::new(Inner { total, kept: largest.min(total / 2), state: Mutex::new(state) }) }
+        let inner = Inner { total, kept: largest.min(total / 2), state: Mutex::new(state) };
+        ByteBudget { inner: Arc::new(inner), stream: None }
+    }
+
+    /// The same budget, for the shards of one of several streams.
+    pub(crate) fn of_stream(&self, stream: Option<StreamId>) -> Self {
+        ByteBudget { inner: Arc::clone(&self.inner), stream }
     }
 
     /// Waits for so many bytes. More than the whole budget counts as the whole: such an answer passes alone.
@@ -120,7 +131,12 @@ impl ByteBudget {
             let mut state = self.inner.lock();
             let id = state.next;
             state.next += 1;
-            state.waiting.push_back(Waiter { id, shard: shard.clone(), bytes, turn: Arc::clone(&turn) });
+            state.waiting.push_back(Waiter {
+                id,
+                shard: (self.stream.clone(), shard.clone()),
+                bytes,
+                turn: Arc::clone(&turn),
+            });
             state.serve(self.inner.kept);
             Waiting { inner: Arc::clone(&self.inner), id }
         };
@@ -137,9 +153,10 @@ impl ByteBudget {
     pub(crate) fn take(&self, shard: &ShardId, bytes: u64) -> Reservation {
         let mut state = self.inner.lock();
         let bytes = bytes.min(state.free);
-        state.take(shard, bytes);
+        let shard = (self.stream.clone(), shard.clone());
+        state.take(&shard, bytes);
         drop(state);
-        let held = Held { inner: Arc::clone(&self.inner), shard: shard.clone(), bytes };
+        let held = Held { inner: Arc::clone(&self.inner), shard, bytes };
         Reservation { held: Some(held), _others: Vec::new() }
     }
 
@@ -185,7 +202,7 @@ pub struct Reservation {
 #[derive(Debug)]
 struct Held {
     inner: Arc<Inner>,
-    shard: ShardId,
+    shard: Key,
     bytes: u64,
 }
 

@@ -1,41 +1,44 @@
 //! Which leases a stream's shards call for. Pure: lists in, rows out.
 
 use super::Shard;
-use crate::lease::row::{FleetStart, HashKeyRange, Lease, LeaseKey};
-use crate::record::{Checkpoint, ShardId, StreamIdentity};
+use crate::lease::row::{FleetStart, HashKeyRange, Lease, LeaseKey, StreamKeys};
+use crate::record::{Checkpoint, ShardId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The row of a shard's first lease.
-fn row(shard: &Shard, checkpoint: Checkpoint, start_ms: Option<i64>, stream: Option<&StreamIdentity>) -> Lease {
-    Lease {
-        parents: shard.parents.clone(),
-        hash_range: shard.hash_range,
-        stream: stream.cloned(),
-        start_ms,
-        ..Lease::unowned(shard.id.clone(), checkpoint)
-    }
+fn row(shard: &Shard, checkpoint: Checkpoint, start_ms: Option<i64>, stream: &StreamKeys) -> Lease {
+    let (parents, hash_range) = (shard.parents.clone(), shard.hash_range);
+    Lease { parents, hash_range, start_ms, ..stream.lease(shard.id.clone(), checkpoint) }
 }
 
 /// The row of a shard that another one ended in: it starts with its oldest record.
 pub(crate) fn child_lease(child: &Shard, parent: &Lease) -> Lease {
-    row(child, Checkpoint::TrimHorizon, None, parent.stream.as_ref())
+    let lease = Lease::unowned(child.id.clone(), Checkpoint::TrimHorizon);
+    Lease {
+        key: parent.sibling(&child.id),
+        parents: child.parents.clone(),
+        hash_range: child.hash_range,
+        stream: parent.stream.clone(),
+        stream_name: parent.stream_name.clone(),
+        ..lease
+    }
 }
 
 /// The first leases of an application, one for each shard that was open where it starts.
-pub(crate) fn first_fill(shards: &[Shard], start: &FleetStart, stream: &StreamIdentity) -> Vec<Lease> {
+pub(crate) fn first_fill(shards: &[Shard], start: &FleetStart, stream: &StreamKeys) -> Vec<Lease> {
     let start_ms = if start.checkpoint == Checkpoint::TrimHorizon { None } else { start.at_ms };
-    in_order_of_birth(shards).map(|shard| row(shard, start.checkpoint.clone(), start_ms, Some(stream))).collect()
+    in_order_of_birth(shards).map(|shard| row(shard, start.checkpoint.clone(), start_ms, stream)).collect()
 }
 
 /// The leases that are missing in a table whose first fill is complete: one at TRIM_HORIZON for each listed shard
 /// without a lease, parents first. A shard of which some descendant has a lease that has moved (its checkpoint is
 /// another than TRIM_HORIZON) was finished, or lies before the application's start.
-pub(crate) fn missing(leases: &[Lease], shards: &[Shard], stream: &StreamIdentity) -> Vec<Lease> {
+pub(crate) fn missing(leases: &[Lease], shards: &[Shard], stream: &StreamKeys) -> Vec<Lease> {
     let known: BTreeSet<&ShardId> = leases.iter().map(|lease| &lease.shard).collect();
     let passed = passed(leases, shards);
     in_order_of_birth(shards)
         .filter(|shard| !known.contains(&shard.id) && !passed.contains(&shard.id))
-        .map(|shard| row(shard, Checkpoint::TrimHorizon, None, Some(stream)))
+        .map(|shard| row(shard, Checkpoint::TrimHorizon, None, stream))
         .collect()
 }
 
@@ -116,11 +119,12 @@ mod tests {
     }
 
     fn lease(shard: &Shard, checkpoint: Checkpoint) -> Lease {
-        row(shard, checkpoint, None, None)
+        row(shard, checkpoint, None, &stream())
     }
 
-    fn stream() -> StreamIdentity {
-        StreamIdentity { arn: "arn:aws:kinesis:us-east-1:000000000000:stream/s".into(), created_at: 1 }
+    fn stream() -> StreamKeys {
+        let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/s".to_owned();
+        StreamKeys::alone(crate::record::StreamIdentity { arn, created_at: 1 })
     }
 
     /// 0 splits into 1 and 2, which merge into 3.
@@ -148,6 +152,21 @@ mod tests {
         assert_eq!(leases[0].hash_range, Some(HashKeyRange { start: 0, end: u128::MAX }));
         let start = FleetStart { checkpoint: Checkpoint::TrimHorizon, at_ms: None };
         assert_eq!(first_fill(&family[..1], &start, &stream())[0].start_ms, None);
+    }
+
+    #[test]
+    fn leases_of_one_stream_among_several_say_which() {
+        let StreamKeys { identity, .. } = stream();
+        let id = identity.id();
+        let among = StreamKeys { identity, id: id.clone() };
+        let family = family();
+        let start = FleetStart { checkpoint: Checkpoint::TrimHorizon, at_ms: None };
+        let parent = first_fill(&family[..1], &start, &among).remove(0);
+        assert_eq!(parent.key.as_str(), "000000000000:s:1:shardId-000000000000");
+        let child = child_lease(&family[1], &parent);
+        assert_eq!(child.key.as_str(), "000000000000:s:1:shardId-000000000001");
+        assert_eq!((&child.stream_name, &child.stream), (&id, &parent.stream));
+        assert_eq!(child.parents, [parent.shard]);
     }
 
     #[test]

@@ -56,7 +56,7 @@ inventory! {
     LeasesAcquired = "kcl.leases.acquired.total", Counter, ["from"],
         "Leases claimed; `from` is `unowned`, `ended` (a session that is over) or `foreign` (another kind of consumer).";
     LeasesReleased = "kcl.leases.released.total", Counter, ["why"],
-        "Leases released in an orderly way; `why` is `planned`, `shutdown`, `consumer gave up` or `stalled`.";
+        "Leases released in an orderly way; `why` is `planned`, `shutdown`, `consumer gave up`, `stalled`, `stream stopped` or `stream missing`.";
     LeasesLost = "kcl.leases.lost.total", Counter, [], "Leases that another hand took, or that ended with the session.";
     Checkpoints = "kcl.checkpoints.written.total", Counter, [], "Checkpoints written.";
     ShardsEnded = "kcl.shards.ended.total", Counter, [], "Shards read to their end.";
@@ -73,12 +73,13 @@ inventory! {
     PlanCycles = "kcl.planner.cycles.total", Counter, [], "Planning cycles.";
     LeasesWithoutRoom = "kcl.planner.leases.without_room", Gauge, [],
         "Of the planner: leases that nobody reads and no worker has room for (`max_leases`). Anything but 0 is an alarm.";
+    StreamsMissing = "kcl.streams.missing.total", Counter, [], "Times one of several streams was found not to exist any more; its leases rest.";
     TableCalls = "kcl.table.calls.total", Counter, ["operation", "outcome"],
         "Calls to the lease table; `outcome` is `answered`, `throttled`, `unanswered` or `refused`.";
     RowsDamaged = "kcl.table.rows.damaged.total", Counter, [], "Rows that could not be read.";
     Records = "kcl.records.processed.total", Counter, [], "Records acknowledged.";
     Bytes = "kcl.records.bytes.total", Counter, [], "Payload bytes acknowledged.";
-    Behind = "kcl.shard.behind.millis", Gauge, ["shard"], "How far behind the tip a shard is read, in milliseconds.";
+    Behind = "kcl.shard.behind.millis", Gauge, ["shard"], "How far behind the tip a shard is read, in milliseconds; `shard` is its lease's key.";
     HandlerSeconds = "kcl.handler.seconds", Histogram, [], "How long a handler took for a batch, in seconds.";
     HandlerFailures = "kcl.handler.failures.total", Counter, ["cause"],
         "Callbacks that failed; `cause` is `error`, `panic`, `timeout`, or `dropped` (a record's handle).";

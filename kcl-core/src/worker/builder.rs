@@ -1,6 +1,6 @@
 //! Building a worker: names, settings, clients, processor.
 
-use super::handle::{Consumers, Consumption, Worker, WorkerHandle};
+use super::handle::{Consumers, Consumption, Link, Reads, Worker};
 use super::host::{self, Runtime};
 use super::parts::{self, Connect};
 use crate::aggregate::{Checksum, ForeignRecords};
@@ -19,27 +19,59 @@ use futures_util::FutureExt;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
 
-/// Says that a builder has no processor yet.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoProcessor;
+/// Says that a builder is for a worker of one stream, and has no processor yet.
+#[derive(Clone, Debug)]
+pub struct NoProcessor {
+    stream: StreamRef,
+    api: Option<Arc<dyn StreamApi>>,
+}
+
+/// Says that a builder is for a worker of one stream, and has what makes the processor of each shard.
+pub struct OneStream<F> {
+    stream: NoProcessor,
+    factory: F,
+}
 
 /// Builds a [`Worker`].
-pub struct WorkerBuilder<F = NoProcessor> {
+pub struct WorkerBuilder<R = NoProcessor> {
     application: String,
-    stream: StreamRef,
     settings: Settings,
     worker_id: Option<String>,
-    source: Source,
+    pub(super) source: Source,
     clock: Option<Arc<dyn Clock>>,
     seed: Option<u64>,
     runtime: Runtime,
     pub(super) failing: Failing,
-    factory: F,
+    /// What is read, and by whom.
+    pub(super) reads: R,
+}
+
+/// What a worker is built from, whatever it reads.
+pub(super) struct Base {
+    pub(super) id: WorkerId,
+    pub(super) table: String,
+    pub(super) rng: fastrand::Rng,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) runtime: Runtime,
+    pub(super) settings: Settings,
+    pub(super) failing: Failing,
+    pub(super) budget: ByteBudget,
+    pub(super) source: Source,
+    pub(super) spec: Spec,
+    pub(super) link: Link,
+}
+
+/// What is known of the table before it is looked at.
+#[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "it is DynamoDB that asks"))]
+pub(super) struct Spec {
+    pub(super) application: String,
+    pub(super) table: String,
+    pub(super) settings: Settings,
 }
 
 /// What is done with records that cannot be handled, and where positions are kept.
+#[derive(Clone)]
 pub(super) struct Failing {
     pub(super) policy: Arc<dyn ErrorPolicy>,
     pub(super) sink: Option<Arc<dyn DeadLetterSink>>,
@@ -52,8 +84,8 @@ impl Default for Failing {
     }
 }
 
-/// Where the table and the stream are.
-enum Source {
+/// Where the table is, and, unless they say otherwise, the streams.
+pub(super) enum Source {
     /// In AWS, as the environment says.
     #[cfg(feature = "aws")]
     Environment,
@@ -64,7 +96,7 @@ enum Source {
     #[cfg(feature = "aws")]
     Clients(Box<crate::aws::Clients>),
     /// Brought by the caller.
-    Given { store: Arc<dyn LeaseStore>, stream: Arc<dyn StreamApi> },
+    Store(Arc<dyn LeaseStore>),
     /// Nowhere yet.
     #[cfg(not(feature = "aws"))]
     Missing,
@@ -76,9 +108,14 @@ impl Worker {
     /// All workers of an application form one fleet and share its lease table, which has the application's name unless
     /// the setting `table_name` says otherwise.
     pub fn builder(application: impl Into<String>, stream: impl Into<StreamRef>) -> WorkerBuilder {
+        WorkerBuilder::of(application.into(), NoProcessor { stream: stream.into(), api: None })
+    }
+}
+
+impl<R> WorkerBuilder<R> {
+    pub(super) fn of(application: String, reads: R) -> Self {
         WorkerBuilder {
-            application: application.into(),
-            stream: stream.into(),
+            application,
             settings: Settings::default(),
             worker_id: None,
             #[cfg(feature = "aws")]
@@ -89,12 +126,34 @@ impl Worker {
             seed: None,
             runtime: Runtime::Own,
             failing: Failing::default(),
-            factory: NoProcessor,
+            reads,
         }
+    }
+
+    /// What is common to all workers, checked.
+    pub(super) fn begin(self) -> Result<(R, Base), Error> {
+        let WorkerBuilder { application, settings, worker_id, source, clock, seed, runtime, failing, reads } = self;
+        settings.validate()?;
+        failing.check(&settings)?;
+        check_name("the application's name", &application)?;
+        let mut rng = generator(seed);
+        let id = match worker_id {
+            Some(id) => WorkerId::parse(id).map_err(|error| Error::new(Code::WorkerId, error.to_string()))?,
+            None => WorkerId::from_row(&format!("worker-{:016x}", rng.u64(..))),
+        };
+        let table = settings.table_name.clone().unwrap_or_else(|| application.clone());
+        let clock = clock.unwrap_or_else(|| match &runtime {
+            Runtime::Own => Arc::new(BootClock),
+            Runtime::Current | Runtime::Given(_) => Arc::new(TokioClock::new()),
+        });
+        let budget = ByteBudget::new(settings.byte_budget, LARGEST_CALL);
+        let spec = Spec { application, table: table.clone(), settings: settings.clone() };
+        let link = Link::new();
+        Ok((reads, Base { id, table, rng, clock, runtime, settings, failing, budget, source, spec, link }))
     }
 }
 
-impl<F> WorkerBuilder<F> {
+impl<R> WorkerBuilder<R> {
     with_settings!(setters!);
 
     fn settings_mut(&mut self) -> &mut Settings {
@@ -134,13 +193,6 @@ impl<F> WorkerBuilder<F> {
         self
     }
 
-    /// Another table and another stream than AWS': for tests and simulations.
-    #[must_use]
-    pub fn with_store_and_stream(mut self, store: Arc<dyn LeaseStore>, stream: Arc<dyn StreamApi>) -> Self {
-        self.source = Source::Given { store, stream };
-        self
-    }
-
     /// The clock that sessions and leases are timed by; boot time if not set.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -171,31 +223,32 @@ impl<F> WorkerBuilder<F> {
         self.runtime = Runtime::Given(tasks);
         self
     }
+}
+
+impl WorkerBuilder<NoProcessor> {
+    /// Another table and another stream than AWS': for tests and simulations.
+    #[must_use]
+    pub fn with_store_and_stream(mut self, store: Arc<dyn LeaseStore>, stream: Arc<dyn StreamApi>) -> Self {
+        self.source = Source::Store(store);
+        self.reads.api = Some(stream);
+        self
+    }
 
     /// Makes the processor of each shard. Called once for each lease that the worker takes.
     #[must_use]
-    pub fn processor<G, P>(self, factory: G) -> WorkerBuilder<G>
+    pub fn processor<G, P>(self, factory: G) -> WorkerBuilder<OneStream<G>>
     where
         G: Fn(&ShardId) -> P + Send + Sync + 'static,
         P: RecordProcessor,
     {
-        let WorkerBuilder {
-            application,
-            stream,
-            settings,
-            worker_id,
-            source,
-            clock,
-            seed,
-            runtime,
-            failing,
-            factory: _,
-        } = self;
-        WorkerBuilder { application, stream, settings, worker_id, source, clock, seed, runtime, failing, factory }
+        let WorkerBuilder { application, settings, worker_id, source, clock, seed, runtime, failing, reads: stream } =
+            self;
+        let reads = OneStream { stream, factory };
+        WorkerBuilder { application, settings, worker_id, source, clock, seed, runtime, failing, reads }
     }
 }
 
-impl<F, P> WorkerBuilder<F>
+impl<F, P> WorkerBuilder<OneStream<F>>
 where
     F: Fn(&ShardId) -> P + Send + Sync + 'static,
     P: RecordProcessor,
@@ -205,51 +258,23 @@ where
     /// # Errors
     /// Within seconds, naming the setting, or the action and the resource, and the remedy.
     pub async fn build(self) -> Result<Worker, Error> {
-        let WorkerBuilder { application, stream, settings, worker_id, source, clock, seed, runtime, failing, factory } =
-            self;
-        settings.validate()?;
-        failing.check(&settings)?;
-        check_name("the application's name", &application)?;
+        let (reads, base) = self.begin()?;
+        let OneStream { stream: NoProcessor { stream, api }, factory } = reads;
+        let Base { id, table, mut rng, clock, runtime, settings, failing, budget, source, spec, link } = base;
         check_name("the stream's name", stream.name())?;
         check_consumer(&settings, &stream)?;
-        let mut rng = generator(seed);
-        let id = match worker_id {
-            Some(id) => WorkerId::parse(id).map_err(|error| Error::new(Code::WorkerId, error.to_string()))?,
-            None => WorkerId::from_row(&format!("worker-{:016x}", rng.u64(..))),
-        };
-        let table = settings.table_name.clone().unwrap_or_else(|| application.clone());
-        let (connect, api) = source.open(&application, &table, &stream, &settings, &mut rng).await?;
-        let (hosted, facts) = host::connect(&runtime, connect, settings.deregister_consumer).await?;
+        let application = spec.application.clone();
+        let (connect, api) = source.open(spec, &stream, api, &mut rng).await?;
+        let (hosted, connections) = host::connect(&runtime, connect, settings.deregister_consumer).await?;
+        let connection =
+            connections.into_iter().next().ok_or_else(|| Error::new(Code::Bug, "no stream was connected to"))?;
 
-        let budget = ByteBudget::new(settings.byte_budget, LARGEST_CALL);
         let (readers, registrar) = retrieval::readers(&settings, &application, api, budget, &mut rng)?;
         let elsewhere = failing.store.is_some();
-        let handling = failing.handling(&settings, facts.keyed);
+        let handling = failing.handling(&settings, connection.description.keyed);
         let consumers = move |with: Consumers| -> Arc<dyn Consumption> { with.host(readers, factory, handling) };
-        let clock = clock.unwrap_or_else(|| match &runtime {
-            Runtime::Own => Arc::new(BootClock),
-            Runtime::Current | Runtime::Given(_) => Arc::new(TokioClock::new()),
-        });
-        let (ask, asked) = mpsc::unbounded_channel();
-        let (done, when_done) = watch::channel(false);
-        let handle = WorkerHandle { ask, done: when_done };
-        let consumers = Box::new(consumers);
-        Ok(Worker {
-            id,
-            table,
-            stream,
-            settings,
-            clock,
-            rng,
-            hosted,
-            elsewhere,
-            registrar,
-            runtime,
-            consumers,
-            handle,
-            asked,
-            done,
-        })
+        let reads = Reads::One { stream, connection, registrar, consumers: Box::new(consumers) };
+        Ok(Worker::new(id, table, reads, settings, clock, rng, hosted, elsewhere, runtime, link))
     }
 }
 
@@ -258,41 +283,51 @@ impl Source {
     #[cfg_attr(not(feature = "aws"), allow(unused_variables, clippy::unused_async, clippy::needless_pass_by_ref_mut))]
     async fn open(
         self,
-        application: &str,
-        table: &str,
+        spec: Spec,
         stream: &StreamRef,
-        settings: &Settings,
+        api: Option<Arc<dyn StreamApi>>,
         rng: &mut fastrand::Rng,
     ) -> Result<(Connect, Arc<dyn StreamApi>), Error> {
         #[cfg(feature = "aws")]
-        let clients = match self {
-            Source::Given { store, stream } => return Ok((parts::given(store, stream.clone()).boxed(), stream)),
-            Source::Environment => crate::aws::Clients::from_environment().await?,
-            Source::Config(config) => crate::aws::Clients::from_config(&config)?,
-            Source::Clients(clients) => *clients,
-        };
-        #[cfg(feature = "aws")]
         {
-            let spec = crate::aws::TableSpec {
-                name: table.to_owned(),
-                application: application.to_owned(),
-                deletion_protection: settings.deletion_protection,
-                tags: settings.table_tags.clone(),
-                checkpoint_interval: settings.checkpoint_interval,
+            let clients = match (self, api) {
+                (Source::Store(store), Some(api)) => {
+                    return Ok((parts::given(store, vec![api.clone()]).boxed(), api));
+                }
+                (Source::Environment | Source::Store(_), _) => crate::aws::Clients::from_environment().await?,
+                (Source::Config(config), _) => crate::aws::Clients::from_config(&config)?,
+                (Source::Clients(clients), _) => *clients,
             };
             let api: Arc<dyn StreamApi> = Arc::new(crate::aws::KinesisStream::new(&clients.kinesis, stream.clone()));
-            Ok((super::connect::connect(clients, stream.clone(), spec, rng.fork()), api))
+            Ok((super::connect::connect(clients, stream.clone(), spec.into_table(), rng.fork()), api))
         }
         #[cfg(not(feature = "aws"))]
-        match self {
-            Source::Given { store, stream } => Ok((parts::given(store, stream.clone()).boxed(), stream)),
-            Source::Missing => Err(Error::new(
-                Code::Setting,
-                "this build has no AWS SDK (feature `aws`): give the worker a table and a stream with \
-                 `with_store_and_stream`",
-            )),
+        match (self, api) {
+            (Source::Store(store), Some(api)) => Ok((parts::given(store, vec![api.clone()]).boxed(), api)),
+            (Source::Store(_) | Source::Missing, _) => Err(no_sdk("`with_store_and_stream`")),
         }
     }
+}
+
+#[cfg(feature = "aws")]
+impl Spec {
+    pub(super) fn into_table(self) -> crate::aws::TableSpec {
+        let Spec { application, table: name, settings } = self;
+        crate::aws::TableSpec {
+            name,
+            application,
+            deletion_protection: settings.deletion_protection,
+            tags: settings.table_tags,
+            checkpoint_interval: settings.checkpoint_interval,
+        }
+    }
+}
+
+#[cfg(not(feature = "aws"))]
+pub(super) fn no_sdk(with: &str) -> Error {
+    let message =
+        format!("this build has no AWS SDK (feature `aws`): give the worker a table and its streams with {with}");
+    Error::new(Code::Setting, message)
 }
 
 /// The worker's generator.
@@ -317,7 +352,7 @@ fn check_consumer(settings: &Settings, stream: &StreamRef) -> Result<(), Error> 
     if same { Ok(()) } else { Err(Error::new(Code::Setting, message)) }
 }
 
-fn check_name(what: &str, name: &str) -> Result<(), Error> {
+pub(super) fn check_name(what: &str, name: &str) -> Result<(), Error> {
     let fine = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     if !name.is_empty() && name.chars().all(fine) {
         return Ok(());
@@ -325,11 +360,16 @@ fn check_name(what: &str, name: &str) -> Result<(), Error> {
     Err(Error::new(Code::Setting, format!("{what}, `{name}`, must be of letters, digits, `_`, `.` and `-`")))
 }
 
-impl<F> fmt::Debug for WorkerBuilder<F> {
+impl<F> fmt::Debug for OneStream<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OneStream").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+impl<R> fmt::Debug for WorkerBuilder<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WorkerBuilder")
             .field("application", &self.application)
-            .field("stream", &self.stream)
             .field("worker_id", &self.worker_id)
             .field("settings", &self.settings)
             .finish_non_exhaustive()

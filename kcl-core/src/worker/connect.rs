@@ -1,6 +1,6 @@
 //! Connecting to AWS, or to whatever speaks its protocols.
 
-use super::parts::{Connect, Connected, Facts};
+use super::parts::{Connect, Connected, Connection};
 use crate::aws::{Clients, DynamoDbStore, KinesisStream, TableSpec, preflight};
 use crate::record::StreamRef;
 use futures_util::FutureExt;
@@ -12,9 +12,10 @@ pub(super) fn connect(clients: Clients, stream: StreamRef, table: TableSpec, mut
         let description = preflight(&clients, &stream, &table, &mut rng).await?;
         Ok(Connected {
             store: Arc::new(DynamoDbStore::new(clients.dynamodb.clone(), table.name)),
-            stream: Arc::new(KinesisStream::new(&clients.coordination_kinesis, stream)),
-            facts: Facts::from(&description),
-            identity: description.identity,
+            streams: vec![Connection {
+                api: Arc::new(KinesisStream::new(&clients.coordination_kinesis, stream)),
+                description,
+            }],
         })
     }
     .boxed()

@@ -6,7 +6,7 @@ use crate::error::{Code, Error};
 use crate::processor::{CheckpointStore, Concurrency, DeadLetterSink, ErrorPolicy, Handling};
 use std::sync::Arc;
 
-impl<F> WorkerBuilder<F> {
+impl<R> WorkerBuilder<R> {
     /// What is done when a handler fails; [`OnError::retry`](crate::OnError::retry) if not set.
     #[must_use]
     pub fn error_policy(mut self, policy: impl ErrorPolicy) -> Self {

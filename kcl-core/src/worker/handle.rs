@@ -1,14 +1,17 @@
 //! A built worker: running it, and stopping it from elsewhere.
 
 use super::host::{Hosted, Runtime};
+use super::parts::Connection;
+use super::streams::Registry;
 use crate::clock::Clock;
 use crate::config::{Settings, timing};
-use crate::coordination::{Coordinator, Identity, Outside};
+use crate::coordination::{Ask, Coordinator, Identity, Outside, StreamApis, Streams};
 use crate::error::Error;
 use crate::lease::row::WorkerId;
 use crate::processor::{ConsumerHost, Handling, Means, RecordProcessor, StartConsumer};
-use crate::record::{ShardId, StreamRef};
+use crate::record::{ShardId, StreamId, StreamRef};
 use crate::retrieval::{Readers, Registrar};
+use crate::shard::StreamApi;
 use crate::spawn::Spawn;
 use crate::telemetry::event::fanout::ConsumerRemoved;
 use std::fmt;
@@ -20,24 +23,58 @@ use tokio::sync::{mpsc, watch};
 /// Handlers whose delivery was closed get so long to end. One that blocks its thread is not waited for.
 const LAST_CONSUMERS: Duration = Duration::from_secs(1);
 
-/// One member of the fleet that reads a stream. Made by [`Worker::builder`].
+/// One member of the fleet that reads a stream, or several. Made by [`Worker::builder`] and [`Worker::of_streams`].
 #[must_use = "a worker does nothing until it is run"]
 pub struct Worker {
-    pub(super) id: WorkerId,
-    pub(super) table: String,
-    pub(super) stream: StreamRef,
-    pub(super) settings: Settings,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) rng: fastrand::Rng,
-    pub(super) hosted: Hosted,
-    pub(super) elsewhere: bool,
-    /// Who registers the fan-out consumer.
-    pub(super) registrar: Option<Arc<Registrar>>,
-    pub(super) runtime: Runtime,
-    pub(super) consumers: Box<dyn FnOnce(Consumers) -> Arc<dyn Consumption> + Send>,
+    id: WorkerId,
+    table: String,
+    reads: Reads,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    rng: fastrand::Rng,
+    hosted: Hosted,
+    elsewhere: bool,
+    runtime: Runtime,
+    link: Link,
+}
+
+/// What a worker reads.
+pub(super) enum Reads {
+    /// One stream, which has the table for itself.
+    One {
+        stream: StreamRef,
+        connection: Connection,
+        /// Who registers the fan-out consumer.
+        registrar: Option<Arc<Registrar>>,
+        consumers: Box<dyn FnOnce(Consumers) -> Arc<dyn Consumption> + Send>,
+    },
+    /// Several.
+    Several(Arc<Registry>),
+}
+
+/// A worker's ends of what its handle asks and waits for.
+pub(super) struct Link {
     pub(super) handle: WorkerHandle,
-    pub(super) asked: mpsc::UnboundedReceiver<Duration>,
-    pub(super) done: watch::Sender<bool>,
+    asked: mpsc::UnboundedReceiver<Ask>,
+    done: watch::Sender<bool>,
+}
+
+impl Link {
+    pub(super) fn new() -> Self {
+        let (ask, asked) = mpsc::unbounded_channel();
+        let (done, when_done) = watch::channel(false);
+        Link { handle: WorkerHandle { ask, done: when_done, streams: None }, asked, done }
+    }
+}
+
+/// The coordination's way to the only stream.
+#[derive(Debug)]
+struct Only(Arc<dyn StreamApi>);
+
+impl StreamApis for Only {
+    fn api(&self, _: Option<&StreamId>) -> Option<Arc<dyn StreamApi>> {
+        Some(Arc::clone(&self.0))
+    }
 }
 
 /// What consumers are started with, once the worker runs.
@@ -77,11 +114,13 @@ where
     }
 }
 
-/// Stops a worker from elsewhere. Cheap to clone.
+/// Stops a worker from elsewhere, and changes what it reads. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct WorkerHandle {
-    pub(super) ask: mpsc::UnboundedSender<Duration>,
+    pub(super) ask: mpsc::UnboundedSender<Ask>,
     pub(super) done: watch::Receiver<bool>,
+    /// Where it may read several.
+    pub(super) streams: Option<Arc<Registry>>,
 }
 
 impl WorkerHandle {
@@ -95,7 +134,7 @@ impl WorkerHandle {
     /// Dropping the future does not take the request back.
     pub async fn shutdown(&self, deadline: Duration) {
         // A worker that is done no longer listens.
-        let _ = self.ask.send(deadline);
+        let _ = self.ask.send(Ask::Shutdown(deadline));
         let mut done = self.done.clone();
         // An error means that the worker was dropped: then it is done too.
         let _ = done.wait_for(|done| *done).await;
@@ -103,25 +142,44 @@ impl WorkerHandle {
 }
 
 /// Asks a running worker to end at once, when its future is dropped.
-struct StopOnDrop(mpsc::UnboundedSender<Duration>);
+struct StopOnDrop(mpsc::UnboundedSender<Ask>);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        let _ = self.0.send(Duration::ZERO);
+        let _ = self.0.send(Ask::Shutdown(Duration::ZERO));
     }
 }
 
 impl Worker {
+    #[allow(clippy::too_many_arguments, reason = "one a field")]
+    pub(super) fn new(
+        id: WorkerId,
+        table: String,
+        reads: Reads,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        rng: fastrand::Rng,
+        hosted: Hosted,
+        elsewhere: bool,
+        runtime: Runtime,
+        mut link: Link,
+    ) -> Self {
+        if let Reads::Several(registry) = &reads {
+            link.handle.streams = Some(Arc::clone(registry));
+        }
+        Worker { id, table, reads, settings, clock, rng, hosted, elsewhere, runtime, link }
+    }
+
     /// The worker's name in its fleet.
     #[must_use]
     pub fn id(&self) -> &str {
         self.id.as_str()
     }
 
-    /// Stops this worker from elsewhere.
+    /// Stops this worker from elsewhere, and changes what it reads.
     #[must_use]
     pub fn handle(&self) -> WorkerHandle {
-        self.handle.clone()
+        self.link.handle.clone()
     }
 
     /// Where its consumers run: on the current runtime, or as the builder was told.
@@ -138,50 +196,43 @@ impl Worker {
     /// # Cancellation
     /// Dropping the future ends delivery at once; what was acknowledged is still checkpointed in the background.
     pub async fn run(self) -> Result<(), Error> {
-        let Worker {
-            id,
-            table,
-            stream,
-            settings,
-            clock,
-            mut rng,
-            hosted,
-            elsewhere,
-            registrar,
-            runtime,
-            consumers,
-            handle,
-            asked,
-            done,
-        } = self;
+        let Worker { id, table, reads, settings, clock, mut rng, hosted, elsewhere, runtime, link } = self;
+        let Link { handle, asked, done } = link;
         let _stop = StopOnDrop(handle.ask.clone());
         let (reports, reported) = mpsc::unbounded_channel();
         let tasks = runtime.tasks();
         let call_timeout = timing::call_timeout(settings.failover_time);
-        let means = Consumers { tasks, stream, settings: settings.clone(), clock: clock.clone(), rng: rng.fork() };
-        let consumers = consumers(means);
+        let rng_of_consumers = rng.fork();
+        let (mut registrars, mut several) = (Vec::new(), None);
+        let (consumers, streams, apis): (Arc<dyn Consumption>, Streams, Arc<dyn StreamApis>) = match reads {
+            Reads::One { stream, connection, registrar, consumers } => {
+                registrars.extend(registrar);
+                let (settings, clock) = (settings.clone(), clock.clone());
+                let streams = connection.alone(settings.start);
+                let with = Consumers { tasks, stream, settings, clock, rng: rng_of_consumers };
+                (consumers(with), streams, Arc::new(Only(connection.api)))
+            }
+            Reads::Several(registry) => {
+                several = Some(Arc::clone(&registry));
+                registry.begin(tasks, clock.clone());
+                (registry.clone(), registry.served(), registry)
+            }
+        };
         let starter: Arc<dyn StartConsumer> = consumers.clone();
         let (outcome, is_last) = hosted
             .run(move |parts| {
-                let retention = parts.facts.retention;
-                let identity = Identity { me: id, table, stream: parts.identity, retention, elsewhere };
+                let identity = Identity { me: id, table, streams, elsewhere };
                 let coordinator = Coordinator::new(identity, settings, clock.clone(), reports, rng);
-                let (store, stream) = (parts.store, parts.stream);
-                let outside = Outside {
-                    store,
-                    stream,
-                    consumers: starter,
-                    clock,
-                    call_timeout,
-                    reports: reported,
-                    shutdown: asked,
-                };
+                let (store, consumers) = (parts.store, starter);
+                let outside =
+                    Outside { store, streams: apis, consumers, clock, call_timeout, reports: reported, asked };
                 (coordinator, outside)
             })
             .await;
         // Elapsed: a handler blocks its thread. Its records were not acknowledged and come again elsewhere.
         let _ = tokio::time::timeout(LAST_CONSUMERS, consumers.all_gone()).await;
-        if let Some(registrar) = registrar.filter(|_| is_last) {
+        registrars.extend(several.into_iter().flat_map(|registry| registry.registrars()));
+        for registrar in registrars.into_iter().filter(|_| is_last) {
             ConsumerRemoved { error: registrar.deregister().await.err().as_ref() }.emit();
         }
         done.send_replace(true);
@@ -201,13 +252,17 @@ impl Worker {
             outcome = &mut run => return outcome,
             () = stop => {}
         }
-        let _ = handle.ask.send(deadline);
+        let _ = handle.ask.send(Ask::Shutdown(deadline));
         run.await
     }
 }
 
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker").field("id", &self.id).field("stream", &self.stream).finish_non_exhaustive()
+        let reads: &dyn fmt::Debug = match &self.reads {
+            Reads::One { stream, .. } => stream,
+            Reads::Several(registry) => registry,
+        };
+        f.debug_struct("Worker").field("id", &self.id).field("reads", reads).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! Where the coordination runs: on a thread, a runtime and connections of its own, so that no handler can delay a beat.
 
-use super::parts::{Connect, Connected, Facts};
+use super::parts::{Connect, Connected, Connection};
 use crate::coordination::{self, Coordinator, Outside};
 use crate::error::{Code, Error};
 use crate::lease::{Consistency, RowKey};
@@ -43,7 +43,7 @@ pub(super) struct Hosted {
 /// What is done on the coordination's runtime, from connecting to the end.
 struct Task {
     connect: Connect,
-    connected: oneshot::Sender<Result<Facts, Error>>,
+    connected: oneshot::Sender<Result<Vec<Connection>, Error>>,
     begin: oneshot::Receiver<Begin>,
     asks_whether_last: bool,
     done: oneshot::Sender<(Result<(), Error>, bool)>,
@@ -58,7 +58,7 @@ impl Task {
                 return;
             }
         };
-        if self.connected.send(Ok(parts.facts)).is_err() {
+        if self.connected.send(Ok(parts.streams.clone())).is_err() {
             return;
         }
         // Dropped: the worker was never run.
@@ -80,7 +80,7 @@ pub(super) async fn connect(
     runtime: &Runtime,
     connect: Connect,
     asks_whether_last: bool,
-) -> Result<(Hosted, Facts), Error> {
+) -> Result<(Hosted, Vec<Connection>), Error> {
     let (connected, when_connected) = oneshot::channel();
     let (begin, when_begun) = oneshot::channel();
     let (done, when_done) = oneshot::channel();
@@ -90,8 +90,8 @@ pub(super) async fn connect(
         Runtime::Current => drop(tokio::spawn(task.run())),
         Runtime::Given(tasks) => tasks.spawn(task.run().boxed()),
     }
-    let facts = when_connected.await.map_err(|_| gone())??;
-    Ok((Hosted { begin, done: when_done }, facts))
+    let streams = when_connected.await.map_err(|_| gone())??;
+    Ok((Hosted { begin, done: when_done }, streams))
 }
 
 fn spawn_thread(task: Task) -> Result<(), Error> {

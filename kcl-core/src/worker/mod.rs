@@ -12,9 +12,11 @@ mod parts;
 #[cfg(feature = "signal")]
 mod signal;
 mod stream;
+mod streams;
 
-pub use builder::{NoProcessor, WorkerBuilder};
+pub use builder::{NoProcessor, OneStream, WorkerBuilder};
 pub use handle::{Worker, WorkerHandle};
 #[cfg(feature = "signal")]
 pub use signal::shutdown_signal;
 pub use stream::{Delivered, Deliveries};
+pub use streams::{StreamConfig, Streams};

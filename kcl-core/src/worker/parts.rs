@@ -1,8 +1,11 @@
-//! What a worker works with once it is connected: the table, the stream, and who it is.
+//! What a worker works with once it is connected: the table, and the streams.
 
+use crate::config::Start;
+use crate::coordination::{Served, Streams};
 use crate::error::Error;
 use crate::lease::LeaseStore;
-use crate::record::StreamIdentity;
+use crate::lease::row::StreamKeys;
+use crate::record::StreamId;
 use crate::shard::{StreamApi, StreamDescription};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -15,38 +18,50 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Connected {
     pub(super) store: Arc<dyn LeaseStore>,
-    pub(super) stream: Arc<dyn StreamApi>,
-    pub(super) identity: StreamIdentity,
-    pub(super) facts: Facts,
+    /// In the order in which they were named.
+    pub(super) streams: Vec<Connection>,
 }
 
-/// What is known of the stream once it was described.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Facts {
-    /// Whether its records have keys whose order means something.
-    pub(super) keyed: bool,
-    /// How long it keeps records.
-    pub(super) retention: Duration,
+/// A stream, connected to and described.
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    pub(super) api: Arc<dyn StreamApi>,
+    pub(super) description: StreamDescription,
 }
 
-impl From<&StreamDescription> for Facts {
-    fn from(description: &StreamDescription) -> Self {
-        let retention = Duration::from_secs(u64::from(description.retention_hours) * 3_600);
-        Facts { keyed: description.keyed, retention }
+impl Connection {
+    /// The stream, served alone or among several.
+    pub(super) fn served(&self, id: Option<StreamId>, start: Start) -> Served {
+        let StreamDescription { identity, retention_hours, .. } = &self.description;
+        let retention = Duration::from_secs(u64::from(*retention_hours) * 3_600);
+        Served { keys: StreamKeys { identity: identity.clone(), id }, start, retention }
+    }
+
+    /// The stream, with a table for itself.
+    pub(super) fn alone(&self, start: Start) -> Streams {
+        Streams::One(Box::new(self.served(None, start)))
     }
 }
 
 /// Connects: checks what must be checked before anything is written.
 pub(super) type Connect = BoxFuture<'static, Result<Connected, Error>>;
 
-/// Connects to a table and a stream that a caller brought.
-pub(super) async fn given(store: Arc<dyn LeaseStore>, stream: Arc<dyn StreamApi>) -> Result<Connected, Error> {
+/// Connects to a table and streams that a caller brought.
+pub(super) async fn given(store: Arc<dyn LeaseStore>, apis: Vec<Arc<dyn StreamApi>>) -> Result<Connected, Error> {
+    let mut streams = Vec::new();
+    for api in apis {
+        streams.push(described(api).await?);
+    }
+    Ok(Connected { store, streams })
+}
+
+/// Asks a stream that a caller brought what it is.
+pub(super) async fn described(api: Arc<dyn StreamApi>) -> Result<Connection, Error> {
     let told = |error: &dyn std::fmt::Display| {
         Error::new(crate::Code::Unreachable, format!("the stream could not be described: {error}"))
     };
-    let described = tokio::time::timeout(PATIENCE, stream.describe()).await;
+    let described = tokio::time::timeout(PATIENCE, api.describe()).await;
     let described = described.map_err(|_| told(&format!("no answer within {PATIENCE:?}")))?;
     let description = described.map_err(|error| told(&error).because(error))?;
-    let facts = Facts::from(&description);
-    Ok(Connected { store, stream, identity: description.identity, facts })
+    Ok(Connection { api, description })
 }

@@ -2,6 +2,7 @@
 
 use super::builder::{NoProcessor, WorkerBuilder};
 use super::handle::WorkerHandle;
+use crate::coordination::Ask;
 use crate::error::Error;
 use crate::processor::{Batch, BoxError, RecordHandle, RecordProcessor, ShardContext};
 use crate::record::{Record, ShardId};
@@ -107,7 +108,7 @@ impl Stream for Deliveries {
 
 impl Drop for Deliveries {
     fn drop(&mut self) {
-        let _ = self.handle.ask.send(Duration::ZERO);
+        let _ = self.handle.ask.send(Ask::Shutdown(Duration::ZERO));
     }
 }
 

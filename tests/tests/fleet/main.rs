@@ -11,3 +11,4 @@ mod resharding;
 mod stage;
 mod starting;
 mod stopping;
+mod streams;

@@ -6,9 +6,13 @@ mod loads;
 
 use crate::config::BalanceBy;
 use loads::Loads;
+use std::collections::BTreeSet;
 
 /// A worker, by its place in the list.
 pub(crate) type WorkerNo = usize;
+
+/// A stream, by its place among those that leases are of.
+pub(crate) type StreamNo = usize;
 
 /// A worker that may be given leases.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +21,15 @@ pub(crate) struct Member {
     pub(crate) capacity: usize,
     /// It did not take what it was given last: only if there is no other.
     pub(crate) unfit: bool,
+    /// The streams whose leases it can take; `None`: any.
+    pub(crate) serves: Option<BTreeSet<StreamNo>>,
+}
+
+impl Member {
+    /// Whether it can take a lease of that stream.
+    pub(crate) fn serves(&self, stream: StreamNo) -> bool {
+        self.serves.as_ref().is_none_or(|streams| streams.contains(&stream))
+    }
 }
 
 /// Where a lease stands that needs a reader.
@@ -38,6 +51,8 @@ pub(crate) struct Item {
     pub(crate) promised: Option<WorkerNo>,
     /// Bytes a second; without meaning where leases are counted.
     pub(crate) weight: u64,
+    /// Of which stream it is.
+    pub(crate) stream: StreamNo,
 }
 
 /// By what rules items are assigned.
@@ -82,7 +97,7 @@ pub(crate) fn assign(members: &[Member], items: &[Item], rules: Rules) -> Assign
     // The heaviest first: the lighter ones even out what those leave. (Stable: equal ones stay in order.)
     unread.sort_by_key(|n| std::cmp::Reverse(costs[*n]));
     for n in unread {
-        let Some(to) = loads.lightest() else { break };
+        let Some(to) = loads.lightest_for(items[n].stream) else { continue };
         assignment[n] = Some(to);
         loads.add(to, costs[n]);
     }

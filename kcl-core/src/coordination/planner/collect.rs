@@ -20,7 +20,7 @@ impl Term {
     pub(super) fn reclaim(&mut self, plans: &[Plan], effects: &mut Effects) {
         for plan in plans.iter().filter(|plan| plan.term > self.number) {
             let (worker, term) = (plan.worker.clone(), plan.term);
-            effects.write(Part::Collect(worker.clone()), Write::DeletePlan { worker, term });
+            effects.write(Part::Collect(RowKey::Plan(worker.clone())), Write::DeletePlan { worker, term });
         }
         let written: BTreeMap<&WorkerId, (u64, u64)> =
             plans.iter().map(|plan| (&plan.worker, (plan.term, plan.version))).collect();
@@ -42,28 +42,33 @@ impl Term {
             let since: Time = *self.unnamed.entry(session.worker.clone()).or_insert(effects.now);
             if effects.now.since(since) >= KEPT_FOR {
                 let Session { worker, number, .. } = session;
-                effects.write(Part::Collect(worker.clone()), Write::DeleteSession { worker, number, own: false });
+                effects.write(
+                    Part::Collect(RowKey::Session(worker.clone())),
+                    Write::DeleteSession { worker, number, own: false },
+                );
             }
         }
         for plan in plans.iter().filter(|plan| !self.sessions.is_known(&plan.worker)) {
             let (worker, term) = (plan.worker.clone(), self.number());
-            effects.write(Part::Collect(worker.clone()), Write::DeletePlan { worker, term });
+            effects.write(Part::Collect(RowKey::Plan(worker.clone())), Write::DeletePlan { worker, term });
         }
     }
 
     /// After a full read: rows of ours that cannot be read.
     ///
-    /// A plan row makes room for the next one. The fleet row is made again by whoever looks at it next, and a session's by
+    /// A plan row makes room for the next one, and a stream's for one that its leases tell. The fleet row is made again by whoever looks at it next, and a session's by
     /// its owner.
     pub(super) fn discard(&mut self, damaged: Vec<Damaged>, effects: &mut Effects) {
         let before = std::mem::take(&mut self.unread);
         for row in damaged.into_iter().filter(Damaged::is_ours) {
             match row.key.clone() {
-                RowKey::Plan(worker) => effects.write(Part::Collect(worker), Write::Discard(row)),
-                RowKey::Session(worker) => {
+                RowKey::Plan(_) | RowKey::Stream(_) => {
+                    effects.write(Part::Collect(row.key.clone()), Write::Discard(row));
+                }
+                RowKey::Session(_) => {
                     let since = before.iter().find(|(known, _)| *known == row).map_or(effects.now, |(_, since)| *since);
                     if effects.now.since(since) >= KEPT_FOR {
-                        effects.write(Part::Collect(worker), Write::Discard(row));
+                        effects.write(Part::Collect(row.key.clone()), Write::Discard(row));
                     } else {
                         self.unread.push((row, since));
                     }

@@ -175,6 +175,7 @@ impl Term {
         let read = table.leases.into_iter().map(|lease| (lease.key.clone(), lease)).collect();
         self.newborn = Newborn::of(&self.leases, &read);
         self.leases = read;
+        self.streams = table.streams.into_iter().map(|row| (row.id.clone(), row)).collect();
         self.reclaim(&table.plans, effects);
         self.collect(&table.plans, effects);
         self.discard(table.damaged, effects);
@@ -206,11 +207,13 @@ impl Term {
 
     fn fill_or_plan(&mut self, effects: &mut Effects) {
         let first_plan_told = !self.sent.is_empty();
-        if !self.filled || (first_plan_told && effects.now >= self.sync_at) {
-            let (stream, pinned) = (self.stream.clone(), self.pinned.clone());
-            self.stage = Stage::Filling(Fill::begin(stream, self.settings.start, self.filled, pinned, effects));
-        } else {
-            self.plan(effects);
+        let due = !self.filled || (first_plan_told && effects.now >= self.sync_at);
+        match &self.alone {
+            Some(stream) if due => {
+                let (keys, pinned) = (stream.keys.clone(), self.pinned.clone());
+                self.stage = Stage::Filling(Fill::begin(keys, stream.start, self.filled, pinned, effects));
+            }
+            Some(_) | None => self.plan(effects),
         }
     }
 
@@ -261,7 +264,7 @@ impl Term {
         if let Answer::Written(Written::Refused(Some(Row::Damaged(damaged)))) = &answer
             && damaged.is_ours()
         {
-            effects.write(Part::Collect(worker.clone()), Write::Discard(damaged.clone()));
+            effects.write(Part::Collect(damaged.key.clone()), Write::Discard(damaged.clone()));
             *failed = true;
         }
         let newer = |row: &Row| row.as_plan().is_some_and(|plan| plan.term > self.number);
@@ -286,7 +289,7 @@ impl Term {
     pub(super) fn finish(&mut self, effects: &mut Effects) {
         self.stage = Stage::Idle;
         // One who cannot list the shards for long should not go on planning: another may be able to.
-        if effects.now.since(self.listed_at) < self.settings.sync_interval * 2 {
+        if self.alone.is_none() || effects.now.since(self.listed_at) < self.settings.sync_interval * 2 {
             self.beat.cycle_ended_well(effects.now);
         }
         let tick = effects.now + effects.jittered(self.settings.tick);

@@ -56,23 +56,32 @@ impl<'a> Known<'a> {
     pub(super) fn explain(self, view: &View<'a>) -> impl Iterator<Item = (&'a Lease, Reason)> {
         let place: BTreeMap<&LeaseKey, usize> =
             view.leases.iter().enumerate().map(|(n, lease)| (&lease.key, n)).collect();
-        let unfinished: BTreeMap<&ShardId, bool> =
-            self.leases.values().map(|lease| (&lease.shard, !lease.checkpoint.is_shard_end())).collect();
         let loads = Loads::of(view, self.promises);
         let standings: Vec<Standing> = view.standings.clone();
         self.leases.values().map(move |lease| {
             let standing = place.get(&lease.key).map(|n| standings[*n]);
-            let parents = lease.parents.iter().filter(|parent| unfinished.get(parent).copied().unwrap_or(false));
+            let is_open = |parent: &&ShardId| {
+                self.leases.get(&lease.sibling(parent)).is_some_and(|parent| !parent.checkpoint.is_shard_end())
+            };
+            let parents = lease.parents.iter().filter(is_open);
             let parents: Vec<ShardId> = parents.cloned().collect();
             let reason = if lease.checkpoint.is_shard_end() {
                 Reason::Finished
             } else if !parents.is_empty() {
                 Reason::WaitsForParents { parents }
+            } else if !self.is_served(lease) {
+                Reason::NotServed { stream: lease.stream_name.clone() }
             } else {
                 self.reason(lease, standing, &loads)
             };
             (lease, reason)
         })
+    }
+
+    /// Whether some worker serves its stream, or there is none.
+    fn is_served(self, lease: &Lease) -> bool {
+        let mut active = self.sessions.live().filter(|session| session.state == SessionState::Active).peekable();
+        active.peek().is_none() || active.any(|session| session.serves(lease.stream_name.as_ref()))
     }
 
     fn reason(self, lease: &Lease, standing: Option<Standing>, loads: &Loads) -> Reason {

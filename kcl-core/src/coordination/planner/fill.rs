@@ -3,9 +3,9 @@
 use crate::config::Start;
 use crate::coordination::LATEST_MARGIN_MS;
 use crate::coordination::effects::{Answer, Effects, Op, Part};
-use crate::lease::row::{Fleet, FleetStart, Lease, LeaseKey};
+use crate::lease::row::{Fleet, FleetStart, Lease, LeaseKey, StreamKeys, StreamRow};
 use crate::lease::{Row, Write, Written};
-use crate::record::{Checkpoint, StreamIdentity};
+use crate::record::{Checkpoint, StreamId};
 use crate::shard::{self, ListWhich, Listing};
 use crate::telemetry::event::coordination::Happening;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,9 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// One pass. It is begun again from its start when a call of it fails: every step may be repeated.
 #[derive(Debug)]
 pub(crate) struct Fill {
-    stream: StreamIdentity,
+    stream: StreamKeys,
     start: Start,
     state: State,
+    /// Whether it is, or may be, the first one.
+    first: bool,
 }
 
 #[derive(Debug)]
@@ -56,32 +58,85 @@ pub(crate) enum News {
 }
 
 impl Fill {
+    /// For a stream that has the table for itself.
     pub(crate) fn begin(
-        stream: StreamIdentity,
+        stream: StreamKeys,
         start: Start,
         filled: bool,
         pinned: Option<FleetStart>,
         effects: &mut Effects,
     ) -> Self {
-        let mut fill = Fill { stream, start, state: State::ListingAll };
+        let mut fill = Fill { stream, start, state: State::ListingAll, first: !filled };
         match (filled, pinned) {
-            (true, _) => effects.call(Part::Shards, Op::List(ListWhich::All)),
+            (true, _) => fill.list(ListWhich::All, effects),
             (false, Some(pinned)) => fill.list_start(pinned, false, effects),
-            (false, None) => match start {
-                Start::Latest => {
-                    fill.state = State::AskingTime;
-                    effects.call(Part::Shards, Op::List(ListWhich::AtLatest));
-                }
-                Start::TrimHorizon => fill.pin(Checkpoint::TrimHorizon, None, effects),
-                Start::AtTimestamp(ms) => fill.pin(Checkpoint::AtTimestamp, Some(ms), effects),
-            },
+            (false, None) => fill.begin_first(effects),
         }
         fill
     }
 
+    /// For one of several, given its row, and whether the table shows leases of it. One that has leases and no row was read
+    /// by a fleet that ended.
+    pub(crate) fn of_several(
+        stream: StreamKeys,
+        start: Start,
+        row: Option<&StreamRow>,
+        has_leases: bool,
+        effects: &mut Effects,
+    ) -> Self {
+        match row {
+            Some(row) => Fill::begin(stream, start, row.filled, Some(row.start.clone()), effects),
+            None if has_leases => {
+                let mut fill = Fill { stream, start, state: State::ListingAll, first: false };
+                fill.pin(Checkpoint::TrimHorizon, None, effects);
+                fill
+            }
+            None => Fill::begin(stream, start, false, None, effects),
+        }
+    }
+
+    fn begin_first(&mut self, effects: &mut Effects) {
+        match self.start {
+            Start::Latest => {
+                self.state = State::AskingTime;
+                self.list(ListWhich::AtLatest, effects);
+            }
+            Start::TrimHorizon => self.pin(Checkpoint::TrimHorizon, None, effects),
+            Start::AtTimestamp(ms) => self.pin(Checkpoint::AtTimestamp, Some(ms), effects),
+        }
+    }
+
+    /// Whether the stream may have no leases before it is done.
+    pub(crate) fn is_first(&self) -> bool {
+        self.first
+    }
+
+    fn list(&self, which: ListWhich, effects: &mut Effects) {
+        let part = self.stream.id.clone().map_or(Part::Shards, Part::Stream);
+        effects.call(part, Op::List(self.stream.id.clone(), which));
+    }
+
+    fn row_part(&self, lease: &LeaseKey) -> Part {
+        if self.stream.id.is_some() { Part::Listed(lease.clone()) } else { Part::Sync(lease.clone()) }
+    }
+
+    fn write_start(
+        &self,
+        of_table: impl FnOnce() -> Write,
+        of_stream: impl FnOnce(StreamId) -> Write,
+        effects: &mut Effects,
+    ) {
+        match &self.stream.id {
+            None => effects.write(Part::Cycle, of_table()),
+            Some(id) => effects.write(Part::Stream(id.clone()), of_stream(id.clone())),
+        }
+    }
+
     fn pin(&mut self, checkpoint: Checkpoint, at_ms: Option<i64>, effects: &mut Effects) {
         let start = FleetStart { checkpoint, at_ms };
-        effects.write(Part::Cycle, Write::PinStart(start));
+        let filled = !self.first;
+        let of_stream = |id| Write::PinStream(StreamRow { id, start: start.clone(), filled });
+        self.write_start(|| Write::PinStart(start.clone()), of_stream, effects);
         self.state = State::Pinning;
     }
 
@@ -90,7 +145,7 @@ impl Fill {
             Some(ms) if !fallback && start.checkpoint != Checkpoint::TrimHorizon => ListWhich::AtTimestamp(ms),
             _ => ListWhich::AtTrimHorizon,
         };
-        effects.call(Part::Shards, Op::List(which));
+        self.list(which, effects);
         self.state = State::ListingStart { start, fallback };
     }
 
@@ -101,7 +156,7 @@ impl Fill {
         leases: &BTreeMap<LeaseKey, Lease>,
         effects: &mut Effects,
     ) -> News {
-        if let Part::Sync(key) = part {
+        if let Part::Sync(key) | Part::Listed(key) = part {
             return self.on_row(key, answer, effects);
         }
         match (answer, &self.state) {
@@ -124,9 +179,19 @@ impl Fill {
                     }
                     None => News::Failed,
                 },
+                Some(Row::Stream(row)) => {
+                    self.first = !row.filled;
+                    if row.filled {
+                        self.state = State::ListingAll;
+                        self.list(ListWhich::All, effects);
+                    } else {
+                        self.list_start(row.start, false, effects);
+                    }
+                    News::Going
+                }
                 _ => News::Failed,
             },
-            (Answer::Written(Written::Applied(Some(Row::Fleet(_)))), State::Marking) => News::Done,
+            (Answer::Written(Written::Applied(Some(Row::Fleet(_) | Row::Stream(_)))), State::Marking) => News::Done,
             _ => News::Failed,
         }
     }
@@ -140,7 +205,7 @@ impl Fill {
                 News::Going
             }
             Some(hole) => {
-                effects.tell(Happening::ShardsIncomplete { hole });
+                effects.tell(Happening::ShardsIncomplete { stream: self.stream.id.clone(), hole });
                 News::Failed
             }
             None => {
@@ -151,12 +216,12 @@ impl Fill {
     }
 
     fn on_all_listed(&mut self, listing: &Listing, leases: &BTreeMap<LeaseKey, Lease>, effects: &mut Effects) -> News {
-        let leases: Vec<Lease> = leases.values().cloned().collect();
+        let leases: Vec<Lease> = leases.values().filter(|lease| self.stream.has(lease)).cloned().collect();
         let rows = shard::missing(&leases, &listing.shards, &self.stream);
         let gone = shard::forgotten(&leases, &listing.shards);
         let after: Vec<Lease> = leases.iter().chain(&rows).cloned().collect();
         if let Some(hole) = shard::hole(&after) {
-            effects.tell(Happening::ShardsIncomplete { hole });
+            effects.tell(Happening::ShardsIncomplete { stream: self.stream.id.clone(), hole });
         }
         self.write(false, rows, gone, effects)
     }
@@ -164,7 +229,7 @@ impl Fill {
     fn write(&mut self, first: bool, rows: Vec<Lease>, gone: Vec<(LeaseKey, u64)>, effects: &mut Effects) -> News {
         let left = rows.iter().map(|row| row.key.clone()).chain(gone.iter().map(|(key, _)| key.clone())).collect();
         for (lease, counter) in gone {
-            effects.write(Part::Sync(lease.clone()), Write::DeleteLease { lease, counter });
+            effects.write(self.row_part(&lease), Write::DeleteLease { lease, counter });
         }
         self.state = State::Writing { first, left, later: rows };
         self.write_next(effects);
@@ -175,9 +240,10 @@ impl Fill {
     /// is finished and forgotten.
     fn write_next(&mut self, effects: &mut Effects) {
         let State::Writing { left, later, .. } = &mut self.state else { return };
-        let waits = |row: &mut Lease| row.parents.iter().any(|parent| left.contains(&LeaseKey::from(parent)));
-        for row in later.extract_if(.., |row| !waits(row)) {
-            effects.write(Part::Sync(row.key.clone()), Write::CreateLease(Box::new(row)));
+        let waits = |row: &mut Lease| row.parents.iter().any(|parent| left.contains(&row.sibling(parent)));
+        let ready: Vec<Lease> = later.extract_if(.., |row| !waits(row)).collect();
+        for row in ready {
+            effects.write(self.row_part(&row.key), Write::CreateLease(Box::new(row)));
         }
     }
 
@@ -197,7 +263,7 @@ impl Fill {
             (false, _) => News::Going,
             (true, true) => {
                 self.state = State::Marking;
-                effects.write(Part::Cycle, Write::Filled);
+                self.write_start(|| Write::Filled, Write::StreamFilled, effects);
                 News::Going
             }
             (true, false) => News::Done,
@@ -230,7 +296,8 @@ mod tests {
     #[test]
     fn a_childs_row_is_created_after_its_parents_answered() {
         let mut effects = Effects::new(fastrand::Rng::with_seed(1));
-        let stream = StreamIdentity { arn: "arn:aws:kinesis:us-east-1:000000000000:stream/s".into(), created_at: 1 };
+        let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/s".to_owned();
+        let stream = StreamKeys::alone(crate::record::StreamIdentity { arn, created_at: 1 });
         let mut fill = Fill::begin(stream, Start::TrimHorizon, true, None, &mut effects);
         effects.take_calls();
         let listing = Listing { shards: vec![shard(1, &[0]), shard(0, &[])], answered_at_ms: None };

@@ -67,7 +67,8 @@ impl Fleet {
 
     fn says(&mut self, n: usize, capacity: Option<u32>, load: u32, weights: Option<row::Weights>) {
         let (worker, state) = (name(n), SessionState::Active);
-        let session = Session { worker, number: number(n), tag: 0, beat: 1, state, capacity, load, weights };
+        let session =
+            Session { worker, number: number(n), tag: 0, beat: 1, state, capacity, load, weights, streams: None };
         self.sessions.see(session, self.now);
     }
 

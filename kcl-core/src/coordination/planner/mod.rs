@@ -5,9 +5,10 @@ mod beat;
 mod collect;
 mod cycle;
 mod explain;
-mod fill;
+pub(super) mod fill;
 #[cfg(test)]
 mod fleet_tests;
+mod lists;
 mod newborn;
 mod orders;
 mod plan;

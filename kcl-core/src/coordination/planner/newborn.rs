@@ -3,7 +3,6 @@
 //! whoever reads the table again, once the child is known, sees both.
 
 use crate::lease::row::{Lease, LeaseKey};
-use crate::record::ShardId;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Leases never claimed and seen for the first time, in a read that shows no lease of one of their parents.
@@ -13,10 +12,10 @@ pub(crate) struct Newborn(BTreeSet<LeaseKey>);
 impl Newborn {
     /// Among what a read shows, given what was known before it began.
     pub(crate) fn of(known: &BTreeMap<LeaseKey, Lease>, read: &BTreeMap<LeaseKey, Lease>) -> Self {
-        let shards: BTreeSet<&ShardId> = read.values().map(|lease| &lease.shard).collect();
         // What was claimed once had its parents done: a lease that is done may be gone.
         let unclaimed = read.values().filter(|lease| lease.owner.is_none() && lease.counter == 0);
-        let alone = unclaimed.filter(|lease| lease.parents.iter().any(|parent| !shards.contains(parent)));
+        let alone =
+            unclaimed.filter(|lease| lease.parents.iter().any(|parent| !read.contains_key(&lease.sibling(parent))));
         Newborn(alone.map(|lease| &lease.key).filter(|key| !known.contains_key(key)).cloned().collect())
     }
 
@@ -32,7 +31,7 @@ impl Newborn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Checkpoint;
+    use crate::record::{Checkpoint, ShardId};
 
     fn leases(of: &[(&str, &[&str])]) -> BTreeMap<LeaseKey, Lease> {
         let lease = |(shard, parents): &(&str, &[&str])| {

@@ -6,6 +6,7 @@ use super::view::View;
 use crate::clock::Time;
 use crate::config::BalanceBy;
 use crate::lease::row::{Give, Lease, LeaseKey, Plan, Take, TakeMode, WorkerId};
+use crate::record::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What one worker is told.
@@ -13,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Orders {
     pub(crate) takes: Vec<Take>,
     pub(crate) gives: Vec<Give>,
+    /// Streams to list, of several.
+    pub(crate) lists: Vec<StreamId>,
 }
 
 /// What a plan came to.
@@ -29,6 +32,7 @@ impl Orders {
     pub(crate) fn says_the_same(&self, other: &Orders) -> bool {
         let take = |take: &Take| (take.lease.clone(), take.owner.clone(), take.mode);
         self.takes.iter().map(take).eq(other.takes.iter().map(take))
+            && self.lists == other.lists
             && self.gives.iter().map(|give| &give.lease).eq(other.gives.iter().map(|give| &give.lease))
     }
 

@@ -1,6 +1,7 @@
 //! A cycle's last part: decides who reads what, and writes the rows that say something new.
 
 use super::explain::Known;
+use super::lists;
 use super::orders::{Orders, Planned};
 use super::stage::Stage;
 use super::term::{FULL_READ, Term};
@@ -39,6 +40,7 @@ impl Term {
                 version,
                 takes: order.takes.clone(),
                 gives: order.gives.clone(),
+                lists: order.lists.clone(),
             };
             effects.write(Part::PlanOf(worker.clone()), Write::Plan(plan));
         }
@@ -98,6 +100,9 @@ impl Term {
         let moves = FEWEST_MOVES.max(self.leases.len() / 5);
         let Planned { mut orders, without_room } = self.promises.orders(&view, moves, by, effects.now);
         self.without_room.see(without_room, view.members.len(), effects);
+        for (worker, lists) in lists::lists(&self.sessions, &self.me) {
+            orders.entry(worker).or_default().lists = lists;
+        }
         let live: BTreeSet<&WorkerId> = self.sessions.live().map(|session| &session.worker).collect();
         self.sent.retain(|worker, _| live.contains(worker));
         let mut rows = Vec::new();

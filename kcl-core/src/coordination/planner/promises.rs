@@ -91,20 +91,22 @@ impl Promises {
 
     /// Marks those unfit that let a promise lapse, and forgets what is settled.
     pub(crate) fn review(&mut self, view: &View<'_>, bounds: Bounds, now: Time) -> Vec<(LeaseKey, WorkerId)> {
-        let standing: BTreeMap<&LeaseKey, Standing> =
-            view.leases.iter().zip(&view.standings).map(|(lease, standing)| (&lease.key, *standing)).collect();
+        let place: BTreeMap<&LeaseKey, usize> =
+            view.leases.iter().enumerate().map(|(n, lease)| (&lease.key, n)).collect();
+        let standing = |lease: &LeaseKey| place.get(lease).map(|n| view.standings[*n]);
         let number: BTreeMap<&WorkerId, usize> = view.names.iter().enumerate().map(|(n, name)| (name, n)).collect();
         let mut lapsed = Vec::new();
         self.given.retain(|lease, since| {
-            now.since(*since) <= bounds.after_owner && standing.get(lease).is_some_and(|s| *s != Standing::Free)
+            now.since(*since) <= bounds.after_owner && standing(lease).is_some_and(|s| s != Standing::Free)
         });
         self.unfit.retain(|_, until| *until > now);
         self.open.retain(|lease, promise| {
-            let (Some(standing), Some(to)) = (standing.get(lease), number.get(&promise.to)) else { return false };
-            if *standing == Standing::Held(*to) {
+            let (Some(n), Some(to)) = (place.get(lease), number.get(&promise.to)) else { return false };
+            let standing = view.standings[*n];
+            if standing == Standing::Held(*to) || !view.members[*to].serves(view.streams[*n]) {
                 return false;
             }
-            if *standing == Standing::Free && promise.mode == TakeMode::After {
+            if standing == Standing::Free && promise.mode == TakeMode::After {
                 // Its owner is done with it: from now on it is a take of a free lease.
                 promise.mode = TakeMode::Now;
                 promise.since = now;
@@ -156,9 +158,10 @@ mod tests {
     fn view(lease: &Lease, standing: Standing) -> View<'_> {
         View {
             names: vec![worker("a"), worker("b")],
-            members: vec![Member { capacity: usize::MAX, unfit: false }; 2],
+            members: vec![Member { capacity: usize::MAX, unfit: false, serves: None }; 2],
             leases: vec![lease],
             standings: vec![standing],
+            streams: vec![0],
             trespassed: vec![],
             unheld: vec![],
             weights: vec![],
@@ -206,7 +209,8 @@ mod tests {
             ..Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon)
         };
         let (mut promises, mut view) = (Promises::default(), view(&lease, Standing::Leaving));
-        (view.names, view.members) = (vec![worker("a")], vec![Member { capacity: usize::MAX, unfit: false }]);
+        (view.names, view.members) =
+            (vec![worker("a")], vec![Member { capacity: usize::MAX, unfit: false, serves: None }]);
         let orders = orders(&mut promises, &view, t(0));
         assert_eq!(orders[&worker("a")].takes[0].mode, TakeMode::After);
         assert_eq!(orders[&worker("b")].gives, [Give { lease: lease.key.clone(), counter: 7 }]);

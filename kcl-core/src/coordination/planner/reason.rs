@@ -1,7 +1,7 @@
 //! Why a lease is where it is, as a value and as a sentence.
 
 use crate::lease::row::{LeaseKey, SessionNumber, WorkerId};
-use crate::record::ShardId;
+use crate::record::{ShardId, StreamId};
 use std::fmt;
 use std::time::Duration;
 
@@ -66,6 +66,11 @@ pub enum Reason {
     NoRoom {
         /// How many workers there are.
         workers: usize,
+    },
+    /// No worker serves its stream, of several: it stays where it is.
+    NotServed {
+        /// The stream.
+        stream: Option<StreamId>,
     },
     /// Nobody reads it, and there is no worker, or none that does not shut down.
     NoWorkers,
@@ -134,6 +139,7 @@ impl Reason {
             | Reason::Leaving { .. }
             | Reason::Free { .. }
             | Reason::NoRoom { .. }
+            | Reason::NotServed { .. }
             | Reason::NoWorkers
             | Reason::Orphan { .. }
             | Reason::Foreign { .. } => self,
@@ -184,6 +190,10 @@ impl fmt::Display for Reason {
                 "nobody reads it: each of {workers} workers has as many leases as it takes; start more, or raise \
                  `max_leases`"
             ),
+            Reason::NotServed { stream } => {
+                let stream = stream.as_ref().map_or("", StreamId::as_str);
+                write!(f, "nobody reads it: no worker serves stream `{stream}`; it stays where it is")
+            }
             Reason::NoWorkers => write!(f, "nobody reads it: there is no worker, or all shut down"),
             Reason::Orphan { owner, still_for } => write!(
                 f,

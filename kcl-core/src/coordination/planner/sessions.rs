@@ -193,7 +193,17 @@ mod tests {
     }
 
     fn session(id: &str, number: u64, beat: u64, state: SessionState) -> Session {
-        Session { worker: worker(id), number, tag: 0, beat, state, capacity: None, load: 0, weights: None }
+        Session {
+            worker: worker(id),
+            number,
+            tag: 0,
+            beat,
+            state,
+            capacity: None,
+            load: 0,
+            weights: None,
+            streams: None,
+        }
     }
 
     fn sessions() -> Sessions {

@@ -13,11 +13,13 @@ use super::unheld::Unheld;
 use super::view::Patience;
 use super::weights::Weights;
 use crate::clock::Time;
-use crate::config::{BalanceBy, Settings, Start, timing};
+use crate::config::{BalanceBy, Settings, timing};
 use crate::coordination::effects::{Answer, Effects, Part};
+use crate::coordination::listings::Known;
+use crate::coordination::streams::Served;
 use crate::coordination::watch::Won;
-use crate::lease::row::{Damaged, Fleet, FleetStart, Lease, LeaseKey, SessionNumber, WorkerId};
-use crate::record::StreamIdentity;
+use crate::lease::row::{Damaged, Fleet, FleetStart, Lease, LeaseKey, SessionNumber, StreamRow, WorkerId};
+use crate::record::StreamId;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -27,11 +29,15 @@ pub(super) const FULL_READ: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Term {
     pub(super) number: u64,
-    pub(super) stream: StreamIdentity,
+    pub(super) me: WorkerId,
+    /// The stream that has the table for itself. Of several, each is listed by whoever the plan names.
+    pub(super) alone: Option<Served>,
     pub(super) settings: Rules,
     pub(super) stage: Stage,
     pub(super) sessions: Sessions,
     pub(super) leases: BTreeMap<LeaseKey, Lease>,
+    /// The rows of streams, where they are several.
+    pub(super) streams: BTreeMap<StreamId, StreamRow>,
     /// Those of the leases that another read must confirm.
     pub(super) newborn: Newborn,
     pub(super) resting: Resting,
@@ -81,7 +87,6 @@ pub(super) struct Rules {
     pub(super) tick: Duration,
     pub(super) failover_time: Duration,
     pub(super) sync_interval: Duration,
-    pub(super) start: Start,
     pub(super) bounds: Bounds,
     pub(super) patience: Patience,
     pub(super) longest_cycle: Duration,
@@ -105,7 +110,7 @@ impl Term {
         won: Won,
         session: SessionNumber,
         me: WorkerId,
-        stream: StreamIdentity,
+        alone: Option<Served>,
         settings: &Settings,
         resting: Resting,
         effects: &mut Effects,
@@ -120,12 +125,12 @@ impl Term {
         effects.remind(Part::Cycle, effects.now);
         Term {
             number: won.fleet.term,
-            stream,
+            me: me.clone(),
+            alone,
             settings: Rules {
                 tick,
                 failover_time: f,
                 sync_interval: settings.shard_sync_interval,
-                start: settings.start,
                 bounds: Bounds { free: timing::FREE_TAKE, after_owner: settings.handoff_timeout + f, unfit: f },
                 patience: Patience::of(settings),
                 longest_cycle: f * 3,
@@ -134,6 +139,7 @@ impl Term {
             stage: Stage::Idle,
             sessions,
             leases: BTreeMap::new(),
+            streams: BTreeMap::new(),
             newborn: Newborn::default(),
             unheld: Unheld::default(),
             resting,
@@ -167,6 +173,11 @@ impl Term {
     /// Whether another worker's session is known to live. `None` before the first full read.
     pub(crate) fn has_others(&self) -> Option<bool> {
         self.read_at.map(|_| self.sessions.has_others())
+    }
+
+    /// What its last full read showed, kept up to date.
+    pub(crate) fn known(&self) -> Option<Known> {
+        self.read_at.map(|_| Known { leases: self.leases.clone(), streams: self.streams.clone() })
     }
 
     /// Whether nothing of it is under way.

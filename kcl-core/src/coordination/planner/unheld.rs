@@ -96,7 +96,17 @@ mod tests {
     fn sessions(load: u32, beat: u64) -> Sessions {
         let mut sessions = Sessions::new(WorkerId::from_row("me"), F, F / 3);
         let (state, number) = (SessionState::Active, 3);
-        let session = Session { worker: worker(), number, tag: 0, beat, state, capacity: None, load, weights: None };
+        let session = Session {
+            worker: worker(),
+            number,
+            tag: 0,
+            beat,
+            state,
+            capacity: None,
+            load,
+            weights: None,
+            streams: None,
+        };
         sessions.see(session, t(0));
         sessions
     }

@@ -1,14 +1,14 @@
 //! From the table's rows to the planner's problem: which leases need a reader, and who may be one.
 
-use super::assign::{Item, Member, Standing};
+use super::assign::{Item, Member, Standing, StreamNo};
 use super::newborn::Newborn;
 use super::resting::Resting;
 use super::sessions::{OwnerIs, Sessions};
 use crate::config::Settings;
 use crate::lease::row::{Lease, LeaseKey, SessionState, WorkerId};
 use crate::mutant::{self, Mutant};
-use crate::record::ShardId;
-use std::collections::BTreeMap;
+use crate::record::StreamId;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long a lease must stand still whose owner cannot be asked.
@@ -33,6 +33,8 @@ pub(crate) struct View<'a> {
     pub(crate) members: Vec<Member>,
     pub(crate) leases: Vec<&'a Lease>,
     pub(crate) standings: Vec<Standing>,
+    /// Which of the streams each lease is of.
+    pub(crate) streams: Vec<StreamNo>,
     /// Leases of a live session that another hand wrote over: to be given up by it.
     pub(crate) trespassed: Vec<(&'a Lease, WorkerId)>,
     /// Leases that their owners may not know to be theirs: to be taken by them.
@@ -43,7 +45,8 @@ pub(crate) struct View<'a> {
 
 impl View<'_> {
     pub(crate) fn item(&self, n: usize, promised: Option<usize>) -> Item {
-        Item { standing: self.standings[n], promised, weight: self.weights.get(n).copied().unwrap_or(0) }
+        let (standing, stream) = (self.standings[n], self.streams[n]);
+        Item { standing, promised, weight: self.weights.get(n).copied().unwrap_or(0), stream }
     }
 }
 
@@ -58,18 +61,27 @@ pub(crate) fn view<'a>(
     let active: Vec<_> = sessions.live().filter(|session| session.state == SessionState::Active).collect();
     let names: Vec<WorkerId> = active.iter().map(|session| session.worker.clone()).collect();
     let number: BTreeMap<&WorkerId, usize> = names.iter().enumerate().map(|(n, name)| (name, n)).collect();
-    let members = active
+    let streams = numbered(leases);
+    let members: Vec<Member> = active
         .iter()
-        .map(|session| Member { capacity: session.capacity.map_or(usize::MAX, |most| most as usize), unfit: false })
+        .map(|session| {
+            let served: BTreeSet<StreamNo> =
+                streams.iter().filter(|(stream, _)| session.serves(**stream)).map(|(_, no)| *no).collect();
+            let capacity = session.capacity.map_or(usize::MAX, |most| most as usize);
+            Member { capacity, unfit: false, serves: (served.len() < streams.len()).then_some(served) }
+        })
         .collect();
-    let done: BTreeMap<&ShardId, bool> =
-        leases.values().map(|lease| (&lease.shard, lease.checkpoint.is_shard_end())).collect();
 
-    let mut sorted = (Vec::new(), Vec::new());
+    let mut sorted = (Vec::new(), Vec::new(), Vec::new());
     let mut trespassed = Vec::new();
     for lease in leases.values() {
-        let parents_done = lease.parents.iter().all(|parent| done.get(parent).copied().unwrap_or(true))
-            && !newborn.contains(&lease.key);
+        let is_done = |parent| leases.get(&lease.sibling(parent)).is_none_or(|parent| parent.checkpoint.is_shard_end());
+        let parents_done = lease.parents.iter().all(is_done) && !newborn.contains(&lease.key);
+        let stream = streams.get(&lease.stream_name.as_ref()).copied().unwrap_or_default();
+        if lease.stream_name.is_some() && !members.iter().any(|member| member.serves(stream)) {
+            // Nobody could: it stays where it is.
+            continue;
+        }
         if lease.checkpoint.is_shard_end() || !(parents_done || mutant::is(Mutant::ChildrenDoNotWait)) {
             continue;
         }
@@ -85,7 +97,11 @@ pub(crate) fn view<'a>(
             Some(owner) => match sessions.owner_is(owner) {
                 OwnerIs::Ended => Some(Standing::Free),
                 OwnerIs::Live if mutant::is(Mutant::TakesFromTheLiving) => Some(Standing::Free),
-                OwnerIs::Live => number.get(&owner.worker).map(|n| Standing::Held(*n)),
+                OwnerIs::Live => number.get(&owner.worker).map(|n| match members[*n].serves(stream) {
+                    true => Standing::Held(*n),
+                    // It gives it up by itself, and another is to have it.
+                    false => Standing::Leaving,
+                }),
                 OwnerIs::Draining => Some(Standing::Leaving),
                 OwnerIs::Missing if mutant::is(Mutant::OrphansStay) => None,
                 OwnerIs::Missing => resting.rested(lease, patience.orphan).then_some(Standing::Free),
@@ -94,9 +110,17 @@ pub(crate) fn view<'a>(
         if let Some(standing) = standing {
             sorted.0.push(lease);
             sorted.1.push(standing);
+            sorted.2.push(stream);
         }
     }
-    View { names, members, leases: sorted.0, standings: sorted.1, trespassed, unheld: Vec::new(), weights: Vec::new() }
+    let (leases, standings, streams) = sorted;
+    View { names, members, leases, standings, streams, trespassed, unheld: Vec::new(), weights: Vec::new() }
+}
+
+/// The streams that leases are of; the only one is 0.
+fn numbered(leases: &BTreeMap<LeaseKey, Lease>) -> BTreeMap<Option<&StreamId>, StreamNo> {
+    let streams: BTreeSet<Option<&StreamId>> = leases.values().map(|lease| lease.stream_name.as_ref()).collect();
+    streams.into_iter().enumerate().map(|(no, stream)| (stream, no)).collect()
 }
 
 /// Whether a lease's owner cannot be asked, so that its standing still must be watched.

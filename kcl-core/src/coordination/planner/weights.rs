@@ -86,7 +86,10 @@ mod tests {
             let measured = [(lease(0, None).key, *rate), (lease(1, None).key, *rate)].into();
             let (worker, weights) = (WorkerId::parse(*name).unwrap(), Some(row::Weights::of(&measured)));
             let (number, state) = (number_of(name), SessionState::Active);
-            sessions.see(Session { worker, number, tag: 0, beat: 1, state, capacity: None, load: 2, weights }, t(0));
+            sessions.see(
+                Session { worker, number, tag: 0, beat: 1, state, capacity: None, load: 2, weights, streams: None },
+                t(0),
+            );
         }
         sessions
     }

@@ -1,5 +1,6 @@
 //! What a table's rows tell about whose they are. Pure.
 
+use crate::coordination::streams::Streams;
 use crate::error::{Code, Error};
 use crate::lease::Table;
 use crate::lease::row::{Fleet, Lease};
@@ -8,37 +9,63 @@ use crate::shard::Shard;
 use std::collections::BTreeMap;
 
 /// What the rows say of themselves.
-pub(super) fn marks(name: &str, stream: &StreamIdentity, table: &Table) -> Result<(), Error> {
+pub(super) fn marks(name: &str, streams: &Streams, table: &Table) -> Result<(), Error> {
     if let Some(why) = table.fleet.as_ref().and_then(Fleet::is_too_new) {
         return Err(Error::new(Code::TableFormat, format!("table `{name}` {why}")));
     }
-    if let Some(lease) = table.leases.iter().find(|lease| lease.stream_name.is_some()) {
-        return Err(Error::new(
-            Code::LeaseKeys,
-            format!(
-                "table `{name}` holds leases of several streams (`{}`), and this worker reads one: use another \
-                 application name",
-                lease.key
-            ),
-        ));
+    if streams.are_several() {
+        of_one(name, table)?;
+    } else {
+        of_several(name, table)?;
     }
-    let other = table.leases.iter().find_map(|lease| lease.stream.as_ref().filter(|marked| *marked != stream));
-    if let Some(other) = other {
-        let recreated = if other.arn == stream.arn {
-            "the stream was deleted and made again, so its checkpoints mean nothing here. "
-        } else {
-            ""
-        };
-        return Err(Error::new(
-            Code::OtherStream,
-            format!(
-                "table `{name}` belongs to stream `{}` created at {} (Unix time), and this worker reads `{}` \
-                 created at {}: {recreated}use another application name, or delete the table",
-                other.arn, other.created_at, stream.arn, stream.created_at
-            ),
-        ));
+    for lease in &table.leases {
+        let Some(served) = streams.get(lease.stream_name.as_ref()) else { continue };
+        if let Some(marked) = lease.stream.as_ref().filter(|marked| **marked != served.keys.identity) {
+            return Err(of_another(name, &served.keys.identity, marked));
+        }
     }
     Ok(())
+}
+
+/// Refuses a table of several streams.
+fn of_several(name: &str, table: &Table) -> Result<(), Error> {
+    let lease = table.leases.iter().find(|lease| lease.stream_name.is_some()).map(|lease| lease.key.to_string());
+    let serving = table.sessions.iter().filter_map(|session| session.streams.as_ref()?.first()).next();
+    let shows = lease.or_else(|| table.streams.first().map(|row| row.id.to_string()));
+    let Some(shows) = shows.or_else(|| serving.map(ToString::to_string)) else { return Ok(()) };
+    let message = format!(
+        "table `{name}` holds leases of several streams (`{shows}`), and this worker reads one: use another application \
+         name, or name its stream with `Worker::of_streams`"
+    );
+    Err(Error::new(Code::LeaseKeys, message))
+}
+
+/// Refuses a table of one stream.
+fn of_one(name: &str, table: &Table) -> Result<(), Error> {
+    let lease = table.leases.iter().find(|lease| lease.stream_name.is_none()).map(|lease| lease.key.to_string());
+    let pinned = table.fleet.as_ref().is_some_and(|fleet| fleet.start.is_some());
+    let Some(shows) = lease.or_else(|| pinned.then(|| "fleet".to_owned())) else { return Ok(()) };
+    let message = format!(
+        "table `{name}` holds leases of one stream (`{shows}`), and this worker reads several: use another application \
+         name, or read that stream with `Worker::builder`"
+    );
+    Err(Error::new(Code::LeaseKeys, message))
+}
+
+fn of_another(name: &str, stream: &StreamIdentity, other: &StreamIdentity) -> Error {
+    let recreated = if other.arn == stream.arn {
+        "the stream was deleted and made again, so its checkpoints mean nothing here. "
+    } else {
+        ""
+    };
+    Error::new(
+        Code::OtherStream,
+        format!(
+            "table `{name}` belongs to stream `{}` created at {} (Unix time), and this worker reads `{}` created at {}: \
+             {recreated}use another application name, or delete the table",
+            other.arn, other.created_at, stream.arn, stream.created_at
+        ),
+    )
 }
 
 /// Leases that do not say which stream they belong to, as another hand created them, and have come to a record.
@@ -77,6 +104,8 @@ pub(super) fn incarnation(name: &str, stream: &StreamIdentity, table: &Table, sh
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coordination::streams::Served;
+    use crate::lease::row::StreamKeys;
     use crate::record::Position;
 
     /// A record's number in shard 6 of a stream, and the start of that shard there; then those of another stream.
@@ -139,5 +168,70 @@ mod tests {
         assert_eq!(unmarked(&table).count(), 1);
         table.leases[0].stream = Some(stream());
         assert_eq!(unmarked(&table).count(), 0);
+    }
+
+    fn identity(name: &str) -> StreamIdentity {
+        StreamIdentity { arn: format!("arn:aws:kinesis:us-east-1:000000000000:stream/{name}"), created_at: 1 }
+    }
+
+    fn served(identity: StreamIdentity, id: Option<crate::record::StreamId>) -> Served {
+        let keys = StreamKeys { identity, id };
+        Served { keys, start: crate::Start::TrimHorizon, retention: std::time::Duration::from_secs(86_400) }
+    }
+
+    fn one(name: &str) -> Streams {
+        Streams::One(Box::new(served(identity(name), None)))
+    }
+
+    fn several(names: &[&str]) -> Streams {
+        let of = |name: &&str| {
+            let id = identity(name).id().unwrap();
+            (id.clone(), served(identity(name), Some(id)))
+        };
+        Streams::Several(names.iter().map(of).collect())
+    }
+
+    fn lease(streams: &Streams, stream: &str) -> Lease {
+        let id = if streams.are_several() { identity(stream).id() } else { None };
+        let keys = StreamKeys { identity: identity(stream), id };
+        keys.lease(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon)
+    }
+
+    fn code(streams: &Streams, table: &Table) -> Option<Code> {
+        marks("ledger", streams, table).err().map(|error| error.code())
+    }
+
+    #[test]
+    fn each_kind_of_worker_refuses_the_other_kinds_keys() {
+        let (one, several) = (one("orders"), several(&["orders"]));
+        let of = |streams: &Streams| Table { leases: vec![lease(streams, "orders")], ..Table::default() };
+        assert_eq!([code(&one, &of(&one)), code(&several, &of(&several))], [None, None]);
+        assert_eq!(code(&one, &of(&several)), Some(Code::LeaseKeys));
+        assert_eq!(code(&several, &of(&one)), Some(Code::LeaseKeys));
+    }
+
+    #[test]
+    fn a_fleet_of_the_other_kind_is_refused_before_it_has_leases() {
+        let start = crate::lease::FleetStart { checkpoint: Checkpoint::TrimHorizon, at_ms: None };
+        let row = crate::lease::StreamRow { id: identity("orders").id().unwrap(), start: start.clone(), filled: false };
+        let of_several = Table { streams: vec![row], ..Table::default() };
+        assert_eq!(code(&one("orders"), &of_several), Some(Code::LeaseKeys));
+        assert_eq!(code(&several(&["orders"]), &of_several), None);
+        let fleet = Fleet { start: Some(start), ..Fleet::above(0, 0, false) };
+        let of_one = Table { fleet: Some(fleet), ..Table::default() };
+        assert_eq!(code(&several(&["orders"]), &of_one), Some(Code::LeaseKeys));
+        assert_eq!(code(&one("orders"), &of_one), None);
+    }
+
+    #[test]
+    fn of_several_streams_only_one_with_the_same_keys_is_another() {
+        let streams = several(&["orders"]);
+        let table = |stream: StreamIdentity| {
+            let lease = Lease { stream: Some(stream), ..lease(&streams, "orders") };
+            Table { leases: vec![lease, self::lease(&streams, "payments")], ..Table::default() }
+        };
+        assert_eq!(code(&streams, &table(identity("orders"))), None, "nobody serves the other one");
+        let there = StreamIdentity { arn: identity("orders").arn.replace("us-east-1", "eu-west-1"), created_at: 1 };
+        assert_eq!(code(&streams, &table(there)), Some(Code::OtherStream));
     }
 }

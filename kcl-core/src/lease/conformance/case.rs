@@ -3,10 +3,10 @@
 
 use crate::lease::row::{
     Beside, Fleet, FleetStart, Give, HashKeyRange, Lease, LeaseKey, Owner, ParkedKey, Pending, Plan, SessionState,
-    Take, TakeMode, Wish, WorkerId,
+    StreamRow, Take, TakeMode, Wish, WorkerId,
 };
 use crate::lease::write::{Previous, Write};
-use crate::record::{Checkpoint, Position, SequenceNumber, ShardId, StreamIdentity};
+use crate::record::{Checkpoint, Position, SequenceNumber, ShardId, StreamId, StreamIdentity};
 
 pub(super) struct Case {
     pub(super) name: &'static str,
@@ -19,7 +19,7 @@ pub(super) struct Case {
 }
 
 pub(super) fn all() -> Vec<Case> {
-    [fleet(), sessions(), plans(), claims(), owned(), ends()].into_iter().flatten().collect()
+    [fleet(), streams(), sessions(), plans(), claims(), owned(), ends()].into_iter().flatten().collect()
 }
 
 fn worker(name: &str) -> WorkerId {
@@ -92,9 +92,75 @@ fn fleet() -> Vec<Case> {
     ]
 }
 
+fn stream_id() -> StreamId {
+    StreamId::new("123456789012:orders:1700000000")
+}
+
+fn streams() -> Vec<Case> {
+    let row = |checkpoint, at_ms, filled| {
+        let start = FleetStart { checkpoint, at_ms };
+        StreamRow { id: stream_id(), start, filled }
+    };
+    let latest = row(Checkpoint::Latest, Some(1_700_000_000_123), false);
+    let horizon = row(Checkpoint::TrimHorizon, None, false);
+    let filled = StreamRow { filled: true, ..latest.clone() };
+    let delete = |row: &StreamRow| Write::DeleteStream(row.clone());
+    vec![
+        case(
+            "pin a stream's start",
+            vec![],
+            vec![Write::StreamFilled(stream_id()), delete(&latest)],
+            Write::PinStream(latest.clone()),
+        ),
+        case(
+            "pin a stream's start once",
+            vec![],
+            vec![Write::PinStream(horizon.clone()), Write::PinStream(latest.clone())],
+            Write::StreamFilled(stream_id()),
+        ),
+        case(
+            "delete a stream's row",
+            vec![],
+            vec![
+                delete(&latest),
+                delete(&row(Checkpoint::Latest, Some(7), true)),
+                delete(&row(Checkpoint::Latest, None, true)),
+            ],
+            delete(&filled),
+        ),
+        case(
+            "delete a stream's row that has no instant",
+            vec![Write::PinStream(horizon.clone())],
+            vec![delete(&latest), delete(&row(Checkpoint::TrimHorizon, Some(7), false))],
+            delete(&horizon),
+        ),
+    ]
+}
+
 fn sessions() -> Vec<Case> {
-    let register =
-        |name: &str, number, capacity| Write::Register { worker: worker(name), number, tag: 1 << 63, capacity };
+    let register = |name: &str, number, capacity| Write::Register {
+        worker: worker(name),
+        number,
+        tag: 1 << 63,
+        capacity,
+        streams: None,
+    };
+    let serve = |beat, streams: &[&str]| Write::Beat {
+        worker: worker("s4"),
+        number: 1,
+        beat,
+        state: SessionState::Active,
+        load: 0,
+        weights: None,
+        streams: Some(streams.iter().map(StreamId::new).collect()),
+    };
+    let registered = Write::Register {
+        worker: worker("s4"),
+        number: 1,
+        tag: 3,
+        capacity: None,
+        streams: Some([stream_id()].into()),
+    };
     let beat = |name: &str, number, beat, state| Write::Beat {
         worker: worker(name),
         number,
@@ -102,6 +168,7 @@ fn sessions() -> Vec<Case> {
         state,
         load: 3,
         weights: None,
+        streams: None,
     };
     let fence = |name: &str, number, beat| Write::Fence { worker: worker(name), number, beat };
     let leave = |name: &str, number| Write::Leave { worker: worker(name), number };
@@ -145,6 +212,9 @@ fn sessions() -> Vec<Case> {
             vec![beat("s2", 9, 0, SessionState::Active), fence("s2", 9, 0)],
             leave("s2", 9),
         ),
+        case("serve streams", vec![], vec![serve(0, &["1:a:2"])], registered),
+        case("serve others", vec![], vec![serve(1, &["1:a:2"])], serve(0, &["1:a:2", "1:b:2"])),
+        case("serve none", vec![], vec![serve(0, &[])], serve(1, &[])),
         case("delete one's own", vec![register("s3", 1, None)], vec![delete("s3", 1, false)], delete("s3", 1, true)),
     ]
 }
@@ -164,9 +234,10 @@ fn plans() -> Vec<Case> {
                 take("l3", java, TakeMode::Now),
             ],
             gives: vec![Give { lease: LeaseKey::new("l4"), counter: 12 }],
+            lists: vec![stream_id(), StreamId::new("1:a:2")],
         })
     };
-    let empty = Plan { worker: worker("p1"), term: 2, version: 2, takes: vec![], gives: vec![] };
+    let empty = Plan { worker: worker("p1"), term: 2, version: 2, takes: vec![], gives: vec![], lists: vec![] };
     let delete = |name: &str, term| Write::DeletePlan { worker: worker(name), term };
     vec![
         case("plan", vec![], vec![], plan(2, 1)),
@@ -229,7 +300,7 @@ fn claims() -> Vec<Case> {
     let java = Lease { kcl_counter: None, stream: None, start_ms: None, ..owned_lease("java", "i-07", None) };
     let several = Lease {
         key: LeaseKey::new("123456789012:orders:1700000000:shardId-000000000000"),
-        stream_name: Some("123456789012:orders:1700000000".to_owned()),
+        stream_name: Some(stream_id()),
         ..lease("shardId-000000000000", Checkpoint::AtTimestamp)
     };
     vec![

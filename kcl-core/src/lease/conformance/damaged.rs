@@ -1,9 +1,10 @@
 //! Rows that another hand has made unreadable: told by their key, and discarded only as they were seen.
 
 use super::{Divergence, Pair};
-use crate::lease::row::{Damaged, Fleet, Mark, Plan, RowKey, Shows, WorkerId};
+use crate::lease::row::{Damaged, Fleet, FleetStart, Mark, Plan, RowKey, Shows, StreamRow, WorkerId};
 use crate::lease::store::LeaseStore;
 use crate::lease::write::{Write, Written};
+use crate::record::{Checkpoint, StreamId};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
@@ -41,11 +42,14 @@ pub trait AnotherHand: Send + Sync {
 /// The first [`Divergence`].
 pub async fn run_damaged(store: &dyn LeaseStore, hand: &dyn AnotherHand) -> Result<(), Divergence> {
     let worker = WorkerId::from_row("w");
-    let plan = Plan { worker: worker.clone(), term: 3, version: 4, takes: Vec::new(), gives: Vec::new() };
+    let plan =
+        Plan { worker: worker.clone(), term: 3, version: 4, takes: Vec::new(), gives: Vec::new(), lists: Vec::new() };
+    let start = FleetStart { checkpoint: Checkpoint::Latest, at_ms: Some(7) };
     let made = [
         Write::CreateFleet(Fleet::above(3, 7, true)),
-        Write::Register { worker, number: 7, tag: 1, capacity: None },
+        Write::Register { worker, number: 7, tag: 1, capacity: None, streams: None },
         Write::Plan(plan),
+        Write::PinStream(StreamRow { id: StreamId::new("1:orders:2"), start, filled: true }),
     ];
     for make in made {
         for harm in Harm::ALL {

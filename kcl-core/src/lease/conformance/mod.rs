@@ -150,9 +150,10 @@ impl Pair<'_> {
             .scan()
             .await
             .map_err(|source| Divergence::Failed { during: format!("{during}: reading the table"), source })?;
-        let Table { leases, sessions, plans, fleet, damaged } = table;
+        let Table { leases, sessions, plans, streams, fleet, damaged } = table;
         let rows = leases.into_iter().map(Row::Lease);
         let rows = rows.chain(sessions.into_iter().map(Row::Session)).chain(plans.into_iter().map(Row::Plan));
+        let rows = rows.chain(streams.into_iter().map(Row::Stream));
         let rows = rows.chain(fleet.map(Row::Fleet)).chain(damaged.into_iter().map(Row::Damaged));
         Ok(rows.map(|row| (row.key(), row)).collect())
     }

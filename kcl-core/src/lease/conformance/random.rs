@@ -2,20 +2,21 @@
 
 use crate::lease::row::{
     Beside, Fleet, FleetStart, Give, Lease, LeaseKey, Owner, ParkedKey, Pending, Plan, Row, RowKey, SessionNumber,
-    SessionState, Take, TakeMode, Weights, Wish, WorkerId,
+    SessionState, StreamRow, Take, TakeMode, Weights, Wish, WorkerId,
 };
 use crate::lease::write::{Previous, Write};
-use crate::record::{Checkpoint, Position, SequenceNumber, ShardId, StreamIdentity};
+use crate::record::{Checkpoint, Position, SequenceNumber, ShardId, StreamId, StreamIdentity};
 use fastrand::Rng;
 use std::collections::BTreeMap;
 
 type Model = BTreeMap<RowKey, Row>;
 
 pub(crate) fn write(rng: &mut Rng, model: &Model) -> Write {
-    match rng.u8(0..20) {
+    match rng.u8(0..21) {
         0..4 => fleet(rng, model.get(&RowKey::Fleet).and_then(Row::as_fleet)),
         4..8 => session(rng, model),
         8..10 => plan(rng, model),
+        20 => of_stream(rng, model),
         _ => lease(rng, model),
     }
 }
@@ -46,7 +47,7 @@ fn fleet(rng: &mut Rng, now: Option<&Fleet>) -> Write {
         1 => Write::Wake,
         2 => Write::Filled,
         3 => {
-            let checkpoint = if rng.bool() { Checkpoint::Latest } else { Checkpoint::TrimHorizon };
+            let checkpoint = checkpoint_of_start(rng);
             Write::PinStart(FleetStart { checkpoint, at_ms: maybe(rng, 17) })
         }
         4 | 5 => {
@@ -68,16 +69,39 @@ fn session(rng: &mut Rng, model: &Model) -> Write {
     let (number, beat) = now.map_or((1, 0), |now| (now.number, now.beat));
     let (number, beat) = (near(rng, number), near(rng, beat));
     match rng.u8(0..8) {
-        0 | 1 => Write::Register { worker, number, tag: rng.u64(..), capacity: maybe(rng, 40) },
+        0 | 1 => {
+            let (tag, capacity) = (rng.u64(..), maybe(rng, 40));
+            Write::Register { worker, number, tag, capacity, streams: streams(rng) }
+        }
         2..5 => {
             let state = if rng.bool() { SessionState::Active } else { SessionState::Draining };
             let weights = rng.bool().then(|| weights(rng));
-            Write::Beat { worker, number, beat, state, load: rng.u32(0..9), weights }
+            Write::Beat { worker, number, beat, state, load: rng.u32(0..9), weights, streams: streams(rng) }
         }
         5 => Write::Fence { worker, number, beat },
         6 => Write::Leave { worker, number },
         _ => Write::DeleteSession { worker, number, own: rng.bool() },
     }
+}
+
+fn streams(rng: &mut Rng) -> Option<std::collections::BTreeSet<StreamId>> {
+    maybe(rng, ()).map(|()| (0..rng.usize(0..3)).map(|n| StreamId::new(format!("1:s{n}:2"))).collect())
+}
+
+fn of_stream(rng: &mut Rng, model: &Model) -> Write {
+    let id = StreamId::new(format!("1:s{}:2", rng.u8(0..2)));
+    let now = model.get(&RowKey::Stream(id.clone())).and_then(Row::as_stream);
+    let start = FleetStart { checkpoint: checkpoint_of_start(rng), at_ms: maybe(rng, 17) };
+    let row = now.cloned().filter(|_| rng.u8(0..4) > 0).unwrap_or(StreamRow { id, start, filled: rng.bool() });
+    match rng.u8(0..3) {
+        0 => Write::PinStream(row),
+        1 => Write::StreamFilled(row.id),
+        _ => Write::DeleteStream(row),
+    }
+}
+
+fn checkpoint_of_start(rng: &mut Rng) -> Checkpoint {
+    if rng.bool() { Checkpoint::Latest } else { Checkpoint::TrimHorizon }
 }
 
 fn weights(rng: &mut Rng) -> Weights {
@@ -102,7 +126,8 @@ fn plan(rng: &mut Rng, model: &Model) -> Write {
         })
         .collect();
     let gives = (0..rng.usize(0..3)).map(|_| Give { lease: key(rng), counter: rng.u64(0..9) }).collect();
-    Write::Plan(Plan { worker, term, version, takes, gives })
+    let lists = streams(rng).unwrap_or_default().into_iter().collect();
+    Write::Plan(Plan { worker, term, version, takes, gives, lists })
 }
 
 fn key(rng: &mut Rng) -> LeaseKey {

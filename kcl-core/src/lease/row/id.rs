@@ -1,9 +1,9 @@
 //! What rows are called: lease keys, worker ids, session numbers.
 
-use crate::record::ShardId;
+use crate::record::{ShardId, StreamId};
 use std::fmt;
 
-/// The hash key of a lease row. For a table of one stream it is the shard's id.
+/// The hash key of a lease row: the shard's id in a table of one stream, `<stream's id>:<shard's id>` in one of several.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseKey(Box<str>);
 
@@ -11,6 +11,18 @@ impl LeaseKey {
     /// Takes the key as the table has it.
     pub fn new(key: impl Into<String>) -> Self {
         LeaseKey(key.into().into_boxed_str())
+    }
+
+    /// The key of a shard's lease, in a table of one stream or of several.
+    #[must_use]
+    pub fn of(stream: Option<&StreamId>, shard: &ShardId) -> Self {
+        stream.map_or_else(|| LeaseKey::from(shard), |stream| LeaseKey::new(format!("{stream}:{shard}")))
+    }
+
+    /// The stream that the key names, in a table of several.
+    #[must_use]
+    pub fn stream(&self) -> Option<StreamId> {
+        self.0.rsplit_once(':').map(|(stream, _)| StreamId::new(stream))
     }
 
     /// The key.
@@ -104,6 +116,8 @@ pub enum RowKey {
     Fleet,
     /// A worker's plan row.
     Plan(WorkerId),
+    /// One of several streams.
+    Stream(StreamId),
 }
 
 impl fmt::Display for RowKey {
@@ -114,6 +128,7 @@ impl fmt::Display for RowKey {
             RowKey::Session(worker) => write!(f, "session/{worker}"),
             RowKey::Fleet => write!(f, "fleet"),
             RowKey::Plan(worker) => write!(f, "plan/{worker}"),
+            RowKey::Stream(stream) => write!(f, "stream/{stream}"),
         }
     }
 }
@@ -128,5 +143,13 @@ mod tests {
             assert!(WorkerId::parse(bad).is_err(), "{bad}");
         }
         assert!(WorkerId::parse("worker-1.example:7").is_ok());
+    }
+
+    #[test]
+    fn a_key_says_its_stream_where_a_table_has_several() {
+        let (stream, shard) = (StreamId::new("123456789012:orders:1700000000"), ShardId::from("shardId-000000000000"));
+        let key = LeaseKey::of(Some(&stream), &shard);
+        assert_eq!(key.as_str(), "123456789012:orders:1700000000:shardId-000000000000");
+        assert_eq!((key.stream(), LeaseKey::of(None, &shard).stream()), (Some(stream), None));
     }
 }

@@ -1,7 +1,7 @@
 //! A lease: which worker reads a shard, and how far it has come. KCL's row, with some attributes of our own.
 
 use super::{Beside, LeaseKey, SessionNumber, WorkerId};
-use crate::record::{Checkpoint, ShardId, StreamIdentity};
+use crate::record::{Checkpoint, ShardId, StreamId, StreamIdentity};
 
 /// A shard's lease.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +33,7 @@ pub struct Lease {
     /// `kclStart`: what LATEST or AT_TIMESTAMP mean while that sentinel stands, in milliseconds since the Unix epoch.
     pub start_ms: Option<i64>,
     /// `streamName`: present in tables of several streams only.
-    pub stream_name: Option<String>,
+    pub stream_name: Option<StreamId>,
 }
 
 /// The holder of a lease.
@@ -74,6 +74,12 @@ impl Lease {
             start_ms: None,
             stream_name: None,
         }
+    }
+
+    /// The key of another shard's lease, of the same stream.
+    #[must_use]
+    pub fn sibling(&self, shard: &ShardId) -> LeaseKey {
+        LeaseKey::of(self.stream_name.as_ref(), shard)
     }
 
     /// Whether this worker's session holds it.

@@ -7,6 +7,7 @@ mod id;
 mod lease;
 mod plan;
 mod session;
+mod stream;
 mod weights;
 
 pub use beside::{Beside, ParkedKey, Pending, Wish};
@@ -16,6 +17,8 @@ pub use id::{InvalidWorkerId, LeaseKey, RowKey, SessionNumber, WorkerId};
 pub use lease::{HashKeyRange, Lease, Owner};
 pub use plan::{Give, Plan, Take, TakeMode};
 pub use session::{Session, SessionState};
+pub(crate) use stream::StreamKeys;
+pub use stream::StreamRow;
 pub use weights::{Weight, Weights};
 
 /// Any row of the table.
@@ -30,6 +33,8 @@ pub enum Row {
     Fleet(Fleet),
     /// What the planner tells one worker.
     Plan(Plan),
+    /// One of several streams.
+    Stream(StreamRow),
     /// A row that claims to be one of the above and cannot be read as it.
     Damaged(Damaged),
 }
@@ -43,6 +48,7 @@ impl Row {
             Row::Session(session) => RowKey::Session(session.worker.clone()),
             Row::Fleet(_) => RowKey::Fleet,
             Row::Plan(plan) => RowKey::Plan(plan.worker.clone()),
+            Row::Stream(stream) => RowKey::Stream(stream.id.clone()),
             Row::Damaged(damaged) => damaged.key.clone(),
         }
     }
@@ -63,6 +69,12 @@ impl Row {
     #[must_use]
     pub fn as_fleet(&self) -> Option<&Fleet> {
         if let Row::Fleet(fleet) = self { Some(fleet) } else { None }
+    }
+
+    /// The stream's row, if it is one.
+    #[must_use]
+    pub fn as_stream(&self) -> Option<&StreamRow> {
+        if let Row::Stream(stream) = self { Some(stream) } else { None }
     }
 
     /// The plan row, if it is one.

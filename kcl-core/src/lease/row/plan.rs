@@ -1,6 +1,7 @@
 //! A plan row: what the planner tells one worker to take and to give. Advice: lost or late, it costs time only.
 
 use super::{LeaseKey, Owner, WorkerId};
+use crate::record::StreamId;
 
 /// The row `plan/<worker>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Plan {
     pub takes: Vec<Take>,
     /// Leases to drain and release.
     pub gives: Vec<Give>,
+    /// Streams, of several, whose leases to keep in step with their shards.
+    pub lists: Vec<StreamId>,
 }
 
 impl Plan {

@@ -1,6 +1,8 @@
 //! A worker's session: one life of a worker, from registering to leaving or being fenced.
 
 use super::{SessionNumber, Weights, WorkerId};
+use crate::record::StreamId;
+use std::collections::BTreeSet;
 
 /// The row `session/<worker>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,19 @@ pub struct Session {
     pub load: u32,
     /// What those leases weigh, where the fleet is balanced by bytes.
     pub weights: Option<Weights>,
+    /// The streams that the worker serves, in a table of several.
+    pub streams: Option<BTreeSet<StreamId>>,
+}
+
+impl Session {
+    /// Whether the worker serves a lease's stream.
+    #[must_use]
+    pub fn serves(&self, stream: Option<&StreamId>) -> bool {
+        match (&self.streams, stream) {
+            (Some(streams), Some(stream)) => streams.contains(stream),
+            (None, _) | (_, None) => true,
+        }
+    }
 }
 
 /// Where a session stands.

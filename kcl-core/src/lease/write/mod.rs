@@ -5,12 +5,14 @@
 mod fleet;
 mod lease;
 mod session;
+mod stream;
 
 use super::row::{
     Beside, Damaged, Fleet, FleetStart, Lease, LeaseKey, Owner, ParkedKey, Plan, Row, RowKey, Session, SessionNumber,
-    SessionState, Weights, WorkerId,
+    SessionState, StreamRow, Weights, WorkerId,
 };
-use crate::record::{Checkpoint, ShardId, StreamIdentity};
+use crate::record::{Checkpoint, ShardId, StreamId, StreamIdentity};
+use std::collections::BTreeSet;
 
 /// One conditional write of one row.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +30,13 @@ pub enum Write {
     PinStart(FleetStart),
     /// Says that the first fill of leases is complete. Condition: the fleet row exists.
     Filled,
+    /// Pins the start of one of several streams before its first lease is created, or says that it has leases already.
+    /// Condition: absent.
+    PinStream(StreamRow),
+    /// Says that the first fill of a stream's leases is complete. Condition: its row exists.
+    StreamFilled(StreamId),
+    /// Deletes a stream's row, of a fleet that ends. Condition: it is as seen.
+    DeleteStream(StreamRow),
     /// Registers a session. Condition: absent, or a lower number.
     Register {
         /// Whose.
@@ -38,6 +47,8 @@ pub enum Write {
         tag: u64,
         /// The most leases it wants.
         capacity: Option<u32>,
+        /// The streams it serves, in a table of several.
+        streams: Option<BTreeSet<StreamId>>,
     },
     /// A session's beat. Condition: number and beat as given, state neither fenced nor left.
     Beat {
@@ -53,6 +64,8 @@ pub enum Write {
         load: u32,
         /// What they weigh; `None` leaves what the row says.
         weights: Option<Weights>,
+        /// The streams it serves; `None` leaves what the row says.
+        streams: Option<BTreeSet<StreamId>>,
     },
     /// Ends a silent session. Condition: number and beat as seen, state active or draining.
     Fence {
@@ -268,6 +281,8 @@ impl Write {
             | Write::DeleteSession { worker, .. } => RowKey::Session(worker.clone()),
             Write::Plan(plan) => RowKey::Plan(plan.worker.clone()),
             Write::DeletePlan { worker, .. } => RowKey::Plan(worker.clone()),
+            Write::PinStream(stream) | Write::DeleteStream(stream) => RowKey::Stream(stream.id.clone()),
+            Write::StreamFilled(stream) => RowKey::Stream(stream.clone()),
             Write::CreateLease(lease) => RowKey::Lease(lease.key.clone()),
             Write::Claim { lease, .. }
             | Write::Checkpoint { lease, .. }
@@ -294,6 +309,7 @@ impl Write {
             RowKey::Fleet => fleet::apply(self, old.and_then(Row::as_fleet)).map(|row| row.map(Row::Fleet)),
             RowKey::Session(_) => session::apply(self, old.and_then(Row::as_session)).map(|row| row.map(Row::Session)),
             RowKey::Plan(_) => session::apply_plan(self, old.and_then(Row::as_plan)).map(|row| row.map(Row::Plan)),
+            RowKey::Stream(_) => stream::apply(self, old.and_then(Row::as_stream)).map(|row| row.map(Row::Stream)),
             RowKey::Lease(_) => lease::apply(self, old.and_then(Row::as_lease)).map(|row| row.map(Row::Lease)),
         };
         match outcome {

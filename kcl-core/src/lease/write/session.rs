@@ -6,7 +6,7 @@ use crate::lease::row::Plan;
 /// The row after the write (`None`: deleted), or no answer where the condition does not hold.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the caller dispatched by key; a write of another row is refused")]
 pub(super) fn apply(write: &Write, old: Option<&Session>) -> Option<Option<Session>> {
-    if let Write::Register { worker, number, tag, capacity } = write {
+    if let Write::Register { worker, number, tag, capacity, streams } = write {
         let free = old.is_none_or(|old| old.number < *number);
         return free.then(|| {
             Some(Session {
@@ -18,13 +18,14 @@ pub(super) fn apply(write: &Write, old: Option<&Session>) -> Option<Option<Sessi
                 capacity: *capacity,
                 load: 0,
                 weights: None,
+                streams: streams.clone(),
             })
         });
     }
     let old = old?;
     let mut new = old.clone();
     match write {
-        Write::Beat { number, beat, state, load, weights, .. }
+        Write::Beat { number, beat, state, load, weights, streams, .. }
             if old.number == *number && old.beat == *beat && !old.state.has_ended() =>
         {
             new.beat += 1;
@@ -32,6 +33,9 @@ pub(super) fn apply(write: &Write, old: Option<&Session>) -> Option<Option<Sessi
             new.load = *load;
             if weights.is_some() {
                 new.weights.clone_from(weights);
+            }
+            if streams.is_some() {
+                new.streams.clone_from(streams);
             }
         }
         Write::Fence { number, beat, .. } if old.number == *number && old.beat == *beat && !old.state.has_ended() => {
@@ -68,10 +72,12 @@ mod tests {
     use crate::lease::write::Written;
 
     #[test]
-    fn a_beat_that_says_nothing_of_weights_leaves_what_the_row_says() {
+    fn a_beat_that_says_nothing_of_weights_and_streams_leaves_what_the_row_says() {
+        let streams = Some([crate::record::StreamId::new("1:orders:2")].into());
         let worker = WorkerId::parse("a").unwrap();
         let said = Weights::of(&[(LeaseKey::new("shard"), 5_000.0)].into());
-        let register = Write::Register { worker: worker.clone(), number: 1, tag: 7, capacity: None };
+        let register =
+            Write::Register { worker: worker.clone(), number: 1, tag: 7, capacity: None, streams: streams.clone() };
         let beat = |beat, weights| Write::Beat {
             worker: worker.clone(),
             number: 1,
@@ -79,12 +85,14 @@ mod tests {
             state: SessionState::Active,
             load: 1,
             weights,
+            streams: None,
         };
         let mut row = None;
         for write in [register, beat(0, Some(said.clone())), beat(1, None)] {
             let Written::Applied(after) = write.apply(row.as_ref()) else { panic!("refused") };
             row = after;
         }
-        assert_eq!(row.as_ref().and_then(Row::as_session).unwrap().weights, Some(said));
+        let session = row.as_ref().and_then(Row::as_session).unwrap();
+        assert_eq!((&session.weights, &session.streams), (&Some(said), &streams));
     }
 }

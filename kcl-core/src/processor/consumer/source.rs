@@ -154,7 +154,7 @@ impl Source {
 
     fn add(&self, chunk: Chunk) {
         let (delivery, millis_behind_latest) = (&self.delivery, chunk.millis_behind_latest);
-        ChunkReceived { shard: delivery.shard(), records: chunk.records.len(), millis_behind_latest }.emit();
+        ChunkReceived { lease: &delivery.hold.lease, records: chunk.records.len(), millis_behind_latest }.emit();
         if let (Some(last), Some(behind)) = (chunk.records.last(), millis_behind_latest) {
             delivery.saw_service_time(last.arrived_at_ms.saturating_add_unsigned(behind));
         }

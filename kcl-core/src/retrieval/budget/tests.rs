@@ -152,3 +152,20 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn shards_of_the_same_name_in_two_streams_are_two_shards() {
+    let budget = budget(10, 5);
+    let of = |stream: &str| budget.of_stream(Some(crate::record::StreamId::new(stream)));
+    let (orders, payments) = (of("1:orders:2"), of("1:payments:2"));
+    let held = orders.reserve(&shard(0), 5 * MIB).await;
+    assert!(
+        orders.reserve(&shard(0), 5 * MIB).now_or_never().is_none(),
+        "one that holds something leaves some for others"
+    );
+    let other = payments.reserve(&shard(0), 5 * MIB).now_or_never().expect("and this is another");
+    drop(held);
+    assert_eq!(budget.free_bytes(), 5 * MIB);
+    drop(other);
+    assert_eq!(budget.free_bytes(), 10 * MIB);
+}

@@ -2,6 +2,7 @@
 
 use crate::coordination::{Failure, Reason, Stage, WatchdogStep};
 use crate::lease::row::{HashKeyRange, LeaseKey, Owner, SessionNumber, WorkerId};
+use crate::record::StreamId;
 use crate::telemetry::metric::{Metric, count, gauge, observe};
 use std::time::Duration;
 use tracing::{debug, error, info, warn};
@@ -108,7 +109,23 @@ pub(crate) enum Happening {
         for_long: Duration,
     },
     ShardsIncomplete {
+        /// Of which stream, where there are several.
+        stream: Option<StreamId>,
         hole: HashKeyRange,
+    },
+    /// One of several streams is served from now on.
+    StreamServed {
+        stream: StreamId,
+    },
+    /// It is not served any more: its leases are released, and stay as they are.
+    StreamStopped {
+        stream: StreamId,
+        leases: usize,
+    },
+    /// The service does not know it any more.
+    StreamMissing {
+        stream: StreamId,
+        leases: usize,
     },
     RowDamaged {
         key: String,
@@ -227,8 +244,18 @@ impl Happening {
                     "leases of another kind of consumer (Java KCL?): waiting to see that they stand still"
                 );
             }
-            Happening::ShardsIncomplete { hole } => {
-                warn!(from = hole.start, to = hole.end, "no unfinished shard covers these hash keys");
+            Happening::ShardsIncomplete { stream, hole } => {
+                let stream = stream.as_ref().map(StreamId::as_str);
+                warn!(stream, from = hole.start, to = hole.end, "no unfinished shard covers these hash keys");
+            }
+            Happening::StreamServed { stream } => info!(%stream, "stream served"),
+            Happening::StreamStopped { stream, leases } => {
+                info!(%stream, leases, "stream not served any more; its leases are released, and stay where they are");
+            }
+            Happening::StreamMissing { stream, leases } => {
+                warn!(%stream, leases, "the stream does not exist any more: its leases are released, and stay where they \
+                       are; it is looked for every `shard_sync_interval`");
+                count(Metric::StreamsMissing, 1, &[]);
             }
             Happening::RowDamaged { key, why } => {
                 warn!(key, why, "a row of the lease table cannot be read and is left alone: mend or delete it by hand");

@@ -1,10 +1,16 @@
 //! What readers and consumers tell.
 
-use crate::record::{ShardId, StartingPosition};
+use crate::lease::LeaseKey;
+use crate::record::{ShardId, StartingPosition, StreamId};
 use crate::shard::ApiErrorKind;
 use crate::telemetry::metric::{Metric, count, gauge, observe};
 use std::time::Duration;
 use tracing::{debug, error, info, warn};
+
+/// Around all that is done for one of several streams, so that every log line of it says which.
+pub(crate) fn of_stream(stream: Option<&StreamId>) -> tracing::Span {
+    tracing::info_span!("stream", stream = stream.map(StreamId::as_str))
+}
 
 /// A consumer began to work for a shard.
 pub(crate) struct ConsumerStarted<'a> {
@@ -56,17 +62,17 @@ impl BatchProcessed<'_> {
 
 /// A chunk came, with or without records.
 pub(crate) struct ChunkReceived<'a> {
-    pub(crate) shard: &'a ShardId,
+    pub(crate) lease: &'a LeaseKey,
     pub(crate) records: usize,
     pub(crate) millis_behind_latest: Option<u64>,
 }
 
 impl ChunkReceived<'_> {
     pub(crate) fn emit(self) {
-        let ChunkReceived { shard, records, millis_behind_latest } = self;
-        tracing::trace!(%shard, records, millis_behind_latest, "chunk received");
+        let ChunkReceived { lease, records, millis_behind_latest } = self;
+        tracing::trace!(%lease, records, millis_behind_latest, "chunk received");
         if let Some(millis) = millis_behind_latest {
-            gauge(Metric::Behind, millis as f64, &[("shard", shard.as_str())]);
+            gauge(Metric::Behind, millis as f64, &[("shard", lease.as_str())]);
         }
     }
 }

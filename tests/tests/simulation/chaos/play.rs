@@ -336,6 +336,7 @@ fn unreadable(key: &RowKey, text: u32) -> Row {
     let (kind, order) = match key {
         RowKey::Session(_) => ("KCL_SESSION", "number"),
         RowKey::Plan(_) => ("KCL_PLAN", "version"),
+        RowKey::Stream(_) => ("KCL_STREAM", "start"),
         RowKey::Fleet | RowKey::Lease(_) => ("KCL_FLEET", "term"),
     };
     let mark = |attribute, text| Mark { attribute, shows: Shows::Text(text) };

@@ -13,7 +13,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
     let left = |row: &Row| match row {
         Row::Lease(lease) if lease.owner.is_none() => None,
         Row::Lease(lease) => Some(format!("{} is left to {:?}", lease.key, lease.owner)),
-        Row::Session(_) | Row::Fleet(_) | Row::Plan(_) | Row::Damaged(_) => {
+        Row::Session(_) | Row::Fleet(_) | Row::Plan(_) | Row::Stream(_) | Row::Damaged(_) => {
             Some(format!("left behind: {:?}", row.key()))
         }
     };

@@ -3,10 +3,10 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use kcl_core::lease::row::{Damaged, Shows};
 use kcl_core::lease::{
-    Beside, Fleet, FleetStart, Give, Lease, LeaseKey, Owner, ParkedKey, Plan, Row, RowKey, Session, SessionState, Take,
-    TakeMode, WorkerId,
+    Beside, Fleet, FleetStart, Give, Lease, LeaseKey, Owner, ParkedKey, Plan, Row, RowKey, Session, SessionState,
+    StreamRow, Take, TakeMode, WorkerId,
 };
-use kcl_core::record::{Checkpoint, Position, ShardId, StreamIdentity};
+use kcl_core::record::{Checkpoint, Position, ShardId, StreamId, StreamIdentity};
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -16,6 +16,7 @@ pub(super) fn key(item: &Value) -> Option<RowKey> {
     Some(match key.split_once('/') {
         Some(("session", worker)) => RowKey::Session(WorkerId::from_row(worker)),
         Some(("plan", worker)) => RowKey::Plan(WorkerId::from_row(worker)),
+        Some(("stream", id)) => RowKey::Stream(StreamId::new(id)),
         _ if key == "fleet" => RowKey::Fleet,
         _ => RowKey::Lease(LeaseKey::new(key)),
     })
@@ -26,6 +27,7 @@ pub(super) fn name(key: &RowKey) -> String {
     match key {
         RowKey::Session(worker) => format!("session/{worker}"),
         RowKey::Plan(worker) => format!("plan/{worker}"),
+        RowKey::Stream(id) => format!("stream/{id}"),
         RowKey::Fleet => "fleet".to_owned(),
         RowKey::Lease(lease) => lease.to_string(),
     }
@@ -37,6 +39,7 @@ pub(super) fn row(item: &Value) -> Option<Row> {
         RowKey::Session(worker) => session(worker.clone(), item).map(Row::Session),
         RowKey::Plan(worker) => plan(worker.clone(), item).map(Row::Plan),
         RowKey::Fleet => fleet(item).map(Row::Fleet),
+        RowKey::Stream(id) => stream(id.clone(), item).map(Row::Stream),
         RowKey::Lease(lease_key) => lease(lease_key.clone(), item).map(Row::Lease),
     };
     Some(read.unwrap_or_else(|| Row::Damaged(Damaged { key, why: item.to_string(), marks: Vec::new() })))
@@ -74,15 +77,12 @@ fn session(worker: WorkerId, item: &Value) -> Option<Session> {
         capacity,
         load,
         weights: None,
+        streams: string(item, "streams").map(|ids| ids.split(' ').map(StreamId::new).collect()),
     })
 }
 
 fn fleet(item: &Value) -> Option<Fleet> {
     let planner = string(item, "planner").map(|worker| WorkerId::from_row(&worker)).zip(count(item, "plannerSession"));
-    let start = string(item, "start").and_then(|text| {
-        let at_ms = item["startAt"]["N"].as_str().and_then(|ms| ms.parse().ok());
-        Some(FleetStart { checkpoint: Checkpoint::parse(&text, 0).ok()?, at_ms })
-    });
     Some(Fleet {
         term: count(item, "term")?,
         planner,
@@ -93,9 +93,18 @@ fn fleet(item: &Value) -> Option<Fleet> {
         sessions: count(item, "sessions")?,
         format: count(item, "format")?,
         writer: string(item, "writer"),
-        start,
+        start: start(item),
         filled: item["filled"]["BOOL"].as_bool()?,
     })
+}
+
+fn start(item: &Value) -> Option<FleetStart> {
+    let at_ms = item["startAt"]["N"].as_str().and_then(|ms| ms.parse().ok());
+    Some(FleetStart { checkpoint: Checkpoint::parse(&string(item, "start")?, 0).ok()?, at_ms })
+}
+
+fn stream(id: StreamId, item: &Value) -> Option<StreamRow> {
+    Some(StreamRow { id, start: start(item)?, filled: item["filled"]["BOOL"].as_bool()? })
 }
 
 fn plan(worker: WorkerId, item: &Value) -> Option<Plan> {
@@ -117,11 +126,13 @@ fn plan(worker: WorkerId, item: &Value) -> Option<Plan> {
         version: count(item, "version")?,
         takes: entries("takes").iter().map(take).collect::<Option<_>>()?,
         gives: entries("gives").iter().map(give).collect::<Option<_>>()?,
+        lists: strings(item, "lists").into_iter().map(StreamId::new).collect(),
     })
 }
 
 fn lease(key: LeaseKey, item: &Value) -> Option<Lease> {
-    let shard = ShardId::new(key.as_str());
+    let shard = ShardId::new(string(item, "shardId").unwrap_or_else(|| key.to_string()));
+    let stream_name = string(item, "streamName").map(StreamId::new);
     let sub = count(item, "checkpointSubSequenceNumber").unwrap_or(0);
     let owner = string(item, "leaseOwner")
         .map(|worker| Owner { worker: WorkerId::from_row(&worker), session: count(item, "kclSession") });
@@ -138,6 +149,8 @@ fn lease(key: LeaseKey, item: &Value) -> Option<Lease> {
         parents: shards("parentShardId"),
         children: shards("childShardIds"),
         stream,
+        key,
+        stream_name,
         beside: Beside { parked: parked(item)?, ..Beside::default() },
         start_ms: item["kclStart"]["N"].as_str().and_then(|ms| ms.parse().ok()),
         ..Lease::unowned(shard, Checkpoint::parse(&string(item, "checkpoint")?, sub).ok()?)
@@ -190,7 +203,7 @@ pub(super) fn item(row: &Row) -> HashMap<String, AttributeValue> {
             });
             return named(shown.chain([("leaseKey", text(name(&damaged.key)))]).collect());
         }
-        Row::Session(_) | Row::Fleet(_) | Row::Lease(_) => panic!("not put back: {row:?}"),
+        Row::Session(_) | Row::Fleet(_) | Row::Stream(_) | Row::Lease(_) => panic!("not put back: {row:?}"),
     };
     let take = |take: &Take| {
         let mut entry = vec![("lease", text(take.lease.as_str())), ("counter", number(take.counter))];

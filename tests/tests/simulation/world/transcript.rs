@@ -132,6 +132,11 @@ impl Teller {
             }
             (RowKey::Plan(worker), _, None) => self.add(at, by, "removes the plans of", Some(worker.to_string())),
             (RowKey::Plan(worker), _, Some(Row::Plan(plan))) => self.plan(at, by, worker.as_str(), plan),
+            (RowKey::Stream(id), _, None) => self.add(at, by, "removes the row of", Some(id.to_string())),
+            (RowKey::Stream(id), _, Some(Row::Stream(row))) => {
+                let what = if row.filled { "has filled" } else { "pins the start of" };
+                self.add(at, by, what, Some(id.to_string()));
+            }
             (RowKey::Lease(lease), _, None) => self.add(at, by, "removes", Some(short(lease.as_str()))),
             (RowKey::Lease(_), before, Some(Row::Lease(after))) => {
                 self.lease(at, by, before.and_then(Row::as_lease), after);

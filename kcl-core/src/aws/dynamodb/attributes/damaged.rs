@@ -18,6 +18,7 @@ fn is_of_its_kind(key: &RowKey, fields: Fields<'_>) -> bool {
         RowKey::Session(_) => name::SESSION,
         RowKey::Fleet => name::FLEET,
         RowKey::Plan(_) => name::PLAN,
+        RowKey::Stream(_) => name::STREAM,
     };
     fields.text(name::ENTITY_TYPE).is_ok_and(|written| written.is_none_or(|written| written == kind))
         || matches!(fields.shows(name::ENTITY_TYPE), Shows::Number(_) | Shows::Other(_))
@@ -43,6 +44,7 @@ fn marks(key: &RowKey, fields: Fields<'_>) -> Vec<Mark> {
             name::START_AT,
             name::FILLED,
         ],
+        RowKey::Stream(_) => &[name::ENTITY_TYPE, name::START, name::START_AT, name::FILLED],
         RowKey::Plan(_) => &[name::ENTITY_TYPE, name::TERM, name::VERSION, name::TAKES, name::GIVES],
     };
     attributes.iter().map(|attribute| Mark { attribute, shows: fields.shows(attribute) }).collect()

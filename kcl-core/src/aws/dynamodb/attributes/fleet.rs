@@ -44,13 +44,6 @@ pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Fleet, Damage> {
         }
         None => None,
     };
-    let start = match fields.text(name::START)? {
-        Some(written) => Some(FleetStart {
-            checkpoint: Checkpoint::parse(written, 0).map_err(|why| Damage(format!("`{}`: {why}", name::START)))?,
-            at_ms: fields.number(name::START_AT)?,
-        }),
-        None => None,
-    };
     Ok(Fleet {
         term: required(name::TERM, fields.number(name::TERM)?)?,
         planner,
@@ -61,9 +54,18 @@ pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Fleet, Damage> {
         sessions: required(name::SESSIONS, fields.number(name::SESSIONS)?)?,
         format,
         writer: fields.text(name::WRITER)?.map(str::to_owned),
-        start,
+        start: start(fields)?,
         filled: fields.flag(name::FILLED)?,
     })
+}
+
+/// Where first leases start.
+pub(super) fn start(fields: Fields<'_>) -> Result<Option<FleetStart>, Damage> {
+    let Some(written) = fields.text(name::START)? else { return Ok(None) };
+    Ok(Some(FleetStart {
+        checkpoint: Checkpoint::parse(written, 0).map_err(|why| Damage(format!("`{}`: {why}", name::START)))?,
+        at_ms: fields.number(name::START_AT)?,
+    }))
 }
 
 /// A row of a newer format is told by whoever wrote it, however the rest of it is written.

@@ -5,7 +5,7 @@ use super::field::{Damage, Fields, required};
 use super::{Item, name, number, text, text_set};
 use crate::lease::row::HashKeyRange;
 use crate::lease::{Lease, LeaseKey, Owner, WorkerId};
-use crate::record::{Checkpoint, ShardId, StreamIdentity};
+use crate::record::{Checkpoint, ShardId, StreamId, StreamIdentity};
 use aws_sdk_dynamodb::types::AttributeValue;
 
 /// The whole item, as a new lease is put: what is not there is left out, never empty.
@@ -34,7 +34,7 @@ pub(super) fn encode(lease: &Lease) -> Item {
         (name::CHILDREN, text_set(&lease.children)),
         (name::HASH_START, lease.hash_range.map(|range| text(range.start.to_string()))),
         (name::HASH_END, lease.hash_range.map(|range| text(range.end.to_string()))),
-        (name::STREAM_NAME, lease.stream_name.as_deref().map(text)),
+        (name::STREAM_NAME, lease.stream_name.as_ref().map(|stream| text(stream.as_str()))),
         (name::SHARD, several_streams.then(|| text(lease.shard.as_str()))),
     ];
     attributes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
@@ -60,7 +60,7 @@ pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Lease, Damage> {
         hash_range: hash_range(fields)?,
         stream: fields.text(name::KCL_STREAM)?.map(stream).transpose()?,
         start_ms: fields.number(name::KCL_START)?,
-        stream_name: fields.text(name::STREAM_NAME)?.map(str::to_owned),
+        stream_name: fields.text(name::STREAM_NAME)?.map(StreamId::new),
     })
 }
 

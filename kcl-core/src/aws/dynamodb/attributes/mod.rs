@@ -9,13 +9,14 @@ mod lease;
 pub(super) mod name;
 mod plan;
 mod session;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 pub(super) use beside::{done_bytes, parked_list, pending_checkpoint};
 pub(super) use field::{flag, number, text, text_set};
 pub(super) use lease::{checkpoint_text, stream_text};
-pub(super) use session::state_text;
+pub(super) use session::{state_text, streams_text};
 
 use crate::lease::{Damaged, LeaseKey, Row, RowKey, WorkerId};
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -32,6 +33,7 @@ pub(super) fn encode(row: &Row) -> Item {
         Row::Session(session) => session::encode(session),
         Row::Fleet(fleet) => fleet::encode(fleet),
         Row::Plan(plan) => plan::encode(plan),
+        Row::Stream(row) => stream::encode(row),
         // Damaged rows are never written: what is left is the key, which any condition on the row will refuse.
         Row::Damaged(damaged) => key(&damaged.key),
     }
@@ -51,6 +53,7 @@ pub(super) fn decode(item: &Item) -> Option<Row> {
         Ok(Some(name::SESSION)) => session::decode(key, fields).map(Row::Session),
         Ok(Some(name::FLEET)) => fleet::decode(key, fields).map(Row::Fleet),
         Ok(Some(name::PLAN)) => plan::decode(key, fields).map(Row::Plan),
+        Ok(Some(name::STREAM)) => stream::decode(key, fields).map(Row::Stream),
         Ok(Some(_)) => return None,
         Err(damage) => Err(damage),
     };
@@ -77,7 +80,8 @@ fn row_key(key: &str) -> RowKey {
         return RowKey::Fleet;
     }
     let of_worker = session::worker(key).map(RowKey::Session).or_else(|_| plan::worker(key).map(RowKey::Plan));
-    of_worker.unwrap_or_else(|_| RowKey::Lease(LeaseKey::new(key)))
+    let of_stream = |_| stream::id(key).map(RowKey::Stream);
+    of_worker.or_else(of_stream).unwrap_or_else(|_| RowKey::Lease(LeaseKey::new(key)))
 }
 
 /// The worker in a key such as `session/<worker>`.

@@ -8,6 +8,7 @@ pub(in super::super) const LEASE: &str = "LEASE";
 pub(in super::super) const SESSION: &str = "KCL_SESSION";
 pub(in super::super) const FLEET: &str = "KCL_FLEET";
 pub(in super::super) const PLAN: &str = "KCL_PLAN";
+pub(in super::super) const STREAM: &str = "KCL_STREAM";
 
 // Leases.
 pub(in super::super) const OWNER: &str = "leaseOwner";
@@ -52,6 +53,8 @@ pub(in super::super) const STATE: &str = "state";
 pub(in super::super) const CAPACITY: &str = "capacity";
 pub(in super::super) const LOAD: &str = "load";
 pub(in super::super) const WEIGHTS: &str = "weights";
+/// Ids with spaces between.
+pub(in super::super) const STREAMS: &str = "streams";
 
 // The fleet; `beat` as above.
 pub(in super::super) const TERM: &str = "term";
@@ -71,6 +74,7 @@ pub(in super::super) const FILLED: &str = "filled";
 pub(in super::super) const VERSION: &str = "version";
 pub(in super::super) const TAKES: &str = "takes";
 pub(in super::super) const GIVES: &str = "gives";
+pub(in super::super) const LISTS: &str = "lists";
 
 // Takes and gives, which are maps.
 pub(in super::super) const ENTRY_LEASE: &str = "lease";

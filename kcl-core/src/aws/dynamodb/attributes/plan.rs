@@ -2,8 +2,9 @@
 //! holds up to 500 of them.
 
 use super::field::{Damage, Fields, required};
-use super::{Item, flag, name, number, text, worker_after};
+use super::{Item, flag, name, number, text, text_set, worker_after};
 use crate::lease::{Give, LeaseKey, Owner, Plan, RowKey, Take, TakeMode, WorkerId};
+use crate::record::StreamId;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 pub(super) fn encode(plan: &Plan) -> Item {
@@ -15,6 +16,7 @@ pub(super) fn encode(plan: &Plan) -> Item {
         (name::TAKES.to_owned(), AttributeValue::L(plan.takes.iter().map(encode_take).collect())),
         (name::GIVES.to_owned(), AttributeValue::L(plan.gives.iter().map(encode_give).collect())),
     ]);
+    item.extend(text_set(&plan.lists).map(|lists| (name::LISTS.to_owned(), lists)));
     item
 }
 
@@ -44,6 +46,7 @@ pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Plan, Damage> {
         version: required(name::VERSION, fields.number(name::VERSION)?)?,
         takes: fields.maps(name::TAKES)?.into_iter().map(decode_take).collect::<Result<_, _>>()?,
         gives: fields.maps(name::GIVES)?.into_iter().map(decode_give).collect::<Result<_, _>>()?,
+        lists: fields.text_set(name::LISTS)?.into_iter().map(StreamId::new).collect(),
     })
 }
 

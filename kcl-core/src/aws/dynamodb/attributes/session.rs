@@ -3,7 +3,9 @@
 use super::field::{Damage, Fields, required};
 use super::{Item, name, number, text, worker_after};
 use crate::lease::{RowKey, Session, SessionState, Weights, WorkerId};
+use crate::record::StreamId;
 use aws_sdk_dynamodb::types::AttributeValue;
+use std::collections::BTreeSet;
 
 pub(super) fn encode(session: &Session) -> Item {
     let mut item = super::key(&RowKey::Session(session.worker.clone()));
@@ -16,6 +18,7 @@ pub(super) fn encode(session: &Session) -> Item {
         (name::LOAD.to_owned(), number(session.load)),
     ]);
     item.extend(session.capacity.map(|capacity| (name::CAPACITY.to_owned(), number(capacity))));
+    item.extend(session.streams.as_ref().map(|streams| (name::STREAMS.to_owned(), streams_text(streams))));
     item.extend(session.weights.as_ref().map(|weights| (name::WEIGHTS.to_owned(), text(weights.to_text()))));
     item
 }
@@ -31,11 +34,23 @@ pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Session, Damage> {
         load: fields.number(name::LOAD)?.unwrap_or(0),
         // Advice: what cannot be read is passed over, and the session lives on.
         weights: fields.text(name::WEIGHTS).ok().flatten().and_then(Weights::from_text),
+        streams: fields.text(name::STREAMS).ok().flatten().map(|ids| streams(ids).collect()),
     })
 }
 
 pub(super) fn worker(key: &str) -> Result<WorkerId, Damage> {
     worker_after("session/", key)
+}
+
+/// Ids, as they are written: with spaces between.
+pub(in super::super) fn streams_text(streams: &BTreeSet<StreamId>) -> AttributeValue {
+    let ids: Vec<&str> = streams.iter().map(StreamId::as_str).collect();
+    text(ids.join(" "))
+}
+
+/// Reads them.
+fn streams(ids: &str) -> impl Iterator<Item = StreamId> {
+    ids.split(' ').filter(|id| !id.is_empty()).map(StreamId::new)
 }
 
 /// The `state` attribute.

@@ -222,6 +222,7 @@ fn a_session_lives_on_with_weights_that_cannot_be_read() {
         capacity: None,
         load: 1,
         weights: Some(weights.clone()),
+        streams: None,
     };
     let item = encode(&Row::Session(session.clone()));
     assert_eq!(item["weights"], text(weights.to_text()));
@@ -230,4 +231,27 @@ fn a_session_lives_on_with_weights_that_cannot_be_read() {
         let item = with(item.clone(), [("weights", unreadable)]);
         assert_eq!(decode(&item), Some(Row::Session(crate::lease::Session { weights: None, ..session.clone() })));
     }
+}
+
+#[test]
+fn rows_of_several_streams_read_as_they_were_written() {
+    use crate::lease::{FleetStart, Plan, Session, SessionState, StreamRow};
+    use crate::record::StreamId;
+    let ids = || ["1:orders:2", "1:payments:2"].map(StreamId::new);
+    let start = FleetStart { checkpoint: Checkpoint::AtTimestamp, at_ms: Some(1_700_000_000_123) };
+    let stream = StreamRow { id: ids()[0].clone(), start, filled: true };
+    let item = encode(&Row::Stream(stream.clone()));
+    assert_eq!((&item["leaseKey"], &item["entityType"]), (&text("stream/1:orders:2"), &text("KCL_STREAM")));
+    assert_eq!(decode(&item), Some(Row::Stream(stream)));
+
+    let worker = WorkerId::from_row("a");
+    let (number, state) = (3, SessionState::Active);
+    for streams in [None, Some([].into()), Some(ids().into())] {
+        let worker = worker.clone();
+        let (capacity, weights) = (None, None);
+        let session = Session { worker, number, tag: 5, beat: 9, state, capacity, load: 1, weights, streams };
+        assert_eq!(decode(&encode(&Row::Session(session.clone()))), Some(Row::Session(session)));
+    }
+    let plan = Plan { worker, term: 1, version: 2, takes: vec![], gives: vec![], lists: ids().to_vec() };
+    assert_eq!(decode(&encode(&Row::Plan(plan.clone()))), Some(Row::Plan(plan)));
 }

@@ -7,6 +7,7 @@ mod discard;
 mod fleet;
 mod lease;
 mod session;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -29,9 +30,14 @@ pub(super) fn request(write: &Write) -> Request {
         Write::FleetBeat { term, beat, mirror, plan_version } => fleet::beat(*term, *beat, *mirror, *plan_version),
         Write::Resign { term, me } => fleet::resign(*term, me),
         Write::DeleteFleet { term, beat, wake, sessions } => fleet::delete(*term, *beat, *wake, *sessions),
-        Write::Register { worker, number, tag, capacity } => session::register(worker, *number, *tag, *capacity),
-        Write::Beat { worker, number, beat, state, load, weights } => {
-            session::beat(worker, *number, *beat, *state, *load, weights.as_ref())
+        Write::PinStream(stream) => Expression::default().absent(name::KEY).put(&Row::Stream(stream.clone())),
+        Write::StreamFilled(stream) => stream::filled(stream),
+        Write::DeleteStream(seen) => stream::delete(seen),
+        Write::Register { worker, number, tag, capacity, streams } => {
+            session::register(worker, *number, *tag, *capacity, streams.as_ref())
+        }
+        Write::Beat { worker, number, beat, state, load, weights, streams } => {
+            session::beat(worker, *number, *beat, *state, *load, weights.as_ref(), streams.as_ref())
         }
         Write::Fence { worker, number, beat } => session::fence(worker, *number, *beat),
         Write::Leave { worker, number } => session::leave(worker, *number),

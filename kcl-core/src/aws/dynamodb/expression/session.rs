@@ -1,8 +1,10 @@
 //! Writes of session and plan rows.
 
-use super::attributes::{number, state_text, text};
+use super::attributes::{number, state_text, streams_text, text};
 use super::{Expression, Request, name};
 use crate::lease::{Plan, Row, RowKey, Session, SessionNumber, SessionState, Weights, WorkerId};
+use crate::record::StreamId;
+use std::collections::BTreeSet;
 
 /// The session is this one.
 fn is(number_seen: SessionNumber) -> Expression {
@@ -20,7 +22,13 @@ fn row(worker: &WorkerId) -> RowKey {
     RowKey::Session(worker.clone())
 }
 
-pub(super) fn register(worker: &WorkerId, mine: SessionNumber, tag: u64, capacity: Option<u32>) -> Request {
+pub(super) fn register(
+    worker: &WorkerId,
+    mine: SessionNumber,
+    tag: u64,
+    capacity: Option<u32>,
+    streams: Option<&BTreeSet<StreamId>>,
+) -> Request {
     let session = Session {
         worker: worker.clone(),
         number: mine,
@@ -30,6 +38,7 @@ pub(super) fn register(worker: &WorkerId, mine: SessionNumber, tag: u64, capacit
         capacity,
         load: 0,
         weights: None,
+        streams: streams.cloned(),
     };
     Expression::default()
         .holds(
@@ -47,6 +56,7 @@ pub(super) fn beat(
     state: SessionState,
     load: u32,
     weights: Option<&Weights>,
+    streams: Option<&BTreeSet<StreamId>>,
 ) -> Request {
     let expression = lives(mine, beat)
         .set(name::BEAT, number(beat + 1))
@@ -56,7 +66,11 @@ pub(super) fn beat(
         Some(weights) => expression.set(name::WEIGHTS, text(weights.to_text())),
         None => expression,
     };
-    expression.update(&row(worker))
+    match streams {
+        Some(streams) => expression.set(name::STREAMS, streams_text(streams)),
+        None => expression,
+    }
+    .update(&row(worker))
 }
 
 pub(super) fn fence(worker: &WorkerId, silent: SessionNumber, beat: u64) -> Request {

@@ -77,16 +77,7 @@ impl<'a, 'm> Shift<'a, 'm> {
     /// By number: what is above a capacity, or far above an even share, goes first, and of that the lightest.
     fn spread(&mut self) {
         for from in 0..self.movable.len() {
-            loop {
-                let to = if self.loads.excess(from) > 0 {
-                    self.loads.lightest()
-                } else if self.loads.has_too_many(from) {
-                    self.loads.lightest_of_few()
-                } else {
-                    None
-                };
-                let lightest = self.movable[from].first().map(|(_, n)| *n);
-                let (Some(to), Some(n)) = (to.filter(|to| *to != from), lightest) else { break };
+            while let Some((n, to)) = self.relief(from) {
                 if !self.carry(n, from, to) {
                     return;
                 }
@@ -94,14 +85,37 @@ impl<'a, 'm> Shift<'a, 'm> {
         }
     }
 
+    /// What a member that has too many is to give first, and to whom.
+    fn relief(&self, from: WorkerNo) -> Option<(usize, WorkerNo)> {
+        let (excess, many) = (self.loads.excess(from) > 0, self.loads.has_too_many(from));
+        self.movable[from].iter().take(if self.loads.alike { 1 } else { usize::MAX }).find_map(|(_, n)| {
+            let serves = |to: &WorkerNo| self.loads.serves(*to, self.items[*n].stream);
+            let to = match (excess, many) {
+                (true, _) => self.loads.lightest_first().find(serves),
+                (false, true) => self.loads.lightest_of_few().find(serves),
+                (false, false) => None,
+            };
+            Some((*n, to.filter(|to| *to != from)?))
+        })
+    }
+
+    /// Members to whom weight may be moved, the lightest first. Where all are alike the first says it all.
+    fn takers(&self) -> Vec<WorkerNo> {
+        self.loads.lightest_of_few().take(if self.loads.alike { 1 } else { usize::MAX }).collect()
+    }
+
     /// Whether somebody would still carry too much if all of its leases weighed a sixth less and all others' a quarter
     /// more: by so much weights may have been wrong that are a fifth off either way.
     fn is_worth_it(&self) -> bool {
-        let Some(to) = self.loads.lightest_of_few() else { return false };
+        self.takers().into_iter().any(|to| self.is_worth_it_for(to))
+    }
+
+    fn is_worth_it_for(&self, to: WorkerNo) -> bool {
         let (there, nothing) = (self.loads.cost(to) * 30, NOTHING * 24);
         self.donors.iter().rev().filter(|(_, from)| *from != to).any(|(cost, from)| {
             let here = cost * 20;
-            let lightest = self.movable[*from].first().map_or(0, |(cost, _)| cost * 30);
+            let mut movable = self.movable[*from].iter().filter(|(_, n)| self.loads.serves(to, self.items[*n].stream));
+            let Some(lightest) = movable.next().map(|(cost, _)| cost * 30) else { return false };
             here > there + there / 20 + nothing && here > there + lightest + nothing
         })
     }
@@ -109,14 +123,15 @@ impl<'a, 'm> Shift<'a, 'm> {
     /// Moves weight from the heaviest that can be helped to the lightest, until they are alike.
     fn even_out(&mut self) {
         for _ in 0..self.items.len() * STEPS {
-            let Some(to) = self.loads.lightest_of_few() else { return };
-            let there = self.loads.cost(to);
-            let heavy = |cost: u64| cost > there + there / 20 + NOTHING;
-            let best = self.donors.iter().rev().take_while(|(cost, _)| heavy(*cost)).find_map(|(cost, from)| {
-                let n = (*from != to).then(|| self.best(*from, cost - there))?;
-                Some((n?, *from))
+            let best = self.takers().into_iter().find_map(|to| {
+                let there = self.loads.cost(to);
+                let heavy = |cost: u64| cost > there + there / 20 + NOTHING;
+                self.donors.iter().rev().take_while(|(cost, _)| heavy(*cost)).find_map(|(cost, from)| {
+                    let n = (*from != to).then(|| self.best(*from, to, cost - there))?;
+                    Some((n?, *from, to))
+                })
             });
-            let Some((n, from)) = best else { return };
+            let Some((n, from, to)) = best else { return };
             if !self.carry(n, from, to) {
                 return;
             }
@@ -124,10 +139,11 @@ impl<'a, 'm> Shift<'a, 'm> {
     }
 
     /// The lease whose move closes the gap best, and opens none.
-    fn best(&self, from: WorkerNo, gap: u64) -> Option<usize> {
+    fn best(&self, from: WorkerNo, to: WorkerNo, gap: u64) -> Option<usize> {
         let half = gap / 2;
-        let below = self.movable[from].range(..=(half, usize::MAX)).next_back();
-        let above = self.movable[from].range((half + 1, 0)..(gap, 0)).next();
+        let serves = |(_, n): &&(u64, usize)| self.loads.serves(to, self.items[*n].stream);
+        let below = self.movable[from].range(..=(half, usize::MAX)).rfind(serves);
+        let above = self.movable[from].range((half + 1, 0)..(gap, 0)).find(serves);
         let closes = |cost: u64| cost.min(gap - cost);
         let best = [below, above].into_iter().flatten().max_by_key(|(cost, _)| closes(*cost));
         best.map(|(_, n)| *n)

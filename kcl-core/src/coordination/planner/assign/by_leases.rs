@@ -24,15 +24,11 @@ pub(super) fn balance(items: &[Item], assignment: &mut Assignment, loads: &mut L
     let mut donors: BTreeSet<Donor> = BTreeSet::new();
     donors.extend((0..settled.len()).filter(|worker| !settled[*worker].is_empty()).map(|worker| donor(loads, worker)));
     while moves > 0 {
-        let Some(to) = loads.lightest() else { return };
-        let Some(first) = donors.iter().rev().find(|(.., Reverse(worker))| *worker != to).copied() else { return };
-        let (excess, count, Reverse(from)) = first;
-        if count < loads.count(to) + 2 && excess == 0 {
-            return;
-        }
+        let Some(Move { first, at, to }) = next(items, &settled, &donors, loads) else { return };
+        let Reverse(from) = first.2;
         let gives_too = donors.remove(&donor(loads, to));
         donors.remove(&first);
-        let Some(n) = settled[from].pop() else { return };
+        let n = settled[from].remove(at);
         assignment[n] = Some(to);
         loads.remove(from, 1);
         loads.add(to, 1);
@@ -44,4 +40,30 @@ pub(super) fn balance(items: &[Item], assignment: &mut Assignment, loads: &mut L
         }
         moves -= 1;
     }
+}
+
+/// Which lease of which donor goes to whom.
+struct Move {
+    first: Donor,
+    at: usize,
+    to: WorkerNo,
+}
+
+/// From the first donor to the lightest member; where not everybody takes every lease, the nearest to that.
+fn next(items: &[Item], settled: &[Vec<usize>], donors: &BTreeSet<Donor>, loads: &Loads<'_>) -> Option<Move> {
+    for to in loads.lightest_first() {
+        for first in donors.iter().rev().filter(|(.., Reverse(worker))| *worker != to) {
+            let (excess, count, Reverse(from)) = *first;
+            if count < loads.count(to) + 2 && excess == 0 {
+                break;
+            }
+            if let Some(at) = settled[from].iter().rposition(|n| loads.serves(to, items[*n].stream)) {
+                return Some(Move { first: *first, at, to });
+            }
+        }
+        if loads.alike {
+            break;
+        }
+    }
+    None
 }

@@ -1,6 +1,6 @@
 //! What each member has or is promised, and who is the lightest.
 
-use super::{Member, WorkerNo};
+use super::{Member, StreamNo, WorkerNo};
 use crate::config::BalanceBy;
 use std::collections::BTreeSet;
 
@@ -13,6 +13,8 @@ const MOST_SHARES: usize = 2;
 pub(super) struct Loads<'a> {
     members: &'a [Member],
     any_fit: bool,
+    /// Whether every member takes any lease.
+    pub(super) alike: bool,
     /// More leases than that are too many for a member while another has fewer.
     many: usize,
     cost: Vec<u64>,
@@ -24,12 +26,13 @@ pub(super) struct Loads<'a> {
 impl<'a> Loads<'a> {
     pub(super) fn new(members: &'a [Member], items: usize, by: BalanceBy) -> Self {
         let any_fit = members.iter().any(|member| !member.unfit);
+        let alike = members.iter().all(|member| member.serves.is_none());
         let many = match by {
             BalanceBy::Leases => usize::MAX,
             BalanceBy::Bytes => items.div_ceil(members.len()).saturating_mul(MOST_SHARES),
         };
         let (cost, count) = (vec![0; members.len()], vec![0; members.len()]);
-        let mut loads = Loads { members, any_fit, many, cost, count, lightest: BTreeSet::new() };
+        let mut loads = Loads { members, any_fit, alike, many, cost, count, lightest: BTreeSet::new() };
         (0..members.len()).for_each(|worker| loads.place(worker));
         loads
     }
@@ -57,14 +60,30 @@ impl<'a> Loads<'a> {
         self.count[worker] > self.many
     }
 
-    /// Who gets the next lease, if anybody has room.
-    pub(super) fn lightest(&self) -> Option<WorkerNo> {
-        self.lightest.first().map(|(.., worker)| *worker)
+    /// Members with room, the lightest first.
+    pub(super) fn lightest_first(&self) -> impl Iterator<Item = WorkerNo> {
+        self.lightest.iter().map(|(.., worker)| *worker)
     }
 
-    /// The same, if it has few enough leases to be given others'.
-    pub(super) fn lightest_of_few(&self) -> Option<WorkerNo> {
-        self.lightest.first().filter(|(many, ..)| !many).map(|(.., worker)| *worker)
+    /// Those of them that have few enough leases to be given others'.
+    pub(super) fn lightest_of_few(&self) -> impl Iterator<Item = WorkerNo> {
+        self.lightest.iter().take_while(|(many, ..)| !many).map(|(.., worker)| *worker)
+    }
+
+    /// Who gets the next lease of that stream, if anybody has room.
+    pub(super) fn lightest_for(&self, stream: StreamNo) -> Option<WorkerNo> {
+        let fit = self.lightest_first().find(|worker| self.serves(*worker, stream));
+        if fit.is_some() || self.alike {
+            return fit;
+        }
+        // Of those who serve it, no other is left.
+        let unfit = (0..self.len()).filter(|worker| self.members[*worker].unfit && self.serves(*worker, stream));
+        unfit.filter(|worker| self.count[*worker] < self.members[*worker].capacity).min_by_key(|n| self.key(*n))
+    }
+
+    /// Whether a member can take a lease of that stream.
+    pub(super) fn serves(&self, worker: WorkerNo, stream: StreamNo) -> bool {
+        self.members[worker].serves(stream)
     }
 
     pub(super) fn add(&mut self, worker: WorkerNo, cost: u64) {

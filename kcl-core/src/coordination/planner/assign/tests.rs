@@ -17,6 +17,7 @@ macro_rules! for_every_size {
 
 mod balanced;
 mod problem;
+mod served;
 mod weighed;
 
 use super::*;

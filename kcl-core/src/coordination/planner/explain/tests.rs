@@ -8,7 +8,17 @@ fn worker(name: &str) -> WorkerId {
 }
 
 fn session(name: &str, number: SessionNumber, state: SessionState) -> Session {
-    Session { worker: worker(name), number, tag: 0, beat: 4, state, capacity: None, load: 1, weights: None }
+    Session {
+        worker: worker(name),
+        number,
+        tag: 0,
+        beat: 4,
+        state,
+        capacity: None,
+        load: 1,
+        weights: None,
+        streams: None,
+    }
 }
 
 fn lease(n: u64, owner: Option<(&str, SessionNumber)>) -> Lease {
@@ -25,7 +35,14 @@ fn takes(name: &str, version: u64, leases: &[&Lease]) -> Plan {
         counter: lease.counter,
         mode: TakeMode::Now,
     };
-    Plan { worker: worker(name), term: 3, version, takes: leases.iter().map(take).collect(), gives: vec![] }
+    Plan {
+        worker: worker(name),
+        term: 3,
+        version,
+        takes: leases.iter().map(take).collect(),
+        gives: vec![],
+        lists: vec![],
+    }
 }
 
 /// `a` and `b` live; the planner is in its third term, and plans up to version 8 are valid.
@@ -174,4 +191,43 @@ fn the_planner_tells_since_when_and_who_was_passed_over() {
         ["nobody reads it; `b` was told to claim it 2 s ago; `a` did not take what it was told to take, and gets \
              nothing for a while"]
     );
+}
+
+/// A lease of one of several streams.
+fn among(stream: &str, n: u64, parents: &[u64], owner: Option<(&str, SessionNumber)>) -> Lease {
+    let id = |n: u64| ShardId::from(format!("shardId-{n:012}").as_str());
+    let stream = crate::record::StreamId::new(format!("1:{stream}:2"));
+    let key = LeaseKey::of(Some(&stream), &id(n));
+    Lease { key, stream_name: Some(stream), parents: parents.iter().copied().map(id).collect(), ..lease(n, owner) }
+}
+
+fn serving(name: &str, number: SessionNumber, streams: &[&str]) -> Session {
+    let ids = streams.iter().map(|stream| crate::record::StreamId::new(format!("1:{stream}:2")));
+    Session { streams: Some(ids.collect()), ..session(name, number, SessionState::Active) }
+}
+
+#[test]
+fn a_child_waits_for_its_own_streams_parent_whatever_stands_in_another() {
+    let done = |lease: Lease| Lease { checkpoint: Checkpoint::ShardEnd, ..lease };
+    let leases = vec![
+        done(among("orders", 0, &[], None)),
+        among("orders", 1, &[0], None),
+        among("payments", 0, &[], Some(("a", 1))),
+        among("payments", 1, &[0], None),
+    ];
+    let mut table = table(leases);
+    table.sessions = vec![serving("a", 1, &["orders", "payments"])];
+    let reasons = reasons(&table);
+    assert_eq!(reasons[1], Reason::Free { after: None });
+    assert!(matches!(reasons[3], Reason::WaitsForParents { .. }), "{:?}", reasons[3]);
+}
+
+#[test]
+fn a_lease_that_no_worker_serves_rests_and_says_so() {
+    let mut table = table(vec![among("orders", 0, &[], None), among("refunds", 0, &[], None)]);
+    table.sessions = vec![serving("a", 1, &["orders"]), serving("b", 2, &["payments"])];
+    assert_eq!(reasons(&table)[0], Reason::Free { after: None });
+    assert_eq!(said(&table)[1], "nobody reads it: no worker serves stream `1:refunds:2`; it stays where it is");
+    table.sessions.clear();
+    assert_eq!(reasons(&table)[1], Reason::NoWorkers);
 }

@@ -6,15 +6,15 @@ use fastrand::Rng;
 use proptest::prelude::*;
 
 pub(super) fn members(n: usize) -> Vec<Member> {
-    vec![Member { capacity: usize::MAX, unfit: false }; n]
+    vec![Member { capacity: usize::MAX, unfit: false, serves: None }; n]
 }
 
 pub(super) fn free() -> Item {
-    Item { standing: Standing::Free, promised: None, weight: 0 }
+    Item { standing: Standing::Free, promised: None, weight: 0, stream: 0 }
 }
 
 pub(super) fn held(by: WorkerNo) -> Item {
-    Item { standing: Standing::Held(by), promised: None, weight: 0 }
+    Item { standing: Standing::Held(by), promised: None, weight: 0, stream: 0 }
 }
 
 pub(super) fn rules(moves_in_flight: usize) -> Rules {
@@ -79,7 +79,7 @@ pub(super) fn problem(size: Size, kind: Kind) -> Problem {
         };
         let to = rng.usize(0..workers);
         let promised = kind == Kind::Full && rng.f64() < promised && standing != Standing::Held(to);
-        Item { standing, promised: promised.then_some(to), weight: 0 }
+        Item { standing, promised: promised.then_some(to), weight: 0, stream: 0 }
     };
     let items = (0..leases).map(item).collect();
     Problem { members, items, rng }

@@ -1,0 +1,95 @@
+//! The streams that a worker serves, and which of them a lease belongs to. Pure.
+
+use crate::config::Start;
+use crate::lease::row::{LeaseKey, StreamKeys};
+use crate::record::{ShardId, StreamId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// A stream that a worker serves.
+#[derive(Debug, Clone)]
+pub(crate) struct Served {
+    /// Which one, and how its leases are keyed.
+    pub(crate) keys: StreamKeys,
+    /// Where shards start that nobody has read yet.
+    pub(crate) start: Start,
+    /// How long it keeps records.
+    pub(crate) retention: Duration,
+}
+
+/// All that a worker serves.
+#[derive(Debug, Clone)]
+pub(crate) enum Streams {
+    /// One, which has the table for itself.
+    One(Box<Served>),
+    /// Any number, which share it.
+    Several(BTreeMap<StreamId, Served>),
+}
+
+/// What happens to one of several streams while the worker runs.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    /// It is served from now on.
+    Serve(Box<Served>),
+    /// It is not served any more: its leases are released.
+    Stop(StreamId),
+    /// The service does not know it any more.
+    Missing(StreamId),
+}
+
+impl Streams {
+    pub(crate) fn are_several(&self) -> bool {
+        matches!(self, Streams::Several(_))
+    }
+
+    /// The served stream of that name; `None` names the only one.
+    pub(crate) fn get(&self, id: Option<&StreamId>) -> Option<&Served> {
+        match (self, id) {
+            (Streams::One(served), _) => Some(served),
+            (Streams::Several(served), Some(id)) => served.get(id),
+            (Streams::Several(_), None) => None,
+        }
+    }
+
+    /// The stream of a lease, if it is served.
+    pub(crate) fn of(&self, lease: &LeaseKey) -> Option<&Served> {
+        self.get(self.id_of(lease).as_ref())
+    }
+
+    /// The key of another shard's lease, of the same stream.
+    pub(crate) fn beside(&self, lease: &LeaseKey, shard: &ShardId) -> LeaseKey {
+        LeaseKey::of(self.id_of(lease).as_ref(), shard)
+    }
+
+    fn id_of(&self, lease: &LeaseKey) -> Option<StreamId> {
+        if self.are_several() { lease.stream() } else { None }
+    }
+
+    /// What the session's row says of them.
+    pub(crate) fn ids(&self) -> Option<BTreeSet<StreamId>> {
+        match self {
+            Streams::One(_) => None,
+            Streams::Several(served) => Some(served.keys().cloned().collect()),
+        }
+    }
+
+    /// How many are served.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Streams::One(_) => 1,
+            Streams::Several(served) => served.len(),
+        }
+    }
+
+    /// Serves one of several.
+    pub(crate) fn serve(&mut self, stream: Served) {
+        if let (Streams::Several(served), Some(id)) = (self, stream.keys.id.clone()) {
+            served.insert(id, stream);
+        }
+    }
+
+    /// Serves it no more. Tells whether it was served.
+    pub(crate) fn stop(&mut self, id: &StreamId) -> bool {
+        if let Streams::Several(served) = self { served.remove(id).is_some() } else { false }
+    }
+}

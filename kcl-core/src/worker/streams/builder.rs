@@ -1,0 +1,161 @@
+//! Building a worker of several streams.
+
+use super::config::StreamConfig;
+use super::registry::Registry;
+use crate::error::{Code, Error};
+use crate::lease::LeaseStore;
+use crate::worker::builder::{Base, Source, Spec, WorkerBuilder};
+use crate::worker::handle::{Reads, Worker};
+use crate::worker::host;
+use crate::worker::parts::{self, Connect};
+use futures_util::FutureExt;
+use std::sync::Arc;
+
+/// Says that a builder is for a worker of several streams; see [`Worker::of_streams`].
+#[derive(Clone, Debug, Default)]
+pub struct Streams(Vec<StreamConfig>);
+
+impl Worker {
+    /// A worker of `application` that reads several streams: one fleet, one lease table and one plan for all of them.
+    ///
+    /// ```no_run
+    /// # use kcl_core::prelude::*;
+    /// # use kcl_core::{Start, StreamConfig};
+    /// # #[derive(Default)] struct Orders;
+    /// # impl RecordProcessor for Orders {
+    /// #     async fn process_records(&mut self, _: &Batch, _: &ShardContext) -> Result<(), BoxError> { Ok(()) }
+    /// # }
+    /// # type Payments = Orders;
+    /// # async fn example() -> Result<(), kcl_core::Error> {
+    /// let payments = "arn:aws:kinesis:eu-west-1:123456789012:stream/payments";
+    /// Worker::of_streams("ledger")
+    ///     .stream(StreamConfig::new("orders", |_| Orders::default()))
+    ///     .stream(StreamConfig::new(payments, |_| Payments::default()).start(Start::Latest))
+    ///     .build()
+    ///     .await?
+    ///     .run()
+    ///     .await
+    /// # }
+    /// ```
+    ///
+    /// # Guarantees
+    /// All that is promised of one stream holds for each of several. Beyond that:
+    ///
+    /// - Leases are balanced over the fleet all together, whichever stream they are of.
+    /// - Workers of a fleet may serve different streams, for as long as you like: a lease goes only to workers that serve its
+    ///   stream. So streams are added and removed by a rolling deploy, or while workers run, with
+    ///   [`WorkerHandle::add_stream`](crate::WorkerHandle::add_stream) and
+    ///   [`WorkerHandle::remove_stream`](crate::WorkerHandle::remove_stream).
+    /// - What no worker serves rests: its leases stay in the table, unowned, and go on where they stood when somebody serves
+    ///   the stream again.
+    /// - A stream that is deleted rests too, with one warning, and does not concern the others. It is looked for every
+    ///   `shard_sync_interval`. One that is made again under its name is another stream, with leases of its own, and is read
+    ///   from its `start`.
+    /// - The byte budget is one for all streams.
+    ///
+    /// Lease keys are those of Java KCL's multi-stream mode, `<account>:<stream>:<creation time>:<shard>`: such a table is
+    /// taken over, and can be handed back. A table of one stream has other keys, and is refused
+    /// ([`Code::LeaseKeys`]), also one with a single stream in it.
+    pub fn of_streams(application: impl Into<String>) -> WorkerBuilder<Streams> {
+        WorkerBuilder::of(application.into(), Streams::default())
+    }
+}
+
+impl WorkerBuilder<Streams> {
+    /// One of the streams.
+    #[must_use]
+    pub fn stream(mut self, stream: StreamConfig) -> Self {
+        self.reads.0.push(stream);
+        self
+    }
+
+    /// Another table than DynamoDB's: for tests and simulations, with streams that bring their own
+    /// [`StreamConfig::with_api`].
+    #[must_use]
+    pub fn with_store(mut self, store: Arc<dyn LeaseStore>) -> Self {
+        self.source = Source::Store(store);
+        self
+    }
+
+    /// Checks settings, credentials, every stream and the table (which is created when it is missing), and connects. There
+    /// may be no streams yet: then the worker waits for them.
+    ///
+    /// # Errors
+    /// Within seconds, naming the setting, or the action and the resource, and the remedy.
+    pub async fn build(self) -> Result<Worker, Error> {
+        let (reads, Base { id, table, mut rng, clock, runtime, settings, failing, budget, source, spec, link }) =
+            self.begin()?;
+        let Streams(configs) = reads;
+        for config in &configs {
+            crate::worker::builder::check_name("the stream's name", config.stream.name())?;
+        }
+        if settings.consumer_arn.is_some() {
+            let message = "`consumer_arn` is of one stream, and this worker reads several: set `consumer_name`, which goes for all";
+            return Err(Error::new(Code::Setting, message));
+        }
+        let application = spec.application.clone();
+        let way = Way::of(source).await?;
+        let connect = way.connect(configs.clone(), spec, rng.fork())?;
+        let (hosted, connections) = host::connect(&runtime, connect, settings.deregister_consumer).await?;
+        let elsewhere = failing.store.is_some();
+        let registry = Registry::new(
+            settings.clone(),
+            application,
+            failing,
+            budget,
+            #[cfg(feature = "aws")]
+            way.clients,
+            link.handle.ask.clone(),
+            rng.fork(),
+        );
+        for (config, connection) in configs.into_iter().zip(connections) {
+            registry.insert(config, connection)?;
+        }
+        let reads = Reads::Several(registry);
+        Ok(Worker::new(id, table, reads, settings, clock, rng, hosted, elsewhere, runtime, link))
+    }
+}
+
+/// How table and streams are reached.
+struct Way {
+    store: Option<Arc<dyn LeaseStore>>,
+    #[cfg(feature = "aws")]
+    clients: Option<crate::aws::Clients>,
+}
+
+impl Way {
+    #[cfg_attr(not(feature = "aws"), allow(clippy::unused_async))]
+    async fn of(source: Source) -> Result<Self, Error> {
+        #[cfg(feature = "aws")]
+        {
+            let clients = match source {
+                Source::Store(store) => return Ok(Way { store: Some(store), clients: None }),
+                Source::Environment => crate::aws::Clients::from_environment().await?,
+                Source::Config(config) => crate::aws::Clients::from_config(&config)?,
+                Source::Clients(clients) => *clients,
+            };
+            Ok(Way { store: None, clients: Some(clients) })
+        }
+        #[cfg(not(feature = "aws"))]
+        match source {
+            Source::Store(store) => Ok(Way { store: Some(store) }),
+            Source::Missing => Ok(Way { store: None }),
+        }
+    }
+
+    #[cfg_attr(not(feature = "aws"), allow(unused_variables))]
+    fn connect(&self, configs: Vec<StreamConfig>, spec: Spec, rng: fastrand::Rng) -> Result<Connect, Error> {
+        #[cfg(feature = "aws")]
+        if let Some(clients) = &self.clients {
+            return Ok(super::connect::connect(configs, clients.clone(), spec.into_table(), rng));
+        }
+        let apis: Result<Vec<_>, Error> = configs.iter().map(StreamConfig::given).collect();
+        match &self.store {
+            Some(store) => Ok(parts::given(store.clone(), apis?).boxed()),
+            None => {
+                let message = "give the worker a table with `with_store`: this build has no AWS SDK (feature `aws`)";
+                Err(Error::new(Code::Setting, message))
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! One of several streams, as a user describes it.
+
+use crate::config::Start;
+use crate::error::{Code, Error};
+use crate::processor::{Handling, RecordProcessor};
+use crate::record::{ShardId, StreamRef};
+use crate::retrieval::Readers;
+use crate::shard::StreamApi;
+use crate::worker::handle::{Consumers, Consumption};
+use std::fmt;
+use std::sync::Arc;
+
+/// Makes what starts a stream's consumers.
+pub(super) type MakeHost = Arc<dyn Fn(Consumers, Arc<dyn Readers>, Handling) -> Arc<dyn Consumption> + Send + Sync>;
+
+/// One of the streams of a worker: which one, where, from where on, and what handles its records.
+///
+/// Everything else (settings, error policy, dead letters) is the worker's.
+#[derive(Clone)]
+#[must_use = "a stream is read when a worker is given it"]
+pub struct StreamConfig {
+    pub(super) stream: StreamRef,
+    pub(super) start: Option<Start>,
+    pub(super) reach: Reach,
+    pub(super) host: MakeHost,
+}
+
+/// How a stream is reached.
+#[derive(Clone)]
+pub(super) enum Reach {
+    /// By the worker's clients.
+    AsTheWorker,
+    /// In AWS, as this says.
+    #[cfg(feature = "aws")]
+    Config(Box<aws_types::SdkConfig>),
+    /// By these clients, for reading and for the coordination.
+    #[cfg(feature = "aws")]
+    Clients(Box<(aws_sdk_kinesis::Client, aws_sdk_kinesis::Client)>),
+    /// Brought by the caller.
+    Given(Arc<dyn StreamApi>),
+}
+
+impl StreamConfig {
+    /// A stream, by its name or its ARN, and what makes the processor of each of its shards. As with
+    /// [`processor`](crate::WorkerBuilder::processor), the factory is called once for each lease that the worker takes (once
+    /// a lane, where [`Concurrency`](crate::Concurrency) has several).
+    pub fn new<F, P>(stream: impl Into<StreamRef>, factory: F) -> Self
+    where
+        F: Fn(&ShardId) -> P + Send + Sync + 'static,
+        P: RecordProcessor,
+    {
+        let factory = Arc::new(factory);
+        let host: MakeHost = Arc::new(move |with: Consumers, readers, handling| {
+            let factory = Arc::clone(&factory);
+            with.host(readers, move |shard: &ShardId| factory(shard), handling)
+        });
+        StreamConfig { stream: stream.into(), start: None, reach: Reach::AsTheWorker, host }
+    }
+
+    /// Where shards start that nobody has read yet; the worker's setting `start` if not set.
+    pub fn start(mut self, start: Start) -> Self {
+        self.start = Some(start);
+        self
+    }
+
+    /// Region, endpoint and credentials of this stream, where they differ from the worker's.
+    #[cfg(feature = "aws")]
+    pub fn sdk_config(mut self, config: &aws_types::SdkConfig) -> Self {
+        self.reach = Reach::Config(Box::new(config.clone()));
+        self
+    }
+
+    /// The caller's own clients: one that reads, and one that lists shards for the coordination, whose retries should be off
+    /// (see [`Clients::given`](crate::aws::Clients::given)).
+    #[cfg(feature = "aws")]
+    pub fn clients(mut self, kinesis: aws_sdk_kinesis::Client, coordination_kinesis: aws_sdk_kinesis::Client) -> Self {
+        self.reach = Reach::Clients(Box::new((kinesis, coordination_kinesis)));
+        self
+    }
+
+    /// Another stream than AWS': for tests and simulations.
+    pub fn with_api(mut self, api: Arc<dyn StreamApi>) -> Self {
+        self.reach = Reach::Given(api);
+        self
+    }
+}
+
+impl StreamConfig {
+    /// What the caller brought, for a worker that has no clients.
+    pub(super) fn given(&self) -> Result<Arc<dyn StreamApi>, Error> {
+        if let Reach::Given(api) = &self.reach {
+            return Ok(Arc::clone(api));
+        }
+        let message = format!(
+            "there is no client for stream `{}`: the worker's table was given to it, so give the stream `with_api`",
+            self.stream
+        );
+        Err(Error::new(Code::Setting, message))
+    }
+}
+
+impl fmt::Debug for StreamConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamConfig").field("stream", &self.stream).field("start", &self.start).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,71 @@
+//! Reaching each of several streams in AWS, or in whatever speaks its protocol.
+
+use super::config::{Reach, StreamConfig};
+use super::registry::Api;
+use crate::aws::{Clients, DynamoDbStore, KinesisStream, TableSpec, describe_stream, prepare_table};
+use crate::error::Error;
+use crate::worker::parts::{Connect, Connected, Connection, described};
+use futures_util::FutureExt;
+use std::sync::Arc;
+
+/// The clients of a stream, given the worker's.
+fn clients_of(config: &StreamConfig, worker: &Clients) -> Result<Option<Clients>, Error> {
+    Ok(match &config.reach {
+        Reach::AsTheWorker => Some(worker.clone()),
+        Reach::Config(config) => Some(Clients::from_config(config)?),
+        Reach::Clients(clients) => Some(worker.with_kinesis(clients.0.clone(), clients.1.clone())),
+        Reach::Given(_) => None,
+    })
+}
+
+/// How a stream is read.
+pub(super) fn reading(config: &StreamConfig, worker: &Clients) -> Result<Api, Error> {
+    Ok(match (clients_of(config, worker)?, &config.reach) {
+        (None, Reach::Given(api)) => Arc::clone(api),
+        (clients, _) => {
+            let kinesis = clients.map_or_else(|| worker.kinesis.clone(), |clients| clients.kinesis);
+            Arc::new(KinesisStream::new(&kinesis, config.stream.clone()))
+        }
+    })
+}
+
+/// The coordination's way to a stream, of which the caller's client tells what it is.
+pub(super) async fn open(config: &StreamConfig, worker: &Clients, mut rng: fastrand::Rng) -> Result<Connection, Error> {
+    match (clients_of(config, worker)?, &config.reach) {
+        (Some(clients), _) => {
+            let description = describe_stream(&clients, &clients.kinesis, &config.stream, &mut rng).await?;
+            let api = Arc::new(KinesisStream::new(&clients.coordination_kinesis, config.stream.clone()));
+            Ok(Connection { api, description })
+        }
+        (None, Reach::Given(api)) => described(Arc::clone(api)).await,
+        (None, _) => described(reading(config, worker)?).await,
+    }
+}
+
+/// Checks credentials, all streams and the table, and connects the coordination to them.
+pub(super) fn connect(
+    configs: Vec<StreamConfig>,
+    worker: Clients,
+    table: TableSpec,
+    mut rng: fastrand::Rng,
+) -> Connect {
+    async move {
+        let mut streams = Vec::new();
+        for config in &configs {
+            let connection = match (clients_of(config, &worker)?, &config.reach) {
+                (None, Reach::Given(api)) => described(Arc::clone(api)).await?,
+                (clients, _) => {
+                    let clients = clients.unwrap_or_else(|| worker.clone());
+                    let kinesis = &clients.coordination_kinesis;
+                    let description = describe_stream(&clients, kinesis, &config.stream, &mut rng).await?;
+                    Connection { api: Arc::new(KinesisStream::new(kinesis, config.stream.clone())), description }
+                }
+            };
+            streams.push(connection);
+        }
+        let shards = streams.iter().map(|stream: &Connection| stream.description.open_shards).sum();
+        prepare_table(&worker.dynamodb, &table, shards, &mut rng).await?;
+        Ok(Connected { store: Arc::new(DynamoDbStore::new(worker.dynamodb.clone(), table.name)), streams })
+    }
+    .boxed()
+}

@@ -1,0 +1,13 @@
+//! Several streams in one worker.
+
+mod builder;
+mod config;
+#[cfg(feature = "aws")]
+mod connect;
+mod handle;
+mod registry;
+mod watched;
+
+pub use builder::Streams;
+pub use config::StreamConfig;
+pub(super) use registry::Registry;

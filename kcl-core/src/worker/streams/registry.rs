@@ -1,0 +1,357 @@
+//! What a worker of several streams has of each: the ways to it, and who starts its consumers.
+
+use super::config::StreamConfig;
+use super::watched::Watched;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::coordination::{Ask, Change, Served, StreamApis, Streams};
+use crate::error::{Code, Error};
+use crate::lease::LeaseKey;
+use crate::processor::{Delivery, ReportKind, StartConsumer};
+use crate::record::{StreamId, StreamIdentity, StreamRef};
+use crate::retrieval::{self, ByteBudget, Readers, Registrar};
+use crate::shard::{StreamApi, StreamDescription};
+use crate::spawn::Spawn;
+use crate::telemetry::event::processing::of_stream;
+use crate::worker::builder::Failing;
+use crate::worker::handle::{Consumers, Consumption};
+use crate::worker::parts::Connection;
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument;
+
+/// A way to a stream.
+pub(super) type Api = Arc<dyn StreamApi>;
+
+/// See the module's documentation.
+pub(in crate::worker) struct Registry {
+    me: Weak<Registry>,
+    pub(super) settings: Settings,
+    application: String,
+    failing: Failing,
+    budget: ByteBudget,
+    /// The worker's own clients, where it has some.
+    #[cfg(feature = "aws")]
+    clients: Option<crate::aws::Clients>,
+    ask: mpsc::UnboundedSender<Ask>,
+    rng: Mutex<fastrand::Rng>,
+    /// Once the worker runs.
+    means: OnceLock<(Arc<dyn Spawn>, Arc<dyn Clock>)>,
+    slots: Mutex<BTreeMap<StreamId, Arc<Slot>>>,
+    /// Also those of streams that are gone: their consumers may not be.
+    hosts: Mutex<Vec<Arc<dyn Consumption>>>,
+}
+
+/// One stream.
+struct Slot {
+    config: StreamConfig,
+    served: Served,
+    keyed: bool,
+    coordination: Api,
+    reading: Api,
+    readers: Arc<dyn Readers>,
+    /// Who registers the fan-out consumer.
+    registrar: Option<Arc<Registrar>>,
+    host: OnceLock<Arc<dyn Consumption>>,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Served,
+    /// The service does not know it any more; it is looked for.
+    Missing,
+    /// It is being removed.
+    Leaving,
+}
+
+impl Registry {
+    pub(super) fn new(
+        settings: Settings,
+        application: String,
+        failing: Failing,
+        budget: ByteBudget,
+        #[cfg(feature = "aws")] clients: Option<crate::aws::Clients>,
+        ask: mpsc::UnboundedSender<Ask>,
+        rng: fastrand::Rng,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|me| Registry {
+            me: me.clone(),
+            settings,
+            application,
+            failing,
+            budget,
+            #[cfg(feature = "aws")]
+            clients,
+            ask,
+            rng: Mutex::new(rng),
+            means: OnceLock::new(),
+            slots: Mutex::default(),
+            hosts: Mutex::default(),
+        })
+    }
+
+    /// The worker runs from now on.
+    pub(in crate::worker) fn begin(&self, tasks: Arc<dyn Spawn>, clock: Arc<dyn Clock>) {
+        let _ = self.means.set((tasks, clock));
+    }
+
+    /// Who registered consumers of the streams.
+    pub(in crate::worker) fn registrars(&self) -> Vec<Arc<Registrar>> {
+        lock(&self.slots).values().filter_map(|slot| slot.registrar.clone()).collect()
+    }
+
+    /// What the worker serves.
+    pub(in crate::worker) fn served(&self) -> Streams {
+        let slots = lock(&self.slots);
+        Streams::Several(slots.iter().map(|(id, slot)| (id.clone(), slot.served.clone())).collect())
+    }
+
+    fn rng(&self) -> fastrand::Rng {
+        lock(&self.rng).fork()
+    }
+
+    /// How a stream is read.
+    fn reading(&self, config: &StreamConfig) -> Result<Api, Error> {
+        #[cfg(feature = "aws")]
+        if let Some(clients) = &self.clients {
+            return super::connect::reading(config, clients);
+        }
+        config.given()
+    }
+
+    /// Takes a stream that was connected to in. It is served when the coordination is told.
+    pub(super) fn insert(&self, config: StreamConfig, connection: Connection) -> Result<Served, Error> {
+        let (identity, keyed) = (&connection.description.identity, connection.description.keyed);
+        let id = id_of(identity)?;
+        let mut slots = lock(&self.slots);
+        if let Some(other) = slots.get(&id) {
+            return Err(named_twice(identity, &other.served.keys.identity));
+        }
+        let served = connection.served(Some(id.clone()), config.start.unwrap_or(self.settings.start));
+        let watched = |api| Arc::new(Watched { api, stream: id.clone(), registry: self.me.clone() });
+        let reading: Api = watched(self.reading(&config)?);
+        let budget = self.budget.of_stream(Some(id.clone()));
+        let (settings, application) = (&self.settings, &self.application);
+        let (readers, registrar) =
+            retrieval::readers(settings, application, Arc::clone(&reading), budget, &mut self.rng())?;
+        let slot = Slot {
+            coordination: watched(connection.api),
+            reading,
+            readers,
+            registrar,
+            served: served.clone(),
+            keyed,
+            config,
+            host: OnceLock::new(),
+            state: Mutex::new(State::Served),
+        };
+        slots.insert(id, Arc::new(slot));
+        Ok(served)
+    }
+
+    /// Connects to a stream and serves it.
+    pub(super) async fn add(&self, config: StreamConfig) -> Result<(), Error> {
+        let connection = self.open(&config).await?;
+        let served = self.insert(config, connection)?;
+        let id = served.keys.id.clone();
+        let (done, when_done) = oneshot::channel();
+        let sent = self.ask.send(Ask::Change(Change::Serve(Box::new(served)), done));
+        if sent.is_err() || when_done.await.is_err() {
+            id.iter().for_each(|id| drop(lock(&self.slots).remove(id)));
+            return Err(Error::new(Code::Setting, "the worker has ended: it reads no streams any more"));
+        }
+        Ok(())
+    }
+
+    async fn open(&self, config: &StreamConfig) -> Result<Connection, Error> {
+        #[cfg(feature = "aws")]
+        if let Some(clients) = &self.clients {
+            return super::connect::open(config, clients, self.rng()).await;
+        }
+        crate::worker::parts::described(self.reading(config)?).await
+    }
+
+    /// Serves a stream no more, and waits until nothing of it is left.
+    pub(super) async fn remove(&self, stream: &StreamRef) -> Result<(), Error> {
+        let (id, slot) = self.find(stream)?;
+        if std::mem::replace(&mut *lock(&slot.state), State::Leaving) == State::Leaving {
+            return Err(Error::new(Code::Setting, format!("stream `{stream}` is being removed")));
+        }
+        let (done, when_done) = oneshot::channel();
+        // A worker that has ended has nothing left.
+        if self.ask.send(Ask::Change(Change::Stop(id.clone()), done)).is_ok() {
+            let _ = when_done.await;
+        }
+        lock(&self.slots).remove(&id);
+        Ok(())
+    }
+
+    fn find(&self, stream: &StreamRef) -> Result<(StreamId, Arc<Slot>), Error> {
+        let slots = lock(&self.slots);
+        let is_meant = |slot: &Slot| match stream {
+            StreamRef::Name(name) => name == StreamRef::from(slot.served.keys.identity.arn.as_str()).name(),
+            StreamRef::Arn(arn) => *arn == slot.served.keys.identity.arn,
+        };
+        let mut meant = slots.iter().filter(|(_, slot)| is_meant(slot));
+        let wrong = |why: &str| Err(Error::new(Code::Setting, format!("stream `{stream}` {why}")));
+        match (meant.next(), meant.next()) {
+            (Some((id, slot)), None) => Ok((id.clone(), Arc::clone(slot))),
+            (Some(_), Some(_)) => wrong("could be several of this worker's streams: name its ARN"),
+            (None, _) => wrong("is none of this worker's streams"),
+        }
+    }
+
+    /// Somebody was told that the stream does not exist.
+    pub(super) fn on_missing(&self, id: &StreamId) {
+        let Some(slot) = lock(&self.slots).get(id).cloned() else { return };
+        {
+            let mut state = lock(&slot.state);
+            if *state != State::Served {
+                return;
+            }
+            *state = State::Missing;
+        }
+        let (done, _) = oneshot::channel();
+        let _ = self.ask.send(Ask::Change(Change::Missing(id.clone()), done));
+        if let Some((tasks, _)) = self.means.get() {
+            tasks.spawn(look_for(self.me.clone(), slot, self.settings.shard_sync_interval).boxed());
+        }
+    }
+
+    /// The stream is there again; or another one, made under its name.
+    fn on_found(&self, slot: &Arc<Slot>, description: StreamDescription) {
+        let mut state = lock(&slot.state);
+        if *state != State::Missing {
+            return;
+        }
+        let served = if description.identity == slot.served.keys.identity {
+            *state = State::Served;
+            slot.served.clone()
+        } else {
+            *state = State::Leaving;
+            drop(state);
+            if let Some(id) = &slot.served.keys.id {
+                lock(&self.slots).remove(id);
+            }
+            let api = slot.coordination.clone();
+            let Ok(served) = self.insert(slot.config.clone(), Connection { api, description }) else { return };
+            served
+        };
+        let (done, _) = oneshot::channel();
+        let _ = self.ask.send(Ask::Change(Change::Serve(Box::new(served)), done));
+    }
+
+    fn host_of(&self, lease: &LeaseKey) -> Option<Arc<dyn Consumption>> {
+        let slot = lock(&self.slots).get(&lease.stream()?).cloned()?;
+        let (tasks, clock) = self.means.get()?;
+        let host = slot.host.get_or_init(|| {
+            let handling = self.failing.clone().handling(&self.settings, slot.keyed);
+            let span = of_stream(slot.served.keys.id.as_ref());
+            let tasks = Arc::new(InSpan { tasks: tasks.clone(), span });
+            let with = Consumers {
+                tasks,
+                stream: slot.config.stream.clone(),
+                settings: self.settings.clone(),
+                clock: clock.clone(),
+                rng: self.rng(),
+            };
+            let host = (slot.config.host)(with, Arc::clone(&slot.readers), handling);
+            lock(&self.hosts).push(Arc::clone(&host));
+            host
+        });
+        Some(Arc::clone(host))
+    }
+}
+
+/// Looks until the stream is there again, somebody removes it, or the worker ends.
+async fn look_for(registry: Weak<Registry>, slot: Arc<Slot>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let Some(registry) = registry.upgrade().filter(|registry| !registry.ask.is_closed()) else { return };
+        if *lock(&slot.state) != State::Missing {
+            return;
+        }
+        if let Ok(description) = slot.reading.describe().await {
+            return registry.on_found(&slot, description);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn id_of(identity: &StreamIdentity) -> Result<StreamId, Error> {
+    identity.id().ok_or_else(|| {
+        let message =
+            format!("stream `{}` has no ARN of a stream: leases of several streams cannot be told apart", identity.arn);
+        Error::new(Code::Setting, message)
+    })
+}
+
+fn named_twice(stream: &StreamIdentity, other: &StreamIdentity) -> Error {
+    let message = if stream == other {
+        format!("stream `{}` is read by this worker already", stream.arn)
+    } else {
+        format!(
+            "streams `{}` and `{}` were created in the same second, and differ by their Region only, which no lease key \
+             says: they cannot share a table",
+            stream.arn, other.arn
+        )
+    };
+    Error::new(Code::Setting, message)
+}
+
+impl StreamApis for Registry {
+    fn api(&self, stream: Option<&StreamId>) -> Option<Api> {
+        lock(&self.slots).get(stream?).map(|slot| slot.coordination.clone())
+    }
+}
+
+impl StartConsumer for Registry {
+    fn start(&self, delivery: Arc<Delivery>) {
+        match self.host_of(&delivery.hold.lease) {
+            Some(host) => host.start(delivery),
+            // Removed in the same instant.
+            None => delivery.report(ReportKind::Gone),
+        }
+    }
+}
+
+#[async_trait]
+impl Consumption for Registry {
+    async fn all_gone(&self) {
+        let hosts = lock(&self.hosts).clone();
+        for host in hosts {
+            host.all_gone().await;
+        }
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("streams", &lock(&self.slots).keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Starts tasks whose log lines say the stream.
+#[derive(Debug)]
+struct InSpan {
+    tasks: Arc<dyn Spawn>,
+    span: tracing::Span,
+}
+
+impl Spawn for InSpan {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.tasks.spawn(task.instrument(self.span.clone()).boxed());
+    }
+}
