@@ -211,6 +211,13 @@ mod tests {
         woken: usize,
     }
 
+    fn stream_of(part: &Part) -> Option<StreamId> {
+        if let Part::Stream(id) = part {
+            return Some(id.clone());
+        }
+        if let Part::Listed(lease) = part { lease.stream() } else { None }
+    }
+
     impl Stage {
         fn new(start: Start) -> Self {
             Stage {
@@ -238,17 +245,13 @@ mod tests {
                 }
                 for call in calls {
                     let answer = self.answer(call.op);
-                    match &call.part {
-                        Part::Listings => self.listings.on_table(answer, &self.streams, &mut self.effects),
-                        part @ (Part::Stream(_) | Part::Listed(_)) => {
-                            let stream = if let Part::Listed(key) = part { key.stream() } else { None };
-                            let named = if let Part::Stream(id) = part { Some(id.clone()) } else { None };
-                            let stream = stream.or(named).unwrap();
-                            let changed = self.listings.on_answer(&stream, part, answer, &mut self.effects);
-                            self.woken += usize::from(changed);
-                        }
-                        other => panic!("{other:?}"),
-                    }
+                    let Some(stream) = stream_of(&call.part) else {
+                        assert_eq!(call.part, Part::Listings);
+                        self.listings.on_table(answer, &self.streams, &mut self.effects);
+                        continue;
+                    };
+                    let changed = self.listings.on_answer(&stream, &call.part, answer, &mut self.effects);
+                    self.woken += usize::from(changed);
                 }
             }
         }
