@@ -62,7 +62,11 @@ impl Failure {
                 (cause_of(context.err().code(), STREAMING), said(context.err(), STREAMING))
             }
             // Cut, reset, closed, or not to be read: what was between the service and us, mostly.
-            _ => (Cause::Unanswered, chain(&error)),
+            SdkError::ConstructionFailure(_)
+            | SdkError::TimeoutError(_)
+            | SdkError::DispatchFailure(_)
+            | SdkError::ResponseError(_)
+            | _ => (Cause::Unanswered, chain(&error)),
         };
         Failure { cause, operation, said, source: Some(Box::new(error)) }
     }

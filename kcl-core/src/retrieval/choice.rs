@@ -30,7 +30,13 @@ pub enum Retrieval {
     Polling,
 }
 
-/// The readers of a stream as the settings want them, and who registers their consumer.
+/// The readers of a stream, and who registers their consumer.
+pub(crate) struct Chosen {
+    pub(crate) readers: Arc<dyn Readers>,
+    pub(crate) registrar: Option<Arc<Registrar>>,
+}
+
+/// The readers of a stream as the settings want them.
 ///
 /// # Errors
 /// [`Code::Setting`] where fan-out is wanted of a stream that has none.
@@ -40,10 +46,10 @@ pub(crate) fn readers(
     api: Arc<dyn StreamApi>,
     budget: ByteBudget,
     rng: &mut fastrand::Rng,
-) -> Result<(Arc<dyn Readers>, Option<Arc<Registrar>>), Error> {
+) -> Result<Chosen, Error> {
     let polling = Arc::new(PollingReaders::new(Arc::clone(&api), budget.clone(), settings.clone(), rng.fork()));
     let fan_out = match settings.retrieval {
-        Retrieval::Polling => return Ok((polling, None)),
+        Retrieval::Polling => return Ok(Chosen { readers: polling, registrar: None }),
         Retrieval::Auto | Retrieval::FanOut => api.fan_out(),
     };
     let Some(fan_out) = fan_out else {
@@ -52,7 +58,7 @@ pub(crate) fn readers(
                 Code::Setting,
                 "`retrieval` is `fan-out`, and the stream that was given has no fan-out: set it to `polling`",
             )),
-            Retrieval::Auto | Retrieval::Polling => Ok((polling, None)),
+            Retrieval::Auto | Retrieval::Polling => Ok(Chosen { readers: polling, registrar: None }),
         };
     };
     let consumer = match &settings.consumer_arn {
@@ -62,5 +68,5 @@ pub(crate) fn readers(
     let registrar = Arc::new(Registrar::new(Arc::clone(&fan_out), consumer));
     let bridge = (settings.retrieval == Retrieval::Auto).then_some(polling);
     let readers = FanOutReaders::new(fan_out, api, Arc::clone(&registrar), budget, bridge, rng.fork());
-    Ok((Arc::new(readers), Some(registrar)))
+    Ok(Chosen { readers: Arc::new(readers), registrar: Some(registrar) })
 }

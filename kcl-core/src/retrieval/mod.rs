@@ -11,7 +11,7 @@ mod reader;
 pub(crate) use budget::ByteBudget;
 pub use budget::Reservation;
 pub use choice::Retrieval;
-pub(crate) use choice::readers;
+pub(crate) use choice::{Chosen, readers};
 pub(crate) use deaggregate::Apart;
 pub use deaggregate::{CorruptAggregate, CorruptAggregates};
 pub(crate) use fanout::{Lost, Registrar};

@@ -12,7 +12,7 @@ use crate::lease::row::WorkerId;
 use crate::processor::{CheckpointStore, Concurrency, DeadLetterSink, ErrorPolicy, OnError, RecordProcessor};
 use crate::record::{ShardId, StreamRef};
 use crate::retrieval::polling::LARGEST_CALL;
-use crate::retrieval::{self, ByteBudget, CorruptAggregates, Retrieval};
+use crate::retrieval::{self, ByteBudget, Chosen, CorruptAggregates, Retrieval};
 use crate::shard::StreamApi;
 use crate::spawn::Spawn;
 use futures_util::FutureExt;
@@ -269,7 +269,7 @@ where
         let connection =
             connections.into_iter().next().ok_or_else(|| Error::new(Code::Bug, "no stream was connected to"))?;
 
-        let (readers, registrar) = retrieval::readers(&settings, &application, api, budget, &mut rng)?;
+        let Chosen { readers, registrar } = retrieval::readers(&settings, &application, api, budget, &mut rng)?;
         let elsewhere = failing.store.is_some();
         let handling = failing.handling(&settings, connection.description.keyed);
         let consumers = move |with: Consumers| -> Arc<dyn Consumption> { with.host(readers, factory, handling) };

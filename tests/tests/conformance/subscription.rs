@@ -105,7 +105,7 @@ fn name(error: &SubscribeToShardEventStreamError) -> String {
         E::KmsOptInRequired(_) => "KMSOptInRequired",
         E::KmsThrottlingException(_) => "KMSThrottlingException",
         E::InternalFailureException(_) => "InternalFailureException",
-        other @ (E::Unhandled(_) | _) => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     }
     .to_owned()
 }

@@ -73,7 +73,7 @@ fn an_aggregate_of_nothing_has_no_parts() {
 fn every_kind_of_damage_has_a_name() {
     let good = framed(&[0x0a, 1, b'k', 0x1a, 5, 0x08, 0, 0x1a, 1, b'x']);
     assert_eq!(apart(&Deaggregator::default(), good.clone()).0, Outcome::Aggregate { parts: 1, foreign: 0 });
-    let mut wrong = good.clone();
+    let mut wrong = good;
     wrong[6] = b'q';
     assert_raw(wrong, Corruption::Checksum);
     assert_raw(framed(&[0x0a, 9, b'k']), Corruption::CutOff);

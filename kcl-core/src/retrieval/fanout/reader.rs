@@ -330,7 +330,7 @@ impl FanOutReader {
         SubscribeFailing { shard: &self.calls.shard, error: &error, failures: self.machine.failures() }.emit();
     }
 
-    fn tell_of_refusal(&mut self) {
+    fn tell_of_refusal(&self) {
         let Some(error) = &self.failed_with else { return };
         let warn = self.quiet.lock().unwrap_or_else(PoisonError::into_inner).may_warn(self.calls.now());
         FanOutRefused { shard: &self.calls.shard, error, polls: self.polling.is_some(), warn }.emit();

@@ -9,7 +9,7 @@ use crate::error::{Code, Error};
 use crate::lease::LeaseKey;
 use crate::processor::{Delivery, ReportKind, StartConsumer};
 use crate::record::{StreamId, StreamIdentity, StreamRef};
-use crate::retrieval::{self, ByteBudget, Readers, Registrar};
+use crate::retrieval::{self, ByteBudget, Chosen, Readers, Registrar};
 use crate::shard::{StreamApi, StreamDescription};
 use crate::spawn::Spawn;
 use crate::telemetry::event::processing::of_stream;
@@ -139,7 +139,7 @@ impl Registry {
         let reading: Api = watched(self.reading(&config)?);
         let budget = self.budget.of_stream(Some(id.clone()));
         let (settings, application) = (&self.settings, &self.application);
-        let (readers, registrar) =
+        let Chosen { readers, registrar } =
             retrieval::readers(settings, application, Arc::clone(&reading), budget, &mut self.rng())?;
         let slot = Slot {
             coordination: watched(connection.api),
