@@ -21,11 +21,13 @@ const CUSTOMERS: u32 = 40;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// What each customer owes, in cents, and how many records of each stream made it so.
+type Balances = (BTreeMap<String, i64>, u32, u32);
+
 #[derive(Clone, Debug, Default)]
-struct Ledger(Arc<Mutex<(BTreeMap<String, i64>, u32, u32)>>);
+struct Ledger(Arc<Mutex<Balances>>);
 
 impl Ledger {
-    fn with<T>(&self, look: impl FnOnce(&mut (BTreeMap<String, i64>, u32, u32)) -> T) -> T {
+    fn with<T>(&self, look: impl FnOnce(&mut Balances) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

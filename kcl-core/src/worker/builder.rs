@@ -264,7 +264,8 @@ where
         check_name("the stream's name", stream.name())?;
         check_consumer(&settings, &stream)?;
         let application = spec.application.clone();
-        let (connect, api) = source.open(spec, &stream, api, &mut rng).await?;
+        // What finds credentials is large, and whoever builds a worker should not have to carry it.
+        let (connect, api) = Box::pin(source.open(spec, &stream, api, &mut rng)).await?;
         let (hosted, connections) = host::connect(&runtime, connect, settings.deregister_consumer).await?;
         let connection =
             connections.into_iter().next().ok_or_else(|| Error::new(Code::Bug, "no stream was connected to"))?;

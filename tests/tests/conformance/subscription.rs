@@ -93,6 +93,7 @@ impl Subscription {
 }
 
 /// The name comes in a header; the SDK keeps it as the variant only.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the SDK deprecates the variant that would have to be named")]
 fn name(error: &SubscribeToShardEventStreamError) -> String {
     use SubscribeToShardEventStreamError as E;
     match error {

@@ -44,7 +44,7 @@ impl Bench {
     fn event(&mut self, subscription: SubscriptionId) -> SubscribeToShardEvent {
         match self.next(subscription) {
             Step::Event(event) => event,
-            other => panic!("{other:?}"),
+            other @ (Step::Wait(_) | Step::Failed(_) | Step::Ended) => panic!("{other:?}"),
         }
     }
 

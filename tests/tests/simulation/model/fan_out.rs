@@ -82,7 +82,7 @@ impl FanOutApi for StreamSeat {
         };
         let (answer, _) = self.ask("SubscribeToShard", input.into()).await?;
         let Response::SubscribeToShard(id) = answer else { return wrong::<Result<_, _>>(&answer) };
-        Ok(Box::new(Subscribed { seat: self.clone(), id: id.into() }))
+        Ok(Box::new(Subscribed { seat: self.clone(), id }))
     }
 }
 
