@@ -128,6 +128,19 @@ fn one_that_failed_or_was_left_gives_its_seat_back() {
 }
 
 #[test]
+fn one_that_ended_by_itself_gives_its_seat_back() {
+    let mut bench = Bench::with_stream(EngineConfig::in_process(), 1);
+    let consumer = bench.register("app");
+    let (scope, now) = (bench.scope.clone(), bench.now);
+    bench.engine.reshard(&scope, "s", Reshard::Count(2), now).unwrap();
+    for _ in 0..2 {
+        let subscription = bench.subscribe(&consumer, "LATEST", None).unwrap();
+        assert!(bench.event(subscription).child_shards.is_some());
+        assert!(matches!(bench.next(subscription), Step::Ended));
+    }
+}
+
+#[test]
 fn a_stream_of_the_same_name_is_another_stream() {
     let mut bench = Bench::with_stream(EngineConfig::in_process(), 1);
     let consumer = bench.register("app");
