@@ -346,6 +346,20 @@ mod tests {
     }
 
     #[test]
+    fn a_shard_of_the_same_name_in_another_stream_is_another_shard() {
+        let mut stage = Stage::new(Start::TrimHorizon);
+        let start = FleetStart { checkpoint: Checkpoint::TrimHorizon, at_ms: None };
+        stage.store.put(Row::Stream(StreamRow { id: id("payments"), start, filled: true }));
+        stage.listings.follow(&[id("orders")], &mut stage.effects);
+        stage.run();
+        stage.listings.follow(&[id("orders"), id("payments")], &mut stage.effects);
+        stage.run();
+        let keys: Vec<String> = stage.leases().iter().map(|lease| lease.key.to_string()).collect();
+        let of = |stream: &str| format!("000000000000:{stream}:1:shardId-000000000000");
+        assert_eq!(keys, [of("orders"), of("payments")]);
+    }
+
+    #[test]
     fn what_the_plan_does_not_name_any_more_is_not_listed() {
         let mut stage = Stage::new(Start::TrimHorizon);
         stage.listings.follow(&[id("orders"), id("payments")], &mut stage.effects);
