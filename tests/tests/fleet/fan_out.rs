@@ -31,7 +31,7 @@ impl Stage {
     /// Every number once, and those of a key in order.
     fn assert_once_and_in_order(&self, numbers: std::ops::Range<u32>) {
         let seen: Vec<u32> = self.log.all().iter().map(|seen| seen.data.parse().unwrap()).collect();
-        assert_eq!(seen.len(), numbers.len(), "{:?}", numbers.clone().find(|it| !seen.contains(it)));
+        assert_eq!(seen.len(), numbers.len(), "{numbers:?}");
         assert_eq!(seen.iter().copied().collect::<BTreeSet<_>>(), numbers.collect());
         for key in 0..7 {
             let of_key: Vec<u32> = seen.iter().copied().filter(|number| number % 7 == key).collect();

@@ -127,7 +127,7 @@ async fn a_first_fill_that_was_cut_short_is_finished_with_the_same_instant() {
     });
     let dies = run(ledger.builder("a").stream(latest("a"))).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    dies.task.abort();
+    dies.task.abort_handle().abort();
     assert_eq!(ledger.owners().await.len(), 1);
     ledger.put("orders", 0..40).await;
     tokio::time::sleep(Duration::from_secs(30)).await;

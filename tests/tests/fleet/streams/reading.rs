@@ -114,7 +114,7 @@ async fn a_worker_that_dies_is_replaced_in_all_streams() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     let gone = "a";
     ledger.aws.faults().rule(move |call| (call.caller? == gone).then_some(kcl_local::Fault::LostRequest));
-    a.task.abort();
+    a.task.abort_handle().abort();
     for name in all {
         ledger.put(name, 0..40).await;
         ledger.seen(name, 40, Duration::from_secs(40)).await;
