@@ -1,4 +1,4 @@
-//! `drain`: a backlog read as fast as it comes, by a worker and by a bare loop around the SDK, in turn.
+//! `drain`, `fanout`: a backlog read as fast as it comes, by a worker and by a bare loop around the SDK, in turn.
 
 use crate::child::Child;
 use crate::figure::{Figure, median};
@@ -15,21 +15,13 @@ struct Pair {
     bare: Drained,
 }
 
+/// By polling.
 pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
-    eprintln!("drain: filling {SHARDS} shards with {} records", options.backlog);
-    let server = Server::start(options.latency, SHARDS, options.backlog).await?;
-    let mut pairs = Vec::new();
-    for run in 1..=options.runs {
-        let bare = bare(&server, options).await?;
-        tell(run, options, "bare loop", bare);
-        let ours = ours(&server, run, options).await?;
-        tell(run, options, "worker", ours);
-        pairs.push(Pair { ours, bare });
-    }
+    let pairs = pairs(options, None).await?;
     let of = |what: fn(&Pair) -> f64| median(pairs.iter().map(what));
     Ok(vec![
         Figure::new("drain.rate_ratio", of(|pair| rate(pair.ours) / rate(pair.bare)), "x").at_least(0.95),
-        Figure::new("drain.cpu_ratio", of(|pair| cpu(pair.ours) / cpu(pair.bare)), "x").at_most(1.3),
+        Figure::new("drain.cpu_ratio", of(|pair| cpu(pair.ours) / cpu(pair.bare)), "x").at_most(1.05),
         Figure::new("drain.mb_per_s", of(|pair| rate(pair.ours)), "MB/s"),
         Figure::new("drain.bare.mb_per_s", of(|pair| rate(pair.bare)), "MB/s"),
         Figure::new("drain.cpu_s_per_gb", of(|pair| cpu(pair.ours)), "s/GB"),
@@ -39,17 +31,45 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
     ])
 }
 
-async fn bare(server: &Server, options: &Options) -> Result<Drained, Error> {
-    drained(&["bare".to_owned(), endpoint(server), backlog(options)]).await
+/// By subscriptions.
+pub(crate) async fn fan_out(options: &Options) -> Result<Vec<Figure>, Error> {
+    let pairs = pairs(options, Some("--fan-out")).await?;
+    let of = |what: fn(&Pair) -> f64| median(pairs.iter().map(what));
+    Ok(vec![
+        Figure::new("fanout.cpu_ratio", of(|pair| cpu(pair.ours) / cpu(pair.bare)), "x").at_most(1.1),
+        Figure::new("fanout.rate_ratio", of(|pair| rate(pair.ours) / rate(pair.bare)), "x"),
+        Figure::new("fanout.cpu_s_per_gb", of(|pair| cpu(pair.ours)), "s/GB"),
+        Figure::new("fanout.bare.cpu_s_per_gb", of(|pair| cpu(pair.bare)), "s/GB"),
+    ])
+}
+
+async fn pairs(options: &Options, how: Option<&str>) -> Result<Vec<Pair>, Error> {
+    eprintln!("drain: filling {SHARDS} shards with {} records", options.backlog);
+    let server = Server::start(options.latency, SHARDS, options.backlog).await?;
+    let mut pairs = Vec::new();
+    for run in 1..=options.runs {
+        let bare = bare(&server, options, how).await?;
+        tell(run, options, "bare loop", bare);
+        let ours = ours(&server, run, options, how).await?;
+        tell(run, options, "worker", ours);
+        pairs.push(Pair { ours, bare });
+    }
+    Ok(pairs)
+}
+
+async fn bare(server: &Server, options: &Options, how: Option<&str>) -> Result<Drained, Error> {
+    drained(&["bare".to_owned(), endpoint(server), backlog(options)], how).await
 }
 
 /// Each run is another application: it starts with the oldest record.
-async fn ours(server: &Server, run: usize, options: &Options) -> Result<Drained, Error> {
+async fn ours(server: &Server, run: usize, options: &Options, how: Option<&str>) -> Result<Drained, Error> {
     let application = format!("--application=drain-{run}");
-    drained(&["work".to_owned(), endpoint(server), backlog(options), application]).await
+    drained(&["work".to_owned(), endpoint(server), backlog(options), application], how).await
 }
 
-async fn drained(arguments: &[String]) -> Result<Drained, Error> {
+async fn drained(arguments: &[String], how: Option<&str>) -> Result<Drained, Error> {
+    let arguments: Vec<String> = arguments.iter().cloned().chain(how.map(str::to_owned)).collect();
+    let arguments = arguments.as_slice();
     let mut reader = Child::spawn(arguments)?;
     match reader.hear().await? {
         (Said::Drained(drained), _) => Ok(drained),

@@ -55,6 +55,8 @@ enum Name {
     Start,
     /// A backlog read as fast as possible, against a bare loop around the SDK.
     Drain,
+    /// The same by subscriptions.
+    Fanout,
     /// Calls a second of a worker, by operation.
     Cost,
     /// The pause of a shard whose worker is killed.
@@ -128,6 +130,7 @@ async fn measure(names: &[Name], options: &Options) -> Result<(), Error> {
         let figures = match name {
             Name::Start => start::run(options).await?,
             Name::Drain => drain::run(options).await?,
+            Name::Fanout => drain::fan_out(options).await?,
             Name::Cost => cost::run(options).await?,
             Name::Failover => failover::run(options).await?,
             Name::Deploy => deploy::run(options).await?,

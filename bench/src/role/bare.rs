@@ -1,9 +1,11 @@
-//! The least that reads a stream: GetRecords with the SDK in a loop, a task a shard. No leases, no checkpoints.
+//! The least that reads a stream: GetRecords, or a subscription, with the SDK in a loop, a task a shard. No leases, no
+//! checkpoints.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::types::ShardIteratorType;
+use aws_sdk_kinesis::types::{ConsumerStatus, ShardIteratorType, StartingPosition, SubscribeToShardEventStream};
 use futures_util::future::try_join_all;
 
 use super::tally::Tally;
@@ -17,6 +19,9 @@ pub(crate) struct Arguments {
     /// Ends when so many records came.
     #[arg(long)]
     drain: u64,
+    /// By subscriptions.
+    #[arg(long)]
+    fan_out: bool,
 }
 
 /// The most that GetRecords gives.
@@ -26,14 +31,49 @@ pub(super) async fn play(arguments: Arguments) -> Result<(), Error> {
     let client = Client::new(&place::sdk_config(&arguments.endpoint));
     let tally = Arc::new(Tally::new(arguments.drain));
     let listed = client.list_shards().stream_name(STREAM).send().await.map_err(aws_sdk_kinesis::Error::from)?;
+    let consumer = if arguments.fan_out { Some(consumer(&client).await?) } else { None };
     let readers = listed.shards.unwrap_or_default().into_iter().map(|shard| {
-        let (client, tally) = (client.clone(), Arc::clone(&tally));
-        tokio::spawn(async move { read(&client, shard.shard_id, &tally).await })
+        let (client, tally, consumer) = (client.clone(), Arc::clone(&tally), consumer.clone());
+        tokio::spawn(async move {
+            match consumer {
+                Some(consumer) => subscribe(&client, &consumer, &shard.shard_id, &tally).await,
+                None => Ok(read(&client, shard.shard_id, &tally).await?),
+            }
+        })
     });
     for outcome in try_join_all(readers).await? {
         outcome?;
     }
     Err("the stream has fewer records than were asked for".into())
+}
+
+/// A consumer, active; each process has its own.
+async fn consumer(client: &Client) -> Result<String, Error> {
+    let described = client.describe_stream_summary().stream_name(STREAM).send().await?;
+    let arn = described.stream_description_summary.ok_or("no stream")?.stream_arn;
+    let name = format!("bare-{}", std::process::id());
+    client.register_stream_consumer().stream_arn(&arn).consumer_name(&name).send().await?;
+    loop {
+        let found = client.describe_stream_consumer().stream_arn(&arn).consumer_name(&name).send().await?;
+        let found = found.consumer_description.ok_or("no consumer")?;
+        if found.consumer_status == ConsumerStatus::Active {
+            return Ok(found.consumer_arn);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Takes what a subscription pushes, until enough came.
+async fn subscribe(client: &Client, consumer: &str, shard: &str, tally: &Tally) -> Result<(), Error> {
+    let start = StartingPosition::builder().r#type(ShardIteratorType::TrimHorizon).build()?;
+    let ask = client.subscribe_to_shard().consumer_arn(consumer).shard_id(shard).starting_position(start);
+    let mut events = ask.send().await?.event_stream;
+    while let Some(event) = events.recv().await? {
+        if let SubscribeToShardEventStream::SubscribeToShardEvent(event) = event {
+            tally.add(event.records.len(), event.records.iter().map(|record| record.data.as_ref().len()).sum());
+        }
+    }
+    Ok(())
 }
 
 /// Reads a shard to its tip.

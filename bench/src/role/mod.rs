@@ -63,10 +63,12 @@ pub(crate) enum Said {
         /// By the [clock](crate::clock) of the machine.
         at: Duration,
     },
-    /// How much later than their answers handlers were called.
+    /// How much later than their answers, or than what was pushed, handlers were called.
     Added {
         /// One a call.
         millis: Vec<f64>,
+        /// Since the record arrived at the servers.
+        since_arrival: Vec<f64>,
     },
     /// All records that were asked for came.
     Drained(Drained),

@@ -23,6 +23,9 @@ pub(crate) struct Arguments {
     application: String,
     #[arg(long, value_parser = humantime::parse_duration)]
     failover_time: Option<Duration>,
+    /// Reads by subscriptions.
+    #[arg(long)]
+    fan_out: bool,
     /// Reads without pauses until so many records came.
     #[arg(long)]
     drain: Option<u64>,
@@ -56,6 +59,9 @@ pub(super) async fn play(arguments: Arguments) -> Result<(), Error> {
     }
     if arguments.drain.is_some() {
         settings = settings.poll_interval(Duration::ZERO);
+    }
+    if arguments.fan_out {
+        settings = settings.retrieval(Retrieval::FanOut);
     }
     if let Some(concurrency) = &arguments.concurrency {
         settings.set("concurrency", concurrency)?;

@@ -52,7 +52,7 @@ impl Bench {
     fn wait_of(&mut self, subscription: SubscriptionId) -> Duration {
         match self.next(subscription) {
             Step::Wait(until) => Duration::from_millis(u64::try_from(until.since(self.now)).unwrap()),
-            other => panic!("{other:?}"),
+            other @ (Step::Event(_) | Step::Failed(_) | Step::Ended) => panic!("{other:?}"),
         }
     }
 }
