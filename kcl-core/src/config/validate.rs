@@ -35,6 +35,7 @@ impl Settings {
         self.check_watchdogs(&mut wrong);
         self.check_handling(&mut wrong);
         self.check_table(&mut wrong);
+        self.check_range(&mut wrong);
         if wrong.is_empty() { Ok(()) } else { Err(Error::new(Code::Setting, wrong.join("; "))) }
     }
 
@@ -274,6 +275,23 @@ impl Settings {
                 shown(self.checkpoint_deadline),
                 shown(self.checkpoint_interval)
             ));
+        }
+    }
+
+    /// A replay's two ends.
+    fn check_range(&self, wrong: &mut Vec<String>) {
+        let Some(until) = self.until else { return };
+        match self.start {
+            Start::AtTimestamp(from) if from >= until => wrong.push(format!(
+                "`until` ({until}) is not after `start` ({from}), both in milliseconds since 1970: nothing lies between them; \
+                 raise `until` or lower `start`"
+            )),
+            Start::Latest => wrong.push(
+                "`until` ends a replay, and `start` is `LATEST`, which is no moment of the past: set `start` to \
+                 `AT_TIMESTAMP(...)` or `TRIM_HORIZON`"
+                    .to_owned(),
+            ),
+            Start::AtTimestamp(_) | Start::TrimHorizon => {}
         }
     }
 

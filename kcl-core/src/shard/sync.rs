@@ -20,6 +20,7 @@ pub(crate) fn child_lease(child: &Shard, parent: &Lease) -> Lease {
         hash_range: child.hash_range,
         stream: parent.stream.clone(),
         stream_name: parent.stream_name.clone(),
+        until_ms: parent.until_ms,
         ..lease
     }
 }
@@ -40,6 +41,27 @@ pub(crate) fn missing(leases: &[Lease], shards: &[Shard], stream: &StreamKeys) -
         .filter(|shard| !known.contains(&shard.id) && !passed.contains(&shard.id))
         .map(|shard| row(shard, Checkpoint::TrimHorizon, None, stream))
         .collect()
+}
+
+/// Those leases of a replay that are missing: of shards that a finished parent names, and of those that no parent leads to.
+/// The others begin when their parents end, or after the range: a parent that ended before its shard did names none.
+pub(crate) fn missing_of_range(leases: &[Lease], shards: &[Shard], stream: &StreamKeys) -> Vec<Lease> {
+    let listed: BTreeSet<&ShardId> = shards.iter().map(|shard| &shard.id).collect();
+    let known: BTreeSet<&ShardId> = leases.iter().map(|lease| &lease.shard).collect();
+    let named: BTreeSet<&ShardId> = leases.iter().flat_map(|lease| &lease.children).collect();
+    let mut rows = missing(leases, shards, stream);
+    let leads = |parent: &ShardId| listed.contains(parent) || known.contains(parent);
+    rows.retain(|row| named.contains(&row.shard) || !row.parents.iter().any(leads));
+    rows
+}
+
+/// Whether every shard of a replay is done: all have ended, and so have those that they ended in.
+pub(crate) fn is_replayed(leases: &[Lease]) -> bool {
+    let known: BTreeSet<&ShardId> = leases.iter().map(|lease| &lease.shard).collect();
+    let is_done = |lease: &Lease| {
+        lease.checkpoint.is_shard_end() && lease.children.iter().all(|child| known.contains(child))
+    };
+    !leases.is_empty() && leases.iter().all(is_done)
 }
 
 /// The ancestors of every lease that has moved.
@@ -158,7 +180,7 @@ mod tests {
     fn leases_of_one_stream_among_several_say_which() {
         let StreamKeys { identity, .. } = stream();
         let id = identity.id();
-        let among = StreamKeys { identity, id: id.clone() };
+        let among = StreamKeys { identity, id: id.clone(), until_ms: None };
         let family = family();
         let start = FleetStart { checkpoint: Checkpoint::TrimHorizon, at_ms: None };
         let parent = first_fill(&family[..1], &start, &among).remove(0);
