@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 const MIDDLE_OF_THE_LOWER_HALF: &str = "85070591730234615865843651857942052864";
+const MIDDLE_OF_THE_LOWEST_QUARTER: &str = "42535295865117307932921825928971026432";
 const REPLAY: &str = "again";
 
 /// The service's time, in milliseconds since 1970, between two records: none arrives at it or just before.
@@ -46,9 +47,9 @@ fn assert_ordered(seen: &[Seen]) {
     }
 }
 
-async fn split(stage: &Stage) {
+async fn split(stage: &Stage, at: &str) {
     let split = stage.aws.kinesis().split_shard().stream_name(STREAM).shard_to_split("shardId-000000000000");
-    split.new_starting_hash_key(MIDDLE_OF_THE_LOWER_HALF).send().await.unwrap();
+    split.new_starting_hash_key(at).send().await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
@@ -63,7 +64,7 @@ async fn resharded(stage: &Stage) -> (i64, i64) {
     stage.put(0..50).await;
     let from = moment(stage).await;
     stage.put(50..100).await;
-    split(stage).await;
+    split(stage, MIDDLE_OF_THE_LOWER_HALF).await;
     stage.put(100..150).await;
     merge(stage).await;
     stage.put(150..200).await;
@@ -121,7 +122,7 @@ async fn a_range_is_repeated_once_and_in_order_across_reshards_beside_a_live_wor
 async fn a_range_between_two_reshards_takes_neither_the_shards_before_nor_those_after() {
     let stage = Stage::with_shards(2).await;
     stage.put(0..50).await;
-    split(&stage).await;
+    split(&stage, MIDDLE_OF_THE_LOWER_HALF).await;
     let from = moment(&stage).await;
     stage.put(50..100).await;
     let until = moment(&stage).await;
@@ -289,7 +290,7 @@ async fn a_fleet_with_a_table_of_its_own_reads_a_range_and_every_worker_ends_by_
     stage.put(0..50).await;
     let from = moment(&stage).await;
     stage.put(50..150).await;
-    split(&stage).await;
+    split(&stage, MIDDLE_OF_THE_LOWEST_QUARTER).await;
     stage.put(150..200).await;
     let until = moment(&stage).await;
     stage.put(200..250).await;

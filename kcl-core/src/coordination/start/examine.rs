@@ -159,6 +159,22 @@ mod tests {
         vec![Shard { id, parents: Vec::new(), hash_range: None, starting_sequence_number, closed: false }]
     }
 
+    #[test]
+    fn a_table_is_a_live_applications_or_that_of_one_replay() {
+        let of = |until_ms| Lease { until_ms, ..Lease::unowned(ShardId::from("s"), Checkpoint::TrimHorizon) };
+        assert!(of_range("t", &of(None), None).is_ok());
+        assert!(of_range("t", &of(Some(5)), Some(5)).is_ok());
+        for (lease, ours, says) in [
+            (None, Some(5), "a live application's"),
+            (Some(5), None, "that of a replay"),
+            (Some(5), Some(6), "that of another replay"),
+        ] {
+            let error = of_range("t", &of(lease), ours).unwrap_err();
+            assert_eq!(error.code(), Code::OtherRange);
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
     fn verdict(checkpoint: Checkpoint, shards: &[Shard]) -> Result<(), Error> {
         incarnation("delays", &stream(), &table(checkpoint), shards)
     }

@@ -132,15 +132,20 @@ where
     /// Checks settings, credentials and stream, and whether the stream keeps anything of the range, by the service's own time.
     ///
     /// # Errors
-    /// As [`WorkerBuilder::build`]; [`Code::Setting`] where `until` is missing or not after `from`, or the range lies before
-    /// what the stream keeps, or has not begun.
+    /// As [`WorkerBuilder::build`]; [`Code::Setting`] where `until` is missing or not after `from`, the range lies before
+    /// what the stream keeps, or has not begun, or keys may be parked and are not tried again by themselves.
     pub async fn build(mut self) -> Result<Replay, Error> {
         let settings = self.settings_mut();
         if settings.until.is_none() {
             let message = "a replay needs an end: call `until` on its builder, with milliseconds since 1970";
             return Err(Error::new(Code::Setting, message));
         }
-        let start = settings.start;
+        let (start, retries) = (settings.start, settings.quarantine_retry.is_some());
+        if self.worker.failing.policy.may_quarantine() && !retries {
+            let message = "the error policy parks keys, and the table of a replay is in memory, where nobody can say what is \
+                           to become of them: it would never end. Set `quarantine_retry`, or give them to the dead letters";
+            return Err(Error::new(Code::Setting, message));
+        }
         let (table, records) = (Arc::new(MemoryStore::default()), Arc::new(AtomicU64::new(0)));
         let counted = Arc::clone(&records);
         let worker = self.worker.on_table(table.clone()).wrapped(move |factory: F| {
