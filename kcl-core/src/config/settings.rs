@@ -1,8 +1,8 @@
 //! The list of settings: each with its meaning, its type, its default, its setter and its text form. Nothing else lists them.
 
 use super::form::{
-    Bytes, Count, Damage, Flag, Form, Look, Measure, Moment, OptionalCount, OptionalMoment, OptionalText, OptionalTime, Order, Span,
-    Strangers, Tags, Way,
+    Bytes, Count, Damage, Flag, Form, Look, Measure, Moment, OptionalCount, OptionalMoment, OptionalText, OptionalTime,
+    Order, Span, Strangers, Tags, Way,
 };
 use super::{BalanceBy, Start};
 use crate::aggregate::{Checksum, ForeignRecords};

@@ -476,6 +476,15 @@ mod tests {
     }
 
     #[test]
+    fn a_replay_ends_after_it_begins() {
+        let replay = |from, until| settings().start(Start::AtTimestamp(from)).until(until);
+        replay(5, 6).validate().unwrap();
+        settings().until(6).validate().unwrap();
+        refused(&replay(5, 5), "`until` (5) is not after `start` (5)");
+        refused(&settings().start(Start::Latest).until(5), "`start` is `LATEST`");
+    }
+
+    #[test]
     fn names_and_tags_are_what_dynamodb_takes() {
         settings().table_name("clicks.leases_v2-eu").validate().unwrap();
         for name in ["ab", "clicks/leases", "caf\u{e9}", &"x".repeat(256)] {

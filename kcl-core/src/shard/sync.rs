@@ -58,9 +58,8 @@ pub(crate) fn missing_of_range(leases: &[Lease], shards: &[Shard], stream: &Stre
 /// Whether every shard of a replay is done: all have ended, and so have those that they ended in.
 pub(crate) fn is_replayed(leases: &[Lease]) -> bool {
     let known: BTreeSet<&ShardId> = leases.iter().map(|lease| &lease.shard).collect();
-    let is_done = |lease: &Lease| {
-        lease.checkpoint.is_shard_end() && lease.children.iter().all(|child| known.contains(child))
-    };
+    let is_done =
+        |lease: &Lease| lease.checkpoint.is_shard_end() && lease.children.iter().all(|child| known.contains(child));
     !leases.is_empty() && leases.iter().all(is_done)
 }
 

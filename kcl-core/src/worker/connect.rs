@@ -1,8 +1,8 @@
 //! Connecting to AWS, or to whatever speaks its protocols.
 
 use super::parts::{Connect, Connected, Connection};
-use crate::aws::{Clients, DynamoDbStore, KinesisStream, TableSpec, preflight};
 use crate::aws::describe_stream;
+use crate::aws::{Clients, DynamoDbStore, KinesisStream, TableSpec, preflight};
 use crate::lease::LeaseStore;
 use crate::record::StreamRef;
 use futures_util::FutureExt;

@@ -17,8 +17,8 @@ mod streams;
 
 pub use builder::{NoProcessor, OneStream, WorkerBuilder};
 pub use handle::{Worker, WorkerHandle};
+pub use replay::{Order, Replay, ReplayBuilder, ReplaySummary};
 #[cfg(feature = "signal")]
 pub use signal::shutdown_signal;
-pub use replay::{Order, Replay, ReplayBuilder, ReplaySummary};
 pub use stream::{Delivered, Deliveries};
 pub use streams::{StreamConfig, Streams};

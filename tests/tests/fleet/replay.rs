@@ -1,6 +1,8 @@
 //! Reading a range again: exactly its records, in order, beside a live application that does not notice, to an end.
 
-use crate::stage::{APPLICATION, STREAM, Running, Seen, Stage, text};
+use crate::stage::{APPLICATION, Running, STREAM, Seen, Stage, text};
+use aws_sdk_kinesis::primitives::Blob;
+use kcl_core::aggregate::Aggregator;
 use kcl_core::prelude::*;
 use kcl_core::{Code, NoProcessor, Order, Replay, ReplayBuilder, sink_fn};
 use kcl_local::Service;
@@ -331,4 +333,99 @@ async fn a_live_applications_table_is_refused_to_a_replay_and_a_replays_to_a_liv
         .processor(stage.recorders("live"));
     let error = live.build().await.unwrap().run().await.unwrap_err();
     assert_eq!(error.code(), Code::OtherRange, "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_crashed_within_a_range_is_followed_by_one_that_goes_on_where_it_was() {
+    let stage = Stage::with_shards(2).await;
+    let from = moment(&stage).await;
+    stage.put(0..100).await;
+    let until = moment(&stage).await + 60_000;
+    let first = member(&stage, "delays-again", "a", from, until).await;
+    // Long enough for its checkpoints.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    stage.cut_off("a");
+    first.task.abort();
+    stage.put(100..150).await;
+    let second = member(&stage, "delays-again", "b", from, until).await;
+    tokio::time::timeout(Duration::from_secs(120), second.task).await.unwrap().unwrap().unwrap();
+    assert_exactly(&stage.log.all(), 0..150);
+    assert_exactly(&stage.log.of("a"), 0..100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_that_begins_beside_a_live_fleet_in_its_table_takes_nothing_of_it() {
+    let stage = Stage::with_shards(4).await;
+    let from = moment(&stage).await;
+    stage.put(0..20).await;
+    let until = moment(&stage).await;
+    // Both look at the table before either has written to it.
+    let live = stage.start("live").await;
+    let again = member(&stage, APPLICATION, "again", from, until).await;
+    let (replayed, live_ended) = (again.task.await.unwrap(), live.task.is_finished());
+    // Whoever made the leases goes on, and the other one ends.
+    assert!(!live_ended, "the live application was there first");
+    assert_eq!(replayed.unwrap_err().code(), Code::OtherRange);
+    assert_eq!(stage.log.of("again"), []);
+    stage.seen(20, Duration::from_secs(60)).await;
+    let rows = stage.rows().await;
+    assert!(rows.iter().all(|row| text(row, "checkpoint").as_deref() != Some("SHARD_END")), "{rows:?}");
+    live.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_range_is_read_by_fan_out_too() {
+    let stage = Stage::with_shards(2).await;
+    let (from, until) = resharded(&stage).await;
+    for retrieval in [Retrieval::FanOut, Retrieval::Auto] {
+        let name = format!("{retrieval:?}");
+        let again = replay(&stage, from, until + 20_000).retrieval(retrieval).deregister_consumer(true);
+        let summary = again.processor(stage.recorders(&name)).build().await.unwrap().run().await.unwrap();
+        assert_exactly(&stage.log.of(&name), 50..250);
+        assert_ordered(&stage.log.of(&name));
+        assert!(summary.finished);
+        let arn = stage.aws.kinesis().describe_stream_summary().stream_name(STREAM).send().await.unwrap();
+        let arn = arn.stream_description_summary.unwrap().stream_arn;
+        let consumers = stage.aws.kinesis().list_stream_consumers().stream_arn(arn).send().await.unwrap();
+        assert!(
+            consumers.consumers().iter().all(|it| it.consumer_status().as_str() != "ACTIVE"),
+            "the consumer was removed: {consumers:?}"
+        );
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn aggregates_of_a_range_are_taken_apart() {
+    let stage = Stage::with_shards(1).await;
+    let packed = async |numbers: std::ops::Range<u32>| {
+        let mut aggregator = Aggregator::default();
+        for number in numbers {
+            aggregator.add(&format!("key-{}", number % 7), None, number.to_string().as_bytes()).unwrap();
+        }
+        let packed = aggregator.finish().unwrap();
+        let put = stage.aws.kinesis().put_record().stream_name(STREAM).partition_key("any");
+        put.data(Blob::new(packed.data.to_vec())).send().await.unwrap();
+    };
+    packed(0..10).await;
+    let from = moment(&stage).await;
+    packed(10..20).await;
+    packed(20..30).await;
+    let until = moment(&stage).await;
+    packed(30..40).await;
+    let again = replay(&stage, from, until).processor(stage.recorders(REPLAY)).build().await.unwrap();
+    assert_eq!(again.run().await.unwrap().records, 20);
+    assert_exactly(&stage.log.of(REPLAY), 10..30);
+    assert_ordered(&stage.log.of(REPLAY));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_parks_needs_somebody_who_tries_again() {
+    let stage = Stage::with_shards(1).await;
+    let until = moment(&stage).await;
+    let parks = || replay(&stage, until - 1_000, until).error_policy(OnError::at_once(Last::Quarantine));
+    let error = parks().processor(stage.recorders(REPLAY)).build().await.unwrap_err();
+    assert!(error.to_string().contains("`quarantine_retry`"), "{error}");
+    let retried = parks().quarantine_retry(Duration::from_secs(5)).processor(stage.recorders(REPLAY));
+    assert!(retried.build().await.unwrap().run().await.unwrap().finished);
 }

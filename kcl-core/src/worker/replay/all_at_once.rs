@@ -2,9 +2,7 @@
 
 use crate::config::Start;
 use crate::record::{ShardId, StartingPosition};
-use crate::shard::{
-    self, ApiError, FanOutApi, Fetched, ListWhich, Listing, Shard, StreamApi, StreamDescription,
-};
+use crate::shard::{self, ApiError, FanOutApi, Fetched, ListWhich, Listing, Shard, StreamApi, StreamDescription};
 use async_trait::async_trait;
 use std::collections::BTreeSet;
 use std::sync::Arc;

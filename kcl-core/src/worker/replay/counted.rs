@@ -20,9 +20,9 @@ impl<P: RecordProcessor> RecordProcessor for Counted<P> {
         let done = match &outcome {
             Ok(()) => batch.len(),
             // Those that it does not name are done.
-            Err(error) => error.downcast_ref::<BatchOutcome>().map_or(0, |outcome| {
-                batch.iter().filter(|record| outcome.error_of(record).is_none()).count()
-            }),
+            Err(error) => error
+                .downcast_ref::<BatchOutcome>()
+                .map_or(0, |outcome| batch.iter().filter(|record| outcome.error_of(record).is_none()).count()),
         };
         self.records.fetch_add(done as u64, Ordering::Relaxed);
         outcome
