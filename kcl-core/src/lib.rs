@@ -50,7 +50,8 @@ pub use spawn::Spawn;
 #[cfg(feature = "signal")]
 pub use worker::shutdown_signal;
 pub use worker::{
-    Delivered, Deliveries, NoProcessor, OneStream, StreamConfig, Streams, Worker, WorkerBuilder, WorkerHandle,
+    Delivered, Deliveries, NoProcessor, OneStream, Order, Replay, ReplayBuilder, ReplaySummary, StreamConfig, Streams,
+    Worker, WorkerBuilder, WorkerHandle,
 };
 
 /// Implements [`RecordProcessor`](trait@RecordProcessor) for a struct whose handler takes one decoded record.

@@ -65,6 +65,7 @@ fn of_lease(lease: &Lease) -> usize {
         bytes += owner.session.map_or(0, |session| number("kclSession", session));
     }
     bytes += lease.kcl_counter.map_or(0, |counter| number("kclCounter", counter));
+    bytes += lease.until_ms.map_or(0, |ms| number("kclUntil", ms.unsigned_abs()));
     bytes += lease.start_ms.map_or(0, |ms| number("kclStart", ms.unsigned_abs()));
     if let Some(stream) = &lease.stream {
         bytes += text("kclStream", &stream.arn) + "@1234567890".len();

@@ -195,6 +195,21 @@ fn rfc3339_millis(text: &str) -> Option<i64> {
     i64::try_from(since_epoch.as_millis()).ok()
 }
 
+/// An instant; an empty text is none.
+pub(super) enum OptionalMoment {}
+
+impl Form<Option<i64>> for OptionalMoment {
+    const EXPECTED: &'static str = "an instant such as `2026-01-01T00:00:00Z` (UTC, or milliseconds since 1970)";
+
+    fn read(text: &str) -> Option<Option<i64>> {
+        if text.is_empty() { Some(None) } else { text.parse().ok().or_else(|| rfc3339_millis(text)).map(Some) }
+    }
+
+    fn write(value: &Option<i64>) -> String {
+        value.map(|millis| millis.to_string()).unwrap_or_default()
+    }
+}
+
 /// A text; an empty one is none.
 pub(super) enum OptionalText {}
 
@@ -304,6 +319,7 @@ mod tests {
             prop_assert_eq!(Bytes::read(&Bytes::write(&bytes)), Some(bytes));
             prop_assert_eq!(Bytes::read(&Bytes::write(&(bytes & !0xF_FFFF))), Some(bytes & !0xF_FFFF));
             prop_assert_eq!(Moment::read(&Moment::write(&Start::AtTimestamp(millis))), Some(Start::AtTimestamp(millis)));
+            prop_assert_eq!(OptionalMoment::read(&OptionalMoment::write(&Some(millis))), Some(Some(millis)));
             prop_assert_eq!(OptionalCount::read(&OptionalCount::write(&Some(count))), Some(Some(count)));
             prop_assert_eq!(Flag::read(&Flag::write(&flag)), Some(flag));
         }

@@ -1,8 +1,8 @@
 //! The list of settings: each with its meaning, its type, its default, its setter and its text form. Nothing else lists them.
 
 use super::form::{
-    Bytes, Count, Damage, Flag, Form, Look, Measure, Moment, OptionalCount, OptionalText, OptionalTime, Order, Span,
-    Strangers, Tags, Way,
+    Bytes, Count, Damage, Flag, Form, Look, Measure, Moment, OptionalCount, OptionalMoment, OptionalText, OptionalTime,
+    Order, Span, Strangers, Tags, Way,
 };
 use super::{BalanceBy, Start};
 use crate::aggregate::{Checksum, ForeignRecords};
@@ -91,6 +91,8 @@ macro_rules! with_settings {
             leave_parked: bool = false, (leave: bool) => leave, Flag;
             /// Where shards start that nobody has read yet.
             start: Start = Start::TrimHorizon, (start: Start) => start, Moment;
+            /// A replay: the moment before which reading ends, by itself, in milliseconds since 1970; no end if absent. All workers of an application must agree on it.
+            until: Option<i64> = None, (millis: i64) => Some(millis), OptionalMoment;
             /// The most leases this worker takes; no bound if absent.
             max_leases: Option<u32> = None, (leases: u32) => Some(leases), OptionalCount;
             /// What is balanced among workers, `leases` or `bytes` a second. All workers of an application must agree on it.

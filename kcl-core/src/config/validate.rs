@@ -35,6 +35,7 @@ impl Settings {
         self.check_watchdogs(&mut wrong);
         self.check_handling(&mut wrong);
         self.check_table(&mut wrong);
+        self.check_range(&mut wrong);
         if wrong.is_empty() { Ok(()) } else { Err(Error::new(Code::Setting, wrong.join("; "))) }
     }
 
@@ -277,6 +278,23 @@ impl Settings {
         }
     }
 
+    /// A replay's two ends.
+    fn check_range(&self, wrong: &mut Vec<String>) {
+        let Some(until) = self.until else { return };
+        match self.start {
+            Start::AtTimestamp(from) if from >= until => wrong.push(format!(
+                "`until` ({until}) is not after `start` ({from}), both in milliseconds since 1970: nothing lies between them; \
+                 raise `until` or lower `start`"
+            )),
+            Start::Latest => wrong.push(
+                "`until` ends a replay, and `start` is `LATEST`, which is no moment of the past: set `start` to \
+                 `AT_TIMESTAMP(...)` or `TRIM_HORIZON`"
+                    .to_owned(),
+            ),
+            Start::AtTimestamp(_) | Start::TrimHorizon => {}
+        }
+    }
+
     fn check_table(&self, wrong: &mut Vec<String>) {
         if let Some(name) = &self.table_name {
             let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
@@ -455,6 +473,15 @@ mod tests {
     fn a_start_lies_after_1970() {
         settings().start(Start::AtTimestamp(0)).validate().unwrap();
         refused(&settings().start(Start::AtTimestamp(-1)), "before 1970");
+    }
+
+    #[test]
+    fn a_replay_ends_after_it_begins() {
+        let replay = |from, until| settings().start(Start::AtTimestamp(from)).until(until);
+        replay(5, 6).validate().unwrap();
+        settings().until(6).validate().unwrap();
+        refused(&replay(5, 5), "`until` (5) is not after `start` (5)");
+        refused(&settings().start(Start::Latest).until(5), "`start` is `LATEST`");
     }
 
     #[test]

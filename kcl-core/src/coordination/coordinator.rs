@@ -8,6 +8,7 @@ use super::held::Held;
 use super::listings::Listings;
 use super::planner::{self, Resting, Term};
 use super::reconcile;
+use super::replay::Looking;
 use super::session::{self, Session};
 use super::start::{self, Start};
 use super::streams::{Change, Streams};
@@ -107,6 +108,7 @@ pub(crate) struct Coordinator {
     /// When the rows of held leases were last compared with what is held, and which are being read.
     pub(super) verified_at: Time,
     pub(super) verifying: Vec<LeaseKey>,
+    pub(super) looking: Looking,
     /// When the age of what is parked was last looked at.
     pub(super) parked_seen_at: Time,
     /// Leases whose row does not say what LATEST means.
@@ -168,6 +170,7 @@ impl Coordinator {
             damaged_plan_told: None,
             verified_at: Time::ZERO,
             verifying: Vec::new(),
+            looking: Looking::default(),
             parked_seen_at: Time::ZERO,
             pins: BTreeMap::new(),
             orphaned: BTreeMap::new(),
@@ -284,7 +287,8 @@ impl Coordinator {
             | Part::Sync(_)
             | Part::Shards
             | Part::Stream(_)
-            | Part::Listed(_) => {}
+            | Part::Listed(_)
+            | Part::Replayed => {}
         }
     }
 
@@ -325,6 +329,7 @@ impl Coordinator {
                 }
             }
             Part::Reconcile => self.on_verified(answer),
+            Part::Replayed => self.on_replay_seen(answer),
             Part::Awaited => self.claims.on_look(answer, &mut self.effects),
             Part::Claim(lease) => self.on_claim_answer(lease, answer),
             Part::Held(lease) => self.on_held_answer(lease, answer),
@@ -476,6 +481,7 @@ impl Coordinator {
         }
         self.claims.clear();
         self.verifying.clear();
+        self.looking = Looking::default();
         self.pins.clear();
         self.listings.clear();
         self.orphaned.clear();

@@ -62,6 +62,8 @@ pub(crate) enum Part {
     Pin(LeaseKey),
     /// Comparing leases and consumers.
     Reconcile,
+    /// Looking whether a replay is done.
+    Replayed,
     /// Leaving.
     Goodbye,
 }
@@ -95,6 +97,7 @@ impl Part {
             | Part::Stream(_)
             | Part::Listed(_)
             | Part::Reconcile
+            | Part::Replayed
             | Part::Goodbye => false,
         }
     }

@@ -5,6 +5,7 @@ use super::claim::{self, Claim};
 use super::coordinator::Coordinator;
 use super::effects::{Answer, Op, Part};
 use super::held::{self, Held, Why};
+use super::start::of_range;
 use crate::config::Start;
 use crate::error::{Code, Error};
 use crate::lease::row::{Damaged, Lease, LeaseKey, Owner, Plan, RowKey, TakeMode};
@@ -111,6 +112,12 @@ impl Coordinator {
     fn hold(&mut self, lease: Lease, from: Option<Owner>, waited: Duration) {
         let Some(number) = self.session.number() else { return };
         let key = lease.key.clone();
+        if let Some(served) = self.identity.streams.of(&key)
+            && let Err(error) = of_range(&self.identity.table, &lease, served.keys.until_ms)
+        {
+            // Made by a fleet that began at the same instant as this one: nothing of it is read here.
+            self.fail(error);
+        }
         let streams = &self.identity.streams;
         // One of another Region, made in the same second under the same name, has the same keys.
         let served = streams.of(&key).is_some_and(|served| {

@@ -193,7 +193,7 @@ mod tests {
 
     fn streams(start: Start) -> Streams {
         let of = |name: &str| {
-            let keys = StreamKeys { identity: identity(name), id: Some(id(name)) };
+            let keys = StreamKeys { identity: identity(name), id: Some(id(name)), until_ms: None };
             (id(name), Served { keys, start, retention: Duration::from_secs(86_400) })
         };
         Streams::Several([of("orders"), of("payments")].into())
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn leases_without_a_row_of_their_stream_are_those_of_a_fleet_that_ended() {
         let mut stage = Stage::new(Start::Latest);
-        let keys = StreamKeys { identity: identity("orders"), id: Some(id("orders")) };
+        let keys = StreamKeys { identity: identity("orders"), id: Some(id("orders")), until_ms: None };
         let lease = keys.lease(ShardId::from("shardId-000000000007"), Checkpoint::TrimHorizon);
         stage.store.put(Row::Lease(lease));
         stage.listings.follow(&[id("orders")], &mut stage.effects);

@@ -15,6 +15,7 @@
 //! | `streams`, `serving` | which streams are served, and what follows when one comes, goes or vanishes |
 //! | `listings` | of several streams, keeping leases in step with shards, for whom the plan says so |
 //! | `watchdog`, `reconcile` | whether every shard moves, and what is done where it does not |
+//! | `replay` | whether every shard of a range that has an end is done |
 //! | `weigh` | what this worker's leases weigh, where the fleet is balanced by bytes |
 //! | `parked` | keys in quarantine, for operators |
 //! | `handback` | leaving a plain table where a fleet could not do so itself |
@@ -34,6 +35,7 @@ mod listings;
 mod parked;
 mod planner;
 mod reconcile;
+mod replay;
 mod run;
 mod serving;
 mod session;

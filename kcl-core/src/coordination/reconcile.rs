@@ -30,6 +30,7 @@ impl Coordinator {
         self.match_consumers(now);
         self.verify(now);
         self.look_at_parked(now);
+        self.look_whether_replayed();
         let mut steps = Vec::new();
         for (lease, held) in self.held.iter_mut().filter(|(_, held)| held.is_working()) {
             for news in held.watch(now, &self.deadlines) {

@@ -2,6 +2,8 @@
 
 mod examine;
 
+pub(super) use examine::of_range;
+
 use super::effects::{Answer, Effects, Op, Part};
 use super::planner::Resting;
 use super::streams::Streams;

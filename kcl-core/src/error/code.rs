@@ -61,6 +61,7 @@ codes! {
     CannotRead = "0018", Transient, "No read of the stream is answered.";
     FleetLives = "0019", Configuration, "A fleet is at work on the table.";
     Parked = "0020", Configuration, "Keys are in quarantine, and the table was to be handed over.";
+    OtherRange = "0021", Configuration, "The lease table is that of another replay, or of none.";
 }
 
 impl fmt::Display for Code {

@@ -54,7 +54,7 @@ impl BatchOutcome {
         if self.is_success() { Ok(()) } else { Err(self.into()) }
     }
 
-    pub(super) fn error_of(&self, record: &Record) -> Option<&BoxError> {
+    pub(crate) fn error_of(&self, record: &Record) -> Option<&BoxError> {
         self.failed.iter().find(|(position, _)| *position == record.position()).map(|(_, error)| error)
     }
 }

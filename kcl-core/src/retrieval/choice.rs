@@ -2,6 +2,7 @@
 
 use super::fanout::{FanOutReaders, Registrar};
 use super::polling::PollingReaders;
+use super::until::Until;
 use super::{ByteBudget, Readers};
 use crate::config::Settings;
 use crate::error::{Code, Error};
@@ -41,6 +42,22 @@ pub(crate) struct Chosen {
 /// # Errors
 /// [`Code::Setting`] where fan-out is wanted of a stream that has none.
 pub(crate) fn readers(
+    settings: &Settings,
+    application: &str,
+    api: Arc<dyn StreamApi>,
+    budget: ByteBudget,
+    rng: &mut fastrand::Rng,
+) -> Result<Chosen, Error> {
+    let Chosen { readers, registrar } = without_end(settings, application, Arc::clone(&api), budget, rng)?;
+    let readers = match settings.until {
+        Some(until_ms) => Arc::new(Until::new(readers, api, until_ms)),
+        None => readers,
+    };
+    Ok(Chosen { readers, registrar })
+}
+
+/// Those that read on for ever.
+fn without_end(
     settings: &Settings,
     application: &str,
     api: Arc<dyn StreamApi>,

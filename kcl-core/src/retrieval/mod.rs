@@ -7,6 +7,7 @@ mod fanout;
 pub(crate) mod polling;
 mod prefetch;
 mod reader;
+mod until;
 
 pub(crate) use budget::ByteBudget;
 pub use budget::Reservation;

@@ -20,6 +20,7 @@ pub(crate) fn child_lease(child: &Shard, parent: &Lease) -> Lease {
         hash_range: child.hash_range,
         stream: parent.stream.clone(),
         stream_name: parent.stream_name.clone(),
+        until_ms: parent.until_ms,
         ..lease
     }
 }
@@ -40,6 +41,26 @@ pub(crate) fn missing(leases: &[Lease], shards: &[Shard], stream: &StreamKeys) -
         .filter(|shard| !known.contains(&shard.id) && !passed.contains(&shard.id))
         .map(|shard| row(shard, Checkpoint::TrimHorizon, None, stream))
         .collect()
+}
+
+/// Those leases of a replay that are missing: of shards that a finished parent names, and of those that no parent leads to.
+/// The others begin when their parents end, or after the range: a parent that ended before its shard did names none.
+pub(crate) fn missing_of_range(leases: &[Lease], shards: &[Shard], stream: &StreamKeys) -> Vec<Lease> {
+    let listed: BTreeSet<&ShardId> = shards.iter().map(|shard| &shard.id).collect();
+    let known: BTreeSet<&ShardId> = leases.iter().map(|lease| &lease.shard).collect();
+    let named: BTreeSet<&ShardId> = leases.iter().flat_map(|lease| &lease.children).collect();
+    let mut rows = missing(leases, shards, stream);
+    let leads = |parent: &ShardId| listed.contains(parent) || known.contains(parent);
+    rows.retain(|row| named.contains(&row.shard) || !row.parents.iter().any(leads));
+    rows
+}
+
+/// Whether every shard of a replay is done: all have ended, and so have those that they ended in.
+pub(crate) fn is_replayed(leases: &[Lease]) -> bool {
+    let known: BTreeSet<&ShardId> = leases.iter().map(|lease| &lease.shard).collect();
+    let is_done =
+        |lease: &Lease| lease.checkpoint.is_shard_end() && lease.children.iter().all(|child| known.contains(child));
+    !leases.is_empty() && leases.iter().all(is_done)
 }
 
 /// The ancestors of every lease that has moved.
@@ -158,7 +179,7 @@ mod tests {
     fn leases_of_one_stream_among_several_say_which() {
         let StreamKeys { identity, .. } = stream();
         let id = identity.id();
-        let among = StreamKeys { identity, id: id.clone() };
+        let among = StreamKeys { identity, id: id.clone(), until_ms: None };
         let family = family();
         let start = FleetStart { checkpoint: Checkpoint::TrimHorizon, at_ms: None };
         let parent = first_fill(&family[..1], &start, &among).remove(0);
@@ -185,6 +206,49 @@ mod tests {
         assert_eq!(missing(&leases, &family, &stream()), []);
         let untouched = [lease(&family[3], Checkpoint::TrimHorizon)];
         assert_eq!(ids(&missing(&untouched, &family, &stream())), [id(0), id(1), id(2)]);
+    }
+
+    /// A finished lease that names these shards.
+    fn ended(shard: &Shard, children: &[u32]) -> Lease {
+        Lease { children: children.iter().copied().map(id).collect(), ..lease(shard, Checkpoint::ShardEnd) }
+    }
+
+    #[test]
+    fn of_a_replay_a_child_is_missing_once_a_finished_parent_names_it_and_never_where_none_does() {
+        let family = family();
+        let missing = |leases: &[Lease]| ids(&missing_of_range(leases, &family, &stream()));
+        assert_eq!(missing(&[lease(&family[0], Checkpoint::AtTimestamp)]), [], "its parent is not done");
+        assert_eq!(missing(&[ended(&family[0], &[])]), [], "they began after the range");
+        assert_eq!(missing(&[ended(&family[0], &[1, 2])]), [id(1), id(2)]);
+        // Of a merge, where one parent ended with the range and the other just before: there is a row to wait for.
+        assert_eq!(missing(&[ended(&family[1], &[3]), ended(&family[2], &[])]), [id(3)]);
+    }
+
+    #[test]
+    fn of_a_replay_a_row_that_no_parent_leads_to_is_made_again() {
+        let family = family();
+        let other = shard(7, &[6], 0, 9);
+        let shards: Vec<Shard> = family.iter().cloned().chain([other]).collect();
+        assert_eq!(ids(&missing_of_range(&[ended(&family[0], &[])], &shards, &stream())), [id(7)]);
+    }
+
+    #[test]
+    fn a_replay_is_done_when_every_shard_is_and_those_that_it_ended_in() {
+        let family = family();
+        assert!(!is_replayed(&[]));
+        assert!(is_replayed(&[ended(&family[0], &[])]), "it ended with the range");
+        assert!(!is_replayed(&[ended(&family[0], &[1, 2]), ended(&family[1], &[])]), "2 has no row yet");
+        let open = lease(&family[2], Checkpoint::TrimHorizon);
+        assert!(!is_replayed(&[ended(&family[0], &[1, 2]), ended(&family[1], &[]), open]));
+        assert!(is_replayed(&[ended(&family[0], &[1, 2]), ended(&family[1], &[]), ended(&family[2], &[])]));
+    }
+
+    #[test]
+    fn the_leases_of_a_replay_say_where_it_ends_and_so_do_their_children() {
+        let (family, stream) = (family(), StreamKeys { until_ms: Some(9), ..stream() });
+        let start = FleetStart { checkpoint: Checkpoint::AtTimestamp, at_ms: Some(1) };
+        let parent = first_fill(&family[..1], &start, &stream).remove(0);
+        assert_eq!((parent.until_ms, child_lease(&family[1], &parent).until_ms), (Some(9), Some(9)));
     }
 
     #[test]

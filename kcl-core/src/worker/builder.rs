@@ -3,6 +3,7 @@
 use super::handle::{Consumers, Consumption, Link, Reads, Worker};
 use super::host::{self, Runtime};
 use super::parts::{self, Connect};
+use super::replay::check_range;
 use crate::aggregate::{Checksum, ForeignRecords};
 use crate::clock::{BootClock, Clock, TokioClock};
 use crate::config::{BalanceBy, Settings, Start, setters, stream_of_consumer, with_settings};
@@ -25,6 +26,8 @@ use std::time::Duration;
 pub struct NoProcessor {
     stream: StreamRef,
     api: Option<Arc<dyn StreamApi>>,
+    /// The table, where only the streams are AWS'.
+    pub(super) table: Option<Arc<dyn LeaseStore>>,
 }
 
 /// Says that a builder is for a worker of one stream, and has what makes the processor of each shard.
@@ -108,7 +111,7 @@ impl Worker {
     /// All workers of an application form one fleet and share its lease table, which has the application's name unless
     /// the setting `table_name` says otherwise.
     pub fn builder(application: impl Into<String>, stream: impl Into<StreamRef>) -> WorkerBuilder {
-        WorkerBuilder::of(application.into(), NoProcessor { stream: stream.into(), api: None })
+        WorkerBuilder::of(application.into(), NoProcessor { stream: stream.into(), api: None, table: None })
     }
 }
 
@@ -156,7 +159,7 @@ impl<R> WorkerBuilder<R> {
 impl<R> WorkerBuilder<R> {
     with_settings!(setters!);
 
-    fn settings_mut(&mut self) -> &mut Settings {
+    pub(super) fn settings_mut(&mut self) -> &mut Settings {
         &mut self.settings
     }
 
@@ -248,6 +251,21 @@ impl WorkerBuilder<NoProcessor> {
     }
 }
 
+impl<F> WorkerBuilder<OneStream<F>> {
+    /// On a table that is not AWS', whatever the stream is.
+    pub(super) fn on_table(mut self, table: Arc<dyn LeaseStore>) -> Self {
+        self.reads.stream.table = Some(table);
+        self
+    }
+
+    /// With what makes processors made into something else.
+    pub(super) fn wrapped<G>(self, wrap: impl FnOnce(F) -> G) -> WorkerBuilder<OneStream<G>> {
+        let WorkerBuilder { application, settings, worker_id, source, clock, seed, runtime, failing, reads } = self;
+        let reads = OneStream { stream: reads.stream, factory: wrap(reads.factory) };
+        WorkerBuilder { application, settings, worker_id, source, clock, seed, runtime, failing, reads }
+    }
+}
+
 impl<F, P> WorkerBuilder<OneStream<F>>
 where
     F: Fn(&ShardId) -> P + Send + Sync + 'static,
@@ -259,17 +277,18 @@ where
     /// Within seconds, naming the setting, or the action and the resource, and the remedy.
     pub async fn build(self) -> Result<Worker, Error> {
         let (reads, base) = self.begin()?;
-        let OneStream { stream: NoProcessor { stream, api }, factory } = reads;
+        let OneStream { stream: NoProcessor { stream, api, table: store }, factory } = reads;
         let Base { id, table, mut rng, clock, runtime, settings, failing, budget, source, spec, link } = base;
         check_name("the stream's name", stream.name())?;
         check_consumer(&settings, &stream)?;
         let application = spec.application.clone();
         // What finds credentials is large, and whoever builds a worker should not have to carry it.
-        let (connect, api) = Box::pin(source.open(spec, &stream, api, &mut rng)).await?;
+        let (connect, api) = Box::pin(source.open(spec, &stream, api, store, &mut rng)).await?;
         let (hosted, connections) = host::connect(&runtime, connect, settings.deregister_consumer).await?;
         let connection =
             connections.into_iter().next().ok_or_else(|| Error::new(Code::Bug, "no stream was connected to"))?;
 
+        check_range(&settings, &connection, api.as_ref()).await?;
         let Chosen { readers, registrar } = retrieval::readers(&settings, &application, api, budget, &mut rng)?;
         let elsewhere = failing.store.is_some();
         let handling = failing.handling(&settings, connection.description.keyed);
@@ -287,6 +306,7 @@ impl Source {
         spec: Spec,
         stream: &StreamRef,
         api: Option<Arc<dyn StreamApi>>,
+        table: Option<Arc<dyn LeaseStore>>,
         rng: &mut fastrand::Rng,
     ) -> Result<(Connect, Arc<dyn StreamApi>), Error> {
         #[cfg(feature = "aws")]
@@ -300,7 +320,11 @@ impl Source {
                 (Source::Clients(clients), _) => *clients,
             };
             let api: Arc<dyn StreamApi> = Arc::new(crate::aws::KinesisStream::new(&clients.kinesis, stream.clone()));
-            Ok((super::connect::connect(clients, stream.clone(), spec.into_table(), rng.fork()), api))
+            let connect = match table {
+                Some(store) => super::connect::beside(clients, stream.clone(), store, rng.fork()),
+                None => super::connect::connect(clients, stream.clone(), spec.into_table(), rng.fork()),
+            };
+            Ok((connect, api))
         }
         #[cfg(not(feature = "aws"))]
         match (self, api) {

@@ -1,7 +1,9 @@
 //! Connecting to AWS, or to whatever speaks its protocols.
 
 use super::parts::{Connect, Connected, Connection};
+use crate::aws::describe_stream;
 use crate::aws::{Clients, DynamoDbStore, KinesisStream, TableSpec, preflight};
+use crate::lease::LeaseStore;
 use crate::record::StreamRef;
 use futures_util::FutureExt;
 use std::sync::Arc;
@@ -17,6 +19,21 @@ pub(super) fn connect(clients: Clients, stream: StreamRef, table: TableSpec, mut
                 description,
             }],
         })
+    }
+    .boxed()
+}
+
+/// Checks credentials and stream, and connects the coordination to a table that the caller has.
+pub(super) fn beside(
+    clients: Clients,
+    stream: StreamRef,
+    store: Arc<dyn LeaseStore>,
+    mut rng: fastrand::Rng,
+) -> Connect {
+    async move {
+        let description = describe_stream(&clients, &clients.coordination_kinesis, &stream, &mut rng).await?;
+        let api = Arc::new(KinesisStream::new(&clients.coordination_kinesis, stream));
+        Ok(Connected { store, streams: vec![Connection { api, description }] })
     }
     .boxed()
 }

@@ -182,6 +182,13 @@ impl Worker {
         self.link.handle.clone()
     }
 
+    /// Shows the stream to the coordination, and not to readers, through something else.
+    pub(super) fn coordinate_through(&mut self, wrap: impl FnOnce(Arc<dyn StreamApi>) -> Arc<dyn StreamApi>) {
+        if let Reads::One { connection, .. } = &mut self.reads {
+            connection.api = wrap(Arc::clone(&connection.api));
+        }
+    }
+
     /// Where its consumers run: on the current runtime, or as the builder was told.
     pub(super) fn tasks(&self) -> Arc<dyn Spawn> {
         self.runtime.tasks()
@@ -208,7 +215,7 @@ impl Worker {
             Reads::One { stream, connection, registrar, consumers } => {
                 registrars.extend(registrar);
                 let (settings, clock) = (settings.clone(), clock.clone());
-                let streams = connection.alone(settings.start);
+                let streams = connection.alone(settings.start, settings.until);
                 let with = Consumers { tasks, stream, settings, clock, rng: rng_of_consumers };
                 (consumers(with), streams, Arc::new(Only(connection.api)))
             }

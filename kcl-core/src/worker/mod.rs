@@ -1,4 +1,4 @@
-//! The worker: what a user builds, runs, and stops.
+//! The worker: what a user builds, runs, and stops. `replay/`: one that reads a range again, and ends by itself.
 
 #[cfg(test)]
 mod balance_tests;
@@ -9,6 +9,7 @@ mod failing;
 mod handle;
 mod host;
 mod parts;
+mod replay;
 #[cfg(feature = "signal")]
 mod signal;
 mod stream;
@@ -16,6 +17,7 @@ mod streams;
 
 pub use builder::{NoProcessor, OneStream, WorkerBuilder};
 pub use handle::{Worker, WorkerHandle};
+pub use replay::{Order, Replay, ReplayBuilder, ReplaySummary};
 #[cfg(feature = "signal")]
 pub use signal::shutdown_signal;
 pub use stream::{Delivered, Deliveries};

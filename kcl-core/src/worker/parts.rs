@@ -31,15 +31,15 @@ pub(super) struct Connection {
 
 impl Connection {
     /// The stream, served alone or among several.
-    pub(super) fn served(&self, id: Option<StreamId>, start: Start) -> Served {
+    pub(super) fn served(&self, id: Option<StreamId>, start: Start, until_ms: Option<i64>) -> Served {
         let StreamDescription { identity, retention_hours, .. } = &self.description;
         let retention = Duration::from_secs(u64::from(*retention_hours) * 3_600);
-        Served { keys: StreamKeys { identity: identity.clone(), id }, start, retention }
+        Served { keys: StreamKeys { identity: identity.clone(), id, until_ms }, start, retention }
     }
 
     /// The stream, with a table for itself.
-    pub(super) fn alone(&self, start: Start) -> Streams {
-        Streams::One(Box::new(self.served(None, start)))
+    pub(super) fn alone(&self, start: Start, until_ms: Option<i64>) -> Streams {
+        Streams::One(Box::new(self.served(None, start, until_ms)))
     }
 }
 

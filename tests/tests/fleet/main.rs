@@ -7,6 +7,7 @@ mod fan_out;
 mod handling;
 mod permissions;
 mod positions;
+mod replay;
 mod resharding;
 mod stage;
 mod starting;

@@ -133,6 +133,12 @@ impl Stage {
             .await
     }
 
+    /// Makes quick handlers that write down what they get, under this name.
+    pub(crate) fn recorders(&self, worker: &str) -> impl Fn(&ShardId) -> Recorder + Send + Sync + 'static {
+        let (log, worker) = (self.log.clone(), worker.to_owned());
+        move |_| Recorder { worker: worker.clone(), log: log.clone(), takes: Duration::ZERO }
+    }
+
     /// A worker with default settings and a quick handler.
     pub(crate) async fn start(&self, worker: &str) -> Running {
         self.start_with(worker, Settings::default(), Duration::ZERO).await

@@ -217,6 +217,11 @@ impl Fill {
 
     fn on_all_listed(&mut self, listing: &Listing, leases: &BTreeMap<LeaseKey, Lease>, effects: &mut Effects) -> News {
         let leases: Vec<Lease> = leases.values().filter(|lease| self.stream.has(lease)).cloned().collect();
+        if self.stream.until_ms.is_some() {
+            // Shards that ended with the range leave holes, and what is done must be seen to be done: nothing is forgotten.
+            let rows = shard::missing_of_range(&leases, &listing.shards, &self.stream);
+            return self.write(false, rows, Vec::new(), effects);
+        }
         let rows = shard::missing(&leases, &listing.shards, &self.stream);
         let gone = shard::forgotten(&leases, &listing.shards);
         let after: Vec<Lease> = leases.iter().chain(&rows).cloned().collect();

@@ -23,8 +23,32 @@ pub(super) fn marks(name: &str, streams: &Streams, table: &Table) -> Result<(), 
         if let Some(marked) = lease.stream.as_ref().filter(|marked| **marked != served.keys.identity) {
             return Err(of_another(name, &served.keys.identity, marked));
         }
+        of_range(name, lease, served.keys.until_ms)?;
     }
     Ok(())
+}
+
+/// Refuses a lease of another replay than this worker's, or of none; and the other way round.
+pub(in crate::coordination) fn of_range(name: &str, lease: &Lease, until_ms: Option<i64>) -> Result<(), Error> {
+    if lease.until_ms == until_ms {
+        return Ok(());
+    }
+    let key = &lease.key;
+    let message = match (lease.until_ms, until_ms) {
+        (None, _) => format!(
+            "table `{name}` is a live application's: its lease `{key}` is of no replay, and this worker has `until`. Give the \
+             replay an application name of its own, or use `Replay`, which keeps its progress in memory"
+        ),
+        (Some(theirs), None) => format!(
+            "table `{name}` is that of a replay: its lease `{key}` ends before {theirs} (milliseconds since 1970), and this \
+             worker has no `until`. Use another application name, or delete the table if that replay is over"
+        ),
+        (Some(theirs), Some(ours)) => format!(
+            "table `{name}` is that of another replay: its lease `{key}` ends before {theirs} (milliseconds since 1970), and \
+             this worker's `until` is {ours}. Use another application name, or delete the table if that replay is over"
+        ),
+    };
+    Err(Error::new(Code::OtherRange, message))
 }
 
 /// Refuses a table of several streams.
@@ -135,6 +159,22 @@ mod tests {
         vec![Shard { id, parents: Vec::new(), hash_range: None, starting_sequence_number, closed: false }]
     }
 
+    #[test]
+    fn a_table_is_a_live_applications_or_that_of_one_replay() {
+        let of = |until_ms| Lease { until_ms, ..Lease::unowned(ShardId::from("s"), Checkpoint::TrimHorizon) };
+        assert!(of_range("t", &of(None), None).is_ok());
+        assert!(of_range("t", &of(Some(5)), Some(5)).is_ok());
+        for (lease, ours, says) in [
+            (None, Some(5), "a live application's"),
+            (Some(5), None, "that of a replay"),
+            (Some(5), Some(6), "that of another replay"),
+        ] {
+            let error = of_range("t", &of(lease), ours).unwrap_err();
+            assert_eq!(error.code(), Code::OtherRange);
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
     fn verdict(checkpoint: Checkpoint, shards: &[Shard]) -> Result<(), Error> {
         incarnation("delays", &stream(), &table(checkpoint), shards)
     }
@@ -175,7 +215,7 @@ mod tests {
     }
 
     fn served(identity: StreamIdentity, id: Option<crate::record::StreamId>) -> Served {
-        let keys = StreamKeys { identity, id };
+        let keys = StreamKeys { identity, id, until_ms: None };
         Served { keys, start: crate::Start::TrimHorizon, retention: std::time::Duration::from_secs(86_400) }
     }
 
@@ -193,7 +233,7 @@ mod tests {
 
     fn lease(streams: &Streams, stream: &str) -> Lease {
         let id = if streams.are_several() { identity(stream).id() } else { None };
-        let keys = StreamKeys { identity: identity(stream), id };
+        let keys = StreamKeys { identity: identity(stream), id, until_ms: None };
         keys.lease(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon)
     }
 

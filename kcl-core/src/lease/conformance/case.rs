@@ -301,6 +301,7 @@ fn claims() -> Vec<Case> {
     let several = Lease {
         key: LeaseKey::new("123456789012:orders:1700000000:shardId-000000000000"),
         stream_name: Some(stream_id()),
+        until_ms: Some(1_700_000_000_456),
         ..lease("shardId-000000000000", Checkpoint::AtTimestamp)
     };
     vec![

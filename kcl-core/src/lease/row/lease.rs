@@ -32,6 +32,8 @@ pub struct Lease {
     pub stream: Option<StreamIdentity>,
     /// `kclStart`: what LATEST or AT_TIMESTAMP mean while that sentinel stands, in milliseconds since the Unix epoch.
     pub start_ms: Option<i64>,
+    /// `kclUntil`: the moment before which the application ends, in milliseconds since the Unix epoch: the lease is a replay's.
+    pub until_ms: Option<i64>,
     /// `streamName`: present in tables of several streams only.
     pub stream_name: Option<StreamId>,
 }
@@ -72,6 +74,7 @@ impl Lease {
             hash_range: None,
             stream: None,
             start_ms: None,
+            until_ms: None,
             stream_name: None,
         }
     }

@@ -21,13 +21,15 @@ pub(crate) struct StreamKeys {
     pub(crate) identity: StreamIdentity,
     /// Its name in the table, if that has several streams.
     pub(crate) id: Option<StreamId>,
+    /// The moment before which the application ends, where it is a replay.
+    pub(crate) until_ms: Option<i64>,
 }
 
 impl StreamKeys {
     /// A stream that has a table of its own.
     #[cfg(test)]
     pub(crate) fn alone(identity: StreamIdentity) -> Self {
-        StreamKeys { identity, id: None }
+        StreamKeys { identity, id: None, until_ms: None }
     }
 
     /// The lease's key of one of its shards.
@@ -46,6 +48,7 @@ impl StreamKeys {
             key: self.key(&shard),
             stream: Some(self.identity.clone()),
             stream_name: self.id.clone(),
+            until_ms: self.until_ms,
             ..Lease::unowned(shard, checkpoint)
         }
     }

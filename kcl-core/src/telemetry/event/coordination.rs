@@ -79,6 +79,9 @@ pub(crate) enum Happening {
         lease: LeaseKey,
         children: usize,
     },
+    Replayed {
+        shards: usize,
+    },
     ConsumerGaveUp {
         lease: LeaseKey,
         reason: String,
@@ -212,6 +215,7 @@ impl Happening {
                 info!(%lease, children, "shard read to its end");
                 count(Metric::ShardsEnded, 1, &[]);
             }
+            Happening::Replayed { shards } => info!(shards, "every shard of the range is done"),
             Happening::ConsumerGaveUp { lease, reason } => {
                 error!(%lease, reason, "a consumer cannot go on; its lease is given up");
             }

@@ -93,6 +93,10 @@ impl WorkerBuilder<Streams> {
             let message = "`consumer_arn` is of one stream, and this worker reads several: set `consumer_name`, which goes for all";
             return Err(Error::new(Code::Setting, message));
         }
+        if settings.until.is_some() {
+            let message = "`until` ends a replay of one stream, and this worker reads several: replay each of them with a worker of its own";
+            return Err(Error::new(Code::Setting, message));
+        }
         let application = spec.application.clone();
         let way = Way::of(source).await?;
         let connect = way.connect(configs.clone(), spec, rng.fork())?;

@@ -134,7 +134,7 @@ impl Registry {
         if let Some(other) = slots.get(&id) {
             return Err(named_twice(identity, &other.served.keys.identity));
         }
-        let served = connection.served(Some(id.clone()), config.start.unwrap_or(self.settings.start));
+        let served = connection.served(Some(id.clone()), config.start.unwrap_or(self.settings.start), None);
         let watched = |api| Arc::new(Watched { api, stream: id.clone(), registry: self.me.clone() });
         let reading: Api = watched(self.reading(&config)?);
         let budget = self.budget.of_stream(Some(id.clone()));

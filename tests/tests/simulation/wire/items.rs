@@ -153,6 +153,7 @@ fn lease(key: LeaseKey, item: &Value) -> Option<Lease> {
         stream_name,
         beside: Beside { parked: parked(item)?, ..Beside::default() },
         start_ms: item["kclStart"]["N"].as_str().and_then(|ms| ms.parse().ok()),
+        until_ms: item["kclUntil"]["N"].as_str().and_then(|ms| ms.parse().ok()),
         ..Lease::unowned(shard, Checkpoint::parse(&string(item, "checkpoint")?, sub).ok()?)
     })
 }

@@ -13,7 +13,7 @@ pub(super) fn encode(lease: &Lease) -> Item {
     let owner = lease.owner.as_ref();
     let several_streams = lease.stream_name.is_some();
     let [pending, pending_sub, pending_state] = pending_checkpoint(&lease.beside);
-    let attributes: [(&str, Option<AttributeValue>); 22] = [
+    let attributes: [(&str, Option<AttributeValue>); 23] = [
         (name::KEY, Some(text(lease.key.as_str()))),
         (name::ENTITY_TYPE, Some(text(name::LEASE))),
         (name::COUNTER, Some(number(lease.counter))),
@@ -30,6 +30,7 @@ pub(super) fn encode(lease: &Lease) -> Item {
         (name::KCL_COUNTER, lease.kcl_counter.map(number)),
         (name::KCL_STREAM, lease.stream.as_ref().map(stream_text)),
         (name::KCL_START, lease.start_ms.map(number)),
+        (name::KCL_UNTIL, lease.until_ms.map(number)),
         (name::PARENTS, text_set(&lease.parents)),
         (name::CHILDREN, text_set(&lease.children)),
         (name::HASH_START, lease.hash_range.map(|range| text(range.start.to_string()))),
@@ -60,6 +61,7 @@ pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Lease, Damage> {
         hash_range: hash_range(fields)?,
         stream: fields.text(name::KCL_STREAM)?.map(stream).transpose()?,
         start_ms: fields.number(name::KCL_START)?,
+        until_ms: fields.number(name::KCL_UNTIL)?,
         stream_name: fields.text(name::STREAM_NAME)?.map(StreamId::new),
     })
 }

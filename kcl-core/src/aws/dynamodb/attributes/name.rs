@@ -34,6 +34,7 @@ pub(in super::super) const KCL_SESSION: &str = "kclSession";
 pub(in super::super) const KCL_COUNTER: &str = "kclCounter";
 pub(in super::super) const KCL_STREAM: &str = "kclStream";
 pub(in super::super) const KCL_START: &str = "kclStart";
+pub(in super::super) const KCL_UNTIL: &str = "kclUntil";
 pub(in super::super) const KCL_DONE: &str = "kclDone";
 pub(in super::super) const KCL_PARKED: &str = "kclParked";
 

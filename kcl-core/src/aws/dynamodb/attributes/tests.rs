@@ -55,6 +55,7 @@ fn new_root() -> Lease {
 fn a_lease_that_we_create_is_javas_item_and_our_own_attributes() {
     assert_eq!(encode(&Row::Lease(new_root())), root());
     let ours = Lease { kcl_counter: Some(0), start_ms: Some(1_700_000_000_123), ..new_root() };
+    let ours = Lease { until_ms: Some(1_700_000_000_456), ..ours };
     let ours = Lease {
         stream: Some(crate::record::StreamIdentity {
             arn: "arn:aws:kinesis:eu-west-1:123456789012:stream/orders".to_owned(),
@@ -67,6 +68,7 @@ fn a_lease_that_we_create_is_javas_item_and_our_own_attributes() {
         [
             ("kclCounter", number(0)),
             ("kclStart", number(1_700_000_000_123_i64)),
+            ("kclUntil", number(1_700_000_000_456_i64)),
             ("kclStream", text("arn:aws:kinesis:eu-west-1:123456789012:stream/orders@1700000000")),
         ],
     );
