@@ -304,7 +304,8 @@ async fn a_fleet_with_a_table_of_its_own_reads_a_range_and_every_worker_ends_by_
     let b = member(&stage, "delays-again", "b", from, until + 30_000).await;
     let ended = async { (a.task.await.unwrap(), b.task.await.unwrap()) };
     let (a, b) = tokio::time::timeout(Duration::from_secs(90), ended).await.unwrap();
-    (a.unwrap(), b.unwrap());
+    a.unwrap();
+    b.unwrap();
     assert_exactly(&stage.log.all(), 50..250);
     stage.assert_ordered();
     assert!(!stage.log.of("a").is_empty() && !stage.log.of("b").is_empty());
@@ -349,7 +350,7 @@ async fn a_worker_that_crashed_within_a_range_is_followed_by_one_that_goes_on_wh
     // Long enough for its checkpoints.
     tokio::time::sleep(Duration::from_secs(10)).await;
     stage.cut_off("a");
-    first.task.abort();
+    first.task.abort_handle().abort();
     stage.put(100..150).await;
     let second = member(&stage, "delays-again", "b", from, until).await;
     tokio::time::timeout(Duration::from_secs(120), second.task).await.unwrap().unwrap().unwrap();
