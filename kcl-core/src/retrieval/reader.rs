@@ -1,4 +1,4 @@
-//! The seam between a shard's consumer and the way its records come: by polling today.
+//! The seam between a shard's consumer and the way its records come.
 
 use super::{CorruptAggregate, Reservation};
 use crate::record::{Position, Record, ShardId, StartingPosition};

@@ -204,6 +204,34 @@ async fn a_deploy_takes_the_subscriptions_over_without_a_gap() {
     stage.assert_once_and_in_order(0..120);
 }
 
+/// The old subscription lives on (nobody told the service that its reader is gone), and is too young to be replaced.
+#[tokio::test(start_paused = true)]
+async fn r22_a_restart_while_the_old_subscription_is_alive_waits_and_does_not_ask_more_than_once_a_second() {
+    for retrieval in [Retrieval::Auto, Retrieval::FanOut] {
+        let stage = Stage::with_shards(1).await;
+        let arn = stage.stream_arn().await;
+        let kinesis = stage.aws.kinesis();
+        kinesis.register_stream_consumer().stream_arn(&arn).consumer_name(APPLICATION).send().await.unwrap();
+        sleep(secs(30)).await;
+        stage.put(0..10).await;
+        stage.aws.faults().once("SubscribeToShard", Fault::LostResponse);
+        let began = tokio::time::Instant::now();
+        let old = stage.start_with("a", by(retrieval), Duration::ZERO).await;
+        sleep(secs(2)).await;
+        old.task.abort_handle().abort();
+        let new = stage.start_with("a", by(retrieval), Duration::ZERO).await;
+        sleep(secs(15)).await;
+        let asked = stage.calls("SubscribeToShard");
+        assert!((2..=1 + usize::try_from(began.elapsed().as_secs()).unwrap()).contains(&asked), "{asked}");
+        let polls = stage.calls("GetRecords");
+        stage.put(10..20).await;
+        sleep(secs(5)).await;
+        assert_eq!(stage.calls("GetRecords"), polls, "it is pushed by now");
+        new.stop().await.unwrap();
+        stage.assert_once_and_in_order(0..20);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_last_worker_removes_the_consumer_if_it_is_to() {
     let stage = Stage::with_shards(2).await;
