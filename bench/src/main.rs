@@ -12,6 +12,7 @@ mod figure;
 mod fleet;
 mod join;
 mod journal;
+mod kpl;
 mod latency;
 mod memory;
 mod perkey;
@@ -71,6 +72,8 @@ enum Name {
     Latency,
     /// Acknowledgements in random order.
     Ack,
+    /// Aggregates taken apart.
+    Kpl,
     /// Handlers that wait, in order of each key, against one at a time.
     Perkey,
     /// Memory of idle shards, and of shards whose handlers stand.
@@ -138,6 +141,7 @@ async fn measure(names: &[Name], options: &Options) -> Result<(), Error> {
             Name::Reshard => reshard::run(options).await?,
             Name::Latency => latency::run(options).await?,
             Name::Ack => ack::run(options)?,
+            Name::Kpl => kpl::run(options)?,
             Name::Perkey => perkey::run(options).await?,
             Name::Memory => memory::run(options).await?,
             Name::Scale => scale::run(options).await?,

@@ -1,0 +1,53 @@
+//! `kpl`: aggregates taken apart on one core.
+
+use kcl_core::aggregate::{Aggregator, Checksum, Deaggregator, Outcome};
+use kcl_core::record::{Record, SequenceNumber};
+use tokio::time::Instant;
+
+use crate::figure::{Figure, median};
+use crate::{Error, Options};
+
+const KEYS: usize = 1_000;
+const PAYLOAD: [u8; 100] = [7; 100];
+/// Aggregates that are taken apart a run.
+const AGGREGATES: usize = 1_000;
+const MILLION: f64 = 1e6;
+
+pub(crate) fn run(options: &Options) -> Result<Vec<Figure>, Error> {
+    let record = aggregate()?;
+    let skip = measure(options, &record, Checksum::Skip)?;
+    let verify = measure(options, &record, Checksum::Verify)?;
+    Ok(vec![
+        Figure::new("kpl.skip.million_per_s", skip, "M/s").at_least(10.0),
+        Figure::new("kpl.verify.million_per_s", verify, "M/s").at_least(2.0),
+    ])
+}
+
+/// As many records as a megabyte holds, of all keys in turn.
+fn aggregate() -> Result<Record, Error> {
+    let mut aggregator = Aggregator::default();
+    let mut records = 0;
+    while aggregator.add(&format!("key-{}", records % KEYS), None, &PAYLOAD).is_ok() {
+        records += 1;
+    }
+    let packed = aggregator.finish().ok_or("nothing was packed")?;
+    Ok(Record::new(SequenceNumber::parse("49590338271490256608559692538361571095921575989136588898")?, packed.data))
+}
+
+/// Millions of records a second, median of the runs.
+fn measure(options: &Options, record: &Record, checksum: Checksum) -> Result<f64, Error> {
+    let deaggregator = Deaggregator::default().checksum(checksum);
+    let mut rates = Vec::new();
+    for _ in 0..options.runs {
+        let (mut records, mut parts) = (0_u32, Vec::new());
+        let began = Instant::now();
+        for _ in 0..AGGREGATES {
+            parts.clear();
+            let outcome = deaggregator.take_apart(record.clone(), &mut parts);
+            let Outcome::Aggregate { parts: count, .. } = outcome else { return Err("no aggregate".into()) };
+            records += u32::try_from(count)?;
+        }
+        rates.push(f64::from(records) / began.elapsed().as_secs_f64() / MILLION);
+    }
+    Ok(median(rates))
+}
