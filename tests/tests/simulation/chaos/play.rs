@@ -48,6 +48,7 @@ struct Play {
 
 /// Plays the script in a world made like this.
 pub(crate) async fn play(making: Making, script: Script) -> Facts {
+    let packs = making.packs;
     let mut world = World::new(making);
     let rng = world.rng.fork();
     let mut play = Play {
@@ -69,6 +70,9 @@ pub(crate) async fn play(making: Making, script: Script) -> Facts {
         play.world.pass(step).await;
         let records = play.rng.u32(0..8);
         play.world.stream.put(records);
+        if packs {
+            play.world.stream.put_packed(play.rng.u32(0..6), 0);
+        }
         play.come_due();
         play.happen();
     }

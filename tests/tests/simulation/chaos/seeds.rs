@@ -46,6 +46,17 @@ fn no_manner_of_handling_breaks_a_rule() {
 }
 
 #[test]
+fn no_aggregate_breaks_a_rule() {
+    every_seed("no_aggregate", 40, |seed| {
+        let (manner, shards) = (manner(seed), 2 + u32::try_from(seed % 3).unwrap());
+        let retrieval = if seed % 3 == 0 { Retrieval::Auto } else { Retrieval::Polling };
+        let settings = Settings::default().retrieval(retrieval);
+        let making = Making { manner, settings, packs: true, ..Making::new(seed, shards) };
+        run(play(making, Script::drawn_for(manner, seed)))
+    });
+}
+
+#[test]
 fn no_way_of_reading_breaks_a_rule() {
     every_seed("no_way_of_reading", 60, |seed| {
         let retrieval = if seed % 2 == 0 { Retrieval::Auto } else { Retrieval::FanOut };

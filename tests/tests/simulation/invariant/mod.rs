@@ -24,6 +24,7 @@ use crate::world::World;
 use crate::world::clock::ProcessClock;
 use crate::world::history::{Event, Name};
 use crate::world::manner::Manner;
+use kcl_core::record::Position;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,6 +104,11 @@ pub(crate) fn check(facts: &Facts) -> Vec<Violation> {
         check(facts).into_iter().map(|what| Violation { id, what }).collect()
     };
     ALL.iter().flat_map(of).collect()
+}
+
+/// Where a record is: its sequence number, and its place in an aggregate.
+fn place(position: &Position) -> (&str, u64) {
+    (position.sequence_number.as_str(), position.sub_sequence_number)
 }
 
 fn seconds(at: Duration) -> String {

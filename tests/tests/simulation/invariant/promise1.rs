@@ -2,15 +2,15 @@
 
 use super::done::Done;
 use super::state::lease_change;
-use super::{Facts, seconds};
+use super::{Facts, place, seconds};
 use crate::world::history::Fact;
 use kcl_core::record::Checkpoint;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 #[derive(Debug, Default)]
 struct Shard<'a> {
-    /// Records by their sequence numbers.
-    numbers: HashMap<&'a str, u32>,
+    /// Records by their sequence numbers, and their places in an aggregate.
+    numbers: HashMap<(&'a str, u64), u32>,
     open: BTreeSet<u32>,
 }
 
@@ -25,10 +25,10 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
             }
         }
         match &event.fact {
-            Fact::Put { number, shard, sequence, .. } => {
+            Fact::Put { number, shard, sequence, part, .. } => {
                 of.insert(*number, shard);
                 let shard = shards.entry(shard).or_default();
-                shard.numbers.insert(sequence, *number);
+                shard.numbers.insert((sequence, *part), *number);
                 shard.open.insert(*number);
             }
             fact => {
@@ -38,13 +38,12 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
                     continue;
                 }
                 let shard = shards.entry(after.key.as_str()).or_default();
-                match shard.numbers.get(position.sequence_number.as_str()) {
+                match shard.numbers.get(&place(position)) {
                     None => broken.push(format!("at {} {by} put {} at no record", seconds(event.at), after.key)),
                     Some(to) => {
                         let parked = after.beside.parked.iter().flat_map(|key| &key.positions);
-                        let parked: BTreeSet<&u32> = parked
-                            .filter_map(|position| shard.numbers.get(position.sequence_number.as_str()))
-                            .collect();
+                        let parked: BTreeSet<&u32> =
+                            parked.filter_map(|position| shard.numbers.get(&place(position))).collect();
                         let skipped: Vec<&u32> =
                             shard.open.range(..=*to).filter(|number| !parked.contains(number)).collect();
                         if !skipped.is_empty() {

@@ -2,14 +2,14 @@
 //! checkpoint had passed when a lease was taken is given to its new owner.
 
 use super::state::lease_change;
-use super::{Facts, quarantine, seconds};
+use super::{Facts, place, quarantine, seconds};
 use crate::world::history::{Fact, Name};
 use kcl_core::lease::RowKey;
 use kcl_core::record::Checkpoint;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 pub(crate) fn check(facts: &Facts) -> Vec<String> {
-    let mut numbers: HashMap<(&str, &str), u32> = HashMap::new();
+    let mut numbers: HashMap<(&str, (&str, u64)), u32> = HashMap::new();
     let mut taken_at: HashMap<(&str, u64), u32> = HashMap::new();
     let mut given: HashMap<u32, &Name> = HashMap::new();
     // Leases that another hand changed count anew, or go back.
@@ -19,7 +19,9 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
     let mut broken = Vec::new();
     for event in &facts.events {
         match &event.fact {
-            Fact::Put { number, shard, sequence, .. } => drop(numbers.insert((shard, sequence), *number)),
+            Fact::Put { number, shard, sequence, part, .. } => {
+                numbers.insert((shard, (sequence, *part)), *number);
+            }
             Fact::Handed { process, shard, token, records, .. } => {
                 let parked = parked.get(shard.as_str());
                 let passed = taken_at.get(&(shard.as_str(), *token)).filter(|_| !by_hand.contains(shard.as_str()));
@@ -45,7 +47,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
                 parked.entry(after.key.as_str()).or_default().extend(quarantine::parked(after, &numbers));
                 if let (Some(_), Checkpoint::At(position)) = (&after.owner, &after.checkpoint) {
                     let key = after.key.as_str();
-                    if let Some(number) = numbers.get(&(key, position.sequence_number.as_str())) {
+                    if let Some(number) = numbers.get(&(key, place(position))) {
                         // The counter after a claim is that hold's fencing token.
                         taken_at.insert((key, after.counter), *number);
                     }

@@ -2,18 +2,18 @@
 
 use super::done::Done;
 use super::state::lease_change;
-use super::{Facts, seconds};
+use super::{Facts, place, seconds};
 use crate::world::history::Fact;
 use kcl_core::lease::Lease;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 pub(crate) fn check(facts: &Facts) -> Vec<String> {
-    let mut numbers: HashMap<(&str, &str), u32> = HashMap::new();
+    let mut numbers: HashMap<(&str, (&str, u64)), u32> = HashMap::new();
     let (mut done, mut is_done, mut broken) = (Done::default(), HashSet::new(), Vec::new());
     for event in &facts.events {
         is_done.extend(done.by(&event.fact));
-        if let Fact::Put { number, shard, sequence, .. } = &event.fact {
-            numbers.insert((shard, sequence), *number);
+        if let Fact::Put { number, shard, sequence, part, .. } = &event.fact {
+            numbers.insert((shard, (sequence, *part)), *number);
         }
         let Some((by, Some(before), Some(after))) = lease_change(&event.fact) else { continue };
         let [before, after] = [before, after].map(|lease| parked(lease, &numbers));
@@ -26,8 +26,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
 }
 
 /// The records that the row names as parked.
-pub(super) fn parked(lease: &Lease, numbers: &HashMap<(&str, &str), u32>) -> BTreeSet<u32> {
+pub(super) fn parked(lease: &Lease, numbers: &HashMap<(&str, (&str, u64)), u32>) -> BTreeSet<u32> {
     let positions = lease.beside.parked.iter().flat_map(|key| &key.positions);
-    let number = |digits: &str| numbers.get(&(lease.key.as_str(), digits)).copied();
-    positions.filter_map(|position| number(position.sequence_number.as_str())).collect()
+    positions.filter_map(|position| numbers.get(&(lease.key.as_str(), place(position))).copied()).collect()
 }

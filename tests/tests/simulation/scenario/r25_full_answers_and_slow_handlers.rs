@@ -1,5 +1,5 @@
-//! R25. *Given* many shards that start at the oldest record, with answers of megabytes, and handlers that are slow; *then* the
-//! payload in memory never exceeds the budget, every shard is read, and no lease is lost over it.
+//! R25. *Given* many shards that start at the oldest record, with answers of megabytes, some of them aggregates, and handlers
+//! that are slow; *then* the payload in memory never exceeds the budget, every shard is read, and no lease is lost over it.
 
 use super::play;
 use crate::world::Making;
@@ -17,7 +17,10 @@ fn r25_full_answers_and_slow_handlers_stay_within_the_budget() {
         world.mood(Mood { longest: Duration::from_secs(4), ..Mood::default() });
         // 160 MiB, five times what may be in memory.
         for _ in 0..8 {
-            world.stream.put_large(20, MIB - 1_000);
+            world.stream.put_large(14, MIB - 1_000);
+            for _ in 0..6 {
+                world.stream.put_packed(30, MIB / 31);
+            }
             world.seconds(2).await;
         }
         world.start("ann");

@@ -35,6 +35,8 @@ pub(crate) enum Fact {
         key: String,
         shard: String,
         sequence: String,
+        /// Its place in an aggregate; 0 where it is alone.
+        part: u64,
     },
     /// Shards ended in others.
     Resharded {

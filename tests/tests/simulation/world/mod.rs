@@ -64,6 +64,8 @@ pub(crate) struct Making {
     pub(crate) settings: Settings,
     /// How records are handled.
     pub(crate) manner: Manner,
+    /// Some records are packed into one.
+    pub(crate) packs: bool,
     /// A broken table, for those who show that it is noticed.
     pub(crate) sabotage: Option<model::Sabotage>,
 }
@@ -71,7 +73,7 @@ pub(crate) struct Making {
 impl Making {
     pub(crate) fn new(seed: u64, shards: u32) -> Self {
         let (tier, manner, settings) = (Tier::Model, Manner::Plain, Settings::default());
-        Making { seed, tier, clock_seed: seed, shards, settings, manner, sabotage: None }
+        Making { seed, tier, clock_seed: seed, shards, settings, manner, packs: false, sabotage: None }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The stream: putting records, splitting and merging, whichever tier serves it.
 
 use super::history::{Fact, History};
+use kcl_core::aggregate::Aggregator;
 use kcl_local::LocalAws;
 use kcl_local::kinesis::model::{CreateStreamInput, ListShardsInput, PutRecordInput, Request, Response, Scope, Shard};
 use kcl_local::kinesis::{Engine, EngineConfig, EngineTime, HashKey, Reshard, ShardId, Step, SubscriptionId};
@@ -116,6 +117,35 @@ impl Stream {
         }
     }
 
+    /// Puts so many records of one key in one, with payloads of so many bytes.
+    pub(crate) fn put_packed(&self, records: u32, bytes: usize) {
+        let first = {
+            let mut put = self.put.lock().unwrap();
+            *put += records;
+            *put - records
+        };
+        let key = format!("key-{}", first % 9);
+        let mut aggregator = Aggregator::default().most_bytes(10 * 1024 * 1024);
+        for number in first..first + records {
+            let mut data = number.to_string().into_bytes();
+            data.resize(data.len().max(bytes), b' ');
+            aggregator.add(&key, None, &data).unwrap();
+        }
+        let Some(packed) = aggregator.finish() else { return };
+        let answer = self.ask(PutRecordInput {
+            stream_name: Some(STREAM.to_owned()),
+            data: Some(packed.data.into()),
+            partition_key: Some(key.clone()),
+            ..PutRecordInput::default()
+        });
+        let Response::PutRecord(answer) = answer else { panic!("{answer:?}") };
+        for part in 0..records {
+            let (shard, sequence) = (answer.shard_id.to_string(), answer.sequence_number.to_string());
+            let (number, key, part) = (first + part, key.clone(), part.into());
+            self.history.add(Fact::Put { number, key, shard, sequence, part });
+        }
+    }
+
     fn put_one(&self) {
         self.put_sized(0);
     }
@@ -137,7 +167,7 @@ impl Stream {
         });
         let Response::PutRecord(answer) = answer else { panic!("{answer:?}") };
         let (shard, sequence) = (answer.shard_id.to_string(), answer.sequence_number.to_string());
-        self.history.add(Fact::Put { number, key, shard, sequence });
+        self.history.add(Fact::Put { number, key, shard, sequence, part: 0 });
     }
 
     /// Every shard that has not expired.
