@@ -1,6 +1,10 @@
 //! Streams that are deleted, and made again.
 
-use super::Ledger;
+use super::{Ledger, put, run};
+use kcl_core::prelude::*;
+use kcl_local::{Fault, LocalAws};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(15);
@@ -42,4 +46,44 @@ async fn one_that_is_made_again_is_another_stream_and_is_read_from_its_start() {
     let rows = ledger.rows().await;
     let of_payments = rows.iter().filter(|row| crate::stage::text(row, "leaseKey").unwrap().contains(":payments:"));
     assert_eq!(of_payments.count(), 2, "the former stream's lease rests: {rows:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_stops_the_worker_does_not_do_so_for_a_stream_that_vanished() {
+    let ledger = Ledger::with(&[("orders", 1), ("payments", 1)]).await;
+    let builder = ledger.builder("a").error_policy(OnError::at_once(Last::StopWorker));
+    let worker = run(builder.stream(ledger.config("a", "orders")).stream(ledger.config("a", "payments"))).await;
+    ledger.put("payments", 0..10).await;
+    ledger.seen("payments", 10, SOON).await;
+    ledger.delete("payments").await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert!(!worker.task.is_finished());
+    ledger.put("orders", 0..10).await;
+    ledger.seen("orders", 10, SOON).await;
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_refuses_every_call_does_not_concern_the_streams_of_another() {
+    let ledger = Ledger::with(&[("orders", 2)]).await;
+    let other = LocalAws::builder().account("111111111111").in_process();
+    other.kinesis().create_stream().stream_name("payments").shard_count(2).send().await.unwrap();
+    let payments = || ledger.config("a", "payments").sdk_config(&other.sdk_config_for("a"));
+    let worker = run(ledger.builder("a").stream(ledger.config("a", "orders")).stream(payments())).await;
+    put(&other, "payments", 0..10).await;
+    ledger.seen("payments", 10, SOON).await;
+    let denied = Arc::new(AtomicBool::new(true));
+    let denies = Arc::clone(&denied);
+    other.faults().rule(move |call| {
+        call.caller?;
+        denies.load(Ordering::Relaxed).then(|| Fault::Error("AccessDeniedException".to_owned()))
+    });
+    put(&other, "payments", 10..20).await;
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    ledger.put("orders", 0..10).await;
+    ledger.seen("orders", 10, SOON).await;
+    assert!(!worker.task.is_finished());
+    denied.store(false, Ordering::Relaxed);
+    ledger.seen("payments", 20, Duration::from_secs(120)).await;
+    worker.stop().await.unwrap();
 }
