@@ -51,6 +51,8 @@ impl Worker {
     /// - A stream that is deleted rests too, with one warning, and does not concern the others. It is looked for every
     ///   `shard_sync_interval`. One that is made again under its name is another stream, with leases of its own, and is read
     ///   from its `start`.
+    /// - A stream that cannot be read (a permission is missing, say) does not stop the worker, whatever the error policy decides
+    ///   for that: its shards are tried again, and given to other workers after a minute.
     /// - The byte budget is one for all streams.
     ///
     /// Lease keys are those of Java KCL's multi-stream mode, `<account>:<stream>:<creation time>:<shard>`: such a table is

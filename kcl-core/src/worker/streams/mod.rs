@@ -5,6 +5,7 @@ mod config;
 #[cfg(feature = "aws")]
 mod connect;
 mod handle;
+mod lenient;
 mod registry;
 mod watched;
 

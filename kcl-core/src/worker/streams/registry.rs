@@ -1,6 +1,7 @@
 //! What a worker of several streams has of each: the ways to it, and who starts its consumers.
 
 use super::config::StreamConfig;
+use super::lenient::Lenient;
 use super::watched::Watched;
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -252,7 +253,9 @@ impl Registry {
         let slot = lock(&self.slots).get(&lease.stream()?).cloned()?;
         let (tasks, clock) = self.means.get()?;
         let host = slot.host.get_or_init(|| {
-            let handling = self.failing.clone().handling(&self.settings, slot.keyed);
+            let policy = Arc::new(Lenient(Arc::clone(&self.failing.policy)));
+            let failing = Failing { policy, ..self.failing.clone() };
+            let handling = failing.handling(&self.settings, slot.keyed);
             let span = of_stream(slot.served.keys.id.as_ref());
             let tasks = Arc::new(InSpan { tasks: tasks.clone(), span });
             let with = Consumers {
