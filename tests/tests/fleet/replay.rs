@@ -367,7 +367,9 @@ async fn a_replay_that_begins_beside_a_live_fleet_in_its_table_takes_nothing_of_
     // Both look at the table before either has written to it.
     let live = stage.start("live").await;
     let again = member(&stage, APPLICATION, "again", from, until).await;
-    let (replayed, live_ended) = (again.task.await.unwrap(), live.task.is_finished());
+    let replayed = tokio::time::timeout(Duration::from_secs(60), again.task).await;
+    let replayed = replayed.expect("the replay should end by itself").unwrap();
+    let live_ended = live.task.is_finished();
     // Whoever made the leases goes on, and the other one ends.
     assert!(!live_ended, "the live application was there first");
     assert_eq!(replayed.unwrap_err().code(), Code::OtherRange);
