@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::lease::row::HashKeyRange;
 use crate::record::{Position, ShardId, StartingPosition, StreamRef};
-use crate::retrieval::{Apart, Prefetch, Readers};
+use crate::retrieval::{Apart, Prefetch, Readers, corrupt_at};
 use crate::spawn::Spawn;
 use crate::stopwatch::Stopwatch;
 use futures_util::FutureExt;
@@ -111,7 +111,8 @@ where
                 loop {
                     let mut chunk = reader.next().await?;
                     if let Some(index) = chunk.records.iter().position(|record| record.position() == position) {
-                        return Ok(Some(chunk.records.swap_remove(index)));
+                        let corrupt = corrupt_at(&chunk.corrupt, index);
+                        return Ok(Some((chunk.records.swap_remove(index), corrupt)));
                     }
                     let passed = chunk.records.last().is_some_and(|last| last.position() > position);
                     if passed || chunk.end.is_some() || chunk.millis_behind_latest == Some(0) {

@@ -151,13 +151,7 @@ impl ByteBudget {
     /// Counts bytes that are in memory already, as far as there is room: waiting while holding memory is how everybody ends
     /// up waiting for everybody.
     pub(crate) fn take(&self, shard: &ShardId, bytes: u64) -> Reservation {
-        let mut state = self.inner.lock();
-        let bytes = bytes.min(state.free);
-        let shard = (self.stream.clone(), shard.clone());
-        state.take(&shard, bytes);
-        drop(state);
-        let held = Held { inner: Arc::clone(&self.inner), shard, bytes };
-        Reservation { held: Some(held), _others: Vec::new() }
+        Held::taken(&self.inner, (self.stream.clone(), shard.clone()), bytes)
     }
 
     #[cfg(test)]
@@ -206,16 +200,26 @@ struct Held {
     bytes: u64,
 }
 
+impl Held {
+    fn taken(inner: &Arc<Inner>, shard: Key, bytes: u64) -> Reservation {
+        let mut state = inner.lock();
+        let bytes = bytes.min(state.free);
+        state.take(&shard, bytes);
+        drop(state);
+        Reservation { held: Some(Held { inner: Arc::clone(inner), shard, bytes }), _others: Vec::new() }
+    }
+}
+
 impl Reservation {
     /// What these together hold.
     pub(crate) fn of_all(others: Vec<Arc<Reservation>>) -> Self {
         Reservation { held: None, _others: others }
     }
 
-    /// What was reserved turns out to need more beside it, as far as there is room.
-    pub(crate) fn add(&mut self, bytes: u64) {
-        let all = self.held.as_ref().map_or(0, |held| held.bytes + bytes);
-        self.settle(all);
+    /// What is needed beside it, as far as there is room.
+    pub(crate) fn beside(&self, bytes: u64) -> Self {
+        let Some(Held { inner, shard, .. }) = &self.held else { return Reservation::default() };
+        Held::taken(inner, shard.clone(), bytes)
     }
 
     /// Corrects the reservation once the size of the answer is known. An answer that is larger than was reserved takes

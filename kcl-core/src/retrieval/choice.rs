@@ -48,42 +48,30 @@ pub(crate) fn readers(
     budget: ByteBudget,
     rng: &mut fastrand::Rng,
 ) -> Result<Chosen, Error> {
-    let Chosen { readers, registrar } = without_end(settings, application, Arc::clone(&api), budget, rng)?;
+    let polling = Arc::new(PollingReaders::new(Arc::clone(&api), budget.clone(), settings.clone(), rng.fork()));
+    let fan_out = match settings.retrieval {
+        Retrieval::Polling => None,
+        Retrieval::Auto => api.fan_out(),
+        Retrieval::FanOut => Some(api.fan_out().ok_or_else(|| {
+            let message = "`retrieval` is `fan-out`, and the stream that was given has no fan-out: set it to `polling`";
+            Error::new(Code::Setting, message)
+        })?),
+    };
+    let (readers, registrar): (Arc<dyn Readers>, _) = match fan_out {
+        None => (polling, None),
+        Some(fan_out) => {
+            let name = || settings.consumer_name.clone().unwrap_or_else(|| application.to_owned());
+            let consumer = settings.consumer_arn.clone().map_or_else(|| ConsumerRef::Name(name()), ConsumerRef::Arn);
+            let registrar = Arc::new(Registrar::new(Arc::clone(&fan_out), consumer));
+            let bridge = (settings.retrieval == Retrieval::Auto).then_some(polling);
+            let (stream, known) = (Arc::clone(&api), Arc::clone(&registrar));
+            let readers = FanOutReaders::new(fan_out, stream, known, budget, bridge, rng.fork());
+            (Arc::new(readers), Some(registrar))
+        }
+    };
     let readers = match settings.until {
         Some(until_ms) => Arc::new(Until::new(readers, api, until_ms)),
         None => readers,
     };
     Ok(Chosen { readers, registrar })
-}
-
-/// Those that read on for ever.
-fn without_end(
-    settings: &Settings,
-    application: &str,
-    api: Arc<dyn StreamApi>,
-    budget: ByteBudget,
-    rng: &mut fastrand::Rng,
-) -> Result<Chosen, Error> {
-    let polling = Arc::new(PollingReaders::new(Arc::clone(&api), budget.clone(), settings.clone(), rng.fork()));
-    let fan_out = match settings.retrieval {
-        Retrieval::Polling => return Ok(Chosen { readers: polling, registrar: None }),
-        Retrieval::Auto | Retrieval::FanOut => api.fan_out(),
-    };
-    let Some(fan_out) = fan_out else {
-        return match settings.retrieval {
-            Retrieval::FanOut => Err(Error::new(
-                Code::Setting,
-                "`retrieval` is `fan-out`, and the stream that was given has no fan-out: set it to `polling`",
-            )),
-            Retrieval::Auto | Retrieval::Polling => Ok(Chosen { readers: polling, registrar: None }),
-        };
-    };
-    let consumer = match &settings.consumer_arn {
-        Some(arn) => ConsumerRef::Arn(arn.clone()),
-        None => ConsumerRef::Name(settings.consumer_name.clone().unwrap_or_else(|| application.to_owned())),
-    };
-    let registrar = Arc::new(Registrar::new(Arc::clone(&fan_out), consumer));
-    let bridge = (settings.retrieval == Retrieval::Auto).then_some(polling);
-    let readers = FanOutReaders::new(fan_out, api, Arc::clone(&registrar), budget, bridge, rng.fork());
-    Ok(Chosen { readers: Arc::new(readers), registrar: Some(registrar) })
 }

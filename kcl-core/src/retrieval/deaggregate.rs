@@ -2,14 +2,18 @@
 //!
 //! A position within an aggregate is a place that the service does not know: reading starts *at* the record that was done
 //! last (as the KCL does), and what of it is done is left out here.
+//!
+//! An answer of small parts is many times as large once it is apart, so it comes apart by and by: a chunk has no more records
+//! than the service would answer with, but for the last aggregate of it.
 
 use super::polling::{BESIDE_PAYLOAD, Quiet};
-use super::{Chunk, ReadError, Readers, ShardReader};
+use super::{Chunk, ReadError, Readers, Reservation, ShardReader};
 use crate::aggregate::{Checksum, Deaggregator, ForeignRecords, Outcome};
 use crate::clock::Time;
 use crate::config::Settings;
 use crate::lease::row::HashKeyRange;
 use crate::record::{Position, Record, ShardId, StartingPosition};
+use crate::shard::Shard;
 use crate::stopwatch::Stopwatch;
 use crate::telemetry::event::aggregate::{AggregateCorrupt, AggregatesTakenApart};
 use async_trait::async_trait;
@@ -75,6 +79,7 @@ impl Apart {
         };
         Box::new(Deaggregating {
             inner: readers.open(shard, from, fetching),
+            left: None,
             shard: shard.clone(),
             deaggregator,
             drops: self.foreign == ForeignRecords::Drop,
@@ -86,8 +91,20 @@ impl Apart {
     }
 }
 
+/// As many records as the service answers with at most.
+const MOST_RECORDS: usize = 10_000;
+
+/// What was read and is not taken apart yet.
+struct Left {
+    records: std::vec::IntoIter<Record>,
+    millis_behind_latest: Option<u64>,
+    end: Option<Vec<Shard>>,
+    reservation: Arc<Reservation>,
+}
+
 struct Deaggregating {
     inner: Box<dyn ShardReader>,
+    left: Option<Left>,
     shard: ShardId,
     deaggregator: Deaggregator,
     drops: bool,
@@ -101,19 +118,32 @@ struct Deaggregating {
 #[async_trait]
 impl ShardReader for Deaggregating {
     async fn next(&mut self) -> Result<Chunk, ReadError> {
-        let chunk = self.inner.next().await?;
-        let plain = !chunk.records.iter().any(|record| Deaggregator::looks_aggregated(&record.data));
-        // No await from here on: what was read is handed on.
-        if plain && self.done.is_none() { Ok(chunk) } else { Ok(self.take_apart(chunk)) }
+        let left = match self.left.take() {
+            Some(left) => left,
+            None => {
+                let chunk = self.inner.next().await?;
+                let plain = !chunk.records.iter().any(|record| Deaggregator::looks_aggregated(&record.data));
+                if plain && self.done.is_none() {
+                    return Ok(chunk);
+                }
+                let Chunk { records, millis_behind_latest, end, reservation, .. } = chunk;
+                let (records, reservation) = (records.into_iter(), Arc::new(reservation));
+                Left { records, millis_behind_latest, end, reservation }
+            }
+        };
+        // No await from here on: what was read is handed on, or kept.
+        Ok(self.take_apart(left))
     }
 }
 
 impl Deaggregating {
-    fn take_apart(&mut self, chunk: Chunk) -> Chunk {
-        let before = chunk.records.len();
+    fn take_apart(&mut self, mut left: Left) -> Chunk {
+        let before = left.records.len();
         let (mut records, mut passed, mut corrupt) = (Vec::with_capacity(before), None, Vec::new());
         let (mut aggregates, mut foreign) = (0, 0);
-        for record in chunk.records {
+        while records.len() < MOST_RECORDS
+            && let Some(record) = left.records.next()
+        {
             let (position, first) = (record.position(), records.len());
             let outcome = self.deaggregator.take_apart(record, &mut records);
             let mut last = position;
@@ -144,9 +174,15 @@ impl Deaggregating {
         if aggregates > 0 {
             AggregatesTakenApart { shard: &self.shard, aggregates, foreign, dropped: self.drops }.emit();
         }
-        let mut reservation = chunk.reservation;
-        reservation.add(records.len().saturating_sub(before) as u64 * BESIDE_PAYLOAD);
-        let (millis_behind_latest, end) = (chunk.millis_behind_latest, chunk.end);
+        let more = records.len().saturating_sub(before - left.records.len());
+        let beside = Arc::new(left.reservation.beside(more as u64 * BESIDE_PAYLOAD));
+        let reservation = Reservation::of_all(vec![Arc::clone(&left.reservation), beside]);
+        if left.records.len() > 0 {
+            // Only the last of them ends where the answer does.
+            self.left = Some(left);
+            return Chunk { records, reservation, passed, corrupt, ..Chunk::default() };
+        }
+        let Left { millis_behind_latest, end, .. } = left;
         Chunk { records, millis_behind_latest, end, reservation, passed, corrupt }
     }
 

@@ -17,5 +17,5 @@ pub(crate) use deaggregate::Apart;
 pub use deaggregate::{CorruptAggregate, CorruptAggregates};
 pub(crate) use fanout::{Lost, Registrar};
 pub(crate) use prefetch::Prefetch;
-pub(crate) use reader::Readers;
 pub use reader::{Chunk, ReadError, ShardReader};
+pub(crate) use reader::{Readers, corrupt_at};

@@ -18,10 +18,16 @@ pub struct Chunk {
     pub end: Option<Vec<Shard>>,
     /// The last position of the chunk, where it is one whose record is not among them: nobody is to get it, and it is done.
     pub passed: Option<Position>,
-    /// Records that fail before a handler sees them, by their indices.
+    /// Records that fail before a handler sees them, by their indices, in order.
     pub corrupt: Vec<(usize, CorruptAggregate)>,
     /// Its part of the process's byte budget, free again when this is dropped: keep it as long as the records.
     pub reservation: Reservation,
+}
+
+/// Why that record of a chunk fails before a handler sees it, if it does.
+pub(crate) fn corrupt_at(corrupt: &[(usize, CorruptAggregate)], index: usize) -> Option<CorruptAggregate> {
+    let at = corrupt.binary_search_by_key(&index, |(at, _)| *at).ok()?;
+    corrupt.get(at).map(|(_, why)| *why)
 }
 
 /// Reads one shard from one position on, in order, without a gap or a repetition.

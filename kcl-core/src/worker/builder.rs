@@ -294,7 +294,7 @@ where
         let handling = failing.handling(&settings, connection.description.keyed);
         let consumers = move |with: Consumers| -> Arc<dyn Consumption> { with.host(readers, factory, handling) };
         let reads = Reads::One { stream, connection, registrar, consumers: Box::new(consumers) };
-        Ok(Worker::new(id, table, reads, settings, clock, rng, hosted, elsewhere, runtime, link))
+        Ok(Worker { id, table, reads, settings, clock, rng, hosted, elsewhere, runtime, link })
     }
 }
 

@@ -26,16 +26,16 @@ const LAST_CONSUMERS: Duration = Duration::from_secs(1);
 /// One member of the fleet that reads a stream, or several. Made by [`Worker::builder`] and [`Worker::of_streams`].
 #[must_use = "a worker does nothing until it is run"]
 pub struct Worker {
-    id: WorkerId,
-    table: String,
-    reads: Reads,
-    settings: Settings,
-    clock: Arc<dyn Clock>,
-    rng: fastrand::Rng,
-    hosted: Hosted,
-    elsewhere: bool,
-    runtime: Runtime,
-    link: Link,
+    pub(super) id: WorkerId,
+    pub(super) table: String,
+    pub(super) reads: Reads,
+    pub(super) settings: Settings,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) rng: fastrand::Rng,
+    pub(super) hosted: Hosted,
+    pub(super) elsewhere: bool,
+    pub(super) runtime: Runtime,
+    pub(super) link: Link,
 }
 
 /// What a worker reads.
@@ -151,25 +151,6 @@ impl Drop for StopOnDrop {
 }
 
 impl Worker {
-    #[allow(clippy::too_many_arguments, reason = "one a field")]
-    pub(super) fn new(
-        id: WorkerId,
-        table: String,
-        reads: Reads,
-        settings: Settings,
-        clock: Arc<dyn Clock>,
-        rng: fastrand::Rng,
-        hosted: Hosted,
-        elsewhere: bool,
-        runtime: Runtime,
-        mut link: Link,
-    ) -> Self {
-        if let Reads::Several(registry) = &reads {
-            link.handle.streams = Some(Arc::clone(registry));
-        }
-        Worker { id, table, reads, settings, clock, rng, hosted, elsewhere, runtime, link }
-    }
-
     /// The worker's name in its fleet.
     #[must_use]
     pub fn id(&self) -> &str {

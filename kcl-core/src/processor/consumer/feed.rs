@@ -10,7 +10,7 @@ use crate::mutant::{self, Mutant};
 use crate::processor::concurrency::Lanes;
 use crate::processor::delivery::Delivery;
 use crate::record::{Position, Record};
-use crate::retrieval::Chunk;
+use crate::retrieval::{Chunk, corrupt_at};
 use crate::shard::Shard;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -77,7 +77,6 @@ impl Feed {
         if records.is_empty() {
             return pass(passed, delivery);
         }
-        let corrupt = |index: usize| corrupt.iter().find(|(at, _)| *at == index).copied();
         let done: Vec<bool> = if self.done.is_empty() {
             Vec::new()
         } else {
@@ -101,7 +100,7 @@ impl Feed {
             let first = delivery.delivered(Positions::Records(Arc::clone(&records)));
             let mut at = 0;
             while at < records.len() {
-                let kind = |index| (is_done(index), corrupt(index));
+                let kind = |index| (is_done(index), corrupt_at(&corrupt, index).map(|why| (index, why)));
                 let here = kind(at);
                 let end = (at..records.len()).find(|index| kind(*index) != here).unwrap_or(records.len());
                 if here.0 {
@@ -124,7 +123,7 @@ impl Feed {
             }
             let lane = if by_key { self.lanes.of_record(&record) } else { 0 };
             let Some(of_lane) = parts.get_mut(lane) else { continue };
-            if let Some((_, why)) = corrupt(index) {
+            if let Some(why) = corrupt_at(&corrupt, index) {
                 // A piece of its own, after those before it.
                 let (before, numbers) = std::mem::take(of_lane);
                 let range = 0..before.len();

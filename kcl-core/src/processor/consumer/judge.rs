@@ -1,5 +1,6 @@
 //! From a failure to what is done about it: asks the policy, and sets the records at hand apart.
 
+use super::Again;
 use super::lane::Lane;
 use super::piece::{Numbers, Piece};
 use super::state::{Event, Failures, State, Task, Verdict};
@@ -211,12 +212,12 @@ impl<P: RecordProcessor> Lane<P> {
         &mut self,
         state: &State,
         wanted: (Wish, Position, u32, String),
-        record: Result<Option<Record>, ReadError>,
+        record: Result<Option<Again>, ReadError>,
     ) -> Event {
         let (wish, position, attempts, error) = wanted;
         let shard = self.delivery.shard();
-        let record = match record {
-            Ok(Some(record)) => record,
+        let (record, corrupt) = match record {
+            Ok(Some(again)) => again,
             Ok(None) => {
                 ParkedLost { shard, position: &position }.emit();
                 self.delivery.unpark(&position);
@@ -233,7 +234,7 @@ impl<P: RecordProcessor> Lane<P> {
             range: 0..1,
             numbers: Numbers::Parked,
             millis_behind_latest: None,
-            corrupt: None,
+            corrupt,
             since: self.now(),
             reservation: Arc::default(),
         };

@@ -36,7 +36,7 @@ use super::store::CheckpointStore;
 use super::{RecordProcessor, ShardContext};
 use crate::clock::Clock;
 use crate::record::{Position, Record};
-use crate::retrieval::{Prefetch, ReadError};
+use crate::retrieval::{CorruptAggregate, Prefetch, ReadError};
 use feed::Feed;
 use futures_util::future::BoxFuture;
 use lane::Lane;
@@ -45,9 +45,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// A record that was read again, and whether it is one that no handler is to see.
+pub(super) type Again = (Record, Option<CorruptAggregate>);
+
 /// Reads one record again.
-pub(super) type ReadAgain =
-    Arc<dyn Fn(Position) -> BoxFuture<'static, Result<Option<Record>, ReadError>> + Send + Sync>;
+pub(super) type ReadAgain = Arc<dyn Fn(Position) -> BoxFuture<'static, Result<Option<Again>, ReadError>> + Send + Sync>;
 
 /// Reports `Gone` when it is dropped. Shared by all that must be dropped before: the last one to go says it.
 #[derive(Debug)]

@@ -162,6 +162,7 @@ fn parts_take_their_share_of_the_budget() {
             at_a_time: 10,
             reservation: Some(reservation),
         }),
+        left: None,
         shard: ShardId::from("s"),
         deaggregator: Deaggregator::default(),
         drops: false,
@@ -175,6 +176,51 @@ fn parts_take_their_share_of_the_budget() {
     assert_eq!(budget.free_bytes(), (1 << 20) - 500 - 8 * BESIDE_PAYLOAD);
     drop(chunk);
     assert_eq!(budget.free_bytes(), 1 << 20);
+}
+
+#[test]
+fn an_answer_of_many_parts_comes_apart_by_and_by() {
+    let records: Vec<Record> = (1..=30).map(|n| raw(n, Some(1_000))).collect();
+    let served = Served(records, 30);
+    let chunks = read(set(|it| it), &served, None, StartingPosition::TrimHorizon);
+    let sizes: Vec<usize> = chunks.iter().map(|chunk| chunk.records.len()).collect();
+    assert_eq!(sizes, [10_000, 10_000, 10_000, 0]);
+    assert!(chunks.iter().rev().skip(1).all(|chunk| chunk.end.is_none()));
+    // Each goes on where the one before it ended, also for a reader that is opened anew.
+    let rest = read(set(|it| it), &served, None, StartingPosition::After(done(&chunks[..2]).unwrap()));
+    assert_eq!(positions(&rest), positions(&chunks[2..]));
+}
+
+#[test]
+fn what_waits_to_be_taken_apart_is_the_answers_and_says_nothing_of_the_tip() {
+    let budget = ByteBudget::new(1 << 30, 1);
+    let reservation = budget.take(&ShardId::from("s"), 500);
+    let left: Vec<Record> = (1..=11).map(|n| raw(n, Some(1_000))).collect();
+    let mut reading = Deaggregating {
+        inner: Box::new(Reading { left: Vec::new().into_iter(), at_a_time: 1, reservation: None }),
+        left: Some(Left {
+            records: left.into_iter(),
+            millis_behind_latest: Some(0),
+            end: Some(Vec::new()),
+            reservation: Arc::new(reservation),
+        }),
+        shard: ShardId::from("s"),
+        deaggregator: Deaggregator::default(),
+        drops: false,
+        fails: false,
+        done: None,
+        quiet: Quiet::default(),
+        origin: Instant::now(),
+    };
+    let first = reading.next().now_or_never().unwrap().unwrap();
+    assert_eq!((first.records.len(), first.millis_behind_latest, first.end.is_some()), (10_000, None, false));
+    assert_eq!(budget.free_bytes(), (1 << 30) - 500 - 9_990 * BESIDE_PAYLOAD);
+    drop(first);
+    assert_eq!(budget.free_bytes(), (1 << 30) - 500, "the rest holds the answer");
+    let last = reading.next().now_or_never().unwrap().unwrap();
+    assert_eq!((last.records.len(), last.millis_behind_latest, last.end.is_some()), (1_000, Some(0), true));
+    drop(last);
+    assert_eq!(budget.free_bytes(), 1 << 30);
 }
 
 proptest! {

@@ -85,7 +85,7 @@ impl WorkerBuilder<Streams> {
     /// # Errors
     /// Within seconds, naming the setting, or the action and the resource, and the remedy.
     pub async fn build(self) -> Result<Worker, Error> {
-        let (reads, Base { id, table, mut rng, clock, runtime, settings, failing, budget, source, spec, link }) =
+        let (reads, Base { id, table, mut rng, clock, runtime, settings, failing, budget, source, spec, mut link }) =
             self.begin()?;
         let Streams(configs) = reads;
         for config in &configs {
@@ -117,8 +117,9 @@ impl WorkerBuilder<Streams> {
         for (config, connection) in configs.into_iter().zip(connections) {
             registry.insert(config, connection)?;
         }
+        link.handle.streams = Some(Arc::clone(&registry));
         let reads = Reads::Several(registry);
-        Ok(Worker::new(id, table, reads, settings, clock, rng, hosted, elsewhere, runtime, link))
+        Ok(Worker { id, table, reads, settings, clock, rng, hosted, elsewhere, runtime, link })
     }
 }
 

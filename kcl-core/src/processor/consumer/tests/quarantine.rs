@@ -4,7 +4,7 @@ use super::stage::*;
 use crate::lease::row::{ParkedKey, Wish};
 use crate::processor::{BoxError, Concurrency, Last, OnError};
 use crate::record::{Position, Record};
-use crate::retrieval::Chunk;
+use crate::retrieval::{Chunk, CorruptAggregates};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -231,4 +231,24 @@ async fn a_parked_record_that_the_stream_has_lost_is_told_and_does_not_hold_up_t
     wish(&it, Wish::Resume);
     sleep(Duration::from_secs(1)).await;
     assert_eq!((parked(&it), it.log.count("records 11")), (vec![], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_corrupt_aggregate_that_is_resumed_is_corrupt_still() {
+    // It has the begin of an aggregate, and no more of one.
+    let mut corrupt = keyed(1);
+    corrupt.data = [&[0xf3, 0x89, 0x9a, 0xc2][..], &[7; 30]].concat().into();
+    let mut stage = Stage::policy(OnError::at_once(Last::Quarantine))
+        .set(|settings| settings.corrupt_aggregates(CorruptAggregates::Fail));
+    stage.kept = vec![corrupt.clone(), keyed(2)];
+    let it = stage.run(|_| fine());
+    it.feed.send(Ok(Chunk { records: vec![corrupt, keyed(2)], ..Chunk::default() })).unwrap();
+    sleep(secs(1)).await;
+    for _ in 0..2 {
+        assert_eq!(parked(&it), [(Some("key-1".to_owned()), vec![1])]);
+        wish(&it, Wish::Resume);
+        sleep(secs(1)).await;
+    }
+    assert_eq!((it.log.count("records 1"), it.log.count("records 2")), (0, 1));
+    assert_eq!(it.log.count("read again 1"), 2);
 }
