@@ -251,7 +251,7 @@ impl Settings {
     }
 
     fn check_watchdogs(&self, wrong: &mut Vec<String>) {
-        let longest_read = crate::retrieval::polling::CALL_DEADLINE;
+        let longest_read = crate::retrieval::CALL_DEADLINE;
         if self.fetch_deadline < longest_read * 2 && !self.fetch_deadline.is_zero() {
             wrong.push(format!(
                 "`fetch_deadline` ({}) does not hold two read calls, which may take {} each: shards would be given up for one \

@@ -1,6 +1,16 @@
 //! Reading a shard: one trait for every way to do it, one budget for the bytes that wait.
+//!
+//! | part | is |
+//! |---|---|
+//! | `reader` | the seam: what reads a shard, and what it hands on |
+//! | `choice` | which reader the settings want |
+//! | `polling`, `fanout` | the readers; `call` their deadline |
+//! | `until`, `deaggregate` | what is between a reader and the consumer: an end, and aggregates taken apart |
+//! | `prefetch` | fetching ahead of the handler |
+//! | `budget` | how many bytes may wait, and whose turn it is |
 
 mod budget;
+mod call;
 mod choice;
 mod deaggregate;
 mod fanout;
@@ -11,6 +21,7 @@ mod until;
 
 pub(crate) use budget::ByteBudget;
 pub use budget::Reservation;
+pub(crate) use call::CALL_DEADLINE;
 pub use choice::Retrieval;
 pub(crate) use choice::{Chosen, readers};
 pub(crate) use deaggregate::Apart;

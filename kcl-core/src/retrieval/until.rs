@@ -4,6 +4,7 @@
 //! passed the moment, or where it really ends. What ends before it really does has no children to be read: they began later.
 //! No machine's clock is compared with the service's; one elapsed time is only waited for.
 
+use super::call::in_time;
 use super::{Chunk, ReadError, Readers, ShardReader};
 use crate::record::{ShardId, StartingPosition};
 use crate::shard::{ListWhich, StreamApi};
@@ -13,15 +14,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// Records may arrive with a time by another of the service's clocks than the one that dated its answer; and a record that
 /// was accepted is readable within this. Dates come in whole seconds.
 const MARGIN_MS: i64 = 2_000;
 /// Between two questions for the service's time, at least.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// The SDK has no deadline of its own.
-const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Readers that end every shard at a moment.
 pub(crate) struct Until {
@@ -94,8 +93,8 @@ impl Moment {
             Seen::NotBefore(due) => Instant::now() >= due,
         };
         if due {
-            let listed = timeout(CALL_DEADLINE, self.api.list_shards(ListWhich::AtLatest)).await;
-            let answered_at_ms = listed.ok().and_then(Result::ok).and_then(|listing| listing.answered_at_ms);
+            let listed = in_time(|| "ListShards".to_owned(), self.api.list_shards(ListWhich::AtLatest)).await;
+            let answered_at_ms = listed.ok().and_then(|listing| listing.answered_at_ms);
             *seen = Seen::after(answered_at_ms, self.until_ms, Instant::now());
         }
         *seen == Seen::Passed

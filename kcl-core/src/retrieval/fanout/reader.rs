@@ -1,11 +1,12 @@
 //! The loop that obeys the machine; and while nothing is pushed, polling.
 
 use super::machine::{Event, Lost, Machine, Next, SILENCE, State};
-use super::registrar::{Registrar, within};
+use super::registrar::Registrar;
 use super::turns::Turns;
 use crate::clock::Time;
 use crate::record::{ShardId, StartingPosition};
-use crate::retrieval::polling::{BESIDE_PAYLOAD, CALL_DEADLINE, PollingReaders, Quiet};
+use crate::retrieval::call::in_time;
+use crate::retrieval::polling::{BESIDE_PAYLOAD, PollingReaders, Quiet};
 use crate::retrieval::{ByteBudget, Chunk, ReadError, Readers, Reservation, ShardReader};
 use crate::shard::{ApiError, ApiErrorKind, FanOutApi, ListWhich, StreamApi, Subscription};
 use crate::stopwatch::Stopwatch;
@@ -143,7 +144,7 @@ impl Calls {
     /// that.
     async fn timed<T>(&self, operation: &str, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
         self.fetching.begin();
-        let answer = within(CALL_DEADLINE, || format!("{operation} for shard `{}`", self.shard), call).await;
+        let answer = in_time(|| format!("{operation} for shard `{}`", self.shard), call).await;
         if answer.as_ref().err().is_none_or(|error| error.kind != ApiErrorKind::Unavailable) {
             self.fetching.end();
         }

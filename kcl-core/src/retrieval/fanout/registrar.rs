@@ -8,14 +8,15 @@
 //! | active | told to whoever asks, until somebody doubts it |
 //! | failed | told to whoever asks for a moment, so that a thousand shards are one call |
 
-use crate::retrieval::polling::CALL_DEADLINE;
+use crate::retrieval::call::in_time;
 use crate::shard::{ApiError, ApiErrorKind, ConsumerRef, FanOutApi};
 use crate::telemetry::event::fanout::ConsumerFound;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
+const FIND: &str = "DescribeStreamConsumer";
 /// Between two looks at a consumer that is not active yet. AWS takes some seconds.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How often one that asks looks before it is told to come back: AWS takes less than a minute.
@@ -78,7 +79,7 @@ impl Registrar {
     async fn find(&self) -> Result<Arc<str>, ApiError> {
         let (mut limited, mut created) = (0, false);
         for _ in 0..MOST_LOOKS {
-            let found = bounded("DescribeStreamConsumer", self.api.find_consumer(&self.consumer)).await?;
+            let found = in_time(|| FIND.to_owned(), self.api.find_consumer(&self.consumer)).await?;
             match (found, &self.consumer) {
                 (Some(consumer), _) if consumer.active => {
                     ConsumerFound { arn: &consumer.arn, created }.emit();
@@ -90,7 +91,7 @@ impl Registrar {
                     return Err(ApiError { kind: ApiErrorKind::Refused, message, source: None });
                 }
                 (None, ConsumerRef::Name(name)) => {
-                    match bounded("RegisterStreamConsumer", self.api.register_consumer(name)).await {
+                    match in_time(|| "RegisterStreamConsumer".to_owned(), self.api.register_consumer(name)).await {
                         Ok(_) => created = true,
                         // Somebody was faster, or the one of that name is still going.
                         Err(error) if error.kind == ApiErrorKind::NotReady => {}
@@ -114,27 +115,13 @@ impl Registrar {
     /// Removes the consumer, if it goes by a name: whoever gave an ARN has made it, and keeps it.
     pub(crate) async fn deregister(&self) -> Result<(), ApiError> {
         let ConsumerRef::Name(_) = &self.consumer else { return Ok(()) };
-        let found = bounded("DescribeStreamConsumer", self.api.find_consumer(&self.consumer)).await?;
+        let found = in_time(|| FIND.to_owned(), self.api.find_consumer(&self.consumer)).await?;
         *self.known.lock().await = Known::Nothing;
         match found {
-            Some(consumer) => bounded("DeregisterStreamConsumer", self.api.deregister_consumer(&consumer.arn)).await,
+            Some(consumer) => {
+                in_time(|| "DeregisterStreamConsumer".to_owned(), self.api.deregister_consumer(&consumer.arn)).await
+            }
             None => Ok(()),
         }
     }
-}
-
-async fn bounded<T>(operation: &str, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
-    within(CALL_DEADLINE, || operation.to_owned(), call).await
-}
-
-/// The answer to a call, or that there was none in time.
-pub(super) async fn within<T>(
-    deadline: Duration,
-    what: impl FnOnce() -> String,
-    call: impl Future<Output = Result<T, ApiError>>,
-) -> Result<T, ApiError> {
-    timeout(deadline, call).await.unwrap_or_else(|_| {
-        let message = format!("{} was not answered within {deadline:?}", what());
-        Err(ApiError { kind: ApiErrorKind::Unavailable, message, source: None })
-    })
 }

@@ -10,4 +10,4 @@ mod tests;
 pub(super) use machine::{Doubt, children_if_over, drop_done};
 pub(super) use quiet::Quiet;
 pub(super) use reader::BESIDE_PAYLOAD;
-pub(crate) use reader::{CALL_DEADLINE, LARGEST_CALL, PollingReaders};
+pub(crate) use reader::{LARGEST_CALL, PollingReaders};

@@ -6,6 +6,7 @@ use super::quiet::Quiet;
 use crate::clock::Time;
 use crate::config::Settings;
 use crate::record::{ShardId, StartingPosition};
+use crate::retrieval::call::in_time;
 use crate::retrieval::{ByteBudget, Chunk, ReadError, Readers, Reservation, ShardReader};
 use crate::shard::{ApiError, ApiErrorKind, Fetched, ListWhich, StreamApi};
 use crate::stopwatch::Stopwatch;
@@ -13,11 +14,7 @@ use crate::telemetry::event::processing::{IteratorExpired, ReadAnswered, ReadFai
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tokio::time::{Instant, sleep_until, timeout};
-
-/// The SDK has none of its own, and a connection that died silently would stall its shard for ever.
-pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(10);
+use tokio::time::{Instant, sleep_until};
 
 /// While an answer is decoded its text is in memory too: base64 is a third longer than what it says, and the SDK puts
 /// the pieces of a body together before it reads it.
@@ -150,10 +147,7 @@ impl PollingReader {
             // Nothing is asked any more: the machine tells the end again, whatever the event.
             State::Ended { .. } => return Ok(Event::Fetched(Fetched::default())),
         };
-        timeout(CALL_DEADLINE, call).await.unwrap_or_else(|_| {
-            let message = format!("{operation} for shard `{}` was not answered within {CALL_DEADLINE:?}", self.shard);
-            Err(ApiError { kind: ApiErrorKind::Unavailable, message, source: None })
-        })
+        in_time(|| format!("{operation} for shard `{}`", self.shard), call).await
     }
 
     /// The event, as the pace counts it.
