@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+use super::subscription_tests::started;
 use crate::builder::Builder;
 use crate::kinesis::EngineConfig;
 use crate::{Fault, LocalAws, Service, StreamFault};
@@ -22,13 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 async fn start(builder: Builder) -> (LocalAws, String) {
     let mut engine = EngineConfig::in_process();
     engine.idle_event_interval = Duration::from_millis(10);
-    let aws = builder.engine(engine).start().await.unwrap();
-    let client = aws.kinesis();
-    client.create_stream().stream_name("clicks").shard_count(1).send().await.unwrap();
-    let stream = "arn:aws:kinesis:us-east-1:000000000000:stream/clicks";
-    let register = client.register_stream_consumer().stream_arn(stream).consumer_name("app");
-    let arn = register.send().await.unwrap().consumer.unwrap().consumer_arn;
-    (aws, arn)
+    started(builder.engine(engine).start().await.unwrap()).await
 }
 
 /// One HTTP/2 connection.

@@ -19,7 +19,7 @@ async fn start() -> (LocalAws, String) {
     started(LocalAws::builder().in_process()).await
 }
 
-async fn started(aws: LocalAws) -> (LocalAws, String) {
+pub(super) async fn started(aws: LocalAws) -> (LocalAws, String) {
     let client = aws.kinesis();
     client.create_stream().stream_name("clicks").shard_count(1).send().await.unwrap();
     let stream = "arn:aws:kinesis:us-east-1:000000000000:stream/clicks";
