@@ -44,15 +44,16 @@ type Matches = Arc<dyn Fn(&(dyn StdError + 'static)) -> bool + Send + Sync>;
 /// more than 5 s, stops the worker, whatever the policy says: no retry mends that.
 ///
 /// ```
-/// use kcl_core::{DecodeError, Last, OnError};
+/// use kcl_core::{Last, OnError};
+/// use std::str::Utf8Error;
 /// use std::time::Duration;
 ///
 /// let policy = OnError::retry()
 ///     .max_attempts(5)
 ///     .max_record_age(Duration::from_secs(3_600))
 ///     .then(Last::DeadLetter)
-///     // A record that cannot be read will not read better the next time.
-///     .when::<DecodeError>(OnError::at_once(Last::DeadLetter));
+///     // What is no text will not be text the next time. (A derived consumer fails with `kcl_core::DecodeError`.)
+///     .when::<Utf8Error>(OnError::at_once(Last::DeadLetter));
 /// # drop(policy);
 /// ```
 ///
