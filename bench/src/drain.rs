@@ -9,52 +9,58 @@ use crate::{Error, Options};
 const SHARDS: u64 = 8;
 const MB: f64 = 1e6;
 
-/// One after the other, so that whatever else the machine does concerns both.
-struct Pair {
+/// One after the other, so that whatever else the machine does concerns all.
+struct Round {
     ours: Drained,
+    /// The same with the SDK's own parser.
+    sdk: Drained,
     bare: Drained,
 }
 
 /// By polling.
 pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
-    let pairs = pairs(options, None).await?;
-    let of = |what: fn(&Pair) -> f64| median(pairs.iter().map(what));
+    let rounds = rounds(options, None).await?;
+    let of = |what: fn(&Round) -> f64| median(rounds.iter().map(what));
     Ok(vec![
-        Figure::new("drain.rate_ratio", of(|pair| rate(pair.ours) / rate(pair.bare)), "x").at_least(0.95),
-        Figure::new("drain.cpu_ratio", of(|pair| cpu(pair.ours) / cpu(pair.bare)), "x").at_most(1.05),
-        Figure::new("drain.mb_per_s", of(|pair| rate(pair.ours)), "MB/s"),
-        Figure::new("drain.bare.mb_per_s", of(|pair| rate(pair.bare)), "MB/s"),
-        Figure::new("drain.cpu_s_per_gb", of(|pair| cpu(pair.ours)), "s/GB"),
-        Figure::new("drain.bare.cpu_s_per_gb", of(|pair| cpu(pair.bare)), "s/GB"),
-        Figure::new("drain.rss_mb", of(|pair| memory(pair.ours)), "MB"),
-        Figure::new("drain.bare.rss_mb", of(|pair| memory(pair.bare)), "MB"),
+        Figure::new("drain.rate_ratio", of(|round| rate(round.ours) / rate(round.bare)), "x").at_least(0.95),
+        Figure::new("drain.cpu_ratio", of(|round| cpu(round.ours) / cpu(round.bare)), "x").at_most(1.05),
+        Figure::new("drain.sdk_parser.cpu_ratio", of(|round| cpu(round.sdk) / cpu(round.bare)), "x").at_most(1.05),
+        Figure::new("drain.mb_per_s", of(|round| rate(round.ours)), "MB/s"),
+        Figure::new("drain.bare.mb_per_s", of(|round| rate(round.bare)), "MB/s"),
+        Figure::new("drain.cpu_s_per_gb", of(|round| cpu(round.ours)), "s/GB"),
+        Figure::new("drain.bare.cpu_s_per_gb", of(|round| cpu(round.bare)), "s/GB"),
+        Figure::new("drain.rss_mb", of(|round| memory(round.ours)), "MB"),
+        Figure::new("drain.bare.rss_mb", of(|round| memory(round.bare)), "MB"),
     ])
 }
 
 /// By subscriptions.
 pub(crate) async fn fan_out(options: &Options) -> Result<Vec<Figure>, Error> {
-    let pairs = pairs(options, Some("--fan-out")).await?;
-    let of = |what: fn(&Pair) -> f64| median(pairs.iter().map(what));
+    let rounds = rounds(options, Some("--fan-out")).await?;
+    let of = |what: fn(&Round) -> f64| median(rounds.iter().map(what));
     Ok(vec![
-        Figure::new("fanout.cpu_ratio", of(|pair| cpu(pair.ours) / cpu(pair.bare)), "x").at_most(1.1),
-        Figure::new("fanout.rate_ratio", of(|pair| rate(pair.ours) / rate(pair.bare)), "x"),
-        Figure::new("fanout.cpu_s_per_gb", of(|pair| cpu(pair.ours)), "s/GB"),
-        Figure::new("fanout.bare.cpu_s_per_gb", of(|pair| cpu(pair.bare)), "s/GB"),
+        Figure::new("fanout.cpu_ratio", of(|round| cpu(round.ours) / cpu(round.bare)), "x").at_most(1.1),
+        Figure::new("fanout.sdk_parser.cpu_ratio", of(|round| cpu(round.sdk) / cpu(round.bare)), "x").at_most(1.1),
+        Figure::new("fanout.rate_ratio", of(|round| rate(round.ours) / rate(round.bare)), "x"),
+        Figure::new("fanout.cpu_s_per_gb", of(|round| cpu(round.ours)), "s/GB"),
+        Figure::new("fanout.bare.cpu_s_per_gb", of(|round| cpu(round.bare)), "s/GB"),
     ])
 }
 
-async fn pairs(options: &Options, how: Option<&str>) -> Result<Vec<Pair>, Error> {
+async fn rounds(options: &Options, how: Option<&str>) -> Result<Vec<Round>, Error> {
     eprintln!("drain: filling {SHARDS} shards with {} records", options.backlog);
     let server = Server::start(options.latency, SHARDS, options.backlog).await?;
-    let mut pairs = Vec::new();
+    let mut rounds = Vec::new();
     for run in 1..=options.runs {
         let bare = bare(&server, options, how).await?;
         tell(run, options, "bare loop", bare);
         let ours = ours(&server, run, options, how).await?;
         tell(run, options, "worker", ours);
-        pairs.push(Pair { ours, bare });
+        let sdk = with_sdk(&server, run, options, how).await?;
+        tell(run, options, "worker, SDK's parser", sdk);
+        rounds.push(Round { ours, sdk, bare });
     }
-    Ok(pairs)
+    Ok(rounds)
 }
 
 async fn bare(server: &Server, options: &Options, how: Option<&str>) -> Result<Drained, Error> {
@@ -65,6 +71,13 @@ async fn bare(server: &Server, options: &Options, how: Option<&str>) -> Result<D
 async fn ours(server: &Server, run: usize, options: &Options, how: Option<&str>) -> Result<Drained, Error> {
     let application = format!("--application=drain-{run}");
     drained(&["work".to_owned(), endpoint(server), backlog(options), application], how).await
+}
+
+/// Another application again.
+async fn with_sdk(server: &Server, run: usize, options: &Options, how: Option<&str>) -> Result<Drained, Error> {
+    let application = format!("--application=drain-sdk-{run}");
+    let arguments = ["work".to_owned(), endpoint(server), backlog(options), application, "--sdk-parser".to_owned()];
+    drained(&arguments, how).await
 }
 
 async fn drained(arguments: &[String], how: Option<&str>) -> Result<Drained, Error> {

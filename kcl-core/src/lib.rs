@@ -30,7 +30,7 @@ pub mod telemetry;
 mod worker;
 
 pub use clock::{BootClock, Clock, Time, TokioClock};
-pub use config::{BalanceBy, Settings, Start};
+pub use config::{BalanceBy, Parser, Settings, Start};
 pub use coordination::{
     Handback, HandbackOptions, HandbackProgress, ParkedLease, WhichParked, handback, parked, wish_parked,
 };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kcl_core::prelude::*;
 use kcl_core::record::{SequenceNumber, ShardId};
-use kcl_core::shutdown_signal;
+use kcl_core::{Parser, shutdown_signal};
 
 use super::Said;
 use super::report::Report;
@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     /// Reads by subscriptions.
     #[arg(long)]
     fan_out: bool,
+    /// The SDK's own code parses records.
+    #[arg(long)]
+    sdk_parser: bool,
     /// Reads without pauses until so many records came.
     #[arg(long)]
     drain: Option<u64>,
@@ -62,6 +65,9 @@ pub(super) async fn play(arguments: Arguments) -> Result<(), Error> {
     }
     if arguments.fan_out {
         settings = settings.retrieval(Retrieval::FanOut);
+    }
+    if arguments.sdk_parser {
+        settings = settings.parser(Parser::Sdk);
     }
     if let Some(concurrency) = &arguments.concurrency {
         settings.set("concurrency", concurrency)?;

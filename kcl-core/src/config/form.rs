@@ -1,6 +1,6 @@
 //! How a setting's value is written as text, and read back.
 
-use super::{BalanceBy, Start};
+use super::{BalanceBy, Parser, Start};
 use crate::aggregate::{Checksum, ForeignRecords};
 use crate::processor::Concurrency;
 use crate::retrieval::{CorruptAggregates, Retrieval};
@@ -107,6 +107,8 @@ words! {
     Strangers: ForeignRecords, "`deliver` or `drop`", { "deliver" = Deliver, "drop" = Drop };
     /// What becomes of what is no whole aggregate.
     Damage: CorruptAggregates, "`deliver` or `fail`", { "deliver" = Deliver, "fail" = Fail };
+    /// Whose code parses.
+    Whose: Parser, "`fast` or `sdk`", { "fast" = Fast, "sdk" = Sdk };
     /// What is balanced.
     Measure: BalanceBy, "`leases` or `bytes`", { "leases" = Leases, "bytes" = Bytes };
 }

@@ -3,6 +3,7 @@
 mod balance;
 mod form;
 mod key;
+mod parser;
 #[cfg(test)]
 mod readme;
 mod settings;
@@ -11,6 +12,7 @@ pub(crate) mod timing;
 mod validate;
 
 pub use balance::BalanceBy;
+pub use parser::Parser;
 pub use settings::Settings;
 // For the worker's builder: `with_settings!(setters!);` in its `impl`, beside a `settings_mut`.
 #[allow(unused_imports, reason = "the builder uses them")]

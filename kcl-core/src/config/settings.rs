@@ -2,9 +2,9 @@
 
 use super::form::{
     Bytes, Count, Damage, Flag, Form, Look, Measure, Moment, OptionalCount, OptionalMoment, OptionalText, OptionalTime,
-    Order, Span, Strangers, Tags, Way,
+    Order, Span, Strangers, Tags, Way, Whose,
 };
-use super::{BalanceBy, Start};
+use super::{BalanceBy, Parser, Start};
 use crate::aggregate::{Checksum, ForeignRecords};
 use crate::processor::Concurrency;
 use crate::retrieval::{CorruptAggregates, Retrieval};
@@ -57,6 +57,8 @@ macro_rules! with_settings {
             idle_poll_interval: Duration = Duration::from_millis(500), (time: Duration) => time, Span;
             /// The most records a read asks for, 1 to 10000.
             max_records: u32 = 10_000, (records: u32) => records, Count;
+            /// Whose code parses records as Kinesis sends them: `fast`, ours, at a fraction of the CPU, or `sdk`, the AWS SDK's.
+            parser: Parser = Parser::Fast, (parser: Parser) => parser, Whose;
             /// Whether records that producers packed into one (KPL aggregates) are taken apart.
             deaggregate: bool = true, (deaggregate: bool) => deaggregate, Flag;
             /// Whether an aggregate's checksum is verified: `verify`, or `skip` where every producer is known.

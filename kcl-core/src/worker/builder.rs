@@ -6,7 +6,7 @@ use super::parts::{self, Connect};
 use super::replay::check_range;
 use crate::aggregate::{Checksum, ForeignRecords};
 use crate::clock::{BootClock, Clock, TokioClock};
-use crate::config::{BalanceBy, Settings, Start, setters, stream_of_consumer, with_settings};
+use crate::config::{BalanceBy, Parser, Settings, Start, setters, stream_of_consumer, with_settings};
 use crate::error::{Code, Error};
 use crate::lease::LeaseStore;
 use crate::lease::row::WorkerId;
@@ -319,7 +319,8 @@ impl Source {
                 (Source::Config(config), _) => crate::aws::Clients::from_config(&config)?,
                 (Source::Clients(clients), _) => *clients,
             };
-            let api: Arc<dyn StreamApi> = Arc::new(crate::aws::KinesisStream::new(&clients.kinesis, stream.clone()));
+            let reading = crate::aws::KinesisStream::new(&clients.kinesis, stream.clone());
+            let api: Arc<dyn StreamApi> = Arc::new(reading.parser(spec.settings.parser));
             let connect = match table {
                 Some(store) => super::connect::beside(clients, stream.clone(), store, rng.fork()),
                 None => super::connect::connect(clients, stream.clone(), spec.into_table(), rng.fork()),

@@ -3,8 +3,10 @@
 mod answer;
 mod date;
 mod fan_out;
+mod fast;
 
 use super::failure::{Cause, Failure};
+use crate::config::Parser;
 use crate::record::{ShardId, StartingPosition, StreamRef};
 use crate::shard::{ApiError, ApiErrorKind, FanOutApi, Fetched, ListWhich, Listing, StreamApi, StreamDescription};
 use async_trait::async_trait;
@@ -15,6 +17,7 @@ use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType, ShardIteratorType};
 use date::AnswerDate;
 use fan_out::KinesisFanOut;
+use fast::FastJson;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +48,17 @@ impl KinesisStream {
         let config =
             client.config().to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts).build();
         KinesisStream { client: Client::from_conf(config), stream }
+    }
+
+    /// The same, its records parsed by that code (the SDK's if nothing is said). A client whose configuration names a protocol
+    /// keeps it.
+    #[must_use]
+    pub fn parser(mut self, parser: Parser) -> Self {
+        if parser == Parser::Fast && self.client.config().protocol().is_none() {
+            let config = self.client.config().to_builder().protocol(FastJson::new());
+            self.client = Client::from_conf(config.build());
+        }
+        self
     }
 
     fn name(&self) -> Option<String> {

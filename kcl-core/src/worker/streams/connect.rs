@@ -3,6 +3,7 @@
 use super::config::{Reach, StreamConfig};
 use super::registry::Api;
 use crate::aws::{Clients, DynamoDbStore, KinesisStream, TableSpec, describe_stream, prepare_table};
+use crate::config::Parser;
 use crate::error::Error;
 use crate::worker::parts::{Connect, Connected, Connection, described};
 use futures_util::FutureExt;
@@ -19,12 +20,12 @@ fn clients_of(config: &StreamConfig, worker: &Clients) -> Result<Option<Clients>
 }
 
 /// How a stream is read.
-pub(super) fn reading(config: &StreamConfig, worker: &Clients) -> Result<Api, Error> {
+pub(super) fn reading(config: &StreamConfig, worker: &Clients, parser: Parser) -> Result<Api, Error> {
     Ok(match (clients_of(config, worker)?, &config.reach) {
         (None, Reach::Given(api)) => Arc::clone(api),
         (clients, _) => {
             let kinesis = clients.map_or_else(|| worker.kinesis.clone(), |clients| clients.kinesis);
-            Arc::new(KinesisStream::new(&kinesis, config.stream.clone()))
+            Arc::new(KinesisStream::new(&kinesis, config.stream.clone()).parser(parser))
         }
     })
 }
@@ -38,7 +39,7 @@ pub(super) async fn open(config: &StreamConfig, worker: &Clients, mut rng: fastr
             Ok(Connection { api, description })
         }
         (None, Reach::Given(api)) => described(Arc::clone(api)).await,
-        (None, _) => described(reading(config, worker)?).await,
+        (None, _) => described(reading(config, worker, Parser::default())?).await,
     }
 }
 

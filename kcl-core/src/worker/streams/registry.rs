@@ -122,7 +122,7 @@ impl Registry {
     fn reading(&self, config: &StreamConfig) -> Result<Api, Error> {
         #[cfg(feature = "aws")]
         if let Some(clients) = &self.clients {
-            return super::connect::reading(config, clients);
+            return super::connect::reading(config, clients, self.settings.parser);
         }
         config.given()
     }

@@ -1,0 +1,169 @@
+//! A place in a text of JSON.
+
+use std::borrow::Cow;
+
+/// What is not understood, and where. Never what was there instead: that may be payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected} at byte {at}")]
+pub(super) struct Malformed {
+    pub(super) expected: &'static str,
+    pub(super) at: usize,
+}
+
+/// How deep a value that nobody asked for may be nested.
+const MAX_DEPTH: u32 = 128;
+
+#[derive(Debug)]
+pub(super) struct Cursor<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Cursor { text, at: 0 }
+    }
+
+    pub(super) fn malformed(&self, expected: &'static str) -> Malformed {
+        Malformed { expected, at: self.at }
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// The next byte that is no space, without passing it.
+    pub(super) fn peek(&mut self) -> Option<u8> {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.text.get(self.at) {
+            self.at += 1;
+        }
+        self.text.get(self.at).copied()
+    }
+
+    pub(super) fn take(&mut self, byte: u8, expected: &'static str) -> Result<(), Malformed> {
+        if self.peek() != Some(byte) {
+            return Err(self.malformed(expected));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Passes the word, if it is there.
+    pub(super) fn word(&mut self, word: &str) -> bool {
+        self.peek();
+        let is_there = self.rest().starts_with(word.as_bytes())
+            && !self.rest().get(word.len()).is_some_and(u8::is_ascii_alphanumeric);
+        if is_there {
+            self.at += word.len();
+        }
+        is_there
+    }
+
+    /// Looks for the next element of an object or array; passes the closing bracket if there is none.
+    pub(super) fn element(&mut self, first: bool, close: u8) -> Result<bool, Malformed> {
+        match self.peek() {
+            Some(byte) if byte == close => {
+                self.at += 1;
+                return Ok(false);
+            }
+            Some(b',') if !first => self.at += 1,
+            Some(_) if first => {}
+            _ => return Err(self.malformed("`,` or the end of an object or array")),
+        }
+        match self.peek() {
+            Some(byte) if byte != close && byte != b',' => Ok(true),
+            _ => Err(self.malformed("an element")),
+        }
+    }
+
+    /// The bytes between the quotes of a string, escapes undone.
+    pub(super) fn string(&mut self) -> Result<Cow<'a, [u8]>, Malformed> {
+        self.take(b'"', "a string")?;
+        let begin = self.at;
+        let mut escaped = false;
+        loop {
+            let Some(offset) = memchr::memchr2(b'"', b'\\', self.rest()) else {
+                return Err(self.malformed("the end of a string"));
+            };
+            self.at += offset;
+            if self.text.get(self.at) == Some(&b'"') {
+                break;
+            }
+            escaped = true;
+            self.at += 2;
+        }
+        let raw = self.text.get(begin..self.at).unwrap_or_default();
+        self.at += 1;
+        if !escaped {
+            return Ok(Cow::Borrowed(raw));
+        }
+        let quoted = self.text.get(begin - 1..self.at).unwrap_or_default();
+        match serde_json::from_slice::<String>(quoted) {
+            Ok(text) => Ok(Cow::Owned(text.into_bytes())),
+            Err(_) => Err(Malformed { expected: "a string with valid escapes", at: begin }),
+        }
+    }
+
+    /// The key of an object's member, and its colon.
+    pub(super) fn key(&mut self) -> Result<Cow<'a, str>, Malformed> {
+        let at = self.at;
+        let key = text(self.string()?, at)?;
+        self.take(b':', "`:`")?;
+        self.peek();
+        Ok(key)
+    }
+
+    /// The text of a number.
+    pub(super) fn number(&mut self) -> Result<&'a str, Malformed> {
+        self.peek();
+        let begin = self.at;
+        while let Some(b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E') = self.text.get(self.at) {
+            self.at += 1;
+        }
+        let number = self.text.get(begin..self.at).and_then(|bytes| std::str::from_utf8(bytes).ok());
+        number.filter(|number| !number.is_empty()).ok_or(Malformed { expected: "a number", at: begin })
+    }
+
+    /// Passes a value.
+    pub(super) fn skip(&mut self) -> Result<(), Malformed> {
+        self.skip_at(0)
+    }
+
+    fn skip_at(&mut self, depth: u32) -> Result<(), Malformed> {
+        if depth > MAX_DEPTH {
+            return Err(self.malformed("less nesting"));
+        }
+        match self.peek() {
+            Some(b'"') => self.string().map(drop),
+            Some(open @ (b'{' | b'[')) => {
+                self.at += 1;
+                let mut first = true;
+                while self.element(first, open + 2)? {
+                    first = false;
+                    if open == b'{' {
+                        self.key()?;
+                    }
+                    self.skip_at(depth + 1)?;
+                }
+                Ok(())
+            }
+            Some(b'-' | b'0'..=b'9') => self.number().map(drop),
+            _ if ["true", "false", "null"].into_iter().any(|word| self.word(word)) => Ok(()),
+            _ => Err(self.malformed("a value")),
+        }
+    }
+
+    /// Nothing may follow.
+    pub(super) fn end(&mut self) -> Result<(), Malformed> {
+        self.peek().map_or(Ok(()), |_| Err(self.malformed("the end")))
+    }
+}
+
+/// Bytes that must be UTF-8.
+pub(super) fn text(bytes: Cow<'_, [u8]>, at: usize) -> Result<Cow<'_, str>, Malformed> {
+    let malformed = Malformed { expected: "UTF-8", at };
+    match bytes {
+        Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| malformed),
+        Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(|_| malformed),
+    }
+}

@@ -1,0 +1,190 @@
+//! What ours makes of a text is what the SDK's parser makes of it, or it says that it does not understand.
+
+use super::reader::{Doubt, Reader};
+use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
+use aws_sdk_kinesis::types::SubscribeToShardEvent;
+use aws_smithy_json::codec::{JsonCodec, JsonCodecSettings};
+use aws_smithy_schema::codec::Codec;
+use aws_smithy_schema::serde::SerdeError;
+use aws_smithy_types::date_time::Format;
+use proptest::prelude::*;
+use std::fmt::Write as _;
+
+fn sdk() -> JsonCodec {
+    let settings = JsonCodecSettings::builder().use_json_name(false).default_timestamp_format(Format::EpochSeconds);
+    JsonCodec::new(settings.build())
+}
+
+/// What both make of an answer of GetRecords.
+fn answers(text: &[u8]) -> (Result<GetRecordsOutput, SerdeError>, Result<GetRecordsOutput, SerdeError>) {
+    let ours = GetRecordsOutput::deserialize(&mut Reader::new(text, Doubt::default()));
+    (ours, GetRecordsOutput::deserialize(&mut sdk().create_deserializer(text)))
+}
+
+fn same(text: &[u8]) -> GetRecordsOutput {
+    let (ours, theirs) = answers(text);
+    let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
+    assert_eq!(ours, theirs);
+    ours
+}
+
+#[test]
+fn an_answer_is_read_as_the_sdk_reads_it() {
+    let text = br#" { "Records" : [
+        {"SequenceNumber":"4959","ApproximateArrivalTimestamp":1.7000000001234E9,"Data":"aGVsbG8=","PartitionKey":"k"},
+        {"SequenceNumber":"4960","ApproximateArrivalTimestamp":1700000000,"Data":"","PartitionKey":null,
+         "EncryptionType":"KMS","New":{"in":[1,-2.5e3,"}",{"a":true}],"is":null}}
+      ], "NextShardIterator":"AAA\/\u0041\\", "MillisBehindLatest":86400000,
+      "ChildShards":[{"ShardId":"s","ParentShards":["a","b"],"HashKeyRange":{"StartingHashKey":"0","EndingHashKey":"1"}}] } "#;
+    let answer = same(text);
+    assert_eq!(answer.records()[0].data().as_ref(), b"hello");
+    assert_eq!(answer.records()[1].partition_key(), None);
+    assert_eq!((answer.records().len(), answer.next_shard_iterator()), (2, Some("AAA/A\\")));
+    assert_eq!((answer.millis_behind_latest(), answer.child_shards().len()), (Some(86_400_000), 1));
+}
+
+#[test]
+fn an_event_is_read_as_the_sdk_reads_it() {
+    let text = br#"{"ContinuationSequenceNumber":"4960","MillisBehindLatest":0,"Records":[
+        {"SequenceNumber":"4959","Data":"\u0061GVs\/G8=","PartitionKey":"\u00e4\ud83d\ude00"}]}"#;
+    let ours = SubscribeToShardEvent::deserialize(&mut Reader::new(text, Doubt::default())).unwrap();
+    assert_eq!(ours, SubscribeToShardEvent::deserialize(&mut sdk().create_deserializer(text)).unwrap());
+    assert_eq!(ours.records()[0].partition_key(), Some("ä😀"));
+}
+
+#[test]
+fn what_is_not_understood_is_told_without_a_word_of_it_and_leaves_a_doubt() {
+    for text in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}x",
+        r#"{"Records":"#,
+        r#"{"Records":{}}"#,
+        r#"{"Records":[{},]}"#,
+        r#"{"Records":[,]}"#,
+        r#"{"Records":[{"Data":"secret"}]}"#,
+        r#"{"Records":[{"Data":5}]}"#,
+        r#"{"Records":[{"Data":"c2VjcmV0}]}"#,
+        r#"{"Records":[{"PartitionKey":"secret\q"}]}"#,
+        r#"{"Records":[{"ApproximateArrivalTimestamp":"2026"}]}"#,
+        r#"{"Records":[],"MillisBehindLatest":1.5}"#,
+        r#"{"Records":[],"MillisBehindLatest":secret}"#,
+        r#"{"a" 1}"#,
+    ]
+    .map(str::as_bytes)
+    .into_iter()
+    .chain([b"{\"Records\":[{\"PartitionKey\":\"\xff\"}]}".as_slice()])
+    {
+        let doubt = Doubt::default();
+        let Err(error) = GetRecordsOutput::deserialize(&mut Reader::new(text, doubt.clone())) else {
+            assert_eq!(text, b"", "only an empty answer is one without anything");
+            continue;
+        };
+        assert!(doubt.is_raised(), "{error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn nesting_is_bounded() {
+    let text = format!(r#"{{"Deep":{}"#, "[".repeat(1_000_000));
+    assert!(answers(text.as_bytes()).0.is_err());
+}
+
+/// A text of JSON, some characters escaped although they need not be.
+fn text() -> impl Strategy<Value = String> {
+    prop::collection::vec((any::<char>(), any::<bool>()), 0..40).prop_map(|characters| {
+        characters.into_iter().fold(String::new(), |mut text, (character, escaped)| {
+            if escaped || character == '"' || character == '\\' || character < ' ' {
+                let mut units = [0; 2];
+                for unit in character.encode_utf16(&mut units) {
+                    let _ = write!(text, "\\u{unit:04x}");
+                }
+            } else {
+                text.push(character);
+            }
+            text
+        })
+    })
+}
+
+fn member() -> impl Strategy<Value = String> {
+    prop_oneof![
+        text().prop_map(|text| format!(r#""SequenceNumber":"{text}""#)),
+        text().prop_map(|text| format!(r#""PartitionKey":"{text}""#)),
+        prop::collection::vec(any::<u8>(), 0..300)
+            .prop_map(|data| format!(r#""Data":"{}""#, aws_smithy_types::base64::encode(data))),
+        any::<i64>().prop_map(|seconds| format!(r#""ApproximateArrivalTimestamp":{seconds}"#)),
+        (0_u64..4_000_000_000_000).prop_map(|ms| format!(
+            r#""ApproximateArrivalTimestamp":{}.{:03}"#,
+            ms / 1000,
+            ms % 1000
+        )),
+        (0_u64..4_000_000_000_000).prop_map(|ms| format!(r#""ApproximateArrivalTimestamp":{:E}"#, ms as f64 / 1000.0)),
+        Just(r#""EncryptionType":"NONE""#.to_owned()),
+        Just(r#""PartitionKey":null"#.to_owned()),
+        (text(), value()).prop_map(|(key, value)| format!(r#""{key}":{value}"#)),
+    ]
+}
+
+/// What a later service may send.
+fn value() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        text().prop_map(|text| format!("\"{text}\"")),
+        any::<i32>().prop_map(|number| number.to_string()),
+        (-1e300_f64..1e300).prop_map(|number| format!("{number:e}")),
+        prop::sample::select(&["true", "false", "null", "[]", "{}"]).prop_map(str::to_owned),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(|values| format!("[ {} ]", values.join(" , "))),
+            prop::collection::vec((text(), inner), 0..4).prop_map(|members| {
+                let members: Vec<_> = members.iter().map(|(key, value)| format!("\"{key}\" : {value}")).collect();
+                format!("{{{}}}", members.join(","))
+            }),
+        ]
+    })
+}
+
+fn answer() -> impl Strategy<Value = String> {
+    let record = prop::collection::vec(member(), 0..6).prop_map(|members| format!("{{{}}}", members.join(",")));
+    let records = prop::collection::vec(record, 0..6);
+    (records, text(), any::<i64>(), any::<bool>()).prop_map(|(records, iterator, behind, spaced)| {
+        let comma = if spaced { " ,\n\t" } else { "," };
+        format!(
+            r#"{{"NextShardIterator":"{iterator}","Records":[{}],"MillisBehindLatest":{behind}}}"#,
+            records.join(comma)
+        )
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn every_answer_is_read_as_the_sdk_reads_it(text in answer()) {
+        same(text.as_bytes());
+    }
+
+    /// Nothing is read as something else than the SDK reads; what only one of them takes is told.
+    #[test]
+    fn a_damaged_answer_is_never_read_otherwise(
+        text in answer(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..3), 1..4),
+    ) {
+        let mut text = text.into_bytes();
+        for (place, byte, how) in damage {
+            let at = place.index(text.len());
+            match how {
+                0 => text[at] = byte,
+                1 => text.insert(at, byte),
+                _ => drop(text.remove(at)),
+            }
+        }
+        if let (Ok(ours), Ok(theirs)) = answers(&text) {
+            prop_assert_eq!(ours, theirs);
+        }
+    }
+}
