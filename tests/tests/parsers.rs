@@ -1,0 +1,130 @@
+//! Whoever parses them, records are the same: by polling and by fan-out, over the real SDK, on the embedded Kinesis.
+
+#![allow(clippy::unwrap_used, reason = "what helpers of tests unwrap is what the tests assert")]
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::interceptors::BeforeDeserializationInterceptorContextMut;
+use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_kinesis::error::BoxError;
+use aws_sdk_kinesis::primitives::Blob;
+use kcl_core::Parser;
+use kcl_core::aws::KinesisStream;
+use kcl_core::record::{Record, ShardId, StartingPosition, StreamRef};
+use kcl_core::shard::{ApiErrorKind, ListWhich, StreamApi};
+use kcl_local::LocalAws;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use std::time::Duration;
+
+const RECORDS: usize = 300;
+
+fn stream(client: &Client, parser: Parser) -> KinesisStream {
+    KinesisStream::new(client, StreamRef::from("orders")).parser(parser)
+}
+
+/// A stream of one shard with records of any kind.
+async fn filled(records: &[(String, Vec<u8>)]) -> LocalAws {
+    let aws = LocalAws::in_process();
+    let kinesis = aws.kinesis();
+    kinesis.create_stream().stream_name("orders").shard_count(1).send().await.unwrap();
+    while stream(&kinesis, Parser::Sdk).list_shards(ListWhich::All).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for (key, data) in records {
+        let put = kinesis.put_record().stream_name("orders").partition_key(key).data(Blob::new(data.clone()));
+        put.send().await.unwrap();
+    }
+    aws
+}
+
+async fn polled(stream: &KinesisStream, shard: &ShardId) -> Vec<Record> {
+    let mut iterator = stream.shard_iterator(shard, &StartingPosition::TrimHorizon).await.unwrap();
+    let mut records = Vec::new();
+    while records.len() < RECORDS {
+        let fetched = stream.get_records(&iterator, 100).await.unwrap();
+        records.extend(fetched.records);
+        iterator = fetched.next_iterator.unwrap();
+    }
+    records
+}
+
+async fn pushed(stream: &KinesisStream, shard: &ShardId, name: &str) -> Vec<Record> {
+    let fan_out = stream.fan_out().unwrap();
+    let mut consumer = fan_out.register_consumer(name).await.unwrap();
+    while !consumer.active {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let found = fan_out.find_consumer(&kcl_core::shard::ConsumerRef::Name(name.to_owned())).await.unwrap();
+        consumer = found.unwrap();
+    }
+    let mut subscription = fan_out.subscribe(&consumer.arn, shard, &StartingPosition::TrimHorizon).await.unwrap();
+    let mut records = Vec::new();
+    while records.len() < RECORDS {
+        records.extend(subscription.next().await.unwrap().unwrap().records);
+    }
+    records
+}
+
+/// Records of any key and payload, drawn from a fixed seed.
+fn any_records() -> Vec<(String, Vec<u8>)> {
+    let record = (prop::collection::vec(any::<char>(), 1..64), prop::collection::vec(any::<u8>(), 0..3_000));
+    let mut runner = prop::test_runner::TestRunner::deterministic();
+    let tree = prop::collection::vec(record, RECORDS).new_tree(&mut runner).unwrap();
+    tree.current().into_iter().map(|(key, data)| (key.into_iter().collect(), data)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_parsers_come_to_the_same_records() {
+    let sent = any_records();
+    let aws = filled(&sent).await;
+    let [fast, sdk] = [Parser::Fast, Parser::Sdk].map(|parser| stream(&aws.kinesis(), parser));
+    let shard = sdk.list_shards(ListWhich::All).await.unwrap().shards.remove(0).id;
+    let records = polled(&sdk, &shard).await;
+    let got: Vec<_> = records
+        .iter()
+        .map(|record| (record.partition_key.as_deref().unwrap().to_owned(), record.data.to_vec()))
+        .collect();
+    assert_eq!(got, sent);
+    assert_eq!(polled(&fast, &shard).await, records);
+    assert_eq!(pushed(&fast, &shard, "fast").await, records);
+    assert_eq!(pushed(&sdk, &shard, "sdk").await, records);
+}
+
+/// An answer that the SDK's parser takes and ours does not: a control character as it is, beside an escape.
+#[derive(Debug)]
+struct Odd;
+
+impl Intercept for Odd {
+    fn name(&self) -> &'static str {
+        "Odd"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let text = "{\"Records\":[{\"SequenceNumber\":\"49590338271490256608559692538361571095921575989136588898\",\
+                    \"Data\":\"aGk=\",\"PartitionKey\":\"\\u0061\u{1}\"}],\"NextShardIterator\":\"next\"}";
+        *context.response_mut().body_mut() = text.into();
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ours_does_not_understand_is_left_to_the_sdk_from_then_on() {
+    let aws = filled(&[]).await;
+    let shard = ShardId::new("shardId-000000000000");
+    let iterator = stream(&aws.kinesis(), Parser::Sdk).shard_iterator(&shard, &StartingPosition::TrimHorizon).await;
+    let iterator = iterator.unwrap();
+    let client = Client::from_conf(aws.kinesis().config().to_builder().interceptor(Odd).build());
+    let stream = stream(&client, Parser::Fast);
+    let error = stream.get_records(&iterator, 10).await.unwrap_err();
+    assert_eq!(error.kind, ApiErrorKind::Unavailable, "{error}");
+    assert!(error.message.contains("a string with valid escapes at byte"), "{error}");
+    for _ in 0..3 {
+        let fetched = stream.get_records(&iterator, 10).await.unwrap();
+        assert_eq!(fetched.records[0].partition_key.as_deref(), Some("a\u{1}"));
+        assert_eq!(&fetched.records[0].data[..], b"hi");
+    }
+}
