@@ -37,10 +37,10 @@ async fn filled(records: &[(String, Vec<u8>)]) -> LocalAws {
     aws
 }
 
-async fn polled(stream: &KinesisStream, shard: &ShardId) -> Vec<Record> {
+async fn polled(stream: &KinesisStream, shard: &ShardId, wanted: usize) -> Vec<Record> {
     let mut iterator = stream.shard_iterator(shard, &StartingPosition::TrimHorizon).await.unwrap();
     let mut records = Vec::new();
-    while records.len() < RECORDS {
+    while records.len() < wanted {
         let fetched = stream.get_records(&iterator, 100).await.unwrap();
         records.extend(fetched.records);
         iterator = fetched.next_iterator.unwrap();
@@ -48,7 +48,7 @@ async fn polled(stream: &KinesisStream, shard: &ShardId) -> Vec<Record> {
     records
 }
 
-async fn pushed(stream: &KinesisStream, shard: &ShardId, name: &str) -> Vec<Record> {
+async fn pushed(stream: &KinesisStream, shard: &ShardId, name: &str, wanted: usize) -> Vec<Record> {
     let fan_out = stream.fan_out().unwrap();
     let mut consumer = fan_out.register_consumer(name).await.unwrap();
     while !consumer.active {
@@ -58,7 +58,7 @@ async fn pushed(stream: &KinesisStream, shard: &ShardId, name: &str) -> Vec<Reco
     }
     let mut subscription = fan_out.subscribe(&consumer.arn, shard, &StartingPosition::TrimHorizon).await.unwrap();
     let mut records = Vec::new();
-    while records.len() < RECORDS {
+    while records.len() < wanted {
         records.extend(subscription.next().await.unwrap().unwrap().records);
     }
     records
@@ -72,21 +72,47 @@ fn any_records() -> Vec<(String, Vec<u8>)> {
     tree.current().into_iter().map(|(key, data)| (key.into_iter().collect(), data)).collect()
 }
 
+/// What was sent comes by both parsers, both ways.
+async fn come_alike(aws: &LocalAws, sent: &[(String, Vec<u8>)]) {
+    let [fast, sdk] = [Parser::Fast, Parser::Sdk].map(|parser| stream(&aws.kinesis(), parser));
+    let shard = sdk.list_shards(ListWhich::All).await.unwrap().shards.remove(0).id;
+    let records = polled(&sdk, &shard, sent.len()).await;
+    for (record, (key, data)) in records.iter().zip(sent) {
+        assert_eq!(record.partition_key.as_deref(), Some(key.as_str()));
+        assert!(record.data == data[..], "a payload of {} bytes came as {}", data.len(), record.data.len());
+    }
+    for other in [
+        polled(&fast, &shard, sent.len()).await,
+        pushed(&fast, &shard, "fast", sent.len()).await,
+        pushed(&sdk, &shard, "sdk", sent.len()).await,
+    ] {
+        assert!(other == records, "{} records of {} came, or others", other.len(), records.len());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn both_parsers_come_to_the_same_records() {
     let sent = any_records();
-    let aws = filled(&sent).await;
-    let [fast, sdk] = [Parser::Fast, Parser::Sdk].map(|parser| stream(&aws.kinesis(), parser));
-    let shard = sdk.list_shards(ListWhich::All).await.unwrap().shards.remove(0).id;
-    let records = polled(&sdk, &shard).await;
-    let got: Vec<_> = records
-        .iter()
-        .map(|record| (record.partition_key.as_deref().unwrap().to_owned(), record.data.to_vec()))
-        .collect();
-    assert_eq!(got, sent);
-    assert_eq!(polled(&fast, &shard).await, records);
-    assert_eq!(pushed(&fast, &shard, "fast").await, records);
-    assert_eq!(pushed(&sdk, &shard, "sdk").await, records);
+    come_alike(&filled(&sent).await, &sent).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_record_comes_whole() {
+    let aws = filled(&[]).await;
+    let kinesis = aws.kinesis();
+    let described = kinesis.describe_stream_summary().stream_name("orders").send().await.unwrap();
+    let arn = described.stream_description_summary.unwrap().stream_arn;
+    kinesis.update_max_record_size().stream_arn(arn).max_record_size_in_kib(10_240).send().await.unwrap();
+    let data: Vec<u8> = (0..10 * 1024 * 1024 - 3_usize).map(|at| (at % 251) as u8).collect();
+    let sent = [("key".to_owned(), data)];
+    loop {
+        let put = kinesis.put_record().stream_name("orders").partition_key("key").data(Blob::new(sent[0].1.clone()));
+        if put.send().await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    come_alike(&aws, &sent).await;
 }
 
 /// An answer that the SDK's parser takes and ours does not: a control character as it is, beside an escape.
