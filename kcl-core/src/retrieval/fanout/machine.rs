@@ -13,7 +13,9 @@ use std::time::Duration;
 const LIFE: Duration = Duration::from_secs(240);
 const LIFE_JITTER: Duration = Duration::from_secs(45);
 /// Events come every few seconds, also where there are no records. Below the shortest `fetch_deadline` that makes sense.
-pub(super) const SILENCE: Duration = Duration::from_secs(20);
+const SILENCE: Duration = Duration::from_secs(20);
+/// The first one comes at once. Two subscriptions that do not say it are noticed before the shortest such deadline, too.
+const FIRST_SILENCE: Duration = Duration::from_secs(8);
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 /// AWS: a subscription (of the worker that had the shard a moment ago, or has just taken it over) is not replaced before it is
@@ -24,7 +26,7 @@ const IN_USE_JITTER: Duration = Duration::from_secs(1);
 const MOST_IN_USE: u32 = 4;
 /// A subscription that has lived so long is not contended for.
 const SETTLED: Duration = Duration::from_secs(60);
-/// So many subscriptions in a row that open and say nothing are a refusal.
+/// So many subscriptions in a row that fall silent are a refusal: the last of them has said nothing at all.
 const MOST_SILENT: u32 = 2;
 /// Between two tries of what is refused.
 const REFUSED: Duration = Duration::from_secs(180);
@@ -123,7 +125,9 @@ pub(super) struct Machine {
     /// How often another subscription was in the way, since one of ours has settled.
     in_use: u32,
     settled_at: Time,
-    /// Subscriptions in a row that said nothing at all.
+    /// Whether the present subscription has said something.
+    heard: bool,
+    /// How often in a row one fell silent.
     silent: u32,
     /// Whether the shard is read in another way where fan-out is refused.
     falls_back: bool,
@@ -147,6 +151,7 @@ impl Machine {
             failures: 0,
             in_use: 0,
             settled_at: now,
+            heard: false,
             silent: 0,
             falls_back,
             refused: false,
@@ -176,6 +181,11 @@ impl Machine {
         self.failures
     }
 
+    /// For how long the subscription may say nothing.
+    pub(super) fn patience(&self) -> Duration {
+        if self.heard { SILENCE } else { FIRST_SILENCE }
+    }
+
     /// Another reader has read this meanwhile.
     pub(super) fn polled(&mut self, chunk: &Chunk) {
         if let Some(last) = chunk.records.last() {
@@ -197,7 +207,7 @@ impl Machine {
                 Next::GoOn
             }
             Event::Subscribed => {
-                self.settled_at = now + SETTLED;
+                (self.heard, self.settled_at) = (false, now + SETTLED);
                 self.state = State::Streaming { rotate_at: now + LIFE + LIFE_JITTER.mul_f64(self.rng.f64()) };
                 Next::GoOn
             }
@@ -206,7 +216,7 @@ impl Machine {
             Event::RotationDue => self.resubscribe(Lost::Rotated, now),
             Event::Silent => {
                 self.silent += 1;
-                // Another one that opens and says nothing is no help where the shard can be read in another way.
+                // Another one would be no help where the shard can be read in another way.
                 if self.silent >= MOST_SILENT && self.falls_back {
                     return self.refuse(Some(Lost::Silent), now);
                 }
@@ -234,7 +244,7 @@ impl Machine {
             self.failures = self.failures.saturating_add(1);
             return self.resubscribe(Lost::Contradiction, now);
         }
-        (self.failures, self.silent) = (0, 0);
+        (self.heard, self.failures, self.silent) = (true, 0, 0);
         if now >= self.settled_at {
             self.in_use = 0;
         }

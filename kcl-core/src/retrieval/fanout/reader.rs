@@ -1,6 +1,6 @@
 //! The loop that obeys the machine; and while nothing is pushed, polling.
 
-use super::machine::{Event, Lost, Machine, Next, SILENCE, State};
+use super::machine::{Event, Lost, Machine, Next, State};
 use super::registrar::Registrar;
 use super::turns::Turns;
 use crate::clock::Time;
@@ -240,7 +240,8 @@ impl FanOutReader {
         drop(self.budget.reserve(&self.calls.shard, self.last_event).await);
         let Some(subscription) = &mut self.subscription else { return Event::Ended };
         self.fetching.begin();
-        let silent_at = Instant::now() + SILENCE;
+        let patience = self.machine.patience();
+        let silent_at = Instant::now() + patience;
         let rotate_at = self.calls.instant(rotate_at);
         match timeout_at(silent_at.min(rotate_at), subscription.next()).await {
             Ok(Ok(Some(pushed))) => Event::Pushed(pushed),
@@ -252,8 +253,7 @@ impl FanOutReader {
             }
             Err(_) if rotate_at <= silent_at => Event::RotationDue,
             Err(_) => {
-                let message =
-                    format!("the subscription of shard `{}` said nothing for {SILENCE:?}", self.calls.shard);
+                let message = format!("the subscription of shard `{}` said nothing for {patience:?}", self.calls.shard);
                 self.failed_with = Some(ApiError { kind: ApiErrorKind::Unavailable, message, source: None });
                 Event::Silent
             }
