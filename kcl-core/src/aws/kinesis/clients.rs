@@ -159,6 +159,13 @@ mod tests {
         assert!(!protection.is_enabled());
     }
 
+    /// The SDK's default, which reads keep: an answer that stands for so long. Ours comes first, and asks for less then.
+    #[test]
+    fn a_slow_read_meets_its_own_deadline_before_it_can_be_taken_for_a_stalled_one() {
+        let grace = StalledStreamProtectionConfig::enabled().build().grace_period();
+        assert!(crate::retrieval::CALL_DEADLINE < grace, "{grace:?}");
+    }
+
     #[test]
     fn the_callers_timeouts_are_kept_but_for_the_milliseconds_that_tell_clients_apart() {
         let secs = Duration::from_secs;

@@ -181,3 +181,29 @@ fn position(from: &StartingPosition) -> Result<ApiPosition, Failure> {
     };
     ask.build().map_err(|error| Failure::new(Cause::Request, SUBSCRIBE, error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_kinesis::types::ChildShard;
+
+    fn event(continuation: &str, children: Option<Vec<ChildShard>>) -> SubscribeToShardEvent {
+        SubscribeToShardEvent::builder()
+            .set_records(Some(Vec::new()))
+            .continuation_sequence_number(continuation)
+            .millis_behind_latest(0)
+            .set_child_shards(children)
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn the_last_event_of_a_shard_has_children_and_no_continuation_and_is_never_a_position() {
+        let child = ChildShard::builder().shard_id("shardId-000000000001").set_parent_shards(Some(vec!["p".to_owned()]));
+        let last = pushed(event("", Some(vec![child.build().unwrap()]))).unwrap();
+        assert_eq!((last.continuation, last.children.len()), (None, 1));
+        let other = pushed(event("42", None)).unwrap();
+        assert_eq!(other.continuation.map(|number| number.to_string()).as_deref(), Some("42"));
+        assert_eq!(pushed(event("null", None)).unwrap_err().cause, Cause::Unanswered);
+    }
+}

@@ -14,11 +14,9 @@ use kcl_local::kinesis::model::{
     DescribeStreamConsumerInput, DescribeStreamSummaryInput, Request, Response, StartingPositionInput,
     SubscribeToShardInput,
 };
+use kcl_tests::said::Said;
 use std::collections::HashMap;
-use std::io;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tracing_subscriber::fmt::MakeWriter;
 
 const SHARDS: u32 = 2;
 
@@ -35,9 +33,8 @@ fn r22_without_polling_a_redeploy_waits_for_the_old_subscription_and_no_longer()
 /// The worst delay of a record is to be less than `worst`.
 fn redeploy(name: &str, retrieval: Retrieval, worst: Duration) {
     let settings = Settings::default().retrieval(retrieval);
-    let log = Log::default();
-    let errors = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_writer(log.clone()).finish();
-    tracing::subscriber::with_default(errors, || {
+    let said = Said::default();
+    tracing::subscriber::with_default(said.at_least(tracing::Level::WARN), || {
         play(name, Making { settings, ..Making::new(22, SHARDS) }, async |mut world| {
             world.start("ann");
             world.until_shared(&[("ann", 2)], Duration::from_secs(10)).await;
@@ -62,7 +59,7 @@ fn redeploy(name: &str, retrieval: Retrieval, worst: Duration) {
             world
         });
     });
-    assert_eq!(log.text(), "", "nothing here is an error");
+    assert_eq!(said.text(), "", "nothing here is an error, or worth a warning");
 }
 
 /// Puts a record each second, and waits until it is handled; how long that took at worst.
@@ -112,33 +109,5 @@ fn subscribe_as_before(world: &World) {
             ..Default::default()
         };
         ask(subscribe.into());
-    }
-}
-
-/// What is logged.
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Log;
-    fn make_writer(&self) -> Log {
-        self.clone()
     }
 }

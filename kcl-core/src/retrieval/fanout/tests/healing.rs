@@ -160,6 +160,20 @@ async fn calls_for_a_shard_are_a_second_apart_whatever_they_are_answered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_that_replaces_another_waits_for_its_turn_too() {
+    let service = Service::new([]);
+    let readers = service.readers(ConsumerRef::Name("app".to_owned()), false, ByteBudget::new(1 << 28, 1 << 20));
+    for _ in 0..5 {
+        let fetching = Arc::new(Stopwatch::new(Arc::new(TokioClock::new())));
+        let shard = ShardId::from("shardId-000000000000");
+        let mut reader = readers.open(&shard, StartingPosition::TrimHorizon, fetching);
+        reader.next().await.unwrap();
+    }
+    let apart = distances(&service);
+    assert!(apart.len() == 4 && apart.iter().all(|apart| *apart >= Duration::from_secs(1)), "{apart:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_with_children_and_without_a_continuation_is_the_end_and_is_told_again() {
     let service = Service::new([]).set(|state| state.ends_after = Some(25));
     let mut reader = service.reader(false);
