@@ -3,9 +3,7 @@
 #![cfg(test)]
 
 use aws_sdk_kinesis::primitives::Blob;
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
-};
+use aws_smithy_runtime_api::client::http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use futures_util::future::join_all;
 use kcl_core::aws::{Clients, KinesisStream};

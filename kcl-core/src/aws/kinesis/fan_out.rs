@@ -199,7 +199,8 @@ mod tests {
 
     #[test]
     fn the_last_event_of_a_shard_has_children_and_no_continuation_and_is_never_a_position() {
-        let child = ChildShard::builder().shard_id("shardId-000000000001").set_parent_shards(Some(vec!["p".to_owned()]));
+        let child =
+            ChildShard::builder().shard_id("shardId-000000000001").set_parent_shards(Some(vec!["p".to_owned()]));
         let last = pushed(event("", Some(vec![child.build().unwrap()]))).unwrap();
         assert_eq!((last.continuation, last.children.len()), (None, 1));
         let other = pushed(event("42", None)).unwrap();

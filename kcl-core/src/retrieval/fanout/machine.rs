@@ -136,13 +136,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(
-        shard: ShardId,
-        from: StartingPosition,
-        falls_back: bool,
-        now: Time,
-        rng: fastrand::Rng,
-    ) -> Self {
+    pub(super) fn new(shard: ShardId, from: StartingPosition, falls_back: bool, now: Time, rng: fastrand::Rng) -> Self {
         Machine {
             shard,
             state: State::Registering { not_before: now },
@@ -299,7 +293,11 @@ impl Machine {
                 self.refuse(None, now)
             }
             (ApiErrorKind::NotReady, State::Subscribing { .. }) => {
-                if self.gives_way(now) { Next::BackOff } else { self.refuse(None, now) }
+                if self.gives_way(now) {
+                    Next::BackOff
+                } else {
+                    self.refuse(None, now)
+                }
             }
             (ApiErrorKind::Throttled | ApiErrorKind::NotReady | ApiErrorKind::Unavailable, state) => {
                 let again = match state {

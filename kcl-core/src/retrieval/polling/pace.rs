@@ -370,7 +370,10 @@ mod tests {
             let (shares, throttled, longest) = contend(count, seed);
             let served: u32 = shares.iter().sum();
             assert!(served > 600 * 5 / 2, "{count}: the shard's reads are used: {served}");
-            assert!(throttled < served * count as u32 / 20, "{count}: few calls are in vain: {throttled} beside {served}");
+            assert!(
+                throttled < served * count as u32 / 20,
+                "{count}: few calls are in vain: {throttled} beside {served}"
+            );
             assert!(longest < Duration::from_secs(patience), "{count}: one waited for {longest:?}");
             for mine in &shares {
                 assert!(*mine > served / (2 * count as u32), "{count}: nobody starves: {shares:?}");
@@ -385,7 +388,8 @@ mod tests {
             let drawn: Vec<f64> = (0..200)
                 .map(|seed| {
                     let mut pace = Pace { failures, ..off() };
-                    let next = pace.answered(Answer::Failed, Time::ZERO, Time::ZERO, &mut fastrand::Rng::with_seed(seed));
+                    let next =
+                        pace.answered(Answer::Failed, Time::ZERO, Time::ZERO, &mut fastrand::Rng::with_seed(seed));
                     next.since(Time::ZERO).as_secs_f64() / ceiling.as_secs_f64()
                 })
                 .collect();
