@@ -11,6 +11,7 @@ pub struct Said(Arc<Mutex<Vec<u8>>>);
 
 impl Said {
     /// Takes down what is at least as serious as this, wherever it is set as the subscriber.
+    #[must_use]
     pub fn at_least(&self, level: Level) -> impl Subscriber + Send + Sync + 'static {
         tracing_subscriber::fmt().with_ansi(false).with_max_level(level).with_writer(self.clone()).finish()
     }
