@@ -5,6 +5,7 @@ mod coordination;
 mod damage;
 mod fan_out;
 mod handling;
+mod limits;
 mod permissions;
 mod positions;
 mod replay;

@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kinesis::primitives::Blob;
 use kcl_core::prelude::*;
 use kcl_core::{Error, WorkerHandle};
+use kcl_local::kinesis::EngineConfig;
 use kcl_local::{Fault, LocalAws};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -92,7 +93,11 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn with_shards(shards: i32) -> Stage {
-        let aws = LocalAws::builder().in_process();
+        Self::with_engine(EngineConfig::in_process(), shards).await
+    }
+
+    pub(crate) async fn with_engine(config: EngineConfig, shards: i32) -> Stage {
+        let aws = LocalAws::builder().engine(config).in_process();
         aws.kinesis().create_stream().stream_name(STREAM).shard_count(shards).send().await.unwrap();
         let cut_off: Arc<Mutex<BTreeSet<String>>> = Arc::default();
         let gone = Arc::clone(&cut_off);
@@ -137,6 +142,22 @@ impl Stage {
     pub(crate) fn recorders(&self, worker: &str) -> impl Fn(&ShardId) -> Recorder + Send + Sync + 'static {
         let (log, worker) = (self.log.clone(), worker.to_owned());
         move |_| Recorder { worker: worker.clone(), log: log.clone(), takes: Duration::ZERO }
+    }
+
+    /// A worker of another application on the same stream.
+    pub(crate) async fn start_other(&self, application: &str, settings: Settings) -> Running {
+        let worker = Worker::builder(application, STREAM)
+            .settings(settings)
+            .worker_id(application)
+            .with_seed(application.bytes().map(u64::from).sum())
+            .sdk_config(&self.aws.sdk_config_for(application))
+            .on_current_runtime()
+            .processor(self.recorders(application))
+            .build()
+            .await
+            .unwrap();
+        let handle = worker.handle();
+        Running { handle, task: tokio::spawn(worker.run()) }
     }
 
     /// A worker with default settings and a quick handler.

@@ -1,12 +1,11 @@
 //! Enhanced fan-out in Kinesis: [`FanOutApi`] over Kinesis clients, one attempt a call.
 
+use super::clients::{Clients, Taken};
 use super::{KinesisStream, answer};
 use crate::aws::failure::{Cause, Failure};
 use crate::record::{SequenceNumber, ShardId, StartingPosition};
 use crate::shard::{ApiError, ConsumerRef, FanOutApi, Pushed, RegisteredConsumer, Subscription};
 use async_trait::async_trait;
-use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::primitives::event_stream::EventReceiver;
 use aws_sdk_kinesis::types::error::SubscribeToShardEventStreamError;
@@ -14,17 +13,13 @@ use aws_sdk_kinesis::types::{
     ConsumerStatus, ShardIteratorType, StartingPosition as ApiPosition, SubscribeToShardEvent,
     SubscribeToShardEventStream,
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 const FIND: &str = "DescribeStreamConsumer";
 const REGISTER: &str = "RegisterStreamConsumer";
 const DEREGISTER: &str = "DeregisterStreamConsumer";
 const SUBSCRIBE: &str = "SubscribeToShard";
-
-/// A service lets so many requests share a connection (128 are usual), and hyper keeps one connection for each host and
-/// client: further requests would wait, unseen, for one of the others to end (hyperium/hyper#2197).
-const MOST_ON_A_CLIENT: usize = 64;
 
 /// Fan-out of one stream.
 #[derive(Debug)]
@@ -36,7 +31,7 @@ pub(super) struct KinesisFanOut {
 
 impl KinesisFanOut {
     pub(super) fn new(stream: KinesisStream) -> Self {
-        let clients = Arc::new(Clients { like: stream.client.clone(), open: Mutex::default() });
+        let clients = Arc::new(Clients::new(stream.client.clone()));
         KinesisFanOut { stream, arn: OnceCell::new(), clients }
     }
 
@@ -87,7 +82,7 @@ impl KinesisFanOut {
 
     async fn open(&self, consumer_arn: &str, shard: &ShardId, from: &StartingPosition) -> Result<Events, Failure> {
         let client = self.clients.take();
-        let ask = client.client.subscribe_to_shard().consumer_arn(consumer_arn).shard_id(shard.as_str());
+        let ask = client.subscribe_to_shard().consumer_arn(consumer_arn).shard_id(shard.as_str());
         let answer = ask.starting_position(position(from)?).send().await;
         let receiver = answer.map_err(|error| Failure::of(SUBSCRIBE, error))?.event_stream;
         let subject = format!("shard `{shard}` of stream `{}`", self.stream.stream);
@@ -118,49 +113,6 @@ impl FanOutApi for KinesisFanOut {
         let opened = self.open(consumer_arn, shard, from).await;
         let subject = || format!("shard `{shard}` of stream `{}`", self.stream.stream);
         opened.map(|events| Box::new(events) as _).map_err(|failure| super::error(failure, &subject()))
-    }
-}
-
-/// Clients of which each has connections of its own (unless the caller's configuration brings them), for a bounded number of
-/// subscriptions.
-#[derive(Debug)]
-struct Clients {
-    like: Client,
-    open: Mutex<Vec<(Client, usize)>>,
-}
-
-/// A client with room for one subscription, while this is kept.
-#[derive(Debug)]
-struct Taken {
-    client: Client,
-    index: usize,
-    of: Arc<Clients>,
-}
-
-impl Clients {
-    fn take(self: &Arc<Self>) -> Taken {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = open.iter().position(|(_, subscriptions)| *subscriptions < MOST_ON_A_CLIENT).unwrap_or(open.len());
-        if index == open.len() {
-            // A subscription may be silent for as long as it likes; deadlines of our own look after it.
-            let protection = StalledStreamProtectionConfig::disabled();
-            let config = self.like.config().to_builder().stalled_stream_protection(protection);
-            open.push((Client::from_conf(config.build()), 0));
-        }
-        let taken = open.get_mut(index).map(|(client, subscriptions)| {
-            *subscriptions += 1;
-            client.clone()
-        });
-        Taken { client: taken.unwrap_or_else(|| self.like.clone()), index, of: Arc::clone(self) }
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        let mut open = self.of.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, subscriptions)) = open.get_mut(self.index) {
-            *subscriptions = subscriptions.saturating_sub(1);
-        }
     }
 }
 
@@ -228,4 +180,31 @@ fn position(from: &StartingPosition) -> Result<ApiPosition, Failure> {
             .sequence_number(position.sequence_number.as_str()),
     };
     ask.build().map_err(|error| Failure::new(Cause::Request, SUBSCRIBE, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_kinesis::types::ChildShard;
+
+    fn event(continuation: &str, children: Option<Vec<ChildShard>>) -> SubscribeToShardEvent {
+        SubscribeToShardEvent::builder()
+            .set_records(Some(Vec::new()))
+            .continuation_sequence_number(continuation)
+            .millis_behind_latest(0)
+            .set_child_shards(children)
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn the_last_event_of_a_shard_has_children_and_no_continuation_and_is_never_a_position() {
+        let child =
+            ChildShard::builder().shard_id("shardId-000000000001").set_parent_shards(Some(vec!["p".to_owned()]));
+        let last = pushed(event("", Some(vec![child.build().unwrap()]))).unwrap();
+        assert_eq!((last.continuation, last.children.len()), (None, 1));
+        let other = pushed(event("42", None)).unwrap();
+        assert_eq!(other.continuation.map(|number| number.to_string()).as_deref(), Some("42"));
+        assert_eq!(pushed(event("null", None)).unwrap_err().cause, Cause::Unanswered);
+    }
 }

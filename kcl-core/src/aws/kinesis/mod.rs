@@ -1,6 +1,7 @@
 //! The stream in Kinesis: [`StreamApi`] over a Kinesis client, one attempt a call.
 
 mod answer;
+mod clients;
 mod date;
 mod fan_out;
 mod fast;

@@ -13,13 +13,21 @@ use std::time::Duration;
 const LIFE: Duration = Duration::from_secs(240);
 const LIFE_JITTER: Duration = Duration::from_secs(45);
 /// Events come every few seconds, also where there are no records. Below the shortest `fetch_deadline` that makes sense.
-pub(super) const SILENCE: Duration = Duration::from_secs(20);
+const SILENCE: Duration = Duration::from_secs(20);
+/// The first one comes at once. Two subscriptions that do not say it are noticed before the shortest such deadline, too.
+const FIRST_SILENCE: Duration = Duration::from_secs(8);
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
-/// A younger subscription of another worker (it had the shard a moment ago) is not replaced before 5 s.
-const IN_USE_PAUSE: Duration = Duration::from_millis(1_500);
-/// So often in a row it is not a hand-over any more: somebody else uses the consumer.
-const MOST_IN_USE: u32 = 8;
+/// AWS: a subscription (of the worker that had the shard a moment ago, or has just taken it over) is not replaced before it is
+/// 5 s old. Whoever asks earlier is refused.
+const IN_USE_PAUSE: Duration = Duration::from_secs(5);
+const IN_USE_JITTER: Duration = Duration::from_secs(1);
+/// So often it is not a hand-over any more: somebody else uses the consumer.
+const MOST_IN_USE: u32 = 4;
+/// A subscription that has lived so long is not contended for.
+const SETTLED: Duration = Duration::from_secs(60);
+/// So many subscriptions in a row that fall silent are a refusal: the last of them has said nothing at all.
+const MOST_SILENT: u32 = 2;
 /// Between two tries of what is refused.
 const REFUSED: Duration = Duration::from_secs(180);
 
@@ -70,8 +78,8 @@ pub(super) enum Next {
     Resubscribe(Lost),
     /// Try again, later.
     BackOff,
-    /// Fan-out is not to be had for now, for a reason that only somebody else can mend.
-    Refused,
+    /// Fan-out is not to be had for now, for a reason that only somebody else can mend; maybe a subscription is lost by it.
+    Refused(Option<Lost>),
     /// The stream is gone, or cannot be asked for.
     GiveUp,
 }
@@ -114,15 +122,35 @@ pub(super) struct Machine {
     continuation: Option<SequenceNumber>,
     /// In a row, of whatever kind.
     failures: u32,
+    /// How often another subscription was in the way, since one of ours has settled.
     in_use: u32,
+    settled_at: Time,
+    /// Whether the present subscription has said something.
+    heard: bool,
+    /// How often in a row one fell silent.
+    silent: u32,
+    /// Whether the shard is read in another way where fan-out is refused.
+    falls_back: bool,
     refused: bool,
     rng: fastrand::Rng,
 }
 
 impl Machine {
-    pub(super) fn new(shard: ShardId, from: StartingPosition, now: Time, rng: fastrand::Rng) -> Self {
-        let state = State::Registering { not_before: now };
-        Machine { shard, state, from, continuation: None, failures: 0, in_use: 0, refused: false, rng }
+    pub(super) fn new(shard: ShardId, from: StartingPosition, falls_back: bool, now: Time, rng: fastrand::Rng) -> Self {
+        Machine {
+            shard,
+            state: State::Registering { not_before: now },
+            from,
+            continuation: None,
+            failures: 0,
+            in_use: 0,
+            settled_at: now,
+            heard: false,
+            silent: 0,
+            falls_back,
+            refused: false,
+            rng,
+        }
     }
 
     /// Where a subscription starts.
@@ -147,6 +175,11 @@ impl Machine {
         self.failures
     }
 
+    /// For how long the subscription may say nothing.
+    pub(super) fn patience(&self) -> Duration {
+        if self.heard { SILENCE } else { FIRST_SILENCE }
+    }
+
     /// Another reader has read this meanwhile.
     pub(super) fn polled(&mut self, chunk: &Chunk) {
         if let Some(last) = chunk.records.last() {
@@ -168,14 +201,27 @@ impl Machine {
                 Next::GoOn
             }
             Event::Subscribed => {
+                (self.heard, self.settled_at) = (false, now + SETTLED);
                 self.state = State::Streaming { rotate_at: now + LIFE + LIFE_JITTER.mul_f64(self.rng.f64()) };
                 Next::GoOn
             }
             Event::Pushed(pushed) => self.accept(pushed, now),
             Event::Ended => self.resubscribe(Lost::Ended, now),
             Event::RotationDue => self.resubscribe(Lost::Rotated, now),
-            Event::Silent => self.resubscribe(Lost::Silent, now),
+            Event::Silent => {
+                self.silent += 1;
+                // Another one would be no help where the shard can be read in another way.
+                if self.silent >= MOST_SILENT && self.falls_back {
+                    return self.refuse(Some(Lost::Silent), now);
+                }
+                self.resubscribe(Lost::Silent, now)
+            }
             Event::Listed(listing) => self.judge(&listing, now),
+            // Another one took its place.
+            Event::Failed(ApiErrorKind::NotReady) if matches!(self.state, State::Streaming { .. }) => {
+                let lost = Lost::Failed(ApiErrorKind::NotReady);
+                if self.gives_way(now) { Next::Resubscribe(lost) } else { self.refuse(Some(lost), now) }
+            }
             Event::Failed(kind) if matches!(self.state, State::Streaming { .. }) => {
                 self.resubscribe(Lost::Failed(kind), now)
             }
@@ -192,7 +238,10 @@ impl Machine {
             self.failures = self.failures.saturating_add(1);
             return self.resubscribe(Lost::Contradiction, now);
         }
-        (self.failures, self.in_use) = (0, 0);
+        (self.heard, self.failures, self.silent) = (true, 0, 0);
+        if now >= self.settled_at {
+            self.in_use = 0;
+        }
         if let StartingPosition::After(done) = &self.from {
             drop_done(&mut records, done);
         }
@@ -233,29 +282,22 @@ impl Machine {
         match (kind, &self.state) {
             // The stream itself is gone, or the list may not be had.
             (ApiErrorKind::NotFound | ApiErrorKind::Refused, State::Doubting) => {
-                self.refuse(now);
+                self.refuse(None, now);
                 Next::GiveUp
             }
             (ApiErrorKind::NotFound, State::Subscribing { .. }) => {
                 self.state = State::Doubting;
                 Next::GoOn
             }
-            (ApiErrorKind::Refused | ApiErrorKind::NotFound | ApiErrorKind::IteratorExpired, _) => self.refuse(now),
+            (ApiErrorKind::Refused | ApiErrorKind::NotFound | ApiErrorKind::IteratorExpired, _) => {
+                self.refuse(None, now)
+            }
             (ApiErrorKind::NotReady, State::Subscribing { .. }) => {
-                self.in_use += 1;
-                if self.in_use >= MOST_IN_USE {
-                    self.in_use = 0;
-                    return self.refuse(now);
-                }
-                self.failures = self.failures.saturating_add(1);
-                let pause = IN_USE_PAUSE.mul_f64(0.5 + self.rng.f64());
-                // Every other time the consumer is looked at again: it may be another one by now, or not active yet.
-                self.state = if self.in_use.is_multiple_of(2) {
-                    State::Registering { not_before: now + pause }
+                if self.gives_way(now) {
+                    Next::BackOff
                 } else {
-                    State::Subscribing { not_before: now + pause }
-                };
-                Next::BackOff
+                    self.refuse(None, now)
+                }
             }
             (ApiErrorKind::Throttled | ApiErrorKind::NotReady | ApiErrorKind::Unavailable, state) => {
                 let again = match state {
@@ -272,11 +314,29 @@ impl Machine {
         }
     }
 
-    fn refuse(&mut self, now: Time) -> Next {
+    /// To another subscription, for as long as none can replace it; not again and again, whoever it is.
+    fn gives_way(&mut self, now: Time) -> bool {
+        self.in_use += 1;
+        if self.in_use >= MOST_IN_USE {
+            self.in_use = 0;
+            return false;
+        }
+        self.failures = self.failures.saturating_add(1);
+        let not_before = now + IN_USE_PAUSE + IN_USE_JITTER.mul_f64(self.rng.f64());
+        // Every other time the consumer is looked at again: it may be another one by now, or not active yet.
+        self.state = if self.in_use.is_multiple_of(2) {
+            State::Registering { not_before }
+        } else {
+            State::Subscribing { not_before }
+        };
+        true
+    }
+
+    fn refuse(&mut self, lost: Option<Lost>, now: Time) -> Next {
         self.refused = true;
         self.failures = self.failures.saturating_add(1);
         self.state = State::Registering { not_before: now + REFUSED.mul_f64(0.8 + 0.4 * self.rng.f64()) };
-        Next::Refused
+        Next::Refused(lost)
     }
 
     /// Says once that what was refused has come.

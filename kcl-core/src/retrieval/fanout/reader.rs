@@ -1,6 +1,6 @@
 //! The loop that obeys the machine; and while nothing is pushed, polling.
 
-use super::machine::{Event, Lost, Machine, Next, SILENCE, State};
+use super::machine::{Event, Lost, Machine, Next, State};
 use super::registrar::Registrar;
 use super::turns::Turns;
 use crate::clock::Time;
@@ -76,7 +76,7 @@ impl Readers for FanOutReaders {
             },
             budget: self.budget.clone(),
             last_event: 0,
-            machine: Machine::new(shard.clone(), from, now, rng),
+            machine: Machine::new(shard.clone(), from, self.polling.is_some(), now, rng),
             consumer: None,
             asked: None,
             subscription: None,
@@ -137,15 +137,19 @@ impl Calls {
     }
 
     async fn listing(self) -> Result<Answer, ApiError> {
-        self.timed("ListShards", self.stream.list_shards(ListWhich::All)).await.map(Answer::Listing)
+        let listing = self.timed("ListShards", self.stream.list_shards(ListWhich::All)).await.map(Answer::Listing);
+        if listing.is_ok() {
+            self.fetching.end();
+        }
+        listing
     }
 
     /// The stopwatch runs while calls of the shard are not answered; waiting for one's turn, or for the consumer, is not
-    /// that.
+    /// that. That a subscription is open is no progress: it has to say something.
     async fn timed<T>(&self, operation: &str, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
         self.fetching.begin();
         let answer = in_time(|| format!("{operation} for shard `{}`", self.shard), call).await;
-        if answer.as_ref().err().is_none_or(|error| error.kind != ApiErrorKind::Unavailable) {
+        if answer.as_ref().is_err_and(|error| error.kind != ApiErrorKind::Unavailable) {
             self.fetching.end();
         }
         answer
@@ -199,11 +203,21 @@ impl ShardReader for FanOutReader {
             let reservation = self.count_bytes(&event);
             let next = self.machine.step(event, self.calls.now());
             match next {
-                Next::Deliver(chunk) => return Ok(Chunk { reservation, ..chunk }),
+                Next::Deliver(chunk) => {
+                    // Only what was accepted is an answer: a subscription of nothing but contradictions stands.
+                    self.fetching.end();
+                    return Ok(Chunk { reservation, ..chunk });
+                }
                 Next::GoOn => {}
-                Next::Resubscribe(lost) => self.lose(lost),
+                Next::Resubscribe(lost) => {
+                    self.lose(lost);
+                    self.failed_with = None;
+                }
                 Next::BackOff => self.tell_of_failure(),
-                Next::Refused => {
+                Next::Refused(lost) => {
+                    if let Some(lost) = lost {
+                        self.lose(lost);
+                    }
                     self.tell_of_refusal();
                     if self.polling.is_none() {
                         return Err(self.refusal());
@@ -226,9 +240,10 @@ impl FanOutReader {
         drop(self.budget.reserve(&self.calls.shard, self.last_event).await);
         let Some(subscription) = &mut self.subscription else { return Event::Ended };
         self.fetching.begin();
-        let silent_at = Instant::now() + SILENCE;
+        let patience = self.machine.patience();
+        let silent_at = Instant::now() + patience;
         let rotate_at = self.calls.instant(rotate_at);
-        let event = match timeout_at(silent_at.min(rotate_at), subscription.next()).await {
+        match timeout_at(silent_at.min(rotate_at), subscription.next()).await {
             Ok(Ok(Some(pushed))) => Event::Pushed(pushed),
             Ok(Ok(None)) => Event::Ended,
             Ok(Err(error)) => {
@@ -237,12 +252,12 @@ impl FanOutReader {
                 Event::Failed(kind)
             }
             Err(_) if rotate_at <= silent_at => Event::RotationDue,
-            Err(_) => Event::Silent,
-        };
-        if let Event::Pushed(_) = event {
-            self.fetching.end();
+            Err(_) => {
+                let message = format!("the subscription of shard `{}` said nothing for {patience:?}", self.calls.shard);
+                self.failed_with = Some(ApiError { kind: ApiErrorKind::Unavailable, message, source: None });
+                Event::Silent
+            }
         }
-        event
     }
 
     /// What the state asks for, and meanwhile, after a moment, what polling reads.
@@ -323,7 +338,7 @@ impl FanOutReader {
     fn lose(&mut self, lost: Lost) {
         self.subscription = None;
         self.alone_since = self.calls.now();
-        SubscriptionLost { shard: &self.calls.shard, why: lost, error: self.failed_with.take().as_ref() }.emit();
+        SubscriptionLost { shard: &self.calls.shard, why: lost, error: self.failed_with.as_ref() }.emit();
     }
 
     fn tell_of_failure(&mut self) {

@@ -1,5 +1,16 @@
 //! Reading a shard by GetRecords.
+//!
+//! | part | is |
+//! |---|---|
+//! | `machine` | where a reader stands in its shard (pure) |
+//! | `pace` | when the next call may be sent (pure) |
+//! | `amount` | how many records it asks for (pure) |
+//! | `quiet` | which failure is worth a warning (pure) |
+//! | `learnt` | what of this outlives a reader |
+//! | `reader` | the loop that obeys |
 
+mod amount;
+mod learnt;
 mod machine;
 mod pace;
 mod quiet;

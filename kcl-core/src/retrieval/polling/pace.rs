@@ -23,8 +23,14 @@ const MIB: u64 = 1024 * 1024;
 const FAR_BEHIND: u64 = 1_000;
 /// Contention never stretches the distance between reads further.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(5);
-/// Calls a second that a throttled reader wins back each second.
-const RATE_GROWTH: f64 = 0.1;
+/// Calls a second that a throttled reader wins back each second: few at first, as others still read the shard, and more with
+/// each second in which that was not noticed.
+const FIRST_GROWTH: f64 = 0.01;
+const GROWTH_OF_GROWTH: f64 = 0.008;
+const MOST_GROWTH: f64 = 0.3;
+/// Throttles in a row that say no more than the first of them did: readers that took each for news would slow down for tens of
+/// seconds where a few others read the shard.
+const EPISODE: u32 = 3;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 
@@ -56,8 +62,9 @@ pub(super) struct Pace {
     /// Zero: no limits are kept either, for servers that have none.
     poll_interval: Duration,
     idle_poll_interval: Duration,
-    /// What contention has made of `poll_interval`.
+    /// What contention has made of `poll_interval`, when it was last noticed.
     interval: Duration,
+    throttled_at: Time,
     /// How far apart reads have drifted since the shard has had nothing new.
     idle: Duration,
     /// In a row.
@@ -66,6 +73,8 @@ pub(super) struct Pace {
     answered: [Option<Time>; CALLS],
     /// When an answer last said that nothing is left.
     at_tip: Option<Time>,
+    /// What the limits alone allow.
+    allowed: Time,
 }
 
 impl Pace {
@@ -74,11 +83,20 @@ impl Pace {
             poll_interval: settings.poll_interval,
             idle_poll_interval: settings.idle_poll_interval.max(settings.poll_interval),
             interval: settings.poll_interval,
+            throttled_at: Time::ZERO,
             idle: settings.poll_interval,
             failures: 0,
             answered: [None; CALLS],
             at_tip: None,
+            allowed: Time::ZERO,
         }
+    }
+
+    /// For another reader of the same shard: what was read is forgotten, what the shard has counted is not. Tells before when
+    /// its first call must not be sent.
+    pub(super) fn begin_anew(&mut self) -> Time {
+        (self.failures, self.idle, self.at_tip) = (0, self.poll_interval, None);
+        self.allowed
     }
 
     /// Calls that failed in a row.
@@ -100,7 +118,7 @@ impl Pace {
         match answer {
             Answer::Records { count, bytes, full, behind } => {
                 self.failures = 0;
-                self.recover();
+                self.recover(now);
                 let at_tip = behind == Some(0) || (behind.is_none() && count == 0);
                 self.at_tip = at_tip.then_some(now);
                 self.idle = if at_tip && count == 0 {
@@ -117,50 +135,62 @@ impl Pace {
                 } else {
                     self.interval
                 };
-                self.within_limits(sent + apart, bytes, now)
+                self.within_limits(sent + apart, self.interval, bytes, now)
             }
             Answer::Throttled => {
-                self.interval =
-                    (self.interval + self.interval / 2).clamp(FIRST_BACKOFF, LONGEST_INTERVAL.max(self.poll_interval));
-                self.back_off(sent, now, rng)
+                self.throttled_at = now;
+                if self.failures.is_multiple_of(EPISODE) {
+                    self.interval = (self.interval + self.interval / 2)
+                        .clamp(FIRST_BACKOFF, LONGEST_INTERVAL.max(self.poll_interval));
+                }
+                let ceiling = self.ceiling(LONGEST_INTERVAL).max(self.interval);
+                self.back_off(ceiling, now, rng)
             }
-            Answer::Failed => self.back_off(sent, now, rng),
+            Answer::Failed => self.back_off(self.ceiling(LONGEST_BACKOFF), now, rng),
             // The first time nothing is wrong but that the handler was slow.
             Answer::IteratorExpired if self.failures == 0 => {
                 self.failures = 1;
                 now
             }
-            Answer::IteratorExpired => self.back_off(sent, now, rng),
+            Answer::IteratorExpired => self.back_off(self.ceiling(LONGEST_BACKOFF), now, rng),
         }
     }
 
     /// The rate grows by the same steps for every reader of a shard, and each throttle takes a share of it: that is what
     /// makes them converge on equal shares.
-    fn recover(&mut self) {
+    fn recover(&mut self, now: Time) {
         if self.interval > self.poll_interval {
+            let unnoticed = now.since(self.throttled_at).as_secs_f64();
+            let growth = (FIRST_GROWTH + GROWTH_OF_GROWTH * unnoticed).min(MOST_GROWTH);
             let seconds = self.interval.as_secs_f64();
-            let rate = 1.0 / seconds + RATE_GROWTH * seconds;
+            let rate = 1.0 / seconds + growth * seconds;
             self.interval = self.poll_interval.max(Duration::from_secs_f64(1.0 / rate));
         }
     }
 
-    /// Exponential, with full jitter: readers that failed together do not come back together.
-    fn back_off(&mut self, sent: Time, now: Time, rng: &mut fastrand::Rng) -> Time {
-        let ceiling = FIRST_BACKOFF.saturating_mul(1 << self.failures.min(16)).min(LONGEST_BACKOFF);
-        self.failures = self.failures.saturating_add(1);
-        let jittered = ceiling.mul_f64(rng.f64());
-        self.within_limits(sent + self.interval, 0, now).max(now + jittered)
+    /// Exponential.
+    fn ceiling(&self, longest: Duration) -> Duration {
+        FIRST_BACKOFF.saturating_mul(1 << self.failures.min(16)).min(longest)
     }
 
-    fn within_limits(&self, wanted: Time, bytes: u64, now: Time) -> Time {
-        if self.poll_interval.is_zero() {
-            return wanted.max(now);
-        }
+    /// With full jitter: readers that failed together do not come back together.
+    fn back_off(&mut self, ceiling: Duration, now: Time, rng: &mut fastrand::Rng) -> Time {
+        self.failures = self.failures.saturating_add(1);
+        self.within_limits(now + ceiling.mul_f64(rng.f64()), self.poll_interval, 0, now)
+    }
+
+    fn within_limits(&mut self, wanted: Time, apart: Duration, bytes: u64, now: Time) -> Time {
+        self.allowed = if self.poll_interval.is_zero() { now } else { self.limits(apart, bytes, now) };
+        wanted.max(self.allowed)
+    }
+
+    /// What the shard's limits allow, of calls that are so far apart in the long run.
+    fn limits(&self, apart: Duration, bytes: u64, now: Time) -> Time {
         // From the answers on, not the calls: somewhere between the two the shard counted.
-        let window = CALLS_WINDOW.max(self.interval.saturating_mul(CALLS as u32));
+        let window = CALLS_WINDOW.max(apart.saturating_mul(CALLS as u32));
         let calls = self.answered[0].map_or(now, |fifth_last| fifth_last + window);
         let millis = bytes.saturating_mul(1_000).div_ceil(BYTES_A_SECOND);
-        wanted.max(now).max(calls).max(now + Duration::from_millis(millis).min(BYTES_BLOCK))
+        now.max(calls).max(now + Duration::from_millis(millis).min(BYTES_BLOCK))
     }
 }
 
@@ -307,22 +337,23 @@ mod tests {
         }
     }
 
-    #[test]
-    fn readers_that_share_a_shard_converge_on_shares_that_fit() {
+    /// Ten minutes of so many readers on a shard: calls of each that were served, calls in vain, and how long one had to wait.
+    fn contend(count: usize, seed: u64) -> (Vec<u32>, u32, Duration) {
         let mut shard = Shard { calls: Vec::new() };
-        let mut rng = fastrand::Rng::with_seed(3);
-        let mut readers: Vec<(Pace, Time, u32)> = (0..3).map(|_| (kinesis(), Time::ZERO, 0)).collect();
-        let (mut served, mut throttled) = (0u32, 0u32);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut readers: Vec<_> = (0..count).map(|_| (kinesis(), Time::ZERO, 0u32, Time::ZERO)).collect();
+        let (mut throttled, mut longest) = (0u32, Duration::ZERO);
         let minutes = Duration::from_secs(600);
         loop {
             let next = (0..readers.len()).min_by_key(|n| readers[*n].1).unwrap();
-            let (pace, due, mine) = &mut readers[next];
+            let (pace, due, mine, last) = &mut readers[next];
             if *due > Time::ZERO + minutes {
                 break;
             }
             let answer = if shard.call(*due) {
-                served += 1;
                 *mine += 1;
+                longest = longest.max(due.since(*last));
+                *last = *due;
                 records(10, 1_000, false, 60_000)
             } else {
                 throttled += 1;
@@ -330,22 +361,66 @@ mod tests {
             };
             *due = pace.answered(answer, *due, *due + RTT, &mut rng);
         }
-        assert!(served > 600 * 5 * 2 / 3, "the shard's reads are used: {served}");
-        assert!(throttled < served / 5, "few calls are in vain: {throttled} of {served}");
-        for (_, _, mine) in &readers {
-            assert!(*mine > served / 6, "nobody starves: {mine} of {served}");
+        (readers.into_iter().map(|(_, _, mine, _)| mine).collect(), throttled, longest)
+    }
+
+    #[test]
+    fn readers_that_share_a_shard_converge_on_shares_that_fit() {
+        for (count, seed, patience) in [(2, 1, 6), (3, 3, 8), (5, 5, 15), (8, 8, 25)] {
+            let (shares, throttled, longest) = contend(count, seed);
+            let served: u32 = shares.iter().sum();
+            assert!(served > 600 * 5 / 2, "{count}: the shard's reads are used: {served}");
+            assert!(
+                throttled < served * count as u32 / 20,
+                "{count}: few calls are in vain: {throttled} beside {served}"
+            );
+            assert!(longest < Duration::from_secs(patience), "{count}: one waited for {longest:?}");
+            for mine in &shares {
+                assert!(*mine > served / (2 * count as u32), "{count}: nobody starves: {shares:?}");
+            }
         }
+    }
+
+    #[test]
+    fn a_pause_after_failures_is_drawn_from_all_of_its_range() {
+        for failures in 0..12_u32 {
+            let ceiling = FIRST_BACKOFF.saturating_mul(1 << failures).min(LONGEST_BACKOFF);
+            let drawn: Vec<f64> = (0..200)
+                .map(|seed| {
+                    let mut pace = Pace { failures, ..off() };
+                    let next =
+                        pace.answered(Answer::Failed, Time::ZERO, Time::ZERO, &mut fastrand::Rng::with_seed(seed));
+                    next.since(Time::ZERO).as_secs_f64() / ceiling.as_secs_f64()
+                })
+                .collect();
+            assert!(drawn.iter().all(|part| (0.0..=1.0).contains(part)));
+            let below = |most: f64| drawn.iter().filter(|part| **part < most).count();
+            assert!((20..80).contains(&below(0.25)) && (130..170).contains(&below(0.75)), "after {failures}");
+        }
+    }
+
+    #[test]
+    fn what_a_shard_has_counted_outlives_its_reader_and_nothing_else_does() {
+        let mut pace = kinesis();
+        distances(&mut pace, [EMPTY_AT_TIP]);
+        assert_eq!(pace.begin_anew(), Time::ZERO + RTT, "one call in this second");
+        assert_eq!(pace.largest_answer(Time::ZERO + RTT), LARGEST_ANSWER, "it may begin somewhere else");
+        distances(&mut pace, [records(100, 4 * MIB, true, 60_000)]);
+        assert_eq!(pace.begin_anew(), Time::ZERO + RTT + ms(2_000));
+        distances(&mut pace, vec![Answer::Throttled; 3]);
+        pace.begin_anew();
+        assert_eq!((pace.failures(), pace.interval), (0, ms(300)), "others still read the shard");
     }
 
     #[test]
     fn a_reader_that_is_alone_again_comes_back_to_full_speed() {
         let mut pace = kinesis();
-        distances(&mut pace, vec![Answer::Throttled; 6]);
-        let apart = distances(&mut pace, vec![records(10, 0, false, 60_000); 150]);
+        let (contended, alone) = (vec![Answer::Throttled; 18], vec![records(10, 0, false, 60_000); 150]);
+        let apart = distances(&mut pace, contended.into_iter().chain(alone)).split_off(18);
         assert!(apart[1] > ms(1_000), "{apart:?}");
         let five: Duration = apart[145..].iter().sum();
         assert!(five < ms(1_020), "{apart:?}");
-        assert!(apart.iter().sum::<Duration>() < ms(60_000), "within a minute");
+        assert!(apart.iter().sum::<Duration>() < ms(60_000), "within a minute: {:?}", apart.iter().sum::<Duration>());
     }
 
     proptest! {

@@ -1,8 +1,8 @@
 //! The loop that obeys the machine: one call at a time, each with a deadline, paced, within the byte budget.
 
+use super::learnt::{OfShard, OfStream};
 use super::machine::{Event, Next, State, step};
-use super::pace::{Answer, LARGEST_ANSWER, Pace};
-use super::quiet::Quiet;
+use super::pace::{Answer, LARGEST_ANSWER};
 use crate::clock::Time;
 use crate::config::Settings;
 use crate::record::{ShardId, StartingPosition};
@@ -37,30 +37,30 @@ pub(crate) struct PollingReaders {
     budget: ByteBudget,
     settings: Settings,
     rng: Mutex<fastrand::Rng>,
+    origin: Instant,
+    learnt: Mutex<OfStream>,
 }
 
 impl PollingReaders {
     /// Readers that share this budget.
     pub(crate) fn new(api: Arc<dyn StreamApi>, budget: ByteBudget, settings: Settings, rng: fastrand::Rng) -> Self {
-        PollingReaders { api, budget, settings, rng: Mutex::new(rng) }
+        PollingReaders { api, budget, settings, rng: Mutex::new(rng), origin: Instant::now(), learnt: Mutex::default() }
     }
 }
 
 impl Readers for PollingReaders {
     fn open(&self, shard: &ShardId, from: StartingPosition, fetching: Arc<Stopwatch>) -> Box<dyn ShardReader> {
         let rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner).fork();
-        let origin = Instant::now();
+        let now = Time::from_origin(self.origin.elapsed());
+        let mut learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
         Box::new(PollingReader {
             api: Arc::clone(&self.api),
             shard: shard.clone(),
-            limit: self.settings.max_records,
             budget: self.budget.clone(),
             state: State::NeedIterator { from },
-            pace: Pace::new(&self.settings),
-            quiet: Quiet::default(),
+            learnt: learnt.begin(shard, &self.settings, now),
             rng,
-            origin,
-            not_before: origin,
+            origin: self.origin,
             fetching,
         })
     }
@@ -70,14 +70,11 @@ impl Readers for PollingReaders {
 struct PollingReader {
     api: Arc<dyn StreamApi>,
     shard: ShardId,
-    limit: u32,
     budget: ByteBudget,
     state: State,
-    pace: Pace,
-    quiet: Quiet,
+    learnt: OfShard,
     rng: fastrand::Rng,
     origin: Instant,
-    not_before: Instant,
     /// Runs while no call is answered.
     fetching: Arc<Stopwatch>,
 }
@@ -86,19 +83,20 @@ struct PollingReader {
 impl ShardReader for PollingReader {
     async fn next(&mut self) -> Result<Chunk, ReadError> {
         loop {
-            if Instant::now() < self.not_before {
-                sleep_until(self.not_before).await;
+            let not_before = self.origin + self.learnt.lock().not_before.since(Time::ZERO);
+            if Instant::now() < not_before {
+                sleep_until(not_before).await;
             }
             let mut reservation = match self.state {
                 State::Ready { .. } => {
-                    let largest = self.pace.largest_answer(self.now());
+                    let largest = self.learnt.lock().pace.largest_answer(self.now());
                     self.budget.reserve(&self.shard, largest * WIRE).await
                 }
                 State::NeedIterator { .. } | State::Doubting { .. } | State::Ended { .. } => Reservation::default(),
             };
-            let sent = self.now();
+            let (sent, limit) = (self.now(), self.learnt.lock().amount.records());
             self.fetching.begin();
-            let (event, error) = match self.call().await {
+            let (event, error) = match self.call(limit).await {
                 Ok(event) => (event, None),
                 Err(error) => (Event::Failed(error.kind), Some(error)),
             };
@@ -108,9 +106,12 @@ impl ShardReader for PollingReader {
                 self.fetching.end();
             }
             // No await from here on: an answer is accepted and handed on, or, where this future is dropped, neither.
-            let answer = self.answer(&event);
+            let answer = answer(&event, limit);
             let records = if let Some(Answer::Records { count, bytes, .. }) = answer { (count, bytes) } else { (0, 0) };
             reservation.settle(in_memory(records));
+            if let State::Ready { .. } = self.state {
+                self.learn_amount(answer, sent);
+            }
             let state = std::mem::replace(&mut self.state, State::Ended { children: Vec::new() });
             let (state, next) = step(&self.shard, state, event);
             self.state = state;
@@ -132,14 +133,14 @@ impl PollingReader {
     }
 
     /// The call that the state asks for.
-    async fn call(&self) -> Result<Event, ApiError> {
+    async fn call(&self, limit: u32) -> Result<Event, ApiError> {
         let (operation, call): (_, BoxFuture<'_, Result<Event, ApiError>>) = match &self.state {
             State::NeedIterator { from } => (
                 "GetShardIterator",
                 Box::pin(async { self.api.shard_iterator(&self.shard, from).await.map(Event::Iterator) }),
             ),
             State::Ready { iterator, .. } => {
-                ("GetRecords", Box::pin(async { self.api.get_records(iterator, self.limit).await.map(Event::Fetched) }))
+                ("GetRecords", Box::pin(async { self.api.get_records(iterator, limit).await.map(Event::Fetched) }))
             }
             State::Doubting { .. } => {
                 ("ListShards", Box::pin(async { self.api.list_shards(ListWhich::All).await.map(Event::Listed) }))
@@ -150,21 +151,13 @@ impl PollingReader {
         in_time(|| format!("{operation} for shard `{}`", self.shard), call).await
     }
 
-    /// The event, as the pace counts it.
-    fn answer(&self, event: &Event) -> Option<Answer> {
-        match event {
-            Event::Fetched(fetched) => Some(Answer::Records {
-                count: fetched.records.len(),
-                bytes: fetched.records.iter().map(|record| record.data.len() as u64).sum(),
-                full: fetched.records.len() >= self.limit as usize,
-                behind: fetched.millis_behind_latest,
-            }),
-            Event::Failed(ApiErrorKind::Throttled) => Some(Answer::Throttled),
-            Event::Failed(ApiErrorKind::IteratorExpired) => Some(Answer::IteratorExpired),
-            Event::Failed(
-                ApiErrorKind::NotFound | ApiErrorKind::NotReady | ApiErrorKind::Refused | ApiErrorKind::Unavailable,
-            ) => Some(Answer::Failed),
-            Event::Iterator(_) | Event::Listed(_) => None,
+    /// Sets how many records the next call asks for.
+    fn learn_amount(&self, answer: Option<Answer>, sent: Time) {
+        let took = self.now().since(sent);
+        match answer {
+            Some(Answer::Records { count, .. }) => self.learnt.lock().amount.came(count, took),
+            Some(Answer::Failed) => self.learnt.lock().amount.did_not_come(took),
+            Some(Answer::Throttled | Answer::IteratorExpired) | None => {}
         }
     }
 
@@ -173,22 +166,40 @@ impl PollingReader {
         // An iterator costs nothing; a list of shards that settled nothing must not be asked for in a loop.
         let Some(answer) = answer.or((*next == Next::BackOff).then_some(Answer::Failed)) else { return };
         let now = self.now();
-        let not_before = self.pace.answered(answer, sent, now, &mut self.rng);
-        self.not_before = self.origin + not_before.since(Time::ZERO);
-        let retry_after = not_before.since(now);
-        let (shard, failures) = (&self.shard, self.pace.failures());
+        let mut learnt = self.learnt.lock();
+        learnt.not_before = learnt.pace.answered(answer, sent, now, &mut self.rng);
+        let retry_after = learnt.not_before.since(now);
+        let (shard, failures) = (&self.shard, learnt.pace.failures());
         match answer {
             Answer::Records { .. } => ReadAnswered.emit(),
             Answer::IteratorExpired if *next == Next::Renew => IteratorExpired { shard }.emit(),
             Answer::Throttled => {
-                ReadThrottled { shard, failures, retry_after, warn: self.quiet.may_warn(now) }.emit();
+                ReadThrottled { shard, failures, retry_after, warn: learnt.quiet.may_warn(now) }.emit();
             }
             Answer::Failed | Answer::IteratorExpired => {
                 if let Some(error) = error {
-                    let warn = self.quiet.may_warn(now);
+                    let warn = learnt.quiet.may_warn(now);
                     ReadFailing { shard, kind: error.kind, error, failures, retry_after, warn }.emit();
                 }
             }
         }
+    }
+}
+
+/// The event, as the pace counts it.
+fn answer(event: &Event, limit: u32) -> Option<Answer> {
+    match event {
+        Event::Fetched(fetched) => Some(Answer::Records {
+            count: fetched.records.len(),
+            bytes: fetched.records.iter().map(|record| record.data.len() as u64).sum(),
+            full: fetched.records.len() >= limit as usize,
+            behind: fetched.millis_behind_latest,
+        }),
+        Event::Failed(ApiErrorKind::Throttled) => Some(Answer::Throttled),
+        Event::Failed(ApiErrorKind::IteratorExpired) => Some(Answer::IteratorExpired),
+        Event::Failed(
+            ApiErrorKind::NotFound | ApiErrorKind::NotReady | ApiErrorKind::Refused | ApiErrorKind::Unavailable,
+        ) => Some(Answer::Failed),
+        Event::Iterator(_) | Event::Listed(_) => None,
     }
 }

@@ -29,6 +29,8 @@ struct Scripted {
     always: Option<Fault>,
     listing: Result<Vec<Shard>, ApiErrorKind>,
     closed: bool,
+    /// So many bytes of an answer come through in a second.
+    line: Option<usize>,
     /// Calls, when they were sent.
     calls: Mutex<Vec<(Duration, String)>>,
     origin: Instant,
@@ -44,7 +46,7 @@ impl Scripted {
     fn new(sizes: Vec<usize>) -> Self {
         let listing = Ok(vec![shard("shardId-000000000000", &[])]);
         let (next, calls, origin) = (Mutex::default(), Mutex::default(), Instant::now());
-        Scripted { sizes, next, always: None, listing, closed: false, calls, origin }
+        Scripted { sizes, next, always: None, listing, closed: false, line: None, calls, origin }
     }
 
     fn failing(self, faults: impl IntoIterator<Item = Fault>) -> Self {
@@ -116,6 +118,9 @@ impl StreamApi for Scripted {
         let records = (start..end)
             .map(|n| Record::new(SequenceNumber::parse((n + 1).to_string()).unwrap(), vec![0; self.sizes[n]]))
             .collect();
+        if let Some(line) = self.line {
+            sleep(Duration::from_secs_f64(self.sizes[start..end].iter().sum::<usize>() as f64 / line as f64)).await;
+        }
         let left = self.sizes.len() - end;
         let over = self.closed && left == 0;
         Ok(Fetched {
@@ -131,11 +136,18 @@ fn open(api: &Arc<Scripted>, budget: &ByteBudget, settings: &Settings) -> Box<dy
     open_shard("shardId-000000000000", api, budget, settings)
 }
 
-fn open_shard(shard: &str, api: &Arc<Scripted>, budget: &ByteBudget, settings: &Settings) -> Box<dyn ShardReader> {
+fn readers(api: &Arc<Scripted>, budget: &ByteBudget, settings: &Settings) -> PollingReaders {
     let api = Arc::clone(api) as Arc<dyn StreamApi>;
-    let readers = PollingReaders::new(api, budget.clone(), settings.clone(), fastrand::Rng::with_seed(1));
+    PollingReaders::new(api, budget.clone(), settings.clone(), fastrand::Rng::with_seed(1))
+}
+
+fn open_shard(shard: &str, api: &Arc<Scripted>, budget: &ByteBudget, settings: &Settings) -> Box<dyn ShardReader> {
+    open_from(&readers(api, budget, settings), shard, StartingPosition::TrimHorizon)
+}
+
+fn open_from(readers: &PollingReaders, shard: &str, from: StartingPosition) -> Box<dyn ShardReader> {
     let stopwatch = Arc::new(Stopwatch::new(Arc::new(TokioClock::new())));
-    readers.open(&ShardId::from(shard), StartingPosition::TrimHorizon, stopwatch)
+    readers.open(&ShardId::from(shard), from, stopwatch)
 }
 
 fn roomy() -> ByteBudget {
@@ -177,6 +189,42 @@ async fn a_reader_never_sends_more_than_five_calls_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn readers_that_follow_each_other_send_no_more_than_five_calls_a_second_either() {
+    let api = Arc::new(Scripted::new(vec![10; 60]));
+    let readers = readers(&api, &roomy(), &settings());
+    let mut from = StartingPosition::TrimHorizon;
+    for read in 1..=30 {
+        let mut reader = open_from(&readers, "shardId-000000000000", from.clone());
+        let chunk = reader.next().await.unwrap();
+        let last = chunk.records.last().unwrap();
+        assert_eq!(last.sequence_number.as_str(), (2 * read).to_string());
+        from = StartingPosition::After(last.position());
+    }
+    assert!(busiest_second(&api.calls("GetRecords")) <= 5, "{:?}", api.calls("GetRecords"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pause_after_a_full_answer_outlives_its_reader() {
+    let api = Arc::new(Scripted::new(vec![5 * MIB; 4]));
+    let readers = readers(&api, &roomy(), &settings());
+    let first = open_from(&readers, "shardId-000000000000", StartingPosition::TrimHorizon).next().await.unwrap();
+    let from = StartingPosition::After(first.records.last().unwrap().position());
+    open_from(&readers, "shardId-000000000000", from).next().await.unwrap();
+    let calls = api.calls("GetRecords");
+    assert!(calls[1] - calls[0] >= Duration::from_secs(5), "{calls:?}");
+}
+
+/// Ten records have 10 MiB, which take 20 s; a call waits for 10.
+#[tokio::test(start_paused = true)]
+async fn over_a_slow_line_less_is_asked_for_until_it_comes() {
+    let api = Arc::new(Scripted { line: Some(MIB / 2), ..Scripted::new(vec![MIB; 30]) });
+    let mut reader = open(&api, &roomy(), &Settings::default().max_records(10_000));
+    let within = Duration::from_secs(60 + 110);
+    timeout(within, read(&mut *reader, 30)).await.expect("four calls in vain, and 30 MiB at half a MiB a second");
+    assert_eq!(api.iterators().len(), 1, "the iterator is still good");
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_pacing_a_backlog_is_read_one_call_after_the_other() {
     let api = Arc::new(Scripted::new(vec![10; 60]));
     let mut reader = open(&api, &roomy(), &settings().poll_interval(Duration::ZERO));
@@ -207,6 +255,16 @@ async fn an_expired_iterator_resumes_after_the_last_accepted_record() {
     let second = reader.next().await.unwrap();
     assert_eq!(second.records[0].sequence_number.as_str(), "3");
     assert_eq!(api.iterators(), ["TrimHorizon", "After(2)"]);
+}
+
+/// As after LATEST: there is no record to go on after, and records come while nobody asks.
+#[tokio::test(start_paused = true)]
+async fn an_iterator_that_expires_before_anything_was_read_begins_at_the_pinned_instant_again() {
+    let api = Arc::new(Scripted::new(vec![10; 4]).failing([Fault::Fails(ApiErrorKind::IteratorExpired)]));
+    let readers = readers(&api, &roomy(), &settings());
+    let mut reader = open_from(&readers, "shardId-000000000000", StartingPosition::AtTimestamp(1_000));
+    read(&mut *reader, 4).await;
+    assert_eq!(api.iterators(), ["AtTimestamp(1000)", "AtTimestamp(1000)"]);
 }
 
 #[tokio::test(start_paused = true)]

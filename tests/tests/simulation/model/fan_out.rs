@@ -2,6 +2,7 @@
 
 use super::convert;
 use super::stream::{StreamSeat, name, starting_at, wrong};
+use crate::world::history::Fact;
 use crate::world::weather::Service;
 use async_trait::async_trait;
 use kcl_core::record::{ShardId, StartingPosition};
@@ -80,8 +81,17 @@ impl FanOutApi for StreamSeat {
             starting_position: Some(position),
             ..SubscribeToShardInput::default()
         };
-        let (answer, _) = self.ask("SubscribeToShard", input.into()).await?;
+        let (history, process, shard) = (self.stream.history(), self.process.clone(), shard.to_string());
+        history.add(Fact::AsksToBePushed { process: process.clone(), shard: shard.clone() });
+        let (answer, _) = match self.ask("SubscribeToShard", input.into()).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                history.add(Fact::PushRefused { process, shard, why: error.message.clone() });
+                return Err(error);
+            }
+        };
         let Response::SubscribeToShard(id) = answer else { return wrong::<Result<_, _>>(&answer) };
+        history.add(Fact::Pushed { process, shard });
         Ok(Box::new(Subscribed { seat: self.clone(), id }))
     }
 }

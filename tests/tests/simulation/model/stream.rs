@@ -2,7 +2,7 @@
 
 use super::convert;
 use crate::world::exchange::{Reply, exchange};
-use crate::world::history::Name;
+use crate::world::history::{Fact, Name};
 use crate::world::memory::Memory;
 use crate::world::stream::{STREAM, Stream};
 use crate::world::weather::{Service, Weather};
@@ -104,6 +104,7 @@ impl StreamApi for StreamSeat {
         };
         let (answer, _) = self.ask("GetShardIterator", input.into()).await?;
         let Response::GetShardIterator(answer) = answer else { return wrong(&answer) };
+        self.stream.history().add(Fact::Polls { process: self.process.clone(), shard: shard.to_string() });
         Ok(answer.shard_iterator)
     }
 

@@ -19,6 +19,8 @@ mod r16_clocks_that_differ_and_jump;
 mod r17_all_shards_of_a_stopped_worker;
 mod r19_a_checkpoint_after_the_end;
 mod r20_a_stop_in_every_phase;
+mod r22_a_redeploy_while_the_old_subscription_lives;
+mod r24_subscriptions_that_break_in_every_way;
 mod r25_full_answers_and_slow_handlers;
 mod r27_latest_means_one_instant;
 mod r29_a_failure_at_every_step_of_a_start;

@@ -154,6 +154,27 @@ pub(crate) enum Fact {
         process: Name,
         shard: String,
     },
+    /// A process asks that a shard's records be pushed to it. (These four are not known over the wire.)
+    AsksToBePushed {
+        process: Name,
+        shard: String,
+    },
+    /// They are from now on.
+    Pushed {
+        process: Name,
+        shard: String,
+    },
+    /// They are not.
+    PushRefused {
+        process: Name,
+        shard: String,
+        why: String,
+    },
+    /// A process begins to poll a shard.
+    Polls {
+        process: Name,
+        shard: String,
+    },
     /// No faults from here on, and what they delayed has landed. Whether a person had changed the table meanwhile.
     Calm {
         tampered: bool,

@@ -56,6 +56,10 @@ impl Stream {
         stream
     }
 
+    pub(crate) fn history(&self) -> &History {
+        &self.history
+    }
+
     pub(crate) fn now(&self) -> EngineTime {
         EngineTime::from_millis(EPOCH_MS + i64::try_from(self.history.now().as_millis()).unwrap())
     }

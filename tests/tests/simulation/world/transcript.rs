@@ -1,6 +1,6 @@
 //! A history as a person reads it: who did what, when, a line each; what is alike and happens at once is told once.
 
-use super::history::{Event, Fact};
+use super::history::{Event, Fact, Name};
 use kcl_core::lease::{Fleet, Lease, ParkedKey, Plan, Row, RowKey, Session, SessionState};
 use kcl_core::record::Checkpoint;
 use std::collections::HashMap;
@@ -45,6 +45,8 @@ struct Teller {
     lines: Vec<Line>,
     /// Records by their sequence numbers.
     numbers: HashMap<String, u32>,
+    /// How each process reads each shard that it asked to be pushed: whether by polling.
+    polls: HashMap<(Name, String), bool>,
 }
 
 impl Teller {
@@ -107,6 +109,22 @@ impl Teller {
             }
             Fact::Failed { process, .. } => self.add(at, process, "fails to handle them", None),
             Fact::LeaseLost { process, shard } => self.add(at, process, "hears that it lost", Some(short(shard))),
+            Fact::AsksToBePushed { process, shard } => {
+                self.polls.insert((process.clone(), shard.clone()), false);
+            }
+            Fact::Pushed { process, shard } => {
+                self.polls.insert((process.clone(), shard.clone()), false);
+                self.add(at, process, "is pushed, from now on,", Some(short(shard)));
+            }
+            Fact::PushRefused { process, shard, why } => {
+                self.add(at, process, format!("is not pushed {}: {why}", short(shard)), None);
+            }
+            Fact::Polls { process, shard } => {
+                let polls = self.polls.get_mut(&(process.clone(), shard.clone()));
+                if polls.is_some_and(|polls| !std::mem::replace(polls, true)) {
+                    self.add(at, process, "polls", Some(short(shard)));
+                }
+            }
             Fact::Calm { .. } => self.add(at, "--", "calm", None),
             Fact::MayFail { .. }
             | Fact::Sent { .. }

@@ -1,9 +1,14 @@
 //! What a subscription may do, and that its end is no gap.
 
 use super::service::{Call, Life, Service, read};
-use crate::record::StartingPosition;
+use crate::clock::{Time, TokioClock};
+use crate::record::{ShardId, StartingPosition};
+use crate::retrieval::{ByteBudget, Readers};
 use crate::shard::ApiErrorKind::{self, NotFound, NotReady, Refused, Throttled, Unavailable};
+use crate::shard::ConsumerRef;
+use crate::stopwatch::Stopwatch;
 use proptest::prelude::*;
+use std::sync::Arc;
 use std::time::Duration;
 
 fn good(life: Life) -> Call {
@@ -31,7 +36,7 @@ async fn a_subscription_is_replaced_before_five_minutes_without_a_gap() {
 
 #[tokio::test(start_paused = true)]
 async fn whatever_ends_a_subscription_the_next_goes_on_after_the_last_record() {
-    for life in [Life::Ends(7), Life::Breaks(7, Unavailable), Life::Contradicts(7), Life::Breaks(7, NotReady)] {
+    for life in [Life::Ends(7), Life::Breaks(7, Unavailable), Life::Contradicts(7), Life::Breaks(7, Throttled)] {
         let service = Service::new([good(life), good(life), good(life)]);
         let mut reader = service.reader(false);
         let read = read(&mut reader, 30).await;
@@ -42,6 +47,81 @@ async fn whatever_ends_a_subscription_the_next_goes_on_after_the_last_record() {
         assert_eq!(subscribed.len(), 4, "{life:?}");
         assert!(matches!(&subscribed[1].1, StartingPosition::After(_)));
     }
+}
+
+/// How far apart the calls were.
+fn distances(service: &Service) -> Vec<Duration> {
+    let at = service.see(|state| state.subscribed.iter().map(|(at, _)| *at).collect::<Vec<_>>());
+    at.windows(2).map(|pair| pair[1] - pair[0]).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_another_subscription_may_not_be_replaced_none_is_asked_for() {
+    // The shard's last owner has subscribed a moment ago; a subscription of ours is taken over.
+    for call in [Call::Fails(NotReady), good(Life::Breaks(0, NotReady))] {
+        let service = Service::new([call]);
+        let mut reader = service.reader(false);
+        read(&mut reader, 30).await.assert_complete_from(1);
+        let apart = distances(&service);
+        assert!(apart.len() == 1 && (5_000..=6_100).contains(&apart[0].as_millis()), "{call:?} {apart:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_that_take_a_subscription_from_each_other_do_not_go_on_for_ever() {
+    let service = Service::new([]).set(|state| state.otherwise = good(Life::Breaks(50, NotReady)));
+    let mut reader = service.reader(true);
+    let all = read(&mut reader, 3_600).await;
+    all.assert_complete_from(1);
+    assert!(all.numbers.len() >= 35_990 && all.longest_pause <= Duration::from_millis(600), "{:?}", all.longest_pause);
+    let calls = service.see(|state| state.subscribed.len());
+    assert!((40..90).contains(&calls), "{calls} times in an hour: four each three to four minutes");
+    // Where polling is forbidden, whoever is in charge hears of it.
+    let service = Service::new([]).set(|state| state.otherwise = good(Life::Breaks(50, NotReady)));
+    let told = read(&mut service.reader(false), 60).await;
+    assert_eq!(told.error.map(|error| error.source.kind), Some(NotReady));
+}
+
+#[tokio::test(start_paused = true)]
+async fn take_overs_that_lie_far_apart_are_no_quarrel() {
+    let service = Service::new([]).set(|state| state.otherwise = good(Life::Breaks(700, NotReady)));
+    let all = read(&mut service.reader(false), 1_000).await;
+    all.assert_complete_from(1);
+    assert!(all.error.is_none() && all.numbers.len() > 9_000, "{:?}", all.error);
+}
+
+/// A subscription that opens is no progress: what says nothing, or nothing that can be accepted, is noticed from outside.
+#[tokio::test(start_paused = true)]
+async fn subscriptions_that_open_and_bring_nothing_stand_for_the_watchdog() {
+    for life in [Life::Contradicts(0), Life::FallsSilent(0), Life::Ends(0)] {
+        stands(life).await;
+    }
+}
+
+async fn stands(life: Life) {
+    let service = Service::new([]).set(|state| state.otherwise = good(life));
+    let began = tokio::time::Instant::now();
+    let fetching = Arc::new(Stopwatch::new(Arc::new(TokioClock::new())));
+    let readers = service.readers(ConsumerRef::Name("app".to_owned()), false, ByteBudget::new(1 << 28, 1 << 20));
+    let shard = ShardId::from("shardId-000000000000");
+    let mut reader = readers.open(&shard, StartingPosition::TrimHorizon, Arc::clone(&fetching));
+    assert!(read(&mut reader, 60).await.numbers.is_empty());
+    assert!(fetching.since().is_some_and(|since| since < Time::from_origin(Duration::from_secs(2))), "{life:?}");
+    service.clone().set(|state| state.otherwise = good(Life::Good));
+    let read = read(&mut reader, 60).await;
+    read.assert_complete_from(1);
+    assert!(!read.numbers.is_empty());
+    let later = Time::from_origin(began.elapsed().saturating_sub(Duration::from_secs(10)));
+    assert!(fetching.since().is_none_or(|since| since > later), "{life:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_whose_subscriptions_open_and_say_nothing_is_polled() {
+    let service = Service::new([]).set(|state| state.otherwise = good(Life::FallsSilent(0)));
+    let all = read(&mut service.reader(true), 3_600).await;
+    all.assert_complete_from(1);
+    assert!(all.numbers.len() >= 35_000, "{}", all.numbers.len());
+    assert!(all.longest_pause <= Duration::from_secs(43), "{:?}", all.longest_pause);
 }
 
 #[tokio::test(start_paused = true)]
@@ -77,6 +157,20 @@ async fn calls_for_a_shard_are_a_second_apart_whatever_they_are_answered() {
             assert!(pair[1] - pair[0] >= Duration::from_secs(1), "{at:?}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_replaces_another_waits_for_its_turn_too() {
+    let service = Service::new([]);
+    let readers = service.readers(ConsumerRef::Name("app".to_owned()), false, ByteBudget::new(1 << 28, 1 << 20));
+    for _ in 0..5 {
+        let fetching = Arc::new(Stopwatch::new(Arc::new(TokioClock::new())));
+        let shard = ShardId::from("shardId-000000000000");
+        let mut reader = readers.open(&shard, StartingPosition::TrimHorizon, fetching);
+        reader.next().await.unwrap();
+    }
+    let apart = distances(&service);
+    assert!(apart.len() == 4 && apart.iter().all(|apart| *apart >= Duration::from_secs(1)), "{apart:?}");
 }
 
 #[tokio::test(start_paused = true)]

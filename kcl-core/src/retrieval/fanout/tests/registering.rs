@@ -101,15 +101,17 @@ async fn an_arn_is_never_registered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_does_not_answer_is_asked_again() {
-    let service = Service::new([]).set(|state| state.find_fails = Some(Unavailable));
-    let mut reader = service.reader(false);
-    let silent = read(&mut reader, 20).await;
-    assert!(silent.numbers.is_empty() && silent.error.is_none());
-    service.clone().set(|state| state.find_fails = None);
-    let all = read(&mut reader, 60).await;
-    all.assert_complete_from(1);
-    assert!(all.numbers.len() > 400);
+async fn a_service_that_does_not_answer_or_throttles_is_asked_again_and_is_no_refusal() {
+    for passing in [Unavailable, Throttled] {
+        let service = Service::new([]).set(|state| state.find_fails = Some(passing));
+        let mut reader = service.reader(false);
+        let silent = read(&mut reader, 20).await;
+        assert!(silent.numbers.is_empty() && silent.error.is_none());
+        service.clone().set(|state| state.find_fails = None);
+        let all = read(&mut reader, 60).await;
+        all.assert_complete_from(1);
+        assert!(all.numbers.len() > 400);
+    }
 }
 
 #[tokio::test(start_paused = true)]

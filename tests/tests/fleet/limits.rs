@@ -1,0 +1,90 @@
+//! What a fleet asks of Kinesis: calls that an account, a stream or a shard has few of.
+
+use crate::stage::Stage;
+use kcl_core::prelude::*;
+use kcl_local::Fault;
+use kcl_local::kinesis::EngineConfig;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// A shard serves five reads a second, to whoever polls it.
+#[tokio::test(start_paused = true)]
+async fn several_applications_share_a_shards_reads_and_few_are_refused() {
+    let mut engine = EngineConfig::in_process();
+    engine.read_throttling = true;
+    let stage = Stage::with_engine(engine, 1).await;
+    let applications = ["arrivals", "baggage", "crews", "delays"];
+    let mut running = Vec::new();
+    for application in applications {
+        running.push(stage.start_other(application, Settings::default()).await);
+    }
+    // They ask for 20 reads a second together, and find out.
+    sleep(secs(60)).await;
+    let before = stage.calls("GetRecords");
+    let (mut number, mut late) = (0, 0);
+    let until = Instant::now() + secs(120);
+    while Instant::now() < until {
+        stage.put(number..number + 1).await;
+        number += 1;
+        let put = Instant::now();
+        while stage.log.count() < 4 * number as usize {
+            sleep(Duration::from_millis(10)).await;
+            assert!(put.elapsed() < secs(25), "some application waits for too long");
+        }
+        late += u32::from(put.elapsed() > secs(4));
+    }
+    let asked = stage.calls("GetRecords") - before;
+    assert!((300..=750).contains(&asked), "{asked} reads asked for in two minutes, of which 600 can be served");
+    assert!(number >= 40 && late <= number / 8, "{late} of {number} records came later than after 4 s");
+    for one in running {
+        one.stop().await.unwrap();
+    }
+    for application in applications {
+        assert_eq!(stage.log.of(application).len(), number as usize, "{application}");
+    }
+}
+
+/// DescribeStream has ten calls a second for all of an account, DescribeStreamSummary twenty.
+#[tokio::test(start_paused = true)]
+async fn a_fleet_describes_its_stream_once_a_start_and_lists_its_shards_once_a_minute() {
+    let stage = Stage::with_shards(8).await;
+    let settings = || Settings::default().idle_poll_interval(secs(30)).poll_interval(secs(1));
+    let mut running = Vec::new();
+    for worker in ["a", "b", "c"] {
+        running.push(stage.start_with(worker, settings(), Duration::ZERO).await);
+    }
+    sleep(secs(3_600)).await;
+    assert_eq!(stage.calls("DescribeStream"), 0);
+    assert_eq!(stage.calls("DescribeStreamSummary"), 3);
+    let lists = stage.calls("ListShards");
+    assert!((55..=75).contains(&lists), "{lists}: one worker of the fleet asks");
+    for one in running {
+        one.stop().await.unwrap();
+    }
+}
+
+/// A refused call is one call: nothing repeats it behind the reader, which alone knows the shard's limits.
+#[tokio::test(start_paused = true)]
+async fn the_sdk_repeats_no_read_by_itself() {
+    let stage = Stage::with_shards(1).await;
+    let refused = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&refused);
+    stage.aws.faults().rule(move |call| {
+        (call.operation == "GetRecords").then(|| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Fault::Throttle
+        })
+    });
+    let worker = stage.start("a").await;
+    sleep(secs(120)).await;
+    // Apart by five seconds at most and half of that on average, by now.
+    let asked = refused.load(Ordering::Relaxed);
+    assert!((25..=70).contains(&asked), "{asked}");
+    worker.stop().await.unwrap();
+}
