@@ -19,6 +19,8 @@ pub(crate) struct Session {
     streams: Option<BTreeSet<StreamId>>,
     /// Whether no row says so yet.
     unsaid: bool,
+    /// The streams that the row is known to show.
+    shown: Option<BTreeSet<StreamId>>,
     /// Of the session that is being registered.
     tag: u64,
     failover_time: Duration,
@@ -98,6 +100,7 @@ impl Session {
             capacity: settings.max_leases,
             streams,
             unsaid: false,
+            shown: None,
             tag: 0,
             failover_time: settings.failover_time,
             every: settings.beat_interval(),
@@ -117,6 +120,11 @@ impl Session {
     /// Whether a row for it may exist that it does not know of yet.
     pub(crate) fn is_registering(&self) -> bool {
         matches!(self.state, State::Registering { .. } | State::Mending { .. })
+    }
+
+    /// Whether its row is known to say that the worker does not serve this stream, of several.
+    pub(crate) fn shows_without(&self, stream: &StreamId) -> bool {
+        self.number().is_some() && self.shown.as_ref().is_some_and(|shown| !shown.contains(stream))
     }
 
     /// Whether it has ended.
@@ -294,6 +302,7 @@ impl Session {
             self.begin(effects);
             return News::Nothing;
         }
+        self.shown.clone_from(&session.streams);
         self.state = State::Live(Live {
             number,
             beat: session.beat,
@@ -331,6 +340,7 @@ impl Session {
             live.beat += 1;
             live.first_sent = None;
             live.shown_draining = session.state == SessionState::Draining;
+            self.shown.clone_from(&session.streams);
             let say_more = (live.draining && !live.shown_draining) || self.unsaid;
             self.state = State::Live(live);
             if say_more {

@@ -2,11 +2,13 @@
 
 use super::config::StreamConfig;
 use super::registry::Registry;
+use crate::config::Settings;
 use crate::error::{Code, Error};
 use crate::lease::LeaseStore;
 use crate::worker::builder::{Base, Source, Spec, WorkerBuilder};
 use crate::worker::handle::{Reads, Worker};
 use crate::worker::host;
+use crate::worker::others::Asks;
 use crate::worker::parts::{self, Connect};
 use futures_util::FutureExt;
 use std::sync::Arc;
@@ -86,23 +88,16 @@ impl WorkerBuilder<Streams> {
     /// Within seconds, naming the setting, or the action and the resource, and the remedy.
     pub async fn build(self) -> Result<Worker, Error> {
         let (reads, Base { id, table, mut rng, clock, runtime, settings, failing, budget, source, spec, mut link }) =
-            self.begin()?;
+            self.begin(Settings::validate_for_several)?;
         let Streams(configs) = reads;
         for config in &configs {
-            crate::worker::builder::check_name("the stream's name", config.stream.name())?;
-        }
-        if settings.consumer_arn.is_some() {
-            let message = "`consumer_arn` is of one stream, and this worker reads several: set `consumer_name`, which goes for all";
-            return Err(Error::new(Code::Setting, message));
-        }
-        if settings.until.is_some() {
-            let message = "`until` ends a replay of one stream, and this worker reads several: replay each of them with a worker of its own";
-            return Err(Error::new(Code::Setting, message));
+            config.check(&settings)?;
         }
         let application = spec.application.clone();
         let way = Way::of(source).await?;
         let connect = way.connect(configs.clone(), spec, rng.fork())?;
-        let (hosted, connections) = host::connect(&runtime, connect, settings.deregister_consumer).await?;
+        let asks = settings.deregister_consumer.then(|| Asks::WhoServes(id.clone()));
+        let (hosted, connections) = host::connect(&runtime, connect, asks).await?;
         let elsewhere = failing.store.is_some();
         let registry = Registry::new(
             settings.clone(),

@@ -6,6 +6,7 @@ mod config;
 mod connect;
 mod handle;
 mod lenient;
+mod reading;
 mod registry;
 mod watched;
 
