@@ -503,4 +503,24 @@ mod tests {
         session.on_timer(0, None, &mut effects);
         assert_eq!(said(&mut effects), ids(&["1:a:2", "1:b:2"]));
     }
+
+    #[test]
+    fn a_stream_is_known_to_be_left_once_the_row_does_not_name_it_any_more() {
+        let (a, b) = (StreamId::new("1:a:2"), StreamId::new("1:b:2"));
+        let shown = |beat, streams: &[&StreamId]| {
+            let Row::Session(session) = row(4, SessionState::Active) else { panic!("a session's row") };
+            let streams = Some(streams.iter().copied().cloned().collect());
+            Answer::Written(Written::Applied(Some(Row::Session(SessionRow { beat, streams, ..session }))))
+        };
+        let (mut session, mut effects) = registering(4);
+        assert!(!session.shows_without(&a), "it says nothing yet");
+        session.on_answer(Time::ZERO, shown(0, &[&a, &b]), 0, &mut effects);
+        assert!(!session.shows_without(&a) && !session.shows_without(&b));
+        session.serve(Some([a.clone()].into()), 0, &mut effects);
+        assert!(!session.shows_without(&b), "the beat is on its way");
+        session.on_answer(Time::ZERO, shown(1, &[&a]), 0, &mut effects);
+        assert!(!session.shows_without(&a) && session.shows_without(&b));
+        session.end(&mut effects);
+        assert!(!session.shows_without(&b), "of a session that is over nothing is known");
+    }
 }

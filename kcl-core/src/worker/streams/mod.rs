@@ -5,6 +5,7 @@ mod config;
 #[cfg(feature = "aws")]
 mod connect;
 mod handle;
+mod incarnation;
 mod lenient;
 mod reading;
 mod registry;

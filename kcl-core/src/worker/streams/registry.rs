@@ -1,6 +1,7 @@
 //! What a worker of several streams has of each: the ways to it, and who starts its consumers.
 
 use super::config::StreamConfig;
+use super::incarnation::Incarnation;
 use super::lenient::Lenient;
 use super::watched::Watched;
 use crate::clock::Clock;
@@ -8,9 +9,10 @@ use crate::config::Settings;
 use crate::coordination::{Ask, Change, Served, StreamApis, Streams};
 use crate::error::{Code, Error};
 use crate::lease::LeaseKey;
+use crate::mutant::{self, Mutant};
 use crate::processor::{Delivery, ReportKind, StartConsumer};
 use crate::record::{StreamId, StreamIdentity, StreamRef};
-use crate::retrieval::{self, ByteBudget, Chosen, Readers};
+use crate::retrieval::{self, ByteBudget, Chosen, Readers, in_time};
 use crate::shard::{StreamApi, StreamDescription};
 use crate::spawn::Spawn;
 use crate::telemetry::event::processing::of_stream;
@@ -27,6 +29,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
+
+pub(super) const DESCRIBE: &str = "DescribeStreamSummary";
 
 /// A way to a stream.
 pub(super) type Api = Arc<dyn StreamApi>;
@@ -59,6 +63,8 @@ struct Slot {
     settings: Settings,
     served: Served,
     keyed: bool,
+    /// The coordination's way, as it is, and as the coordination is given it.
+    connected: Api,
     coordination: Api,
     reading: Api,
     readers: Arc<dyn Readers>,
@@ -138,7 +144,10 @@ impl Registry {
             return Err(named_twice(identity, &other.served.keys.identity));
         }
         let served = connection.served(Some(id.clone()), config.start.unwrap_or(self.settings.start), None);
-        let watched = |api| Arc::new(Watched { api, stream: id.clone(), registry: self.me.clone() });
+        let watched = |api| {
+            let incarnation = Incarnation::new(api, id.clone(), identity.clone(), self.me.clone());
+            Arc::new(Watched(Arc::new(incarnation)))
+        };
         let reading: Api = watched(self.reading(&config)?);
         let budget = self.budget.of_stream(Some(id.clone()));
         let Chosen { readers, registrar } =
@@ -147,7 +156,8 @@ impl Registry {
             self.billed.insert(Some(id.clone()), registrar);
         }
         let slot = Slot {
-            coordination: watched(connection.api),
+            coordination: watched(connection.api.clone()),
+            connected: connection.api,
             reading,
             readers,
             settings,
@@ -246,19 +256,31 @@ impl Registry {
 
     /// Somebody was told that the stream does not exist.
     pub(super) fn on_missing(&self, id: &StreamId) {
-        let Some(slot) = lock(&self.slots).get(id).cloned() else { return };
+        if let (Some(slot), Some((tasks, _))) = (self.miss(id), self.means.get()) {
+            tasks.spawn(look_for(self.me.clone(), slot, self.settings.shard_sync_interval).boxed());
+        }
+    }
+
+    /// Somebody was told that another goes by its name.
+    pub(super) fn on_made_again(&self, id: &StreamId, description: StreamDescription) {
+        if let Some(slot) = self.miss(id) {
+            self.on_found(&slot, description);
+        }
+    }
+
+    /// The stream is served no more, as it is not there. Who was faster has seen to it.
+    fn miss(&self, id: &StreamId) -> Option<Arc<Slot>> {
+        let slot = lock(&self.slots).get(id).cloned()?;
         {
             let mut state = lock(&slot.state);
             if *state != State::Served {
-                return;
+                return None;
             }
             *state = State::Missing;
         }
         let (done, _) = oneshot::channel();
         let _ = self.ask.send(Ask::Change(Change::Missing(id.clone()), done));
-        if let Some((tasks, _)) = self.means.get() {
-            tasks.spawn(look_for(self.me.clone(), slot, self.settings.shard_sync_interval).boxed());
-        }
+        Some(slot)
     }
 
     /// The stream is there again; or another one, made under its name.
@@ -277,7 +299,7 @@ impl Registry {
                 lock(&self.slots).remove(id);
                 self.billed.forget(id);
             }
-            let api = slot.coordination.clone();
+            let api = slot.connected.clone();
             let Ok(served) = self.insert(slot.config.clone(), Connection { api, description }) else { return };
             served
         };
@@ -301,7 +323,9 @@ impl Registry {
                 clock: clock.clone(),
                 rng: self.rng(),
             };
-            let host = (slot.config.host)(with, Arc::clone(&slot.readers), handling);
+            let first = mutant::is(Mutant::ReadsTheFirstStream).then(|| lock(&self.slots).values().next().cloned());
+            let readers = first.flatten().map_or_else(|| Arc::clone(&slot.readers), |first| Arc::clone(&first.readers));
+            let host = (slot.config.host)(with, readers, handling);
             lock(&self.hosts).push(Arc::clone(&host));
             host
         });
@@ -317,7 +341,7 @@ async fn look_for(registry: Weak<Registry>, slot: Arc<Slot>, every: Duration) {
         if *lock(&slot.state) != State::Missing {
             return;
         }
-        if let Ok(description) = slot.reading.describe().await {
+        if let Ok(description) = in_time(|| DESCRIBE.to_owned(), slot.reading.describe()).await {
             return registry.on_found(&slot, description);
         }
     }
