@@ -41,6 +41,12 @@ pub enum Mutant {
     ForgetsParked,
     /// Promise 2: a release writes no checkpoint.
     ReleasesWithoutCheckpoint,
+    /// Who may have a lease: a plan gives leases to any worker, whichever streams it serves.
+    PlansForAnyone,
+    /// Streams do not mix: a lease's consumer reads from the first stream of the worker, whichever it is of.
+    ReadsTheFirstStream,
+    /// Streams do not mix: a stream that was made again is taken for the one that had its name before.
+    TrustsNames,
 }
 
 #[cfg(feature = "mutants")]

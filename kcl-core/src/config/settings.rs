@@ -49,7 +49,7 @@ macro_rules! with_settings {
             consumer_name: Option<String> = None, (name: impl Into<String>) => Some(name.into()), OptionalText;
             /// A fan-out consumer that somebody else has registered with the stream, instead of one by name.
             consumer_arn: Option<String> = None, (arn: impl Into<String>) => Some(arn.into()), OptionalText;
-            /// Whether the last worker that stops removes the fan-out consumer, which is billed as long as it is there.
+            /// Whether the last worker that stops, or stops serving a stream of several, removes the fan-out consumer, which is billed as long as it is there.
             deregister_consumer: bool = false, (deregister: bool) => deregister, Flag;
             /// Between two reads of a shard that is behind; zero reads as fast as answers come.
             poll_interval: Duration = Duration::from_millis(200), (time: Duration) => time, Span;

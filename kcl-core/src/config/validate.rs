@@ -27,6 +27,34 @@ impl Settings {
     /// # Errors
     /// [`Code::Setting`] with everything that is wrong, each with the setting, its value and the reason.
     pub fn validate(&self) -> Result<(), Error> {
+        let mut wrong = self.contradictions();
+        wrong.extend(self.wrong_of_consumer());
+        told(&wrong)
+    }
+
+    /// The same, for several streams of which each may say for itself how it is read: whether that fits is checked for each.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate), and where the settings name something that only one stream can have.
+    pub(crate) fn validate_for_several(&self) -> Result<(), Error> {
+        let mut wrong = self.contradictions();
+        if let Some(arn) = &self.consumer_arn {
+            wrong.push(format!(
+                "`consumer_arn` (`{arn}`) is a consumer of one stream, and this worker reads several: give it to its stream with \
+                 `StreamConfig::consumer_arn`, or set `consumer_name`, which goes for all"
+            ));
+        }
+        if self.until.is_some() {
+            wrong.push(
+                "`until` ends a replay of one stream, and this worker reads several: replay each of them with a worker of its \
+                 own"
+                .to_owned(),
+            );
+        }
+        told(&wrong)
+    }
+
+    fn contradictions(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         self.check_presence(&mut wrong);
         self.check_sessions(&mut wrong);
@@ -36,7 +64,7 @@ impl Settings {
         self.check_handling(&mut wrong);
         self.check_table(&mut wrong);
         self.check_range(&mut wrong);
-        if wrong.is_empty() { Ok(()) } else { Err(Error::new(Code::Setting, wrong.join("; "))) }
+        wrong
     }
 
     /// A loop that waits for zero time never rests, and a deadline of zero is over before it begins.
@@ -164,7 +192,6 @@ impl Settings {
                 shown(self.poll_interval)
             ));
         }
-        self.check_consumer(wrong);
         if let Start::AtTimestamp(millis) = self.start
             && millis < 0
         {
@@ -172,7 +199,9 @@ impl Settings {
         }
     }
 
-    fn check_consumer(&self, wrong: &mut Vec<String>) {
+    /// What is wrong with the fan-out consumer of a stream that is read like this.
+    pub(crate) fn wrong_of_consumer(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
         let (name, arn) = (&self.consumer_name, &self.consumer_arn);
         if self.retrieval == Retrieval::Polling && (name.is_some() || arn.is_some() || self.deregister_consumer) {
             wrong.push(
@@ -204,6 +233,7 @@ impl Settings {
                     .to_owned(),
             );
         }
+        wrong
     }
 
     fn check_handling(&self, wrong: &mut Vec<String>) {
@@ -320,6 +350,10 @@ impl Settings {
             }
         }
     }
+}
+
+fn told(wrong: &[String]) -> Result<(), Error> {
+    if wrong.is_empty() { Ok(()) } else { Err(Error::new(Code::Setting, wrong.join("; "))) }
 }
 
 fn shown(time: Duration) -> impl std::fmt::Display {

@@ -3,6 +3,21 @@
 use crate::lease::row::{RowKey, SessionNumber, WorkerId};
 use crate::lease::{Table, Write};
 
+/// Leases that nobody could take, as nobody serves their stream any more, may still name an owner whose session has ended: what
+/// frees them.
+pub(crate) fn freeing(table: &Table) -> impl Iterator<Item = Write> {
+    let has_ended = |(worker, number): &(WorkerId, SessionNumber)| {
+        let mut of = table.sessions.iter().filter(|session| session.worker == *worker);
+        of.any(|session| session.number > *number || (session.number == *number && session.state.has_ended()))
+    };
+    let open = table.leases.iter().filter(|lease| !lease.checkpoint.is_shard_end() && !lease.is_foreign());
+    open.filter_map(move |lease| {
+        let owner = lease.owner.as_ref()?;
+        let from = Some((owner.worker.clone(), owner.session?)).filter(has_ended)?;
+        Some(Write::Disown { lease: lease.key.clone(), counter: lease.counter, from })
+    })
+}
+
 /// The deletions that leave a plain KCL table, for when nobody lives but, perhaps, the one who makes them.
 ///
 /// Plan rows go first, then streams', then sessions, then the fleet row, which says whether somebody joined meanwhile: a write that is

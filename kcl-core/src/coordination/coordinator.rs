@@ -5,6 +5,7 @@ use super::effects::{Answer, Answered, Call, Effects, Failure, Part, Refusal};
 use super::fleet_row::{self, FleetRow};
 use super::goodbye::Goodbye;
 use super::held::Held;
+use super::leaving::{Elsewhere, Leaving};
 use super::listings::Listings;
 use super::planner::{self, Resting, Term};
 use super::reconcile;
@@ -63,8 +64,8 @@ pub(crate) struct Step {
     pub(crate) calls: Vec<Call>,
     pub(crate) start: Vec<Arc<Delivery>>,
     pub(crate) happened: Vec<Happening>,
-    /// Streams that were to be stopped, and of which nothing is left.
-    pub(crate) stopped: Vec<StreamId>,
+    /// Streams that were to be stopped, and of which nothing is left; who else serves them, if that was asked.
+    pub(crate) stopped: Vec<(StreamId, Elsewhere)>,
     /// The worker is done.
     pub(crate) finished: Option<Result<(), Error>>,
 }
@@ -90,7 +91,7 @@ pub(crate) struct Coordinator {
     pub(super) claims: Claims,
     pub(super) listings: Listings,
     /// Streams that are to be stopped.
-    pub(super) leaving: BTreeSet<StreamId>,
+    pub(super) leaving: Leaving,
     pub(super) held: BTreeMap<LeaseKey, Held>,
     /// What consumers were started with that are not gone.
     pub(super) consumers: BTreeMap<LeaseKey, Arc<Delivery>>,
@@ -158,7 +159,7 @@ impl Coordinator {
             reading_plan: None,
             claims: Claims::new(me, settings.max_claims_in_flight),
             listings: Listings::new(settings.shard_sync_interval),
-            leaving: BTreeSet::new(),
+            leaving: Leaving::default(),
             held: BTreeMap::new(),
             weighing: Weighing::default(),
             consumers: BTreeMap::new(),
@@ -222,10 +223,11 @@ impl Coordinator {
     }
 
     fn out(&mut self) -> Step {
+        let stopped = self.take_stopped();
         Step {
             calls: self.effects.take_calls(),
             start: std::mem::take(&mut self.start),
-            stopped: self.take_stopped(),
+            stopped,
             happened: self.effects.take_happenings(),
             finished: self.finished.take(),
         }
@@ -277,6 +279,7 @@ impl Coordinator {
             Part::Parents(lease) => self.look_at_parents(lease),
             Part::Pin(lease) => self.ask_for_pin(lease),
             Part::Listings => self.on_listings_timer(),
+            Part::Leaving => self.leaving.on_timer(),
             Part::Reconcile => self.on_reconcile_timer(),
             Part::Goodbye => self.on_goodbye_timer(),
             // These have no timers: the cycle repeats them.
@@ -322,6 +325,7 @@ impl Coordinator {
             // What was not cleared away is looked at again with the next full read.
             Part::Collect(_) => {}
             Part::Listings => self.on_listings_table(answer),
+            Part::Leaving => self.leaving.on_answer(&answer, &self.identity.me, &mut self.effects),
             Part::Stream(stream) => self.on_listing_answer(stream, &part, answer),
             Part::Listed(lease) => {
                 if let Some(stream) = lease.stream() {
@@ -484,6 +488,7 @@ impl Coordinator {
         self.looking = Looking::default();
         self.pins.clear();
         self.listings.clear();
+        self.leaving.begin_life();
         self.orphaned.clear();
         self.term = None;
         self.wake = Wake::Idle;

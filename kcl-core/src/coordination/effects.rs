@@ -48,6 +48,8 @@ pub(crate) enum Part {
     Stream(StreamId),
     /// Creating or deleting a lease of one of several streams.
     Listed(LeaseKey),
+    /// Reading the table, to see who else serves a stream that this worker has left.
+    Leaving,
     /// Looking at the leases that one is to take after their owners.
     Awaited,
     /// Claiming a lease.
@@ -96,6 +98,7 @@ impl Part {
             | Part::Listings
             | Part::Stream(_)
             | Part::Listed(_)
+            | Part::Leaving
             | Part::Reconcile
             | Part::Replayed
             | Part::Goodbye => false,

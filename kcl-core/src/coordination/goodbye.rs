@@ -1,6 +1,6 @@
 //! Leaving: first the leases, then the session, then the term; the last one out clears the table of what is ours.
 
-use super::clearing::clearing;
+use super::clearing::{clearing, freeing};
 use super::effects::{Answer, Effects, Op, Part};
 use super::parked::{self, ParkedLease};
 use crate::clock::Time;
@@ -214,6 +214,13 @@ impl Goodbye {
                 writes.pop_front();
                 self.send(effects);
             }
+            // Freed already, by an attempt without an answer.
+            (State::Clearing(writes), Answer::Written(Written::Refused(Some(Row::Lease(lease)))))
+                if lease.owner.is_none() =>
+            {
+                writes.pop_front();
+                self.send(effects);
+            }
             // Somebody joined, or nothing can be learnt.
             (State::Clearing(_) | State::Asking | State::Looking, _) => self.go_on(State::Waking, effects),
             (State::Waking, _) => self.state = State::Gone,
@@ -221,14 +228,14 @@ impl Goodbye {
         }
     }
 
-    /// The deletions that leave a plain KCL table; `None` where somebody else lives, or another has cleared it.
+    /// The writes that leave a plain KCL table; `None` where somebody else lives, or another has cleared it.
     fn clearing(&self, table: &Table) -> Option<VecDeque<Write>> {
         let mine = |worker: &WorkerId, number| *worker == self.me.0 && number == self.me.1;
         let others = table.sessions.iter().any(|s| !mine(&s.worker, s.number) && !s.state.has_ended());
         let there = table.fleet.is_some() || table.damaged.iter().any(|damaged| damaged.key == RowKey::Fleet);
         // A newer version's rows are for its workers to clear away.
         let newer = table.fleet.as_ref().is_some_and(|fleet| fleet.is_too_new().is_some());
-        (there && !others && !newer).then(|| clearing(table, Some(&self.me)).into())
+        (there && !others && !newer).then(|| freeing(table).chain(clearing(table, Some(&self.me))).collect())
     }
 }
 
@@ -312,6 +319,33 @@ mod tests {
         assert!(matches!(own, Write::DeleteSession { number: 4, own: true, .. }));
         table.sessions.push(session("b", 3, SessionState::Active));
         assert_eq!(Goodbye::new(me(), t(25), t(0)).clearing(&table), None);
+    }
+
+    #[test]
+    fn the_last_one_out_frees_what_nobody_could_take_of_those_who_ended() {
+        use crate::lease::Lease;
+        use crate::lease::row::Owner;
+        let of = |shard: &str, worker: &str, session: Option<u64>| {
+            let owner = Owner { worker: WorkerId::parse(worker).unwrap(), session };
+            let lease = Lease::unowned(shard.into(), crate::record::Checkpoint::TrimHorizon);
+            Lease { owner: Some(owner), counter: 5, kcl_counter: Some(5), ..lease }
+        };
+        let leases = vec![
+            of("1", "a", Some(2)),
+            // Of an earlier session of the same worker; one without a row; and another hand's.
+            of("2", "a", Some(1)),
+            of("3", "unknown", Some(1)),
+            of("4", "java", None),
+        ];
+        let sessions = vec![session("me", 4, SessionState::Draining), session("a", 2, SessionState::Fenced)];
+        let table = Table { fleet: Some(Fleet::above(6, 4, true)), leases, sessions, ..Table::default() };
+        let writes = Goodbye::new(me(), t(25), t(0)).clearing(&table).unwrap();
+        let freed = |write: &Write| {
+            if let Write::Disown { lease, counter: 5, from } = write { Some((lease.to_string(), from.1)) } else { None }
+        };
+        let freed: Vec<(String, u64)> = writes.iter().filter_map(freed).collect();
+        assert_eq!(freed, [("1".to_owned(), 2), ("2".to_owned(), 1)]);
+        assert!(matches!(writes[0], Write::Disown { .. }), "before the rows go that say who has ended");
     }
 
     #[test]

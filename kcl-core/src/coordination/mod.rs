@@ -13,6 +13,7 @@
 //! | `held` | the one writer of a held lease's row |
 //! | `leases` | how plan, claims, consumers and reshards meet |
 //! | `streams`, `serving` | which streams are served, and what follows when one comes, goes or vanishes |
+//! | `leaving` | a stream that is to be served no more, until nothing of it is left, and who else serves it |
 //! | `listings` | of several streams, keeping leases in step with shards, for whom the plan says so |
 //! | `watchdog`, `reconcile` | whether every shard moves, and what is done where it does not |
 //! | `replay` | whether every shard of a range that has an end is done |
@@ -31,6 +32,7 @@ mod goodbye;
 mod handback;
 mod held;
 mod leases;
+mod leaving;
 mod listings;
 mod parked;
 mod planner;
@@ -52,10 +54,11 @@ mod weigh;
 pub(crate) use coordinator::{Coordinator, Identity};
 pub(crate) use effects::Failure;
 pub use handback::{Handback, HandbackOptions, HandbackProgress, handback};
+pub(crate) use leaving::Elsewhere;
 pub use parked::{ParkedLease, WhichParked, parked, wish_parked};
 pub use planner::{Ended, Explanation, Reason, Stays, explain};
 pub(crate) use run::{Ask, Outside, StreamApis, run};
-pub(crate) use streams::{Change, Served, Streams};
+pub(crate) use streams::{Change, Served, Streams, served_by_others};
 pub(crate) use watchdog::{Stage, Step as WatchdogStep};
 
 /// LATEST means "what arrives from now on". The service's clock may be ahead of its own answer by this much, in ms.

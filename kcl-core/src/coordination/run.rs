@@ -2,6 +2,7 @@
 
 use super::coordinator::{Coordinator, Event, Step};
 use super::effects::{Answer, Answered, Call, Failure, Op, Part, Refusal};
+use super::leaving::Elsewhere;
 use super::streams::Change;
 use crate::clock::Clock;
 use crate::error::{Code, Error};
@@ -35,7 +36,7 @@ pub(crate) enum Ask {
     /// To stop within that time; a second one means at once.
     Shutdown(Duration),
     /// Something about its streams, of several. Told once it is done.
-    Change(Change, oneshot::Sender<()>),
+    Change(Change, oneshot::Sender<Elsewhere>),
 }
 
 /// The coordination's way to the streams.
@@ -64,7 +65,7 @@ pub(crate) struct Outside {
 pub(crate) async fn run(mut coordinator: Coordinator, mut outside: Outside) -> Result<(), Error> {
     let mut flying: FuturesUnordered<BoxFuture<'static, Answered>> = FuturesUnordered::new();
     let mut waiting: VecDeque<Call> = VecDeque::new();
-    let mut leaving: BTreeMap<StreamId, oneshot::Sender<()>> = BTreeMap::new();
+    let mut leaving: BTreeMap<StreamId, oneshot::Sender<Elsewhere>> = BTreeMap::new();
     let mut step = coordinator.begin(outside.clock.now());
     loop {
         let Step { calls, start, happened, stopped, finished } = step;
@@ -74,9 +75,9 @@ pub(crate) async fn run(mut coordinator: Coordinator, mut outside: Outside) -> R
         for delivery in start {
             outside.consumers.start(delivery);
         }
-        for told in stopped.iter().filter_map(|stream| leaving.remove(stream)) {
+        for (stream, elsewhere) in stopped {
             // Who gave up waiting is not told.
-            let _ = told.send(());
+            let _ = leaving.remove(&stream).map(|told| told.send(elsewhere));
         }
         for call in calls {
             if call.part == Part::Session { flying.push(make(call, &outside)) } else { waiting.push_back(call) }
@@ -97,8 +98,8 @@ pub(crate) async fn run(mut coordinator: Coordinator, mut outside: Outside) -> R
                 Ask::Shutdown(within) => Event::Shutdown { within },
                 Ask::Change(change, done) => {
                     match &change {
-                        Change::Stop(stream) => drop(leaving.insert(stream.clone(), done)),
-                        Change::Serve(_) | Change::Missing(_) => drop(done.send(())),
+                        Change::Stop { stream, .. } => drop(leaving.insert(stream.clone(), done)),
+                        Change::Serve(_) | Change::Missing(_) => drop(done.send(Elsewhere::NotAsked)),
                     }
                     Event::Change(change)
                 }

@@ -3,6 +3,7 @@
 use super::coordinator::Coordinator;
 use super::effects::{Answer, Failure, Part};
 use super::held::Why;
+use super::leaving::Elsewhere;
 use super::streams::Change;
 use crate::lease::row::LeaseKey;
 use crate::record::StreamId;
@@ -13,15 +14,15 @@ impl Coordinator {
         match change {
             Change::Serve(served) => {
                 if let Some(stream) = served.keys.id.clone() {
-                    self.leaving.remove(&stream);
+                    self.leaving.serve(&stream);
                     self.effects.tell(Happening::StreamServed { stream });
                 }
                 self.identity.streams.serve(*served);
                 self.say_streams();
             }
-            Change::Stop(stream) => {
+            Change::Stop { stream, asks } => {
                 // Also where it is not served: whoever asked hears of it.
-                self.leaving.insert(stream.clone());
+                self.leaving.stop(stream.clone(), asks);
                 if self.identity.streams.stop(&stream) {
                     let leases = self.leases_of(&stream).len();
                     self.effects.tell(Happening::StreamStopped { stream: stream.clone(), leases });
@@ -74,18 +75,14 @@ impl Coordinator {
     }
 
     /// The streams that were to be stopped and of which nothing is left here.
-    pub(super) fn take_stopped(&mut self) -> Vec<StreamId> {
-        if self.leaving.is_empty() {
-            return Vec::new();
-        }
+    pub(super) fn take_stopped(&mut self) -> Vec<(StreamId, Elsewhere)> {
         let is_of = |lease: &LeaseKey, stream: &StreamId| lease.stream().as_ref() == Some(stream);
         let (held, consumers, claims) = (&self.held, &self.consumers, &self.claims);
         let gone = |stream: &StreamId| {
             !held.keys().chain(consumers.keys()).any(|lease| is_of(lease, stream)) && !claims.has_any_of(stream)
         };
-        let stopped: Vec<StreamId> = self.leaving.iter().filter(|stream| gone(stream)).cloned().collect();
-        self.leaving.retain(|stream| !stopped.contains(stream));
-        stopped
+        let session = &self.session;
+        self.leaving.settle(gone, |stream| session.shows_without(stream), &mut self.effects)
     }
 
     // --- keeping leases in step with shards

@@ -19,6 +19,8 @@ pub(crate) struct Session {
     streams: Option<BTreeSet<StreamId>>,
     /// Whether no row says so yet.
     unsaid: bool,
+    /// The streams that the row is known to show.
+    shown: Option<BTreeSet<StreamId>>,
     /// Of the session that is being registered.
     tag: u64,
     failover_time: Duration,
@@ -98,6 +100,7 @@ impl Session {
             capacity: settings.max_leases,
             streams,
             unsaid: false,
+            shown: None,
             tag: 0,
             failover_time: settings.failover_time,
             every: settings.beat_interval(),
@@ -117,6 +120,11 @@ impl Session {
     /// Whether a row for it may exist that it does not know of yet.
     pub(crate) fn is_registering(&self) -> bool {
         matches!(self.state, State::Registering { .. } | State::Mending { .. })
+    }
+
+    /// Whether its row is known to say that the worker does not serve this stream, of several.
+    pub(crate) fn shows_without(&self, stream: &StreamId) -> bool {
+        self.number().is_some() && self.shown.as_ref().is_some_and(|shown| !shown.contains(stream))
     }
 
     /// Whether it has ended.
@@ -294,6 +302,7 @@ impl Session {
             self.begin(effects);
             return News::Nothing;
         }
+        self.shown.clone_from(&session.streams);
         self.state = State::Live(Live {
             number,
             beat: session.beat,
@@ -331,6 +340,7 @@ impl Session {
             live.beat += 1;
             live.first_sent = None;
             live.shown_draining = session.state == SessionState::Draining;
+            self.shown.clone_from(&session.streams);
             let say_more = (live.draining && !live.shown_draining) || self.unsaid;
             self.state = State::Live(live);
             if say_more {
@@ -492,5 +502,25 @@ mod tests {
         assert_eq!(effects.next_due(), Some(effects.now));
         session.on_timer(0, None, &mut effects);
         assert_eq!(said(&mut effects), ids(&["1:a:2", "1:b:2"]));
+    }
+
+    #[test]
+    fn a_stream_is_known_to_be_left_once_the_row_does_not_name_it_any_more() {
+        let (a, b) = (StreamId::new("1:a:2"), StreamId::new("1:b:2"));
+        let shown = |beat, streams: &[&StreamId]| {
+            let Row::Session(session) = row(4, SessionState::Active) else { panic!("a session's row") };
+            let streams = Some(streams.iter().copied().cloned().collect());
+            Answer::Written(Written::Applied(Some(Row::Session(SessionRow { beat, streams, ..session }))))
+        };
+        let (mut session, mut effects) = registering(4);
+        assert!(!session.shows_without(&a), "it says nothing yet");
+        session.on_answer(Time::ZERO, shown(0, &[&a, &b]), 0, &mut effects);
+        assert!(!session.shows_without(&a) && !session.shows_without(&b));
+        session.serve(Some([a.clone()].into()), 0, &mut effects);
+        assert!(!session.shows_without(&b), "the beat is on its way");
+        session.on_answer(Time::ZERO, shown(1, &[&a]), 0, &mut effects);
+        assert!(!session.shows_without(&a) && session.shows_without(&b));
+        session.end(&mut effects);
+        assert!(!session.shows_without(&b), "of a session that is over nothing is known");
     }
 }

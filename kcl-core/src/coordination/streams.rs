@@ -1,7 +1,8 @@
 //! The streams that a worker serves, and which of them a lease belongs to. Pure.
 
 use crate::config::Start;
-use crate::lease::row::{LeaseKey, StreamKeys};
+use crate::lease::Table;
+use crate::lease::row::{LeaseKey, StreamKeys, WorkerId};
 use crate::record::{ShardId, StreamId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -31,10 +32,16 @@ pub(crate) enum Streams {
 pub(crate) enum Change {
     /// It is served from now on.
     Serve(Box<Served>),
-    /// It is not served any more: its leases are released.
-    Stop(StreamId),
+    /// It is not served any more: its leases are released. And whether somebody wants to know who else serves it.
+    Stop { stream: StreamId, asks: bool },
     /// The service does not know it any more.
     Missing(StreamId),
+}
+
+/// The streams, of several, that workers other than this one serve. One that died counts until the fleet has noticed.
+pub(crate) fn served_by_others(table: &Table, me: &WorkerId) -> BTreeSet<StreamId> {
+    let others = table.sessions.iter().filter(|session| session.worker != *me && !session.state.has_ended());
+    others.flat_map(|session| session.streams.iter().flatten().cloned()).collect()
 }
 
 impl Streams {

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The answer to a call, or that there was none in time. `what` names the call, for people.
-pub(super) async fn in_time<T>(
+pub(crate) async fn in_time<T>(
     what: impl FnOnce() -> String,
     call: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {

@@ -21,7 +21,7 @@ mod until;
 
 pub(crate) use budget::ByteBudget;
 pub use budget::Reservation;
-pub(crate) use call::CALL_DEADLINE;
+pub(crate) use call::{CALL_DEADLINE, in_time};
 pub use choice::Retrieval;
 pub(crate) use choice::{Chosen, readers};
 pub(crate) use deaggregate::Apart;

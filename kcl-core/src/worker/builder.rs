@@ -1,7 +1,9 @@
 //! Building a worker: names, settings, clients, processor.
 
+use super::billed::Billed;
 use super::handle::{Consumers, Consumption, Link, Reads, Worker};
 use super::host::{self, Runtime};
+use super::others::Asks;
 use super::parts::{self, Connect};
 use super::replay::check_range;
 use crate::aggregate::{Checksum, ForeignRecords};
@@ -134,9 +136,9 @@ impl<R> WorkerBuilder<R> {
     }
 
     /// What is common to all workers, checked.
-    pub(super) fn begin(self) -> Result<(R, Base), Error> {
+    pub(super) fn begin(self, validate: impl FnOnce(&Settings) -> Result<(), Error>) -> Result<(R, Base), Error> {
         let WorkerBuilder { application, settings, worker_id, source, clock, seed, runtime, failing, reads } = self;
-        settings.validate()?;
+        validate(&settings)?;
         failing.check(&settings)?;
         check_name("the application's name", &application)?;
         let mut rng = generator(seed);
@@ -276,7 +278,7 @@ where
     /// # Errors
     /// Within seconds, naming the setting, or the action and the resource, and the remedy.
     pub async fn build(self) -> Result<Worker, Error> {
-        let (reads, base) = self.begin()?;
+        let (reads, base) = self.begin(Settings::validate)?;
         let OneStream { stream: NoProcessor { stream, api, table: store }, factory } = reads;
         let Base { id, table, mut rng, clock, runtime, settings, failing, budget, source, spec, link } = base;
         check_name("the stream's name", stream.name())?;
@@ -284,7 +286,8 @@ where
         let application = spec.application.clone();
         // What finds credentials is large, and whoever builds a worker should not have to carry it.
         let (connect, api) = Box::pin(source.open(spec, &stream, api, store, &mut rng)).await?;
-        let (hosted, connections) = host::connect(&runtime, connect, settings.deregister_consumer).await?;
+        let asks = settings.deregister_consumer.then_some(Asks::WhetherAlone);
+        let (hosted, connections) = host::connect(&runtime, connect, asks).await?;
         let connection =
             connections.into_iter().next().ok_or_else(|| Error::new(Code::Bug, "no stream was connected to"))?;
 
@@ -293,7 +296,11 @@ where
         let elsewhere = failing.store.is_some();
         let handling = failing.handling(&settings, connection.description.keyed);
         let consumers = move |with: Consumers| -> Arc<dyn Consumption> { with.host(readers, factory, handling) };
-        let reads = Reads::One { stream, connection, registrar, consumers: Box::new(consumers) };
+        let billed = Billed::default();
+        if let Some(registrar) = registrar.filter(|_| settings.deregister_consumer) {
+            billed.insert(None, registrar);
+        }
+        let reads = Reads::One { stream, connection, billed, consumers: Box::new(consumers) };
         Ok(Worker { id, table, reads, settings, clock, rng, hosted, elsewhere, runtime, link })
     }
 }
@@ -366,7 +373,7 @@ fn generator(seed: Option<u64>) -> fastrand::Rng {
 }
 
 /// A consumer reads the stream that it was registered with, and no other.
-fn check_consumer(settings: &Settings, stream: &StreamRef) -> Result<(), Error> {
+pub(super) fn check_consumer(settings: &Settings, stream: &StreamRef) -> Result<(), Error> {
     let Some(arn) = &settings.consumer_arn else { return Ok(()) };
     let of = stream_of_consumer(arn).unwrap_or_default();
     let same = match stream {

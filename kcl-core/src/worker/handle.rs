@@ -1,5 +1,6 @@
 //! A built worker: running it, and stopping it from elsewhere.
 
+use super::billed::Billed;
 use super::host::{Hosted, Runtime};
 use super::parts::Connection;
 use super::streams::Registry;
@@ -10,10 +11,9 @@ use crate::error::Error;
 use crate::lease::row::WorkerId;
 use crate::processor::{ConsumerHost, Handling, Means, RecordProcessor, StartConsumer};
 use crate::record::{ShardId, StreamId, StreamRef};
-use crate::retrieval::{Readers, Registrar};
+use crate::retrieval::Readers;
 use crate::shard::StreamApi;
 use crate::spawn::Spawn;
-use crate::telemetry::event::fanout::ConsumerRemoved;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -44,8 +44,7 @@ pub(super) enum Reads {
     One {
         stream: StreamRef,
         connection: Connection,
-        /// Who registers the fan-out consumer.
-        registrar: Option<Arc<Registrar>>,
+        billed: Billed,
         consumers: Box<dyn FnOnce(Consumers) -> Arc<dyn Consumption> + Send>,
     },
     /// Several.
@@ -191,10 +190,10 @@ impl Worker {
         let tasks = runtime.tasks();
         let call_timeout = timing::call_timeout(settings.failover_time);
         let rng_of_consumers = rng.fork();
-        let (mut registrars, mut several) = (Vec::new(), None);
+        let (mut alone, mut several) = (None, None);
         let (consumers, streams, apis): (Arc<dyn Consumption>, Streams, Arc<dyn StreamApis>) = match reads {
-            Reads::One { stream, connection, registrar, consumers } => {
-                registrars.extend(registrar);
+            Reads::One { stream, connection, billed, consumers } => {
+                alone = Some(billed);
                 let (settings, clock) = (settings.clone(), clock.clone());
                 let streams = connection.alone(settings.start, settings.until);
                 let with = Consumers { tasks, stream, settings, clock, rng: rng_of_consumers };
@@ -207,7 +206,7 @@ impl Worker {
             }
         };
         let starter: Arc<dyn StartConsumer> = consumers.clone();
-        let (outcome, is_last) = hosted
+        let (outcome, others) = hosted
             .run(move |parts| {
                 let identity = Identity { me: id, table, streams, elsewhere };
                 let coordinator = Coordinator::new(identity, settings, clock.clone(), reports, rng);
@@ -219,9 +218,10 @@ impl Worker {
             .await;
         // Elapsed: a handler blocks its thread. Its records were not acknowledged and come again elsewhere.
         let _ = tokio::time::timeout(LAST_CONSUMERS, consumers.all_gone()).await;
-        registrars.extend(several.into_iter().flat_map(|registry| registry.registrars()));
-        for registrar in registrars.into_iter().filter(|_| is_last) {
-            ConsumerRemoved { error: registrar.deregister().await.err().as_ref() }.emit();
+        match (alone, several) {
+            (Some(billed), _) => billed.ended(&others).await,
+            (None, Some(registry)) => registry.billed.ended(&others).await,
+            (None, None) => {}
         }
         done.send_replace(true);
         outcome

@@ -1,9 +1,9 @@
 //! Where the coordination runs: on a thread, a runtime and connections of its own, so that no handler can delay a beat.
 
+use super::others::{Asks, Others};
 use super::parts::{Connect, Connected, Connection};
 use crate::coordination::{self, Coordinator, Outside};
 use crate::error::{Code, Error};
-use crate::lease::{Consistency, RowKey};
 use crate::spawn::Spawn;
 use futures_util::FutureExt;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ type Begin = Box<dyn FnOnce(Connected) -> (Coordinator, Outside) + Send>;
 /// The coordination, connected and waiting to be told to begin.
 pub(super) struct Hosted {
     begin: oneshot::Sender<Begin>,
-    done: oneshot::Receiver<(Result<(), Error>, bool)>,
+    done: oneshot::Receiver<(Result<(), Error>, Others)>,
 }
 
 /// What is done on the coordination's runtime, from connecting to the end.
@@ -45,8 +45,8 @@ struct Task {
     connect: Connect,
     connected: oneshot::Sender<Result<Vec<Connection>, Error>>,
     begin: oneshot::Receiver<Begin>,
-    asks_whether_last: bool,
-    done: oneshot::Sender<(Result<(), Error>, bool)>,
+    asks: Option<Asks>,
+    done: oneshot::Sender<(Result<(), Error>, Others)>,
 }
 
 impl Task {
@@ -66,12 +66,11 @@ impl Task {
         let store = Arc::clone(&parts.store);
         let (coordinator, outside) = begin(parts);
         let outcome = coordination::run(coordinator, outside).await;
-        // After the end, for whoever wants to tidy up behind a whole fleet: the last worker has removed the fleet's row.
-        let is_last = match self.asks_whether_last && outcome.is_ok() {
-            true => matches!(store.read(&[RowKey::Fleet], Consistency::Strong).await.as_deref(), Ok([None])),
-            false => false,
+        let others = match self.asks {
+            Some(asks) if outcome.is_ok() => asks.look(store.as_ref()).await,
+            Some(_) | None => Others::NotAsked,
         };
-        let _ = self.done.send((outcome, is_last));
+        let _ = self.done.send((outcome, others));
     }
 }
 
@@ -79,12 +78,12 @@ impl Task {
 pub(super) async fn connect(
     runtime: &Runtime,
     connect: Connect,
-    asks_whether_last: bool,
+    asks: Option<Asks>,
 ) -> Result<(Hosted, Vec<Connection>), Error> {
     let (connected, when_connected) = oneshot::channel();
     let (begin, when_begun) = oneshot::channel();
     let (done, when_done) = oneshot::channel();
-    let task = Task { connect, connected, begin: when_begun, asks_whether_last, done };
+    let task = Task { connect, connected, begin: when_begun, asks, done };
     match runtime {
         Runtime::Own => spawn_thread(task)?,
         Runtime::Current => drop(tokio::spawn(task.run())),
@@ -105,16 +104,15 @@ fn spawn_thread(task: Task) -> Result<(), Error> {
 }
 
 impl Hosted {
-    /// Begins to coordinate, and waits for the end; and whether this was the last worker of the fleet, if that was to be
-    /// asked.
+    /// Begins to coordinate, and waits for the end; and who else is there then, if that was to be asked.
     pub(super) async fn run(
         self,
         begin: impl FnOnce(Connected) -> (Coordinator, Outside) + Send + 'static,
-    ) -> (Result<(), Error>, bool) {
+    ) -> (Result<(), Error>, Others) {
         if self.begin.send(Box::new(begin)).is_err() {
-            return (Err(gone()), false);
+            return (Err(gone()), Others::NotAsked);
         }
-        self.done.await.unwrap_or_else(|_| (Err(gone()), false))
+        self.done.await.unwrap_or_else(|_| (Err(gone()), Others::NotAsked))
     }
 }
 

@@ -2,12 +2,14 @@
 
 #[cfg(test)]
 mod balance_tests;
+mod billed;
 mod builder;
 #[cfg(feature = "aws")]
 mod connect;
 mod failing;
 mod handle;
 mod host;
+mod others;
 mod parts;
 mod replay;
 #[cfg(feature = "signal")]

@@ -62,11 +62,12 @@ pub(crate) fn view<'a>(
     let names: Vec<WorkerId> = active.iter().map(|session| session.worker.clone()).collect();
     let number: BTreeMap<&WorkerId, usize> = names.iter().enumerate().map(|(n, name)| (name, n)).collect();
     let streams = numbered(leases);
+    let anyone = mutant::is(Mutant::PlansForAnyone);
     let members: Vec<Member> = active
         .iter()
         .map(|session| {
             let served: BTreeSet<StreamNo> =
-                streams.iter().filter(|(stream, _)| session.serves(**stream)).map(|(_, no)| *no).collect();
+                streams.iter().filter(|(stream, _)| session.serves(**stream) || anyone).map(|(_, no)| *no).collect();
             let capacity = session.capacity.map_or(usize::MAX, |most| most as usize);
             Member { capacity, unfit: false, serves: (served.len() < streams.len()).then_some(served) }
         })

@@ -2,11 +2,13 @@
 
 use super::config::StreamConfig;
 use super::registry::Registry;
+use crate::config::Settings;
 use crate::error::{Code, Error};
 use crate::lease::LeaseStore;
 use crate::worker::builder::{Base, Source, Spec, WorkerBuilder};
 use crate::worker::handle::{Reads, Worker};
 use crate::worker::host;
+use crate::worker::others::Asks;
 use crate::worker::parts::{self, Connect};
 use futures_util::FutureExt;
 use std::sync::Arc;
@@ -50,10 +52,29 @@ impl Worker {
     ///   the stream again.
     /// - A stream that is deleted rests too, with one warning, and does not concern the others. It is looked for every
     ///   `shard_sync_interval`. One that is made again under its name is another stream, with leases of its own, and is read
-    ///   from its `start`.
+    ///   from its `start`; also where the worker did not notice that the former one was gone. (So where a shard is read from its
+    ///   beginning, or from a moment on, DescribeStreamSummary is called too, at most once a second.)
     /// - A stream that cannot be read (a permission is missing, say) does not stop the worker, whatever the error policy decides
     ///   for that: its shards are tried again, and given to other workers after a minute.
     /// - The byte budget is one for all streams.
+    /// - Each stream is read as the setting `retrieval` says, or in a way of its own ([`StreamConfig::retrieval`]). By fan-out each
+    ///   has a consumer of its own, found or registered by the stream's own clients: the one that `consumer_name` names in all of
+    ///   them, or its own ([`StreamConfig::consumer_name`], [`StreamConfig::consumer_arn`]).
+    ///
+    /// # When consumers are removed
+    /// With the setting `deregister_consumer`, of each stream by the last worker that stops serving it, in an orderly way: at its
+    /// end, or when the stream is removed from it. Who else serves a stream is what the table says once this worker has said there
+    /// that it does not. So of workers that stop serving it together at least one finds nobody, and:
+    ///
+    /// - a consumer is not removed while another worker of the fleet says that it serves the stream. A worker that died counts
+    ///   until the fleet has noticed (`failover_time`); where its consumers stay for that, the workers that had served the stream
+    ///   before look again at their own end.
+    /// - a worker that begins to serve a stream in the very moment in which its consumer goes registers it anew. With `auto` it
+    ///   polls until then; nothing is lost.
+    /// - what nobody is there to remove stays, and is billed: the consumers of a fleet whose last worker was killed, and those
+    ///   that were given by their ARN.
+    ///
+    /// Without the setting consumers stay.
     ///
     /// Lease keys are those of Java KCL's multi-stream mode, `<account>:<stream>:<creation time>:<shard>`: such a table is
     /// taken over, and can be handed back. A table of one stream has other keys, and is refused
@@ -86,23 +107,16 @@ impl WorkerBuilder<Streams> {
     /// Within seconds, naming the setting, or the action and the resource, and the remedy.
     pub async fn build(self) -> Result<Worker, Error> {
         let (reads, Base { id, table, mut rng, clock, runtime, settings, failing, budget, source, spec, mut link }) =
-            self.begin()?;
+            self.begin(Settings::validate_for_several)?;
         let Streams(configs) = reads;
         for config in &configs {
-            crate::worker::builder::check_name("the stream's name", config.stream.name())?;
-        }
-        if settings.consumer_arn.is_some() {
-            let message = "`consumer_arn` is of one stream, and this worker reads several: set `consumer_name`, which goes for all";
-            return Err(Error::new(Code::Setting, message));
-        }
-        if settings.until.is_some() {
-            let message = "`until` ends a replay of one stream, and this worker reads several: replay each of them with a worker of its own";
-            return Err(Error::new(Code::Setting, message));
+            config.check(&settings)?;
         }
         let application = spec.application.clone();
         let way = Way::of(source).await?;
         let connect = way.connect(configs.clone(), spec, rng.fork())?;
-        let (hosted, connections) = host::connect(&runtime, connect, settings.deregister_consumer).await?;
+        let asks = settings.deregister_consumer.then(|| Asks::WhoServes(id.clone()));
+        let (hosted, connections) = host::connect(&runtime, connect, asks).await?;
         let elsewhere = failing.store.is_some();
         let registry = Registry::new(
             settings.clone(),

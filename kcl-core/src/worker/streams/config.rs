@@ -1,11 +1,13 @@
 //! One of several streams, as a user describes it.
 
-use crate::config::Start;
+use super::reading::Reading;
+use crate::config::{Settings, Start};
 use crate::error::{Code, Error};
 use crate::processor::{Handling, RecordProcessor};
 use crate::record::{ShardId, StreamRef};
-use crate::retrieval::Readers;
+use crate::retrieval::{Readers, Retrieval};
 use crate::shard::StreamApi;
+use crate::worker::builder::check_name;
 use crate::worker::handle::{Consumers, Consumption};
 use std::fmt;
 use std::sync::Arc;
@@ -15,13 +17,15 @@ pub(super) type MakeHost = Arc<dyn Fn(Consumers, Arc<dyn Readers>, Handling) -> 
 
 /// One of the streams of a worker: which one, where, from where on, and what handles its records.
 ///
-/// Everything else (settings, error policy, dead letters) is the worker's.
+/// And how it is read, where that is to be otherwise than the worker's settings say. Everything else (settings, error policy,
+/// dead letters) is the worker's.
 #[derive(Clone)]
 #[must_use = "a stream is read when a worker is given it"]
 pub struct StreamConfig {
     pub(super) stream: StreamRef,
     pub(super) start: Option<Start>,
     pub(super) reach: Reach,
+    pub(super) reading: Reading,
     pub(super) host: MakeHost,
 }
 
@@ -54,12 +58,40 @@ impl StreamConfig {
             let factory = Arc::clone(&factory);
             with.host(readers, move |shard: &ShardId| factory(shard), handling)
         });
-        StreamConfig { stream: stream.into(), start: None, reach: Reach::AsTheWorker, host }
+        StreamConfig {
+            stream: stream.into(),
+            start: None,
+            reach: Reach::AsTheWorker,
+            reading: Reading::default(),
+            host,
+        }
     }
 
     /// Where shards start that nobody has read yet; the worker's setting `start` if not set.
     pub fn start(mut self, start: Start) -> Self {
         self.start = Some(start);
+        self
+    }
+
+    /// How this stream's shards are read; as the worker's setting `retrieval` says if not set.
+    pub fn retrieval(mut self, retrieval: Retrieval) -> Self {
+        self.reading.retrieval = Some(retrieval);
+        self
+    }
+
+    /// The fan-out consumer that is found at this stream, or registered with it, by the stream's own clients; as the worker's
+    /// setting `consumer_name` says if not set, and the application's name where that is not set either.
+    pub fn consumer_name(mut self, name: impl Into<String>) -> Self {
+        self.reading.consumer_name = Some(name.into());
+        self
+    }
+
+    /// A fan-out consumer that somebody else has registered with this stream, instead of one by name. Nobody here removes it,
+    /// whatever `deregister_consumer` says. (As `StreamConfig.consumerArn` of Java KCL's multi-stream mode.)
+    ///
+    /// A consumer of another stream is refused when the worker is built, or the stream added.
+    pub fn consumer_arn(mut self, arn: impl Into<String>) -> Self {
+        self.reading.consumer_arn = Some(arn.into());
         self
     }
 
@@ -86,6 +118,17 @@ impl StreamConfig {
 }
 
 impl StreamConfig {
+    /// Whether it can be read, as far as that is known before anybody is asked.
+    pub(super) fn check(&self, of_worker: &Settings) -> Result<(), Error> {
+        check_name("the stream's name", self.stream.name())?;
+        self.settings(of_worker).map(drop)
+    }
+
+    /// The worker's settings, as they are for this stream.
+    pub(super) fn settings(&self, of_worker: &Settings) -> Result<Settings, Error> {
+        self.reading.settings(of_worker, &self.stream)
+    }
+
     /// What the caller brought, for a worker that has no clients.
     pub(super) fn given(&self) -> Result<Arc<dyn StreamApi>, Error> {
         if let Reach::Given(api) = &self.reach {
@@ -101,6 +144,10 @@ impl StreamConfig {
 
 impl fmt::Debug for StreamConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamConfig").field("stream", &self.stream).field("start", &self.start).finish_non_exhaustive()
+        f.debug_struct("StreamConfig")
+            .field("stream", &self.stream)
+            .field("start", &self.start)
+            .field("reading", &self.reading)
+            .finish_non_exhaustive()
     }
 }

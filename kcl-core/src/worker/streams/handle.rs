@@ -12,8 +12,8 @@ impl WorkerHandle {
     /// that serve it. A stream that was removed goes on where it stood.
     ///
     /// # Errors
-    /// As building a worker with it: the stream does not exist, a permission is missing. [`Code::Setting`] where the stream is
-    /// served already, where the worker reads one stream only, or has ended. Nothing has changed then.
+    /// As building a worker with it: the stream does not exist, a permission is missing. [`Code::Setting`] where it names a
+    /// consumer of another stream, where the stream is served already, where the worker reads one stream only, or has ended. Nothing has changed then.
     ///
     /// # Cancellation
     /// The stream may be served, or not.
@@ -26,7 +26,10 @@ impl WorkerHandle {
     /// over. Where none does, the leases stay in the table as they are, and nobody reads them until the stream is added
     /// again.
     ///
-    /// Completes when nothing of the stream is left in this worker.
+    /// With the setting `deregister_consumer` its fan-out consumer is removed if no other worker serves it; see
+    /// [`Worker::of_streams`](crate::Worker::of_streams) for what that promises. Without it, it stays, and is billed.
+    ///
+    /// Completes when nothing of the stream is left in this worker, and its consumer is removed, if it is to be.
     ///
     /// # Errors
     /// [`Code::Setting`] where the stream is not served, where a name means several (then name its ARN), or where the worker

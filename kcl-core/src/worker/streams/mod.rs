@@ -5,7 +5,9 @@ mod config;
 #[cfg(feature = "aws")]
 mod connect;
 mod handle;
+mod incarnation;
 mod lenient;
+mod reading;
 mod registry;
 mod watched;
 

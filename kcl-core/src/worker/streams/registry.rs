@@ -1,6 +1,7 @@
 //! What a worker of several streams has of each: the ways to it, and who starts its consumers.
 
 use super::config::StreamConfig;
+use super::incarnation::Incarnation;
 use super::lenient::Lenient;
 use super::watched::Watched;
 use crate::clock::Clock;
@@ -8,13 +9,15 @@ use crate::config::Settings;
 use crate::coordination::{Ask, Change, Served, StreamApis, Streams};
 use crate::error::{Code, Error};
 use crate::lease::LeaseKey;
+use crate::mutant::{self, Mutant};
 use crate::processor::{Delivery, ReportKind, StartConsumer};
 use crate::record::{StreamId, StreamIdentity, StreamRef};
-use crate::retrieval::{self, ByteBudget, Chosen, Readers, Registrar};
+use crate::retrieval::{self, ByteBudget, Chosen, Readers, in_time};
 use crate::shard::{StreamApi, StreamDescription};
 use crate::spawn::Spawn;
 use crate::telemetry::event::processing::of_stream;
-use crate::worker::builder::Failing;
+use crate::worker::billed::Billed;
+use crate::worker::builder::{Failing, check_consumer};
 use crate::worker::handle::{Consumers, Consumption};
 use crate::worker::parts::Connection;
 use async_trait::async_trait;
@@ -26,6 +29,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
+
+pub(super) const DESCRIBE: &str = "DescribeStreamSummary";
 
 /// A way to a stream.
 pub(super) type Api = Arc<dyn StreamApi>;
@@ -45,6 +50,8 @@ pub(in crate::worker) struct Registry {
     /// Once the worker runs.
     means: OnceLock<(Arc<dyn Spawn>, Arc<dyn Clock>)>,
     slots: Mutex<BTreeMap<StreamId, Arc<Slot>>>,
+    /// Also of streams that were left.
+    pub(in crate::worker) billed: Billed,
     /// Also those of streams that are gone: their consumers may not be.
     hosts: Mutex<Vec<Arc<dyn Consumption>>>,
 }
@@ -52,13 +59,15 @@ pub(in crate::worker) struct Registry {
 /// One stream.
 struct Slot {
     config: StreamConfig,
+    /// The worker's, as they are for this stream.
+    settings: Settings,
     served: Served,
     keyed: bool,
+    /// The coordination's way, as it is, and as the coordination is given it.
+    connected: Api,
     coordination: Api,
     reading: Api,
     readers: Arc<dyn Readers>,
-    /// Who registers the fan-out consumer.
-    registrar: Option<Arc<Registrar>>,
     host: OnceLock<Arc<dyn Consumption>>,
     state: Mutex<State>,
 }
@@ -94,6 +103,7 @@ impl Registry {
             rng: Mutex::new(rng),
             means: OnceLock::new(),
             slots: Mutex::default(),
+            billed: Billed::default(),
             hosts: Mutex::default(),
         })
     }
@@ -101,11 +111,6 @@ impl Registry {
     /// The worker runs from now on.
     pub(in crate::worker) fn begin(&self, tasks: Arc<dyn Spawn>, clock: Arc<dyn Clock>) {
         let _ = self.means.set((tasks, clock));
-    }
-
-    /// Who registered consumers of the streams.
-    pub(in crate::worker) fn registrars(&self) -> Vec<Arc<Registrar>> {
-        lock(&self.slots).values().filter_map(|slot| slot.registrar.clone()).collect()
     }
 
     /// What the worker serves.
@@ -131,22 +136,31 @@ impl Registry {
     pub(super) fn insert(&self, config: StreamConfig, connection: Connection) -> Result<Served, Error> {
         let (identity, keyed) = (&connection.description.identity, connection.description.keyed);
         let id = id_of(identity)?;
+        let settings = config.settings(&self.settings)?;
+        // A name may be that of a stream of another account or Region.
+        check_consumer(&settings, &StreamRef::Arn(identity.arn.clone()))?;
         let mut slots = lock(&self.slots);
         if let Some(other) = slots.get(&id) {
             return Err(named_twice(identity, &other.served.keys.identity));
         }
         let served = connection.served(Some(id.clone()), config.start.unwrap_or(self.settings.start), None);
-        let watched = |api| Arc::new(Watched { api, stream: id.clone(), registry: self.me.clone() });
+        let watched = |api| {
+            let incarnation = Incarnation::new(api, id.clone(), identity.clone(), self.me.clone());
+            Arc::new(Watched(Arc::new(incarnation)))
+        };
         let reading: Api = watched(self.reading(&config)?);
         let budget = self.budget.of_stream(Some(id.clone()));
-        let (settings, application) = (&self.settings, &self.application);
         let Chosen { readers, registrar } =
-            retrieval::readers(settings, application, Arc::clone(&reading), budget, &mut self.rng())?;
+            retrieval::readers(&settings, &self.application, Arc::clone(&reading), budget, &mut self.rng())?;
+        if let Some(registrar) = registrar.filter(|_| settings.deregister_consumer) {
+            self.billed.insert(Some(id.clone()), registrar);
+        }
         let slot = Slot {
-            coordination: watched(connection.api),
+            coordination: watched(connection.api.clone()),
+            connected: connection.api,
             reading,
             readers,
-            registrar,
+            settings,
             served: served.clone(),
             keyed,
             config,
@@ -159,8 +173,13 @@ impl Registry {
 
     /// Connects to a stream and serves it.
     pub(super) async fn add(&self, config: StreamConfig) -> Result<(), Error> {
+        config.check(&self.settings)?;
         let connection = self.open(&config).await?;
         let served = self.insert(config, connection)?;
+        if self.means.get().is_none() {
+            // Served from the start on.
+            return Ok(());
+        }
         let id = served.keys.id.clone();
         let (done, when_done) = oneshot::channel();
         let sent = self.ask.send(Ask::Change(Change::Serve(Box::new(served)), done));
@@ -185,13 +204,39 @@ impl Registry {
         if std::mem::replace(&mut *lock(&slot.state), State::Leaving) == State::Leaving {
             return Err(Error::new(Code::Setting, format!("stream `{stream}` is being removed")));
         }
-        let (done, when_done) = oneshot::channel();
-        // A worker that has ended has nothing left.
-        if self.ask.send(Ask::Change(Change::Stop(id.clone()), done)).is_ok() {
-            let _ = when_done.await;
-        }
-        lock(&self.slots).remove(&id);
+        let Some((tasks, registry)) = self.begun_or_forget(&id) else { return Ok(()) };
+        let (tell, told) = oneshot::channel();
+        // A task of its own: whoever asked may not wait.
+        tasks.spawn(Box::pin(async move {
+            registry.leave(&id).await;
+            // Who gave up waiting is not told.
+            let _ = tell.send(());
+        }));
+        let _ = told.await;
         Ok(())
+    }
+
+    /// What runs tasks, of a worker that runs; of one that does not yet, the stream is forgotten.
+    fn begun_or_forget(&self, id: &StreamId) -> Option<(Arc<dyn Spawn>, Arc<Registry>)> {
+        let mut slots = lock(&self.slots);
+        let begun = self.means.get().zip(self.me.upgrade());
+        if begun.is_none() {
+            slots.remove(id);
+            self.billed.forget(id);
+        }
+        begun.map(|((tasks, _), registry)| (Arc::clone(tasks), registry))
+    }
+
+    async fn leave(&self, id: &StreamId) {
+        let (done, when_done) = oneshot::channel();
+        let stop = Change::Stop { stream: id.clone(), asks: self.billed.has(id) };
+        // A worker that has ended has nothing left, and has looked for itself.
+        if self.ask.send(Ask::Change(stop, done)).is_ok()
+            && let Ok(elsewhere) = when_done.await
+        {
+            self.billed.left(id, elsewhere).await;
+        }
+        lock(&self.slots).remove(id);
     }
 
     fn find(&self, stream: &StreamRef) -> Result<(StreamId, Arc<Slot>), Error> {
@@ -211,19 +256,31 @@ impl Registry {
 
     /// Somebody was told that the stream does not exist.
     pub(super) fn on_missing(&self, id: &StreamId) {
-        let Some(slot) = lock(&self.slots).get(id).cloned() else { return };
+        if let (Some(slot), Some((tasks, _))) = (self.miss(id), self.means.get()) {
+            tasks.spawn(look_for(self.me.clone(), slot, self.settings.shard_sync_interval).boxed());
+        }
+    }
+
+    /// Somebody was told that another goes by its name.
+    pub(super) fn on_made_again(&self, id: &StreamId, description: StreamDescription) {
+        if let Some(slot) = self.miss(id) {
+            self.on_found(&slot, description);
+        }
+    }
+
+    /// The stream is served no more, as it is not there. Who was faster has seen to it.
+    fn miss(&self, id: &StreamId) -> Option<Arc<Slot>> {
+        let slot = lock(&self.slots).get(id).cloned()?;
         {
             let mut state = lock(&slot.state);
             if *state != State::Served {
-                return;
+                return None;
             }
             *state = State::Missing;
         }
         let (done, _) = oneshot::channel();
         let _ = self.ask.send(Ask::Change(Change::Missing(id.clone()), done));
-        if let Some((tasks, _)) = self.means.get() {
-            tasks.spawn(look_for(self.me.clone(), slot, self.settings.shard_sync_interval).boxed());
-        }
+        Some(slot)
     }
 
     /// The stream is there again; or another one, made under its name.
@@ -240,8 +297,9 @@ impl Registry {
             drop(state);
             if let Some(id) = &slot.served.keys.id {
                 lock(&self.slots).remove(id);
+                self.billed.forget(id);
             }
-            let api = slot.coordination.clone();
+            let api = slot.connected.clone();
             let Ok(served) = self.insert(slot.config.clone(), Connection { api, description }) else { return };
             served
         };
@@ -255,17 +313,19 @@ impl Registry {
         let host = slot.host.get_or_init(|| {
             let policy = Arc::new(Lenient(Arc::clone(&self.failing.policy)));
             let failing = Failing { policy, ..self.failing.clone() };
-            let handling = failing.handling(&self.settings, slot.keyed);
+            let handling = failing.handling(&slot.settings, slot.keyed);
             let span = of_stream(slot.served.keys.id.as_ref());
             let tasks = Arc::new(InSpan { tasks: tasks.clone(), span });
             let with = Consumers {
                 tasks,
                 stream: slot.config.stream.clone(),
-                settings: self.settings.clone(),
+                settings: slot.settings.clone(),
                 clock: clock.clone(),
                 rng: self.rng(),
             };
-            let host = (slot.config.host)(with, Arc::clone(&slot.readers), handling);
+            let first = mutant::is(Mutant::ReadsTheFirstStream).then(|| lock(&self.slots).values().next().cloned());
+            let readers = first.flatten().map_or_else(|| Arc::clone(&slot.readers), |first| Arc::clone(&first.readers));
+            let host = (slot.config.host)(with, readers, handling);
             lock(&self.hosts).push(Arc::clone(&host));
             host
         });
@@ -281,7 +341,7 @@ async fn look_for(registry: Weak<Registry>, slot: Arc<Slot>, every: Duration) {
         if *lock(&slot.state) != State::Missing {
             return;
         }
-        if let Ok(description) = slot.reading.describe().await {
+        if let Ok(description) = in_time(|| DESCRIBE.to_owned(), slot.reading.describe()).await {
             return registry.on_found(&slot, description);
         }
     }

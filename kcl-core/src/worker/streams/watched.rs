@@ -1,45 +1,86 @@
-//! A stream whose disappearance is noticed by whoever lists it.
+//! A stream whose disappearance is noticed by whoever lists it, and that it was made again by whoever reads it.
 
-use super::registry::Registry;
-use crate::record::{ShardId, StartingPosition, StreamId};
-use crate::shard::{ApiError, ApiErrorKind, FanOutApi, Fetched, ListWhich, Listing, StreamApi, StreamDescription};
+use super::incarnation::Incarnation;
+use crate::record::{ShardId, StartingPosition};
+use crate::shard::{
+    ApiError, ApiErrorKind, ConsumerRef, FanOutApi, Fetched, ListWhich, Listing, RegisteredConsumer, StreamApi,
+    StreamDescription, Subscription,
+};
 use async_trait::async_trait;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 /// Hands every call on, and tells when a list is refused because there is no such stream. (A reader that is told so of a
 /// shard lists the shards before it believes it.)
 #[derive(Debug)]
-pub(super) struct Watched {
-    pub(super) api: Arc<dyn StreamApi>,
-    pub(super) stream: StreamId,
-    pub(super) registry: Weak<Registry>,
-}
+pub(super) struct Watched(pub(super) Arc<Incarnation>);
 
 #[async_trait]
 impl StreamApi for Watched {
     async fn describe(&self) -> Result<StreamDescription, ApiError> {
-        self.api.describe().await
+        self.0.api.describe().await
     }
 
     async fn list_shards(&self, which: ListWhich) -> Result<Listing, ApiError> {
-        let listed = self.api.list_shards(which).await;
-        if matches!(&listed, Err(error) if error.kind == ApiErrorKind::NotFound)
-            && let Some(registry) = self.registry.upgrade()
-        {
-            registry.on_missing(&self.stream);
+        let listed = self.0.api.list_shards(which).await;
+        match &listed {
+            Ok(listing) => self.0.after_list(listing).await?,
+            Err(error) if error.kind == ApiErrorKind::NotFound => self.0.is_missing(),
+            Err(_) => {}
         }
         listed
     }
 
     async fn shard_iterator(&self, shard: &ShardId, from: &StartingPosition) -> Result<String, ApiError> {
-        self.api.shard_iterator(shard, from).await
+        let answer = self.0.api.shard_iterator(shard, from).await;
+        self.0.after_start(from, answer).await
     }
 
     async fn get_records(&self, iterator: &str, limit: u32) -> Result<Fetched, ApiError> {
-        self.api.get_records(iterator, limit).await
+        self.0.api.get_records(iterator, limit).await
     }
 
     fn fan_out(&self) -> Option<Arc<dyn FanOutApi>> {
-        self.api.fan_out()
+        let api = self.0.api.fan_out()?;
+        Some(Arc::new(WatchedFanOut { api, incarnation: Arc::clone(&self.0) }))
+    }
+}
+
+/// The same, of fan-out. A consumer goes with its stream, and whoever looks for it would wait for another to be registered.
+#[derive(Debug)]
+struct WatchedFanOut {
+    api: Arc<dyn FanOutApi>,
+    incarnation: Arc<Incarnation>,
+}
+
+#[async_trait]
+impl FanOutApi for WatchedFanOut {
+    async fn find_consumer(&self, consumer: &ConsumerRef) -> Result<Option<RegisteredConsumer>, ApiError> {
+        let found = self.api.find_consumer(consumer).await;
+        if let (ConsumerRef::Arn(_), Ok(None)) = (consumer, &found) {
+            self.incarnation.ask().await?;
+        }
+        found
+    }
+
+    async fn register_consumer(&self, name: &str) -> Result<RegisteredConsumer, ApiError> {
+        let registered = self.api.register_consumer(name).await;
+        if registered.as_ref().is_err_and(|error| error.kind == ApiErrorKind::NotFound) {
+            self.incarnation.ask().await?;
+        }
+        registered
+    }
+
+    async fn deregister_consumer(&self, arn: &str) -> Result<(), ApiError> {
+        self.api.deregister_consumer(arn).await
+    }
+
+    async fn subscribe(
+        &self,
+        consumer_arn: &str,
+        shard: &ShardId,
+        from: &StartingPosition,
+    ) -> Result<Box<dyn Subscription>, ApiError> {
+        let answer = self.api.subscribe(consumer_arn, shard, from).await;
+        self.incarnation.after_start(from, answer).await
     }
 }

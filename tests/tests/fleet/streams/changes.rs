@@ -116,6 +116,38 @@ async fn a_worker_may_begin_with_no_streams_and_tells_what_it_cannot_do() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_removal_that_nobody_waits_for_is_carried_out_all_the_same() {
+    let ledger = Ledger::with(&[("orders", 2), ("payments", 2)]).await;
+    let worker = ledger.start("a", &["orders", "payments"]).await;
+    ledger.shared(&[("a", "orders", 2), ("a", "payments", 2)], SOON).await;
+    tokio::select! {
+        biased;
+        outcome = worker.handle.remove_stream("payments") => panic!("{outcome:?}, at once"),
+        () = std::future::ready(()) => {}
+    }
+    tokio::time::sleep(SOON).await;
+    ledger.shared(&[("a", "orders", 2)], Duration::ZERO).await;
+    worker.handle.add_stream(ledger.config("a", "payments")).await.unwrap();
+    ledger.put("payments", 0..10).await;
+    ledger.seen("payments", 10, SOON).await;
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_added_and_removed_before_the_worker_runs_holds_from_its_start_on() {
+    let ledger = Ledger::with(&[("orders", 2), ("payments", 2)]).await;
+    let worker = ledger.builder("a").stream(ledger.config("a", "orders")).build().await.unwrap();
+    let handle = worker.handle();
+    handle.add_stream(ledger.config("a", "payments")).await.unwrap();
+    handle.remove_stream("orders").await.unwrap();
+    let task = tokio::spawn(worker.run());
+    ledger.put("payments", 0..10).await;
+    ledger.seen("payments", 10, SOON).await;
+    ledger.shared(&[("a", "payments", 2)], SOON).await;
+    super::Running { handle, task }.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_first_fill_that_was_cut_short_is_finished_with_the_same_instant() {
     let ledger = Ledger::with(&[("orders", 4)]).await;
     let latest = |worker| ledger.config(worker, "orders").start(kcl_core::Start::Latest);

@@ -1,6 +1,7 @@
 //! One fleet that reads several streams.
 
 mod changes;
+mod fan_out;
 mod java;
 mod reading;
 mod vanishing;
@@ -78,7 +79,7 @@ impl Ledger {
     }
 
     async fn delete(&self, name: &str) {
-        self.aws.kinesis().delete_stream().stream_name(name).send().await.unwrap();
+        self.aws.kinesis().delete_stream().stream_name(name).enforce_consumer_deletion(true).send().await.unwrap();
         sleep(Duration::from_secs(2)).await;
     }
 

@@ -48,6 +48,52 @@ async fn one_that_is_made_again_is_another_stream_and_is_read_from_its_start() {
     assert_eq!(of_payments.count(), 2, "the former stream's lease rests: {rows:?}");
 }
 
+/// Iterators and sequence numbers are of one stream; a shard's beginning is not.
+#[tokio::test(start_paused = true)]
+async fn one_that_is_made_again_unnoticed_is_not_read_as_the_one_before() {
+    for retrieval in [Retrieval::Polling, Retrieval::Auto, Retrieval::FanOut] {
+        let ledger = Ledger::with(&[("orders", 1), ("payments", 2)]).await;
+        let payments = ledger.config("a", "payments").retrieval(retrieval);
+        let worker = run(ledger.builder("a").stream(ledger.config("a", "orders")).stream(payments)).await;
+        ledger.shared(&[("a", "orders", 1), ("a", "payments", 2)], SOON).await;
+        tokio::time::sleep(SOON).await;
+        // The worker sees nothing of what happens, and keeps its leases.
+        let cut_off = Arc::new(AtomicBool::new(true));
+        let cut = Arc::clone(&cut_off);
+        ledger.aws.faults().rule(move |call| {
+            let is_meant = call.caller.is_some() && call.service == kcl_local::Service::Kinesis;
+            (is_meant && cut.load(Ordering::Relaxed)).then_some(Fault::LostRequest)
+        });
+        ledger.delete("payments").await;
+        ledger.create("payments", 2).await;
+        ledger.put("payments", 0..20).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        cut_off.store(false, Ordering::Relaxed);
+        ledger.seen("payments", 20, Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        ledger.put("payments", 20..40).await;
+        ledger.put("orders", 0..5).await;
+        ledger.seen("payments", 40, SOON).await;
+        ledger.seen("orders", 5, SOON).await;
+        worker.stop().await.unwrap();
+        ledger.assert_seen_once("payments", 0..40);
+        let checkpoints = ledger
+            .rows()
+            .await
+            .into_iter()
+            .filter(|row| crate::stage::text(row, "leaseKey").unwrap().contains(":payments:"));
+        let mut checkpoints: Vec<String> =
+            checkpoints.map(|row| crate::stage::text(&row, "checkpoint").unwrap()).collect();
+        checkpoints.sort();
+        assert_eq!(checkpoints.len(), 4, "{checkpoints:?}");
+        assert_eq!(
+            checkpoints[2..],
+            ["TRIM_HORIZON"; 2],
+            "{retrieval:?}: the former stream's leases stay as they were"
+        );
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_stops_the_worker_does_not_do_so_for_a_stream_that_vanished() {
     let ledger = Ledger::with(&[("orders", 1), ("payments", 1)]).await;

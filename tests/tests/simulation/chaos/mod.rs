@@ -2,5 +2,5 @@
 
 pub(crate) mod play;
 pub(crate) mod script;
-mod seeds;
+pub(crate) mod seeds;
 mod sweep;

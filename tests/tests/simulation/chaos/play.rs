@@ -4,6 +4,8 @@ use super::script::{Kinds, Script};
 use crate::invariant::Facts;
 use crate::world::handler::Mood;
 use crate::world::history::{Fact, Name};
+use crate::world::process::Process;
+use crate::world::stream::Stream;
 use crate::world::weather::Cut;
 use crate::world::{Making, Setup, World};
 use kcl_core::lease::row::{Damaged, Mark, Shows};
@@ -27,6 +29,8 @@ enum Later {
     Start(String),
     Thaw(Name),
     Mend(Name),
+    /// The second stream is made again, with so many shards.
+    Make(u32),
 }
 
 struct Play {
@@ -70,6 +74,9 @@ pub(crate) async fn play(making: Making, script: Script) -> Facts {
         play.world.pass(step).await;
         let records = play.rng.u32(0..8);
         play.world.stream.put(records);
+        if let Some(beside) = play.world.beside.clone().filter(Stream::is_there) {
+            beside.put(play.rng.u32(0..8));
+        }
         if packs {
             play.world.stream.put_packed(play.rng.u32(0..6), 0);
         }
@@ -98,7 +105,12 @@ impl Play {
 
     fn start(&mut self, id: &str) {
         let drift = if self.script.kinds.drift { self.rng.i32(-20_000..=20_000) } else { 0 };
-        let name = self.world.start_with(id, Setup { drift, ..Setup::default() });
+        let serves = self.script.kinds.streams.then(|| (0..2).filter(|_| self.rng.u32(0..4) > 0).collect());
+        self.start_serving(id, Setup { drift, serves, ..Setup::default() });
+    }
+
+    fn start_serving(&mut self, id: &str, setup: Setup) {
+        let name = self.world.start_with(id, setup);
         self.started.insert(name, self.now());
     }
 
@@ -126,6 +138,7 @@ impl Play {
                 before.iter().for_each(|name| self.end(name));
                 self.start(&id);
             }
+            Later::Make(shards) => self.world.beside.iter().for_each(|beside| beside.make(shards)),
             Later::Thaw(name) => self.world.thaw(&name),
             Later::Mend(name) => self.world.mend(&name),
         }
@@ -151,8 +164,20 @@ impl Play {
 
     /// Something, or nothing.
     fn happen(&mut self) {
-        let Kinds { kills, freezes, cuts, stops, reshards, tampering, plans, clocks, full_table, .. } =
-            self.script.kinds;
+        let Kinds {
+            kills,
+            freezes,
+            cuts,
+            stops,
+            reshards,
+            tampering,
+            plans,
+            clocks,
+            full_table,
+            streams,
+            vanishing,
+            ..
+        } = self.script.kinds;
         match self.rng.u32(0..100) {
             0..4 if kills => {
                 let victim = self.anyone();
@@ -197,6 +222,19 @@ impl Play {
                 let how_long = Duration::from_millis(self.rng.u64(1..15_000));
                 self.world.weather.throttle_table(how_long);
             }
+            40..48 if streams => {
+                if let Some(name) = self.anyone() {
+                    self.world.process(&name).toggle(self.rng.usize(0..2));
+                }
+            }
+            48..51 if vanishing => {
+                if let Some(beside) = self.world.beside.clone().filter(Stream::is_there) {
+                    beside.delete();
+                    let longest = [3_000, 20_000, 60_000][self.rng.usize(0..3)];
+                    let shards = self.rng.u32(1..4);
+                    self.after(1_000..longest, Later::Make(shards));
+                }
+            }
             _ => {}
         }
     }
@@ -237,12 +275,14 @@ impl Play {
     }
 
     fn reshard(&mut self) {
-        let open = self.world.stream.open().len();
+        let beside = self.world.beside.clone().filter(Stream::is_there);
+        let stream = beside.filter(|_| self.rng.bool()).unwrap_or_else(|| self.world.stream.clone());
+        let open = stream.open().len();
         let n = self.rng.usize(0..open);
         if self.rng.bool() && open < MOST_SHARDS {
-            self.world.stream.split(n);
+            stream.split(n);
         } else if n + 1 < open {
-            self.world.stream.merge(n);
+            stream.merge(n);
         }
     }
 
@@ -254,7 +294,9 @@ impl Play {
         }
         let sessions = rows.sessions.iter().map(|session| RowKey::Session(session.worker.clone()));
         let plans = rows.plans.iter().map(|plan| RowKey::Plan(plan.worker.clone()));
-        let all: Vec<RowKey> = sessions.chain(plans).chain(rows.fleet.as_ref().map(|_| RowKey::Fleet)).collect();
+        let streams = rows.streams.iter().map(|stream| RowKey::Stream(stream.id.clone()));
+        let all = sessions.chain(plans).chain(rows.fleet.as_ref().map(|_| RowKey::Fleet)).chain(streams);
+        let all: Vec<RowKey> = all.collect();
         let n = self.rng.usize(0..all.len().max(1));
         if let Some(key) = all.get(n) {
             self.tampered = true;
@@ -299,6 +341,15 @@ impl Play {
         }
     }
 
+    /// Whether there is a stream that nobody reads who goes on.
+    fn is_anything_unserved(&self) -> bool {
+        let alive: Vec<Name> = self.world.alive();
+        let stay = || alive.iter().filter(|name| !self.stopping.contains(*name)).map(|name| self.world.process(name));
+        let serves =
+            |process: &Process, n| process.serving.as_ref().is_none_or(|serving| serving.wanted().contains(&n));
+        (0..self.world.streams().len()).any(|n| !stay().any(|process| serves(process, n)))
+    }
+
     /// Faults end; then everything that was promised must come true.
     async fn calm_down(&mut self) {
         self.world.weather.calm();
@@ -306,17 +357,18 @@ impl Play {
         for (_, later) in std::mem::take(&mut self.later) {
             match later {
                 Later::Start(_) => {}
-                other @ (Later::Thaw(_) | Later::Mend(_)) => self.come_true(other),
+                other @ (Later::Thaw(_) | Later::Mend(_) | Later::Make(_)) => self.come_true(other),
             }
         }
         if !self.script.kinds.are_planned() {
             self.world.pass(LANDED).await;
         }
-        if self.world.alive().iter().all(|name| self.stopping.contains(name)) {
-            self.start("last");
+        if self.is_anything_unserved() {
+            let drift = if self.script.kinds.drift { self.rng.i32(-20_000..=20_000) } else { 0 };
+            self.start_serving("last", Setup { drift, ..Setup::default() });
         }
         self.world.history.add(Fact::Calm { tampered: self.tampered });
-        self.world.stream.put(20);
+        self.world.streams().into_iter().for_each(|stream| stream.put(20));
         let began = self.now();
         while !self.world.unhandled().is_empty() && self.now() < began + Duration::from_secs(240) {
             self.world.pass(Duration::from_millis(250)).await;

@@ -27,6 +27,10 @@ pub(crate) struct Kinds {
     pub(crate) full_table: bool,
     /// Calls get lost, late, throttled, stale; handlers fail.
     pub(crate) faults: bool,
+    /// Of two streams, workers are told to serve one, or not to.
+    pub(crate) streams: bool,
+    /// The second is deleted, and made again.
+    pub(crate) vanishing: bool,
 }
 
 impl Kinds {
@@ -36,7 +40,7 @@ impl Kinds {
     }
 
     pub(crate) fn are_planned(self) -> bool {
-        self == Kinds::planned()
+        Kinds { streams: false, ..self } == Kinds::planned()
     }
 
     fn drawn(rng: &mut fastrand::Rng) -> Self {
@@ -55,6 +59,8 @@ impl Kinds {
             full_table: is() && is(),
             faults: is(),
             lease_rows: is() && is(),
+            streams: false,
+            vanishing: false,
         }
     }
 }
@@ -103,6 +109,14 @@ impl Script {
         let mood = Mood { fails: 8, panics: 1, poison, ..drawn.mood };
         // Who gives up a lease by hand, or puts it back, says what becomes of the keys that are parked in it.
         Script { kinds: Kinds { lease_rows: false, ..drawn.kinds }, mood, ..drawn }
+    }
+
+    /// In a world of two streams.
+    pub(crate) fn drawn_for_streams(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed ^ 0x0005_7eea);
+        let drawn = Script::drawn(seed);
+        let (streams, vanishing) = (rng.u32(0..3) > 0, rng.u32(0..3) > 0);
+        Script { kinds: Kinds { streams, vanishing, ..drawn.kinds }, ..drawn }
     }
 
     pub(crate) fn planned(seed: u64) -> Self {

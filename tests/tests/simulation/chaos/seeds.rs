@@ -1,15 +1,16 @@
 //! Plays many seeds, on every core, and tells of those that failed how to play them again.
 
 use super::play::play;
-use super::script::Script;
+use super::script::{Kinds, Script};
 use crate::invariant::{self, Facts, Violation};
 use crate::world::manner::Manner;
 use crate::world::transcript::transcript;
-use crate::world::{Making, Tier, run};
+use crate::world::{Beside, Making, Tier, run};
 use kcl_core::{Retrieval, Settings};
 use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 #[test]
 fn no_schedule_of_the_model_breaks_a_rule() {
@@ -68,6 +69,21 @@ fn no_way_of_reading_breaks_a_rule() {
     });
 }
 
+/// A world of two streams of one name in two accounts, of which each is read in a way of its own.
+pub(crate) fn two_streams(seed: u64) -> Making {
+    const WAYS: [Retrieval; 3] = [Retrieval::Polling, Retrieval::Auto, Retrieval::FanOut];
+    let n = |seed: u64| usize::try_from(seed % 3).unwrap();
+    let shards = |seed: u64| 1 + u32::try_from(seed % 4).unwrap();
+    let beside = Some(Beside { shards: shards(seed / 4), retrieval: [WAYS[n(seed)], WAYS[n(seed / 3)]] });
+    let settings = Settings::default().shard_sync_interval(Duration::from_secs(5));
+    Making { beside, settings, ..Making::new(seed, shards(seed)) }
+}
+
+#[test]
+fn no_schedule_of_two_streams_breaks_a_rule() {
+    every_seed("no_schedule_of_two_streams", 60, |seed| run(play(two_streams(seed), Script::drawn_for_streams(seed))));
+}
+
 #[test]
 fn planned_moves_without_faults_repeat_nothing() {
     every_seed("planned_moves", 10, |seed| {
@@ -87,11 +103,30 @@ fn planned_moves_by_fan_out_repeat_nothing() {
 }
 
 #[test]
+fn planned_moves_of_two_streams_repeat_nothing() {
+    every_seed("planned_moves_of_two_streams", 10, |seed| {
+        let planned = Script::planned(seed);
+        let script = Script { kinds: Kinds { streams: true, ..planned.kinds }, ..planned };
+        run(play(two_streams(seed), script))
+    });
+}
+
+#[test]
 fn the_same_seed_twice_gives_the_same_history() {
     for (tier, seed) in [(Tier::Model, 1), (Tier::Model, 2), (Tier::Model, 3), (Tier::Wire, 1), (Tier::Wire, 2)] {
         let [once, twice] = [(); 2].map(|()| play_one(tier, seed, Script::drawn_for_the_wire(seed)));
         assert_eq!(once.events.len(), twice.events.len(), "seed {seed}");
         let differ = once.events.iter().zip(&twice.events).find(|(a, b)| a != b);
+        assert_eq!(differ, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn the_same_seed_of_two_streams_gives_the_same_history() {
+    for seed in 1..=6 {
+        let [once, twice] = [(); 2].map(|()| run(play(two_streams(seed), Script::drawn_for_streams(seed))).events);
+        assert_eq!(once.len(), twice.len(), "seed {seed}");
+        let differ = once.iter().zip(&twice).find(|(a, b)| a != b);
         assert_eq!(differ, None, "seed {seed}");
     }
 }

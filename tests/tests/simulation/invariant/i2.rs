@@ -27,8 +27,10 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
             let stood = event.at.saturating_sub(moved.get(&before.key).copied().unwrap_or_default());
             let free = match (&before.owner, &after.owner) {
                 (None, _) => true,
-                // Given up.
-                (Some(owner), None) => owner.session.is_some_and(|session| state.is_its(by, session)),
+                // Given up; or freed, as whoever had it is no more.
+                (Some(owner), None) => owner
+                    .session
+                    .is_some_and(|session| state.is_its(by, session) || state.has_ended(&owner.worker, session)),
                 (Some(owner), Some(_)) => {
                     let gone = gone.get(&owner.worker).map(|since| event.at.saturating_sub(*since));
                     is_free(&state, before, owner, stood.max(gone.unwrap_or_default()), facts)

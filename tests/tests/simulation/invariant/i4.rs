@@ -37,7 +37,11 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
                     }
                     let kept = after.owner == before.owner || after.owner.is_none();
                     let its = before.owner.as_ref().and_then(|owner| owner.session);
-                    if kept && !its.is_some_and(|session| state.is_its(by, session)) {
+                    // What nobody could take is freed by the last one out.
+                    let owner = before.owner.as_ref().filter(|_| after.owner.is_none());
+                    let freed =
+                        owner.is_some_and(|owner| owner.session.is_some_and(|n| state.has_ended(&owner.worker, n)));
+                    if kept && !freed && !its.is_some_and(|session| state.is_its(by, session)) {
                         tell(format!("wrote {key}, which {:?} holds", before.owner));
                     }
                 }

@@ -3,7 +3,7 @@
 
 use super::done::Done;
 use super::{Facts, seconds};
-use crate::world::history::Fact;
+use crate::world::history::{Fact, is_of};
 use crate::world::manner::Manner;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,6 +38,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
                 calm = Some((event.at, event.at + bound));
             }
             // What is put later is no measure: its shard may be read long before.
+            Fact::Deleted { stream } => open.retain(|_, shard| !is_of(shard, stream)),
             Fact::Put { number, shard, .. } if calm.is_none_or(|(at, _)| event.at == at) => {
                 open.insert(*number, shard);
             }

@@ -1,5 +1,6 @@
 //! What must hold, a file each. A check reads the whole history of a world and tells what is broken.
 
+pub(crate) mod belongs;
 pub(crate) mod done;
 pub(crate) mod ends;
 pub(crate) mod exactly_once;
@@ -18,6 +19,7 @@ pub(crate) mod promise1;
 pub(crate) mod promise2;
 pub(crate) mod promise3;
 pub(crate) mod quarantine;
+pub(crate) mod serves;
 mod state;
 
 use crate::world::World;
@@ -66,7 +68,7 @@ impl Facts {
 pub(crate) type Check = fn(&Facts) -> Vec<String>;
 
 /// Every rule that one history can be checked against. (I9 takes two.)
-pub(crate) const ALL: [(&str, Check); 16] = [
+pub(crate) const ALL: [(&str, Check); 18] = [
     ("I1", i1::check),
     ("I2", i2::check),
     ("I3", i3::check),
@@ -81,6 +83,8 @@ pub(crate) const ALL: [(&str, Check); 16] = [
     ("promise 3", promise3::check),
     ("quarantine", quarantine::check),
     ("exactly once", exactly_once::check),
+    ("belongs", belongs::check),
+    ("serves", serves::check),
     ("plain", plain::check),
     ("ends", ends::check),
 ];

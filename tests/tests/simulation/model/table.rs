@@ -106,8 +106,9 @@ impl Inner {
         let leases = table.leases.into_iter().map(Row::Lease);
         let sessions = table.sessions.into_iter().map(Row::Session);
         let plans = table.plans.into_iter().map(Row::Plan);
+        let streams = table.streams.into_iter().map(Row::Stream);
         let damaged = table.damaged.into_iter().map(Row::Damaged);
-        let all = leases.chain(sessions).chain(plans).chain(damaged).chain(table.fleet.map(Row::Fleet));
+        let all = leases.chain(sessions).chain(plans).chain(streams).chain(damaged).chain(table.fleet.map(Row::Fleet));
         let mut rest: Vec<(u64, Row)> =
             all.map(|row| (place(&row), row)).filter(|(place, _)| cursor.is_none_or(|after| *place > after)).collect();
         rest.sort_by_key(|(place, _)| *place);

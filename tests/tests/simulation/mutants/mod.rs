@@ -2,14 +2,19 @@
 
 use crate::chaos::play::play;
 use crate::chaos::script::{Kinds, Script};
+use crate::chaos::seeds::two_streams;
 use crate::invariant::{self, Facts, Violation};
 use crate::model::Sabotage;
 use crate::world::handler::Mood;
 use crate::world::manner::Manner;
 use crate::world::weather::{Fate, Odds};
 use crate::world::{Making, World, run};
+use kcl_core::lease::row::Beside;
 use kcl_core::lease::{Row, Write};
 use kcl_core::mutant::Mutant;
+use kcl_core::record::Checkpoint;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Plays until a check notices, at most `most` seeds, and tells after how many which checks did.
@@ -18,10 +23,31 @@ fn noticed(id: &str, most: u64, script: impl Fn(u64) -> Script, sabotage: Option
 }
 
 fn noticed_in(manner: Manner, id: &str, most: u64, script: impl Fn(u64) -> Script, sabotage: Option<Sabotage>) {
+    let making = |seed| Making { manner, ..Making::new(seed, 2 + u32::try_from(seed % 3).unwrap()) };
+    noticed_made(making, id, most, script, sabotage);
+}
+
+/// In worlds of two streams, which come and go.
+fn noticed_between_streams(id: &str, most: u64, sabotage: Option<Sabotage>) {
+    let script = |seed| Script { kinds: Kinds { streams: true, vanishing: true, ..rough(seed).kinds }, ..rough(seed) };
+    noticed_made(two_streams, id, most, script, sabotage);
+}
+
+fn broken_between_streams(mutant: Mutant, id: &str, most: u64) {
+    let _broken = mutant.begin();
+    noticed_between_streams(id, most, None);
+}
+
+fn noticed_made(
+    making: impl Fn(u64) -> Making,
+    id: &str,
+    most: u64,
+    script: impl Fn(u64) -> Script,
+    sabotage: Option<Sabotage>,
+) {
     let mut others: Vec<Violation> = Vec::new();
     for seed in 1..=most {
-        let making = Making { sabotage, manner, ..Making::new(seed, 2 + u32::try_from(seed % 3).unwrap()) };
-        let broken = invariant::check(&run(play(making, script(seed))));
+        let broken = invariant::check(&run(play(Making { sabotage, ..making(seed) }, script(seed))));
         if broken.iter().any(|violation| violation.id == id) {
             return;
         }
@@ -166,6 +192,21 @@ fn effects_without_positions_in_one_transaction_are_noticed() {
 }
 
 #[test]
+fn serving_is_noticed_to_be_disregarded_by_a_plan() {
+    broken_between_streams(Mutant::PlansForAnyone, "serves", 20);
+}
+
+#[test]
+fn streams_that_are_mixed_up_are_noticed() {
+    broken_between_streams(Mutant::ReadsTheFirstStream, "belongs", 20);
+}
+
+#[test]
+fn a_stream_that_is_taken_for_the_one_before_it_is_noticed() {
+    broken_between_streams(Mutant::TrustsNames, "belongs", 80);
+}
+
+#[test]
 fn i9_clocks_that_are_compared_are_noticed() {
     let history = |clock_seed: u64| {
         let making = Making { clock_seed, ..Making::new(3, 3) };
@@ -190,6 +231,28 @@ fn claim_at_any_counter(write: Write, row: Option<&Row>) -> Write {
             let (counter, from) = (row.counter, row.owner.clone().into());
             Write::Claim { lease, counter, from, me, stream, start_ms }
         }
+        (write, _) => write,
+    }
+}
+
+#[test]
+fn promise1_a_checkpoint_of_the_other_streams_shard_is_noticed() {
+    noticed_between_streams("promise 1", 20, Some(checkpoint_of_the_other));
+}
+
+/// A checkpoint says what that of the other stream's shard of the same name said last.
+fn checkpoint_of_the_other(write: Write, row: Option<&Row>) -> Write {
+    thread_local! {
+        static LAST: RefCell<BTreeMap<(String, String), (Checkpoint, Beside)>> = RefCell::default();
+    }
+    match (write, row.and_then(Row::as_lease)) {
+        (Write::Checkpoint { lease, me, counter, checkpoint, beside }, Some(row)) => LAST.with_borrow_mut(|last| {
+            let (own, shard) = (row.stream_name.clone().unwrap().to_string(), row.shard.to_string());
+            last.insert((own.clone(), shard.clone()), (checkpoint.clone(), beside.clone()));
+            let other = last.iter().find(|((stream, of), _)| *of == shard && stream[..12] != own[..12]);
+            let (checkpoint, beside) = other.map_or((checkpoint, beside), |(_, other)| other.clone());
+            Write::Checkpoint { lease, me, counter, checkpoint, beside }
+        }),
         (write, _) => write,
     }
 }

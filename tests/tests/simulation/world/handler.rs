@@ -55,15 +55,28 @@ pub(crate) struct Seat {
 #[derive(Debug)]
 pub(crate) struct Handler {
     seat: Seat,
-    shard: String,
+    /// The lease's key; of several streams, once it is known.
+    shard: Option<String>,
+    /// The ARN of the stream that it is made for, of several.
+    stream: Option<Arc<str>>,
     rng: fastrand::Rng,
 }
 
 impl Handler {
     pub(crate) fn new(seat: Seat, shard: &ShardId, rng: fastrand::Rng) -> Self {
-        let shard = shard.to_string();
-        seat.history.add(Fact::ProcessorMade { process: seat.process.clone(), shard: shard.clone() });
-        Handler { seat, shard, rng }
+        let mut handler = Handler { seat, shard: None, stream: None, rng };
+        handler.is_of(shard.to_string());
+        handler
+    }
+
+    /// One that is made for one of several streams: of which lease, its first call tells.
+    pub(crate) fn of_stream(seat: Seat, stream: Arc<str>, rng: fastrand::Rng) -> Self {
+        Handler { seat, shard: None, stream: Some(stream), rng }
+    }
+
+    fn is_of(&mut self, lease: String) {
+        self.seat.history.add(Fact::ProcessorMade { process: self.seat.process.clone(), shard: lease.clone() });
+        self.shard = Some(lease);
     }
 
     fn mood(&self) -> Mood {
@@ -102,6 +115,18 @@ fn handed(record: &Record) -> Result<Handed, BoxError> {
 }
 
 impl RecordProcessor for Handler {
+    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), BoxError> {
+        if self.shard.is_none() {
+            self.is_of(shard.lease_key().to_owned());
+        }
+        let arn = shard.stream_identity().map(|identity| identity.arn.as_str());
+        if let Some(of) = self.stream.as_deref().filter(|of| arn != Some(*of)) {
+            let (process, of) = (self.seat.process.clone(), of.to_owned());
+            self.seat.history.add(Fact::Strayed { process, shard: shard.lease_key().to_owned(), of });
+        }
+        Ok(())
+    }
+
     async fn process_records(&mut self, batch: &Batch, shard: &ShardContext) -> Result<(), BoxError> {
         let number = self.seat.batches.fetch_add(1, Ordering::Relaxed);
         let records: Vec<Handed> = batch.iter().map(handed).collect::<Result<_, BoxError>>()?;
@@ -109,7 +134,7 @@ impl RecordProcessor for Handler {
         self.seat.history.add(Fact::Handed {
             process: process.clone(),
             worker: self.seat.worker.clone(),
-            shard: self.shard.clone(),
+            shard: shard.lease_key().to_owned(),
             token: shard.fencing_token(),
             batch: number,
             records: records.clone(),
@@ -158,8 +183,9 @@ impl RecordProcessor for Handler {
         Ok(())
     }
 
-    async fn lease_lost(&mut self, _: &ShardContext) {
-        self.seat.history.add(Fact::LeaseLost { process: self.seat.process.clone(), shard: self.shard.clone() });
+    async fn lease_lost(&mut self, shard: &ShardContext) {
+        let (process, shard) = (self.seat.process.clone(), shard.lease_key().to_owned());
+        self.seat.history.add(Fact::LeaseLost { process, shard });
         let longest = self.mood().farewell;
         sleep(up_to(&mut self.rng, longest)).await;
     }
@@ -167,7 +193,8 @@ impl RecordProcessor for Handler {
 
 impl Drop for Handler {
     fn drop(&mut self) {
-        let (process, shard) = (self.seat.process.clone(), self.shard.clone());
-        self.seat.history.add(Fact::ProcessorDropped { process, shard });
+        if let Some(shard) = self.shard.take() {
+            self.seat.history.add(Fact::ProcessorDropped { process: self.seat.process.clone(), shard });
+        }
     }
 }

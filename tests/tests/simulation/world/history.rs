@@ -38,6 +38,14 @@ pub(crate) enum Fact {
         /// Its place in an aggregate; 0 where it is alone.
         part: u64,
     },
+    /// One of several streams is no more, and what was not read of it.
+    Deleted {
+        stream: String,
+    },
+    /// Another stream was made under the name of one that was deleted.
+    MadeAgain {
+        stream: String,
+    },
     /// Shards ended in others.
     Resharded {
         parents: Vec<String>,
@@ -175,6 +183,27 @@ pub(crate) enum Fact {
         process: Name,
         shard: String,
     },
+    /// A process is told to serve streams of that account and name, of several, or is built with them.
+    Serves {
+        process: Name,
+        stream: String,
+    },
+    /// It is told to serve them no more.
+    ServesNoMore {
+        process: Name,
+        stream: String,
+    },
+    /// And nothing of them is left in it.
+    HasLeft {
+        process: Name,
+        stream: String,
+    },
+    /// A handler that was made for one stream was given records of another.
+    Strayed {
+        process: Name,
+        shard: String,
+        of: String,
+    },
     /// No faults from here on, and what they delayed has landed. Whether a person had changed the table meanwhile.
     Calm {
         tampered: bool,
@@ -191,8 +220,8 @@ pub(crate) struct History {
 #[derive(Debug, Default)]
 struct State {
     events: Vec<Event>,
-    /// Records that no handler has handled yet.
-    unhandled: BTreeSet<u32>,
+    /// Records that no handler has handled yet, and where they are.
+    unhandled: BTreeMap<u32, String>,
     /// What handlers are at work on.
     batches: BTreeMap<u64, Vec<u32>>,
 }
@@ -230,7 +259,7 @@ impl History {
 
     /// The records that were put and that no handler has handled yet.
     pub(crate) fn unhandled(&self) -> BTreeSet<u32> {
-        self.lock().unhandled.clone()
+        self.lock().unhandled.keys().copied().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -238,10 +267,16 @@ impl History {
     }
 }
 
+/// Whether a lease, by its key, is one of this stream, or of one of this account and name.
+pub(crate) fn is_of(lease: &str, stream: &str) -> bool {
+    lease.strip_prefix(stream).is_some_and(|rest| rest.starts_with(':'))
+}
+
 impl State {
     fn count(&mut self, fact: &Fact) {
         match fact {
-            Fact::Put { number, .. } => drop(self.unhandled.insert(*number)),
+            Fact::Put { number, shard, .. } => drop(self.unhandled.insert(*number, shard.clone())),
+            Fact::Deleted { stream } => self.unhandled.retain(|_, shard| !is_of(shard, stream)),
             Fact::Handed { batch, records, .. } => {
                 self.batches.insert(*batch, records.iter().map(|record| record.number).collect());
             }

@@ -2,7 +2,7 @@
 
 use super::database::Database;
 use super::history::{Fact, History, Name};
-use kcl_core::{Concurrency, DeadLetter, Last, NoProcessor, OnError, Settings, WorkerBuilder, sink_fn};
+use kcl_core::{Concurrency, DeadLetter, Last, OnError, Settings, WorkerBuilder, sink_fn};
 use std::time::Duration;
 
 /// One of the ways.
@@ -66,13 +66,13 @@ impl Manner {
     }
 
     /// What a worker is built with.
-    pub(crate) fn build(
+    pub(crate) fn build<R>(
         self,
-        builder: WorkerBuilder<NoProcessor>,
+        builder: WorkerBuilder<R>,
         process: Name,
         history: History,
         database: &Database,
-    ) -> WorkerBuilder<NoProcessor> {
+    ) -> WorkerBuilder<R> {
         match self {
             Manner::Plain | Manner::PerKey | Manner::Unordered | Manner::Handles => builder,
             Manner::DeadLetters { .. } => {

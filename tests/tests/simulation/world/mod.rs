@@ -1,4 +1,4 @@
-//! A world: one stream, one table, and processes that read the one and coordinate through the other, in one thread on
+//! A world: one stream, or two, one table, and processes that read the one and coordinate through the other, in one thread on
 //! virtual time. Whatever happens in it is drawn from one seed and written into one history.
 
 pub(crate) mod clock;
@@ -10,6 +10,7 @@ pub(crate) mod host;
 pub(crate) mod manner;
 pub(crate) mod memory;
 pub(crate) mod process;
+pub(crate) mod serving;
 pub(crate) mod stream;
 pub(crate) mod transcript;
 pub(crate) mod weather;
@@ -22,11 +23,12 @@ use handler::{Handler, Mood, Moods, Seat};
 use history::{Fact, History, Name};
 use host::Host;
 use kcl_core::lease::{Lease, LeaseKey, Row, RowKey, Table as Rows};
-use kcl_core::{Settings, Worker};
+use kcl_core::{Retrieval, Settings, StreamConfig, Worker};
 use manner::Manner;
 use memory::Memory;
 use process::Process;
-use std::collections::BTreeMap;
+use serving::{Configs, Serving};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -66,6 +68,8 @@ pub(crate) struct Making {
     pub(crate) manner: Manner,
     /// Some records are packed into one.
     pub(crate) packs: bool,
+    /// Another stream, of the same name in another account.
+    pub(crate) beside: Option<Beside>,
     /// A broken table, for those who show that it is noticed.
     pub(crate) sabotage: Option<model::Sabotage>,
 }
@@ -73,8 +77,16 @@ pub(crate) struct Making {
 impl Making {
     pub(crate) fn new(seed: u64, shards: u32) -> Self {
         let (tier, manner, settings) = (Tier::Model, Manner::Plain, Settings::default());
-        Making { seed, tier, clock_seed: seed, shards, settings, manner, packs: false, sabotage: None }
+        Making { seed, tier, clock_seed: seed, shards, settings, manner, packs: false, beside: None, sabotage: None }
     }
+}
+
+/// The second of two streams.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beside {
+    pub(crate) shards: u32,
+    /// How the first and this one are read.
+    pub(crate) retrieval: [Retrieval; 2],
 }
 
 /// What is special about one process.
@@ -82,9 +94,14 @@ impl Making {
 pub(crate) struct Setup {
     pub(crate) settings: Option<Settings>,
     pub(crate) moods: Option<Moods>,
+    /// Which of several streams it serves; all if absent.
+    pub(crate) serves: Option<BTreeSet<usize>>,
     /// How much faster its clock is, in millionths; slower if negative.
     pub(crate) drift: i32,
 }
+
+/// Makes workers for one process.
+type Build = Box<dyn Fn() -> futures_util::future::BoxFuture<'static, Result<Worker, kcl_core::Error>> + Send>;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -92,6 +109,8 @@ pub(crate) struct World {
     pub(crate) history: History,
     pub(crate) weather: Weather,
     pub(crate) stream: Stream,
+    /// The second of two.
+    pub(crate) beside: Option<Stream>,
     pub(crate) moods: Moods,
     pub(crate) rng: fastrand::Rng,
     making: Making,
@@ -113,7 +132,10 @@ impl World {
         let (place, stream) = match making.tier {
             Tier::Model => (
                 Place::Model(model::Table::new(history.clone(), making.sabotage)),
-                Stream::here(seed, shards, history.clone()),
+                match making.beside {
+                    None => Stream::here(seed, shards, history.clone()),
+                    Some(_) => Stream::here_among_several(seed, shards, history.clone()),
+                },
             ),
             Tier::Wire => {
                 let wire = Wire::new(seed, history.clone(), weather.clone());
@@ -121,9 +143,11 @@ impl World {
                 (Place::Wire(wire), stream)
             }
         };
+        let beside = making.beside.map(|beside| stream.of_another_account(beside.shards));
         World {
             weather,
             stream,
+            beside,
             place,
             moods: Arc::default(),
             clock_rng: fastrand::Rng::with_seed(making.clock_seed),
@@ -152,11 +176,35 @@ impl World {
         let rate = 1.0 + f64::from(setup.drift) / 1e6;
         let clock = Arc::new(ProcessClock::new(self.history.began(), origin, rate));
         self.weather.knows(name.clone(), host.clone());
-        let build = self.builder(name.clone(), worker.to_owned(), host.clone(), clock.clone(), setup);
+        let (build, serving) = self.builder(name.clone(), worker.to_owned(), host.clone(), clock.clone(), setup);
         let history = self.history.clone();
-        let process = Process::start(name.clone(), worker.to_owned(), host, clock, history, build);
+        let mut process = Process::start(name.clone(), worker.to_owned(), host, clock, history, build);
+        for n in serving.iter().flat_map(Serving::wanted) {
+            let stream = self.streams()[n].account_and_name();
+            self.history.add(Fact::Serves { process: name.clone(), stream });
+        }
+        process.serving = serving;
         self.processes.insert(name.clone(), process);
         name
+    }
+
+    /// The only one, or both.
+    pub(crate) fn streams(&self) -> Vec<&Stream> {
+        [&self.stream].into_iter().chain(&self.beside).collect()
+    }
+
+    /// What a process needs to know of each of several streams.
+    fn configs(&self, seat: &Seat, rng: &Arc<Mutex<fastrand::Rng>>, beside: Beside) -> Configs {
+        let streams: Vec<Stream> = self.streams().into_iter().cloned().collect();
+        let (weather, memory) = (self.weather.clone(), self.memory.clone());
+        let (seat, rng) = (seat.clone(), rng.clone());
+        Arc::new(move |n| {
+            let (stream, arn): (&Stream, Arc<str>) = (&streams[n], streams[n].arn().into());
+            let api = model::StreamSeat::new(stream.clone(), weather.clone(), seat.process.clone(), memory.clone());
+            let (seat, rng, of) = (seat.clone(), rng.clone(), arn.clone());
+            let handler = move |_: &_| Handler::of_stream(seat.clone(), of.clone(), rng.lock().unwrap().fork());
+            StreamConfig::new(&*arn, handler).retrieval(beside.retrieval[n]).with_api(Arc::new(api))
+        })
     }
 
     /// Makes workers for one process.
@@ -167,7 +215,7 @@ impl World {
         host: Host,
         clock: Arc<ProcessClock>,
         setup: Setup,
-    ) -> impl Fn() -> futures_util::future::BoxFuture<'static, Result<Worker, kcl_core::Error>> + Send + 'static {
+    ) -> (Build, Option<Serving>) {
         let settings = setup.settings.unwrap_or_else(|| self.making.settings.clone());
         let manner = self.making.manner;
         let settings = manner.settings(settings);
@@ -185,8 +233,29 @@ impl World {
         let handler_rng = Arc::new(Mutex::new(self.rng.fork()));
         let (place, stream, weather) = (self.place.clone(), self.stream.clone(), self.weather.clone());
         let memory = self.memory.clone();
-        move || {
+        let serving = self.making.beside.map(|beside| {
+            let names = self.streams().iter().map(|stream| (stream.account_and_name(), stream.arn())).collect();
+            let all = || (0..self.streams().len()).collect();
+            let wanted = setup.serves.unwrap_or_else(all);
+            Serving::new(self.configs(&seat, &handler_rng, beside), names, wanted)
+        });
+        let served = serving.clone();
+        let build: Build = Box::new(move || {
             let (seat, rng) = (seat.clone(), handler_rng.clone());
+            if let (Some(serving), Place::Model(table)) = (&serving, &place) {
+                let store = model::TableSeat::new(table, weather.clone(), process.clone());
+                let builder = Worker::of_streams(APPLICATION).with_store(Arc::new(store));
+                let builder = serving.all().into_iter().fold(builder, |builder, stream| builder.stream(stream));
+                let build = manner
+                    .build(builder, process.clone(), seat.history.clone(), &seat.database)
+                    .settings(settings.clone())
+                    .worker_id(&worker)
+                    .with_seed(seed)
+                    .with_tasks(Arc::new(host.clone()))
+                    .with_clock(clock.clone())
+                    .build();
+                return Box::pin(build);
+            }
             let builder = Worker::builder(APPLICATION, STREAM);
             let builder = match &place {
                 Place::Model(table) => {
@@ -206,7 +275,8 @@ impl World {
                 .processor(move |shard| Handler::new(seat.clone(), shard, rng.lock().unwrap().fork()))
                 .build();
             Box::pin(build)
-        }
+        });
+        (build, served)
     }
 
     pub(crate) fn process(&self, name: &str) -> &Process {

@@ -3,6 +3,7 @@
 use super::clock::ProcessClock;
 use super::history::{Fact, History, Name};
 use super::host::Host;
+use super::serving::Serving;
 use kcl_core::{Error, Spawn, Worker, WorkerHandle};
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -27,8 +28,10 @@ pub(crate) struct Process {
     pub(crate) worker: String,
     pub(crate) host: Host,
     pub(crate) clock: Arc<ProcessClock>,
+    /// Of several streams.
+    pub(crate) serving: Option<Serving>,
     life: Arc<Mutex<Life>>,
-    history: History,
+    pub(super) history: History,
 }
 
 impl Process {
@@ -64,7 +67,11 @@ impl Process {
             *its_life.lock().unwrap() = Life::Ended;
             its_history.add(Fact::Ended { process, error });
         }));
-        Process { name, worker, host, clock, life, history }
+        Process { name, worker, host, clock, serving: None, life, history }
+    }
+
+    pub(super) fn life(&self) -> Life {
+        self.life.lock().unwrap().clone()
     }
 
     pub(crate) fn has_ended(&self) -> bool {

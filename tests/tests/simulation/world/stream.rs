@@ -1,9 +1,12 @@
-//! The stream: putting records, splitting and merging, whichever tier serves it.
+//! The stream: putting records, splitting and merging, whichever tier serves it. One of several can be deleted and made again.
 
 use super::history::{Fact, History};
 use kcl_core::aggregate::Aggregator;
 use kcl_local::LocalAws;
-use kcl_local::kinesis::model::{CreateStreamInput, ListShardsInput, PutRecordInput, Request, Response, Scope, Shard};
+use kcl_local::kinesis::model::{
+    CreateStreamInput, DeleteStreamInput, DescribeStreamSummaryInput, ListShardsInput, PutRecordInput, Request,
+    Response, Scope, Shard,
+};
 use kcl_local::kinesis::{Engine, EngineConfig, EngineTime, HashKey, Reshard, ShardId, Step, SubscriptionId};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,6 +33,17 @@ pub(crate) struct Stream {
     put: Arc<Mutex<u32>>,
     /// Rung whenever a subscription may have something new.
     bell: Arc<Notify>,
+    /// Of one of several.
+    life: Option<Arc<Mutex<Life>>>,
+}
+
+/// Which stream goes by the name at present.
+#[derive(Debug, Default)]
+struct Life {
+    /// How keys of leases begin; nothing while there is no stream.
+    id: Option<String>,
+    /// How many there were.
+    nth: u32,
 }
 
 impl Stream {
@@ -40,6 +54,22 @@ impl Stream {
         Self::create(place, Scope::new("000000000000", "us-east-1"), shards, history)
     }
 
+    /// The same, as one of several.
+    pub(crate) fn here_among_several(seed: u64, shards: u32, history: History) -> Self {
+        let mut stream = Self::here(seed, shards, history);
+        stream.life = Some(Arc::default());
+        stream.begin_life();
+        stream
+    }
+
+    /// Another of that name, in another account.
+    pub(crate) fn of_another_account(&self, shards: u32) -> Self {
+        let scope = Scope::new("111111111111", "us-east-1");
+        let stream = Stream { scope, life: Some(Arc::default()), ..self.clone() };
+        stream.make(shards);
+        stream
+    }
+
     /// The engine of embedded servers.
     pub(crate) fn served(aws: Arc<LocalAws>, shards: u32, history: History) -> Self {
         let scope = aws.scope().clone();
@@ -47,13 +77,75 @@ impl Stream {
     }
 
     fn create(place: Place, scope: Scope, shards: u32, history: History) -> Self {
-        let stream = Stream { place, scope, history, put: Arc::default(), bell: Arc::default() };
-        stream.ask(CreateStreamInput {
+        let stream = Stream { place, scope, history, put: Arc::default(), bell: Arc::default(), life: None };
+        stream.make(shards);
+        stream
+    }
+
+    /// Makes it, for the first time or again.
+    pub(crate) fn make(&self, shards: u32) {
+        self.ask(CreateStreamInput {
             stream_name: Some(STREAM.to_owned()),
             shard_count: Some(shards.into()),
             ..CreateStreamInput::default()
         });
-        stream
+        self.begin_life();
+    }
+
+    fn begin_life(&self) {
+        let Some(life) = &self.life else { return };
+        let input = DescribeStreamSummaryInput { stream_name: Some(STREAM.to_owned()), ..Default::default() };
+        let Response::DescribeStreamSummary(answer) = self.ask(input) else { panic!("no summary") };
+        let summary = answer.stream_description_summary;
+        let id = format!("{}:{}", self.account_and_name(), summary.stream_creation_timestamp.0 / 1_000);
+        let nth = {
+            let mut life = life.lock().unwrap();
+            life.id = Some(id.clone());
+            life.nth += 1;
+            life.nth
+        };
+        if nth > 1 {
+            self.history.add(Fact::MadeAgain { stream: id });
+        }
+    }
+
+    /// Deletes it, with all that nobody has read.
+    pub(crate) fn delete(&self) {
+        self.ask(DeleteStreamInput {
+            stream_name: Some(STREAM.to_owned()),
+            enforce_consumer_deletion: Some(true),
+            ..DeleteStreamInput::default()
+        });
+        let deleted = self.life.as_ref().and_then(|life| life.lock().unwrap().id.take());
+        self.history.add(Fact::Deleted { stream: deleted.unwrap_or_default() });
+    }
+
+    pub(crate) fn is_there(&self) -> bool {
+        self.life.as_ref().is_none_or(|life| life.lock().unwrap().id.is_some())
+    }
+
+    /// How the ids of all streams of that name begin, in a table of several.
+    pub(crate) fn account_and_name(&self) -> String {
+        format!("{}:{STREAM}", self.scope.account)
+    }
+
+    pub(crate) fn arn(&self) -> String {
+        format!("arn:aws:kinesis:{}:{}:stream/{STREAM}", self.scope.region, self.scope.account)
+    }
+
+    /// A shard's lease, as the table's key has it.
+    fn lease(&self, shard: &str) -> String {
+        let id = self.life.as_ref().and_then(|life| life.lock().unwrap().id.clone());
+        id.map_or_else(|| shard.to_owned(), |id| format!("{id}:{shard}"))
+    }
+
+    /// The key of a record of that number. Streams of one name, one after the other, have keys of their own.
+    fn key(&self, number: u32) -> String {
+        let key = number % 9;
+        match &self.life {
+            None => format!("key-{key}"),
+            Some(life) => format!("{}-{}-key-{key}", &self.scope.account[..1], life.lock().unwrap().nth),
+        }
     }
 
     pub(crate) fn history(&self) -> &History {
@@ -128,7 +220,7 @@ impl Stream {
             *put += records;
             *put - records
         };
-        let key = format!("key-{}", first % 9);
+        let key = self.key(first);
         let mut aggregator = Aggregator::default().most_bytes(10 * 1024 * 1024);
         for number in first..first + records {
             let mut data = number.to_string().into_bytes();
@@ -144,7 +236,7 @@ impl Stream {
         });
         let Response::PutRecord(answer) = answer else { panic!("{answer:?}") };
         for part in 0..records {
-            let (shard, sequence) = (answer.shard_id.to_string(), answer.sequence_number.to_string());
+            let (shard, sequence) = (self.lease(&answer.shard_id.to_string()), answer.sequence_number.to_string());
             let (number, key, part) = (first + part, key.clone(), part.into());
             self.history.add(Fact::Put { number, key, shard, sequence, part });
         }
@@ -160,7 +252,7 @@ impl Stream {
             *put += 1;
             *put - 1
         };
-        let key = format!("key-{}", number % 9);
+        let key = self.key(number);
         let mut data = number.to_string().into_bytes();
         data.resize(data.len().max(bytes), b' ');
         let answer = self.ask(PutRecordInput {
@@ -170,7 +262,7 @@ impl Stream {
             ..PutRecordInput::default()
         });
         let Response::PutRecord(answer) = answer else { panic!("{answer:?}") };
-        let (shard, sequence) = (answer.shard_id.to_string(), answer.sequence_number.to_string());
+        let (shard, sequence) = (self.lease(&answer.shard_id.to_string()), answer.sequence_number.to_string());
         self.history.add(Fact::Put { number, key, shard, sequence, part: 0 });
     }
 
@@ -212,7 +304,7 @@ impl Stream {
         outcome.unwrap_or_else(|error| panic!("{error:?}"));
         let after: Vec<ShardId> = self.open().iter().map(|shard| shard.shard_id).collect();
         let names = |these: &[ShardId], not: &[ShardId]| -> Vec<String> {
-            these.iter().filter(|id| !not.contains(id)).map(ToString::to_string).collect()
+            these.iter().filter(|id| !not.contains(id)).map(|id| self.lease(&id.to_string())).collect()
         };
         self.history.add(Fact::Resharded { parents: names(&before, &after), children: names(&after, &before) });
     }

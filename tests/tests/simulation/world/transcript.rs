@@ -125,6 +125,16 @@ impl Teller {
                     self.add(at, process, "polls", Some(short(shard)));
                 }
             }
+            Fact::Deleted { stream } => self.add(at, "--", "deleted: stream", Some(stream.clone())),
+            Fact::MadeAgain { stream } => self.add(at, "--", "made again: stream", Some(stream.clone())),
+            Fact::Serves { process, stream } => self.add(at, process, "is to serve", Some(stream.clone())),
+            Fact::ServesNoMore { process, stream } => {
+                self.add(at, process, "is to serve no more", Some(stream.clone()))
+            }
+            Fact::HasLeft { process, stream } => self.add(at, process, "has left", Some(stream.clone())),
+            Fact::Strayed { process, shard, of } => {
+                self.add(at, process, format!("is given, as if of {of},"), Some(short(shard)));
+            }
             Fact::Calm { .. } => self.add(at, "--", "calm", None),
             Fact::MayFail { .. }
             | Fact::Sent { .. }
@@ -247,8 +257,11 @@ impl Teller {
     }
 }
 
-/// `shardId-000000000012` as `#12`.
+/// `shardId-000000000012` as `#12`, after its stream, if there are several.
 fn short(shard: &str) -> String {
+    if let Some((stream, shard)) = shard.rsplit_once(':') {
+        return format!("{stream}{}", short(shard));
+    }
     match shard.strip_prefix("shardId-").and_then(|digits| digits.parse::<u64>().ok()) {
         Some(number) => format!("#{number}"),
         None => shard.to_owned(),

@@ -1,0 +1,107 @@
+//! How one of several streams is read, where that is not as the worker's settings say. Pure.
+
+use crate::config::Settings;
+use crate::error::{Code, Error};
+use crate::record::StreamRef;
+use crate::retrieval::Retrieval;
+use crate::worker::builder::check_consumer;
+
+/// What a stream says for itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reading {
+    pub(super) retrieval: Option<Retrieval>,
+    pub(super) consumer_name: Option<String>,
+    pub(super) consumer_arn: Option<String>,
+}
+
+impl Reading {
+    /// The worker's settings, as they are for this stream.
+    ///
+    /// # Errors
+    /// [`Code::Setting`] where they contradict each other, or name a consumer of another stream.
+    pub(super) fn settings(&self, of_worker: &Settings, stream: &StreamRef) -> Result<Settings, Error> {
+        let mut settings = of_worker.clone();
+        settings.retrieval = self.retrieval.unwrap_or(of_worker.retrieval);
+        let is_polled = settings.retrieval == Retrieval::Polling;
+        // Of the worker's name for all streams it is no mistake that this one needs none.
+        let (name, arn) = (self.consumer_name.clone(), self.consumer_arn.clone());
+        let of_all = of_worker.consumer_name.clone().filter(|_| arn.is_none() && !is_polled);
+        settings.consumer_name = name.or(of_all);
+        settings.deregister_consumer = of_worker.deregister_consumer && arn.is_none() && !is_polled;
+        settings.consumer_arn = arn;
+        let wrong = settings.wrong_of_consumer();
+        if !wrong.is_empty() {
+            return Err(Error::new(Code::Setting, format!("stream `{stream}`: {}", wrong.join("; "))));
+        }
+        check_consumer(&settings, stream)?;
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARN: &str = "arn:aws:kinesis:eu-west-1:111111111111:stream/orders";
+
+    fn orders() -> StreamRef {
+        StreamRef::from(ARN)
+    }
+
+    fn fan_out() -> Settings {
+        Settings::default().retrieval(Retrieval::FanOut).consumer_name("all").deregister_consumer(true)
+    }
+
+    fn named(name: &str) -> Reading {
+        Reading { consumer_name: Some(name.to_owned()), ..Reading::default() }
+    }
+
+    fn by_arn(of: &str) -> Reading {
+        Reading { consumer_arn: Some(format!("{of}/consumer/mine:1700000000")), ..Reading::default() }
+    }
+
+    fn told(reading: &Reading, of_worker: &Settings, stream: &StreamRef) -> (Retrieval, Option<String>, bool) {
+        let settings = reading.settings(of_worker, stream).unwrap();
+        (settings.retrieval, settings.consumer_arn.or(settings.consumer_name), settings.deregister_consumer)
+    }
+
+    #[test]
+    fn a_stream_that_says_nothing_is_read_as_the_worker_says() {
+        let all = (Retrieval::FanOut, Some("all".to_owned()), true);
+        assert_eq!(told(&Reading::default(), &fan_out(), &orders()), all);
+    }
+
+    #[test]
+    fn a_stream_may_have_a_consumer_of_its_own_and_one_that_others_have_made_stays_theirs() {
+        assert_eq!(told(&named("mine"), &fan_out(), &orders()), (Retrieval::FanOut, Some("mine".to_owned()), true));
+        let arn = format!("{ARN}/consumer/mine:1700000000");
+        assert_eq!(told(&by_arn(ARN), &fan_out(), &orders()), (Retrieval::FanOut, Some(arn), false));
+    }
+
+    #[test]
+    fn a_stream_that_is_polled_beside_others_needs_no_consumer() {
+        let polled = Reading { retrieval: Some(Retrieval::Polling), ..Reading::default() };
+        assert_eq!(told(&polled, &fan_out(), &orders()), (Retrieval::Polling, None, false));
+        let pushed = Reading { retrieval: Some(Retrieval::Auto), ..Reading::default() };
+        assert_eq!(told(&pushed, &Settings::default(), &orders()), (Retrieval::Auto, None, false));
+    }
+
+    #[track_caller]
+    fn refused(reading: &Reading, of_worker: &Settings, because: &str) {
+        let error = reading.settings(of_worker, &orders()).unwrap_err();
+        assert_eq!(error.code(), Code::Setting);
+        let error = error.to_string();
+        assert!(error.contains(because) && error.contains(ARN), "{error}");
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_and_the_stream_named() {
+        refused(&named("mine"), &Settings::default(), "mean nothing where `retrieval` is `polling`");
+        refused(&by_arn(ARN), &Settings::default(), "mean nothing where `retrieval` is `polling`");
+        refused(&named("no spaces"), &fan_out(), "expected 1 to 128 letters");
+        let both = Reading { consumer_name: Some("mine".to_owned()), ..by_arn(ARN) };
+        refused(&both, &fan_out(), "both name a consumer");
+        refused(&by_arn(&ARN.replace("orders", "payments")), &fan_out(), "a consumer of another stream");
+        refused(&by_arn(&ARN.replace("eu-west-1", "us-east-1")), &fan_out(), "a consumer of another stream");
+    }
+}
