@@ -41,6 +41,8 @@ struct Listing {
     fill: Option<Fill>,
     /// Whether rows were created or deleted.
     changed: bool,
+    /// It is somebody else's from now on. What is under way comes to its end: a write that is late is known of.
+    ends: bool,
 }
 
 impl Known {
@@ -63,17 +65,31 @@ impl Listings {
 
     /// The plan, as it is now.
     pub(crate) fn follow(&mut self, lists: &[StreamId], effects: &mut Effects) {
-        self.of.retain(|stream, _| lists.contains(stream));
+        for (stream, listing) in &mut self.of {
+            listing.ends = !lists.contains(stream);
+        }
         for stream in lists {
-            let new = Listing { due: effects.now, fill: None, changed: false };
+            let new = Listing { due: effects.now, fill: None, changed: false, ends: false };
             self.of.entry(stream.clone()).or_insert(new);
         }
-        self.rest(effects);
+        self.tidy(effects);
     }
 
     /// The stream is not served any more.
     pub(crate) fn forget(&mut self, stream: &StreamId, effects: &mut Effects) {
-        self.of.remove(stream);
+        if let Some(listing) = self.of.get_mut(stream) {
+            listing.ends = true;
+        }
+        self.tidy(effects);
+    }
+
+    /// Whether nothing is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.reading && self.of.values().all(|listing| listing.fill.is_none())
+    }
+
+    fn tidy(&mut self, effects: &mut Effects) {
+        self.of.retain(|_, listing| !listing.ends || listing.fill.is_some());
         self.rest(effects);
     }
 
@@ -159,7 +175,7 @@ impl Listings {
         }
         listing.fill = None;
         let changed = listing.changed;
-        self.rest(effects);
+        self.tidy(effects);
         changed
     }
 }
@@ -357,6 +373,23 @@ mod tests {
         let keys: Vec<String> = stage.leases().iter().map(|lease| lease.key.to_string()).collect();
         let of = |stream: &str| format!("000000000000:{stream}:1:shardId-000000000000");
         assert_eq!(keys, [of("orders"), of("payments")]);
+    }
+
+    #[test]
+    fn what_is_under_way_comes_to_its_end_and_is_known_of_until_then() {
+        let mut stage = Stage::new(Start::TrimHorizon);
+        stage.listings.follow(&[id("orders")], &mut stage.effects);
+        assert_eq!(stage.effects.take_due(), Some(Part::Listings));
+        stage.listings.on_timer(None, &stage.streams, &mut stage.effects);
+        assert!(!stage.listings.is_idle(), "the table is being read");
+        let call = stage.effects.take_calls().pop().unwrap();
+        let answer = stage.answer(call.op);
+        stage.listings.on_table(answer, &stage.streams, &mut stage.effects);
+        stage.listings.follow(&[], &mut stage.effects);
+        assert!(!stage.listings.is_idle(), "its row may be written any time");
+        stage.run();
+        assert!(stage.listings.is_idle() && stage.listings.of.is_empty());
+        assert_eq!((stage.leases().len(), stage.effects.next_due()), (1, None));
     }
 
     #[test]

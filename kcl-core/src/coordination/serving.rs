@@ -98,7 +98,7 @@ impl Coordinator {
 
     pub(super) fn on_listing_answer(&mut self, stream: &StreamId, part: &Part, answer: Answer) {
         if matches!(&answer, Answer::Failed(Failure::Refused(refusal)) if refusal.missing) {
-            return self.on_missing(stream);
+            self.on_missing(stream);
         }
         if self.listings.on_answer(stream, part, answer, &mut self.effects) {
             self.wake_planner();

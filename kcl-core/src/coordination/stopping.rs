@@ -38,6 +38,7 @@ impl Coordinator {
                 Goodbye::new(me, goodbye.deadline(), self.effects.now).leaving_parked(self.settings.leave_parked);
         }
         self.claims.give_up();
+        self.listings.follow(&[], &mut self.effects);
         self.session.drain(load, &mut self.effects);
         if let Some(term) = &mut self.term {
             term.drain(&mut self.effects);
@@ -76,9 +77,10 @@ impl Coordinator {
     }
 
     fn depart(&mut self) {
-        // A term whose cycle is under way would write rows after they were cleared, and one that is won after the goodbye
+        // A term whose cycle is under way would write rows after they were cleared, as would a list of shards, and one that is won after the goodbye
         // would be nobody's.
-        if self.watch.is_attempting() || self.term.as_ref().is_some_and(|term| !term.is_resting()) {
+        let plans = self.term.as_ref().is_some_and(|term| !term.is_resting());
+        if self.watch.is_attempting() || plans || !self.listings.is_idle() {
             return self.effects.remind(Part::Goodbye, self.effects.now + Duration::from_millis(10));
         }
         self.gate.shut();

@@ -16,8 +16,6 @@ use tokio::time::{Instant, sleep_until};
 
 /// Between two questions: DescribeStreamSummary allows 20 a second to an account, and one answer does for many shards.
 const PACE: Duration = Duration::from_secs(1);
-/// Kinesis tells when streams and shards were made in whole seconds.
-const SAME_MOMENT: u64 = 2;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -46,7 +44,7 @@ impl Incarnation {
         identity: StreamIdentity,
         registry: Weak<Registry>,
     ) -> Self {
-        let newest = Mutex::new(u64::try_from(identity.created_at).unwrap_or_default() + SAME_MOMENT);
+        let newest = Mutex::new(u64::try_from(identity.created_at).unwrap_or_default());
         let (same, asked) = (Instant::now(), Instant::now());
         let known = tokio::sync::Mutex::new(Known { same, asked });
         Incarnation { api, stream, identity, registry, known, newest }

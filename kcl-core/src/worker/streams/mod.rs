@@ -1,4 +1,13 @@
 //! Several streams in one worker.
+//!
+//! | part | knows |
+//! |---|---|
+//! | `builder`, `connect` | building a worker of several streams, and reaching each of them |
+//! | `config`, `reading` | one stream as a user describes it, and how it is read where that is not as the worker's settings say |
+//! | `registry` | what a worker has of each: the ways to it, and who starts its consumers |
+//! | `handle` | streams that come and go while the worker runs |
+//! | `watched`, `incarnation` | that a stream is gone, or another one under its name |
+//! | `lenient` | that what cannot be read in one stops nobody else |
 
 mod builder;
 mod config;
