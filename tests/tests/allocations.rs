@@ -1,5 +1,7 @@
 //! What is allocated on a record's way, counted: payloads never, and little else for each of many.
 
+#![cfg(test)]
+
 use allocation_counter::AllocationInfo;
 use async_trait::async_trait;
 use base64::Engine as _;

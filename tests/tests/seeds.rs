@@ -1,5 +1,7 @@
 //! What fuzzing kept (`fuzz/seeds`), held to the same properties by every run of the tests, on any toolchain.
 
+#![cfg(test)]
+
 #[path = "../../fuzz/properties/aggregate.rs"]
 mod aggregate;
 #[path = "../../fuzz/properties/answer.rs"]
