@@ -57,7 +57,7 @@ fn taken_apart(bytes: &[u8], parts: &[Record], expected: &[Part]) {
     let read = record(bytes);
     let mut again = Vec::new();
     let within = read.data.as_ptr_range();
-    Deaggregator::default().checksum(Checksum::Skip).take_apart(read.clone(), &mut again);
+    Deaggregator::default().checksum(Checksum::Skip).take_apart(read, &mut again);
     assert_eq!(again, parts, "the same bytes, the same parts");
     for part in again.iter().filter(|part| !part.data.is_empty()) {
         let place = part.data.as_ptr_range();
