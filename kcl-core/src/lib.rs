@@ -14,6 +14,9 @@ mod config;
 mod coordination;
 mod error;
 pub mod explain;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod lease;
 #[cfg(feature = "mutants")]
 #[doc(hidden)]

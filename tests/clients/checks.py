@@ -2,7 +2,8 @@
 
 import sys
 
-import boto3_dynamodb  # noqa: F401  (registers its checks)
+import aggregates  # noqa: F401  (registers its checks)
+import boto3_dynamodb  # noqa: F401
 import boto3_kinesis  # noqa: F401
 import boto3_subscription  # noqa: F401
 import cli_dynamodb  # noqa: F401

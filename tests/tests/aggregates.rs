@@ -1,8 +1,9 @@
 #![cfg(test)]
-//! Aggregates that AWS's own aggregators made (`golden/aggregates/make`), taken apart by ours.
+//! Aggregates that AWS's own aggregators made, and some by hand (`golden/aggregates/make`), taken apart by ours.
 
-use kcl_core::aggregate::{Checksum, Deaggregator, ForeignRecords, Outcome};
+use kcl_core::aggregate::{Checksum, Corruption, Deaggregator, ForeignRecords, Outcome};
 use kcl_core::record::{Record, SequenceNumber};
+use md5::{Digest, Md5};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -65,6 +66,33 @@ fn explicit_hash_keys_of_others_decide_whose_a_part_is() {
         let expected: Vec<&String> = packed.iter().filter(own).map(|packed| &packed.2).collect();
         assert!(!expected.is_empty() && expected.len() < packed.len());
         assert_eq!(parts.iter().map(|part| hex(&part.data)).collect::<Vec<_>>().iter().collect::<Vec<_>>(), expected);
+    }
+}
+
+/// What Google's parser agrees to, however it is written; and what it refuses.
+#[test]
+fn what_protocol_buffers_allow_comes_out_and_what_they_forbid_comes_whole() {
+    let expected: BTreeMap<String, Option<Vec<Packed>>> =
+        serde_json::from_slice(&std::fs::read(folder().join("hand.json")).unwrap()).unwrap();
+    assert_eq!((expected.len(), expected.values().flatten().count()), (21, 12));
+    let half = u128::MAX / 2;
+    for (name, expected) in expected {
+        let data = std::fs::read(folder().join("hand").join(&name)).unwrap();
+        let mut parts = Vec::new();
+        let outcome = Deaggregator::default().hash_range(0..=half).take_apart(record(data.clone()), &mut parts);
+        let Some(packed) = expected else {
+            assert!(matches!(outcome, Outcome::Corrupt(why) if why != Corruption::Checksum), "{name}: {outcome:?}");
+            assert_eq!(parts, [record(data)], "{name}");
+            continue;
+        };
+        let hash_key = |(key, hash_key, _): &Packed| match hash_key {
+            Some(digits) => digits.parse().unwrap(),
+            None => u128::from_be_bytes(Md5::digest(key).into()),
+        };
+        let foreign = packed.iter().filter(|packed| hash_key(packed) > half).count() as u64;
+        assert_eq!(outcome, Outcome::Aggregate { parts: packed.len() as u64, foreign }, "{name}");
+        let came: Vec<_> = parts.iter().map(|it| (it.partition_key.as_deref().unwrap(), hex(&it.data))).collect();
+        assert_eq!(came, packed.iter().map(|it| (it.0.as_str(), it.2.clone())).collect::<Vec<_>>(), "{name}");
     }
 }
 

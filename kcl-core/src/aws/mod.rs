@@ -8,7 +8,7 @@ mod dynamodb;
 mod explain;
 mod failure;
 mod fence;
-mod kinesis;
+pub(crate) mod kinesis;
 mod patience;
 mod preflight;
 

@@ -4,7 +4,7 @@ mod answer;
 mod clients;
 mod date;
 mod fan_out;
-mod fast;
+pub(crate) mod fast;
 
 use super::failure::{Cause, Failure};
 use crate::config::Parser;

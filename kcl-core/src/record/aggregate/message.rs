@@ -111,11 +111,12 @@ impl<'a> Fields<'a> {
     }
 
     #[inline]
-    fn next(&mut self) -> Result<Option<(u64, Value)>, Corruption> {
+    fn next(&mut self) -> Result<Option<(u32, Value)>, Corruption> {
         if self.at >= self.bytes.len() {
             return Ok(None);
         }
-        let tag = self.varint()?;
+        // Field numbers have 29 bits, the lowest three are the type.
+        let tag = u32::try_from(self.varint()?).map_err(|_| Corruption::Malformed)?;
         let value = match tag & 7 {
             0 => Value::Number(self.varint()?),
             1 => self.skip(8)?,

@@ -83,6 +83,7 @@ fn every_kind_of_damage_has_a_name() {
     assert_raw(framed(&[0x0b]), Corruption::Malformed);
     assert_raw(framed(&[0x02, 0]), Corruption::Malformed);
     assert_raw(framed(&[0x08, 0]), Corruption::Malformed);
+    assert_raw(framed(&[0x80, 0x80, 0x80, 0x80, 0x10, 0]), Corruption::Malformed);
     assert_raw(framed(&[0xff; 11]), Corruption::Malformed);
     assert_raw(framed(&[0x0a, 1, b'k', 0x1a, 5, 0x08, 1, 0x1a, 1, b'x']), Corruption::NoSuchKey);
     assert_raw(framed(&[0x0a, 1, b'k', 0x1a, 7, 0x08, 0, 0x10, 0, 0x1a, 1, b'x']), Corruption::NoSuchKey);

@@ -1,24 +1,16 @@
 //! What ours makes of a text is what the SDK's parser makes of it, or it says that it does not understand.
 
+use super::alone;
 use super::reader::{Doubt, Reader};
+use crate::config::Parser;
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
-use aws_sdk_kinesis::types::SubscribeToShardEvent;
-use aws_smithy_json::codec::{JsonCodec, JsonCodecSettings};
-use aws_smithy_schema::codec::Codec;
 use aws_smithy_schema::serde::SerdeError;
-use aws_smithy_types::date_time::Format;
 use proptest::prelude::*;
 use std::fmt::Write as _;
 
-fn sdk() -> JsonCodec {
-    let settings = JsonCodecSettings::builder().use_json_name(false).default_timestamp_format(Format::EpochSeconds);
-    JsonCodec::new(settings.build())
-}
-
 /// What both make of an answer of GetRecords.
 fn answers(text: &[u8]) -> (Result<GetRecordsOutput, SerdeError>, Result<GetRecordsOutput, SerdeError>) {
-    let ours = GetRecordsOutput::deserialize(&mut Reader::new(text, Doubt::default()));
-    (ours, GetRecordsOutput::deserialize(&mut sdk().create_deserializer(text)))
+    (alone::answer(text, Parser::Fast), alone::answer(text, Parser::Sdk))
 }
 
 fn same(text: &[u8]) -> GetRecordsOutput {
@@ -47,8 +39,8 @@ fn an_answer_is_read_as_the_sdk_reads_it() {
 fn an_event_is_read_as_the_sdk_reads_it() {
     let text = br#"{"ContinuationSequenceNumber":"4960","MillisBehindLatest":0,"Records":[
         {"SequenceNumber":"4959","Data":"\u0061GVs\/G8=","PartitionKey":"\u00e4\ud83d\ude00"}]}"#;
-    let ours = SubscribeToShardEvent::deserialize(&mut Reader::new(text, Doubt::default())).unwrap();
-    assert_eq!(ours, SubscribeToShardEvent::deserialize(&mut sdk().create_deserializer(text)).unwrap());
+    let ours = alone::event(text, Parser::Fast).unwrap();
+    assert_eq!(ours, alone::event(text, Parser::Sdk).unwrap());
     assert_eq!(ours.records()[0].partition_key(), Some("ä😀"));
 }
 
