@@ -181,3 +181,17 @@ async fn failures_say_what_the_reader_can_do() {
     assert_eq!(error.kind, ApiErrorKind::NotFound);
     assert!(error.message.contains("shard `shardId-000000000009` of stream `orders`"), "{error}");
 }
+
+/// Nothing repeats a call behind the reader's back, which alone knows the shard's limits; whatever the caller's client does.
+#[tokio::test(start_paused = true)]
+async fn the_sdk_repeats_no_read_by_itself() {
+    let aws = LocalAws::in_process();
+    let stream = stream(&aws, 1).await;
+    for fault in [Fault::Throttle, Fault::Error("InternalFailure".to_owned()), Fault::CutRequest] {
+        let iterator = stream.shard_iterator(&ShardId::new(SHARD), &StartingPosition::TrimHorizon).await.unwrap();
+        aws.reset_calls();
+        aws.faults().once("GetRecords", fault.clone());
+        stream.get_records(&iterator, 10).await.unwrap_err();
+        assert_eq!(aws.calls().of(Service::Kinesis, "GetRecords"), 1, "{fault:?}");
+    }
+}

@@ -2,10 +2,7 @@
 
 use crate::stage::Stage;
 use kcl_core::prelude::*;
-use kcl_local::Fault;
 use kcl_local::kinesis::EngineConfig;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -67,24 +64,4 @@ async fn a_fleet_describes_its_stream_once_a_start_and_lists_its_shards_once_a_m
     for one in running {
         one.stop().await.unwrap();
     }
-}
-
-/// A refused call is one call: nothing repeats it behind the reader, which alone knows the shard's limits.
-#[tokio::test(start_paused = true)]
-async fn the_sdk_repeats_no_read_by_itself() {
-    let stage = Stage::with_shards(1).await;
-    let refused = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&refused);
-    stage.aws.faults().rule(move |call| {
-        (call.operation == "GetRecords").then(|| {
-            counted.fetch_add(1, Ordering::Relaxed);
-            Fault::Throttle
-        })
-    });
-    let worker = stage.start("a").await;
-    sleep(secs(120)).await;
-    // Apart by five seconds at most and half of that on average, by now.
-    let asked = refused.load(Ordering::Relaxed);
-    assert!((25..=70).contains(&asked), "{asked}");
-    worker.stop().await.unwrap();
 }
