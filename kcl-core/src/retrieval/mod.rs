@@ -8,6 +8,9 @@
 //! | `until`, `deaggregate` | what is between a reader and the consumer: an end, and aggregates taken apart |
 //! | `prefetch` | fetching ahead of the handler |
 //! | `budget` | how many bytes may wait, and whose turn it is |
+//!
+//! What went wrong with reading for users of other consumers, and which tests show that it does not here, is a list of its own:
+//! `tests/tests/causes/causes.md`.
 
 mod budget;
 mod call;
