@@ -96,13 +96,17 @@ pub(crate) fn forgotten(leases: &[Lease], shards: &[Shard]) -> Vec<(LeaseKey, u6
 /// A lease whose range is unknown may cover anything.
 pub(crate) fn hole(leases: &[Lease]) -> Option<HashKeyRange> {
     let unfinished = leases.iter().filter(|lease| !lease.checkpoint.is_shard_end());
-    let ranges: Option<Vec<HashKeyRange>> = unfinished.map(|lease| lease.hash_range).collect();
-    hole_in(ranges?.into_iter())
+    hole_between(unfinished.map(|lease| lease.hash_range))
 }
 
-/// The first range of hash keys that these shards leave out.
-pub(crate) fn hole_in(ranges: impl Iterator<Item = HashKeyRange>) -> Option<HashKeyRange> {
-    let mut ranges: Vec<HashKeyRange> = ranges.collect();
+/// The first range of hash keys that these shards leave out. A shard whose range was not said may take anything.
+pub(crate) fn hole_in(shards: &[Shard]) -> Option<HashKeyRange> {
+    hole_between(shards.iter().map(|shard| shard.hash_range))
+}
+
+fn hole_between(ranges: impl Iterator<Item = Option<HashKeyRange>>) -> Option<HashKeyRange> {
+    let ranges: Option<Vec<HashKeyRange>> = ranges.collect();
+    let mut ranges = ranges?;
     ranges.sort_unstable();
     let mut next: u128 = 0;
     for range in ranges {
@@ -268,6 +272,15 @@ mod tests {
         assert_eq!(hole(&upper), Some(HashKeyRange { start: 0, end: half }));
         let lower = [lease(&family[1], Checkpoint::TrimHorizon)];
         assert_eq!(hole(&lower), Some(HashKeyRange { start: half + 1, end: u128::MAX }));
+    }
+
+    #[test]
+    fn a_shard_of_unknown_range_may_take_anything_and_no_shard_takes_nothing() {
+        let family = family();
+        let unknown = Shard { hash_range: None, ..family[1].clone() };
+        assert_eq!(hole_in(&[unknown]), None);
+        assert_eq!(hole_in(&[]), Some(HashKeyRange { start: 0, end: u128::MAX }));
+        assert!(hole_in(&family[1..2]).is_some() && hole_in(&family[1..]).is_none());
     }
 
     proptest! {

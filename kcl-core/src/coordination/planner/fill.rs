@@ -197,7 +197,7 @@ impl Fill {
     }
 
     fn on_start_listed(&mut self, listing: &Listing, start: FleetStart, fallback: bool, effects: &mut Effects) -> News {
-        let hole = shard::hole_in(listing.shards.iter().filter_map(|shard| shard.hash_range));
+        let hole = shard::hole_in(&listing.shards);
         match hole {
             // A stream younger than the instant meant has no shards open at it: read its oldest, from that instant on.
             Some(_) if !fallback => {
@@ -298,13 +298,28 @@ mod tests {
         rows.collect()
     }
 
+    fn begin(effects: &mut Effects) -> Fill {
+        let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/s".to_owned();
+        let stream = StreamKeys::alone(crate::record::StreamIdentity { arn, created_at: 1 });
+        let fill = Fill::begin(stream, Start::TrimHorizon, true, None, effects);
+        effects.take_calls();
+        fill
+    }
+
+    #[test]
+    fn shards_whose_ranges_are_not_said_are_a_list_as_well() {
+        let mut effects = Effects::new(fastrand::Rng::with_seed(1));
+        let mut fill = begin(&mut effects);
+        let shards = vec![Shard { hash_range: None, ..shard(0, &[]) }];
+        let listing = Answer::Listing(Listing { shards, answered_at_ms: None });
+        fill.on_answer(&Part::Shards, listing, &BTreeMap::new(), &mut effects);
+        assert_eq!(created(&mut effects).len(), 1);
+    }
+
     #[test]
     fn a_childs_row_is_created_after_its_parents_answered() {
         let mut effects = Effects::new(fastrand::Rng::with_seed(1));
-        let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/s".to_owned();
-        let stream = StreamKeys::alone(crate::record::StreamIdentity { arn, created_at: 1 });
-        let mut fill = Fill::begin(stream, Start::TrimHorizon, true, None, &mut effects);
-        effects.take_calls();
+        let mut fill = begin(&mut effects);
         let listing = Listing { shards: vec![shard(1, &[0]), shard(0, &[])], answered_at_ms: None };
         fill.on_answer(&Part::Shards, Answer::Listing(listing), &BTreeMap::new(), &mut effects);
         let parents = created(&mut effects);

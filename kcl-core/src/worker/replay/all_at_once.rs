@@ -29,7 +29,7 @@ impl StreamApi for AllAtOnce {
             Start::TrimHorizon | Start::Latest => self.stream.list_shards(ListWhich::AtTrimHorizon).await?,
         };
         // A stream younger than the instant meant has no shards open at it.
-        if shard::hole_in(first.iter().filter_map(|shard| shard.hash_range)).is_some() {
+        if shard::hole_in(&first).is_some() {
             first = self.stream.list_shards(ListWhich::AtTrimHorizon).await?.shards;
         }
         let Listing { shards, answered_at_ms } = self.stream.list_shards(ListWhich::All).await?;
