@@ -4,13 +4,14 @@
 //! them (`kclStream` so that a later start knows whose table it is, `kclCounter` so that it sees that another hand was there,
 //! `kclStart` for sentinels); every KCL passes over attributes it does not know.
 
+use super::again::again;
 use super::clearing::clearing;
 use super::parked;
 use super::silence::Silence;
 use crate::clock::{Clock, Time};
 use crate::error::{Code, Error};
 use crate::lease::row::{Fleet, Lease, Owner, Session, SessionNumber, WorkerId};
-use crate::lease::{Consistency, LeaseStore, Previous, Row, RowKey, StoreError, StoreErrorKind, Table, Write, Written};
+use crate::lease::{Consistency, LeaseStore, Previous, Row, RowKey, Table, Write, Written};
 use crate::record::Checkpoint;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,9 +21,6 @@ use tokio::time::sleep;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Time without an answer proves nothing about anybody.
 const LONGEST_GAP: Duration = Duration::from_secs(3);
-/// Attempts at one call, and the pause between them.
-const ATTEMPTS: u32 = 10;
-const AGAIN: Duration = Duration::from_millis(500);
 /// Who owns a lease between its claim from the dead and its release.
 const HANDING_BACK: &str = "handback";
 
@@ -282,32 +280,6 @@ async fn release(store: &dyn LeaseStore, lease: &Lease, number: SessionNumber) -
 
 async fn write(store: &dyn LeaseStore, write: &Write) -> Result<Written, Error> {
     again(|| store.write(write)).await
-}
-
-/// Calls until there is an answer. Every write here may be repeated.
-pub(super) async fn again<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) -> Result<T, Error> {
-    let mut attempts = 0;
-    loop {
-        match call().await {
-            Ok(answer) => return Ok(answer),
-            Err(error) if error.kind == StoreErrorKind::Refused || attempts == ATTEMPTS => {
-                let code = code_of(&error);
-                return Err(Error::new(code, error.message.clone()).because(error));
-            }
-            Err(_) => attempts += 1,
-        }
-        sleep(AGAIN).await;
-    }
-}
-
-#[cfg(feature = "aws")]
-fn code_of(error: &StoreError) -> Code {
-    crate::aws::code_of(error).unwrap_or(Code::TableUnusable)
-}
-
-#[cfg(not(feature = "aws"))]
-fn code_of(_: &StoreError) -> Code {
-    Code::TableUnusable
 }
 
 fn lives(worker: &WorkerId) -> Error {

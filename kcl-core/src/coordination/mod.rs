@@ -20,8 +20,10 @@
 //! | `weigh` | what this worker's leases weigh, where the fleet is balanced by bytes |
 //! | `parked` | keys in quarantine, for operators |
 //! | `handback` | leaving a plain table where a fleet could not do so itself |
+//! | `again` | their calls of the table |
 //! | `stopping`, `goodbye` | leaving, asked to or because it cannot go on |
 
+mod again;
 mod claim;
 mod claims;
 pub(crate) mod clearing;

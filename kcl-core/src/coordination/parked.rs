@@ -1,6 +1,6 @@
 //! Keys in quarantine, as an operator sees them in the table, and what is to become of them.
 
-use super::handback::again;
+use super::again::again;
 use crate::error::{Code, Error};
 use crate::lease::row::{ParkedKey, Wish};
 use crate::lease::{Consistency, Lease, LeaseKey, LeaseStore, Row, RowKey, Table, Write, Written};

@@ -21,6 +21,7 @@ mod term;
 mod unheld;
 mod view;
 mod weights;
+mod without_room;
 
 pub use explain::explain;
 pub use reason::{Ended, Explanation, Reason, Stays};

@@ -3,7 +3,6 @@
 use super::beat::{self, FleetBeat};
 use super::newborn::Newborn;
 use super::orders::Orders;
-use super::plan::WithoutRoom;
 use super::promises::{Bounds, Promises};
 use super::reason::Reason;
 use super::resting::Resting;
@@ -12,6 +11,7 @@ use super::stage::Stage;
 use super::unheld::Unheld;
 use super::view::Patience;
 use super::weights::Weights;
+use super::without_room::WithoutRoom;
 use crate::clock::Time;
 use crate::config::{BalanceBy, Settings, timing};
 use crate::coordination::effects::{Answer, Effects, Part};

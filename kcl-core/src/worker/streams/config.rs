@@ -12,6 +12,9 @@ use crate::worker::handle::{Consumers, Consumption};
 use std::fmt;
 use std::sync::Arc;
 
+/// A way to a stream.
+pub(super) type Api = Arc<dyn StreamApi>;
+
 /// Makes what starts a stream's consumers.
 pub(super) type MakeHost = Arc<dyn Fn(Consumers, Arc<dyn Readers>, Handling) -> Arc<dyn Consumption> + Send + Sync>;
 
@@ -130,7 +133,7 @@ impl StreamConfig {
     }
 
     /// What the caller brought, for a worker that has no clients.
-    pub(super) fn given(&self) -> Result<Arc<dyn StreamApi>, Error> {
+    pub(super) fn given(&self) -> Result<Api, Error> {
         if let Reach::Given(api) = &self.reach {
             return Ok(Arc::clone(api));
         }

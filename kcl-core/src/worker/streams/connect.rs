@@ -1,7 +1,6 @@
 //! Reaching each of several streams in AWS, or in whatever speaks its protocol.
 
-use super::config::{Reach, StreamConfig};
-use super::registry::Api;
+use super::config::{Api, Reach, StreamConfig};
 use crate::aws::{Clients, DynamoDbStore, KinesisStream, TableSpec, describe_stream, prepare_table};
 use crate::config::Parser;
 use crate::error::Error;

@@ -1,6 +1,6 @@
 //! What a worker of several streams has of each: the ways to it, and who starts its consumers.
 
-use super::config::StreamConfig;
+use super::config::{Api, StreamConfig};
 use super::incarnation::Incarnation;
 use super::lenient::Lenient;
 use super::watched::Watched;
@@ -13,7 +13,7 @@ use crate::mutant::{self, Mutant};
 use crate::processor::{Delivery, ReportKind, StartConsumer};
 use crate::record::{StreamId, StreamIdentity, StreamRef};
 use crate::retrieval::{self, ByteBudget, Chosen, Readers, in_time};
-use crate::shard::{StreamApi, StreamDescription};
+use crate::shard::StreamDescription;
 use crate::spawn::Spawn;
 use crate::telemetry::event::processing::of_stream;
 use crate::worker::billed::Billed;
@@ -31,9 +31,6 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
 
 pub(super) const DESCRIBE: &str = "DescribeStreamSummary";
-
-/// A way to a stream.
-pub(super) type Api = Arc<dyn StreamApi>;
 
 /// See the module's documentation.
 pub(in crate::worker) struct Registry {

@@ -1,0 +1,36 @@
+//! Calls of the table outside of any worker: handing back, looking at what is parked.
+
+use crate::error::{Code, Error};
+use crate::lease::{StoreError, StoreErrorKind};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Attempts at one call, and the pause between them.
+const ATTEMPTS: u32 = 10;
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Calls until there is an answer. Only for what may be repeated.
+pub(super) async fn again<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) -> Result<T, Error> {
+    let mut attempts = 0;
+    loop {
+        match call().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if error.kind == StoreErrorKind::Refused || attempts == ATTEMPTS => {
+                let code = code_of(&error);
+                return Err(Error::new(code, error.message.clone()).because(error));
+            }
+            Err(_) => attempts += 1,
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+#[cfg(feature = "aws")]
+fn code_of(error: &StoreError) -> Code {
+    crate::aws::code_of(error).unwrap_or(Code::TableUnusable)
+}
+
+#[cfg(not(feature = "aws"))]
+fn code_of(_: &StoreError) -> Code {
+    Code::TableUnusable
+}
