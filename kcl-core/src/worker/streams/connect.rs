@@ -20,25 +20,21 @@ fn clients_of(config: &StreamConfig, worker: &Clients) -> Result<Option<Clients>
 
 /// How a stream is read.
 pub(super) fn reading(config: &StreamConfig, worker: &Clients, parser: Parser) -> Result<Api, Error> {
-    Ok(match (clients_of(config, worker)?, &config.reach) {
-        (None, Reach::Given(api)) => Arc::clone(api),
-        (clients, _) => {
-            let kinesis = clients.map_or_else(|| worker.kinesis.clone(), |clients| clients.kinesis);
-            Arc::new(KinesisStream::new(&kinesis, config.stream.clone()).parser(parser))
-        }
+    Ok(match clients_of(config, worker)? {
+        Some(clients) => Arc::new(KinesisStream::new(&clients.kinesis, config.stream.clone()).parser(parser)),
+        None => config.given()?,
     })
 }
 
 /// The coordination's way to a stream, of which the caller's client tells what it is.
 pub(super) async fn open(config: &StreamConfig, worker: &Clients, mut rng: fastrand::Rng) -> Result<Connection, Error> {
-    match (clients_of(config, worker)?, &config.reach) {
-        (Some(clients), _) => {
+    match clients_of(config, worker)? {
+        Some(clients) => {
             let description = describe_stream(&clients, &clients.kinesis, &config.stream, &mut rng).await?;
             let api = Arc::new(KinesisStream::new(&clients.coordination_kinesis, config.stream.clone()));
             Ok(Connection { api, description })
         }
-        (None, Reach::Given(api)) => described(Arc::clone(api)).await,
-        (None, _) => described(reading(config, worker, Parser::default())?).await,
+        None => described(config.given()?).await,
     }
 }
 
@@ -52,10 +48,9 @@ pub(super) fn connect(
     async move {
         let mut streams = Vec::new();
         for config in &configs {
-            let connection = match (clients_of(config, &worker)?, &config.reach) {
-                (None, Reach::Given(api)) => described(Arc::clone(api)).await?,
-                (clients, _) => {
-                    let clients = clients.unwrap_or_else(|| worker.clone());
+            let connection = match clients_of(config, &worker)? {
+                None => described(config.given()?).await?,
+                Some(clients) => {
                     let kinesis = &clients.coordination_kinesis;
                     let description = describe_stream(&clients, kinesis, &config.stream, &mut rng).await?;
                     Connection { api: Arc::new(KinesisStream::new(kinesis, config.stream.clone())), description }
