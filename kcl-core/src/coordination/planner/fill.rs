@@ -298,10 +298,11 @@ mod tests {
         rows.collect()
     }
 
-    fn begin(effects: &mut Effects) -> Fill {
+    /// Of a table that is filled, or that is to start where this says.
+    fn begin(pinned: Option<FleetStart>, effects: &mut Effects) -> Fill {
         let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/s".to_owned();
         let stream = StreamKeys::alone(crate::record::StreamIdentity { arn, created_at: 1 });
-        let fill = Fill::begin(stream, Start::TrimHorizon, true, None, effects);
+        let fill = Fill::begin(stream, Start::TrimHorizon, pinned.is_none(), pinned, effects);
         effects.take_calls();
         fill
     }
@@ -309,7 +310,8 @@ mod tests {
     #[test]
     fn shards_whose_ranges_are_not_said_are_a_list_as_well() {
         let mut effects = Effects::new(fastrand::Rng::with_seed(1));
-        let mut fill = begin(&mut effects);
+        let start = FleetStart { checkpoint: Checkpoint::TrimHorizon, at_ms: None };
+        let mut fill = begin(Some(start), &mut effects);
         let shards = vec![Shard { hash_range: None, ..shard(0, &[]) }];
         let listing = Answer::Listing(Listing { shards, answered_at_ms: None });
         fill.on_answer(&Part::Shards, listing, &BTreeMap::new(), &mut effects);
@@ -319,7 +321,7 @@ mod tests {
     #[test]
     fn a_childs_row_is_created_after_its_parents_answered() {
         let mut effects = Effects::new(fastrand::Rng::with_seed(1));
-        let mut fill = begin(&mut effects);
+        let mut fill = begin(None, &mut effects);
         let listing = Listing { shards: vec![shard(1, &[0]), shard(0, &[])], answered_at_ms: None };
         fill.on_answer(&Part::Shards, Answer::Listing(listing), &BTreeMap::new(), &mut effects);
         let parents = created(&mut effects);
