@@ -3,6 +3,20 @@
 //! One module a concept, each knowing only those before it:
 //! `record -> checkpoint -> lease -> shard -> retrieval -> processor -> coordination -> worker`.
 
+/// True if the named rule is broken on purpose; the constant `false` unless the crate is built with `--cfg kcl_mutants`.
+#[cfg(kcl_mutants)]
+macro_rules! mutated {
+    ($rule:ident) => {
+        $crate::mutant::is_active($crate::mutant::Mutant::$rule)
+    };
+}
+#[cfg(not(kcl_mutants))]
+macro_rules! mutated {
+    ($rule:ident) => {
+        false
+    };
+}
+
 #[cfg(feature = "aws")]
 pub mod aws;
 #[cfg(feature = "bench")]
@@ -18,11 +32,9 @@ pub mod explain;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod lease;
-#[cfg(feature = "mutants")]
+#[cfg(kcl_mutants)]
 #[doc(hidden)]
 pub mod mutant;
-#[cfg(not(feature = "mutants"))]
-mod mutant;
 mod processor;
 pub mod record;
 pub mod retrieval;

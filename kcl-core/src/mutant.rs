@@ -1,8 +1,11 @@
-//! Rules that a build with the feature `mutants` can break on purpose, one at a time, so that the simulation can show
-//! that it notices. Without that feature every question is answered `false` when the code is compiled.
+//! Rules of the protocol that a build with `--cfg kcl_mutants` can break, one at a time, to show that the simulation notices.
+//!
+//! Not a Cargo feature: features of one dependency graph are unified, so any program whose graph enabled it would carry
+//! these switches. The hooks are `mutated!(Rule)`, which is the constant `false` in every other build.
 
-/// One rule broken.
-#[cfg_attr(not(feature = "mutants"), allow(unreachable_pub, reason = "public only where it can be used"))]
+use std::cell::Cell;
+
+/// One broken rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
     /// I1: records are delivered whatever the session's deadline says.
@@ -49,46 +52,30 @@ pub enum Mutant {
     TrustsNames,
 }
 
-#[cfg(feature = "mutants")]
-mod active {
-    use super::Mutant;
-    use std::cell::Cell;
+thread_local! {
+    static ACTIVE: Cell<Option<Mutant>> = const { Cell::new(None) };
+}
 
-    thread_local! {
-        static ACTIVE: Cell<Option<Mutant>> = const { Cell::new(None) };
-    }
+/// Repairs the rule when it is dropped.
+#[derive(Debug)]
+#[must_use = "the rule is broken as long as this lives"]
+pub struct Broken(());
 
-    /// Ends the mutation when it is dropped.
-    #[derive(Debug)]
-    #[must_use = "the rule is broken as long as this lives"]
-    pub struct Broken(());
-
-    impl Mutant {
-        /// Breaks this rule for all workers on this thread, as long as the answer lives.
-        pub fn begin(self) -> Broken {
-            ACTIVE.set(Some(self));
-            Broken(())
-        }
-    }
-
-    impl Drop for Broken {
-        fn drop(&mut self) {
-            ACTIVE.set(None);
-        }
-    }
-
-    pub(crate) fn is(mutant: Mutant) -> bool {
-        ACTIVE.get() == Some(mutant)
+impl Mutant {
+    /// Breaks this rule for all workers on this thread until the returned guard is dropped.
+    pub fn begin(self) -> Broken {
+        ACTIVE.set(Some(self));
+        Broken(())
     }
 }
 
-#[cfg(feature = "mutants")]
-pub use active::Broken;
-#[cfg(feature = "mutants")]
-pub(crate) use active::is;
+impl Drop for Broken {
+    fn drop(&mut self) {
+        ACTIVE.set(None);
+    }
+}
 
-/// Whether this rule is broken now.
-#[cfg(not(feature = "mutants"))]
-pub(crate) const fn is(_: Mutant) -> bool {
-    false
+/// True if this rule is broken now.
+pub(crate) fn is_active(mutant: Mutant) -> bool {
+    ACTIVE.get() == Some(mutant)
 }

@@ -4,7 +4,6 @@ use super::effects::{Answer, Effects, Failure, Part};
 use crate::clock::Time;
 use crate::lease::row::{Lease, LeaseKey, Owner, SessionNumber, Take, TakeMode, WorkerId};
 use crate::lease::{Previous, Row, Write, Written};
-use crate::mutant::{self, Mutant};
 use crate::record::StreamIdentity;
 use std::time::Duration;
 
@@ -173,7 +172,7 @@ impl Claim {
         let State::Asked { unsettled } = self.state else { return News::Nothing };
         let written = match answer {
             Answer::Written(written) => written,
-            Answer::Failed(Failure::Unanswered) if mutant::is(Mutant::ForgetsClaims) => return News::Dropped,
+            Answer::Failed(Failure::Unanswered) if mutated!(ForgetsClaims) => return News::Dropped,
             Answer::Failed(failure) => {
                 self.state = State::Pausing { unsettled: unsettled || failure != Failure::Throttled };
                 let pause = effects.jittered(AGAIN);
@@ -190,7 +189,7 @@ impl Claim {
             return News::Dropped;
         }
         let mine = lease.is_held_by(me, session);
-        if mine && matches!(written, Written::Refused(_)) && mutant::is(Mutant::ForgetsClaims) {
+        if mine && matches!(written, Written::Refused(_)) && mutated!(ForgetsClaims) {
             return News::Dropped;
         }
         if mine && (matches!(written, Written::Applied(_)) || !self.is_pin()) {

@@ -21,7 +21,6 @@ use crate::config::{BalanceBy, Settings};
 use crate::error::{Code, Error};
 use crate::lease::row::{Fleet, Lease, LeaseKey, WorkerId};
 use crate::lease::{Row, Write};
-use crate::mutant::{self, Mutant};
 use crate::processor::{Delivery, Gate, Report, Reports};
 use crate::record::StreamId;
 use crate::shard::Shard;
@@ -216,7 +215,7 @@ impl Coordinator {
         }
         if let Some(number) = self.session.number() {
             let (consumers, effects) = (&self.consumers, &mut self.effects);
-            let overlap = mutant::is(Mutant::ConsumersOverlap);
+            let overlap = mutated!(ConsumersOverlap);
             self.claims.send(number, |lease| consumers.contains_key(lease) && !overlap, effects);
         }
         self.out()
@@ -452,7 +451,7 @@ impl Coordinator {
                 self.lose_everything();
                 if self.goodbye.is_some() {
                     self.finish_with_pending_error();
-                } else if self.consumers.is_empty() || mutant::is(Mutant::ConsumersOverlap) {
+                } else if self.consumers.is_empty() || mutated!(ConsumersOverlap) {
                     self.begin_session();
                 }
             }

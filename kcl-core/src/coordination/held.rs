@@ -6,7 +6,6 @@ use super::weigh::Counted;
 use crate::clock::Time;
 use crate::lease::row::{Beside, Lease, LeaseKey, SessionNumber, WorkerId};
 use crate::lease::{Row, Write, Written};
-use crate::mutant::{self, Mutant};
 use crate::processor::{Delivery, WriteAsked};
 use crate::record::{Checkpoint, ShardId};
 use crate::shard::Shard;
@@ -315,12 +314,12 @@ impl Held {
                 wanted.then_some(Write::Checkpoint { lease, me, counter, checkpoint, beside })
             }
             State::Releasing { .. } => {
-                let ahead = self.ahead().filter(|_| !mutant::is(Mutant::ReleasesWithoutCheckpoint));
+                let ahead = self.ahead().filter(|_| !mutated!(ReleasesWithoutCheckpoint));
                 let as_it_is = || (self.lease.checkpoint.clone(), self.lease.beside.clone());
                 let (checkpoint, beside) = ahead.unwrap_or_else(as_it_is);
                 Some(Write::Release { lease, me, counter, checkpoint, beside })
             }
-            State::Ending { children, missing } if missing.is_empty() || mutant::is(Mutant::EndsBeforeChildren) => {
+            State::Ending { children, missing } if missing.is_empty() || mutated!(EndsBeforeChildren) => {
                 let children: Vec<ShardId> = children.iter().map(|child| child.id.clone()).collect();
                 Some(Write::ShardEnd { lease, me, counter, children })
             }

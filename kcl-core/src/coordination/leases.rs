@@ -10,7 +10,6 @@ use crate::config::Start;
 use crate::error::{Code, Error};
 use crate::lease::row::{Damaged, Lease, LeaseKey, Owner, Plan, RowKey, TakeMode};
 use crate::lease::{Consistency, Row, Write};
-use crate::mutant::{self, Mutant};
 use crate::processor::{Delivery, Hold, Report, ReportKind};
 use crate::record::{Checkpoint, StartingPosition};
 use crate::shard::{ListWhich, Shard};
@@ -38,7 +37,7 @@ impl Coordinator {
         let Some(fleet) = self.watch.fleet() else { return };
         let shown = (fleet.term, fleet.plan_version);
         match rows.into_iter().next().flatten() {
-            Some(Row::Plan(mut plan)) if mutant::is(Mutant::ObeysAnyPlan) => {
+            Some(Row::Plan(mut plan)) if mutated!(ObeysAnyPlan) => {
                 plan.takes.iter_mut().for_each(|take| take.mode = TakeMode::Now);
                 self.plan_seen = asked;
                 self.obey(&plan);

@@ -5,7 +5,6 @@ use crate::clock::Time;
 use crate::config::{Settings, timing};
 use crate::lease::row::{Damaged, SessionNumber, SessionState, Weights, WorkerId};
 use crate::lease::{Row, Write, Written};
-use crate::mutant::{self, Mutant};
 use crate::record::StreamId;
 use crate::telemetry::event::coordination::Happening;
 use std::collections::BTreeSet;
@@ -193,7 +192,8 @@ impl Session {
             self.unsaid = false;
             live.first_sent.get_or_insert(effects.now);
             let state = if live.draining { SessionState::Draining } else { SessionState::Active };
-            let load = if mutant::is(Mutant::ComparesClocks) { seconds(effects.now) } else { load };
+            #[cfg(kcl_mutants)]
+            let load = if mutated!(ComparesClocks) { seconds(effects.now) } else { load };
             let beat = Write::Beat { worker, number: live.number, beat: live.beat, state, load, weights, streams };
             effects.write(Part::Session, beat);
         }
@@ -361,12 +361,13 @@ impl Session {
     }
 
     fn until(&self, confirmed: Time) -> Time {
-        let counted = if mutant::is(Mutant::OwnerCountsTooLong) { self.failover_time * 2 } else { self.failover_time };
+        let counted = if mutated!(OwnerCountsTooLong) { self.failover_time * 2 } else { self.failover_time };
         confirmed + timing::owned_for(counted)
     }
 }
 
-/// For a broken build only.
+/// The local clock in whole seconds, for the mutant that compares clocks of two machines.
+#[cfg(kcl_mutants)]
 fn seconds(now: Time) -> u32 {
     u32::try_from(now.nanos() / 1_000_000_000).unwrap_or(u32::MAX)
 }

@@ -1,6 +1,5 @@
 //! How many handlers work on one shard at a time, and what order they keep.
 
-use crate::mutant::{self, Mutant};
 use crate::record::Record;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -69,7 +68,7 @@ impl Lanes {
     /// The lane of a record, where that is fixed. One without a key goes by its number.
     pub(crate) fn of_record(self, record: &Record) -> usize {
         match &record.partition_key {
-            Some(key) if !mutant::is(Mutant::KeysWander) => self.of_key(Some(key)),
+            Some(key) if !mutated!(KeysWander) => self.of_key(Some(key)),
             Some(_) | None => self.by_hash(record.sequence_number.as_str()),
         }
     }

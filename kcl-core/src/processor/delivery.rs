@@ -15,7 +15,6 @@ use crate::checkpoint::{Done, Positions, Watermark};
 use crate::clock::Time;
 use crate::lease::row::{Beside, HashKeyRange, ParkedKey, Pending, Wish};
 use crate::lease::{Lease, LeaseKey};
-use crate::mutant::{self, Mutant};
 use crate::record::{Checkpoint, Position, ShardId, StartingPosition, StreamIdentity};
 use crate::telemetry::event::delivery::LateAcknowledgement;
 use std::ops::{Range, RangeInclusive};
@@ -233,7 +232,7 @@ impl Delivery {
 
     /// Records with these numbers are done. After the close this changes nothing.
     pub(crate) fn acknowledge(&self, mut numbers: Range<u64>) {
-        if mutant::is(Mutant::IgnoresGaps) {
+        if mutated!(IgnoresGaps) {
             numbers.start = 0;
         }
         let mut progress = self.lock();
@@ -394,7 +393,7 @@ impl Delivery {
         if self.closed.is_cancelled() {
             return Ok(());
         }
-        if !mutant::is(Mutant::ForgetsParked) {
+        if !mutated!(ForgetsParked) {
             park(&mut progress.quarantine)?;
         }
         self.acknowledge_in(&mut progress, numbers);

@@ -5,6 +5,7 @@
 mod chaos;
 mod invariant;
 mod model;
+#[cfg(kcl_mutants)]
 mod mutants;
 mod scenario;
 mod wire;

@@ -4,7 +4,6 @@ use crate::clock::Time;
 use crate::coordination::silence::Silence;
 use crate::coordination::watch::SilentPlanner;
 use crate::lease::row::{Owner, RowKey, Session, SessionNumber, SessionState, WorkerId};
-use crate::mutant::{self, Mutant};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -50,7 +49,8 @@ impl Sessions {
                 self.silence.insert(session.worker.clone(), Silence::new(mark, received));
             }
         }
-        if mutant::is(Mutant::ComparesClocks) {
+        #[cfg(kcl_mutants)]
+        if mutated!(ComparesClocks) {
             let said = Time::from_origin(Duration::from_secs(session.load.into()));
             if received.since(said) >= self.failover_time {
                 self.silence.insert(session.worker.clone(), Silence::since(mark, said, received));
@@ -111,7 +111,7 @@ impl Sessions {
             let silence = self.silence.get(&session.worker)?;
             let (number, beat) = *silence.value();
             let same = (number, beat) == (session.number, session.beat);
-            let long = if mutant::is(Mutant::FencesTooEarly) { self.failover_time / 3 } else { self.failover_time };
+            let long = if mutated!(FencesTooEarly) { self.failover_time / 3 } else { self.failover_time };
             (same && silence.lasted() >= long).then(|| (session.worker.clone(), number, beat))
         })
         .collect()

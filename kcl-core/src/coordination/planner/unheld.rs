@@ -4,7 +4,6 @@
 use super::sessions::Sessions;
 use crate::clock::Time;
 use crate::lease::row::{Lease, LeaseKey, SessionNumber, SessionState, WorkerId};
-use crate::mutant::{self, Mutant};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -32,7 +31,7 @@ impl Unheld {
         failover_time: Duration,
     ) -> Vec<WorkerId> {
         let (before, mut tell) = (std::mem::take(&mut self.0), Vec::new());
-        if mutant::is(Mutant::ForgetsClaims) {
+        if mutated!(ForgetsClaims) {
             return tell;
         }
         let mut counts: BTreeMap<&WorkerId, u32> = BTreeMap::new();

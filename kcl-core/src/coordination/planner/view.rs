@@ -6,7 +6,6 @@ use super::resting::Resting;
 use super::sessions::{OwnerIs, Sessions};
 use crate::config::Settings;
 use crate::lease::row::{Lease, LeaseKey, SessionState, WorkerId};
-use crate::mutant::{self, Mutant};
 use crate::record::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -62,7 +61,7 @@ pub(crate) fn view<'a>(
     let names: Vec<WorkerId> = active.iter().map(|session| session.worker.clone()).collect();
     let number: BTreeMap<&WorkerId, usize> = names.iter().enumerate().map(|(n, name)| (name, n)).collect();
     let streams = numbered(leases);
-    let anyone = mutant::is(Mutant::PlansForAnyone);
+    let anyone = mutated!(PlansForAnyone);
     let members: Vec<Member> = active
         .iter()
         .map(|session| {
@@ -83,7 +82,7 @@ pub(crate) fn view<'a>(
             // Nobody could: it stays where it is.
             continue;
         }
-        if lease.checkpoint.is_shard_end() || !(parents_done || mutant::is(Mutant::ChildrenDoNotWait)) {
+        if lease.checkpoint.is_shard_end() || !(parents_done || mutated!(ChildrenDoNotWait)) {
             continue;
         }
         let standing = match &lease.owner {
@@ -97,14 +96,14 @@ pub(crate) fn view<'a>(
             }
             Some(owner) => match sessions.owner_is(owner) {
                 OwnerIs::Ended => Some(Standing::Free),
-                OwnerIs::Live if mutant::is(Mutant::TakesFromTheLiving) => Some(Standing::Free),
+                OwnerIs::Live if mutated!(TakesFromTheLiving) => Some(Standing::Free),
                 OwnerIs::Live => number.get(&owner.worker).map(|n| match members[*n].serves(stream) {
                     true => Standing::Held(*n),
                     // It gives it up by itself, and another is to have it.
                     false => Standing::Leaving,
                 }),
                 OwnerIs::Draining => Some(Standing::Leaving),
-                OwnerIs::Missing if mutant::is(Mutant::OrphansStay) => None,
+                OwnerIs::Missing if mutated!(OrphansStay) => None,
                 OwnerIs::Missing => resting.rested(lease, patience.orphan).then_some(Standing::Free),
             },
         };

@@ -6,7 +6,6 @@
 use super::piece::{Numbers, Piece};
 use crate::checkpoint::{Done, Positions};
 use crate::clock::Time;
-use crate::mutant::{self, Mutant};
 use crate::processor::concurrency::Lanes;
 use crate::processor::delivery::Delivery;
 use crate::record::{Position, Record};
@@ -157,7 +156,7 @@ impl Feed {
         let Some(queue) = self.queues.get_mut(if let Lanes::ByKey(_) = self.lanes { lane } else { 0 }) else {
             return Taken::Nothing;
         };
-        let Some(first) = queue.pieces.front().filter(|_| !(ended && mutant::is(Mutant::EndsUnacknowledged))) else {
+        let Some(first) = queue.pieces.front().filter(|_| !(ended && mutated!(EndsUnacknowledged))) else {
             return self.end.clone().map_or(Taken::Nothing, Taken::End);
         };
         let due = first.since + batching.window;

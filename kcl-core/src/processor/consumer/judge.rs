@@ -6,7 +6,6 @@ use super::piece::{Numbers, Piece};
 use super::state::{Event, Failures, State, Task, Verdict};
 use super::todo::{Blame, Sentence, Todo, said_of};
 use crate::lease::row::Wish;
-use crate::mutant::{self, Mutant};
 use crate::processor::RecordProcessor;
 use crate::processor::failure::{Backoff, Cause, Decision, Failure};
 use crate::processor::quarantine::Failed;
@@ -226,7 +225,7 @@ impl<P: RecordProcessor> Lane<P> {
             Err(error) => return self.judge(state, "read", Cause::Read(error)),
         };
         ParkedTakenUp { shard, position: &position, wish }.emit();
-        if mutant::is(Mutant::UnparksEarly) {
+        if mutated!(UnparksEarly) {
             self.delivery.unpark(&position);
         }
         let piece = Piece {

@@ -3,7 +3,6 @@
 use super::feed::{Feed, Taken};
 use super::piece::Piece;
 use crate::clock::Clock;
-use crate::mutant::{self, Mutant};
 use crate::processor::delivery::Delivery;
 use crate::retrieval::{Chunk, Prefetch, ReadError};
 use crate::shard::Shard;
@@ -131,7 +130,7 @@ impl Source {
 
     /// Every record is acknowledged (or will be, by `shard_ended`), and none is parked.
     fn may_end(&self) -> bool {
-        let acknowledged = self.delivery.is_complete() || self.manual || mutant::is(Mutant::EndsUnacknowledged);
+        let acknowledged = self.delivery.is_complete() || self.manual || mutated!(EndsUnacknowledged);
         acknowledged && !self.delivery.has_parked()
     }
 
@@ -160,7 +159,7 @@ impl Source {
         }
         let ends = chunk.end.is_some();
         self.feed().add(chunk, delivery, self.clock.now());
-        if mutant::is(Mutant::AcknowledgesEarly) {
+        if mutated!(AcknowledgesEarly) {
             delivery.acknowledge_all();
         }
         if self.lanes > 1 || ends {

@@ -1,7 +1,6 @@
 //! Until when a session may deliver records.
 
 use crate::clock::{Clock, Time};
-use crate::mutant::{self, Mutant};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -37,7 +36,7 @@ impl Gate {
     /// Whether records may be delivered at this instant.
     #[must_use]
     pub(crate) fn is_open(&self) -> bool {
-        mutant::is(Mutant::GateNeverShuts) || self.clock.now().nanos() < self.until_nanos.load(Ordering::Acquire)
+        mutated!(GateNeverShuts) || self.clock.now().nanos() < self.until_nanos.load(Ordering::Acquire)
     }
 
     /// How long it stays open if nothing is confirmed any more.

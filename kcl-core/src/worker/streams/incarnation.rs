@@ -6,7 +6,6 @@
 //! is the old one then, the answer was the old one's.
 
 use super::registry::{DESCRIBE, Registry};
-use crate::mutant::{self, Mutant};
 use crate::record::{StartingPosition, StreamId, StreamIdentity};
 use crate::retrieval::in_time;
 use crate::shard::{ApiError, ApiErrorKind, Listing, StreamApi};
@@ -91,7 +90,7 @@ impl Incarnation {
 
     /// Asks which stream it is, unless that was asked since this was called.
     pub(super) async fn ask(&self) -> Result<(), ApiError> {
-        if mutant::is(Mutant::TrustsNames) {
+        if mutated!(TrustsNames) {
             return Ok(());
         }
         let called = Instant::now();

@@ -9,7 +9,6 @@ use crate::config::Settings;
 use crate::coordination::{Ask, Change, Served, StreamApis, Streams};
 use crate::error::{Code, Error};
 use crate::lease::LeaseKey;
-use crate::mutant::{self, Mutant};
 use crate::processor::{Delivery, ReportKind, StartConsumer};
 use crate::record::{StreamId, StreamIdentity, StreamRef};
 use crate::retrieval::{self, ByteBudget, Chosen, Readers, in_time};
@@ -320,7 +319,7 @@ impl Registry {
                 clock: clock.clone(),
                 rng: self.rng(),
             };
-            let first = mutant::is(Mutant::ReadsTheFirstStream).then(|| lock(&self.slots).values().next().cloned());
+            let first = mutated!(ReadsTheFirstStream).then(|| lock(&self.slots).values().next().cloned());
             let readers = first.flatten().map_or_else(|| Arc::clone(&slot.readers), |first| Arc::clone(&first.readers));
             let host = (slot.config.host)(with, readers, handling);
             lock(&self.hosts).push(Arc::clone(&host));

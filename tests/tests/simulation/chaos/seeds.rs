@@ -22,6 +22,19 @@ fn no_schedule_over_the_wire_breaks_a_rule() {
     every_seed("no_schedule_over_the_wire", 5, |seed| play_one(Tier::Wire, seed, Script::drawn_for_the_wire(seed)));
 }
 
+/// The same seed gives the same history, whatever the processes' clocks show.
+#[test]
+fn no_clock_that_differs_changes_what_happens() {
+    let history = |seed: u64, clock_seed: u64| {
+        let drawn = Script::drawn(seed);
+        let kinds = Kinds { drift: false, clocks: false, ..drawn.kinds };
+        run(play(Making { clock_seed, ..Making::new(seed, 3) }, Script { kinds, ..drawn })).events
+    };
+    for seed in 1..=3 {
+        assert_eq!(invariant::i9::check(&history(seed, 1), &history(seed, 2)), [""; 0], "seed {seed}");
+    }
+}
+
 /// How the records of a seed's play are handled.
 fn manner(seed: u64) -> Manner {
     let rest = seed / 8;
