@@ -14,7 +14,7 @@ use crate::calls::CallLog;
 use crate::clock::Clock;
 use crate::door::connection::Connection;
 use crate::dynamodb::{self, Tables, Watcher};
-use crate::fault::layer::{self, Cut};
+use crate::fault::layer::{self, Cut, Instead};
 use crate::fault::stream::Script;
 use crate::fault::{self, Call, Ending, Faults};
 use crate::identity::Identity;
@@ -78,6 +78,7 @@ impl Services {
                 Ending::Broken(broken) => Some(broken.clone()),
                 Ending::Answered
                 | Ending::Refused(_)
+                | Ending::Intercepted(..)
                 | Ending::RequestLost
                 | Ending::ResponseLost
                 | Ending::RequestCut
@@ -85,7 +86,11 @@ impl Services {
             });
             move || services.serve(service, caller.as_deref(), &parts, &body, script)
         };
-        layer::pass(fate, &self.closed, act, |name| self.refuse(service, encoding, name)).await
+        layer::pass(fate, &self.closed, act, |instead| match instead {
+            Instead::Error(name) => self.refuse(service, encoding, &name),
+            Instead::Page(status, page) => intercepted(status, page),
+        })
+        .await
     }
 
     /// Runs `look` on the engine, at its present time. Whatever it did, subscriptions look at it.
@@ -193,6 +198,14 @@ impl Services {
 fn target(parts: &Parts) -> Option<Target<'_>> {
     let header = parts.headers.get("x-amz-target").filter(|_| parts.method == Method::POST)?;
     Target::parse(header.to_str().ok()?)
+}
+
+/// A page of something that is not AWS.
+fn intercepted(status: u16, page: String) -> Response<Body> {
+    let mut answer = Response::new(Body::Whole(Bytes::from(page)));
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    answer.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/html"));
+    answer
 }
 
 /// What AWS's front end says before any service has read the request.

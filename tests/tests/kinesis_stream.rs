@@ -144,8 +144,11 @@ async fn failures_say_what_the_reader_can_do() {
         (error("ExpiredIteratorException"), ApiErrorKind::IteratorExpired),
         (error("ResourceNotFoundException"), ApiErrorKind::NotFound),
         (error("ResourceInUseException"), ApiErrorKind::NotReady),
-        (error("AccessDeniedException"), ApiErrorKind::Refused),
-        (error("KMSAccessDeniedException"), ApiErrorKind::Refused),
+        (error("AccessDeniedException"), ApiErrorKind::Denied),
+        (error("KMSAccessDeniedException"), ApiErrorKind::Denied),
+        (error("KMSDisabledException"), ApiErrorKind::Denied),
+        (error("ExpiredTokenException"), ApiErrorKind::Denied),
+        (error("ValidationException"), ApiErrorKind::Refused),
         (error("InternalFailure"), ApiErrorKind::Unavailable),
         (Fault::LostRequest, ApiErrorKind::Unavailable),
         (Fault::CutResponse, ApiErrorKind::Unavailable),
@@ -155,7 +158,7 @@ async fn failures_say_what_the_reader_can_do() {
         aws.faults().once("GetRecords", fault.clone());
         let error = stream.get_records(&iterator, 10).await.unwrap_err();
         assert_eq!(error.kind, kind, "{fault:?}: {error}");
-        let names = if error.kind == ApiErrorKind::Refused {
+        let names = if error.message.contains(": AccessDenied") {
             "may not do `kinesis:GetRecords` on stream `orders`"
         } else {
             "GetRecords of stream `orders`"

@@ -20,6 +20,14 @@ impl Subject<'_> {
         }
     }
 
+    /// The page of a subject that does not exist.
+    fn missing(self) -> Code {
+        match self {
+            Subject::Stream(_) => Code::StreamMissing,
+            Subject::Table(_) => Code::TableMissing,
+        }
+    }
+
     /// What is wrong when it is the subject itself that cannot be used.
     fn unusable(self) -> Code {
         match self {
@@ -73,8 +81,15 @@ pub(super) fn explain(failure: Failure, subject: Subject<'_>, place: &Place) -> 
         Cause::CredentialsUnavailable => {
             (Code::Credentials, format!("no credentials could be fetched for `{action}` on {subject} {place}: {said}"))
         }
+        Cause::EncryptionKey => (
+            Code::EncryptionKey,
+            format!(
+                "the encryption key of {subject} {place} cannot be used for `{action}`: {said}; enable the key, and allow \
+                 the role to decrypt with it"
+            ),
+        ),
         Cause::NotFound => (
-            subject.unusable(),
+            subject.missing(),
             format!("there is no {subject} {place}: {said}; check name, account and Region, or create it"),
         ),
         Cause::Busy => (

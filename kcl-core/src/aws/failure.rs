@@ -22,6 +22,8 @@ pub(crate) enum Cause {
     Credentials,
     /// A person: a permission is missing.
     Permission,
+    /// A person: the KMS key of the stream or table is disabled, gone or out of reach.
+    EncryptionKey,
     /// A person: what the call names does not exist.
     NotFound,
     /// Time: what the call names is being created, changed or deleted.
@@ -103,9 +105,27 @@ impl Failure {
             Cause::Throttled | Cause::Unanswered | Cause::Busy | Cause::Iterator => Code::Unreachable,
             Cause::Credentials | Cause::CredentialsUnavailable => Code::Credentials,
             Cause::Permission => Code::Permission,
+            Cause::EncryptionKey => Code::EncryptionKey,
+            Cause::NotFound if self.is_of_table() => Code::TableMissing,
             Cause::NotFound => Code::StreamMissing,
+            Cause::Request if self.is_of_table() => Code::TableUnusable,
             Cause::Request => Code::Setting,
         }
+    }
+
+    /// Whether the call went to DynamoDB: no operation of Kinesis shares its name with one of these.
+    fn is_of_table(&self) -> bool {
+        matches!(
+            self.operation,
+            "BatchGetItem"
+                | "CreateTable"
+                | "DeleteItem"
+                | "DescribeTable"
+                | "GetItem"
+                | "PutItem"
+                | "Scan"
+                | "UpdateItem"
+        )
     }
 
     /// What happened, to what.
@@ -117,13 +137,20 @@ impl Failure {
             Cause::CredentialsUnavailable => {
                 format!("{operation} of {subject} was not sent, as no credentials could be fetched: {said}")
             }
+            Cause::EncryptionKey => format!(
+                "{operation} of {subject} was refused, as its encryption key cannot be used: {said}; enable the key, and \
+                 allow the worker's role to decrypt with it"
+            ),
+            Cause::NotFound => format!(
+                "{operation} of {subject} was refused, as it does not exist: {said}; check name, account and Region"
+            ),
             Cause::Permission => {
-                let service = if subject.starts_with("table") { "dynamodb" } else { "kinesis" };
+                let service = if self.is_of_table() { "dynamodb" } else { "kinesis" };
                 format!(
                     "the worker's credentials may not do `{service}:{operation}` on {subject}: {said}; allow it in the role's policy"
                 )
             }
-            Cause::Credentials | Cause::NotFound | Cause::Busy | Cause::Iterator | Cause::Request => {
+            Cause::Credentials | Cause::Busy | Cause::Iterator | Cause::Request => {
                 format!("{operation} of {subject} was refused: {said}")
             }
         }
@@ -133,14 +160,17 @@ impl Failure {
 /// The code of the page for an error that came, somewhere down its sources, from a failed call.
 #[allow(dead_code, reason = "for whoever ends a worker because of a store's or a stream's error")]
 pub(crate) fn code_of(error: &(dyn StdError + 'static)) -> Option<Code> {
-    std::iter::successors(Some(error), |&error| error.source())
-        .find_map(|error| error.downcast_ref::<Failure>())
-        .map(Failure::code)
+    let mut sources = std::iter::successors(Some(error), |&error| error.source());
+    sources.find_map(|error| error.downcast_ref::<Failure>()).map(Failure::code)
 }
 
 /// By the error's code, as the services' API references and "Common Error Types" list them; else by the HTTP status.
+///
+/// AWS names every error that it answers with. An error without a name comes from something between us and the service,
+/// for example the sign-in page of a proxy, whatever its status.
 fn cause_of(code: Option<&str>, status: u16) -> Cause {
-    match code.unwrap_or_default() {
+    let Some(code) = code else { return if status == 429 { Cause::Throttled } else { Cause::Unanswered } };
+    match code {
         "ProvisionedThroughputExceededException"
         | "RequestLimitExceeded"
         | "ThrottlingException"
@@ -156,9 +186,12 @@ fn cause_of(code: Option<&str>, status: u16) -> Cause {
         "ExpiredNextTokenException" => Cause::Unanswered,
         "ResourceNotFoundException" | "TableNotFoundException" => Cause::NotFound,
         "ResourceInUseException" => Cause::Busy,
-        "AccessDeniedException" | "AccessDenied" | "KMSAccessDeniedException" | "NotAuthorized" | "OptInRequired" => {
-            Cause::Permission
-        }
+        "AccessDeniedException" | "AccessDenied" | "NotAuthorized" | "OptInRequired" => Cause::Permission,
+        "KMSAccessDeniedException"
+        | "KMSDisabledException"
+        | "KMSInvalidStateException"
+        | "KMSNotFoundException"
+        | "KMSOptInRequired" => Cause::EncryptionKey,
         "UnrecognizedClientException"
         | "InvalidClientTokenId"
         | "InvalidSignatureException"
@@ -231,7 +264,18 @@ mod tests {
         assert_eq!(cause_of(Some("Brandnew"), 400), Cause::Request);
         assert_eq!(cause_of(Some("Brandnew"), 503), Cause::Unanswered);
         assert_eq!(cause_of(None, 429), Cause::Throttled);
+        for status in [200, 302, 403, 404, 407, 503] {
+            assert_eq!(cause_of(None, status), Cause::Unanswered, "a page of a proxy, with status {status}");
+        }
         assert_eq!(cause_of(Some("ThrottlingException"), 400), Cause::Throttled);
+    }
+
+    #[test]
+    fn what_is_missing_is_named_by_what_was_asked() {
+        let code = |operation| Failure::new(Cause::NotFound, operation, "ResourceNotFoundException").code();
+        assert_eq!(code("Scan"), Code::TableMissing);
+        assert_eq!(code("UpdateItem"), Code::TableMissing);
+        assert_eq!(code("ListShards"), Code::StreamMissing);
     }
 
     #[test]

@@ -42,6 +42,11 @@ fn patience(cause: Cause) -> Duration {
     match cause {
         Cause::Throttled => THROTTLED,
         Cause::Unanswered | Cause::CredentialsUnavailable | Cause::Busy => UNANSWERED,
-        Cause::Credentials | Cause::Permission | Cause::NotFound | Cause::Iterator | Cause::Request => Duration::ZERO,
+        Cause::Credentials
+        | Cause::Permission
+        | Cause::EncryptionKey
+        | Cause::NotFound
+        | Cause::Iterator
+        | Cause::Request => Duration::ZERO,
     }
 }

@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use std::collections::{BTreeMap, VecDeque};
+use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -171,20 +172,20 @@ fn of_stream(error: ApiError) -> Answer {
     Answer::Failed(match error.kind {
         ApiErrorKind::Throttled => Failure::Throttled,
         ApiErrorKind::Unavailable | ApiErrorKind::NotReady => Failure::Unanswered,
-        ApiErrorKind::NotFound | ApiErrorKind::Refused | ApiErrorKind::IteratorExpired => {
+        ApiErrorKind::NotFound | ApiErrorKind::Denied | ApiErrorKind::Refused | ApiErrorKind::IteratorExpired => {
             let missing = error.kind == ApiErrorKind::NotFound;
             Failure::Refused(Refusal { code: code_of(&error), message: error.message, missing })
         }
     })
 }
 
-/// The page of what an AWS service refused.
-#[cfg(feature = "aws")]
-fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
-    crate::aws::code_of(error)
-}
-
-#[cfg(not(feature = "aws"))]
-fn code_of(_: &(dyn std::error::Error + 'static)) -> Option<Code> {
-    None
+/// The page of what a service refused. A store or stream that is not AWS's names it by an [`Error`](crate::Error) among
+/// its sources.
+fn code_of(error: &(dyn StdError + 'static)) -> Option<Code> {
+    #[cfg(feature = "aws")]
+    if let Some(code) = crate::aws::code_of(error) {
+        return Some(code);
+    }
+    let mut sources = std::iter::successors(Some(error), |&error| error.source());
+    sources.find_map(|error| error.downcast_ref::<crate::Error>()).map(crate::Error::code)
 }

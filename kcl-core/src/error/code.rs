@@ -62,6 +62,8 @@ codes! {
     FleetLives = "0019", Configuration, "A fleet is at work on the table.";
     Parked = "0020", Configuration, "Keys are in quarantine, and the table was to be handed over.";
     OtherRange = "0021", Configuration, "The lease table is that of another replay, or of none.";
+    EncryptionKey = "0022", Authorization, "The encryption key of a stream or table cannot be used.";
+    TableMissing = "0023", Configuration, "The lease table does not exist.";
 }
 
 impl fmt::Display for Code {

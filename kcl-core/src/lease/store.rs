@@ -82,6 +82,7 @@ pub enum StoreErrorKind {
     Throttled,
     /// No answer: a write may have been applied or not, or may be applied yet.
     Unanswered,
-    /// The service refused for good: a permission, a missing table, a request that it does not take.
+    /// The service refuses the call: credentials, a permission, a missing table, the request itself. A worker that starts ends
+    /// with it. One that runs repeats the call, with growing pauses, until somebody has mended the cause.
     Refused,
 }

@@ -116,7 +116,10 @@ pub enum ApiErrorKind {
     NotFound,
     /// The stream is being created or deleted.
     NotReady,
-    /// Credentials, permissions or the request itself are refused: repeating does not help by itself.
+    /// Credentials, a permission or the stream's encryption key are refused. A person ends that, and then the same call
+    /// succeeds: repeat it, with growing pauses, for as long as it takes.
+    Denied,
+    /// The request itself is refused, for example its position: the same request fails again.
     Refused,
     /// No answer, or the service's own failure: again.
     Unavailable,

@@ -18,13 +18,22 @@ impl From<Cut> for io::Error {
     }
 }
 
-/// Takes one request through its `fate`. `act` is the service's work, `refuse` its error of a given name. What gets lost stays
-/// unanswered until the servers are `closed`.
+/// An answer that takes the place of the service's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Instead {
+    /// The service's error of this name.
+    Error(String),
+    /// A page of something else, with its status.
+    Page(u16, String),
+}
+
+/// Takes one request through its `fate`. `act` is the service's work, `instead` what is answered in place of it. What gets lost
+/// stays unanswered until the servers are `closed`.
 pub(crate) async fn pass<A: Send + 'static>(
     fate: Fate,
     closed: &CancellationToken,
     act: impl FnOnce() -> A + Send + 'static,
-    refuse: impl FnOnce(&str) -> A,
+    instead: impl FnOnce(Instead) -> A,
 ) -> Result<A, Cut> {
     let sent = Instant::now();
     let arrives = sent + fate.latency / 2;
@@ -45,7 +54,11 @@ pub(crate) async fn pass<A: Send + 'static>(
         }
         Ending::Refused(name) => {
             sleep_until(arrives).await;
-            refuse(&name)
+            instead(Instead::Error(name))
+        }
+        Ending::Intercepted(status, page) => {
+            sleep_until(arrives).await;
+            instead(Instead::Page(status, page))
         }
         Ending::Answered | Ending::Broken(_) => arrive(arrives, fate.latency, act).await?,
     };
@@ -98,10 +111,17 @@ mod tests {
         };
         let closed = CancellationToken::new();
         let fate = Fate { latency: LATENCY, ending };
-        let seen = tokio::time::timeout(patience, pass(fate, &closed, act, str::to_owned)).await.ok();
+        let seen = tokio::time::timeout(patience, pass(fate, &closed, act, said)).await.ok();
         let after = started.elapsed();
         tokio::time::sleep(LATENCY).await;
         (seen, after, acted.load(Ordering::SeqCst))
+    }
+
+    fn said(instead: Instead) -> String {
+        match instead {
+            Instead::Error(name) => name,
+            Instead::Page(status, page) => format!("{status} {page}"),
+        }
     }
 
     const PATIENCE: Duration = Duration::from_secs(5);
@@ -115,6 +135,12 @@ mod tests {
     async fn an_error_has_no_effect() {
         let refused = Ending::Refused("Oops".to_owned());
         assert_eq!(meet(refused, PATIENCE).await, (Some(Ok("Oops".to_owned())), LATENCY, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_of_something_else_has_no_effect() {
+        let page = Ending::Intercepted(403, "sign in".to_owned());
+        assert_eq!(meet(page, PATIENCE).await, (Some(Ok("403 sign in".to_owned())), LATENCY, false));
     }
 
     #[tokio::test(start_paused = true)]
@@ -139,7 +165,7 @@ mod tests {
     async fn closing_the_servers_ends_what_waits() {
         let closed = CancellationToken::new();
         let fate = Fate { latency: LATENCY, ending: Ending::RequestLost };
-        let waiting = pass(fate, &closed, || (), |_| ());
+        let waiting = pass(fate, &closed, || (), drop);
         closed.cancel();
         assert_eq!(waiting.await, Err(Cut));
     }

@@ -32,6 +32,14 @@ pub enum Fault {
     Throttle,
     /// An error of that name, such as `KMSDisabledException` or `InternalServerError`, without an effect.
     Error(String),
+    /// Something between the client and the service answers in its place, without an effect: the sign-in page of a proxy, for
+    /// example. It bears none of the headers of AWS's answers. In the HTTP form: `{"answer": {"status": 403, "body": "<html>"}}`.
+    Answer {
+        /// The HTTP status.
+        status: u16,
+        /// What it says, sent as HTML.
+        body: String,
+    },
     /// The request gets lost: no effect, and never an answer. The client waits until its own timeout.
     LostRequest,
     /// The request has its effect, the answer gets lost: the client waits until its own timeout.

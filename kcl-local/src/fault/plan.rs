@@ -37,6 +37,8 @@ pub(crate) enum Ending {
     Broken(Broken),
     /// To the service, which refuses it with an error of this name.
     Refused(String),
+    /// To something else than the service, which answers with this status and this page.
+    Intercepted(u16, String),
     RequestLost,
     ResponseLost,
     RequestCut,
@@ -79,6 +81,7 @@ impl Plan {
             Some(Fault::Delay(delay)) => return Fate { latency: latency + delay, ending: Ending::Answered },
             Some(Fault::Throttle) => Ending::Refused("ProvisionedThroughputExceededException".to_owned()),
             Some(Fault::Error(name)) => Ending::Refused(name),
+            Some(Fault::Answer { status, body }) => Ending::Intercepted(status, body),
             Some(Fault::LostRequest) => Ending::RequestLost,
             Some(Fault::LostResponse) => Ending::ResponseLost,
             Some(Fault::CutRequest) => Ending::RequestCut,

@@ -70,8 +70,12 @@ fn kind(cause: Cause) -> StoreErrorKind {
     match cause {
         Cause::Throttled => StoreErrorKind::Throttled,
         Cause::Unanswered | Cause::CredentialsUnavailable => StoreErrorKind::Unanswered,
-        Cause::Credentials | Cause::Permission | Cause::NotFound | Cause::Busy | Cause::Iterator | Cause::Request => {
-            StoreErrorKind::Refused
-        }
+        Cause::Credentials
+        | Cause::Permission
+        | Cause::EncryptionKey
+        | Cause::NotFound
+        | Cause::Busy
+        | Cause::Iterator
+        | Cause::Request => StoreErrorKind::Refused,
     }
 }

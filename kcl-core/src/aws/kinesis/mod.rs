@@ -217,6 +217,7 @@ fn kind(cause: Cause) -> ApiErrorKind {
         Cause::Iterator => ApiErrorKind::IteratorExpired,
         Cause::NotFound => ApiErrorKind::NotFound,
         Cause::Busy => ApiErrorKind::NotReady,
-        Cause::Credentials | Cause::Permission | Cause::Request => ApiErrorKind::Refused,
+        Cause::Credentials | Cause::Permission | Cause::EncryptionKey => ApiErrorKind::Denied,
+        Cause::Request => ApiErrorKind::Refused,
     }
 }

@@ -208,8 +208,9 @@ impl OnError {
     fn on_read(&self, kind: ApiErrorKind, failure: &Failure<'_>) -> Decision {
         match kind {
             ApiErrorKind::NotFound => Decision::StopWorker,
-            ApiErrorKind::Refused if failure.age >= REFUSED_FOR => Decision::StopWorker,
+            ApiErrorKind::Refused | ApiErrorKind::Denied if failure.age >= REFUSED_FOR => Decision::StopWorker,
             ApiErrorKind::Refused
+            | ApiErrorKind::Denied
             | ApiErrorKind::IteratorExpired
             | ApiErrorKind::Throttled
             | ApiErrorKind::NotReady

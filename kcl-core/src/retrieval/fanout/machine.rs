@@ -268,7 +268,7 @@ impl Machine {
         };
         self.state = match lost {
             // The consumer, or the shard, may be gone.
-            Lost::Failed(ApiErrorKind::NotFound | ApiErrorKind::Refused) => {
+            Lost::Failed(ApiErrorKind::NotFound | ApiErrorKind::Denied | ApiErrorKind::Refused) => {
                 State::Registering { not_before: now + pause }
             }
             Lost::Ended | Lost::Rotated | Lost::Silent | Lost::Failed(_) | Lost::Contradiction => {
@@ -281,7 +281,7 @@ impl Machine {
     fn fail(&mut self, kind: ApiErrorKind, now: Time) -> Next {
         match (kind, &self.state) {
             // The stream itself is gone, or the list may not be had.
-            (ApiErrorKind::NotFound | ApiErrorKind::Refused, State::Doubting) => {
+            (ApiErrorKind::NotFound | ApiErrorKind::Denied | ApiErrorKind::Refused, State::Doubting) => {
                 self.refuse(None, now);
                 Next::GiveUp
             }
@@ -289,9 +289,10 @@ impl Machine {
                 self.state = State::Doubting;
                 Next::GoOn
             }
-            (ApiErrorKind::Refused | ApiErrorKind::NotFound | ApiErrorKind::IteratorExpired, _) => {
-                self.refuse(None, now)
-            }
+            (
+                ApiErrorKind::Denied | ApiErrorKind::Refused | ApiErrorKind::NotFound | ApiErrorKind::IteratorExpired,
+                _,
+            ) => self.refuse(None, now),
             (ApiErrorKind::NotReady, State::Subscribing { .. }) => {
                 if self.gives_way(now) {
                     Next::BackOff

@@ -198,7 +198,11 @@ fn answer(event: &Event, limit: u32) -> Option<Answer> {
         Event::Failed(ApiErrorKind::Throttled) => Some(Answer::Throttled),
         Event::Failed(ApiErrorKind::IteratorExpired) => Some(Answer::IteratorExpired),
         Event::Failed(
-            ApiErrorKind::NotFound | ApiErrorKind::NotReady | ApiErrorKind::Refused | ApiErrorKind::Unavailable,
+            ApiErrorKind::NotFound
+            | ApiErrorKind::NotReady
+            | ApiErrorKind::Denied
+            | ApiErrorKind::Refused
+            | ApiErrorKind::Unavailable,
         ) => Some(Answer::Failed),
         Event::Iterator(_) | Event::Listed(_) => None,
     }

@@ -227,6 +227,7 @@ pub(super) fn kind_label(kind: ApiErrorKind) -> &'static str {
         ApiErrorKind::IteratorExpired => "iterator_expired",
         ApiErrorKind::NotFound => "not_found",
         ApiErrorKind::NotReady => "not_ready",
+        ApiErrorKind::Denied => "denied",
         ApiErrorKind::Refused => "refused",
         ApiErrorKind::Unavailable => "unavailable",
     }

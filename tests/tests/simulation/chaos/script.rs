@@ -82,7 +82,7 @@ impl Script {
         let mut chance = || if kinds.faults { [0, 5, 15, 40][rng.usize(0..4)] } else { 0 };
         let (lost, throttled, late, slow, stale, broken) =
             (chance(), chance(), chance(), chance(), chance() * 5, chance());
-        let odds = Odds { lost, throttled, late, slow, stale, broken };
+        let odds = Odds { lost, throttled, late, slow, stale, broken, refused: 0 };
         let page = if kinds.faults && rng.bool() { rng.usize(1..6) } else { usize::MAX };
         let fails = kinds.faults && rng.bool();
         let mood = Mood {

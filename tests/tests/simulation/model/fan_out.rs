@@ -1,9 +1,9 @@
 //! Fan-out, as one process sees it: subscriptions of the Kinesis engine, asked for their events directly.
 
-use super::convert;
 use super::stream::{StreamSeat, name, starting_at, wrong};
+use super::{convert, refusal};
 use crate::world::history::Fact;
-use crate::world::weather::Service;
+use crate::world::weather::{Fate, Service};
 use async_trait::async_trait;
 use kcl_core::record::{ShardId, StartingPosition};
 use kcl_core::shard::{ApiError, ApiErrorKind, ConsumerRef, FanOutApi, Pushed, RegisteredConsumer, Subscription};
@@ -113,6 +113,10 @@ impl Subscription for Subscribed {
         };
         match weather.fate(process, Service::Stream, "an event").1 {
             None => {}
+            Some(Fate::Refused(error)) if error.breaks_a_subscription() => {
+                return Err(refusal::of_stream("SubscribeToShard", error));
+            }
+            Some(Fate::Refused(_)) => {}
             Some(fate) if fate.is_silent() => return std::future::pending().await,
             Some(fate) => match fate.delay() {
                 Some(delay) => tokio::time::sleep(delay).await,

@@ -2,6 +2,7 @@
 
 mod convert;
 mod fan_out;
+mod refusal;
 mod stream;
 mod table;
 

@@ -1,6 +1,6 @@
 //! The stream, as one process sees it: the Kinesis engine called directly.
 
-use super::convert;
+use super::{convert, refusal};
 use crate::world::exchange::{Reply, exchange};
 use crate::world::history::{Fact, Name};
 use crate::world::memory::Memory;
@@ -37,7 +37,7 @@ impl StreamSeat {
             Reply::Answer((Ok(answer), at)) => Ok((answer, at)),
             Reply::Answer((Err(error), _)) => Err(convert::error(&error)),
             Reply::Throttled => failed(ApiErrorKind::Throttled, "the stream is throttled"),
-            Reply::Denied => failed(ApiErrorKind::Refused, "not allowed"),
+            Reply::Refused(error) => Err(refusal::of_stream(operation, error)),
             Reply::Unavailable => failed(ApiErrorKind::Unavailable, "the stream failed"),
             Reply::IteratorExpired if operation == "GetRecords" => {
                 failed(ApiErrorKind::IteratorExpired, "the iterator expired")

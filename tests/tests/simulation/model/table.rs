@@ -1,5 +1,6 @@
 //! The lease table in memory, as processes see it: late, stale, page by page, or not at all.
 
+use super::refusal;
 use crate::world::exchange::{Reply, exchange};
 use crate::world::history::{Fact, History, Name};
 use crate::world::weather::{Fate, Service, Weather};
@@ -144,7 +145,7 @@ impl LeaseStore for TableSeat {
             let row = |key| if age.is_zero() { table.rows.get(key) } else { table.stale(key, age) };
             keys.iter().map(row).collect()
         };
-        answer(exchange(&self.weather, fate, effect).await)
+        answer("Read", exchange(&self.weather, fate, effect).await)
     }
 
     async fn scan(&self) -> Result<Rows, StoreError> {
@@ -165,26 +166,27 @@ impl LeaseStore for TableSeat {
                 sleep(weather.page_pause()).await;
             }
         };
-        answer(exchange(&self.weather, fate, effect).await)
+        answer("Scan", exchange(&self.weather, fate, effect).await)
     }
 
     async fn write(&self, write: &Write) -> Result<Written, StoreError> {
         let operation = name(write);
         let (call, fate) = self.weather.fate(&self.process, Service::Table, operation);
-        if !matches!(fate, Some(Fate::LostRequest | Fate::Throttled | Fate::Crash { effect: false })) {
+        if !matches!(fate, Some(Fate::LostRequest | Fate::Throttled | Fate::Refused(_) | Fate::Crash { effect: false }))
+        {
             self.table.history.add(Fact::Sent { process: self.process.clone(), call, write: write.clone() });
         }
         let (table, process, write) = (self.table.clone(), self.process.clone(), write.clone());
-        answer(exchange(&self.weather, fate, async move { table.apply(&process, call, write) }).await)
+        answer(operation, exchange(&self.weather, fate, async move { table.apply(&process, call, write) }).await)
     }
 }
 
-fn answer<T>(reply: Reply<T>) -> Result<T, StoreError> {
+fn answer<T>(operation: &str, reply: Reply<T>) -> Result<T, StoreError> {
     let failed = |kind, message: &str| Err(StoreError { kind, message: message.to_owned(), source: None });
     match reply {
         Reply::Answer(answer) => Ok(answer),
         Reply::Throttled => failed(StoreErrorKind::Throttled, "the table has no room"),
-        Reply::Denied => failed(StoreErrorKind::Refused, "not allowed"),
+        Reply::Refused(error) => Err(refusal::of_table(operation, error)),
         Reply::Unavailable | Reply::IteratorExpired => failed(StoreErrorKind::Unanswered, "the table failed"),
     }
 }

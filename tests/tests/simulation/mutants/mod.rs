@@ -77,7 +77,7 @@ fn rough(seed: u64) -> Script {
     let drawn = Script::drawn(seed);
     let kinds =
         Kinds { kills: true, freezes: true, cuts: true, stops: true, reshards: true, faults: true, ..drawn.kinds };
-    let odds = Odds { lost: 15, throttled: 5, late: 15, slow: 10, stale: 50, broken: 5 };
+    let odds = Odds { lost: 15, throttled: 5, late: 15, slow: 10, stale: 50, broken: 5, refused: 0 };
     Script { kinds, odds, ..drawn }
 }
 

@@ -3,6 +3,7 @@
 //! other tests of fleets.)
 
 use super::play;
+use crate::world::refusal::AwsError;
 use crate::world::weather::Fate;
 use crate::world::{Making, Tier};
 use std::time::Duration;
@@ -12,7 +13,7 @@ fn r30_a_missing_permission_is_named_and_the_process_does_not_spin() {
     let making = Making { tier: Tier::Wire, ..Making::new(30, 1) };
     play("r30_a_permission_that_is_missing", making, async |mut world| {
         world.note("given ann, which may not read the whole table");
-        world.weather.rule(|call| (call.operation == "Scan").then_some(Fate::Denied));
+        world.weather.rule(|call| (call.operation == "Scan").then_some(Fate::Refused(AwsError::AccessDenied)));
         world.start("ann");
         world.may_fail("ann");
         world.until("ended", Duration::from_secs(20), |world| world.error_of("ann").is_some()).await;

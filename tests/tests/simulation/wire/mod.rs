@@ -1,10 +1,13 @@
 //! The faithful tier: AWS's own clients, over the in-process servers, from the first call of a start to the last of a stop.
 
+mod credentials;
 mod items;
 
 use crate::world::APPLICATION;
 use crate::world::history::{Fact, History, Name};
+use crate::world::refusal::AwsError;
 use crate::world::weather::{Fate, Service, Weather};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use kcl_core::lease::{Row, RowKey, Table as Rows};
 use kcl_local::{Fault, LocalAws, StreamFault};
 use std::collections::BTreeMap;
@@ -47,7 +50,7 @@ impl Wire {
             };
             let operation = known(call.operation);
             let (_, fate) = weather.fate(&Name::from(call.caller?), service, operation);
-            fault(fate?, operation)
+            fault(fate?, service, operation)
         });
         Wire { aws, rows }
     }
@@ -102,8 +105,15 @@ fn known(operation: &str) -> &'static str {
     OPERATIONS.into_iter().find(|known| *known == operation).unwrap_or("another call")
 }
 
+/// A configuration of clients that can fail for want of credentials.
+pub(crate) fn without_credentials(config: aws_types::SdkConfig) -> aws_types::SdkConfig {
+    let client = config.http_client().expect("in process, the servers bring the client");
+    let client = SharedHttpClient::new(credentials::Client(client));
+    config.into_builder().http_client(client).build()
+}
+
 /// What the servers do about it. They are always consistent, so a stale read is none here.
-fn fault(fate: Fate, operation: &str) -> Option<Fault> {
+pub(crate) fn fault(fate: Fate, service: Service, operation: &str) -> Option<Fault> {
     match fate {
         Fate::LostRequest | Fate::Crash { effect: false } => Some(Fault::LostRequest),
         Fate::LostResponse | Fate::Crash { effect: true } => Some(Fault::LostResponse),
@@ -115,7 +125,18 @@ fn fault(fate: Fate, operation: &str) -> Option<Fault> {
         Fate::Unavailable if operation == "SubscribeToShard" => Some(Fault::stream(2, StreamFault::Cut)),
         Fate::IteratorExpired if operation == "GetRecords" => Some(Fault::Error("ExpiredIteratorException".to_owned())),
         Fate::IteratorExpired | Fate::Unavailable => Some(Fault::Error("InternalFailure".to_owned())),
-        Fate::Denied => Some(Fault::Error("AccessDeniedException".to_owned())),
+        Fate::Refused(error) => Some(refused(error, service)),
         Fate::Stale(_) | Fate::Freeze(_) => None,
+    }
+}
+
+fn refused(error: AwsError, service: Service) -> Fault {
+    let page = |status| Fault::Answer { status, body: "<html><body>Sign in</body></html>".to_owned() };
+    match (error, service) {
+        (AwsError::HtmlOk, _) => page(200),
+        (AwsError::HtmlForbidden, _) => page(403),
+        (AwsError::CredentialsNotLoaded, _) => page(credentials::MARK),
+        (AwsError::InternalError, Service::Table) => Fault::Error("InternalServerError".to_owned()),
+        (error, _) => Fault::Error(error.name().to_owned()),
     }
 }

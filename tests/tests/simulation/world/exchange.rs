@@ -1,5 +1,6 @@
 //! One call on its way to a service and back: it outlives its sender, and its answer may not come.
 
+use super::refusal::AwsError;
 use super::weather::{Fate, Weather};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -12,7 +13,7 @@ pub(crate) enum Reply<T> {
     Throttled,
     Unavailable,
     IteratorExpired,
-    Denied,
+    Refused(AwsError),
 }
 
 /// Sends a call that meets `fate`; `effect` is what the service does with it, when it arrives. Where there is no answer this
@@ -28,7 +29,7 @@ pub(crate) async fn exchange<T: Send + 'static>(
         Some(Fate::Throttled) => return after(there + back, Reply::Throttled).await,
         Some(Fate::Unavailable) => return after(there + back, Reply::Unavailable).await,
         Some(Fate::IteratorExpired) => return after(there + back, Reply::IteratorExpired).await,
-        Some(Fate::Denied) => return after(there + back, Reply::Denied).await,
+        Some(Fate::Refused(error)) => return after(there + back, Reply::Refused(error)).await,
         Some(Fate::Late(by)) => there += by,
         Some(Fate::SlowAnswer(by)) => back += by,
         Some(Fate::LostResponse | Fate::Crash { effect: true } | Fate::Stale(_) | Fate::Freeze(_)) | None => {}

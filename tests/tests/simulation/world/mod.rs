@@ -10,13 +10,14 @@ pub(crate) mod host;
 pub(crate) mod manner;
 pub(crate) mod memory;
 pub(crate) mod process;
+pub(crate) mod refusal;
 pub(crate) mod serving;
 pub(crate) mod stream;
 pub(crate) mod transcript;
 pub(crate) mod weather;
 
 use crate::model;
-use crate::wire::Wire;
+use crate::wire::{self, Wire};
 use clock::ProcessClock;
 use database::Database;
 use handler::{Handler, Mood, Moods, Seat};
@@ -263,7 +264,7 @@ impl World {
                     let api = model::StreamSeat::new(stream.clone(), weather.clone(), process.clone(), memory.clone());
                     builder.with_store_and_stream(Arc::new(store), Arc::new(api))
                 }
-                Place::Wire(wire) => builder.sdk_config(&wire.aws.sdk_config_for(&process)),
+                Place::Wire(wire) => builder.sdk_config(&wire::without_credentials(wire.aws.sdk_config_for(&process))),
             };
             let build = manner
                 .build(builder, process.clone(), seat.history.clone(), &seat.database)

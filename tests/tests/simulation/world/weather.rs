@@ -2,6 +2,7 @@
 
 use super::history::{Fact, History, Name};
 use super::host::Host;
+use super::refusal::AwsError;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -49,8 +50,8 @@ pub(crate) enum Fate {
     IteratorExpired,
     /// The service fails by itself.
     Unavailable,
-    /// The caller may not do this.
-    Denied,
+    /// The service, or something on the way to it, refuses the call with this error.
+    Refused(AwsError),
 }
 
 impl Fate {
@@ -70,7 +71,7 @@ impl Fate {
             | Fate::Throttled
             | Fate::IteratorExpired
             | Fate::Unavailable
-            | Fate::Denied => None,
+            | Fate::Refused(_) => None,
         }
     }
 }
@@ -110,6 +111,7 @@ pub(crate) struct Odds {
     pub(crate) slow: u32,
     pub(crate) stale: u32,
     pub(crate) broken: u32,
+    pub(crate) refused: u32,
 }
 
 type Rule = Box<dyn FnMut(&Call<'_>) -> Option<Fate> + Send>;
@@ -265,8 +267,8 @@ impl State {
         if call.service == Service::Table && now < self.table_full_until {
             return Some(Fate::Throttled);
         }
-        let Odds { lost, throttled, late, slow, stale, broken } = self.odds;
-        if lost + throttled + late + slow + stale + broken == 0 {
+        let Odds { lost, throttled, late, slow, stale, broken, refused } = self.odds;
+        if lost + throttled + late + slow + stale + broken + refused == 0 {
             return None;
         }
         let mut drawn = self.rng.u32(0..1_000);
@@ -292,6 +294,8 @@ impl State {
             Some(Fate::Stale(seconds(&mut self.rng, 3)))
         } else if is(broken) && call.service == Service::Stream {
             Some(if self.rng.bool() { Fate::IteratorExpired } else { Fate::Unavailable })
+        } else if is(refused) {
+            self.rng.choice(AwsError::ALL).map(Fate::Refused)
         } else {
             None
         }

@@ -1,0 +1,133 @@
+//! What the library is told of a refused call where there is no AWS client: the same as the wire tier's clients say, which a
+//! test compares.
+
+use crate::world::refusal::AwsError;
+use kcl_core::lease::{StoreError, StoreErrorKind};
+use kcl_core::shard::{ApiError, ApiErrorKind};
+use kcl_core::{Code, Error};
+
+/// Of a call to the table.
+pub(super) fn of_table(operation: &str, error: AwsError) -> StoreError {
+    let message = format!("{operation} of the table was refused: {}", error.name());
+    StoreError { kind: table_kind(error), source: source(error, Code::TableMissing, &message), message }
+}
+
+/// Of a call to the stream.
+pub(super) fn of_stream(operation: &str, error: AwsError) -> ApiError {
+    let message = format!("{operation} of the stream was refused: {}", error.name());
+    ApiError { kind: stream_kind(error), source: source(error, Code::StreamMissing, &message), message }
+}
+
+fn source(error: AwsError, missing: Code, message: &str) -> Option<Box<dyn std::error::Error + Send + Sync>> {
+    Some(Box::new(Error::new(code(error, missing), message)))
+}
+
+fn table_kind(error: AwsError) -> StoreErrorKind {
+    match error {
+        AwsError::KmsThrottling => StoreErrorKind::Throttled,
+        AwsError::InternalError | AwsError::ServiceUnavailable | AwsError::HtmlOk | AwsError::HtmlForbidden => {
+            StoreErrorKind::Unanswered
+        }
+        AwsError::AccessDenied
+        | AwsError::ExpiredToken
+        | AwsError::InvalidSignature
+        | AwsError::UnrecognizedClient
+        | AwsError::CredentialsNotLoaded
+        | AwsError::KmsAccessDenied
+        | AwsError::KmsDisabled
+        | AwsError::KmsInvalidState
+        | AwsError::KmsNotFound
+        | AwsError::KmsOptInRequired
+        | AwsError::ResourceNotFound
+        | AwsError::ResourceInUse
+        | AwsError::Validation => StoreErrorKind::Refused,
+    }
+}
+
+fn stream_kind(error: AwsError) -> ApiErrorKind {
+    match error {
+        AwsError::KmsThrottling => ApiErrorKind::Throttled,
+        AwsError::InternalError | AwsError::ServiceUnavailable | AwsError::HtmlOk | AwsError::HtmlForbidden => {
+            ApiErrorKind::Unavailable
+        }
+        AwsError::ResourceNotFound => ApiErrorKind::NotFound,
+        AwsError::ResourceInUse => ApiErrorKind::NotReady,
+        AwsError::Validation => ApiErrorKind::Refused,
+        AwsError::AccessDenied
+        | AwsError::ExpiredToken
+        | AwsError::InvalidSignature
+        | AwsError::UnrecognizedClient
+        | AwsError::CredentialsNotLoaded
+        | AwsError::KmsAccessDenied
+        | AwsError::KmsDisabled
+        | AwsError::KmsInvalidState
+        | AwsError::KmsNotFound
+        | AwsError::KmsOptInRequired => ApiErrorKind::Denied,
+    }
+}
+
+/// The page that an operator is sent to.
+fn code(error: AwsError, missing: Code) -> Code {
+    match error {
+        AwsError::AccessDenied => Code::Permission,
+        AwsError::ExpiredToken
+        | AwsError::InvalidSignature
+        | AwsError::UnrecognizedClient
+        | AwsError::CredentialsNotLoaded => Code::Credentials,
+        AwsError::KmsAccessDenied
+        | AwsError::KmsDisabled
+        | AwsError::KmsInvalidState
+        | AwsError::KmsNotFound
+        | AwsError::KmsOptInRequired => Code::EncryptionKey,
+        AwsError::ResourceNotFound => missing,
+        AwsError::Validation if missing == Code::TableMissing => Code::TableUnusable,
+        AwsError::Validation => Code::Setting,
+        AwsError::KmsThrottling
+        | AwsError::ResourceInUse
+        | AwsError::InternalError
+        | AwsError::ServiceUnavailable
+        | AwsError::HtmlOk
+        | AwsError::HtmlForbidden => Code::Unreachable,
+    }
+}
+
+/// The two tiers tell the library the same of every error.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{fault, without_credentials};
+    use crate::world::weather::{Fate, Service};
+    use kcl_core::aws::{Clients, DynamoDbStore, KinesisStream};
+    use kcl_core::lease::LeaseStore;
+    use kcl_core::record::StreamRef;
+    use kcl_core::shard::StreamApi;
+    use kcl_local::LocalAws;
+
+    fn clients(aws: &LocalAws) -> Clients {
+        Clients::from_config(&without_credentials(aws.sdk_config())).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_model_says_of_a_refused_call_of_the_table_what_an_aws_client_says() {
+        for error in AwsError::ALL {
+            let aws = LocalAws::in_process();
+            let fault = fault(Fate::Refused(error), Service::Table, "Scan").unwrap();
+            aws.faults().rule(move |_| Some(fault.clone()));
+            let store = DynamoDbStore::new(clients(&aws).dynamodb, "delays");
+            let said = store.scan().await.unwrap_err();
+            assert_eq!(said.kind, table_kind(error), "{error:?}: {said}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_model_says_of_a_refused_read_what_an_aws_client_says() {
+        for error in AwsError::ALL {
+            let aws = LocalAws::in_process();
+            let fault = fault(Fate::Refused(error), Service::Stream, "GetRecords").unwrap();
+            aws.faults().rule(move |_| Some(fault.clone()));
+            let stream = KinesisStream::new(&clients(&aws).coordination_kinesis, StreamRef::from("flights"));
+            let said = stream.get_records("an iterator", 10).await.unwrap_err();
+            assert_eq!(said.kind, stream_kind(error), "{error:?}: {said}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The errors that AWS, or something on the way to it, answers a call with.
+
+/// An answer that is no success. Each refuses its call without an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum AwsError {
+    AccessDenied,
+    ExpiredToken,
+    InvalidSignature,
+    UnrecognizedClient,
+    /// The client finds no credentials: nothing is sent.
+    CredentialsNotLoaded,
+    KmsAccessDenied,
+    KmsDisabled,
+    KmsInvalidState,
+    KmsNotFound,
+    KmsOptInRequired,
+    KmsThrottling,
+    ResourceNotFound,
+    ResourceInUse,
+    Validation,
+    /// The service's own failure, HTTP 500.
+    InternalError,
+    /// HTTP 503.
+    ServiceUnavailable,
+    /// A page of a proxy, with status 200.
+    HtmlOk,
+    /// A page of a proxy, with status 403.
+    HtmlForbidden,
+}
+
+impl AwsError {
+    pub(crate) const ALL: [AwsError; 18] = [
+        AwsError::AccessDenied,
+        AwsError::ExpiredToken,
+        AwsError::InvalidSignature,
+        AwsError::UnrecognizedClient,
+        AwsError::CredentialsNotLoaded,
+        AwsError::KmsAccessDenied,
+        AwsError::KmsDisabled,
+        AwsError::KmsInvalidState,
+        AwsError::KmsNotFound,
+        AwsError::KmsOptInRequired,
+        AwsError::KmsThrottling,
+        AwsError::ResourceNotFound,
+        AwsError::ResourceInUse,
+        AwsError::Validation,
+        AwsError::InternalError,
+        AwsError::ServiceUnavailable,
+        AwsError::HtmlOk,
+        AwsError::HtmlForbidden,
+    ];
+
+    /// As the error's code has it, or as a person would call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            AwsError::AccessDenied => "AccessDeniedException",
+            AwsError::ExpiredToken => "ExpiredTokenException",
+            AwsError::InvalidSignature => "InvalidSignatureException",
+            AwsError::UnrecognizedClient => "UnrecognizedClientException",
+            AwsError::CredentialsNotLoaded => "no credentials",
+            AwsError::KmsAccessDenied => "KMSAccessDeniedException",
+            AwsError::KmsDisabled => "KMSDisabledException",
+            AwsError::KmsInvalidState => "KMSInvalidStateException",
+            AwsError::KmsNotFound => "KMSNotFoundException",
+            AwsError::KmsOptInRequired => "KMSOptInRequired",
+            AwsError::KmsThrottling => "KMSThrottlingException",
+            AwsError::ResourceNotFound => "ResourceNotFoundException",
+            AwsError::ResourceInUse => "ResourceInUseException",
+            AwsError::Validation => "ValidationException",
+            AwsError::InternalError => "InternalFailure",
+            AwsError::ServiceUnavailable => "ServiceUnavailable",
+            AwsError::HtmlOk => "HTML with status 200",
+            AwsError::HtmlForbidden => "HTML with status 403",
+        }
+    }
+
+    /// Whether a subscription that is open can end with it.
+    pub(crate) fn breaks_a_subscription(self) -> bool {
+        match self {
+            AwsError::KmsAccessDenied
+            | AwsError::KmsDisabled
+            | AwsError::KmsInvalidState
+            | AwsError::KmsNotFound
+            | AwsError::KmsOptInRequired
+            | AwsError::KmsThrottling
+            | AwsError::ResourceNotFound
+            | AwsError::ResourceInUse
+            | AwsError::InternalError => true,
+            AwsError::AccessDenied
+            | AwsError::ExpiredToken
+            | AwsError::InvalidSignature
+            | AwsError::UnrecognizedClient
+            | AwsError::CredentialsNotLoaded
+            | AwsError::Validation
+            | AwsError::ServiceUnavailable
+            | AwsError::HtmlOk
+            | AwsError::HtmlForbidden => false,
+        }
+    }
+}
