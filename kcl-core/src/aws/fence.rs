@@ -101,13 +101,9 @@ impl Fence {
     }
 }
 
-/// The update expression with one more assignment. Its clauses begin with their keywords, in any order and case.
+/// Returns the update expression with one more assignment in its `SET` clause, or in a new one.
 fn with_set(own: &str, set: &str) -> String {
-    let keyword = own
-        .split_whitespace()
-        .find(|word| word.eq_ignore_ascii_case("SET"))
-        .and_then(|word| own.find(word).map(|at| at + word.len()));
-    match keyword {
+    match end_of_set_keyword(own) {
         Some(after) => {
             let (before, rest) = own.split_at(after);
             format!("{before} {set},{rest}")
@@ -116,9 +112,34 @@ fn with_set(own: &str, set: &str) -> String {
     }
 }
 
+/// Returns the byte offset after the keyword `SET`, in any case.
+///
+/// Compares whole words only, as attributes may be called `OFFSET` or `dataset`. A word after `#` or `:` is a placeholder of the
+/// caller's, and one after `.` is part of a path. Everything else that reads `SET` is the keyword, because DynamoDB reserves
+/// it: it is refused as the name of an attribute.
+fn end_of_set_keyword(expression: &str) -> Option<usize> {
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii();
+    let bytes = expression.as_bytes();
+    let mut start = 0;
+    while let Some(rest) = bytes.get(start..).filter(|rest| !rest.is_empty()) {
+        let length = rest.iter().take_while(|byte| is_word(byte)).count();
+        let end = start + length;
+        let before = start.checked_sub(1).and_then(|before| bytes.get(before));
+        let is_name = matches!(before, Some(b'#' | b':' | b'.'));
+        let word = bytes.get(start..end).unwrap_or_default();
+        if !is_name && word.eq_ignore_ascii_case(b"SET") {
+            return Some(end);
+        }
+        // The byte after a word is no word, so the next word begins behind it at the earliest.
+        start = end + 1;
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn an_update_keeps_its_own_clauses() {
@@ -126,5 +147,73 @@ mod tests {
         assert_eq!(with_set("SET a = :a", set), "SET #t = :t, a = :a");
         assert_eq!(with_set("remove b set a = :a", set), "remove b set #t = :t, a = :a");
         assert_eq!(with_set("ADD n :one", set), "SET #t = :t ADD n :one");
+        assert_eq!(with_set("ADD n :one\nSet\n#a=:a", set), "ADD n :one\nSet #t = :t,\n#a=:a");
+    }
+
+    #[test]
+    fn names_that_contain_the_keyword_are_not_the_keyword() {
+        let set = "#t = :t";
+        for (own, guarded) in [
+            ("ADD ASSETS :n SET a = :a", "ADD ASSETS :n SET #t = :t, a = :a"),
+            ("REMOVE OFFSET SET a = :a", "REMOVE OFFSET SET #t = :t, a = :a"),
+            ("DELETE DATASET :d, SETS :s SET a = :a", "DELETE DATASET :d, SETS :s SET #t = :t, a = :a"),
+            ("ADD OFFSET :n", "SET #t = :t ADD OFFSET :n"),
+            ("ADD #SET :SET SET a = :a", "ADD #SET :SET SET #t = :t, a = :a"),
+            ("ADD #set :set", "SET #t = :t ADD #set :set"),
+            ("REMOVE a.set, b[0].SET_1", "SET #t = :t REMOVE a.set, b[0].SET_1"),
+            ("REMOVE äSET SET a=:a", "REMOVE äSET SET #t = :t, a=:a"),
+        ] {
+            assert_eq!(with_set(own, set), guarded);
+        }
+    }
+
+    fn keyword(word: &'static str) -> impl Strategy<Value = String> {
+        proptest::collection::vec(any::<bool>(), word.len()).prop_map(move |lower| {
+            let case = |(letter, lower): (char, bool)| if lower { letter.to_ascii_lowercase() } else { letter };
+            word.chars().zip(lower).map(case).collect()
+        })
+    }
+
+    fn space() -> impl Strategy<Value = String> {
+        "[ \t\n]{1,3}"
+    }
+
+    /// A path of an attribute, often with the keyword inside one of its names.
+    fn path() -> impl Strategy<Value = String> {
+        let name = prop_oneof![
+            "[A-Za-z_]{1,4}(set|SET)[A-Za-z0-9_]{0,3}",
+            "(set|SET)[A-Za-z0-9_]{1,3}",
+            "#(set|SET|[a-z]{1,5})",
+            "[xyz][0-9]{0,3}",
+        ];
+        let rest = prop_oneof![Just(String::new()), Just("[0]".to_owned()), "\\.(OFF)?SET[0-9]?", "\\.#set"];
+        (name, rest).prop_map(|(name, rest)| name + &rest)
+    }
+
+    fn clause(word: &'static str, value: &'static str) -> impl Strategy<Value = String> {
+        let action = (path(), space(), "(set|SET|[a-z])[a-z0-9]{0,3}").prop_map(move |(path, space, name)| {
+            if value.is_empty() { path } else { format!("{path}{space}{value}:{name}") }
+        });
+        (keyword(word), space(), proptest::collection::vec(action, 1..4))
+            .prop_map(|(keyword, space, actions)| format!("{keyword}{space}{}", actions.join(", ")))
+    }
+
+    proptest! {
+        #[test]
+        fn exactly_the_keyword_is_found_in_any_expression(
+            before in proptest::collection::vec(prop_oneof![clause("REMOVE", ""), clause("ADD", ""), clause("DELETE", "")], 0..3),
+            spaces in proptest::collection::vec(space(), 4),
+            own in clause("SET", "="),
+            after in proptest::collection::vec(prop_oneof![clause("REMOVE", ""), clause("ADD", "")], 0..2),
+        ) {
+            let joined = |clauses: &[String]| clauses.iter().zip(&spaces).map(|(c, s)| format!("{c}{s}")).collect::<String>();
+            let (before, after) = (joined(&before), joined(&after));
+            let rest = &own["SET".len()..];
+            let expression = format!("{before}{own} {after}");
+            let expected = format!("{before}{} #t = :t,{rest} {after}", &own[.."SET".len()]);
+            prop_assert_eq!(with_set(&expression, "#t = :t"), expected);
+            let without = format!("{before}{after}");
+            prop_assert_eq!(with_set(&without, "#t = :t"), format!("SET #t = :t {without}"));
+        }
     }
 }
