@@ -69,3 +69,19 @@ fn a_certificate_that_cannot_be_written_ends_it_with_the_reason() {
     let error = refused(&["--kinesis-port", "0", "--dynamodb-port", "0", "--tls", "/no/such/folder/trusted.pem"]);
     assert!(error.starts_with("kcl: cannot write the certificate to /no/such/folder/trusted.pem: "), "{error}");
 }
+
+/// Everything else, in a file or a pipe, is no place for escape codes.
+#[test]
+fn log_lines_have_no_escape_codes_unless_a_terminal_shows_them() {
+    let mut kcl = kcl(&["--kinesis-port", "0", "--dynamodb-port", "0", "--shards", "no spaces=1"]);
+    let output = kcl.env("RUST_LOG", "debug").output().unwrap();
+    assert!(output.stderr.windows(5).any(|text| text == b"DEBUG"), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!output.stderr.contains(&0x1b), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn listening_for_other_machines_is_warned_about() {
+    let error =
+        refused(&["--kinesis-port", "0", "--dynamodb-port", "0", "--host", "0.0.0.0", "--shards", "no spaces=1"]);
+    assert!(error.starts_with("kcl: warning: listening on 0.0.0.0: every machine"), "{error}");
+}

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
+use crate::door::open_connections::OpenConnections;
+use crate::door::origin::Hosts;
 use crate::door::server::{self, Connections};
 use crate::door::transport::Transport;
 use crate::dynamodb::Tables;
@@ -20,6 +22,19 @@ use crate::services::Services;
 /// HTTP/2 streams of one connection that AWS's front end allows, as far as it was seen.
 const MAX_CONCURRENT_STREAMS: u32 = 128;
 
+/// Longer than clients keep connections that they do not use (the SDK's: 90 s), so that they seldom meet one that is being closed.
+const IDLE_CONNECTIONS: Duration = Duration::from_secs(180);
+
+/// The process has other files open, among them those of the program that embeds the servers.
+fn default_connections() -> usize {
+    const MOST: usize = 1_000;
+    #[cfg(unix)]
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    #[cfg(not(unix))]
+    let files = None::<u64>;
+    files.and_then(|files| usize::try_from(files / 2).ok()).map_or(MOST, |half| half.min(MOST))
+}
+
 /// Sets up [`LocalAws`]. Everything has a default that suits tests.
 #[derive(Clone, Debug)]
 pub struct Builder {
@@ -33,7 +48,9 @@ pub struct Builder {
     table_delay: Duration,
     latencies: Vec<(Service, Duration)>,
     max_concurrent_streams: u32,
-    idle_connections: Option<Duration>,
+    idle_connections: Duration,
+    most_connections: Option<usize>,
+    hosts: Vec<String>,
     #[cfg(feature = "tls")]
     tls: bool,
 }
@@ -51,7 +68,9 @@ impl Default for Builder {
             table_delay: Duration::ZERO,
             latencies: Vec::new(),
             max_concurrent_streams: MAX_CONCURRENT_STREAMS,
-            idle_connections: None,
+            idle_connections: IDLE_CONNECTIONS,
+            most_connections: None,
+            hosts: Vec::new(),
             #[cfg(feature = "tls")]
             tls: false,
         }
@@ -140,10 +159,27 @@ impl Builder {
         self
     }
 
-    /// Closes a connection on which nothing ran for that long. Default: none is closed. Of no effect in process.
+    /// Closes a connection on which nothing ran for that long. Default: three minutes. Of no effect in process.
     #[must_use]
     pub fn idle_connections(mut self, patience: Duration) -> Self {
-        self.idle_connections = Some(patience);
+        self.idle_connections = patience;
+        self
+    }
+
+    /// How many connections may be open. Beyond that, the one that was idle for the longest time is closed for each new one. Default:
+    /// 1,000, or half of the files that the process may open, if that is less. Of no effect in process.
+    #[must_use]
+    pub fn max_connections(mut self, most: usize) -> Self {
+        self.most_connections = Some(most);
+        self
+    }
+
+    /// Takes requests for this host name too, as the header `Host` has it; may be called for several. Addresses, `localhost`, names
+    /// without a dot and those that end in `.localhost` or `.internal` are taken anyway, and the host that is listened on. Others are
+    /// refused with 403, because a web page could use them to reach this server (DNS rebinding). Of no effect in process.
+    #[must_use]
+    pub fn allow_host(mut self, name: impl Into<String>) -> Self {
+        self.hosts.push(name.into());
         self
     }
 
@@ -173,8 +209,13 @@ impl Builder {
         let engine = self.engine.clone().unwrap_or_else(EngineConfig::over_http);
         let services = self.services(Clock::wall_time(), engine);
         let (transport, certificate) = self.transport()?;
-        let connections =
-            Connections { transport, max_concurrent_streams: self.max_concurrent_streams, idle: self.idle_connections };
+        let connections = Connections {
+            transport,
+            max_concurrent_streams: self.max_concurrent_streams,
+            idle: self.idle_connections,
+            open: OpenConnections::at_most(self.most_connections.unwrap_or_else(default_connections)),
+            hosts: Hosts::new(self.hosts.iter().cloned().chain([self.host.clone()])),
+        };
         let serve = |listener, door| tokio::spawn(server::serve(listener, connections.clone(), services.clone(), door));
         let (kinesis, listener) = self.listen(&connections, self.kinesis_port).await?;
         let mut servers = vec![serve(listener, Service::Kinesis)];

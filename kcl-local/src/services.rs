@@ -123,6 +123,13 @@ impl Services {
         self.tables.watch(watcher);
     }
 
+    /// The answer to a body that is too large to be read.
+    pub(crate) fn too_large(&self, door: Service) -> Response<Body> {
+        let mut answer = too_large().map(Body::Whole);
+        self.stamp.on(door, self.clock.now(), &mut answer);
+        answer
+    }
+
     fn serve(
         self: &Arc<Self>,
         service: Service,

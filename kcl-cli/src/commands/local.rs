@@ -1,6 +1,8 @@
 //! `kcl local`: the embedded servers, for clients in any language.
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -48,8 +50,16 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 128)]
     max_concurrent_streams: u32,
     /// Close connections on which nothing ran for so long, such as 60s.
-    #[arg(long, value_parser = humantime::parse_duration)]
-    idle_connections: Option<Duration>,
+    #[arg(long, default_value = "3m", value_parser = humantime::parse_duration)]
+    idle_connections: Duration,
+    /// How many connections may be open; beyond that the one that was idle for longest is closed. By default 1,000, or half of the
+    /// files that the process may open.
+    #[arg(long)]
+    max_connections: Option<usize>,
+    /// Take requests for this host name too. May be repeated. Addresses, localhost, names without a dot or that end in .internal are
+    /// taken anyway; others are refused, because a web page could use them to reach the servers.
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<String>,
     /// Create a stream at the start, as name=shards. May be repeated.
     #[arg(long, value_name = "STREAM=SHARDS")]
     shards: Vec<NewStream>,
@@ -76,8 +86,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     let stop = stop_signal()?;
     let aws = start(&arguments).await?;
     if let (Some(file), Some(certificate)) = (&arguments.tls, aws.certificate()) {
-        std::fs::write(file, certificate)
+        write_certificate(file, certificate)
             .map_err(|error| format!("cannot write the certificate to {}: {error}", file.display()))?;
+    }
+    if let Some(warning) = exposed(&arguments.host) {
+        eprintln!("kcl: {warning}");
     }
     for stream in &arguments.shards {
         create(&aws, stream).await?;
@@ -94,9 +107,12 @@ async fn start(arguments: &Arguments) -> Result<LocalAws, kcl_local::Error> {
     engine.transitions = Transitions::all(arguments.state_delay);
     engine.read_throttling = arguments.throttle_reads;
     engine.write_throttling = arguments.throttle_writes;
-    let mut builder = LocalAws::builder();
-    if let Some(patience) = arguments.idle_connections {
-        builder = builder.idle_connections(patience);
+    let mut builder = LocalAws::builder().idle_connections(arguments.idle_connections);
+    if let Some(most) = arguments.max_connections {
+        builder = builder.max_connections(most);
+    }
+    for name in &arguments.allow_host {
+        builder = builder.allow_host(name);
     }
     builder
         .host(arguments.host.as_str())
@@ -111,6 +127,36 @@ async fn start(arguments: &Arguments) -> Result<LocalAws, kcl_local::Error> {
         .latency(Service::DynamoDb, arguments.dynamodb_latency)
         .start()
         .await
+}
+
+/// Replaces the file whole, so that a link that lies there is not followed, and lets nobody else write it: clients trust what it says.
+fn write_certificate(file: &Path, certificate: &str) -> std::io::Result<()> {
+    let name = file.file_name().ok_or_else(|| std::io::Error::other("it is no file"))?;
+    let temporary = file.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o644);
+    let written = options.open(&temporary).and_then(|mut opened| {
+        opened.write_all(certificate.as_bytes())?;
+        opened.sync_all()
+    });
+    let written = written.and_then(|()| std::fs::rename(&temporary, file));
+    if written.is_err() {
+        // Whether it was made or not, nothing else can be done about it.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// What to say where other machines can reach the servers.
+fn exposed(host: &str) -> Option<String> {
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    let only_here =
+        name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    (!only_here).then(|| {
+        format!("warning: listening on {host}: every machine that reaches this address can read, change and delete everything, as no credentials are checked")
+    })
 }
 
 async fn create(aws: &LocalAws, stream: &NewStream) -> Result<(), Error> {
@@ -190,6 +236,36 @@ mod tests {
         assert_eq!(arguments.kinesis_latency, Duration::from_millis(10));
         assert_eq!(arguments.shards.len(), 2);
         assert!(Command::try_parse_from(["local", "--kinesis-latency", "10"]).is_err());
+    }
+
+    #[test]
+    fn other_machines_are_warned_about() {
+        for host in ["127.0.0.1", "127.0.0.2", "::1", "[::1]", "localhost"] {
+            assert_eq!(exposed(host), None, "{host}");
+        }
+        for host in ["0.0.0.0", "::", "192.168.1.5", "kinesis.example"] {
+            assert!(exposed(host).is_some_and(|warning| warning.contains(host)), "{host}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_certificate_replaces_a_link_and_only_its_owner_may_change_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let (victim, file) = (folder.path().join("victim"), folder.path().join("ca.pem"));
+        std::fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, &file).unwrap();
+        for certificate in ["first", "second"] {
+            write_certificate(&file, certificate).unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), certificate);
+        }
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+        let written = std::fs::symlink_metadata(&file).unwrap();
+        assert!(written.is_file());
+        assert_eq!(written.permissions().mode() & 0o022, 0);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left");
+        assert!(write_certificate(&folder.path().join("missing/ca.pem"), "x").is_err());
     }
 
     #[tokio::test]

@@ -1,30 +1,37 @@
 //! The certificate of a server with TLS, made at its start and known to nobody else: an authority of its own, which clients are told
 //! to trust, and what it signs for this machine.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
-use rcgen::{Error, KeyUsagePurpose};
+use rcgen::{CidrSubnet, Error, GeneralSubtree, KeyUsagePurpose, NameConstraints};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::rustls::{self, ServerConfig};
+
+use crate::clock::Clock;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The names by which clients on this machine call it.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// What a server needs, and the authority in PEM.
 pub(crate) fn make(host: &str) -> Result<(TlsAcceptor, String), Box<dyn std::error::Error + Send + Sync>> {
-    let authority = authority()?;
     let mut names: Vec<_> = NAMES.map(str::to_owned).to_vec();
     if !names.iter().any(|name| name == host) {
         names.push(host.to_owned());
     }
+    let authority = authority(&names)?;
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name.push(DnType::CommonName, "kcl-local");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.use_authority_key_identifier_extension = true;
+    valid_for_a_run(&mut params);
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, &authority)?;
 
@@ -35,12 +42,31 @@ pub(crate) fn make(host: &str) -> Result<(TlsAcceptor, String), Box<dyn std::err
     Ok((TlsAcceptor::from(Arc::new(config)), authority.pem()))
 }
 
-fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, Error> {
+/// A client may go on to trust it after the run. So it vouches for this machine's names only, and not for long.
+fn authority(names: &[String]) -> Result<CertifiedIssuer<'static, KeyPair>, Error> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name.push(DnType::CommonName, "kcl-local, made for one run");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let permitted_subtrees = names.iter().map(|name| subtree(name)).collect();
+    params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
+    valid_for_a_run(&mut params);
     CertifiedIssuer::self_signed(params, KeyPair::generate()?)
+}
+
+fn subtree(name: &str) -> GeneralSubtree {
+    match name.parse() {
+        Ok(IpAddr::V4(address)) => GeneralSubtree::IpAddress(CidrSubnet::V4(address.octets(), [0xff; 4])),
+        Ok(IpAddr::V6(address)) => GeneralSubtree::IpAddress(CidrSubnet::V6(address.octets(), [0xff; 16])),
+        Err(_) => GeneralSubtree::DnsName(name.to_owned()),
+    }
+}
+
+/// From a day ago, as clocks differ, for a month.
+fn valid_for_a_run(params: &mut CertificateParams) {
+    let now = Clock::wall_time().now();
+    params.not_before = (now - DAY).into();
+    params.not_after = (now + 30 * DAY).into();
 }
 
 /// With the provider named, so that none needs to be installed for the process.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// A handle that every request carries in its extensions.
@@ -14,12 +15,20 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Connection {
     going_away: CancellationToken,
     cut: CancellationToken,
-    running: watch::Sender<usize>,
+    activity: watch::Sender<Activity>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Activity {
+    running: usize,
+    /// When a request last began or ended.
+    since: Instant,
 }
 
 impl Connection {
     pub(super) fn new() -> Self {
-        Self { going_away: CancellationToken::new(), cut: CancellationToken::new(), running: watch::Sender::new(0) }
+        let activity = watch::Sender::new(Activity { running: 0, since: Instant::now() });
+        Self { going_away: CancellationToken::new(), cut: CancellationToken::new(), activity }
     }
 
     /// It takes no new requests; those that run go on. Over HTTP/2: `GOAWAY`.
@@ -42,30 +51,38 @@ impl Connection {
 
     /// Counts a request among what runs here, until the end of its answer.
     pub(super) fn begin(&self) -> Running {
-        self.running.send_modify(|count| *count += 1);
-        Running(self.running.clone())
+        self.activity.send_modify(|now| *now = Activity { running: now.running + 1, since: Instant::now() });
+        Running(self.activity.clone())
     }
 
-    /// Ready once nothing has run here for `patience`.
-    pub(super) async fn idle_for(&self, patience: Duration) {
-        let mut running = self.running.subscribe();
+    /// Since when nothing has run here; none while something runs.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let activity = *self.activity.borrow();
+        (activity.running == 0).then_some(activity.since)
+    }
+
+    /// Ready once nothing has run here for `patience`, or nothing within `first` of the start.
+    pub(super) async fn idle_for(&self, first: Duration, patience: Duration) {
+        let mut activity = self.activity.subscribe();
+        let mut wait = first.min(patience);
         // Waiting fails only when the sender is gone, and that is `self`.
         loop {
-            _ = running.wait_for(|count| *count == 0).await;
-            if tokio::time::timeout(patience, running.wait_for(|count| *count > 0)).await.is_err() {
+            _ = activity.wait_for(|now| now.running == 0).await;
+            if tokio::time::timeout(wait, activity.wait_for(|now| now.running > 0)).await.is_err() {
                 return;
             }
+            wait = patience;
         }
     }
 }
 
 /// A request that runs.
 #[derive(Debug)]
-pub(super) struct Running(watch::Sender<usize>);
+pub(super) struct Running(watch::Sender<Activity>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        self.0.send_modify(|now| *now = Activity { running: now.running - 1, since: Instant::now() });
     }
 }
 
@@ -102,11 +119,11 @@ mod tests {
     async fn a_connection_is_idle_from_the_end_of_its_last_request_on() {
         let (connection, started) = (Connection::new(), Instant::now());
         let idle = async {
-            connection.idle_for(Duration::from_secs(10)).await;
+            connection.idle_for(Duration::from_secs(9), Duration::from_secs(10)).await;
             started.elapsed()
         };
         let work = async {
-            tokio::time::sleep(Duration::from_secs(9)).await;
+            tokio::time::sleep(Duration::from_secs(8)).await;
             let first = connection.begin();
             tokio::time::sleep(Duration::from_secs(60)).await;
             let second = connection.begin();
@@ -115,6 +132,13 @@ mod tests {
             drop(second);
         };
         let (idle, ()) = futures_util::future::join(idle, work).await;
-        assert_eq!(idle, Duration::from_secs(9 + 60 + 60 + 10));
+        assert_eq!(idle, Duration::from_secs(8 + 60 + 60 + 10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_request_is_idle_sooner() {
+        let (connection, started) = (Connection::new(), Instant::now());
+        connection.idle_for(Duration::from_secs(3), Duration::from_secs(10)).await;
+        assert_eq!(started.elapsed(), Duration::from_secs(3));
     }
 }

@@ -20,6 +20,9 @@ use crate::fault::{Chaos, Fault};
 use crate::service::Service;
 use crate::services::Services;
 
+/// More is a mistake, and looks like a server that hangs.
+const LONGEST_LATENCY: Duration = Duration::from_secs(60 * 60);
+
 /// What can be posted to `/__kcl/faults`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,6 +58,10 @@ pub(super) async fn add_faults(
 ) -> Result<StatusCode, (StatusCode, String)> {
     let wanted: Wanted =
         serde_json::from_slice(&body).map_err(|error| (StatusCode::BAD_REQUEST, format!("{error}\n")))?;
+    let longest = u64::try_from(LONGEST_LATENCY.as_millis()).unwrap_or(u64::MAX);
+    if wanted.kinesis_latency_ms.max(wanted.dynamodb_latency_ms).is_some_and(|latency| latency > longest) {
+        return Err((StatusCode::BAD_REQUEST, format!("a latency may be at most {longest} ms\n")));
+    }
     let latencies = [(Service::Kinesis, wanted.kinesis_latency_ms), (Service::DynamoDb, wanted.dynamodb_latency_ms)];
     for (service, latency) in latencies {
         if let Some(latency) = latency {

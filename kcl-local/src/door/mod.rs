@@ -5,6 +5,11 @@ pub(crate) mod certificate;
 pub(crate) mod connection;
 mod control;
 pub(crate) mod http_client;
+mod intake;
+#[cfg(test)]
+mod limits_tests;
+pub(crate) mod open_connections;
+pub(crate) mod origin;
 pub(crate) mod server;
 #[cfg(test)]
 mod server_tests;

@@ -117,14 +117,15 @@ impl Account {
 
     /// Refuses to have `more` shards beyond the account's limit.
     pub(crate) fn check_shard_limit(&self, call: &Call<'_>, more: usize) -> Result<(), ApiError> {
-        let open = self.open_shards();
-        match call.config.account_limits {
-            Some(limits) if open + more > limits.shards => Err(ApiError::limit_exceeded(format!(
-                "This request would exceed the shard limit for the account {} in {}. Current shard count for the account: {open}. Limit: {}.",
-                call.scope.account, call.scope.region, limits.shards
-            ))),
-            Some(_) | None => Ok(()),
+        let (open, most) = (self.open_shards(), call.config.most_shards);
+        let limit = call.config.account_limits.map_or(most, |limits| limits.shards.min(most));
+        if open.saturating_add(more) <= limit {
+            return Ok(());
         }
+        Err(ApiError::limit_exceeded(format!(
+            "This request would exceed the shard limit for the account {} in {}. Current shard count for the account: {open}. Limit: {limit}.",
+            call.scope.account, call.scope.region
+        )))
     }
 
     /// Counts the call against its operation's rate, if rates are on.

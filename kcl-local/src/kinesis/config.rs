@@ -17,6 +17,9 @@ pub struct EngineConfig {
     pub control_rates: bool,
     /// AWS's quotas of an account in a Region. `None`: without.
     pub account_limits: Option<AccountLimits>,
+    /// The most open shards of an account in a Region, with or without its quotas: each takes memory. Default 20,000, which is AWS's
+    /// quota in its largest Regions.
+    pub most_shards: usize,
     /// Life of a shard iterator. AWS: 300 s.
     pub iterator_life: Duration,
     /// Life of a paging token. AWS: 300 s.
@@ -112,6 +115,7 @@ impl EngineConfig {
             write_throttling: false,
             control_rates: false,
             account_limits: None,
+            most_shards: 20_000,
             iterator_life: Duration::from_secs(300),
             page_token_life: Duration::from_secs(300),
             subscription_life: Duration::from_secs(300),

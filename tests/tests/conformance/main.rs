@@ -7,6 +7,7 @@
 
 mod checklist;
 mod decimal;
+mod dry_run;
 mod events;
 mod every_operation;
 mod failure;

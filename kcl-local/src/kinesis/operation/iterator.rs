@@ -39,7 +39,7 @@ pub(super) fn get(
     let (name, incarnation) = (stream.name.clone(), stream.incarnation);
     let shard = ShardId::parse(id).and_then(|id| stream.shards.get_mut(id)).filter(|shard| !shard.is_expired(horizon));
     let shard = shard.ok_or_else(|| no_such_shard(call, id, &name))?;
-    if call.config.read_throttling && !shard.reads.admit_iterator(now) {
+    if call.config.read_throttling && !super::is_dry_run(input.dry_run) && !shard.reads.admit_iterator(now) {
         let message =
             format!("Rate exceeded for shard {} in stream {name} under account {}.", shard.id, call.scope.account);
         return Err(ApiError::new(ErrorCode::ProvisionedThroughputExceeded, message));

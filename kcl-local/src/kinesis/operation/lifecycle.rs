@@ -58,7 +58,8 @@ pub(super) fn create(
     if mode == StreamMode::Provisioned && distribution == Some(RecordDistributionStrategy::Auto) {
         return Err(ApiError::validation("RecordDistributionStrategy AUTO needs a stream in ON_DEMAND mode."));
     }
-    check_limits(account, call, mode, shards)?;
+    account.check_shard_limit(call, usize::try_from(shards).unwrap_or(usize::MAX))?;
+    check_limits(account, call, mode)?;
 
     let stream = Stream {
         name: name.to_owned(),
@@ -89,7 +90,7 @@ pub(super) fn create(
     Ok(Response::Empty)
 }
 
-fn check_limits(account: &Account, call: &Call<'_>, mode: StreamMode, shards: i64) -> Result<(), ApiError> {
+fn check_limits(account: &Account, call: &Call<'_>, mode: StreamMode) -> Result<(), ApiError> {
     let Some(limits) = call.config.account_limits else { return Ok(()) };
     let creating = account.streams.values().filter(|stream| stream.phase.status() == StreamStatus::Creating).count();
     if creating >= limits.creating_streams {
@@ -104,7 +105,7 @@ fn check_limits(account: &Account, call: &Call<'_>, mode: StreamMode, shards: i6
             call.scope.account, limits.on_demand_streams
         )));
     }
-    account.check_shard_limit(call, usize::try_from(shards).unwrap_or(usize::MAX))
+    Ok(())
 }
 
 pub(super) fn delete(account: &mut Account, call: &Call<'_>, input: &DeleteStreamInput) -> Result<Response, ApiError> {

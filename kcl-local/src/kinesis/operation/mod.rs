@@ -66,9 +66,14 @@ pub(crate) fn answer(account: &mut Account, call: &mut Call<'_>, request: Reques
     }
 }
 
+/// AWS: dry runs do not count against a shard's throughput.
+fn is_dry_run(dry_run: Option<bool>) -> bool {
+    dry_run == Some(true)
+}
+
 /// The answer to a dry run that found nothing wrong.
 fn check_dry_run(dry_run: Option<bool>) -> Result<(), ApiError> {
-    if dry_run == Some(true) {
+    if is_dry_run(dry_run) {
         return Err(ApiError::new(ErrorCode::DryRunOperation, "Request would have succeeded, but DryRun flag is set."));
     }
     Ok(())

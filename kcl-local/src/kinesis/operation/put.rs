@@ -53,7 +53,9 @@ pub(super) fn put_record(
     super::check_dry_run(input.dry_run)?;
     let shard_id = route(stream, call, &placement)?;
     let arrival = arrival_time(call);
+    let horizon = stream.horizon(call.now);
     let shard = stream.shards.get_mut(shard_id).ok_or_else(internal_failure)?;
+    shard.log.trim_before(horizon);
     if let Some(floor) = floor
         && !shard.skip_past(floor)
     {
@@ -132,7 +134,10 @@ fn store(
     if call.config.failed_entries > 0.0 && call.rng.f64() < call.config.failed_entries {
         return Ok(failed(ErrorCode::InternalFailure, "Internal Service Failure".to_owned()));
     }
+    let horizon = stream.horizon(call.now);
     let shard = stream.shards.get_mut(shard_id).ok_or_else(internal_failure)?;
+    // Nobody may ever read here.
+    shard.log.trim_before(horizon);
     if call.config.write_throttling && !shard.writes.admit(arriving.bytes(), call.now) {
         return Ok(failed(ErrorCode::ProvisionedThroughputExceeded, rate_exceeded(stream, call, shard_id)));
     }

@@ -36,7 +36,7 @@ pub(super) fn get_records(
     let period = stream.retention.period();
     let shard = stream.shards.get_mut(iterator.shard).filter(|shard| !shard.is_expired(horizon));
     let shard = shard.ok_or_else(|| no_such_shard(call, &iterator.shard.to_string(), &iterator.stream))?;
-    if call.config.read_throttling && !shard.reads.admit_read(call.now) {
+    if call.config.read_throttling && !super::is_dry_run(input.dry_run) && !shard.reads.admit_read(call.now) {
         let message = format!(
             "Rate exceeded for shard {} in stream {} under account {}.",
             shard.id, iterator.stream, call.scope.account

@@ -39,7 +39,7 @@ pub(super) fn subscribe(
             call.scope.account, resource.stream
         )));
     }
-    if call.config.read_throttling && !seat.budget.admit_call(call.now) {
+    if call.config.read_throttling && !super::is_dry_run(input.dry_run) && !seat.budget.admit_call(call.now) {
         return Err(ApiError::limit_exceeded(format!(
             "Rate exceeded for consumer {name} and shard {shard} in stream {} under account {}.",
             resource.stream, call.scope.account

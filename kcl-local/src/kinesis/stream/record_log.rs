@@ -47,6 +47,11 @@ impl RecordLog {
         self.newest
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(crate) fn append(&mut self, arrival: EngineTime, bytes: usize, record: Record) {
         let sequence = record.sequence_number;
         debug_assert!(sequence > self.newest, "sequence numbers grow");

@@ -5,6 +5,9 @@ use crate::kinesis::model::{ChildShard, EncryptionType, Record, SequenceNumberRa
 use crate::kinesis::throttle::{ReadBudget, WriteBudget};
 use crate::kinesis::{EngineTime, HashKeyRange, SequenceNumber, ShardId};
 
+/// How far ahead of a shard's next record a `SequenceNumberForOrdering` may be, in records: more than this server ever holds.
+const FARTHEST_FLOOR: u64 = 1 << 40;
+
 /// What a shard goes on from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parents {
@@ -108,12 +111,18 @@ impl Shard {
         if floor.shard_created() > self.created_seconds {
             return false;
         }
-        if floor >= SequenceNumber::new(self.created_seconds, self.id, self.next_index, 0) {
-            if floor.index() >= SequenceNumber::LAST_INDEX {
-                return false;
-            }
-            self.next_index = floor.index() + 1;
+        let next = SequenceNumber::new(self.created_seconds, self.id, self.next_index, 0);
+        if floor < next {
+            return true;
         }
+        // Shards that were born in the same second may be ahead by the records that they have. Further ahead no number was ever
+        // given, and with it this shard would use up its own.
+        if floor.index() > self.next_index.saturating_add(FARTHEST_FLOOR)
+            || floor.index() >= SequenceNumber::LAST_INDEX - 1
+        {
+            return false;
+        }
+        self.next_index = floor.index() + 1;
         true
     }
 

@@ -10,8 +10,8 @@ use crate::kinesis::{EngineTime, HashKey, HashKeyRange, ShardId};
 #[derive(Debug, Default)]
 pub(crate) struct ShardSet {
     shards: BTreeMap<ShardId, Shard>,
-    /// Starts of the open shards, in order.
-    routes: Vec<(HashKey, ShardId)>,
+    /// The open shards by where they begin. A map, as a change of thousands of shards moves each entry.
+    routes: BTreeMap<HashKey, ShardId>,
     next: u32,
 }
 
@@ -59,18 +59,17 @@ impl ShardSet {
 
     /// The open shards in the order of their ranges.
     pub(crate) fn open_ids(&self) -> impl Iterator<Item = ShardId> {
-        self.routes.iter().map(|(_, id)| *id)
+        self.routes.values().copied()
     }
 
     /// The open shard that takes `key`. `None` only if there are no shards at all.
     pub(crate) fn route(&self, key: HashKey) -> Option<ShardId> {
-        let above = self.routes.partition_point(|(start, _)| *start <= key);
-        self.routes.get(above.checked_sub(1)?).map(|(_, id)| *id)
+        self.routes.range(..=key).next_back().map(|(_, id)| *id)
     }
 
     /// The open shard at `place`, counted in the order of ranges.
     pub(crate) fn open_at(&self, place: usize) -> Option<ShardId> {
-        self.routes.get(place).map(|(_, id)| *id)
+        self.routes.values().nth(place).copied()
     }
 
     /// Removes what closed before `horizon`.
@@ -125,8 +124,8 @@ impl ShardSet {
         for id in parents {
             if let Some(parent) = self.shards.get_mut(id) {
                 parent.close(at, (self.next..self.next + children).map(ShardId::new).collect());
+                self.routes.remove(&parent.range.starting_hash_key);
             }
-            self.routes.retain(|(_, open)| open != id);
         }
         Birth { time: EngineTime::from_millis(at.millis() + 1), seconds }
     }
@@ -135,8 +134,7 @@ impl ShardSet {
         let id = ShardId::new(self.next);
         self.next += 1;
         self.shards.insert(id, Shard::open(id, parents, range, created, created_seconds));
-        let place = self.routes.partition_point(|(start, _)| *start < range.starting_hash_key);
-        self.routes.insert(place, (range.starting_hash_key, id));
+        self.routes.insert(range.starting_hash_key, id);
         id
     }
 }

@@ -60,3 +60,18 @@ fn a_dry_run_that_would_fail_fails_in_the_same_way() {
     let too_large = PutRecordInput { dry_run: Some(true), ..put("key", &"x".repeat(1024 * 1024)) };
     assert_eq!(bench.refused(too_large), ErrorCode::InvalidArgument);
 }
+
+#[test]
+fn dry_runs_leave_a_shards_throughput_to_others() {
+    let mut bench = Bench::with_stream(EngineConfig { read_throttling: true, ..EngineConfig::in_process() }, 1);
+    let shard_iterator = Some(bench.iterator("0"));
+    let read =
+        |dry_run| GetRecordsInput { shard_iterator: shard_iterator.clone(), dry_run, ..GetRecordsInput::default() };
+    for _ in 0..20 {
+        assert_eq!(bench.refused(read(Some(true))), ErrorCode::DryRunOperation);
+    }
+    for _ in 0..5 {
+        bench.call(read(None)).unwrap();
+    }
+    assert_eq!(bench.refused(read(None)), ErrorCode::ProvisionedThroughputExceeded);
+}

@@ -1,6 +1,7 @@
 //! Streams whose records are placed by the service.
 
 use super::*;
+use crate::kinesis::SequenceNumber;
 
 fn without_key() -> PutRecordInput {
     PutRecordInput { partition_key: None, ..put("", "data") }
@@ -47,4 +48,49 @@ fn the_strategy_needs_an_on_demand_stream() {
     bench.call(on_demand).unwrap();
     bench.call(update).unwrap();
     assert_eq!(bench.summary().record_distribution_strategy, Some(RecordDistributionStrategy::Auto));
+}
+
+#[test]
+fn a_number_for_ordering_that_was_never_given_does_not_use_up_the_shard() {
+    let mut bench = Bench::with_stream(EngineConfig::in_process(), 1);
+    let first = bench.put("key", "data").sequence_number;
+    let ahead =
+        |index| SequenceNumber::new(first.shard_created(), first.shard_id(), index, first.seconds()).to_string();
+    let ordered = |floor: String| PutRecordInput { sequence_number_for_ordering: Some(floor), ..put("key", "data") };
+    for forged in [1 << 41, 1 << 62, SequenceNumber::LAST_INDEX - 1, SequenceNumber::LAST_INDEX] {
+        assert_eq!(bench.refused(ordered(ahead(forged))), ErrorCode::InvalidArgument, "{forged}");
+    }
+    assert_eq!(bench.put("key", "data").sequence_number.index(), first.index() + 1);
+    bench.call(ordered(ahead(1 << 20))).unwrap();
+    assert!(bench.put("key", "data").sequence_number.index() > 1 << 20);
+}
+
+#[test]
+fn records_that_nobody_reads_are_trimmed_by_those_that_come() {
+    let mut bench = Bench::with_stream(EngineConfig::in_process(), 1);
+    let held = |bench: &mut Bench| {
+        let (scope, now) = (bench.scope.clone(), bench.now);
+        bench.engine.with(&scope, now, |account, call| {
+            account.named(call, "s").unwrap().shards.iter().map(|shard| shard.log.len()).sum::<usize>()
+        })
+    };
+    for _ in 0..10 {
+        bench.put("key", "data");
+    }
+    bench.wait(Duration::from_secs(23 * 3_600));
+    bench.put("key", "data");
+    assert_eq!(held(&mut bench), 11);
+    bench.wait(Duration::from_secs(3_601));
+    bench.put("key", "data");
+    assert_eq!(held(&mut bench), 2);
+    let entry = PutRecordsRequestEntry {
+        data: Some("data".into()),
+        partition_key: Some("key".to_owned()),
+        explicit_hash_key: None,
+    };
+    bench.wait(Duration::from_secs(25 * 3_600));
+    bench
+        .call(PutRecordsInput { records: Some(vec![entry]), stream_name: name(), ..PutRecordsInput::default() })
+        .unwrap();
+    assert_eq!(held(&mut bench), 1);
 }

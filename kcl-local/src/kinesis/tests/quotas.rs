@@ -35,6 +35,20 @@ fn shards_are_limited_over_all_streams() {
 }
 
 #[test]
+fn an_account_without_quotas_has_no_more_shards_than_the_engine_is_made_for() {
+    let mut bench = Bench::new(EngineConfig { most_shards: 8, ..EngineConfig::in_process() });
+    assert_eq!(bench.create("s", 9).unwrap_err().code, ErrorCode::LimitExceeded);
+    bench.create("s", 6).unwrap();
+    assert_eq!(bench.create("t", 3).unwrap_err().code, ErrorCode::LimitExceeded);
+    assert_eq!(bench.create_on_demand("t", None).unwrap_err().code, ErrorCode::LimitExceeded);
+    assert_eq!(bench.refused(rescale(9)), ErrorCode::LimitExceeded);
+    bench.call(rescale(8)).unwrap();
+    let mut bench = Bench::new(EngineConfig::over_http());
+    assert_eq!(bench.create("s", 1_000_000).unwrap_err().code, ErrorCode::LimitExceeded);
+    bench.create("s", 20_000).unwrap();
+}
+
+#[test]
 fn on_demand_streams_are_limited() {
     let mut bench = Bench::new(limited());
     bench.create_on_demand("a", None).unwrap();
