@@ -1,4 +1,5 @@
-//! What must hold of any bytes that a service could answer with: nothing panics, and ours reads nothing otherwise than the SDK.
+//! Checks that no bytes that a service could answer with make a parser panic, and that the fast parser takes nothing that the
+//! SDK's refuses and reads nothing otherwise.
 
 use kcl_core::{Parser, fuzzing};
 
@@ -8,10 +9,9 @@ pub(crate) fn holds(text: &[u8]) {
     same(text, fuzzing::event);
 }
 
-/// What only one of them reads is told, and the SDK asked; what both read must be the same.
+/// The SDK may take more: what the fast parser refuses is left to it.
 fn same<T: PartialEq + std::fmt::Debug>(text: &[u8], read: fn(&[u8], Parser) -> Option<T>) {
-    let (ours, theirs) = (read(text, Parser::Fast), read(text, Parser::Sdk));
-    if let (Some(ours), Some(theirs)) = (ours, theirs) {
-        assert_eq!(ours, theirs);
+    if let Some(ours) = read(text, Parser::Fast) {
+        assert_eq!(Some(ours), read(text, Parser::Sdk));
     }
 }

@@ -138,19 +138,24 @@ impl Intercept for Odd {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_ours_does_not_understand_is_left_to_the_sdk_from_then_on() {
+async fn an_answer_that_ours_does_not_understand_suspends_it_for_a_minute_and_then_for_longer() {
     let aws = filled(&[]).await;
     let shard = ShardId::new("shardId-000000000000");
-    let iterator = stream(&aws.kinesis(), Parser::Sdk).shard_iterator(&shard, &StartingPosition::TrimHorizon).await;
-    let iterator = iterator.unwrap();
+    let plain = stream(&aws.kinesis(), Parser::Sdk);
     let client = Client::from_conf(aws.kinesis().config().to_builder().interceptor(Odd).build());
     let stream = stream(&client, Parser::Fast);
-    let error = stream.get_records(&iterator, 10).await.unwrap_err();
-    assert_eq!(error.kind, ApiErrorKind::Unavailable, "{error}");
-    assert!(error.message.contains("a string with valid escapes at byte"), "{error}");
-    for _ in 0..3 {
-        let fetched = stream.get_records(&iterator, 10).await.unwrap();
-        assert_eq!(fetched.records[0].partition_key.as_deref(), Some("a\u{1}"));
-        assert_eq!(&fetched.records[0].data[..], b"hi");
+    for pause in [60, 120, 240] {
+        let iterator = plain.shard_iterator(&shard, &StartingPosition::TrimHorizon).await.unwrap();
+        let error = stream.get_records(&iterator, 10).await.unwrap_err();
+        assert_eq!(error.kind, ApiErrorKind::Unavailable, "{error}");
+        assert!(error.message.contains("a string with valid escapes at byte"), "{error}");
+        for wait in [0, pause / 2, pause / 2 - 1] {
+            tokio::time::sleep(Duration::from_secs(wait)).await;
+            let iterator = plain.shard_iterator(&shard, &StartingPosition::TrimHorizon).await.unwrap();
+            let fetched = stream.get_records(&iterator, 10).await.unwrap();
+            assert_eq!(fetched.records[0].partition_key.as_deref(), Some("a\u{1}"));
+            assert_eq!(&fetched.records[0].data[..], b"hi");
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

@@ -100,6 +100,8 @@ inventory! {
     Reads = "kcl.reads.total", Counter, [], "Read calls answered, with records or none.";
     ReadFailures = "kcl.reads.failed.total", Counter, ["kind"],
         "Read calls that failed; `kind` is `throttled`, `iterator_expired`, `not_found`, `not_ready`, `refused` or `unavailable`.";
+    ParserSuspensions = "kcl.parser.suspended.total", Counter, [],
+        "Times the fast parser did not understand an answer; the SDK's parser, which needs more CPU, is used for a while.";
     Aggregates = "kcl.aggregates.total", Counter, [], "Aggregated records that were taken apart.";
     AggregatesCorrupt = "kcl.aggregates.corrupt.total", Counter, [],
         "Records that begin as an aggregate and are none; delivered as they came, or failed, as the settings say.";
@@ -199,6 +201,7 @@ mod tests {
             include_str!("event/coordination.rs"),
             include_str!("event/delivery.rs"),
             include_str!("event/fanout.rs"),
+            include_str!("event/parser.rs"),
             include_str!("event/processing.rs"),
             include_str!("event/table.rs"),
         ];

@@ -4,6 +4,8 @@ pub(crate) mod aggregate;
 pub(crate) mod coordination;
 pub(crate) mod delivery;
 pub(crate) mod fanout;
+#[cfg(feature = "aws")]
+pub(crate) mod parser;
 pub(crate) mod processing;
 #[cfg(feature = "aws")]
 pub(crate) mod table;

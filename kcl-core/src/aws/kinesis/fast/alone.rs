@@ -1,6 +1,7 @@
 //! A text by itself, parsed by ours or by the SDK's, for what has to compare them.
 
-use super::reader::{Doubt, Reader};
+use super::doubt::Doubt;
+use super::reader::Reader;
 use crate::config::Parser;
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::types::SubscribeToShardEvent;

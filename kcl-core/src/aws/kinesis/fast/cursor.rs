@@ -10,7 +10,7 @@ pub(super) struct Malformed {
     pub(super) at: usize,
 }
 
-/// How deep a value that nobody asked for may be nested.
+/// How many objects and arrays may be open at once: as many as the SDK's parser allows.
 const MAX_DEPTH: u32 = 128;
 
 #[derive(Debug)]
@@ -113,44 +113,75 @@ impl<'a> Cursor<'a> {
         Ok(key)
     }
 
-    /// The text of a number.
+    /// Reads the text of a number, in the grammar of RFC 8259.
     pub(super) fn number(&mut self) -> Result<&'a str, Malformed> {
         self.peek();
-        let begin = self.at;
-        while let Some(b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E') = self.text.get(self.at) {
-            self.at += 1;
+        let (begin, malformed) = (self.at, self.malformed("a number"));
+        self.pass(b"-");
+        if !self.pass(b"0") && self.digits() == 0 {
+            return Err(malformed);
         }
-        let number = self.text.get(begin..self.at).and_then(|bytes| std::str::from_utf8(bytes).ok());
-        number.filter(|number| !number.is_empty()).ok_or(Malformed { expected: "a number", at: begin })
-    }
-
-    /// Passes a value.
-    pub(super) fn skip(&mut self) -> Result<(), Malformed> {
-        self.skip_at(0)
-    }
-
-    fn skip_at(&mut self, depth: u32) -> Result<(), Malformed> {
-        if depth > MAX_DEPTH {
-            return Err(self.malformed("less nesting"));
+        if self.pass(b".") && self.digits() == 0 {
+            return Err(malformed);
         }
-        match self.peek() {
-            Some(b'"') => self.string().map(drop),
-            Some(open @ (b'{' | b'[')) => {
-                self.at += 1;
-                let mut first = true;
-                while self.element(first, open + 2)? {
-                    first = false;
-                    if open == b'{' {
-                        self.key()?;
-                    }
-                    self.skip_at(depth + 1)?;
-                }
-                Ok(())
+        if self.pass(b"eE") {
+            self.pass(b"+-");
+            if self.digits() == 0 {
+                return Err(malformed);
             }
+        }
+        // `01` is two numbers in a row, and `1.2.3` or `1e1e1` one with something behind it.
+        if let Some(b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E') = self.text.get(self.at) {
+            return Err(malformed);
+        }
+        self.text.get(begin..self.at).and_then(|bytes| std::str::from_utf8(bytes).ok()).ok_or(malformed)
+    }
+
+    /// Passes one of these bytes, if it is next.
+    fn pass(&mut self, any: &[u8]) -> bool {
+        let is_there = self.text.get(self.at).is_some_and(|byte| any.contains(byte));
+        self.at += usize::from(is_there);
+        is_there
+    }
+
+    /// Passes digits and counts them.
+    fn digits(&mut self) -> usize {
+        let count = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += count;
+        count
+    }
+
+    /// Passes a value within `open` objects and arrays. It must be well-formed like any other.
+    pub(super) fn skip(&mut self, open: u32) -> Result<(), Malformed> {
+        match self.peek() {
+            Some(b'"') => {
+                let at = self.at;
+                self.string().and_then(|bytes| text(bytes, at)).map(drop)
+            }
+            Some(_) if self.nests(open)? => Ok(()),
             Some(b'-' | b'0'..=b'9') => self.number().map(drop),
             _ if ["true", "false", "null"].into_iter().any(|word| self.word(word)) => Ok(()),
             _ => Err(self.malformed("a value")),
         }
+    }
+
+    /// Passes an object or an array, if one is next.
+    fn nests(&mut self, open: u32) -> Result<bool, Malformed> {
+        let Some(bracket @ (b'{' | b'[')) = self.peek() else { return Ok(false) };
+        if open >= MAX_DEPTH {
+            return Err(self.malformed("less nesting"));
+        }
+        self.at += 1;
+        let mut first = true;
+        // In ASCII, `}` and `]` are two behind `{` and `[`.
+        while self.element(first, bracket + 2)? {
+            first = false;
+            if bracket == b'{' {
+                self.key()?;
+            }
+            self.skip(open + 1)?;
+        }
+        Ok(true)
     }
 
     /// Nothing may follow.

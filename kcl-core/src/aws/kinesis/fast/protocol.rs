@@ -1,6 +1,7 @@
 //! The SDK's protocol of Kinesis, with another parser for records.
 
-use super::reader::{Doubt, Reader};
+use super::doubt::Doubt;
+use super::reader::Reader;
 use aws_smithy_json::codec::{JsonCodec, JsonCodecSettings};
 use aws_smithy_json::protocol::aws_json_rpc::AwsJsonRpcProtocol;
 use aws_smithy_runtime_api::http::{Request, Response};
@@ -18,8 +19,8 @@ const RECORDS: &str = "GetRecordsOutput";
 
 /// Everything as the SDK does it, but answers of GetRecords and events of SubscribeToShard, which are parsed by a [`Reader`].
 ///
-/// When one is not understood, the call has failed, and from then on the SDK's own parser is used: what it makes of the same
-/// bytes counts.
+/// When one is not understood, the call fails, and the SDK's own parser is used for a while ([`Doubt`]): the call is made again,
+/// and what the SDK makes of the same bytes counts.
 #[derive(Debug)]
 pub(in crate::aws::kinesis) struct FastJson {
     sdk: AwsJsonRpcProtocol,

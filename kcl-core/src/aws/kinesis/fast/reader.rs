@@ -5,31 +5,15 @@
 //! they stand; the SDK's parser goes over them byte by byte, and copies them before it decodes them.
 
 use super::cursor::{Cursor, Malformed, text};
+use super::doubt::Doubt;
 use aws_smithy_schema::Schema;
 use aws_smithy_schema::serde::{SerdeError, ShapeDeserializer};
 use aws_smithy_schema::traits::TimestampFormat;
 use aws_smithy_types::{BigDecimal, BigInteger, Blob, DateTime, Document};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 type OfMember<'f> = &'f mut dyn FnMut(&Schema<'_>, &mut dyn ShapeDeserializer) -> Result<(), SerdeError>;
 type OfElement<'f> = &'f mut dyn FnMut(&mut dyn ShapeDeserializer) -> Result<(), SerdeError>;
 type OfEntry<'f> = &'f mut dyn FnMut(String, &mut dyn ShapeDeserializer) -> Result<(), SerdeError>;
-
-/// Set when something was not understood.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Doubt(Arc<AtomicBool>);
-
-impl Doubt {
-    pub(super) fn is_raised(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn raise(&self, error: SerdeError) -> SerdeError {
-        self.0.store(true, Ordering::Relaxed);
-        error
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
@@ -93,7 +77,7 @@ impl ShapeDeserializer for Reader<'_> {
                 _ if self.cursor.word("null") => {}
                 Some(member) => of_member(member, self)?,
                 None => {
-                    let skipped = self.cursor.skip();
+                    let skipped = self.cursor.skip(self.depth);
                     self.known(skipped)?;
                 }
             }
@@ -201,7 +185,7 @@ impl ShapeDeserializer for Reader<'_> {
     }
 
     fn skip_value(&mut self) -> Result<(), SerdeError> {
-        let skipped = self.cursor.skip();
+        let skipped = self.cursor.skip(self.depth);
         self.known(skipped)
     }
 

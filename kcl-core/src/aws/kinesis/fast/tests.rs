@@ -1,7 +1,8 @@
 //! What ours makes of a text is what the SDK's parser makes of it, or it says that it does not understand.
 
 use super::alone;
-use super::reader::{Doubt, Reader};
+use super::doubt::Doubt;
+use super::reader::Reader;
 use crate::config::Parser;
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_smithy_schema::serde::SerdeError;
@@ -80,9 +81,62 @@ fn what_is_not_understood_is_told_without_a_word_of_it_and_leaves_a_doubt() {
 }
 
 #[test]
-fn nesting_is_bounded() {
+fn nesting_is_bounded_where_the_sdk_bounds_it() {
     let text = format!(r#"{{"Deep":{}"#, "[".repeat(1_000_000));
     assert!(answers(text.as_bytes()).0.is_err());
+    for depth in [1, 126, 127, 128, 129] {
+        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+        let (ours, theirs) = answers(format!(r#"{{"Deep":{open}{close}}}"#).as_bytes());
+        assert_eq!((ours.is_ok(), depth), (theirs.is_ok(), depth));
+        strict(format!(r#"{{"Records":[{{"Deep":{open}{close}}}]}}"#).as_bytes());
+    }
+}
+
+/// Ours takes nothing that the SDK's parser refuses, and reads nothing otherwise.
+#[track_caller]
+fn strict(text: &[u8]) {
+    let (ours, theirs) = answers(text);
+    if let Ok(ours) = ours {
+        match theirs {
+            Ok(theirs) => assert_eq!(ours, theirs),
+            Err(error) => panic!("only ours takes {:?}: {error}", String::from_utf8_lossy(text)),
+        }
+    }
+}
+
+#[test]
+fn malformed_numbers_are_refused_wherever_they_are() {
+    let malformed =
+        ["1e1e1", "01", "-01", ".5", "-.5", "1-1", "1.", "1.e1", "1e", "1e+", "+1", "--1", "-", "1.2.3", "0x1", "1_0"];
+    for number in malformed {
+        for text in [
+            format!(r#"{{"Later":{number}}}"#),
+            format!(r#"{{"Later":[1,{number}]}}"#),
+            format!(r#"{{"Records":[{{"Later":{{"in":{number}}}}}]}}"#),
+            format!(r#"{{"MillisBehindLatest":{number}}}"#),
+            format!(r#"{{"Records":[{{"ApproximateArrivalTimestamp":{number}}}]}}"#),
+        ] {
+            assert!(answers(text.as_bytes()).0.is_err(), "{text}");
+        }
+    }
+    for number in ["0", "-0", "1", "10", "-1.50", "1e3", "1E-3", "0.0e+0", "12345678901234567890123"] {
+        let text = format!(r#"{{"Later":[{number},{number}],"L":{number} }}"#);
+        same(text.as_bytes());
+    }
+}
+
+#[test]
+fn members_that_nobody_asked_for_must_be_utf_8() {
+    for text in [
+        b"{\"Later\":\"\xff\"}".as_slice(),
+        b"{\"Later\":[\"a\",\"\xc3\"]}",
+        b"{\"Records\":[{\"Later\":{\"\xff\":1}}]}",
+        b"{\"\xe2\x82\":1}",
+        b"{\"Later\":\"\\n\xff\"}",
+    ] {
+        assert!(answers(text).0.is_err(), "{}", String::from_utf8_lossy(text));
+    }
+    same("{\"Later\":\"€\",\"ä\":{\"ö\":\"\\u00fc\"}}".as_bytes());
 }
 
 /// A text of JSON, some characters escaped although they need not be.
@@ -175,8 +229,58 @@ proptest! {
                 _ => drop(text.remove(at)),
             }
         }
-        if let (Ok(ours), Ok(theirs)) = answers(&text) {
-            prop_assert_eq!(ours, theirs);
-        }
+        strict(&text);
     }
+
+    /// Numbers, payloads, texts and nesting that only look like JSON, in members that are known and others.
+    #[test]
+    fn ours_takes_nothing_that_the_sdk_refuses(
+        members in prop::collection::vec((known_or_not(), odd_value()), 1..5),
+        in_record in any::<bool>(),
+    ) {
+        let mut text = if in_record { b"{\"Records\":[{".to_vec() } else { b"{".to_vec() };
+        for (place, (key, value)) in members.iter().enumerate() {
+            text.extend_from_slice(if place > 0 { b"," } else { b"" });
+            text.extend_from_slice(format!("\"{key}\":").as_bytes());
+            text.extend_from_slice(value);
+        }
+        text.extend_from_slice(if in_record { b"}]}" } else { b"}" });
+        strict(&text);
+    }
+}
+
+fn known_or_not() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(&[
+        "Data",
+        "PartitionKey",
+        "SequenceNumber",
+        "ApproximateArrivalTimestamp",
+        "MillisBehindLatest",
+        "Records",
+        "NextShardIterator",
+        "EncryptionType",
+        "ChildShards",
+        "Later",
+        "__type",
+    ])
+}
+
+fn odd_value() -> impl Strategy<Value = Vec<u8>> {
+    let odd = prop_oneof![
+        3 => "[-+]?[0-9]{0,3}[.]?[0-9]{0,2}([eE][-+]?[0-9]{0,2}){0,2}".prop_map(String::into_bytes),
+        2 => "\"[A-Za-z0-9+/=_-]{0,9}\"".prop_map(String::into_bytes),
+        1 => prop::collection::vec(any::<u8>(), 0..6)
+            .prop_map(|bytes| [b"\"".as_slice(), &bytes, b"\""].concat()),
+        1 => "\"(a|\\\\[a-zA-Z\"/]|\\\\u[0-9a-fA-F]{2,4}|\\\\ud83d\\\\ude00){0,5}\"".prop_map(String::into_bytes),
+        1 => prop::sample::select(&["true", "nul", "null", "nullx", "truefalse", "[]", "[,]", "[null]", "{}", "[1,]", ""])
+            .prop_map(|text| text.as_bytes().to_vec()),
+    ];
+    odd.prop_recursive(4, 8, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 1..3)
+                .prop_map(|values| [b"[", values.join(&b',').as_slice(), b"]"].concat()),
+            (known_or_not(), inner)
+                .prop_map(|(key, value)| [format!("{{\"{key}\":").as_bytes(), &value, b"}"].concat()),
+        ]
+    })
 }
