@@ -1,5 +1,6 @@
 //! The SDK clients: the caller's for reading, our own for coordination.
 
+use super::answer_limit::AnswerLimit;
 use crate::error::{Code, Error};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::BehaviorVersion;
@@ -16,6 +17,21 @@ fn behavior() -> BehaviorVersion {
 /// A beat is due four times in a failover time; one that hangs must be given up while the next can still be in time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a call may take where the caller's client sets no bound: the SDK has none by itself, and a connection that went silent,
+/// or a body that never ends, would hold a shard for ever. A full answer has 10 MB.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The same timeouts, with one for a call if there is none. It includes the reading of the answer.
+pub(super) fn with_deadline(given: Option<&TimeoutConfig>) -> TimeoutConfig {
+    match given {
+        Some(given) if given.operation_attempt_timeout().is_some() || given.operation_timeout().is_some() => {
+            given.clone()
+        }
+        Some(given) => given.to_builder().operation_attempt_timeout(CALL_TIMEOUT).build(),
+        None => TimeoutConfig::builder().operation_attempt_timeout(CALL_TIMEOUT).build(),
+    }
+}
 
 /// The clients of a worker.
 ///
@@ -56,7 +72,7 @@ impl Clients {
         Ok(Clients {
             kinesis: aws_sdk_kinesis::Client::new(&kinesis),
             coordination_kinesis: aws_sdk_kinesis::Client::new(&coordination),
-            dynamodb: aws_sdk_dynamodb::Client::new(&coordination),
+            dynamodb: bounded(aws_sdk_dynamodb::config::Builder::from(&coordination)),
             endpoint: config.endpoint_url().map(str::to_owned),
             credentials: config.credentials_provider(),
         })
@@ -70,14 +86,17 @@ impl Clients {
         Self::from_config(&aws_config::defaults(behavior()).load().await)
     }
 
-    /// The caller's own clients, as they are. The coordination's should have retries off and timeouts well below a
-    /// quarter of the failover time.
+    /// The caller's own clients, which also refuse answers that are longer than what was asked for can be, and give up a call after
+    /// 15 s if they have no timeout. The coordination's should have retries off and timeouts well below a quarter of the failover
+    /// time.
     #[must_use]
     pub fn given(
         kinesis: aws_sdk_kinesis::Client,
         coordination_kinesis: aws_sdk_kinesis::Client,
         dynamodb: aws_sdk_dynamodb::Client,
     ) -> Self {
+        let config = dynamodb.config();
+        let dynamodb = bounded(config.to_builder().timeout_config(with_deadline(config.timeout_config())));
         Clients { kinesis, coordination_kinesis, dynamodb, endpoint: None, credentials: None }
     }
 }
@@ -89,8 +108,13 @@ impl Clients {
         kinesis: aws_sdk_kinesis::Client,
         coordination_kinesis: aws_sdk_kinesis::Client,
     ) -> Self {
-        Clients::given(kinesis, coordination_kinesis, self.dynamodb.clone())
+        Clients { kinesis, coordination_kinesis, dynamodb: self.dynamodb.clone(), endpoint: None, credentials: None }
     }
+}
+
+/// A client whose answers are bounded. Those of Kinesis are bounded by [`KinesisStream`](super::KinesisStream).
+fn bounded(config: aws_sdk_dynamodb::config::Builder) -> aws_sdk_dynamodb::Client {
+    aws_sdk_dynamodb::Client::from_conf(config.interceptor(AnswerLimit).build())
 }
 
 /// The same place and credentials, by means of our own.

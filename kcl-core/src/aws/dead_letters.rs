@@ -1,5 +1,7 @@
 //! Dead letters to another Kinesis stream.
 
+use super::answer_limit::AnswerLimit;
+use super::client::with_deadline;
 use crate::processor::{BoxError, DeadLetter, DeadLetterSink};
 use crate::record::StreamRef;
 use async_trait::async_trait;
@@ -19,10 +21,13 @@ pub struct KinesisDeadLetters {
 }
 
 impl KinesisDeadLetters {
-    /// To this stream, with this client.
+    /// To this stream, as this client does it. A client without timeouts gets 15 s an attempt.
     #[must_use]
     pub fn new(client: Client, stream: impl Into<StreamRef>) -> Self {
-        KinesisDeadLetters { client, stream: stream.into() }
+        let config = client.config();
+        let config =
+            config.to_builder().interceptor(AnswerLimit).timeout_config(with_deadline(config.timeout_config()));
+        KinesisDeadLetters { client: Client::from_conf(config.build()), stream: stream.into() }
     }
 }
 

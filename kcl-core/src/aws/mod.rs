@@ -1,6 +1,7 @@
 //! The seams filled with the AWS SDK: the table in DynamoDB, the stream in Kinesis, what is checked of both before a worker
 //! starts, dead letters to a stream, and a fence for tables of the user's.
 
+mod answer_limit;
 mod client;
 #[cfg(feature = "json")]
 mod dead_letters;
@@ -18,8 +19,8 @@ pub use dead_letters::KinesisDeadLetters;
 pub use dynamodb::{DynamoDbStore, TableSpec, prepare_table};
 pub use fence::Fence;
 pub use kinesis::KinesisStream;
-pub(crate) use preflight::describe_stream;
 pub use preflight::preflight;
+pub(crate) use preflight::describe_stream;
 
 #[allow(unused_imports, reason = "the worker classifies its errors by it")]
 pub(crate) use failure::code_of;

@@ -6,6 +6,8 @@ mod date;
 mod fan_out;
 pub(crate) mod fast;
 
+use super::answer_limit::AnswerLimit;
+use super::client::with_deadline;
 use super::failure::{Cause, Failure};
 use crate::config::Parser;
 use crate::record::{ShardId, StartingPosition, StreamRef};
@@ -13,18 +15,12 @@ use crate::shard::{ApiError, ApiErrorKind, FanOutApi, Fetched, ListWhich, Listin
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::retry::RetryConfig;
-use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType, ShardIteratorType};
 use date::AnswerDate;
 use fan_out::KinesisFanOut;
 use fast::FastJson;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long a call may take where the caller's client sets no bound: the SDK has none by itself, and a connection that
-/// went silent would hold a shard for ever. A full answer has 10 MB.
-const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// One stream.
 #[derive(Clone, Debug)]
@@ -35,20 +31,17 @@ pub struct KinesisStream {
 
 impl KinesisStream {
     /// The stream, read by this client's connections, credentials and interceptors. Its retries are not used, as the
-    /// readers pace themselves; a client without timeouts gets 15 s a call.
+    /// readers pace themselves; a client without timeouts gets 15 s a call, the reading of the answer included. Answers that
+    /// are longer than what was asked for can be fail.
     #[must_use]
     pub fn new(client: &Client, stream: StreamRef) -> Self {
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(CALL_TIMEOUT).build();
-        let timeouts = match client.config().timeout_config() {
-            Some(given) if given.operation_attempt_timeout().is_some() || given.operation_timeout().is_some() => {
-                given.clone()
-            }
-            Some(given) => given.to_builder().operation_attempt_timeout(CALL_TIMEOUT).build(),
-            None => timeouts,
-        };
-        let config =
-            client.config().to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts).build();
-        KinesisStream { client: Client::from_conf(config), stream }
+        let config = client
+            .config()
+            .to_builder()
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(with_deadline(client.config().timeout_config()))
+            .interceptor(AnswerLimit);
+        KinesisStream { client: Client::from_conf(config.build()), stream }
     }
 
     /// The same, its records parsed by that code (the SDK's if nothing is said). A client whose configuration names a protocol
