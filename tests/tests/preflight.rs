@@ -6,10 +6,14 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_dynamodb::types::{AttributeDefinition, KeySchemaElement, KeyType, ScalarAttributeType};
-use kcl_core::aws::{Clients, TableSpec, preflight, prepare_table};
+use aws_sdk_kinesis::config::interceptors::BeforeTransmitInterceptorContextMut;
+
+use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_kinesis::error::BoxError;
+use kcl_core::aws::{Clients, DryRun, TableSpec, preflight, prepare_table};
 use kcl_core::record::StreamRef;
-use kcl_core::shard::StreamDescription;
-use kcl_core::{Code, Error, ErrorKind};
+use kcl_core::shard::{ConsumerRef, StreamDescription};
+use kcl_core::{Code, Error, ErrorKind, Retrieval};
 use kcl_local::kinesis::{EngineConfig, Transitions};
 use kcl_local::{Fault, LocalAws, Service};
 use std::time::Duration;
@@ -32,8 +36,12 @@ async fn with_stream(aws: LocalAws) -> LocalAws {
 }
 
 async fn check(aws: &LocalAws, stream: &str) -> Result<StreamDescription, Error> {
-    let clients = Clients::from_config(&aws.sdk_config())?;
-    preflight(&clients, &StreamRef::from(stream), &spec(), &mut fastrand::Rng::with_seed(7)).await
+    check_reading(&Clients::from_config(&aws.sdk_config())?, stream, Retrieval::Polling).await
+}
+
+async fn check_reading(clients: &Clients, stream: &str, retrieval: Retrieval) -> Result<StreamDescription, Error> {
+    let reading = DryRun::new(retrieval, ConsumerRef::Name("app".to_owned()));
+    preflight(clients, &StreamRef::from(stream), &spec(), &reading, &mut fastrand::Rng::with_seed(7)).await
 }
 
 /// The code, and that the message says all of these.
@@ -99,6 +107,9 @@ async fn a_table_of_another_shape_is_refused() {
 async fn a_missing_permission_is_named() {
     let cases = [
         ("DescribeStreamSummary", "`kinesis:DescribeStreamSummary` on stream `orders` in Region us-east-1"),
+        ("ListShards", "`kinesis:ListShards` on stream `orders` in Region us-east-1"),
+        ("GetShardIterator", "`kinesis:GetShardIterator` on stream `orders` in Region us-east-1"),
+        ("GetRecords", "`kinesis:GetRecords` on stream `orders` in Region us-east-1"),
         ("DescribeTable", "`dynamodb:DescribeTable` on table `app` in Region us-east-1"),
         ("CreateTable", "`dynamodb:CreateTable` on table `app` in Region us-east-1"),
     ];
@@ -190,7 +201,7 @@ async fn missing_credentials_are_told_before_any_call() {
         let provider = SharedCredentialsProvider::new(Nothing { hangs });
         let config = aws.sdk_config().to_builder().credentials_provider(provider).build();
         let clients = Clients::from_config(&config).unwrap();
-        let checked = preflight(&clients, &StreamRef::from("orders"), &spec(), &mut fastrand::Rng::with_seed(7)).await;
+        let checked = check_reading(&clients, "orders", Retrieval::Polling).await;
         told(checked, Code::Credentials, &["no AWS credentials", said]);
     }
     assert_eq!(aws.calls().total(Service::Kinesis), 0);
@@ -208,4 +219,86 @@ async fn a_stream_in_another_region_is_told_before_it_is_missing() {
     let aws = LocalAws::in_process();
     let elsewhere = "arn:aws:kinesis:eu-west-1:000000000000:stream/orders";
     told(check(&aws, elsewhere).await, Code::Setting, &["eu-west-1", "us-east-1"]);
+}
+
+/// As an emulator that has never heard of dry runs: it makes the call.
+#[derive(Debug)]
+struct NoDryRun;
+
+impl Intercept for NoDryRun {
+    fn name(&self) -> &'static str {
+        "NoDryRun"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let body = String::from_utf8(context.request().body().bytes().unwrap_or_default().to_vec())?;
+        *context.request_mut().body_mut() = body.replace("\"DryRun\":true", "\"DryRun\":null").into();
+        Ok(())
+    }
+}
+
+fn knows_no_dry_run(aws: &LocalAws) -> Clients {
+    let clients = Clients::from_config(&aws.sdk_config()).unwrap();
+    let config = clients.kinesis.config().to_builder().interceptor(NoDryRun);
+    let kinesis = aws_sdk_kinesis::Client::from_conf(config.build());
+    Clients::given(kinesis, clients.coordination_kinesis.clone(), clients.dynamodb.clone())
+}
+
+/// Each retrieval, with the call that it reads by.
+const WAYS: [(Retrieval, &str); 3] =
+    [(Retrieval::Polling, "GetRecords"), (Retrieval::Auto, "GetRecords"), (Retrieval::FanOut, "SubscribeToShard")];
+
+#[tokio::test(start_paused = true)]
+async fn reading_is_tried_once_without_reading() {
+    for (retrieval, operation) in WAYS {
+        let aws = with_stream(LocalAws::in_process()).await;
+        let began = Instant::now();
+        for clients in [Clients::from_config(&aws.sdk_config()).unwrap(), knows_no_dry_run(&aws)] {
+            let before = aws.calls().of(Service::Kinesis, operation);
+            check_reading(&clients, "orders", retrieval).await.unwrap();
+            assert_eq!(aws.calls().of(Service::Kinesis, operation) - before, 1, "{retrieval:?}");
+            aws.dynamodb().update_table().table_name("app").deletion_protection_enabled(false).send().await.unwrap();
+            aws.dynamodb().delete_table().table_name("app").send().await.unwrap();
+        }
+        assert!(began.elapsed() < Duration::from_secs(1), "{retrieval:?}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_that_may_not_read_as_the_settings_say_is_refused_before_there_is_a_table() {
+    let fan_out = [(Retrieval::FanOut, "DescribeStreamConsumer")];
+    for (retrieval, operation) in WAYS.into_iter().chain(fan_out) {
+        let aws = with_stream(LocalAws::in_process()).await;
+        aws.faults()
+            .rule(move |call| (call.operation == operation).then(|| Fault::Error("AccessDeniedException".to_owned())));
+        let began = Instant::now();
+        let clients = Clients::from_config(&aws.sdk_config()).unwrap();
+        let checked = check_reading(&clients, "orders", retrieval).await;
+        told(checked, Code::Permission, &[&format!("`kinesis:{operation}` on stream `orders`")]);
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert_eq!(aws.calls().total(Service::DynamoDb), 0, "no table is made for it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_does_not_wait_for_a_dry_run_that_says_nothing() {
+    for answer in [
+        Fault::Error("ThrottlingException".to_owned()),
+        Fault::Error("InternalFailureException".to_owned()),
+        Fault::Error("ResourceNotFoundException".to_owned()),
+        Fault::LostResponse,
+    ] {
+        let aws = with_stream(LocalAws::in_process()).await;
+        let fault = answer.clone();
+        aws.faults().rule(move |call| (call.operation == "GetRecords").then(|| fault.clone()));
+        let began = Instant::now();
+        check(&aws, "orders").await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(3), "{answer:?}: {:?}", began.elapsed());
+        assert!(aws.calls().of(Service::Kinesis, "GetRecords") <= 2);
+    }
 }

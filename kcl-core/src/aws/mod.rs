@@ -5,6 +5,7 @@ mod answer_limit;
 mod client;
 #[cfg(feature = "json")]
 mod dead_letters;
+mod dry_run;
 mod dynamodb;
 mod explain;
 mod failure;
@@ -16,11 +17,12 @@ mod preflight;
 pub use client::Clients;
 #[cfg(feature = "json")]
 pub use dead_letters::KinesisDeadLetters;
+pub use dry_run::DryRun;
 pub use dynamodb::{DynamoDbStore, TableSpec, prepare_table};
 pub use fence::Fence;
 pub use kinesis::KinesisStream;
 pub use preflight::preflight;
-pub(crate) use preflight::describe_stream;
+pub(crate) use preflight::{describe_stream, may_read};
 
 #[allow(unused_imports, reason = "the worker classifies its errors by it")]
 pub(crate) use failure::code_of;

@@ -1,6 +1,7 @@
 //! What is checked before a worker starts: credentials, stream, table. Within seconds, and said in full.
 
 use super::client::Clients;
+use super::dry_run::DryRun;
 use super::dynamodb::{TableSpec, prepare_table};
 use super::explain::{Place, Subject, explain};
 use super::failure::{Cause, Failure, chain, credentials};
@@ -15,8 +16,8 @@ use std::time::Duration;
 /// The SDK's chain of providers asks container and instance services in turn.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Checks that credentials are found, that the stream may be described and is there, and that the lease table is there
-/// and fits, which it creates when it is missing. Call it on the runtime that the coordination's clients will live on.
+/// Checks that credentials are found, that the stream is there and may be described, listed and read as `reading` says, and
+/// that the lease table is there and fits, which it creates when it is missing. Call it on the runtime that the coordination's clients will live on.
 ///
 /// # Errors
 /// [`Code::Credentials`], [`Code::Permission`], [`Code::Unreachable`], [`Code::StreamMissing`], [`Code::TableUnusable`],
@@ -25,9 +26,11 @@ pub async fn preflight(
     clients: &Clients,
     stream: &StreamRef,
     table: &TableSpec,
+    reading: &DryRun,
     rng: &mut fastrand::Rng,
 ) -> Result<StreamDescription, Error> {
     let description = describe_stream(clients, &clients.coordination_kinesis, stream, rng).await?;
+    may_read(clients, stream, &description, reading, rng).await?;
     prepare_table(&clients.dynamodb, table, description.open_shards, rng).await?;
     Ok(description)
 }
@@ -45,6 +48,24 @@ pub(crate) async fn describe_stream(
     check_credentials(clients).await?;
     let api = KinesisStream::new(kinesis, stream.clone());
     patiently(rng, || api.summary()).await.map_err(|failure| explain(failure, Subject::Stream(stream), &place))
+}
+
+/// The part of [`preflight`] that asks for permission to read. Afterwards, a worker that may not read holds no shard.
+///
+/// # Errors
+/// [`Code::Permission`], [`Code::Credentials`].
+pub(crate) async fn may_read(
+    clients: &Clients,
+    stream: &StreamRef,
+    description: &StreamDescription,
+    reading: &DryRun,
+    rng: &mut fastrand::Rng,
+) -> Result<(), Error> {
+    let region = clients.kinesis.config().region().map(ToString::to_string);
+    let place = Place { region, endpoint: clients.endpoint.clone() };
+    let arn = &description.identity.arn;
+    let checked = reading.check(&clients.kinesis, &clients.coordination_kinesis, stream, arn, rng).await;
+    checked.map_err(|failure| explain(failure, Subject::Stream(stream), &place))
 }
 
 async fn check_credentials(clients: &Clients) -> Result<(), Error> {

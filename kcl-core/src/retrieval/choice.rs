@@ -60,8 +60,7 @@ pub(crate) fn readers(
     let (readers, registrar): (Arc<dyn Readers>, _) = match fan_out {
         None => (polling, None),
         Some(fan_out) => {
-            let name = || settings.consumer_name.clone().unwrap_or_else(|| application.to_owned());
-            let consumer = settings.consumer_arn.clone().map_or_else(|| ConsumerRef::Name(name()), ConsumerRef::Arn);
+            let consumer = consumer(settings, application);
             let registrar = Arc::new(Registrar::new(Arc::clone(&fan_out), consumer));
             let bridge = (settings.retrieval == Retrieval::Auto).then_some(polling);
             let (stream, known) = (Arc::clone(&api), Arc::clone(&registrar));
@@ -74,4 +73,10 @@ pub(crate) fn readers(
         None => readers,
     };
     Ok(Chosen { readers, registrar })
+}
+
+/// The consumer that a worker with these settings subscribes with.
+pub(crate) fn consumer(settings: &Settings, application: &str) -> ConsumerRef {
+    let name = || settings.consumer_name.clone().unwrap_or_else(|| application.to_owned());
+    settings.consumer_arn.clone().map_or_else(|| ConsumerRef::Name(name()), ConsumerRef::Arn)
 }

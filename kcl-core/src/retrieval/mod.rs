@@ -26,6 +26,8 @@ pub(crate) use budget::ByteBudget;
 pub use budget::Reservation;
 pub(crate) use call::{CALL_DEADLINE, in_time};
 pub use choice::Retrieval;
+#[cfg(feature = "aws")]
+pub(crate) use choice::consumer;
 pub(crate) use choice::{Chosen, readers};
 pub(crate) use deaggregate::Apart;
 pub use deaggregate::{CorruptAggregate, CorruptAggregates};

@@ -328,9 +328,10 @@ impl Source {
             };
             let reading = crate::aws::KinesisStream::new(&clients.kinesis, stream.clone());
             let api: Arc<dyn StreamApi> = Arc::new(reading.parser(spec.settings.parser));
+            let dry_run = crate::aws::DryRun::of(&spec.settings, &spec.application);
             let connect = match table {
-                Some(store) => super::connect::beside(clients, stream.clone(), store, rng.fork()),
-                None => super::connect::connect(clients, stream.clone(), spec.into_table(), rng.fork()),
+                Some(store) => super::connect::beside(clients, stream.clone(), store, dry_run, rng.fork()),
+                None => super::connect::connect(clients, stream.clone(), spec.into_table(), dry_run, rng.fork()),
             };
             Ok((connect, api))
         }

@@ -1,17 +1,23 @@
 //! Connecting to AWS, or to whatever speaks its protocols.
 
 use super::parts::{Connect, Connected, Connection};
-use crate::aws::describe_stream;
-use crate::aws::{Clients, DynamoDbStore, KinesisStream, TableSpec, preflight};
+use crate::aws::{Clients, DryRun, DynamoDbStore, KinesisStream, TableSpec, preflight};
+use crate::aws::{describe_stream, may_read};
 use crate::lease::LeaseStore;
 use crate::record::StreamRef;
 use futures_util::FutureExt;
 use std::sync::Arc;
 
 /// Checks credentials, stream and table, and connects the coordination to them.
-pub(super) fn connect(clients: Clients, stream: StreamRef, table: TableSpec, mut rng: fastrand::Rng) -> Connect {
+pub(super) fn connect(
+    clients: Clients,
+    stream: StreamRef,
+    table: TableSpec,
+    reading: DryRun,
+    mut rng: fastrand::Rng,
+) -> Connect {
     async move {
-        let description = preflight(&clients, &stream, &table, &mut rng).await?;
+        let description = preflight(&clients, &stream, &table, &reading, &mut rng).await?;
         Ok(Connected {
             store: Arc::new(DynamoDbStore::new(clients.dynamodb.clone(), table.name)),
             streams: vec![Connection {
@@ -28,10 +34,12 @@ pub(super) fn beside(
     clients: Clients,
     stream: StreamRef,
     store: Arc<dyn LeaseStore>,
+    reading: DryRun,
     mut rng: fastrand::Rng,
 ) -> Connect {
     async move {
         let description = describe_stream(&clients, &clients.coordination_kinesis, &stream, &mut rng).await?;
+        may_read(&clients, &stream, &description, &reading, &mut rng).await?;
         let api = Arc::new(KinesisStream::new(&clients.coordination_kinesis, stream));
         Ok(Connected { store, streams: vec![Connection { api, description }] })
     }

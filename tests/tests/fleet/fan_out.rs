@@ -220,7 +220,9 @@ async fn r22_a_restart_while_the_old_subscription_is_alive_waits_and_does_not_as
         let old = subscribe.starting_position(latest).send().await.unwrap();
         let worker = stage.start_with("a", by(retrieval), Duration::ZERO).await;
         sleep(secs(12)).await;
-        let asked = stage.calls("SubscribeToShard") - 1;
+        // With fan-out alone the start tries one as a dry run, which does not count to AWS.
+        let dry_runs = usize::from(retrieval == Retrieval::FanOut);
+        let asked = stage.calls("SubscribeToShard") - 1 - dry_runs;
         assert_eq!(asked, 2, "{retrieval:?}: once in vain, and once after the 5 s in which it is refused");
         let polls = stage.calls("GetRecords");
         assert_eq!(polls > 0, retrieval == Retrieval::Auto);

@@ -6,6 +6,7 @@ mod damage;
 mod fan_out;
 mod handling;
 mod limits;
+mod may_not_read;
 mod permissions;
 mod positions;
 mod replay;

@@ -1,6 +1,10 @@
 //! What a worker calls in its life is what the README's policy allows, no more and no less.
 
-use crate::stage::{STREAM, Stage};
+use crate::stage::{APPLICATION, STREAM, Stage};
+use kcl_core::aws::{DynamoDbStore, KinesisDeadLetters};
+use kcl_core::lease::Wish;
+use kcl_core::prelude::*;
+use kcl_core::{BootClock, HandbackOptions, Last, OnError, WhichParked, handback, parked, wish_parked};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,12 +23,27 @@ fn policy() -> BTreeSet<String> {
     actions.map(|action| action.as_str().unwrap().to_owned()).collect()
 }
 
+/// The actions in the README's row of a feature.
+fn of_feature(feature: &str) -> BTreeSet<String> {
+    let table = include_str!("../../../README.md").split_once("<!-- permissions:start -->").unwrap().1;
+    let table = table.split_once("<!-- permissions:end -->").unwrap().0;
+    let mut rows = table.lines().filter_map(|line| line.strip_prefix(&format!("| `{feature}`")));
+    let row = rows.next().unwrap_or_else(|| panic!("no row for {feature}"));
+    let actions = row.split('`').filter(|part| part.starts_with("kinesis:") || part.starts_with("dynamodb:"));
+    actions.map(str::to_owned).collect()
+}
+
 /// Every operation that workers call from now on.
 fn record(stage: &Stage) -> Arc<Mutex<BTreeSet<String>>> {
+    record_of(stage, |_| true)
+}
+
+/// Every operation that these callers call from now on.
+fn record_of(stage: &Stage, callers: fn(&str) -> bool) -> Arc<Mutex<BTreeSet<String>>> {
     let called: Arc<Mutex<BTreeSet<String>>> = Arc::default();
     let seen = Arc::clone(&called);
     stage.aws.faults().rule(move |call| {
-        if call.caller.is_some() {
+        if call.caller.is_some_and(callers) {
             seen.lock().unwrap().insert(format!("{}:{}", call.service, call.operation));
         }
         None
@@ -70,4 +89,105 @@ async fn a_fleet_calls_what_the_readmes_policy_allows_and_all_of_it() {
     let creation = ["dynamodb:CreateTable", "dynamodb:TagResource"].map(str::to_owned).into();
     let rest: BTreeSet<String> = policy.difference(&creation).cloned().collect();
     assert!(existing.is_subset(&rest), "on an existing table: {existing:?}");
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// What a fleet calls that reads in this way, and sees its stream resharded.
+async fn called_by(settings: Settings) -> BTreeSet<String> {
+    let stage = Stage::with_shards(2).await;
+    let called = record(&stage);
+    let worker = stage.start_with("a", settings, Duration::ZERO).await;
+    stage.put(0..20).await;
+    let split = stage.aws.kinesis().split_shard().stream_name(STREAM).shard_to_split("shardId-000000000000");
+    split.new_starting_hash_key(MIDDLE_OF_THE_LOWER_HALF).send().await.unwrap();
+    stage.put(20..40).await;
+    stage.seen(40, secs(60)).await;
+    worker.stop().await.unwrap();
+    let called = called.lock().unwrap();
+    called.iter().filter(|action| action.starts_with("kinesis:")).cloned().collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn fan_out_needs_what_the_readme_says_and_nothing_of_polling() {
+    let policy = policy().into_iter().filter(|action| action.starts_with("kinesis:")).collect::<BTreeSet<_>>();
+    let auto = of_feature("retrieval = auto");
+    let polling = of_feature("retrieval = fan-out");
+    let fan_out = policy.difference(&polling).chain(&auto).cloned().collect::<BTreeSet<_>>();
+    assert_eq!(called_by(Settings::default().retrieval(Retrieval::FanOut)).await, fan_out);
+
+    let called = called_by(Settings::default().retrieval(Retrieval::Auto)).await;
+    assert_eq!(called, policy.union(&auto).cloned().collect());
+
+    let settings = Settings::default().retrieval(Retrieval::FanOut).deregister_consumer(true);
+    let called = called_by(settings).await;
+    assert_eq!(called, fan_out.union(&of_feature("deregister_consumer")).cloned().collect());
+}
+
+/// Handles nothing.
+struct Refuses;
+
+impl RecordProcessor for Refuses {
+    async fn process_records(&mut self, _: &Batch, _: &ShardContext) -> Result<(), BoxError> {
+        Err("no".into())
+    }
+}
+
+async fn refusing(stage: &Stage, worker: &str, last: Last) -> crate::stage::Running {
+    let letters = aws_sdk_kinesis::Client::new(&stage.aws.sdk_config_for("letters"));
+    let worker = Worker::builder(APPLICATION, STREAM)
+        .worker_id(worker)
+        .with_seed(1)
+        .sdk_config(&stage.aws.sdk_config_for(worker))
+        .on_current_runtime()
+        .processor(|_: &ShardId| Refuses)
+        .error_policy(OnError::retry().max_attempts(1).then(last))
+        .dead_letters(KinesisDeadLetters::new(letters, "letters"))
+        .build()
+        .await
+        .unwrap();
+    let handle = worker.handle();
+    crate::stage::Running { handle, task: tokio::spawn(worker.run()) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_need_what_the_readme_says() {
+    let stage = Stage::with_shards(1).await;
+    stage.aws.kinesis().create_stream().stream_name("letters").shard_count(1).send().await.unwrap();
+    let called = record_of(&stage, |caller| caller == "letters");
+    stage.put(0..3).await;
+    let worker = refusing(&stage, "a", Last::DeadLetter).await;
+    tokio::time::sleep(secs(60)).await;
+    worker.stop().await.unwrap();
+    assert_eq!(*called.lock().unwrap(), of_feature("KinesisDeadLetters"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_operators_commands_need_what_the_readme_says() {
+    let stage = Stage::with_shards(2).await;
+    let called = record_of(&stage, |caller| caller == "operator");
+    let take = || std::mem::take(&mut *called.lock().unwrap());
+    let dynamodb = aws_sdk_dynamodb::Client::new(&stage.aws.sdk_config_for("operator"));
+    let store = DynamoDbStore::new(dynamodb, APPLICATION);
+    stage.put(0..7).await;
+    let worker = refusing(&stage, "a", Last::Quarantine).await;
+    tokio::time::sleep(secs(60)).await;
+
+    assert!(!parked(&store).await.unwrap().is_empty());
+    let list = of_feature("kcl parked TABLE");
+    assert_eq!(take(), list);
+    wish_parked(&store, &WhichParked::All, Wish::Resume).await.unwrap();
+    assert_eq!(take(), list.union(&of_feature("kcl parked TABLE --resume")).cloned().collect());
+
+    // It crashes.
+    stage.cut_off("a");
+    worker.task.abort();
+    tokio::time::sleep(secs(1)).await;
+    let mut options = HandbackOptions::default();
+    options.leave_parked = true;
+    let done = handback(&store, &BootClock, &options, |_| {}).await.unwrap();
+    assert!(!done.released.is_empty() && !done.removed.is_empty(), "{done:?}");
+    assert_eq!(take(), of_feature("kcl handback TABLE"));
 }

@@ -168,6 +168,11 @@ impl Way {
     fn connect(&self, configs: Vec<StreamConfig>, spec: Spec, rng: fastrand::Rng) -> Result<Connect, Error> {
         #[cfg(feature = "aws")]
         if let Some(clients) = &self.clients {
+            let reading = |config: StreamConfig| -> Result<_, Error> {
+                let reading = crate::aws::DryRun::of(&config.settings(&spec.settings)?, &spec.application);
+                Ok((config, reading))
+            };
+            let configs = configs.into_iter().map(reading).collect::<Result<_, Error>>()?;
             return Ok(super::connect::connect(configs, clients.clone(), spec.into_table(), rng));
         }
         let apis: Result<Vec<_>, Error> = configs.iter().map(StreamConfig::given).collect();

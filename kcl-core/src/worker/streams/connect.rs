@@ -1,7 +1,7 @@
 //! Reaching each of several streams in AWS, or in whatever speaks its protocol.
 
 use super::config::{Api, Reach, StreamConfig};
-use crate::aws::{Clients, DynamoDbStore, KinesisStream, TableSpec, describe_stream, prepare_table};
+use crate::aws::{Clients, DryRun, DynamoDbStore, KinesisStream, TableSpec, describe_stream, may_read, prepare_table};
 use crate::config::Parser;
 use crate::error::Error;
 use crate::worker::parts::{Connect, Connected, Connection, described};
@@ -27,10 +27,16 @@ pub(super) fn reading(config: &StreamConfig, worker: &Clients, parser: Parser) -
 }
 
 /// The coordination's way to a stream, of which the caller's client tells what it is.
-pub(super) async fn open(config: &StreamConfig, worker: &Clients, mut rng: fastrand::Rng) -> Result<Connection, Error> {
+pub(super) async fn open(
+    config: &StreamConfig,
+    worker: &Clients,
+    reading: &DryRun,
+    mut rng: fastrand::Rng,
+) -> Result<Connection, Error> {
     match clients_of(config, worker)? {
         Some(clients) => {
             let description = describe_stream(&clients, &clients.kinesis, &config.stream, &mut rng).await?;
+            may_read(&clients, &config.stream, &description, reading, &mut rng).await?;
             let api = Arc::new(KinesisStream::new(&clients.coordination_kinesis, config.stream.clone()));
             Ok(Connection { api, description })
         }
@@ -40,19 +46,20 @@ pub(super) async fn open(config: &StreamConfig, worker: &Clients, mut rng: fastr
 
 /// Checks credentials, all streams and the table, and connects the coordination to them.
 pub(super) fn connect(
-    configs: Vec<StreamConfig>,
+    configs: Vec<(StreamConfig, DryRun)>,
     worker: Clients,
     table: TableSpec,
     mut rng: fastrand::Rng,
 ) -> Connect {
     async move {
         let mut streams = Vec::new();
-        for config in &configs {
+        for (config, reading) in &configs {
             let connection = match clients_of(config, &worker)? {
                 None => described(config.given()?).await?,
                 Some(clients) => {
                     let kinesis = &clients.coordination_kinesis;
                     let description = describe_stream(&clients, kinesis, &config.stream, &mut rng).await?;
+                    may_read(&clients, &config.stream, &description, reading, &mut rng).await?;
                     Connection { api: Arc::new(KinesisStream::new(kinesis, config.stream.clone())), description }
                 }
             };

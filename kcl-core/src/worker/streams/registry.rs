@@ -189,7 +189,8 @@ impl Registry {
     async fn open(&self, config: &StreamConfig) -> Result<Connection, Error> {
         #[cfg(feature = "aws")]
         if let Some(clients) = &self.clients {
-            return super::connect::open(config, clients, self.rng()).await;
+            let reading = crate::aws::DryRun::of(&config.settings(&self.settings)?, &self.application);
+            return super::connect::open(config, clients, &reading, self.rng()).await;
         }
         crate::worker::parts::described(self.reading(config)?).await
     }
