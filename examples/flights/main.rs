@@ -19,7 +19,6 @@ mod trouble;
 mod work;
 
 use clap::{Parser, Subcommand};
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -58,8 +57,11 @@ async fn main() -> ExitCode {
     // Warnings and errors of the library, unless RUST_LOG says otherwise, or they are what is shown.
     let level = if let Some(Command::Trouble(_)) = arguments.command { "off" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
-    let ansi = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(kcl_examples::has_colors())
+        .with_writer(std::io::stderr)
+        .init();
     match run(arguments).await {
         Ok(code) => code,
         Err(error) => {

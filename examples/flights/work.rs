@@ -55,6 +55,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         .build()
         .await?;
     eprintln!("{} works on stream {}; Ctrl-C stops it", arguments.worker_id, arguments.target.stream);
-    worker.run_until(shutdown_signal()).await?;
+    let stop = async {
+        shutdown_signal().await;
+        eprintln!("stopping: waiting until the flights in hand are written; Ctrl-C again stops at once");
+    };
+    worker.run_until(stop).await?;
     Ok(())
 }

@@ -91,7 +91,7 @@ impl Role {
             std::process::exit(1);
         });
         let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "error".into());
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
         match self {
             Role::Serve(arguments) => serve::play(arguments).await,
             Role::Work(arguments) => work::play(arguments).await,

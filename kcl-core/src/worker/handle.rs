@@ -3,6 +3,7 @@
 use super::billed::Billed;
 use super::host::{Hosted, Runtime};
 use super::parts::Connection;
+use super::signal;
 use super::streams::Registry;
 use crate::clock::Clock;
 use crate::config::{Settings, timing};
@@ -14,6 +15,7 @@ use crate::record::{ShardId, StreamId, StreamRef};
 use crate::retrieval::Readers;
 use crate::shard::StreamApi;
 use crate::spawn::Spawn;
+use crate::telemetry::event::shutdown::{ShutdownBegun, ShutdownHurried};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -227,12 +229,15 @@ impl Worker {
         outcome
     }
 
-    /// Runs until `stop` completes, then stops in an orderly way within the setting `shutdown_deadline`.
+    /// Runs until `stop` completes, then stops in an orderly way within the setting `shutdown_deadline`. Where `stop` was
+    /// [`shutdown_signal`](crate::shutdown_signal), a second signal ends delivery at once, as a second
+    /// [`WorkerHandle::shutdown`] does.
     ///
     /// # Errors
     /// As [`Worker::run`].
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let (handle, deadline) = (self.handle(), self.settings.shutdown_deadline);
+        let id = self.id().to_owned();
         let run = self.run();
         tokio::pin!(run);
         tokio::select! {
@@ -241,6 +246,14 @@ impl Worker {
             () = stop => {}
         }
         let _ = handle.ask.send(Ask::Shutdown(deadline));
+        ShutdownBegun { worker: &id, deadline, by_signal: signal::is_received() }.emit();
+        tokio::select! {
+            biased;
+            outcome = &mut run => return outcome,
+            () = signal::second_signal() => {}
+        }
+        ShutdownHurried { worker: &id }.emit();
+        let _ = handle.ask.send(Ask::Shutdown(Duration::ZERO));
         run.await
     }
 }

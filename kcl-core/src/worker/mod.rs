@@ -12,7 +12,6 @@ mod host;
 mod others;
 mod parts;
 mod replay;
-#[cfg(feature = "signal")]
 mod signal;
 mod stream;
 mod streams;

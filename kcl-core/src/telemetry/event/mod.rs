@@ -7,5 +7,6 @@ pub(crate) mod fanout;
 #[cfg(feature = "aws")]
 pub(crate) mod parser;
 pub(crate) mod processing;
+pub(crate) mod shutdown;
 #[cfg(feature = "aws")]
 pub(crate) mod table;
