@@ -170,11 +170,15 @@ async fn a_missing_permission_ends_the_start_within_seconds_with_the_actions_nam
             denied.then(|| Fault::Error("AccessDeniedException".to_owned()))
         });
         let began = tokio::time::Instant::now();
-        let run = stage.start("a").await.task;
-        let Ok(ended) = tokio::time::timeout(Duration::from_secs(60), run).await else {
-            panic!("{operation}: it runs on")
+        let error = match stage.build("a", Settings::default(), Duration::ZERO).await {
+            Err(error) => error,
+            Ok(worker) => {
+                let Ok(ended) = tokio::time::timeout(Duration::from_secs(60), worker.run()).await else {
+                    panic!("{operation}: it runs on")
+                };
+                ended.unwrap_err()
+            }
         };
-        let error = ended.unwrap().unwrap_err();
         assert_eq!(error.code(), Code::Permission, "{operation}: {error}");
         assert!(error.to_string().contains(operation), "{operation}: {error}");
         assert!(began.elapsed() < Duration::from_secs(12), "{operation}: after {:?}", began.elapsed());
