@@ -1,6 +1,7 @@
 //! What signals do to a worker. One test, as a signal goes to the whole process.
 
-#![cfg(all(test, unix))]
+#![cfg(test)]
+#![cfg(unix)]
 
 use kcl_core::prelude::*;
 use kcl_local::LocalAws;

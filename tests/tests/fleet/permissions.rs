@@ -185,18 +185,17 @@ async fn the_operators_commands_need_what_the_readme_says() {
     options.leave_parked = true;
     // One row is read by another call than several.
     let mut called = BTreeSet::new();
-    let mut crash = vec![("a", worker)];
+    let mut alive = vec![("a", worker)];
     for next in [["b", "c"].as_slice(), &[]] {
-        for (worker, running) in crash.drain(..) {
-            stage.cut_off(worker);
-            running.task.abort();
-        }
+        // To everybody else they are dead.
+        alive.iter().for_each(|(worker, _)| stage.cut_off(worker));
+        alive.clear();
         tokio::time::sleep(secs(1)).await;
         let done = handback(&store, &BootClock, &options, |_| {}).await.unwrap();
         assert!(!done.released.is_empty() && !done.removed.is_empty(), "{done:?}");
         called.append(&mut take());
         for worker in next {
-            crash.push((worker, refusing(&stage, worker, Last::Quarantine).await));
+            alive.push((worker, refusing(&stage, worker, Last::Quarantine).await));
         }
         tokio::time::sleep(secs(60)).await;
     }
