@@ -11,6 +11,6 @@
 //! ```
 //!
 //! The planner itself knows more than rows tell (who was silent, who did not take what it was told to take), and says it
-//! at the level `debug` under the target `kcl_core::explain`, whenever the reason of a lease becomes another.
+//! at the level `debug` under the target `kcl::explain`, whenever the reason of a lease becomes another.
 
 pub use crate::coordination::{Ended, Explanation, Reason, Stays, explain};

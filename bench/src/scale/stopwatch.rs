@@ -10,7 +10,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::clock;
 
 /// The target of the span around a cycle's planning.
-const PLANNER: &str = "kcl_core::planner";
+const PLANNER: &str = "kcl::leader";
 
 /// All times taken so far.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,7 @@
 //! Why a call to AWS failed, in terms of who can do something about it.
 
 use crate::error::Code;
+use crate::telemetry::cut;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -44,7 +45,7 @@ pub(crate) struct Failure {
     pub(crate) cause: Cause,
     /// The operation's name, which is the IAM action's as well.
     pub(crate) operation: &'static str,
-    /// The service's or the client's own words.
+    /// The service's or the client's own words, cut at a length that a log can bear.
     pub(crate) said: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -70,7 +71,7 @@ impl Failure {
             | SdkError::ResponseError(_)
             | _ => (Cause::Unanswered, chain(&error)),
         };
-        Failure { cause, operation, said, source: Some(Box::new(error)) }
+        Failure { cause, operation, said: cut(&said), source: Some(Box::new(error)) }
     }
 
     pub(crate) fn of<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> Self
@@ -95,7 +96,7 @@ impl Failure {
             SdkError::ConstructionFailure(_) => (credentials_cause(&error).unwrap_or(Cause::Request), chain(&error)),
             _ => (Cause::Unanswered, chain(&error)),
         };
-        Failure { cause, operation, said, source: Some(Box::new(error)) }
+        Failure { cause, operation, said: cut(&said), source: Some(Box::new(error)) }
     }
 
     /// The page that tells an operator more.

@@ -24,7 +24,7 @@ use crate::lease::{Row, Write};
 use crate::processor::{Delivery, Gate, Report, Reports};
 use crate::record::StreamId;
 use crate::shard::Shard;
-use crate::telemetry::event::coordination::Happening;
+use crate::telemetry::event::coordination::{Happening, SESSION_OVER};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -480,7 +480,7 @@ impl Coordinator {
         self.gate.shut();
         for (lease, held) in std::mem::take(&mut self.held) {
             held.delivery.close();
-            self.effects.tell(Happening::LeaseLost { lease, why: "the session is over" });
+            self.effects.tell(Happening::LeaseLost { lease, why: SESSION_OVER });
         }
         self.claims.clear();
         self.verifying.clear();

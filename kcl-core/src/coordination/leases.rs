@@ -11,7 +11,7 @@ use crate::error::{Code, Error};
 use crate::lease::row::{Damaged, Lease, LeaseKey, Owner, Plan, RowKey, TakeMode};
 use crate::lease::{Consistency, Row, Write};
 use crate::processor::{Delivery, Hold, Report, ReportKind};
-use crate::record::{Checkpoint, StartingPosition};
+use crate::record::{Checkpoint, StartingPosition, StreamId};
 use crate::shard::{ListWhich, Shard};
 use crate::telemetry::event::coordination::Happening;
 use std::time::Duration;
@@ -63,7 +63,7 @@ impl Coordinator {
             return;
         }
         self.damaged_plan_told = Some(now);
-        self.effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why.clone() });
+        self.effects.tell(Happening::damaged(damaged));
         self.wake_planner();
     }
 
@@ -143,7 +143,20 @@ impl Coordinator {
             self.start.push(delivery);
         }
         self.held.insert(key, held);
-        self.effects.tell(Happening::LeasesHeld { count: self.held.len() });
+        self.tell_leases_held();
+    }
+
+    /// How many leases are held, of each stream.
+    fn tell_leases_held(&mut self) {
+        let (streams, held) = (&self.identity.streams, &self.held);
+        let of = |stream: &StreamId| held.keys().filter(|lease| lease.stream().as_ref() == Some(stream)).count();
+        let counts: Vec<(Option<StreamId>, usize)> = match streams.ids() {
+            None => vec![(None, held.len())],
+            Some(ids) => ids.into_iter().map(|id| (Some(id.clone()), of(&id))).collect(),
+        };
+        for (stream, count) in counts {
+            self.effects.tell(Happening::LeasesHeld { stream, count });
+        }
     }
 
     // --- what LATEST and AT_TIMESTAMP mean on a row that another hand created
@@ -273,7 +286,7 @@ impl Coordinator {
         }
         self.held.remove(lease);
         self.effects.forget(&Part::Held(lease.clone()));
-        self.effects.tell(Happening::LeasesHeld { count: self.held.len() });
+        self.tell_leases_held();
         if self.goodbye.is_some() && self.held.is_empty() {
             self.effects.remind(Part::Goodbye, self.effects.now);
         }

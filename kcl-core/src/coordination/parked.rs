@@ -25,7 +25,7 @@ pub struct ParkedLease {
 pub enum WhichParked {
     /// All of them.
     All,
-    /// This partition key, in whichever lease.
+    /// This partition key, in whichever lease; or the position of one of its records, as log lines name it.
     Key(String),
 }
 
@@ -85,7 +85,9 @@ async fn say(store: &dyn LeaseStore, key: &LeaseKey, which: &WhichParked, wish: 
 fn wished(row: &Lease, which: &WhichParked, wish: Wish) -> Option<Write> {
     let is_meant = |parked: &ParkedKey| match which {
         WhichParked::All => true,
-        WhichParked::Key(key) => parked.key.as_ref() == Some(key),
+        WhichParked::Key(key) => {
+            parked.key.as_ref() == Some(key) || parked.positions.iter().any(|position| position.to_string() == *key)
+        }
     };
     let say = |parked: &ParkedKey| ParkedKey {
         wish: if is_meant(parked) { Some(wish) } else { parked.wish },
@@ -151,6 +153,8 @@ mod tests {
         assert!(!store.table().leases[0].is_foreign(), "it is no other hand's");
         wish_parked(&store, &WhichParked::All, Wish::DeadLetter).await.unwrap();
         assert_eq!(wishes(&store), [Some(Wish::DeadLetter); 3]);
+        let by_position = WhichParked::Key("7".to_owned());
+        assert_eq!(wish_parked(&store, &by_position, Wish::Resume).await.unwrap(), ["shard-1", "shard-2"]);
         let nobody = WhichParked::Key("WN".to_owned());
         assert_eq!(wish_parked(&store, &nobody, Wish::Resume).await.unwrap(), [""; 0]);
     }

@@ -10,6 +10,7 @@ use crate::lease::{Consistency, LeaseStore, Row, RowKey, StoreError, StoreErrorK
 use crate::processor::{Report, StartConsumer};
 use crate::record::StreamId;
 use crate::shard::{ApiError, ApiErrorKind, StreamApi};
+use crate::telemetry::event::table::CallEnded;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -113,35 +114,48 @@ pub(crate) async fn run(mut coordinator: Coordinator, mut outside: Outside) -> R
     }
 }
 
-/// One attempt of a call.
+/// One attempt of a call. Its failure is told by what it went to, not for itself: calls are repeated.
 fn make(call: Call, outside: &Outside) -> BoxFuture<'static, Answered> {
     let Call { part, life, op } = call;
     let (store, streams, clock) = (outside.store.clone(), outside.streams.clone(), outside.clock.clone());
     let call_timeout = outside.call_timeout;
     async move {
         let sent = clock.now();
-        let within = match op {
-            Op::Scan => LONG_CALL_TIMEOUT,
-            Op::List(..) => LIST_TIMEOUT,
-            Op::Write(_) | Op::Read(..) => call_timeout,
+        let (within, to_table) = match op {
+            Op::Scan => (LONG_CALL_TIMEOUT, true),
+            Op::List(..) => (LIST_TIMEOUT, false),
+            Op::Write(_) | Op::Read(..) => (call_timeout, true),
         };
-        let answer = match tokio::time::timeout(within, answer(op, store.as_ref(), streams.as_ref())).await {
-            Ok(answer) => answer,
-            Err(_) => Answer::Failed(Failure::Unanswered),
+        let (answer, failed) = match tokio::time::timeout(within, answer(op, store.as_ref(), streams.as_ref())).await {
+            Ok(Ok(answer)) => (answer, None),
+            Ok(Err(Failed { failure, outcome, error })) => (Answer::Failed(failure), Some((outcome, error))),
+            Err(_) => {
+                let error = format!("no answer within {} s", within.as_secs_f64());
+                (Answer::Failed(Failure::Unanswered), Some(("unanswered", error)))
+            }
         };
+        CallEnded { to_table, failed: failed.as_ref().map(|(outcome, error)| (*outcome, error.as_str())) }.emit();
         Answered { part, life, sent, answer }
     }
     .boxed()
 }
 
-async fn answer(op: Op, store: &dyn LeaseStore, streams: &dyn StreamApis) -> Answer {
+/// A call that failed, for the coordinator and for the log.
+struct Failed {
+    failure: Failure,
+    outcome: &'static str,
+    error: String,
+}
+
+async fn answer(op: Op, store: &dyn LeaseStore, streams: &dyn StreamApis) -> Result<Answer, Failed> {
     match op {
-        Op::Write(write) => store.write(&write).await.map_or_else(of_store, Answer::Written),
-        Op::Read(keys, consistency) => read(&keys, consistency, store).await.map_or_else(of_store, Answer::Rows),
-        Op::Scan => store.scan().await.map_or_else(of_store, Answer::Table),
+        Op::Write(write) => store.write(&write).await.map(Answer::Written).map_err(of_store),
+        Op::Read(keys, consistency) => read(&keys, consistency, store).await.map(Answer::Rows).map_err(of_store),
+        Op::Scan => store.scan().await.map(Answer::Table).map_err(of_store),
         Op::List(stream, which) => match streams.api(stream.as_ref()) {
-            Some(api) => api.list_shards(which).await.map_or_else(of_stream, Answer::Listing),
-            None => Answer::Failed(Failure::Unanswered),
+            Some(api) => api.list_shards(which).await.map(Answer::Listing).map_err(of_stream),
+            // It is not served any more: nobody waits for this.
+            None => Ok(Answer::Failed(Failure::Unanswered)),
         },
     }
 }
@@ -158,25 +172,29 @@ async fn read(
     Ok(rows)
 }
 
-fn of_store(error: StoreError) -> Answer {
-    Answer::Failed(match error.kind {
-        StoreErrorKind::Throttled => Failure::Throttled,
-        StoreErrorKind::Unanswered => Failure::Unanswered,
+fn of_store(error: StoreError) -> Failed {
+    let (failure, outcome) = match error.kind {
+        StoreErrorKind::Throttled => (Failure::Throttled, "throttled"),
+        StoreErrorKind::Unanswered => (Failure::Unanswered, "unanswered"),
         StoreErrorKind::Refused => {
-            Failure::Refused(Refusal { code: code_of(&error), message: error.message, missing: false })
+            let refusal = Refusal { code: code_of(&error), message: error.message.clone(), missing: false };
+            (Failure::Refused(refusal), "refused")
         }
-    })
+    };
+    Failed { failure, outcome, error: error.message }
 }
 
-fn of_stream(error: ApiError) -> Answer {
-    Answer::Failed(match error.kind {
-        ApiErrorKind::Throttled => Failure::Throttled,
-        ApiErrorKind::Unavailable | ApiErrorKind::NotReady => Failure::Unanswered,
+fn of_stream(error: ApiError) -> Failed {
+    let (failure, outcome) = match error.kind {
+        ApiErrorKind::Throttled => (Failure::Throttled, "throttled"),
+        ApiErrorKind::Unavailable | ApiErrorKind::NotReady => (Failure::Unanswered, "unanswered"),
         ApiErrorKind::NotFound | ApiErrorKind::Denied | ApiErrorKind::Refused | ApiErrorKind::IteratorExpired => {
             let missing = error.kind == ApiErrorKind::NotFound;
-            Failure::Refused(Refusal { code: code_of(&error), message: error.message, missing })
+            let refusal = Refusal { code: code_of(&error), message: error.message.clone(), missing };
+            (Failure::Refused(refusal), "refused")
         }
-    })
+    };
+    Failed { failure, outcome, error: error.message }
 }
 
 /// The page of what a service refused. A store or stream that is not AWS's names it by an [`Error`](crate::Error) among

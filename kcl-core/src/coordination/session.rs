@@ -322,7 +322,7 @@ impl Session {
             self.state = State::Over;
             return News::Obstructed { why: damaged.why };
         }
-        effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why.clone() });
+        effects.tell(Happening::damaged(&damaged));
         effects.write(Part::Session, Write::Discard(damaged.clone()));
         self.state = State::Mending { number, damaged };
         News::Nothing

@@ -97,7 +97,7 @@ impl Start {
             }
         }
         for damaged in table.damaged.iter().filter(|_| !std::mem::replace(&mut self.damaged_told, true)) {
-            effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why.clone() });
+            effects.tell(Happening::damaged(damaged));
         }
         let mut waiting = false;
         for lease in table.leases.iter().filter(|lease| is_another_hands(lease)) {
@@ -111,6 +111,9 @@ impl Start {
             effects.tell(Happening::WaitingForForeignHand { for_long: self.java_failover_time });
             effects.remind(Part::Start, effects.now + LOOK_EVERY);
             return News::Nothing;
+        }
+        for examine::IgnoredStart { stream, setting, pinned } in examine::ignored_starts(streams, &table) {
+            effects.tell(Happening::StartIgnored { stream, setting, pinned });
         }
         News::Clear(Box::new(table))
     }

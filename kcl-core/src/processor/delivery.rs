@@ -16,6 +16,7 @@ use crate::clock::Time;
 use crate::lease::row::{Beside, HashKeyRange, ParkedKey, Pending, Wish};
 use crate::lease::{Lease, LeaseKey};
 use crate::record::{Checkpoint, Position, ShardId, StartingPosition, StreamIdentity};
+use crate::telemetry::Scope;
 use crate::telemetry::event::delivery::LateAcknowledgement;
 use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -99,6 +100,8 @@ pub(crate) struct Delivery {
     drain: CancellationToken,
     closed: CancellationToken,
     reports: Reports,
+    /// Acknowledgements may come from a task that is none of the worker's.
+    scope: Scope,
 }
 
 /// How far the work has come.
@@ -168,6 +171,7 @@ impl Delivery {
             pending: hold.pending.clone(),
             quarantine: Quarantine::of(hold.parked.clone(), hold.most_parked),
         };
+        let scope = Scope::current().of_lease(&hold.lease);
         Arc::new(Delivery {
             hold,
             gate,
@@ -180,6 +184,7 @@ impl Delivery {
             drain: CancellationToken::new(),
             closed: CancellationToken::new(),
             reports,
+            scope,
         })
     }
 
@@ -239,7 +244,8 @@ impl Delivery {
         // Under the lock, so that what a close has read as the last position stays the last.
         if self.closed.is_cancelled() {
             drop(progress);
-            return LateAcknowledgement { shard: self.shard(), records: numbers.end - numbers.start }.emit();
+            let late = LateAcknowledgement { shard: self.shard(), records: numbers.end - numbers.start };
+            return self.scope.enter(|| late.emit());
         }
         self.acknowledge_in(&mut progress, numbers);
         drop(progress);

@@ -12,11 +12,13 @@ use crate::record::{Position, ShardId, StartingPosition, StreamRef};
 use crate::retrieval::{Apart, Prefetch, Readers, corrupt_at};
 use crate::spawn::Spawn;
 use crate::stopwatch::Stopwatch;
+use crate::telemetry::{Scope, TasksInSpan};
 use futures_util::FutureExt;
 use std::fmt::{self, Debug};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument, Span};
 
 /// Starts a consumer for a lease that was claimed. All that follows is said through the delivery.
 pub(crate) trait StartConsumer: Debug + Send + Sync + 'static {
@@ -131,13 +133,14 @@ where
     P: RecordProcessor,
 {
     fn start(&self, delivery: Arc<Delivery>) {
-        let last_word = Arc::new(LastWord(Arc::clone(&delivery)));
+        let (last_word, shard) = (Arc::new(LastWord(Arc::clone(&delivery))), delivery.shard().clone());
         let (range, apart) = (delivery.hold.hash_range, Apart::new(&self.means.settings));
         let rules = self.rules(delivery.shard(), range);
         let context = ShardContext::new(Arc::clone(&delivery), self.means.stream.clone(), rules.lanes.count());
         let (factory, readers) = (Arc::clone(&self.factory), Arc::clone(&self.means.readers));
         let (tasks, tracker) = (self.means.tasks.clone(), self.tracker.clone());
         let consumer = async move {
+            let tasks = TasksInSpan::new(tasks, Span::current());
             let from = match consumer::starting_position(&delivery, &rules).await {
                 Some(from) => from,
                 None => return,
@@ -155,7 +158,7 @@ where
             let (shard, fetching) = (delivery.shard().clone(), Arc::clone(&delivery.stages.fetch));
             let open = move |from| apart.open(readers.as_ref(), &shard, range, from, Arc::clone(&fetching));
             let restart = Arc::clone(&delivery.restart_fetch);
-            let chunks = Prefetch::start(open, from, restart, Arc::clone(&last_word), tasks.as_ref(), &tracker);
+            let chunks = Prefetch::start(open, from, restart, Arc::clone(&last_word), &tasks, &tracker);
             let mut lanes = consumer::lanes(processors, chunks, &context, &delivery, &rules, &last_word);
             // The last one here, the others each in a task of its own. What this task holds must not outlive its lane.
             let own = lanes.pop();
@@ -166,6 +169,11 @@ where
             if let Some(own) = own {
                 own.await;
             }
+        };
+        // The span is made in the worker's scope, which begins with the task.
+        let consumer = async move {
+            let span = Scope::current().span_of_shard(&shard);
+            consumer.instrument(span).await;
         };
         self.means.tasks.spawn(self.tracker.track_future(consumer).boxed());
     }

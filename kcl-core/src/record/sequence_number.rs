@@ -28,7 +28,11 @@ impl SequenceNumber {
         let well_formed = matches!(bytes.len(), 1..=129)
             && bytes.iter().all(u8::is_ascii_digit)
             && (bytes[0] != b'0' || bytes.len() == 1);
-        if well_formed { Ok(SequenceNumber(Text::Own(digits))) } else { Err(InvalidSequenceNumber(digits)) }
+        if well_formed {
+            Ok(SequenceNumber(Text::Own(digits)))
+        } else {
+            Err(InvalidSequenceNumber(crate::telemetry::cut(&digits)))
+        }
     }
 
     /// Takes the service's word for it: looking at the digits of every record is a cache miss each, and was a twentieth of

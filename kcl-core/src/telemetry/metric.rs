@@ -2,10 +2,15 @@
 
 #![allow(clippy::disallowed_macros, reason = "typed events move their metrics through here")]
 
+use super::scope::Scope;
+#[cfg(feature = "metrics")]
+use super::scope::Series;
+use crate::lease::LeaseKey;
+
 macro_rules! inventory {
-    ($($variant:ident = $name:literal, $kind:ident, [$($label:literal),*], $help:literal;)*) => {
+    ($($variant:ident = $name:literal, $scope:ident $kind:ident, [$($label:literal),*], $help:literal;)*) => {
         /// A metric that the library moves.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Metric { $(#[doc = $help] $variant,)* }
 
@@ -25,10 +30,10 @@ macro_rules! inventory {
                 match self { $(Metric::$variant => MetricKind::$kind),* }
             }
 
-            /// The names of its labels.
+            /// The names of its labels, those included that tell whose it is.
             #[must_use]
             pub const fn labels(self) -> &'static [&'static str] {
-                match self { $(Metric::$variant => &[$($label),*]),* }
+                match self { $(Metric::$variant => labels!($scope, $($label),*)),* }
             }
 
             /// What it tells.
@@ -38,6 +43,12 @@ macro_rules! inventory {
             }
         }
     };
+}
+
+/// The labels of a metric: all say which application and worker it is of, most which stream as well.
+macro_rules! labels {
+    (Worker, $($label:literal),*) => { &["application", "worker", $($label),*] };
+    (Stream, $($label:literal),*) => { &["application", "worker", "stream", $($label),*] };
 }
 
 /// What a metric is.
@@ -52,65 +63,64 @@ pub enum MetricKind {
 }
 
 inventory! {
-    LeasesHeld = "kcl.leases.held", Gauge, [], "Leases that this worker holds.";
-    LeasesAcquired = "kcl.leases.acquired.total", Counter, ["from"],
+    LeasesHeld = "kcl.leases.held", Stream Gauge, [], "Leases that this worker holds.";
+    LeasesAcquired = "kcl.leases.acquired.total", Stream Counter, ["from"],
         "Leases claimed; `from` is `unowned`, `ended` (a session that is over) or `foreign` (another kind of consumer).";
-    LeasesReleased = "kcl.leases.released.total", Counter, ["why"],
+    LeasesReleased = "kcl.leases.released.total", Stream Counter, ["why"],
         "Leases released in an orderly way; `why` is `planned`, `shutdown`, `consumer gave up`, `stalled`, `stream stopped` or `stream missing`.";
-    LeasesLost = "kcl.leases.lost.total", Counter, [], "Leases that another hand took, or that ended with the session.";
-    Checkpoints = "kcl.checkpoints.written.total", Counter, [], "Checkpoints written.";
-    ShardsEnded = "kcl.shards.ended.total", Counter, [], "Shards read to their end.";
-    Stalls = "kcl.stalls.total", Counter, ["stage", "step"],
-        "Times a stage of a shard's work stood past its deadline; `stage` is `fetch`, `process`, `acknowledge` or `checkpoint`, `step` what was done: `alarm`, `restart fetch`, `restart consumer` or `give up`.";
-    StallSeconds = "kcl.stalls.seconds", Histogram, ["stage"], "How long a stage stood that went on after its deadline.";
-    Reconciled = "kcl.reconciled.total", Counter, [], "Leases without a consumer, and consumers without a lease, that were put right.";
-    Lingering = "kcl.consumers.lingering.total", Counter, [], "Half minutes that a handler went on after its lease was gone.";
-    Beats = "kcl.session.beats.total", Counter, [], "Session beats confirmed.";
-    BeatsMissed = "kcl.session.beats.missed.total", Counter, [], "Session beats that got no answer or were throttled.";
-    SessionsLost = "kcl.session.lost.total", Counter, [], "Times this worker's session was fenced or its row vanished.";
-    SessionsFenced = "kcl.sessions.fenced.total", Counter, [], "Silent sessions that this worker, as planner, ended.";
-    TermsTaken = "kcl.planner.terms.total", Counter, [], "Times this worker became the planner.";
-    PlanCycles = "kcl.planner.cycles.total", Counter, [], "Planning cycles.";
-    LeasesWithoutRoom = "kcl.planner.leases.without_room", Gauge, [],
-        "Of the planner: leases that nobody reads and no worker has room for (`max_leases`). Anything but 0 is an alarm.";
-    StreamsMissing = "kcl.streams.missing.total", Counter, [], "Times one of several streams was found not to exist any more; its leases rest.";
-    TableCalls = "kcl.table.calls.total", Counter, ["operation", "outcome"],
+    LeasesLost = "kcl.leases.lost.total", Stream Counter, [], "Leases that an external writer took, or that ended with the session.";
+    Checkpoints = "kcl.checkpoints.written.total", Stream Counter, [], "Checkpoints written.";
+    ShardsEnded = "kcl.shards.ended.total", Stream Counter, [], "Shards read to their end.";
+    Stalls = "kcl.stalls.total", Stream Counter, ["stage", "step"],
+        "Times a stage of a shard's work passed its deadline; `stage` is `fetch`, `process`, `acknowledge` or `checkpoint`, `step` what was done: `alarm`, `restart fetch`, `restart consumer` or `give up`.";
+    StallSeconds = "kcl.stalls.seconds", Stream Histogram, ["stage"], "How long a stage was stalled that went on after its deadline.";
+    Reconciled = "kcl.reconciled.total", Stream Counter, [], "Leases without a consumer, and consumers without a lease, that were put right.";
+    Lingering = "kcl.consumers.lingering.total", Stream Counter, [], "Half minutes that a handler went on after its lease was gone.";
+    Heartbeats = "kcl.heartbeats.total", Worker Counter, [], "Heartbeats confirmed.";
+    HeartbeatsMissed = "kcl.heartbeats.missed.total", Worker Counter, [], "Heartbeats that were not answered, throttled or refused.";
+    SessionsLost = "kcl.sessions.lost.total", Worker Counter, [], "Times this worker's session was fenced or its row vanished.";
+    SessionsFenced = "kcl.sessions.fenced.total", Worker Counter, [], "Sessions without heartbeats that this worker, as leader, ended.";
+    TermsTaken = "kcl.leader.terms.total", Worker Counter, [], "Times this worker became the leader.";
+    PlanCycles = "kcl.leader.cycles.total", Worker Counter, [], "Cycles of assignment.";
+    LeasesUnassignable = "kcl.leader.leases.unassignable", Worker Gauge, [],
+        "Of the leader: leases that nobody reads and no worker has capacity for (`max_leases`). Anything but 0 is an alarm.";
+    StreamsMissing = "kcl.streams.missing.total", Stream Counter, [], "Times one of several streams was found not to exist any more; its leases are released.";
+    TableCalls = "kcl.table.calls.total", Worker Counter, ["operation", "outcome"],
         "Calls to the lease table; `outcome` is `answered`, `throttled`, `unanswered` or `refused`.";
-    RowsDamaged = "kcl.table.rows.damaged.total", Counter, [], "Rows that could not be read.";
-    Records = "kcl.records.processed.total", Counter, [], "Records acknowledged.";
-    Bytes = "kcl.records.bytes.total", Counter, [], "Payload bytes acknowledged.";
-    Behind = "kcl.shard.behind.millis", Gauge, ["shard"], "How far behind the tip a shard is read, in milliseconds; `shard` is its lease's key.";
-    HandlerSeconds = "kcl.handler.seconds", Histogram, [], "How long a handler took for a batch, in seconds.";
-    HandlerFailures = "kcl.handler.failures.total", Counter, ["cause"],
+    RowsDamaged = "kcl.table.rows.damaged.total", Worker Counter, [], "Rows that could not be read.";
+    Records = "kcl.records.processed.total", Stream Counter, [], "Records acknowledged.";
+    Bytes = "kcl.records.bytes.total", Stream Counter, [], "Payload bytes acknowledged.";
+    HandlerSeconds = "kcl.handler.seconds", Stream Histogram, [], "How long a handler took for a batch.";
+    HandlerFailures = "kcl.handler.failures.total", Stream Counter, ["cause"],
         "Callbacks that failed; `cause` is `error`, `panic`, `timeout`, or `dropped` (a record's handle).";
-    LateAcknowledgements = "kcl.acknowledgements.late.total", Counter, [],
+    LateAcknowledgements = "kcl.acknowledgements.late.total", Stream Counter, [],
         "Records acknowledged after their lease was lost or given up: they come again elsewhere.";
-    BatchesSplit = "kcl.batches.split.total", Counter, [], "Batches that failed and were handed over in parts.";
-    DeadLetters = "kcl.deadletters.total", Counter, [], "Records that the error policy gave up and the dead-letter sink took.";
-    DeadLetterFailures = "kcl.deadletters.failed.total", Counter, [], "Times the dead-letter sink failed; the record waits for it.";
-    RecordsParked = "kcl.quarantine.parked.total", Counter, [], "Records put in quarantine.";
-    RecordsUnparked = "kcl.quarantine.done.total", Counter, [], "Records in quarantine that were handled or given up in the end.";
-    QuarantineFull = "kcl.quarantine.full.total", Counter, [], "Times a record found no room in quarantine; its shard stands.";
-    RecordsLost = "kcl.quarantine.lost.total", Counter, [],
+    BatchesSplit = "kcl.batches.split.total", Stream Counter, [], "Batches that failed and were handed over in parts.";
+    DeadLetters = "kcl.deadletters.total", Stream Counter, [], "Records that the error policy gave up and the dead-letter sink took.";
+    DeadLetterFailures = "kcl.deadletters.failed.total", Stream Counter, [], "Times the dead-letter sink failed; the record waits for it.";
+    RecordsParked = "kcl.quarantine.parked.total", Stream Counter, [], "Records put in quarantine.";
+    RecordsUnparked = "kcl.quarantine.done.total", Stream Counter, [], "Records in quarantine that were handled or given up in the end.";
+    QuarantineFull = "kcl.quarantine.full.total", Stream Counter, [], "Times a record found no room in quarantine; its shard is blocked.";
+    RecordsLost = "kcl.quarantine.lost.total", Stream Counter, [],
         "Records in quarantine that the stream's retention ended. Anything but 0 is a loss.";
-    ParkedAging = "kcl.quarantine.aging.total", Counter, [],
+    ParkedAging = "kcl.quarantine.aging.total", Stream Counter, [],
         "Minutes that a key was in quarantine while less than a fifth of the stream's retention was left of its first record. Anything but 0 is an alarm.";
-    CheckpointStoreFailures = "kcl.checkpoint_store.failed.total", Counter, [],
+    CheckpointStoreFailures = "kcl.checkpoint_store.failed.total", Stream Counter, [],
         "Times the checkpoint store could not be asked; the shard waits for it.";
-    Reads = "kcl.reads.total", Counter, [], "Read calls answered, with records or none.";
-    ReadFailures = "kcl.reads.failed.total", Counter, ["kind"],
-        "Read calls that failed; `kind` is `throttled`, `iterator_expired`, `not_found`, `not_ready`, `refused` or `unavailable`.";
-    ParserSuspensions = "kcl.parser.suspended.total", Counter, [],
+    Reads = "kcl.reads.total", Stream Counter, [], "Read calls answered, with records or none.";
+    ReadFailures = "kcl.reads.failed.total", Stream Counter, ["kind"],
+        "Read calls that failed; `kind` is `throttled`, `iterator_expired`, `not_found`, `not_ready`, `denied`, `refused` or `unavailable`.";
+    ParserSuspensions = "kcl.parser.suspended.total", Stream Counter, [],
         "Times the fast parser did not understand an answer; the SDK's parser, which needs more CPU, is used for a while.";
-    Aggregates = "kcl.aggregates.total", Counter, [], "Aggregated records that were taken apart.";
-    AggregatesCorrupt = "kcl.aggregates.corrupt.total", Counter, [],
+    Aggregates = "kcl.aggregates.total", Stream Counter, [], "Aggregated records that were taken apart.";
+    AggregatesCorrupt = "kcl.aggregates.corrupt.total", Stream Counter, [],
         "Records that begin as an aggregate and are none; delivered as they came, or failed, as the settings say.";
-    ForeignRecords = "kcl.records.foreign.total", Counter, ["what"],
+    ForeignRecords = "kcl.records.foreign.total", Stream Counter, ["what"],
         "Parts of aggregates whose hash key lies outside of their shard's range; `what` is `delivered` or `dropped`.";
-    Subscriptions = "kcl.subscriptions.total", Counter, [], "Fan-out subscriptions that were opened.";
-    SubscriptionsLost = "kcl.subscriptions.lost.total", Counter, ["why"],
+    Subscriptions = "kcl.subscriptions.total", Stream Counter, [], "Fan-out subscriptions that were opened.";
+    SubscriptionsLost = "kcl.subscriptions.lost.total", Stream Counter, ["why"],
         "Fan-out subscriptions that are no more; `why` is `ended` (after five minutes), `rotated` (before that), `silent`, `failed` or `contradiction`.";
-    SubscribeFailures = "kcl.subscribes.failed.total", Counter, ["kind"], "Subscribe calls that failed; `kind` as for reads.";
+    SubscribeFailures = "kcl.subscribes.failed.total", Stream Counter, ["kind"], "Subscribe calls that failed; `kind` as for reads.";
 }
 
 impl MetricKind {
@@ -125,41 +135,88 @@ impl MetricKind {
     }
 }
 
-/// Adds to a counter.
+impl Scope {
+    /// Adds to a counter.
+    pub(crate) fn count(&self, metric: Metric, n: u64, labels: &[(&'static str, &str)]) {
+        debug_assert!(is_listed(metric, MetricKind::Counter, labels), "{metric:?} {labels:?}");
+        #[cfg(feature = "metrics")]
+        metrics::counter!(metric.name(), all(self, metric, labels)).increment(n);
+        #[cfg(not(feature = "metrics"))]
+        let _ = n;
+    }
+
+    /// Sets a gauge. It is 0 again once its shard, stream or worker ends.
+    pub(crate) fn gauge(&self, metric: Metric, value: f64, labels: &[(&'static str, &str)]) {
+        debug_assert!(is_listed(metric, MetricKind::Gauge, labels), "{metric:?} {labels:?}");
+        #[cfg(feature = "metrics")]
+        {
+            self.remember(metric, labels);
+            metrics::gauge!(metric.name(), all(self, metric, labels)).set(value);
+        }
+        #[cfg(not(feature = "metrics"))]
+        let _ = value;
+    }
+
+    /// Adds to a distribution.
+    pub(crate) fn observe(&self, metric: Metric, value: f64, labels: &[(&'static str, &str)]) {
+        debug_assert!(is_listed(metric, MetricKind::Histogram, labels), "{metric:?} {labels:?}");
+        #[cfg(feature = "metrics")]
+        metrics::histogram!(metric.name(), all(self, metric, labels)).record(value);
+        #[cfg(not(feature = "metrics"))]
+        let _ = value;
+    }
+
+    // The facade cannot take a series back. 0 is what sums and alarms expect of one that has ended, and, unlike NaN, what
+    // every recorder can export.
+
+    /// Sets the gauges of a shard, by its lease, to 0: this worker does not hold it any more.
+    pub(crate) fn end_gauges_of(&self, lease: &LeaseKey) {
+        #[cfg(feature = "metrics")]
+        self.end(|series| series.labels.iter().any(|(name, value)| *name == "shard" && **value == *lease.as_str()));
+        #[cfg(not(feature = "metrics"))]
+        let _ = lease;
+    }
+
+    /// Sets all gauges of the worker to 0: it ends.
+    pub(crate) fn end_all_gauges(&self) {
+        #[cfg(feature = "metrics")]
+        self.end(|_| true);
+    }
+
+    #[cfg(feature = "metrics")]
+    fn end(&self, ends: impl Fn(&Series) -> bool) {
+        for (scope, Series { metric, labels, .. }) in self.forget(ends) {
+            let labels: Vec<(&'static str, &str)> =
+                labels.iter().map(|(name, value)| (*name, value.as_ref())).collect();
+            metrics::gauge!(metric.name(), all(&scope, metric, &labels)).set(0.0);
+        }
+    }
+}
+
+/// Adds to a counter, in the scope of the task that runs.
 pub(crate) fn count(metric: Metric, n: u64, labels: &[(&'static str, &str)]) {
-    debug_assert!(is_listed(metric, MetricKind::Counter, labels), "{metric:?} {labels:?}");
-    #[cfg(feature = "metrics")]
-    metrics::counter!(metric.name(), owned(labels)).increment(n);
-    #[cfg(not(feature = "metrics"))]
-    let _ = (n, labels);
+    Scope::current().count(metric, n, labels);
 }
 
-/// Sets a gauge.
+/// Sets a gauge, in the scope of the task that runs.
 pub(crate) fn gauge(metric: Metric, value: f64, labels: &[(&'static str, &str)]) {
-    debug_assert!(is_listed(metric, MetricKind::Gauge, labels), "{metric:?} {labels:?}");
-    #[cfg(feature = "metrics")]
-    metrics::gauge!(metric.name(), owned(labels)).set(value);
-    #[cfg(not(feature = "metrics"))]
-    let _ = (value, labels);
-}
-
-/// Adds to a distribution.
-pub(crate) fn observe(metric: Metric, value: f64, labels: &[(&'static str, &str)]) {
-    debug_assert!(is_listed(metric, MetricKind::Histogram, labels), "{metric:?} {labels:?}");
-    #[cfg(feature = "metrics")]
-    metrics::histogram!(metric.name(), owned(labels)).record(value);
-    #[cfg(not(feature = "metrics"))]
-    let _ = (value, labels);
+    Scope::current().gauge(metric, value, labels);
 }
 
 /// Whether the inventory has it so.
 fn is_listed(metric: Metric, kind: MetricKind, labels: &[(&'static str, &str)]) -> bool {
-    metric.kind() == kind && labels.iter().map(|(name, _)| name).eq(metric.labels())
+    let own = metric.labels().iter().filter(|name| !SCOPE.contains(name));
+    metric.kind() == kind && labels.iter().map(|(name, _)| name).eq(own)
 }
 
+/// The labels that tell whose a metric is.
+const SCOPE: [&str; 3] = ["application", "worker", "stream"];
+
 #[cfg(feature = "metrics")]
-fn owned(labels: &[(&'static str, &str)]) -> Vec<metrics::Label> {
-    labels.iter().map(|(key, value)| metrics::Label::new(*key, (*value).to_owned())).collect()
+fn all(scope: &Scope, metric: Metric, own: &[(&'static str, &str)]) -> Vec<metrics::Label> {
+    let of_scope = scope.labels().into_iter().filter(|(name, _)| metric.labels().contains(name));
+    let of_scope = of_scope.map(|(name, value)| metrics::Label::new(name, value));
+    of_scope.chain(own.iter().map(|(name, value)| metrics::Label::new(*name, (*value).to_owned()))).collect()
 }
 
 #[cfg(test)]
@@ -170,7 +227,8 @@ mod tests {
     /// The page's table, as it should be.
     fn table() -> Vec<String> {
         let row = |metric: &Metric| {
-            let labels: Vec<String> = metric.labels().iter().map(|label| format!("`{label}`")).collect();
+            let own = metric.labels().iter().filter(|name| !["application", "worker"].contains(name));
+            let labels: Vec<String> = own.map(|label| format!("`{label}`")).collect();
             let (name, kind) = (metric.name(), metric.kind().as_str());
             format!("| `{name}` | {kind} | {} | {} |", labels.join(", "), metric.help())
         };
@@ -203,6 +261,7 @@ mod tests {
             include_str!("event/fanout.rs"),
             include_str!("event/parser.rs"),
             include_str!("event/processing.rs"),
+            include_str!("event/reading.rs"),
             include_str!("event/table.rs"),
         ];
         for metric in Metric::ALL {

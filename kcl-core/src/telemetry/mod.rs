@@ -4,5 +4,10 @@
 
 pub(crate) mod event;
 mod metric;
+mod outage;
+mod scope;
+mod text;
 
 pub use metric::{Metric, MetricKind};
+pub(crate) use scope::{Scope, ScopedTasks, TasksInSpan};
+pub(crate) use text::cut;

@@ -5,11 +5,10 @@ use crate::coordination::Elsewhere;
 use crate::record::StreamId;
 use crate::retrieval::Registrar;
 use crate::shard::{ApiError, ApiErrorKind};
+use crate::telemetry::Scope;
 use crate::telemetry::event::fanout::ConsumerRemoved;
-use crate::telemetry::event::processing::of_stream;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tracing::Instrument;
 
 /// One a stream that was ever read here by fan-out; of one stream, without a name.
 #[derive(Debug, Default)]
@@ -59,9 +58,9 @@ impl Billed {
 
     async fn remove(&self, stream: &Option<StreamId>) {
         let Some(registrar) = self.lock().remove(stream) else { return };
-        let span = of_stream(stream.as_ref());
-        let error = registrar.deregister().instrument(span.clone()).await.err();
-        span.in_scope(|| ConsumerRemoved { error: error.as_ref() }.emit());
+        let scope = scope_of(stream.as_ref());
+        let removal = async { ConsumerRemoved { error: registrar.deregister().await.err().as_ref() }.emit() };
+        scope.around(removal).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Option<StreamId>, Arc<Registrar>>> {
@@ -71,5 +70,11 @@ impl Billed {
 
 fn untold(stream: Option<&StreamId>, why: &str) {
     let error = ApiError { kind: ApiErrorKind::Unavailable, message: why.to_owned(), source: None };
-    of_stream(stream).in_scope(|| ConsumerRemoved { error: Some(&error) }.emit());
+    scope_of(stream).enter(|| ConsumerRemoved { error: Some(&error) }.emit());
+}
+
+/// The scope of one of several streams, or of the only one.
+fn scope_of(stream: Option<&StreamId>) -> Scope {
+    let scope = Scope::current();
+    stream.map_or(scope.clone(), |stream| scope.of_stream(stream.as_str()))
 }

@@ -18,6 +18,7 @@ use crate::retrieval::polling::LARGEST_CALL;
 use crate::retrieval::{self, ByteBudget, Chosen, CorruptAggregates, Retrieval};
 use crate::shard::StreamApi;
 use crate::spawn::Spawn;
+use crate::telemetry::Scope;
 use futures_util::FutureExt;
 use std::fmt;
 use std::sync::Arc;
@@ -65,6 +66,7 @@ pub(super) struct Base {
     pub(super) source: Source,
     pub(super) spec: Spec,
     pub(super) link: Link,
+    pub(super) scope: Scope,
 }
 
 /// What is known of the table before it is looked at.
@@ -152,9 +154,10 @@ impl<R> WorkerBuilder<R> {
             Runtime::Current | Runtime::Given(_) => Arc::new(TokioClock::new()),
         });
         let budget = ByteBudget::new(settings.byte_budget, LARGEST_CALL);
+        let scope = Scope::of_worker(&application, id.as_str());
         let spec = Spec { application, table: table.clone(), settings: settings.clone() };
         let link = Link::new();
-        Ok((reads, Base { id, table, rng, clock, runtime, settings, failing, budget, source, spec, link }))
+        Ok((reads, Base { id, table, rng, clock, runtime, settings, failing, budget, source, spec, link, scope }))
     }
 }
 
@@ -280,14 +283,15 @@ where
     pub async fn build(self) -> Result<Worker, Error> {
         let (reads, base) = self.begin(Settings::validate)?;
         let OneStream { stream: NoProcessor { stream, api, table: store }, factory } = reads;
-        let Base { id, table, mut rng, clock, runtime, settings, failing, budget, source, spec, link } = base;
+        let Base { id, table, mut rng, clock, runtime, settings, failing, budget, source, spec, link, scope } = base;
         check_name("the stream's name", stream.name())?;
         check_consumer(&settings, &stream)?;
         let application = spec.application.clone();
         // What finds credentials is large, and whoever builds a worker should not have to carry it.
         let (connect, api) = Box::pin(source.open(spec, &stream, api, store, &mut rng)).await?;
         let asks = settings.deregister_consumer.then_some(Asks::WhetherAlone);
-        let (hosted, connections) = host::connect(&runtime, connect, asks).await?;
+        let scope = scope.of_stream(stream.name());
+        let (hosted, connections) = host::connect(&runtime, connect, asks, scope.clone()).await?;
         let connection =
             connections.into_iter().next().ok_or_else(|| Error::new(Code::Bug, "no stream was connected to"))?;
 
@@ -301,7 +305,7 @@ where
             billed.insert(None, registrar);
         }
         let reads = Reads::One { stream, connection, billed, consumers: Box::new(consumers) };
-        Ok(Worker { id, table, reads, settings, clock, rng, hosted, elsewhere, runtime, link })
+        Ok(Worker { id, table, reads, settings, clock, rng, hosted, elsewhere, runtime, link, scope })
     }
 }
 

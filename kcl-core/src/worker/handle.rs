@@ -16,6 +16,8 @@ use crate::retrieval::Readers;
 use crate::shard::StreamApi;
 use crate::spawn::Spawn;
 use crate::telemetry::event::shutdown::{ShutdownBegun, ShutdownHurried};
+use crate::telemetry::event::worker::{WorkerEnded, WorkerStarted};
+use crate::telemetry::{Scope, ScopedTasks};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ pub struct Worker {
     pub(super) elsewhere: bool,
     pub(super) runtime: Runtime,
     pub(super) link: Link,
+    pub(super) scope: Scope,
 }
 
 /// What a worker reads.
@@ -185,11 +188,18 @@ impl Worker {
     /// # Cancellation
     /// Dropping the future ends delivery at once; what was acknowledged is still checkpointed in the background.
     pub async fn run(self) -> Result<(), Error> {
-        let Worker { id, table, reads, settings, clock, mut rng, hosted, elsewhere, runtime, link } = self;
+        let scope = self.scope.clone();
+        scope.around(self.run_in_scope()).await
+    }
+
+    async fn run_in_scope(self) -> Result<(), Error> {
+        let Worker { id, table, reads, settings, clock, mut rng, hosted, elsewhere, runtime, link, scope } = self;
+        WorkerStarted { table: &table, settings: &settings }.emit();
+        let (began, clock_of_run) = (clock.now(), clock.clone());
         let Link { handle, asked, done } = link;
         let _stop = StopOnDrop(handle.ask.clone());
         let (reports, reported) = mpsc::unbounded_channel();
-        let tasks = runtime.tasks();
+        let tasks = ScopedTasks::of(runtime.tasks(), scope);
         let call_timeout = timing::call_timeout(settings.failover_time);
         let rng_of_consumers = rng.fork();
         let (mut alone, mut several) = (None, None);
@@ -225,6 +235,7 @@ impl Worker {
             (None, Some(registry)) => registry.billed.ended(&others).await,
             (None, None) => {}
         }
+        WorkerEnded { outcome: &outcome, ran: clock_of_run.now().since(began) }.emit();
         done.send_replace(true);
         outcome
     }

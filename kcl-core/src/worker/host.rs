@@ -5,6 +5,7 @@ use super::parts::{Connect, Connected, Connection};
 use crate::coordination::{self, Coordinator, Outside};
 use crate::error::{Code, Error};
 use crate::spawn::Spawn;
+use crate::telemetry::Scope;
 use futures_util::FutureExt;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -79,27 +80,28 @@ pub(super) async fn connect(
     runtime: &Runtime,
     connect: Connect,
     asks: Option<Asks>,
+    scope: Scope,
 ) -> Result<(Hosted, Vec<Connection>), Error> {
     let (connected, when_connected) = oneshot::channel();
     let (begin, when_begun) = oneshot::channel();
     let (done, when_done) = oneshot::channel();
     let task = Task { connect, connected, begin: when_begun, asks, done };
     match runtime {
-        Runtime::Own => spawn_thread(task)?,
-        Runtime::Current => drop(tokio::spawn(task.run())),
-        Runtime::Given(tasks) => tasks.spawn(task.run().boxed()),
+        Runtime::Own => spawn_thread(scope.around(task.run()))?,
+        Runtime::Current => drop(tokio::spawn(scope.around(task.run()))),
+        Runtime::Given(tasks) => tasks.spawn(scope.around(task.run()).boxed()),
     }
     let streams = when_connected.await.map_err(|_| gone())??;
     Ok((Hosted { begin, done: when_done }, streams))
 }
 
-fn spawn_thread(task: Task) -> Result<(), Error> {
+fn spawn_thread(task: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
     let could_not = |error: std::io::Error| {
         Error::new(Code::Runtime, "the coordination's thread or runtime could not be started").because(error)
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(could_not)?;
     let thread = std::thread::Builder::new().name("kcl-coordination".to_owned());
-    thread.spawn(move || runtime.block_on(task.run())).map_err(could_not)?;
+    thread.spawn(move || runtime.block_on(task)).map_err(could_not)?;
     Ok(())
 }
 

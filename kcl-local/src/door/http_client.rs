@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -36,6 +37,13 @@ impl Door {
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
         let (parts, body) = request.into_parts();
+        // The SDK asks for the connection of a call that failed for a moment, to close it, and logs an error where there
+        // is none.
+        if let Some(connection) = parts.extensions.get::<CaptureSmithyConnection>() {
+            connection.set_connection_retriever(|| {
+                Some(ConnectionMetadata::builder().proxied(false).poison_fn(|| {}).build())
+            });
+        }
         let body = body.collect().await.map_err(ConnectorError::user)?.to_bytes();
         let request = http::Request::from_parts(parts, body);
         let answer = self.within_read_timeout(request).await?.map(|body| match body {

@@ -2,7 +2,7 @@
 
 use crate::aws::failure::{Cause, Failure};
 use crate::lease::{Consistency, LeaseStore, Row, RowKey, StoreError, StoreErrorKind, Table, Write, Written};
-use crate::telemetry::event::table::{TableCall, TableThrottled, TableUnanswered};
+use crate::telemetry::event::table::TableCall;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 
@@ -26,18 +26,18 @@ impl DynamoDbStore {
     fn told<T>(&self, operation: &'static str, result: Result<T, Failure>) -> Result<T, StoreError> {
         let failure = match result {
             Ok(answer) => {
-                TableCall { operation, outcome: "answered" }.emit();
+                TableCall { operation, table: &self.table, outcome: "answered", error: None }.emit();
                 return Ok(answer);
             }
             Err(failure) => failure,
         };
-        let (kind, table, said) = (kind(failure.cause), self.table.as_str(), failure.said.as_str());
-        match kind {
-            StoreErrorKind::Throttled => TableThrottled { operation, table, said }.emit(),
-            StoreErrorKind::Unanswered => TableUnanswered { operation, table, said }.emit(),
-            // Who called decides whether this ends the worker, and says so.
-            StoreErrorKind::Refused => TableCall { operation, outcome: "refused" }.emit(),
-        }
+        let (kind, table) = (kind(failure.cause), self.table.as_str());
+        let outcome = match kind {
+            StoreErrorKind::Throttled => "throttled",
+            StoreErrorKind::Unanswered => "unanswered",
+            StoreErrorKind::Refused => "refused",
+        };
+        TableCall { operation, table, outcome, error: Some(&failure.said) }.emit();
         Err(StoreError {
             kind,
             message: failure.sentence(&format!("table `{table}`")),

@@ -165,7 +165,7 @@ impl Term {
     fn take_in(&mut self, table: Table, asked: Time, effects: &mut Effects) {
         let quiet = self.damaged_told.is_some_and(|at| effects.now.since(at) < FULL_READ);
         for damaged in table.damaged.iter().filter(|_| !quiet) {
-            effects.tell(Happening::RowDamaged { key: damaged.key.to_string(), why: damaged.why.clone() });
+            effects.tell(Happening::damaged(damaged));
             self.damaged_told = Some(effects.now);
         }
         if self.sessions.see_all(table.sessions, asked, effects.now) {

@@ -14,7 +14,8 @@ use crate::retrieval::ReadError;
 use crate::telemetry::event::delivery::{
     BatchSplit, DeadLetterFailed, KeyParked, ParkedDone, ParkedLost, ParkedTakenUp, QuarantineFull,
 };
-use crate::telemetry::event::processing::{HandlerFailed, HandlerPanicked, ReadRefused};
+use crate::telemetry::event::processing::{HandlerFailed, NextStep};
+use crate::telemetry::event::reading::ReadRefused;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -169,7 +170,7 @@ impl<P: RecordProcessor> Lane<P> {
         let numbers = todo.piece.number(todo.piece.range.start).map_or(0..0, |number| number..number + 1);
         let why = Failed { attempts, error: error.clone(), arrived_at_ms: record.arrived_at_ms };
         if self.delivery.park(record.partition_key.as_deref(), position.clone(), numbers, why).is_err() {
-            QuarantineFull { shard, failures: failures.count }.emit();
+            QuarantineFull { shard }.emit();
             // Not at hand any more: what makes room comes first.
             let now = self.now();
             if let Some(todo) = self.loaded.take() {
@@ -190,7 +191,7 @@ impl<P: RecordProcessor> Lane<P> {
 
     /// A record whose key is parked cannot join it now.
     pub(super) fn no_room(&self, failures: Failures) -> Event {
-        QuarantineFull { shard: self.delivery.shard(), failures: failures.count }.emit();
+        QuarantineFull { shard: self.delivery.shard() }.emit();
         let reason = "there is no room in quarantine".to_owned();
         Event::Failed { failures: failures.and_one(self.now()), verdict: Verdict::Retry(NO_ROOM), reason }
     }
@@ -249,23 +250,43 @@ impl<P: RecordProcessor> Lane<P> {
 
     fn tell(&self, callback: &'static str, cause: &Cause, failures: Failures, next: &Verdict) -> String {
         let (shard, attempt, age) = (self.delivery.shard(), failures.count, failures.age(self.now()));
+        let (next, within) = (self.next_step(next), format!("{:.1} s", age.as_secs_f64()));
         match cause {
             _ if callback == "dead_letter" => {
-                DeadLetterFailed { shard, error: cause, attempt, next }.emit();
+                DeadLetterFailed { shard, error: cause, attempt, retry_after: next.retry_after }.emit();
                 format!("the dead-letter sink for shard `{shard}` failed {attempt} times: {cause}")
             }
             Cause::Error(_) | Cause::TimedOut(_) | Cause::Dropped => {
                 HandlerFailed { shard, callback, error: cause, cause: label(cause), attempt, age, next }.emit();
-                format!("`{callback}` for shard `{shard}` failed {attempt} times within {age:?}, at last with: {cause}")
+                format!(
+                    "`{callback}` for shard `{shard}` failed {attempt} times within {within}, at last with: {cause}"
+                )
             }
             Cause::Panic(message) => {
-                HandlerPanicked { shard, callback, message, attempt, age, next }.emit();
-                format!("`{callback}` for shard `{shard}` panicked (attempt {attempt}, within {age:?}): {message}")
+                HandlerFailed { shard, callback, error: message, cause: label(cause), attempt, age, next }.emit();
+                format!("`{callback}` for shard `{shard}` panicked (attempt {attempt}, within {within}): {message}")
             }
             Cause::Read(error) => {
-                ReadRefused { shard, error, attempt, next }.emit();
+                ReadRefused { shard, error, attempt, next: next.what, retry_after: next.retry_after }.emit();
                 error.to_string()
             }
+        }
+    }
+
+    /// What follows a failure, as the log says it.
+    fn next_step(&self, verdict: &Verdict) -> NextStep {
+        let step = |what, retry_after, ends| NextStep { what, retry_after, ends };
+        match verdict {
+            Verdict::Retry(after) => step("retrying", Some(*after), false),
+            Verdict::Apart => step("its records are tried in parts", None, false),
+            Verdict::DeadLetter if self.rules.sink.is_none() => {
+                step("there is no dead-letter sink for the record", None, true)
+            }
+            Verdict::DeadLetter => step("the record goes to the dead-letter sink", None, false),
+            Verdict::Parked => step("the record's key goes to quarantine", None, false),
+            Verdict::StopShard => step("the lease is given up", None, true),
+            Verdict::StopWorker => step("the worker stops", None, true),
+            Verdict::MoveOn => step("it is not called again", None, true),
         }
     }
 }
@@ -274,6 +295,7 @@ fn label(cause: &Cause) -> &'static str {
     match cause {
         Cause::TimedOut(_) => "timeout",
         Cause::Dropped => "dropped",
-        Cause::Error(_) | Cause::Panic(_) | Cause::Read(_) => "error",
+        Cause::Panic(_) => "panic",
+        Cause::Error(_) | Cause::Read(_) => "error",
     }
 }

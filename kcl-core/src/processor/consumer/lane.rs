@@ -12,6 +12,7 @@ use crate::processor::delivery::{Delivery, ReportKind};
 use crate::processor::failure::Cause;
 use crate::processor::handle::{Account, Ledger, Returned};
 use crate::processor::{Batch, BoxError, RecordProcessor, ShardContext};
+use crate::telemetry::Scope;
 use crate::telemetry::event::delivery::{DeadLettered, RecordJoined};
 use crate::telemetry::event::processing::{
     BatchProcessed, ConsumerStarted, ConsumerStopped, DeliveryHeld, ShardEndReached,
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, sleep_until};
+use tracing::{Instrument, Span};
 
 /// How often a batch that waits for the session looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -106,14 +108,16 @@ impl<P: RecordProcessor> Lane<P> {
                 State::Working(Task::DeadLetter, _) => self.dead_letter(&state).await,
                 State::Working(Task::Initialize, _) => {
                     delivery.stages.process.begin(lane);
-                    let called =
-                        attend(&delivery, None, async { self.processor.initialize(&self.context).await }).await;
+                    let span = self.span_of("initialize");
+                    let initialize = async { self.processor.initialize(&self.context).await };
+                    let called = attend(&delivery, None, initialize.instrument(span)).await;
                     self.told(&state, called, "initialize")
                 }
                 State::Working(Task::End { .. }, _) => {
                     delivery.stages.process.begin(lane);
-                    let called =
-                        attend(&delivery, None, async { self.processor.shard_ended(&self.context).await }).await;
+                    let span = self.span_of("shard_ended");
+                    let ended = async { self.processor.shard_ended(&self.context).await };
+                    let called = attend(&delivery, None, ended.instrument(span)).await;
                     self.told(&state, called, "shard_ended")
                 }
                 State::Draining => self.say_goodbye(&state).await,
@@ -251,7 +255,7 @@ impl<P: RecordProcessor> Lane<P> {
         let ledger = Ledger::new(Arc::clone(&records), range.clone(), to);
         let batch = Batch::of(records, range, piece.millis_behind_latest, Arc::clone(&ledger));
         let end = piece.range.clone().filter_map(|index| piece.number(index)).max();
-        let began = self.rules.clock.now();
+        let (began, span) = (self.rules.clock.now(), self.span_of("process_records"));
         let (processor, context, mut shut) = (&mut self.processor, &self.context, false);
         delivery.stages.process.begin(lane);
         let handler = async {
@@ -265,7 +269,7 @@ impl<P: RecordProcessor> Lane<P> {
             }
             processor.process_records(&batch, context).await
         };
-        let called = attend(delivery, self.rules.handler_timeout, handler).await;
+        let called = attend(delivery, self.rules.handler_timeout, handler.instrument(span)).await;
         let called = if shut && matches!(called, Called::Done) { Called::GateShut } else { called };
         match &called {
             Called::Done => {
@@ -304,7 +308,8 @@ impl<P: RecordProcessor> Lane<P> {
         let error = todo.condemned.as_ref().map(|sentence| sentence.error.clone()).unwrap_or_default();
         let letter = DeadLetter::new(stream, shard, record.clone(), todo.tries, error);
         self.delivery.stages.process.begin(self.index);
-        let called = attend(&self.delivery, self.rules.sink_timeout, async { sink.put(&letter).await }).await;
+        let put = async { sink.put(&letter).await }.instrument(self.span_of("dead_letter"));
+        let called = attend(&self.delivery, self.rules.sink_timeout, put).await;
         if let Called::Done = called {
             DeadLettered {
                 shard: &letter.shard,
@@ -334,17 +339,19 @@ impl<P: RecordProcessor> Lane<P> {
             stored::catch_up(&self.delivery, &self.rules).await;
         }
         self.delivery.stages.process.begin(self.index);
+        let span = self.span_of("shutdown_requested");
         let farewell = async { self.processor.shutdown_requested(&self.context).await };
-        let called = attend(&self.delivery, None, farewell).await;
+        let called = attend(&self.delivery, None, farewell.instrument(span)).await;
         self.told(state, called, "shutdown_requested")
     }
 
     async fn lose(&mut self, state: &State) -> Event {
+        let span = self.span_of("lease_lost");
         let farewell = async {
             self.processor.lease_lost(&self.context).await;
             Ok(())
         };
-        let called = bounded(Some(LEASE_LOST_GRACE), farewell).await;
+        let called = bounded(Some(LEASE_LOST_GRACE), farewell.instrument(span)).await;
         self.told(state, called, "lease_lost")
     }
 
@@ -359,6 +366,11 @@ impl<P: RecordProcessor> Lane<P> {
 
     pub(super) fn now(&self) -> Time {
         self.rules.clock.now()
+    }
+
+    /// A span for a call of the user's code, so that its log lines say which shard they are about.
+    fn span_of(&self, callback: &'static str) -> Span {
+        Scope::current().span_of_callback(callback, self.delivery.shard())
     }
 
     fn obey(&mut self, command: Command) {

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::processor::delivery::Delivery;
 use crate::retrieval::{Chunk, Prefetch, ReadError};
 use crate::shard::Shard;
-use crate::telemetry::event::processing::ChunkReceived;
+use crate::telemetry::event::reading::ChunkReceived;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -153,7 +153,8 @@ impl Source {
 
     fn add(&self, chunk: Chunk) {
         let (delivery, millis_behind_latest) = (&self.delivery, chunk.millis_behind_latest);
-        ChunkReceived { lease: &delivery.hold.lease, records: chunk.records.len(), millis_behind_latest }.emit();
+        let (lease, shard, records) = (&delivery.hold.lease, delivery.shard(), chunk.records.len());
+        ChunkReceived { lease, shard, records, millis_behind_latest }.emit();
         if let (Some(last), Some(behind)) = (chunk.records.last(), millis_behind_latest) {
             delivery.saw_service_time(last.arrived_at_ms.saturating_add_unsigned(behind));
         }

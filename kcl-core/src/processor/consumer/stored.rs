@@ -5,7 +5,7 @@ use crate::processor::delivery::{Delivery, ReportKind};
 use crate::processor::failure::Backoff;
 use crate::processor::store::ClaimedLease;
 use crate::record::StartingPosition;
-use crate::telemetry::event::delivery::CheckpointStoreFailed;
+use crate::telemetry::event::delivery::{CheckpointStoreAnswered, CheckpointStoreFailed};
 use tokio::time::sleep;
 
 fn claimed(delivery: &Delivery) -> ClaimedLease {
@@ -29,6 +29,9 @@ pub(in crate::processor) async fn starting_position(delivery: &Delivery, rules: 
             }
             asked = store.begin(&claimed) => asked,
         };
+        if asked.is_ok() {
+            CheckpointStoreAnswered { shard: &hold.shard }.emit();
+        }
         match asked {
             Ok(Some(position)) => {
                 let further = !matches!(&hold.from, StartingPosition::After(at) if *at >= position);
@@ -41,7 +44,8 @@ pub(in crate::processor) async fn starting_position(delivery: &Delivery, rules: 
             Ok(None) => return Some(hold.from.clone()),
             Err(error) => {
                 attempt += 1;
-                CheckpointStoreFailed { shard: &hold.shard, error: &error, attempt }.emit();
+                let next = "the shard is read once it answers";
+                CheckpointStoreFailed { shard: &hold.shard, error: &error, attempt, next }.emit();
                 let pause = Backoff::default().after(attempt).mul_f64(rng.f64());
                 tokio::select! {
                     biased;
@@ -68,6 +72,9 @@ pub(super) async fn catch_up(delivery: &Delivery, rules: &Rules) {
         // Out of range is what an earlier owner has done: that is behind the row.
         Ok(Some(position)) => drop(delivery.acknowledge_up_to(&position)),
         Ok(None) => {}
-        Err(error) => CheckpointStoreFailed { shard: &delivery.hold.shard, error: &error, attempt: 1 }.emit(),
+        Err(error) => {
+            let next = "the lease is released with what is acknowledged";
+            CheckpointStoreFailed { shard: &delivery.hold.shard, error: &error, attempt: 1, next }.emit();
+        }
     }
 }

@@ -5,7 +5,6 @@
 
 use super::amount::Amount;
 use super::pace::Pace;
-use super::quiet::Quiet;
 use crate::clock::Time;
 use crate::config::Settings;
 use crate::record::ShardId;
@@ -21,7 +20,6 @@ const KEPT: Duration = Duration::from_secs(60);
 pub(super) struct Learnt {
     pub(super) pace: Pace,
     pub(super) amount: Amount,
-    pub(super) quiet: Quiet,
     /// No call may be sent before.
     pub(super) not_before: Time,
 }
@@ -44,12 +42,7 @@ impl OfStream {
     /// For a reader that begins now.
     pub(super) fn begin(&mut self, shard: &ShardId, settings: &Settings, now: Time) -> OfShard {
         self.0.retain(|_, of| Arc::strong_count(&of.0) > 1 || now.since(of.lock().not_before) < KEPT);
-        let begin = || Learnt {
-            pace: Pace::new(settings),
-            amount: Amount::new(settings.max_records),
-            quiet: Quiet::default(),
-            not_before: now,
-        };
+        let begin = || Learnt { pace: Pace::new(settings), amount: Amount::new(settings.max_records), not_before: now };
         let of = self.0.entry(shard.clone()).or_insert_with(|| OfShard(Arc::new(Mutex::new(begin()))));
         let mut learnt = of.lock();
         learnt.not_before = learnt.pace.begin_anew().max(now);
@@ -67,10 +60,9 @@ mod tests {
         let (mut stream, settings) = (OfStream::default(), Settings::default());
         let (a, b, at) = (ShardId::from("a"), ShardId::from("b"), |secs| Time::ZERO + Duration::from_secs(secs));
         let first = stream.begin(&a, &settings, at(0));
-        first.lock().quiet.may_warn(at(0));
         stream.begin(&b, &settings, at(59));
         let second = stream.begin(&a, &settings, at(59));
-        assert!(!second.lock().quiet.may_warn(at(59)), "another reader, the same minute");
+        assert!(Arc::ptr_eq(&first.0, &second.0), "another reader, the same minute");
         drop(first);
         stream.begin(&b, &settings, at(500));
         assert_eq!(stream.0.len(), 2, "a reader lives");

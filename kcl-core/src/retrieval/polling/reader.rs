@@ -10,7 +10,7 @@ use crate::retrieval::call::in_time;
 use crate::retrieval::{ByteBudget, Chunk, ReadError, Readers, Reservation, ShardReader};
 use crate::shard::{ApiError, ApiErrorKind, Fetched, ListWhich, StreamApi};
 use crate::stopwatch::Stopwatch;
-use crate::telemetry::event::processing::{IteratorExpired, ReadAnswered, ReadFailing, ReadThrottled};
+use crate::telemetry::event::reading::{IteratorExpired, ReadAnswered, ReadFailing, ReadThrottled};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -171,15 +171,14 @@ impl PollingReader {
         let retry_after = learnt.not_before.since(now);
         let (shard, failures) = (&self.shard, learnt.pace.failures());
         match answer {
-            Answer::Records { .. } => ReadAnswered.emit(),
+            Answer::Records { .. } => ReadAnswered { shard }.emit(),
             Answer::IteratorExpired if *next == Next::Renew => IteratorExpired { shard }.emit(),
             Answer::Throttled => {
-                ReadThrottled { shard, failures, retry_after, warn: learnt.quiet.may_warn(now) }.emit();
+                ReadThrottled { shard, failures, retry_after }.emit();
             }
             Answer::Failed | Answer::IteratorExpired => {
                 if let Some(error) = error {
-                    let warn = learnt.quiet.may_warn(now);
-                    ReadFailing { shard, kind: error.kind, error, failures, retry_after, warn }.emit();
+                    ReadFailing { shard, kind: error.kind, error, failures, retry_after }.emit();
                 }
             }
         }

@@ -20,7 +20,7 @@ impl AggregatesTakenApart<'_> {
         let AggregatesTakenApart { shard, aggregates, foreign, dropped } = self;
         count(Metric::Aggregates, aggregates, &[]);
         if foreign > 0 {
-            debug!(%shard, foreign, dropped, "parts of aggregates belong to other shards");
+            debug!(target: "kcl::read", %shard, foreign, dropped, "parts of aggregates belong to other shards");
             let what = if dropped { "dropped" } else { "delivered" };
             count(Metric::ForeignRecords, foreign, &[("what", what)]);
         }
@@ -42,9 +42,9 @@ impl AggregateCorrupt<'_> {
     pub(crate) fn emit(self) {
         let AggregateCorrupt { shard, position, why, fails, warn } = self;
         if warn {
-            warn!(%shard, %position, %why, fails, "aggregate is corrupt");
+            warn!(target: "kcl::read", %shard, %position, %why, fails, "aggregate is corrupt");
         } else {
-            debug!(%shard, %position, %why, fails, "aggregate is corrupt");
+            debug!(target: "kcl::read", %shard, %position, %why, fails, "aggregate is corrupt");
         }
         count(Metric::AggregatesCorrupt, 1, &[]);
     }

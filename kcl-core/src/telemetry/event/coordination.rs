@@ -1,9 +1,12 @@
-//! What the coordination tells: each happening writes its log line and moves its metrics.
+//! Events of the coordination: each writes its log line and moves its metrics.
 
 use crate::coordination::{Failure, Reason, Stage, WatchdogStep};
-use crate::lease::row::{HashKeyRange, LeaseKey, Owner, SessionNumber, WorkerId};
+use crate::lease::row::{Damaged, HashKeyRange, LeaseKey, Owner, SessionNumber, WorkerId};
 use crate::record::StreamId;
-use crate::telemetry::metric::{Metric, count, gauge, observe};
+use crate::telemetry::metric::{Metric, count, gauge};
+use crate::telemetry::outage::{Line, Trouble};
+use crate::telemetry::scope::{Scope, Subject};
+use crate::telemetry::text::cut;
 use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
@@ -70,6 +73,8 @@ pub(crate) enum Happening {
         why: &'static str,
     },
     LeasesHeld {
+        /// Of which stream, where there are several.
+        stream: Option<StreamId>,
         count: usize,
     },
     Checkpointed {
@@ -133,6 +138,15 @@ pub(crate) enum Happening {
     RowDamaged {
         key: String,
         why: String,
+        /// Whether the fleet replaces the row by itself; otherwise a person must mend it.
+        rebuilt: bool,
+    },
+    /// The worker's `start` means nothing where an earlier start is pinned.
+    StartIgnored {
+        stream: Option<StreamId>,
+        setting: String,
+        /// Where that is known; otherwise the leases' checkpoints count.
+        pinned: Option<String>,
     },
     Refused {
         message: String,
@@ -143,149 +157,280 @@ pub(crate) enum Happening {
 }
 
 impl Happening {
-    /// Tells it.
+    /// A row cannot be read.
+    pub(crate) fn damaged(row: &Damaged) -> Happening {
+        Happening::RowDamaged { key: row.key.to_string(), why: row.why.clone(), rebuilt: row.is_ours() }
+    }
+
+    /// Writes its log line and moves its metrics.
     #[allow(clippy::cognitive_complexity, reason = "one arm a happening")]
     pub(crate) fn emit(&self) {
         match self {
-            Happening::SessionRegistered { session } => info!(session, "session registered"),
-            Happening::BeatConfirmed => count(Metric::Beats, 1, &[]),
+            Happening::SessionRegistered { session } => info!(target: "kcl::session", session, "session registered"),
+            Happening::BeatConfirmed => count(Metric::Heartbeats, 1, &[]),
             Happening::BeatMissed { session, failure } => {
-                warn!(session, ?failure, "a beat came to nothing; it is sent again");
-                count(Metric::BeatsMissed, 1, &[]);
+                let failure = cut(failure_text(failure));
+                debug!(target: "kcl::session", session, failure, "heartbeat failed; retrying");
+                count(Metric::HeartbeatsMissed, 1, &[]);
             }
             Happening::SessionLost { why } => {
-                gauge(Metric::LeasesWithoutRoom, 0.0, &[]);
-                error!(why, "session lost: every lease is dropped, and a new session begins");
+                gauge(Metric::LeasesUnassignable, 0.0, &[]);
+                error!(target: "kcl::session", why, "session lost: all leases are dropped; registering a new session");
                 count(Metric::SessionsLost, 1, &[]);
             }
             Happening::SessionFenced { worker, session } => {
-                warn!(%worker, session, "a silent worker's session was ended; its leases are free");
+                let fenced = cut(worker.as_str());
+                warn!(target: "kcl::leader", fenced, session, "session without heartbeats ended; its leases are free");
                 count(Metric::SessionsFenced, 1, &[]);
             }
             Happening::TermTaken { term } => {
-                info!(term, "this worker plans now");
+                info!(target: "kcl::leader", term, "this worker is the leader");
                 count(Metric::TermsTaken, 1, &[]);
             }
             Happening::TermLost => {
-                info!("another worker plans now");
-                gauge(Metric::LeasesWithoutRoom, 0.0, &[]);
+                info!(target: "kcl::leader", "this worker is not the leader any more");
+                gauge(Metric::LeasesUnassignable, 0.0, &[]);
             }
             Happening::PlanCycle => count(Metric::PlanCycles, 1, &[]),
             Happening::PromiseLapsed { lease, worker } => {
-                warn!(%lease, %worker, "a worker did not take a lease in time; it goes to another");
+                let to = cut(worker.as_str());
+                warn!(target: "kcl::leader", %lease, to, "pending move expired: the worker did not claim the lease in time");
             }
             Happening::WithoutRoom { leases: 0, .. } => {
-                info!("every lease that needs a reader has one again, or is promised to one");
-                gauge(Metric::LeasesWithoutRoom, 0.0, &[]);
+                info!(target: "kcl::leader", "all leases are assignable again");
+                gauge(Metric::LeasesUnassignable, 0.0, &[]);
             }
             Happening::WithoutRoom { leases, workers } => {
                 error!(
+                    target: "kcl::leader",
                     leases,
                     workers,
-                    "no worker has room for these leases, and nobody reads their shards: start more workers, or raise \
+                    "no worker has capacity for these leases, and nobody reads their shards: start more workers, or raise \
                      `max_leases`"
                 );
-                gauge(Metric::LeasesWithoutRoom, *leases as f64, &[]);
+                gauge(Metric::LeasesUnassignable, *leases as f64, &[]);
             }
             Happening::Explained { lease, reason } => debug!(target: EXPLAIN, %lease, %reason),
+            Happening::LeaseAcquired { .. }
+            | Happening::LeaseReleased { .. }
+            | Happening::LeaseLost { .. }
+            | Happening::LeasesHeld { .. }
+            | Happening::Checkpointed { .. }
+            | Happening::ShardEnded { .. }
+            | Happening::ConsumerGaveUp { .. }
+            | Happening::ShardStalled { .. }
+            | Happening::StallOver { .. }
+            | Happening::Reconciled { .. }
+            | Happening::ConsumerLingers { .. }
+            | Happening::ParkedAging { .. }
+            | Happening::ParkedAtRelease { .. } => self.emit_of_lease(),
+            Happening::Replayed { shards } => info!(target: "kcl::worker", shards, "every shard of the range is done"),
+            Happening::ForeignHand { lease, owner } => {
+                let owner = owner.as_ref().map_or("nobody", WorkerId::as_str);
+                error!(
+                    target: "kcl::leader", %lease, owner = cut(owner),
+                    "another kind of consumer (Java KCL?) writes this table: stop it, or this fleet"
+                );
+            }
+            Happening::WaitingForForeignHand { for_long } => {
+                info!(
+                    target: "kcl::worker",
+                    wait_seconds = for_long.as_secs_f64(),
+                    "leases of another kind of consumer (Java KCL?): waiting to see that nobody renews them"
+                );
+            }
+            Happening::ShardsIncomplete { stream, hole } => {
+                let stream = stream.as_ref().map(StreamId::as_str);
+                let (from, to) = (hole.start.to_string(), hole.end.to_string());
+                warn!(target: "kcl::leader", stream, from, to, "no unfinished shard covers these hash keys");
+            }
+            Happening::StreamServed { stream } => info!(target: "kcl::stream", %stream, "stream served"),
+            Happening::StreamStopped { stream, leases } => {
+                info!(target: "kcl::stream", %stream, leases, "stream not served any more; its leases are released");
+                Scope::current().of_stream(stream.as_str()).gauge(Metric::LeasesHeld, 0.0, &[]);
+            }
+            Happening::StreamMissing { stream, leases } => {
+                let scope = Scope::current().of_stream(stream.as_str());
+                warn!(
+                    target: "kcl::stream", %stream, leases,
+                    "the stream does not exist any more: its leases are released; looking for it every `shard_sync_interval`"
+                );
+                scope.count(Metric::StreamsMissing, 1, &[]);
+                scope.gauge(Metric::LeasesHeld, 0.0, &[]);
+            }
+            Happening::RowDamaged { key, why, rebuilt } => {
+                let (key, why) = (cut(key), cut(why));
+                if *rebuilt {
+                    warn!(target: "kcl::table", key, why, "row of the lease table cannot be read; the fleet replaces it");
+                } else {
+                    warn!(
+                        target: "kcl::table", key, why,
+                        "row of the lease table cannot be read and is left alone: mend or delete it by hand"
+                    );
+                }
+                count(Metric::RowsDamaged, 1, &[]);
+            }
+            Happening::StartIgnored { stream, setting, pinned } => {
+                let stream = stream.as_ref().map(StreamId::as_str);
+                match pinned {
+                    Some(pinned) => warn!(
+                        target: "kcl::worker", stream, setting, pinned,
+                        "`start` is ignored: the application began with another one; use another application name, or \
+                         delete the table, to begin anew"
+                    ),
+                    None => info!(
+                        target: "kcl::worker", stream, setting,
+                        "`start` is ignored where the table has leases: reading goes on from their checkpoints"
+                    ),
+                }
+            }
+            // The lines of the table's and the streams' trouble say it.
+            Happening::Refused { message } => debug!(target: "kcl::table", message = cut(message), "call refused"),
+            Happening::ShutdownAsked { within } => {
+                info!(target: "kcl::worker", within_seconds = within.as_secs_f64(), "shutting down");
+            }
+        }
+    }
+
+    /// Those of one lease, in the scope of its stream.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "`emit` lists them all")]
+    fn emit_of_lease(&self) {
+        let scope = |lease: &LeaseKey| Scope::current().of_lease(lease);
+        match self {
             Happening::LeaseAcquired { lease, from, fencing_token, waited } => {
-                let previous = from.as_ref().map_or("nobody", |owner| owner.worker.as_str());
-                info!(%lease, from = previous, fencing_token, ?waited, "lease acquired");
+                let previous = from.as_ref().map_or("nobody".to_owned(), |owner| cut(owner.worker.as_str()));
+                let waited_seconds = waited.as_secs_f64();
+                info!(target: "kcl::lease", %lease, from = previous, fencing_token, waited_seconds, "lease acquired");
                 let kind = match from {
                     None => "unowned",
                     Some(Owner { session: Some(_), .. }) => "ended",
                     Some(Owner { session: None, .. }) => "foreign",
                 };
-                count(Metric::LeasesAcquired, 1, &[("from", kind)]);
+                scope(lease).count(Metric::LeasesAcquired, 1, &[("from", kind)]);
             }
             Happening::LeaseReleased { lease, why, lasted } => {
-                info!(%lease, why, ?lasted, "lease released");
-                count(Metric::LeasesReleased, 1, &[("why", why)]);
+                let lasted_seconds = lasted.as_secs_f64();
+                // Of a move, the acquiring side's line is the one; a shutdown has lines of its own.
+                if matches!(*why, "planned" | "shutdown") {
+                    debug!(target: "kcl::lease", %lease, why, lasted_seconds, "lease released");
+                } else {
+                    info!(target: "kcl::lease", %lease, why, lasted_seconds, "lease released");
+                }
+                scope(lease).count(Metric::LeasesReleased, 1, &[("why", why)]);
+                scope(lease).end_gauges_of(lease);
             }
             Happening::LeaseLost { lease, why } => {
-                warn!(%lease, why, "lease lost");
-                count(Metric::LeasesLost, 1, &[]);
+                // Of a session, one line says it for all its leases.
+                if *why == SESSION_OVER {
+                    debug!(target: "kcl::lease", %lease, why, "lease lost");
+                } else {
+                    warn!(target: "kcl::lease", %lease, why, "lease lost");
+                }
+                scope(lease).count(Metric::LeasesLost, 1, &[]);
+                scope(lease).end_gauges_of(lease);
             }
-            Happening::LeasesHeld { count: held } => gauge(Metric::LeasesHeld, *held as f64, &[]),
+            Happening::LeasesHeld { stream, count } => {
+                let scope = Scope::current();
+                let scope = stream.as_ref().map_or(scope.clone(), |stream| scope.of_stream(stream.as_str()));
+                scope.gauge(Metric::LeasesHeld, *count as f64, &[]);
+            }
             Happening::Checkpointed { lease } => {
-                debug!(%lease, "checkpoint written");
-                count(Metric::Checkpoints, 1, &[]);
+                debug!(target: "kcl::checkpoint", %lease, "checkpoint written");
+                scope(lease).count(Metric::Checkpoints, 1, &[]);
             }
             Happening::ShardEnded { lease, children } => {
-                info!(%lease, children, "shard read to its end");
-                count(Metric::ShardsEnded, 1, &[]);
+                info!(target: "kcl::lease", %lease, children, "shard read to its end");
+                scope(lease).count(Metric::ShardsEnded, 1, &[]);
+                scope(lease).end_gauges_of(lease);
             }
-            Happening::Replayed { shards } => info!(shards, "every shard of the range is done"),
             Happening::ConsumerGaveUp { lease, reason } => {
-                error!(%lease, reason, "a consumer cannot go on; its lease is given up");
+                let reason = cut(reason);
+                error!(target: "kcl::lease", %lease, reason, "consumer gave up; releasing its lease");
             }
             Happening::ShardStalled { lease, stage, stood, step } => {
-                let (stage, step) = (stage.as_str(), step.as_str());
-                warn!(%lease, stage, ?stood, step, "a shard does not move");
-                count(Metric::Stalls, 1, &[("stage", stage), ("step", step)]);
+                stalled(&scope(lease), lease, *stage, *stood, *step)
             }
             Happening::StallOver { lease, stage, stood } => {
-                let stage = stage.as_str();
-                info!(%lease, stage, ?stood, "a shard moves again");
-                observe(Metric::StallSeconds, stood.as_secs_f64(), &[("stage", stage)]);
+                let (stage, lasted_seconds) = (stage.as_str(), stood.as_secs_f64());
+                let scope = scope(lease);
+                debug!(target: "kcl::lease", %lease, stage, lasted_seconds, "shard goes on");
+                scope.observe(Metric::StallSeconds, lasted_seconds, &[("stage", stage)]);
+                if let Some(Line::Ended(_)) = scope.recovered(Subject::Stage(stage), lease.as_str()) {
+                    info!(target: "kcl::lease", stage, lasted_seconds, "stalled shards go on");
+                }
             }
             Happening::Reconciled { lease, what } => {
-                error!(%lease, what, "leases and consumers did not match, which is a bug; it was put right");
-                count(Metric::Reconciled, 1, &[]);
+                error!(
+                    target: "kcl::lease", %lease, what,
+                    "leases and consumers did not match, which is a bug; it was put right"
+                );
+                scope(lease).count(Metric::Reconciled, 1, &[]);
             }
             Happening::ConsumerLingers { lease } => {
-                warn!(%lease, "a handler does not end although its lease is gone (does it block its thread?): until it does, this \
-                       worker cannot take that lease again");
-                count(Metric::Lingering, 1, &[]);
-            }
-            Happening::ForeignHand { lease, owner } => {
-                let owner = owner.as_ref().map_or("nobody", WorkerId::as_str);
-                error!(%lease, owner, "another kind of consumer (Java KCL?) writes this table: stop it, or this fleet");
-            }
-            Happening::WaitingForForeignHand { for_long } => {
-                info!(
-                    ?for_long,
-                    "leases of another kind of consumer (Java KCL?): waiting to see that they stand still"
+                warn!(
+                    target: "kcl::handler", %lease,
+                    "a handler does not end although its lease is gone (does it block its thread?): until it does, this \
+                     worker cannot take that lease again"
                 );
-            }
-            Happening::ShardsIncomplete { stream, hole } => {
-                let stream = stream.as_ref().map(StreamId::as_str);
-                warn!(stream, from = hole.start, to = hole.end, "no unfinished shard covers these hash keys");
-            }
-            Happening::StreamServed { stream } => info!(%stream, "stream served"),
-            Happening::StreamStopped { stream, leases } => {
-                info!(%stream, leases, "stream not served any more; its leases are released, and stay where they are");
-            }
-            Happening::StreamMissing { stream, leases } => {
-                warn!(%stream, leases, "the stream does not exist any more: its leases are released, and stay where they \
-                       are; it is looked for every `shard_sync_interval`");
-                count(Metric::StreamsMissing, 1, &[]);
-            }
-            Happening::RowDamaged { key, why } => {
-                warn!(key, why, "a row of the lease table cannot be read and is left alone: mend or delete it by hand");
-                count(Metric::RowsDamaged, 1, &[]);
+                scope(lease).count(Metric::Lingering, 1, &[]);
             }
             Happening::ParkedAging { lease, keys, left } => {
-                error!(%lease, keys, ?left, "keys in quarantine: the stream's retention will end their first record in `left`; \
-                       resume them or have them dead-lettered");
-                count(Metric::ParkedAging, 1, &[]);
+                error!(
+                    target: "kcl::quarantine", %lease, keys, left_seconds = left.as_secs_f64(),
+                    "the stream's retention will end the first records of quarantined keys: resume them or have them \
+                     dead-lettered before"
+                );
+                scope(lease).count(Metric::ParkedAging, 1, &[]);
             }
             Happening::ParkedAtRelease { lease, keys, records } => {
-                warn!(%lease, keys, records, "a lease is given up with keys in quarantine");
+                warn!(target: "kcl::quarantine", %lease, keys, records, "lease released with keys in quarantine");
             }
-            Happening::Refused { message } => error!(message, "a call was refused"),
-            Happening::ShutdownAsked { within } => info!(?within, "shutting down"),
+            _ => {}
         }
     }
 }
 
-/// Around the planner's thinking, which calls nothing and waits for nothing: for those who want to know how long it takes.
-pub(crate) fn planning() -> tracing::Span {
-    tracing::debug_span!(target: "kcl_core::planner", "planning")
+/// A stage of a shard's work passed a deadline.
+fn stalled(scope: &Scope, lease: &LeaseKey, stage: Stage, stood: Duration, step: WatchdogStep) {
+    let (name, step, stalled_seconds) = (stage.as_str(), step.as_str(), stood.as_secs_f64());
+    scope.count(Metric::Stalls, 1, &[("stage", name), ("step", step)]);
+    let line = scope.failed(Subject::Stage(name), lease.as_str());
+    let cause = match stage {
+        Stage::Fetch => Some(Subject::Reads),
+        Stage::Checkpoint => Some(Subject::Table),
+        Stage::Process | Stage::Acknowledge => None,
+    };
+    // What fails has its own line each minute.
+    let is_explained = cause.is_some_and(|cause| scope.is_in_trouble(cause));
+    match line {
+        Some(Line::Began(Trouble { members: shards, .. }) | Line::Continues(Trouble { members: shards, .. }))
+            if !is_explained =>
+        {
+            warn!(target: "kcl::lease", %lease, shards, stage = name, stalled_seconds, step, "shard stalled");
+        }
+        Some(_) | None => debug!(target: "kcl::lease", %lease, stage = name, stalled_seconds, step, "shard stalled"),
+    }
 }
 
-/// Where the planner says why leases are where they are.
-const EXPLAIN: &str = "kcl_core::explain";
+/// Why leases are lost that are lost with their session.
+pub(crate) const SESSION_OVER: &str = "the session is over";
+
+fn failure_text(failure: &Failure) -> &str {
+    match failure {
+        Failure::Throttled => "throttled",
+        Failure::Unanswered => "not answered",
+        Failure::Refused(refusal) => &refusal.message,
+    }
+}
+
+/// Around the leader's computation of assignments, which calls nothing and waits for nothing: for those who want to know how
+/// long it takes.
+pub(crate) fn planning() -> tracing::Span {
+    tracing::debug_span!(target: "kcl::leader", "planning")
+}
+
+/// Where the leader says why leases are where they are.
+const EXPLAIN: &str = "kcl::explain";
 
 /// Whether anybody listens there.
 pub(crate) fn explanations_are_wanted() -> bool {

@@ -3,7 +3,11 @@
 use crate::lease::row::Wish;
 use crate::record::{Position, ShardId};
 use crate::telemetry::metric::{Metric, count};
-use std::fmt::{Debug, Display};
+use crate::telemetry::outage::{Line, Trouble};
+use crate::telemetry::scope::{Scope, Subject};
+use crate::telemetry::text::{Cut, cut};
+use std::fmt::Display;
+use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 /// Records were acknowledged after the lease was lost or given up: they come again elsewhere.
@@ -15,7 +19,7 @@ pub(crate) struct LateAcknowledgement<'a> {
 impl LateAcknowledgement<'_> {
     pub(crate) fn emit(self) {
         let LateAcknowledgement { shard, records } = self;
-        debug!(%shard, records, "acknowledged too late: the lease is not held any more");
+        debug!(target: "kcl::handler", %shard, records, "acknowledged too late: the lease is not held any more");
         count(Metric::LateAcknowledgements, records, &[]);
     }
 }
@@ -30,7 +34,7 @@ pub(crate) struct BatchSplit<'a> {
 impl BatchSplit<'_> {
     pub(crate) fn emit(self) {
         let BatchSplit { shard, records, parts } = self;
-        info!(%shard, records, parts, "failed batch split");
+        debug!(target: "kcl::handler", %shard, records, parts, "failed batch split");
         count(Metric::BatchesSplit, 1, &[]);
     }
 }
@@ -46,8 +50,25 @@ pub(crate) struct DeadLettered<'a> {
 impl DeadLettered<'_> {
     pub(crate) fn emit(self) {
         let DeadLettered { shard, position, attempts, error } = self;
-        warn!(%shard, %position, attempts, error, "record given up: the dead-letter sink took it");
-        count(Metric::DeadLetters, 1, &[]);
+        let (scope, error) = (Scope::current(), cut(error));
+        scope.count(Metric::DeadLetters, 1, &[]);
+        if let Some(Line::Ended(trouble)) = scope.recovered(Subject::DeadLetterSink, shard.as_str()) {
+            let Trouble { total: failures, lasting, .. } = trouble;
+            let lasted_seconds = lasting.as_secs_f64();
+            info!(target: "kcl::dead_letter", failures, lasted_seconds, "dead-letter sink takes records again");
+        }
+        // The sink has them all: a producer's bug must not be a line for each of its records.
+        match scope.failed(Subject::DeadLetters, "") {
+            Some(Line::Began(_)) => {
+                warn!(target: "kcl::dead_letter", %shard, %position, attempts, error, "record dead-lettered");
+            }
+            Some(Line::Continues(Trouble { failures: records, .. })) => {
+                warn!(target: "kcl::dead_letter", %shard, %position, attempts, error, records, "records dead-lettered");
+            }
+            Some(Line::Ended(_)) | None => {
+                debug!(target: "kcl::dead_letter", %shard, %position, attempts, error, "record dead-lettered");
+            }
+        }
     }
 }
 
@@ -56,18 +77,38 @@ pub(crate) struct DeadLetterFailed<'a> {
     pub(crate) shard: &'a ShardId,
     pub(crate) error: &'a dyn Display,
     pub(crate) attempt: u32,
-    pub(crate) next: &'a dyn Debug,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl DeadLetterFailed<'_> {
     pub(crate) fn emit(self) {
-        let DeadLetterFailed { shard, error, attempt, next } = self;
-        error!(%shard, %error, attempt, ?next, "dead-letter sink failed: the position stays");
-        count(Metric::DeadLetterFailures, 1, &[]);
+        let DeadLetterFailed { shard, error, attempt, retry_after } = self;
+        let (scope, error) = (Scope::current(), Cut(error));
+        let retry_seconds = retry_after.map(|after| after.as_secs_f64());
+        scope.count(Metric::DeadLetterFailures, 1, &[]);
+        match scope.failed(Subject::DeadLetterSink, shard.as_str()) {
+            Some(Line::Began(_)) => {
+                error!(
+                    target: "kcl::dead_letter", %shard, %error, attempt, retry_seconds,
+                    "dead-letter sink failed: the shard is blocked until the sink takes the record"
+                );
+            }
+            Some(Line::Continues(Trouble { failures, members: shards, lasting, .. })) => {
+                let lasting_seconds = lasting.as_secs_f64();
+                error!(
+                    target: "kcl::dead_letter", %shard, shards, failures, lasting_seconds, %error, attempt, retry_seconds,
+                    "dead-letter sink still failing"
+                );
+            }
+            Some(Line::Ended(_)) | None => {
+                debug!(target: "kcl::dead_letter", %shard, %error, attempt, retry_seconds, "dead-letter sink failed");
+            }
+        }
     }
 }
 
-/// A key is in quarantine from this record on.
+/// A key is in quarantine from this record on. `kcl parked TABLE --resume POSITION` resumes it: the position names the key,
+/// which may be personal data and is in no log line.
 pub(crate) struct KeyParked<'a> {
     pub(crate) shard: &'a ShardId,
     pub(crate) position: &'a Position,
@@ -78,7 +119,11 @@ pub(crate) struct KeyParked<'a> {
 impl KeyParked<'_> {
     pub(crate) fn emit(self) {
         let KeyParked { shard, position, attempts, error } = self;
-        warn!(%shard, %position, attempts, error, "key parked: its records wait in quarantine, others go on");
+        let error = cut(error);
+        warn!(
+            target: "kcl::quarantine", %shard, %position, attempts, error,
+            "key quarantined: its records wait, other keys go on"
+        );
         count(Metric::RecordsParked, 1, &[]);
     }
 }
@@ -92,26 +137,27 @@ pub(crate) struct RecordJoined<'a> {
 impl RecordJoined<'_> {
     pub(crate) fn emit(self) {
         let RecordJoined { shard, position } = self;
-        debug!(%shard, %position, "record parked with its key");
+        debug!(target: "kcl::quarantine", %shard, %position, "record quarantined with its key");
         count(Metric::RecordsParked, 1, &[]);
     }
 }
 
-/// There is no room for one more parked record: the shard stands until there is.
+/// There is no room for one more parked record: the shard is blocked until there is.
 pub(crate) struct QuarantineFull<'a> {
     pub(crate) shard: &'a ShardId,
-    /// How often it was seen in a row.
-    pub(crate) failures: u32,
 }
 
 impl QuarantineFull<'_> {
     pub(crate) fn emit(self) {
-        let QuarantineFull { shard, failures } = self;
-        // Looked at each second; told each minute.
-        if failures % 60 <= 1 {
-            error!(%shard, "quarantine is full: the shard stands until parked keys are resumed or given up");
+        let (shard, scope) = (self.shard, Scope::current());
+        scope.count(Metric::QuarantineFull, 1, &[]);
+        // It is looked at each second.
+        if scope.failed_at(Subject::Quarantine, shard).is_some() {
+            error!(
+                target: "kcl::quarantine", %shard,
+                "quarantine is full: the shard is blocked until quarantined keys are resumed or dead-lettered"
+            );
         }
-        count(Metric::QuarantineFull, 1, &[]);
     }
 }
 
@@ -125,7 +171,11 @@ pub(crate) struct ParkedTakenUp<'a> {
 impl ParkedTakenUp<'_> {
     pub(crate) fn emit(self) {
         let ParkedTakenUp { shard, position, wish } = self;
-        info!(%shard, %position, ?wish, "parked record taken up");
+        let to = match wish {
+            Wish::Resume => "handler",
+            Wish::DeadLetter => "dead-letter sink",
+        };
+        debug!(target: "kcl::quarantine", %shard, %position, to, "quarantined record read again");
     }
 }
 
@@ -138,7 +188,7 @@ pub(crate) struct ParkedDone<'a> {
 impl ParkedDone<'_> {
     pub(crate) fn emit(self) {
         let ParkedDone { shard, records } = self;
-        info!(%shard, records, "parked records done");
+        info!(target: "kcl::quarantine", %shard, records, "quarantined records done");
         count(Metric::RecordsUnparked, records as u64, &[]);
     }
 }
@@ -152,22 +202,57 @@ pub(crate) struct ParkedLost<'a> {
 impl ParkedLost<'_> {
     pub(crate) fn emit(self) {
         let ParkedLost { shard, position } = self;
-        error!(%shard, %position, "parked record lost: the stream's retention has ended it");
+        error!(target: "kcl::quarantine", %shard, %position, "quarantined record lost: the stream's retention ended it");
         count(Metric::RecordsLost, 1, &[]);
     }
 }
 
-/// The checkpoint store cannot be asked: the shard waits for it.
+/// The checkpoint store cannot be asked.
 pub(crate) struct CheckpointStoreFailed<'a> {
     pub(crate) shard: &'a ShardId,
     pub(crate) error: &'a dyn Display,
     pub(crate) attempt: u32,
+    /// What follows, in words.
+    pub(crate) next: &'static str,
 }
 
 impl CheckpointStoreFailed<'_> {
     pub(crate) fn emit(self) {
-        let CheckpointStoreFailed { shard, error, attempt } = self;
-        error!(%shard, %error, attempt, "checkpoint store failed: the shard waits for it");
-        count(Metric::CheckpointStoreFailures, 1, &[]);
+        let CheckpointStoreFailed { shard, error, attempt, next } = self;
+        let (scope, error) = (Scope::current(), Cut(error));
+        scope.count(Metric::CheckpointStoreFailures, 1, &[]);
+        match scope.failed(Subject::CheckpointStore, shard.as_str()) {
+            Some(Line::Began(_)) => {
+                error!(
+                    target: "kcl::checkpoint", %shard, %error, attempt,
+                    "checkpoint store failed; {next}"
+                );
+            }
+            Some(Line::Continues(Trouble { failures, members: shards, lasting, .. })) => {
+                let lasting_seconds = lasting.as_secs_f64();
+                error!(
+                    target: "kcl::checkpoint", %shard, shards, failures, lasting_seconds, %error, attempt,
+                    "checkpoint store still failing"
+                );
+            }
+            Some(Line::Ended(_)) | None => {
+                debug!(target: "kcl::checkpoint", %shard, %error, attempt, "checkpoint store failed");
+            }
+        }
+    }
+}
+
+/// The checkpoint store answered.
+pub(crate) struct CheckpointStoreAnswered<'a> {
+    pub(crate) shard: &'a ShardId,
+}
+
+impl CheckpointStoreAnswered<'_> {
+    pub(crate) fn emit(self) {
+        if let Some(Line::Ended(trouble)) = Scope::current().recovered(Subject::CheckpointStore, self.shard.as_str()) {
+            let Trouble { total: failures, lasting, .. } = trouble;
+            let lasted_seconds = lasting.as_secs_f64();
+            info!(target: "kcl::checkpoint", failures, lasted_seconds, "checkpoint store answers again");
+        }
     }
 }

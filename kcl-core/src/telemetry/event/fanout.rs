@@ -1,11 +1,13 @@
 //! Enhanced fan-out: consumers, subscriptions, and doing without. That a subscription ends is no news: all do.
 
+use super::reading::kind_label;
 use crate::record::ShardId;
 use crate::retrieval::Lost;
 use crate::shard::ApiError;
-use crate::telemetry::event::processing::kind_label;
 use crate::telemetry::metric::{Metric, count};
-use std::fmt::Display;
+use crate::telemetry::outage::{Line, Trouble};
+use crate::telemetry::scope::{Scope, Subject};
+use crate::telemetry::text::Cut;
 use tracing::{debug, info, warn};
 
 /// The application's consumer is there and active.
@@ -18,7 +20,7 @@ pub(crate) struct ConsumerFound<'a> {
 impl ConsumerFound<'_> {
     pub(crate) fn emit(self) {
         let ConsumerFound { arn, created } = self;
-        info!(arn, created, "fan-out consumer active");
+        info!(target: "kcl::fan_out", arn, created, "fan-out consumer active");
     }
 }
 
@@ -31,9 +33,13 @@ pub(crate) struct ConsumerRemoved<'a> {
 impl ConsumerRemoved<'_> {
     pub(crate) fn emit(self) {
         match self.error {
-            None => info!("fan-out consumer deregistered"),
+            None => info!(target: "kcl::fan_out", "fan-out consumer deregistered"),
             Some(error) => {
-                warn!(%error, "fan-out consumer could not be deregistered: it is billed until somebody does it")
+                let error = Cut(error);
+                warn!(
+                    target: "kcl::fan_out", %error,
+                    "fan-out consumer could not be deregistered: it is billed until somebody does it"
+                );
             }
         }
     }
@@ -46,8 +52,15 @@ pub(crate) struct Subscribed<'a> {
 
 impl Subscribed<'_> {
     pub(crate) fn emit(self) {
-        debug!(shard = %self.shard, "subscribed");
-        count(Metric::Subscriptions, 1, &[]);
+        debug!(target: "kcl::fan_out", shard = %self.shard, "subscribed");
+        let scope = Scope::current();
+        scope.count(Metric::Subscriptions, 1, &[]);
+        if let Some(Line::Ended(Trouble { total: failures, lasting, .. })) =
+            scope.recovered(Subject::Subscriptions, self.shard.as_str())
+        {
+            let lasted_seconds = lasting.as_secs_f64();
+            info!(target: "kcl::fan_out", failures, lasted_seconds, "shards are subscribed to again");
+        }
     }
 }
 
@@ -61,8 +74,8 @@ pub(crate) struct SubscriptionLost<'a> {
 impl SubscriptionLost<'_> {
     pub(crate) fn emit(self) {
         let SubscriptionLost { shard, why, error } = self;
-        let (why, error) = (why.as_str(), error.map(|error| error as &dyn Display).unwrap_or(&""));
-        debug!(%shard, why, %error, "subscription over");
+        let (why, error) = (why.as_str(), error.map(|error| Cut(error).to_string()));
+        debug!(target: "kcl::fan_out", %shard, why, error, "subscription over");
         count(Metric::SubscriptionsLost, 1, &[("why", why)]);
     }
 }
@@ -74,15 +87,35 @@ pub(crate) struct SubscribeFailing<'a> {
     pub(crate) failures: u32,
 }
 
+/// A deployment that replaces a subscription is refused once or twice; this many failures in a row are trouble.
+const FAILURES_OF_A_REDEPLOY: u32 = 4;
+
 impl SubscribeFailing<'_> {
     pub(crate) fn emit(self) {
         let SubscribeFailing { shard, error, failures } = self;
-        debug!(%shard, %error, failures, "subscribe failing");
-        count(Metric::SubscribeFailures, 1, &[("kind", kind_label(error.kind))]);
+        let (kind, scope) = (kind_label(error.kind), Scope::current());
+        scope.count(Metric::SubscribeFailures, 1, &[("kind", kind)]);
+        let error = Cut(error);
+        debug!(target: "kcl::fan_out", %shard, kind, %error, failures, "subscribe failing");
+        if failures <= FAILURES_OF_A_REDEPLOY {
+            return;
+        }
+        match scope.failed(Subject::Subscriptions, shard.as_str()) {
+            // Then the reads say it.
+            Some(_) if scope.is_in_trouble(Subject::Reads) => {}
+            Some(Line::Began(Trouble { failures, members: shards, .. })) => {
+                warn!(target: "kcl::fan_out", %shard, shards, failures, kind, %error, "subscribing failing; retrying");
+            }
+            Some(Line::Continues(Trouble { failures, members: shards, lasting, .. })) => {
+                let lasting_seconds = lasting.as_secs_f64();
+                warn!(target: "kcl::fan_out", %shard, shards, failures, lasting_seconds, kind, %error, "subscribing still failing");
+            }
+            Some(Line::Ended(_)) | None => {}
+        }
     }
 }
 
-/// Fan-out is not to be had: the shard is polled, where that is allowed.
+/// Fan-out is refused: the shard is polled, where that is allowed.
 pub(crate) struct FanOutRefused<'a> {
     pub(crate) shard: &'a ShardId,
     pub(crate) error: &'a ApiError,
@@ -94,22 +127,23 @@ pub(crate) struct FanOutRefused<'a> {
 impl FanOutRefused<'_> {
     pub(crate) fn emit(self) {
         let FanOutRefused { shard, error, polls, warn } = self;
+        let error = Cut(error);
         if warn {
-            warn!(%shard, %error, polls, "fan-out refused: tried again in some minutes");
+            warn!(target: "kcl::fan_out", %shard, %error, polls, "fan-out refused; retrying in some minutes");
         } else {
-            debug!(%shard, %error, polls, "fan-out refused");
+            debug!(target: "kcl::fan_out", %shard, %error, polls, "fan-out refused");
         }
         count(Metric::SubscribeFailures, 1, &[("kind", "refused")]);
     }
 }
 
-/// What was refused has come: the shard is not polled any more.
+/// Fan-out that was refused is granted: the shard is not polled any more.
 pub(crate) struct FanOutReturned<'a> {
     pub(crate) shard: &'a ShardId,
 }
 
 impl FanOutReturned<'_> {
     pub(crate) fn emit(self) {
-        info!(shard = %self.shard, "back to fan-out");
+        info!(target: "kcl::fan_out", shard = %self.shard, "back to fan-out");
     }
 }

@@ -1,4 +1,4 @@
-//! The events, by the part that tells them.
+//! The events, by the part that emits them.
 
 pub(crate) mod aggregate;
 pub(crate) mod coordination;
@@ -7,6 +7,7 @@ pub(crate) mod fanout;
 #[cfg(feature = "aws")]
 pub(crate) mod parser;
 pub(crate) mod processing;
+pub(crate) mod reading;
 pub(crate) mod shutdown;
-#[cfg(feature = "aws")]
 pub(crate) mod table;
+pub(crate) mod worker;

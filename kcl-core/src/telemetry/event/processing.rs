@@ -1,16 +1,13 @@
-//! What readers and consumers tell.
+//! A shard's consumer and the user's callbacks.
 
-use crate::lease::LeaseKey;
-use crate::record::{ShardId, StartingPosition, StreamId};
-use crate::shard::ApiErrorKind;
-use crate::telemetry::metric::{Metric, count, gauge, observe};
+use crate::record::{ShardId, StartingPosition};
+use crate::telemetry::metric::Metric;
+use crate::telemetry::outage::{Line, Trouble};
+use crate::telemetry::scope::{Scope, Subject};
+use crate::telemetry::text::Cut;
+use std::fmt::Display;
 use std::time::Duration;
 use tracing::{debug, error, info, warn};
-
-/// Around all that is done for one of several streams, so that every log line of it says which.
-pub(crate) fn of_stream(stream: Option<&StreamId>) -> tracing::Span {
-    tracing::info_span!("stream", stream = stream.map(StreamId::as_str))
-}
 
 /// A consumer began to work for a shard.
 pub(crate) struct ConsumerStarted<'a> {
@@ -23,7 +20,13 @@ pub(crate) struct ConsumerStarted<'a> {
 impl ConsumerStarted<'_> {
     pub(crate) fn emit(self) {
         let ConsumerStarted { shard, lane, fencing_token, from } = self;
-        info!(%shard, lane, fencing_token, ?from, "consumer started");
+        let from = match from {
+            StartingPosition::TrimHorizon => "TRIM_HORIZON".to_owned(),
+            StartingPosition::AtTimestamp(ms) => format!("AT_TIMESTAMP({ms})"),
+            StartingPosition::At(number) => format!("at {number}"),
+            StartingPosition::After(position) => format!("after {position}"),
+        };
+        debug!(target: "kcl::handler", %shard, lane, fencing_token, from, "consumer started");
     }
 }
 
@@ -38,7 +41,8 @@ pub(crate) struct ConsumerStopped<'a> {
 impl ConsumerStopped<'_> {
     pub(crate) fn emit(self) {
         let ConsumerStopped { shard, lane, fencing_token, why } = self;
-        info!(%shard, lane, fencing_token, why, "consumer stopped");
+        debug!(target: "kcl::handler", %shard, lane, fencing_token, why, "consumer stopped");
+        Scope::current().left(shard);
     }
 }
 
@@ -53,65 +57,73 @@ pub(crate) struct BatchProcessed<'a> {
 impl BatchProcessed<'_> {
     pub(crate) fn emit(self) {
         let BatchProcessed { shard, records, bytes, took } = self;
-        debug!(%shard, records, bytes, ?took, "batch processed");
-        count(Metric::Records, records as u64, &[]);
-        count(Metric::Bytes, bytes as u64, &[]);
-        observe(Metric::HandlerSeconds, took.as_secs_f64(), &[]);
-    }
-}
-
-/// A chunk came, with or without records.
-pub(crate) struct ChunkReceived<'a> {
-    pub(crate) lease: &'a LeaseKey,
-    pub(crate) records: usize,
-    pub(crate) millis_behind_latest: Option<u64>,
-}
-
-impl ChunkReceived<'_> {
-    pub(crate) fn emit(self) {
-        let ChunkReceived { lease, records, millis_behind_latest } = self;
-        tracing::trace!(%lease, records, millis_behind_latest, "chunk received");
-        if let Some(millis) = millis_behind_latest {
-            gauge(Metric::Behind, millis as f64, &[("shard", lease.as_str())]);
+        let (scope, took_seconds) = (Scope::current(), took.as_secs_f64());
+        debug!(target: "kcl::handler", %shard, records, bytes, took_seconds, "batch processed");
+        scope.count(Metric::Records, records as u64, &[]);
+        scope.count(Metric::Bytes, bytes as u64, &[]);
+        scope.observe(Metric::HandlerSeconds, took_seconds, &[]);
+        if let Some(Line::Ended(trouble)) = scope.recovered_at(Subject::Handler, shard) {
+            let Trouble { total: failures, lasting, .. } = trouble;
+            let lasted_seconds = lasting.as_secs_f64();
+            info!(target: "kcl::handler", %shard, failures, lasted_seconds, "handler succeeds again");
+        }
+        if let Some(Line::Ended(trouble)) = scope.recovered(Subject::Delivery, shard.as_str()) {
+            let lasted_seconds = trouble.lasting.as_secs_f64();
+            info!(target: "kcl::handler", lasted_seconds, "records are delivered again");
         }
     }
 }
 
-/// A callback of the user's processor failed. Every failure is told: a stuck shard must not be quiet.
+/// What follows a failure, as log lines say it.
+pub(crate) struct NextStep {
+    /// In words.
+    pub(crate) what: &'static str,
+    /// When the same is tried again, if it is.
+    pub(crate) retry_after: Option<Duration>,
+    /// Whether it ends the lease or the worker: then there is always a line.
+    pub(crate) ends: bool,
+}
+
+/// A callback of the user's processor failed or panicked.
 pub(crate) struct HandlerFailed<'a> {
     pub(crate) shard: &'a ShardId,
     pub(crate) callback: &'static str,
-    pub(crate) error: &'a dyn std::fmt::Display,
-    /// `error`, `timeout` or `dropped`.
+    pub(crate) error: &'a dyn Display,
+    /// `error`, `panic`, `timeout` or `dropped`.
     pub(crate) cause: &'static str,
     pub(crate) attempt: u32,
     pub(crate) age: Duration,
-    pub(crate) next: &'a dyn std::fmt::Debug,
+    pub(crate) next: NextStep,
 }
 
 impl HandlerFailed<'_> {
     pub(crate) fn emit(self) {
         let HandlerFailed { shard, callback, error, cause, attempt, age, next } = self;
-        error!(%shard, callback, %error, attempt, ?age, ?next, "handler failed: nothing is passed over");
-        count(Metric::HandlerFailures, 1, &[("cause", cause)]);
-    }
-}
-
-/// A callback of the user's processor panicked.
-pub(crate) struct HandlerPanicked<'a> {
-    pub(crate) shard: &'a ShardId,
-    pub(crate) callback: &'static str,
-    pub(crate) message: &'a str,
-    pub(crate) attempt: u32,
-    pub(crate) age: Duration,
-    pub(crate) next: &'a dyn std::fmt::Debug,
-}
-
-impl HandlerPanicked<'_> {
-    pub(crate) fn emit(self) {
-        let HandlerPanicked { shard, callback, message, attempt, age, next } = self;
-        error!(%shard, callback, panic = message, attempt, ?age, ?next, "handler panicked: nothing is passed over");
-        count(Metric::HandlerFailures, 1, &[("cause", "panic")]);
+        let NextStep { what, retry_after, ends } = next;
+        let (scope, error, age_seconds) = (Scope::current(), Cut(error), age.as_secs_f64());
+        let retry_seconds = retry_after.map(|after| after.as_secs_f64());
+        scope.count(Metric::HandlerFailures, 1, &[("cause", cause)]);
+        match scope.failed_at(Subject::Handler, shard) {
+            Some(Line::Continues(Trouble { failures, lasting, .. })) => {
+                let lasting_seconds = lasting.as_secs_f64();
+                error!(
+                    target: "kcl::handler", %shard, callback, cause, %error, attempt, age_seconds, retry_seconds, failures,
+                    lasting_seconds, "handler still failing; {what}"
+                );
+            }
+            line if ends || matches!(line, Some(Line::Began(_))) => {
+                error!(
+                    target: "kcl::handler", %shard, callback, cause, %error, attempt, age_seconds, retry_seconds,
+                    "handler failed; {what}"
+                );
+            }
+            Some(Line::Began(_) | Line::Ended(_)) | None => {
+                debug!(
+                    target: "kcl::handler", %shard, callback, cause, %error, attempt, age_seconds, retry_seconds,
+                    "handler failed; {what}"
+                );
+            }
+        }
     }
 }
 
@@ -124,87 +136,17 @@ pub(crate) struct DeliveryHeld<'a> {
 impl DeliveryHeld<'_> {
     pub(crate) fn emit(self) {
         let DeliveryHeld { shard, fencing_token } = self;
-        warn!(%shard, fencing_token, "delivery held: the worker's session is not confirmed");
-    }
-}
-
-/// A read call was answered with records or none.
-pub(crate) struct ReadAnswered;
-
-impl ReadAnswered {
-    pub(crate) fn emit(self) {
-        count(Metric::Reads, 1, &[]);
-    }
-}
-
-/// A read call was throttled.
-pub(crate) struct ReadThrottled<'a> {
-    pub(crate) shard: &'a ShardId,
-    pub(crate) failures: u32,
-    pub(crate) retry_after: Duration,
-    /// Whether this one is a warning: at most one a minute is.
-    pub(crate) warn: bool,
-}
-
-impl ReadThrottled<'_> {
-    pub(crate) fn emit(self) {
-        let ReadThrottled { shard, failures, retry_after, warn } = self;
-        if warn {
-            warn!(%shard, failures, ?retry_after, "read throttled: the shard's limits are shared by all its readers");
-        } else {
-            debug!(%shard, failures, ?retry_after, "read throttled");
+        let scope = Scope::current();
+        match scope.failed(Subject::Delivery, shard.as_str()) {
+            // The table's trouble is why the session is not confirmed.
+            Some(Line::Began(_) | Line::Continues(_)) if !scope.is_in_trouble(Subject::Table) => {
+                warn!(
+                    target: "kcl::handler", %shard, fencing_token,
+                    "delivery paused: the worker's session is not confirmed by a heartbeat"
+                );
+            }
+            Some(_) | None => debug!(target: "kcl::handler", %shard, fencing_token, "delivery paused"),
         }
-        count(Metric::ReadFailures, 1, &[("kind", "throttled")]);
-    }
-}
-
-/// A read call failed.
-pub(crate) struct ReadFailing<'a> {
-    pub(crate) shard: &'a ShardId,
-    pub(crate) kind: ApiErrorKind,
-    pub(crate) error: &'a dyn std::fmt::Display,
-    pub(crate) failures: u32,
-    pub(crate) retry_after: Duration,
-    /// Whether this one is a warning: at most one a minute is.
-    pub(crate) warn: bool,
-}
-
-impl ReadFailing<'_> {
-    pub(crate) fn emit(self) {
-        let ReadFailing { shard, kind, error, failures, retry_after, warn } = self;
-        if warn {
-            warn!(%shard, ?kind, %error, failures, ?retry_after, "shard read failing");
-        } else {
-            debug!(%shard, ?kind, %error, failures, ?retry_after, "shard read failing");
-        }
-        count(Metric::ReadFailures, 1, &[("kind", kind_label(kind))]);
-    }
-}
-
-/// An iterator was too old: reading goes on after the last accepted record.
-pub(crate) struct IteratorExpired<'a> {
-    pub(crate) shard: &'a ShardId,
-}
-
-impl IteratorExpired<'_> {
-    pub(crate) fn emit(self) {
-        info!(shard = %self.shard, "iterator expired: reading goes on after the last accepted record");
-        count(Metric::ReadFailures, 1, &[("kind", kind_label(ApiErrorKind::IteratorExpired))]);
-    }
-}
-
-/// A shard cannot be read until a person does something.
-pub(crate) struct ReadRefused<'a> {
-    pub(crate) shard: &'a ShardId,
-    pub(crate) error: &'a dyn std::fmt::Display,
-    pub(crate) attempt: u32,
-    pub(crate) next: &'a dyn std::fmt::Debug,
-}
-
-impl ReadRefused<'_> {
-    pub(crate) fn emit(self) {
-        let ReadRefused { shard, error, attempt, next } = self;
-        error!(%shard, %error, attempt, ?next, "shard cannot be read");
     }
 }
 
@@ -217,18 +159,6 @@ pub(crate) struct ShardEndReached<'a> {
 impl ShardEndReached<'_> {
     pub(crate) fn emit(self) {
         let ShardEndReached { shard, children } = self;
-        info!(%shard, children, "shard end reached");
-    }
-}
-
-pub(super) fn kind_label(kind: ApiErrorKind) -> &'static str {
-    match kind {
-        ApiErrorKind::Throttled => "throttled",
-        ApiErrorKind::IteratorExpired => "iterator_expired",
-        ApiErrorKind::NotFound => "not_found",
-        ApiErrorKind::NotReady => "not_ready",
-        ApiErrorKind::Denied => "denied",
-        ApiErrorKind::Refused => "refused",
-        ApiErrorKind::Unavailable => "unavailable",
+        debug!(target: "kcl::handler", %shard, children, "shard end reached");
     }
 }

@@ -16,7 +16,7 @@ impl ShutdownBegun<'_> {
         let ShutdownBegun { worker, deadline, by_signal } = self;
         let seconds = deadline.as_secs_f64();
         let hint = if by_signal { "; a second signal ends delivery at once" } else { "" };
-        info!(worker, deadline_seconds = seconds, "shutdown began: waiting for handlers to finish their records{hint}");
+        info!(target: "kcl::worker", worker, deadline_seconds = seconds, "shutdown began: waiting for handlers to finish their records{hint}");
     }
 }
 
@@ -28,6 +28,7 @@ pub(crate) struct ShutdownHurried<'a> {
 impl ShutdownHurried<'_> {
     pub(crate) fn emit(self) {
         warn!(
+            target: "kcl::worker",
             worker = self.worker,
             "shutdown hurried by a second signal: delivery ends, unfinished records come again"
         );

@@ -1,62 +1,99 @@
-//! What the table and the stream clients tell.
+//! Calls to the lease table, and to a stream by the coordination.
 
 use crate::telemetry::metric::{Metric, count};
+use crate::telemetry::outage::{Line, Trouble};
+use crate::telemetry::scope::{Scope, Subject};
+use crate::telemetry::text::cut;
 use tracing::{debug, info, trace, warn};
 
-/// A call to the lease table was answered or refused. Told by its metric: there are thousands.
-pub(crate) struct TableCall {
+/// A call to the lease table came back. Counted and traced only: there are thousands.
+#[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "DynamoDB's store emits it"))]
+pub(crate) struct TableCall<'a> {
     pub(crate) operation: &'static str,
+    pub(crate) table: &'a str,
     pub(crate) outcome: &'static str,
+    /// The service's or the client's own words, where it failed.
+    pub(crate) error: Option<&'a str>,
 }
 
-impl TableCall {
+#[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "DynamoDB's store emits it"))]
+impl TableCall<'_> {
     pub(crate) fn emit(&self) {
-        trace!(operation = self.operation, outcome = self.outcome, "table called");
-        count(Metric::TableCalls, 1, &[("operation", self.operation), ("outcome", self.outcome)]);
+        let TableCall { operation, table, outcome, error } = *self;
+        match error {
+            None => trace!(target: "kcl::table", operation, table, outcome, "table called"),
+            Some(error) => {
+                debug!(target: "kcl::table", operation, table, outcome, error = cut(error), "table call failed");
+            }
+        }
+        count(Metric::TableCalls, 1, &[("operation", operation), ("outcome", outcome)]);
     }
 }
 
-/// The table had no room for a call. The caller backs off; what suffers is told by who suffers.
-pub(crate) struct TableThrottled<'a> {
-    pub(crate) operation: &'static str,
-    pub(crate) table: &'a str,
-    pub(crate) said: &'a str,
+/// A call of the coordination came back: to the table, or to a stream.
+pub(crate) struct CallEnded<'a> {
+    /// Whether it went to the table.
+    pub(crate) to_table: bool,
+    /// Why it failed, if it did.
+    pub(crate) failed: Option<(&'static str, &'a str)>,
 }
 
-impl TableThrottled<'_> {
+impl CallEnded<'_> {
     pub(crate) fn emit(&self) {
-        debug!(operation = self.operation, table = self.table, said = self.said, "table throttled");
-        count(Metric::TableCalls, 1, &[("operation", self.operation), ("outcome", "throttled")]);
-    }
-}
-
-/// A call to the table got no answer: it may have been done or not.
-pub(crate) struct TableUnanswered<'a> {
-    pub(crate) operation: &'static str,
-    pub(crate) table: &'a str,
-    pub(crate) said: &'a str,
-}
-
-impl TableUnanswered<'_> {
-    pub(crate) fn emit(&self) {
-        debug!(operation = self.operation, table = self.table, said = self.said, "table did not answer");
-        count(Metric::TableCalls, 1, &[("operation", self.operation), ("outcome", "unanswered")]);
+        let (scope, subject) = (Scope::current(), if self.to_table { Subject::Table } else { Subject::StreamCalls });
+        let Some((outcome, error)) = self.failed else {
+            if let Some(Line::Ended(Trouble { total: failures, lasting, .. })) = scope.recovered(subject, "") {
+                let lasted_seconds = lasting.as_secs_f64();
+                if self.to_table {
+                    info!(target: "kcl::table", failures, lasted_seconds, "lease table answers again");
+                } else {
+                    info!(target: "kcl::stream", failures, lasted_seconds, "stream answers the coordination again");
+                }
+            }
+            return;
+        };
+        let line = scope.failed(subject, "");
+        let error = cut(error);
+        match (line, self.to_table) {
+            (Some(Line::Began(Trouble { failures, .. })), true) => {
+                warn!(target: "kcl::table", failures, outcome, error, "lease table calls failing; retrying");
+            }
+            (Some(Line::Continues(Trouble { failures, lasting, .. })), true) => {
+                let lasting_seconds = lasting.as_secs_f64();
+                warn!(target: "kcl::table", failures, lasting_seconds, outcome, error, "lease table calls still failing");
+            }
+            (Some(Line::Began(Trouble { failures, .. })), false) => {
+                warn!(target: "kcl::stream", failures, outcome, error, "stream calls of the coordination failing; retrying");
+            }
+            (Some(Line::Continues(Trouble { failures, lasting, .. })), false) => {
+                let lasting_seconds = lasting.as_secs_f64();
+                warn!(
+                    target: "kcl::stream", failures, lasting_seconds, outcome, error,
+                    "stream calls of the coordination still failing"
+                );
+            }
+            (Some(Line::Ended(_)) | None, _) => debug!(target: "kcl::table", outcome, error, "call failed"),
+        }
     }
 }
 
 /// The lease table was not there, and is now.
+#[cfg(feature = "aws")]
 pub(crate) struct TableCreated<'a> {
     pub(crate) table: &'a str,
     pub(crate) deletion_protection: bool,
 }
 
+#[cfg(feature = "aws")]
 impl TableCreated<'_> {
     pub(crate) fn emit(&self) {
-        info!(table = self.table, deletion_protection = self.deletion_protection, "lease table created");
+        let TableCreated { table, deletion_protection } = *self;
+        info!(target: "kcl::table", table, deletion_protection, "lease table created");
     }
 }
 
 /// The lease table has provisioned throughput, and less of it than the leases will ask for.
+#[cfg(feature = "aws")]
 pub(crate) struct TableTooSmall<'a> {
     pub(crate) table: &'a str,
     pub(crate) read_units: i64,
@@ -65,9 +102,11 @@ pub(crate) struct TableTooSmall<'a> {
     pub(crate) wanted_write_units: i64,
 }
 
+#[cfg(feature = "aws")]
 impl TableTooSmall<'_> {
     pub(crate) fn emit(&self) {
         warn!(
+            target: "kcl::table",
             table = self.table,
             read_units = self.read_units,
             write_units = self.write_units,

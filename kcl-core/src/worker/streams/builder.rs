@@ -106,34 +106,34 @@ impl WorkerBuilder<Streams> {
     /// # Errors
     /// Within seconds, naming the setting, or the action and the resource, and the remedy.
     pub async fn build(self) -> Result<Worker, Error> {
-        let (reads, Base { id, table, mut rng, clock, runtime, settings, failing, budget, source, spec, mut link }) =
-            self.begin(Settings::validate_for_several)?;
+        let (reads, base) = self.begin(Settings::validate_for_several)?;
+        let Base { id, table, mut rng, clock, runtime, settings, failing, budget, source, spec, mut link, scope } =
+            base;
         let Streams(configs) = reads;
         for config in &configs {
             config.check(&settings)?;
         }
-        let application = spec.application.clone();
         let way = Way::of(source).await?;
         let connect = way.connect(configs.clone(), spec, rng.fork())?;
         let asks = settings.deregister_consumer.then(|| Asks::WhoServes(id.clone()));
-        let (hosted, connections) = host::connect(&runtime, connect, asks).await?;
+        let (hosted, connections) = host::connect(&runtime, connect, asks, scope.clone()).await?;
         let elsewhere = failing.store.is_some();
         let registry = Registry::new(
             settings.clone(),
-            application,
             failing,
             budget,
             #[cfg(feature = "aws")]
             way.clients,
             link.handle.ask.clone(),
             rng.fork(),
+            scope.clone(),
         );
         for (config, connection) in configs.into_iter().zip(connections) {
             registry.insert(config, connection)?;
         }
         link.handle.streams = Some(Arc::clone(&registry));
         let reads = Reads::Several(registry);
-        Ok(Worker { id, table, reads, settings, clock, rng, hosted, elsewhere, runtime, link })
+        Ok(Worker { id, table, reads, settings, clock, rng, hosted, elsewhere, runtime, link, scope })
     }
 }
 

@@ -14,20 +14,18 @@ use crate::record::{StreamId, StreamIdentity, StreamRef};
 use crate::retrieval::{self, ByteBudget, Chosen, Readers, in_time};
 use crate::shard::StreamDescription;
 use crate::spawn::Spawn;
-use crate::telemetry::event::processing::of_stream;
+use crate::telemetry::{Scope, ScopedTasks};
 use crate::worker::billed::Billed;
 use crate::worker::builder::{Failing, check_consumer};
 use crate::worker::handle::{Consumers, Consumption};
 use crate::worker::parts::Connection;
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tracing::Instrument;
 
 pub(super) const DESCRIBE: &str = "DescribeStreamSummary";
 
@@ -43,6 +41,7 @@ pub(in crate::worker) struct Registry {
     clients: Option<crate::aws::Clients>,
     ask: mpsc::UnboundedSender<Ask>,
     rng: Mutex<fastrand::Rng>,
+    scope: Scope,
     /// Once the worker runs.
     means: OnceLock<(Arc<dyn Spawn>, Arc<dyn Clock>)>,
     slots: Mutex<BTreeMap<StreamId, Arc<Slot>>>,
@@ -80,23 +79,24 @@ enum State {
 impl Registry {
     pub(super) fn new(
         settings: Settings,
-        application: String,
         failing: Failing,
         budget: ByteBudget,
         #[cfg(feature = "aws")] clients: Option<crate::aws::Clients>,
         ask: mpsc::UnboundedSender<Ask>,
         rng: fastrand::Rng,
+        scope: Scope,
     ) -> Arc<Self> {
         Arc::new_cyclic(|me| Registry {
             me: me.clone(),
             settings,
-            application,
+            application: scope.application().to_owned(),
             failing,
             budget,
             #[cfg(feature = "aws")]
             clients,
             ask,
             rng: Mutex::new(rng),
+            scope,
             means: OnceLock::new(),
             slots: Mutex::default(),
             billed: Billed::default(),
@@ -311,8 +311,8 @@ impl Registry {
             let policy = Arc::new(Lenient(Arc::clone(&self.failing.policy)));
             let failing = Failing { policy, ..self.failing.clone() };
             let handling = failing.handling(&slot.settings, slot.keyed);
-            let span = of_stream(slot.served.keys.id.as_ref());
-            let tasks = Arc::new(InSpan { tasks: tasks.clone(), span });
+            let scope = slot.served.keys.id.as_ref().map(|id| self.scope.of_stream(id.as_str()));
+            let tasks = ScopedTasks::of(tasks.clone(), scope.unwrap_or_else(|| self.scope.clone()));
             let with = Consumers {
                 tasks,
                 stream: slot.config.stream.clone(),
@@ -400,18 +400,5 @@ impl fmt::Debug for Registry {
         f.debug_struct("Registry")
             .field("streams", &lock(&self.slots).keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
-    }
-}
-
-/// Starts tasks whose log lines say the stream.
-#[derive(Debug)]
-struct InSpan {
-    tasks: Arc<dyn Spawn>,
-    span: tracing::Span,
-}
-
-impl Spawn for InSpan {
-    fn spawn(&self, task: BoxFuture<'static, ()>) {
-        self.tasks.spawn(task.instrument(self.span.clone()).boxed());
     }
 }

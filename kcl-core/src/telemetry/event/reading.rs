@@ -1,0 +1,173 @@
+//! Reads of a stream's shards. Trouble is told of a stream, with how many of its shards have it: when the service fails, all do.
+
+use crate::lease::LeaseKey;
+use crate::record::ShardId;
+use crate::shard::ApiErrorKind;
+use crate::telemetry::metric::{Metric, count};
+use crate::telemetry::outage::{Line, Trouble};
+use crate::telemetry::scope::{Scope, Subject};
+use crate::telemetry::text::Cut;
+use std::fmt::Display;
+use std::time::Duration;
+use tracing::{debug, error, info, trace, warn};
+
+/// A chunk came, with or without records.
+pub(crate) struct ChunkReceived<'a> {
+    pub(crate) lease: &'a LeaseKey,
+    pub(crate) shard: &'a ShardId,
+    pub(crate) records: usize,
+    pub(crate) millis_behind_latest: Option<u64>,
+}
+
+impl ChunkReceived<'_> {
+    pub(crate) fn emit(self) {
+        let ChunkReceived { lease, shard, records, millis_behind_latest } = self;
+        trace!(target: "kcl::read", %lease, records, millis_behind_latest, "chunk received");
+        recovered(&Scope::current(), shard);
+    }
+}
+
+/// A read call was answered with records or none.
+pub(crate) struct ReadAnswered<'a> {
+    pub(crate) shard: &'a ShardId,
+}
+
+impl ReadAnswered<'_> {
+    pub(crate) fn emit(self) {
+        let scope = Scope::current();
+        scope.count(Metric::Reads, 1, &[]);
+        recovered(&scope, self.shard);
+    }
+}
+
+fn recovered(scope: &Scope, shard: &ShardId) {
+    if let Some(Line::Ended(trouble)) = scope.recovered(Subject::Reads, shard.as_str()) {
+        let Trouble { total: failures, lasting, .. } = trouble;
+        info!(target: "kcl::read", failures, lasted_seconds = lasting.as_secs_f64(), "shards are read again");
+    }
+    if let Some(Line::Ended(trouble)) = scope.recovered(Subject::Throttles, shard.as_str()) {
+        let Trouble { total: failures, lasting, .. } = trouble;
+        info!(target: "kcl::read", failures, lasted_seconds = lasting.as_secs_f64(), "reads are not throttled any more");
+    }
+}
+
+/// A read call was throttled.
+pub(crate) struct ReadThrottled<'a> {
+    pub(crate) shard: &'a ShardId,
+    pub(crate) failures: u32,
+    pub(crate) retry_after: Duration,
+}
+
+impl ReadThrottled<'_> {
+    pub(crate) fn emit(self) {
+        let ReadThrottled { shard, failures: in_a_row, retry_after } = self;
+        let (scope, retry_seconds) = (Scope::current(), retry_after.as_secs_f64());
+        scope.count(Metric::ReadFailures, 1, &[("kind", "throttled")]);
+        debug!(target: "kcl::read", %shard, in_a_row, retry_seconds, "read throttled");
+        match scope.failed(Subject::Throttles, shard.as_str()) {
+            Some(Line::Began(Trouble { failures, members: shards, .. })) => {
+                warn!(
+                    target: "kcl::read", %shard, shards, failures, retry_seconds,
+                    "reads throttled: a shard's limits are shared by all its readers"
+                );
+            }
+            Some(Line::Continues(Trouble { failures, members: shards, lasting, .. })) => {
+                let lasting_seconds = lasting.as_secs_f64();
+                warn!(target: "kcl::read", %shard, shards, failures, lasting_seconds, retry_seconds, "reads still throttled");
+            }
+            Some(Line::Ended(_)) | None => {}
+        }
+    }
+}
+
+/// A read call failed; it is made again.
+pub(crate) struct ReadFailing<'a> {
+    pub(crate) shard: &'a ShardId,
+    pub(crate) kind: ApiErrorKind,
+    pub(crate) error: &'a dyn Display,
+    pub(crate) failures: u32,
+    pub(crate) retry_after: Duration,
+}
+
+impl ReadFailing<'_> {
+    pub(crate) fn emit(self) {
+        let ReadFailing { shard, kind, error, failures: in_a_row, retry_after } = self;
+        let (scope, retry_seconds) = (Scope::current(), retry_after.as_secs_f64());
+        let (kind, error) = (kind_label(kind), Cut(error));
+        scope.count(Metric::ReadFailures, 1, &[("kind", kind)]);
+        debug!(target: "kcl::read", %shard, kind, %error, in_a_row, retry_seconds, "read failed");
+        match scope.failed(Subject::Reads, shard.as_str()) {
+            Some(Line::Began(Trouble { failures, members: shards, .. })) => {
+                warn!(target: "kcl::read", %shard, shards, failures, kind, %error, retry_seconds, "reads failing; retrying");
+            }
+            Some(Line::Continues(Trouble { failures, members: shards, lasting, .. })) => {
+                let lasting_seconds = lasting.as_secs_f64();
+                warn!(
+                    target: "kcl::read", %shard, shards, failures, lasting_seconds, kind, %error, retry_seconds,
+                    "reads still failing"
+                );
+            }
+            Some(Line::Ended(_)) | None => {}
+        }
+    }
+}
+
+/// An iterator was too old: reading goes on after the last accepted record.
+pub(crate) struct IteratorExpired<'a> {
+    pub(crate) shard: &'a ShardId,
+}
+
+impl IteratorExpired<'_> {
+    pub(crate) fn emit(self) {
+        debug!(target: "kcl::read", shard = %self.shard, "iterator expired; reading on after the last accepted record");
+        count(Metric::ReadFailures, 1, &[("kind", kind_label(ApiErrorKind::IteratorExpired))]);
+    }
+}
+
+/// A shard cannot be read, and the error policy was asked what to do about it.
+pub(crate) struct ReadRefused<'a> {
+    pub(crate) shard: &'a ShardId,
+    pub(crate) error: &'a dyn Display,
+    pub(crate) attempt: u32,
+    /// What follows, in words.
+    pub(crate) next: &'static str,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl ReadRefused<'_> {
+    pub(crate) fn emit(self) {
+        let ReadRefused { shard, error, attempt, next, retry_after } = self;
+        let (error, retry_seconds) = (Cut(error), retry_after.map(|after| after.as_secs_f64()));
+        if retry_after.is_none() {
+            error!(target: "kcl::read", %shard, %error, attempt, "shard cannot be read; {next}");
+            return;
+        }
+        match Scope::current().failed(Subject::Reads, shard.as_str()) {
+            Some(Line::Began(Trouble { members: shards, .. })) => {
+                error!(target: "kcl::read", %shard, shards, %error, attempt, retry_seconds, "shards cannot be read; {next}");
+            }
+            Some(Line::Continues(Trouble { failures, members: shards, lasting, .. })) => {
+                let lasting_seconds = lasting.as_secs_f64();
+                error!(
+                    target: "kcl::read", %shard, shards, failures, lasting_seconds, %error, attempt, retry_seconds,
+                    "shards still cannot be read; {next}"
+                );
+            }
+            Some(Line::Ended(_)) | None => {
+                debug!(target: "kcl::read", %shard, %error, attempt, retry_seconds, "shard cannot be read; {next}");
+            }
+        }
+    }
+}
+
+pub(super) fn kind_label(kind: ApiErrorKind) -> &'static str {
+    match kind {
+        ApiErrorKind::Throttled => "throttled",
+        ApiErrorKind::IteratorExpired => "iterator_expired",
+        ApiErrorKind::NotFound => "not_found",
+        ApiErrorKind::NotReady => "not_ready",
+        ApiErrorKind::Denied => "denied",
+        ApiErrorKind::Refused => "refused",
+        ApiErrorKind::Unavailable => "unavailable",
+    }
+}
