@@ -3,12 +3,12 @@
 //! A position within an aggregate is a place that the service does not know: reading starts *at* the record that was done
 //! last (as the KCL does), and what of it is done is left out here.
 //!
-//! An answer of small parts is many times as large once it is apart, so it comes apart by and by: a chunk has no more records
-//! than the service would answer with, but for the last aggregate of it.
+//! Small parts are many times as large once they are records, so an answer is taken apart as it is consumed, and an aggregate
+//! too: a chunk has no more records than the service answers with, and each of them is charged to the byte budget.
 
 use super::polling::{BESIDE_PAYLOAD, Quiet};
 use super::{Chunk, ReadError, Readers, Reservation, ShardReader};
-use crate::aggregate::{Checksum, Deaggregator, ForeignRecords, Outcome};
+use crate::aggregate::{Checksum, Deaggregator, ForeignRecords, Opened, Parts};
 use crate::clock::Time;
 use crate::config::Settings;
 use crate::lease::row::HashKeyRange;
@@ -97,6 +97,8 @@ const MOST_RECORDS: usize = 10_000;
 /// What was read and is not taken apart yet.
 struct Left {
     records: std::vec::IntoIter<Record>,
+    /// The aggregate of which parts were taken last, before the records.
+    open: Option<Parts>,
     millis_behind_latest: Option<u64>,
     end: Option<Vec<Shard>>,
     reservation: Arc<Reservation>,
@@ -128,7 +130,7 @@ impl ShardReader for Deaggregating {
                 }
                 let Chunk { records, millis_behind_latest, end, reservation, .. } = chunk;
                 let (records, reservation) = (records.into_iter(), Arc::new(reservation));
-                Left { records, millis_behind_latest, end, reservation }
+                Left { records, open: None, millis_behind_latest, end, reservation }
             }
         };
         // No await from here on: what was read is handed on, or kept.
@@ -139,45 +141,55 @@ impl ShardReader for Deaggregating {
 impl Deaggregating {
     fn take_apart(&mut self, mut left: Left) -> Chunk {
         let before = left.records.len();
-        let (mut records, mut passed, mut corrupt) = (Vec::with_capacity(before), None, Vec::new());
+        let (mut records, mut passed, mut corrupt) = (Vec::with_capacity(before.min(MOST_RECORDS)), None, Vec::new());
         let (mut aggregates, mut foreign) = (0, 0);
-        while records.len() < MOST_RECORDS
-            && let Some(record) = left.records.next()
-        {
-            let (position, first) = (record.position(), records.len());
-            let outcome = self.deaggregator.take_apart(record, &mut records);
-            let mut last = position;
-            match outcome {
-                Outcome::Plain => {}
-                Outcome::Aggregate { parts, foreign: others } => {
-                    (aggregates, foreign) = (aggregates + 1, foreign + others);
-                    last.sub_sequence_number = parts.saturating_sub(1);
+        while records.len() < MOST_RECORDS {
+            let first = records.len();
+            if let Some(parts) = &mut left.open {
+                foreign += parts.take(MOST_RECORDS - first, &mut records);
+                let last = parts.position();
+                if parts.is_done() {
+                    left.open = None;
                 }
-                Outcome::Corrupt(why) => {
+                self.leave_out_done(&mut records, first, &last, false);
+                passed = Some(last);
+                continue;
+            }
+            let Some(record) = left.records.next() else { break };
+            let position = record.position();
+            match self.deaggregator.open(record) {
+                Opened::Aggregate(parts) => {
+                    aggregates += 1;
+                    left.open = Some(parts);
+                    continue;
+                }
+                Opened::Plain(record) => records.push(record),
+                Opened::Corrupt(record, why) => {
+                    records.push(record);
                     let warn = self.quiet.may_warn(Time::from_origin(self.origin.elapsed()));
-                    AggregateCorrupt { shard: &self.shard, position: &last, why, fails: self.fails, warn }.emit();
+                    AggregateCorrupt { shard: &self.shard, position: &position, why, fails: self.fails, warn }.emit();
                     if self.fails {
                         corrupt.push((first, CorruptAggregate(why)));
                     }
                 }
             }
-            if self.leave_out_done(&mut records, first, &last, outcome) {
+            if self.leave_out_done(&mut records, first, &position, true) {
                 corrupt.retain(|(index, _)| *index < records.len());
             }
-            passed = Some(last);
+            passed = Some(position);
         }
         // Where the last of them are not delivered, the position must move past them all the same.
         let passed = passed.filter(|passed| {
             let delivered = records.last().map(Record::position);
             delivered.is_none_or(|last| last < *passed) && self.done.as_ref().is_none_or(|done| done < passed)
         });
-        if aggregates > 0 {
+        if aggregates > 0 || foreign > 0 {
             AggregatesTakenApart { shard: &self.shard, aggregates, foreign, dropped: self.drops }.emit();
         }
         let more = records.len().saturating_sub(before - left.records.len());
         let beside = Arc::new(left.reservation.beside(more as u64 * BESIDE_PAYLOAD));
         let reservation = Reservation::of_all(vec![Arc::clone(&left.reservation), beside]);
-        if left.records.len() > 0 {
+        if left.records.len() > 0 || left.open.is_some() {
             // Only the last of them ends where the answer does.
             self.left = Some(left);
             return Chunk { records, reservation, passed, corrupt, ..Chunk::default() };
@@ -187,7 +199,8 @@ impl Deaggregating {
     }
 
     /// Leaves out those of the records from `first` on that were done before reading began. Whether it did.
-    fn leave_out_done(&mut self, records: &mut Vec<Record>, first: usize, last: &Position, outcome: Outcome) -> bool {
+    /// `alone` are records that are no parts of an aggregate.
+    fn leave_out_done(&mut self, records: &mut Vec<Record>, first: usize, last: &Position, alone: bool) -> bool {
         let Some(done) = &self.done else { return false };
         if last.sequence_number > done.sequence_number {
             self.done = None;
@@ -195,7 +208,7 @@ impl Deaggregating {
         }
         let is_before = last.sequence_number < done.sequence_number;
         // A position within what comes in one piece now is one that somebody else took apart: its later parts are not done.
-        let whole = matches!(outcome, Outcome::Plain | Outcome::Corrupt(_)) && done.sub_sequence_number > 0;
+        let whole = alone && done.sub_sequence_number > 0;
         if !is_before && whole {
             return false;
         }

@@ -1,8 +1,9 @@
 //! From one record to those that are packed in it.
 
-use super::message::{Corruption, Message};
+use super::message::{Corruption, Layout};
 use super::{DIGEST, MAGIC};
-use crate::record::{PartitionKey, Record};
+use crate::record::{PartitionKey, Position, Record, SequenceNumber};
+use bytes::Bytes;
 use md5::{Digest, Md5};
 use std::ops::RangeInclusive;
 
@@ -82,56 +83,141 @@ impl Deaggregator {
 
     /// Adds what is packed in `record` to `into`, or `record` itself.
     pub fn take_apart(&self, record: Record, into: &mut Vec<Record>) -> Outcome {
+        match self.open(record) {
+            Opened::Plain(record) => {
+                into.push(record);
+                Outcome::Plain
+            }
+            Opened::Corrupt(record, why) => {
+                into.push(record);
+                Outcome::Corrupt(why)
+            }
+            Opened::Aggregate(mut parts) => {
+                let foreign = parts.take(usize::MAX, into);
+                Outcome::Aggregate { parts: parts.count(), foreign }
+            }
+        }
+    }
+
+    /// Looks into a record, and takes nothing out of it yet.
+    pub(crate) fn open(&self, record: Record) -> Opened {
         if !Self::looks_aggregated(&record.data) {
-            into.push(record);
-            return Outcome::Plain;
+            return Opened::Plain(record);
         }
         let end = record.data.len() - DIGEST;
         let (payload, digest) = (record.data.slice(MAGIC.len()..end), record.data.slice(end..));
         if self.checksum == Checksum::Verify && Md5::digest(&payload)[..] != digest[..] {
-            into.push(record);
-            return Outcome::Corrupt(Corruption::Checksum);
+            return Opened::Corrupt(record, Corruption::Checksum);
         }
-        let message = match Message::read(&payload) {
-            Ok(message) => message,
-            Err(corruption) => {
-                into.push(record);
-                return Outcome::Corrupt(corruption);
-            }
+        let layout = match Layout::read(&payload) {
+            Ok(layout) => layout,
+            Err(corruption) => return Opened::Corrupt(record, corruption),
         };
-        let keys: Vec<PartitionKey> = message.keys.iter().map(|key| PartitionKey::shared(key)).collect();
-        let is_own = self.own_keys(&message);
-        let sequence_number = record.sequence_number.shared();
-        let (mut foreign, drops) = (0, self.foreign == ForeignRecords::Drop);
-        into.reserve(message.parts.len());
-        for (index, part) in message.parts.iter().enumerate() {
-            let own = is_own.as_ref().is_none_or(|(by_hash_key, by_key)| {
+        let few = layout.keys(&payload).len() <= MOST_SHARED_KEYS;
+        let keys = if few { layout.keys(&payload).map(PartitionKey::shared).collect() } else { Vec::new() };
+        Opened::Aggregate(Parts {
+            sequence_number: record.sequence_number.shared(),
+            arrived_at_ms: record.arrived_at_ms,
+            is_own: self.own_keys(&layout, &payload),
+            drops: self.foreign == ForeignRecords::Drop,
+            keys,
+            layout,
+            payload,
+            at: 0,
+            next: 0,
+        })
+    }
+
+    /// Of each explicit hash key and each partition key, whether it lies in the shard's range.
+    fn own_keys(&self, layout: &Layout, payload: &[u8]) -> Option<(Vec<bool>, Vec<bool>)> {
+        let range = self.hash_range.as_ref()?;
+        let by_hash_key = layout.hash_keys(payload).map(|key| range.contains(&key)).collect();
+        let by_key = layout.keys(payload).map(|key| range.contains(&hash_key(key))).collect();
+        Some((by_hash_key, by_key))
+    }
+}
+
+/// Up to so many partition keys of an aggregate are made once and shared by its parts; more are made as parts need them, so
+/// that a table of millions takes no memory before its parts are taken.
+const MOST_SHARED_KEYS: usize = 4_096;
+
+/// What a record turned out to be.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// No aggregate.
+    Plain(Record),
+    /// It begins as an aggregate, and is none.
+    Corrupt(Record, Corruption),
+    /// An aggregate.
+    Aggregate(Parts),
+}
+
+/// An aggregate whose parts are taken a few at a time: each takes many times its size in the payload.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    sequence_number: SequenceNumber,
+    arrived_at_ms: i64,
+    payload: Bytes,
+    layout: Layout,
+    /// All partition keys, where they are few.
+    keys: Vec<PartitionKey>,
+    is_own: Option<(Vec<bool>, Vec<bool>)>,
+    drops: bool,
+    /// Where the next part is looked for in the payload.
+    at: usize,
+    /// Its index.
+    next: u64,
+}
+
+impl Parts {
+    /// How many there are in all.
+    pub(crate) fn count(&self) -> u64 {
+        self.layout.parts
+    }
+
+    /// Whether all were taken.
+    pub(crate) fn is_done(&self) -> bool {
+        self.next >= self.layout.parts
+    }
+
+    /// The position of the part that was looked at last.
+    pub(crate) fn position(&self) -> Position {
+        let sequence_number = self.sequence_number.clone();
+        Position { sequence_number, sub_sequence_number: self.next.saturating_sub(1) }
+    }
+
+    /// Adds the next parts, at most so many. Returns how many of those that were looked at belong to other shards.
+    pub(crate) fn take(&mut self, most: usize, into: &mut Vec<Record>) -> u64 {
+        let left = usize::try_from(self.layout.parts - self.next.min(self.layout.parts)).unwrap_or(usize::MAX);
+        into.reserve(left.min(most));
+        let (mut foreign, mut taken) = (0, 0);
+        while taken < most
+            && !self.is_done()
+            && let Some((part, end)) = Layout::next_part(&self.payload, self.at)
+        {
+            let index = self.next;
+            (self.at, self.next) = (end, index + 1);
+            let own = self.is_own.as_ref().is_none_or(|(by_hash_key, by_key)| {
                 let (table, index) = part.hash_key.map_or((by_key, part.key), |key| (by_hash_key, key));
                 table.get(index).copied().unwrap_or(true)
             });
             if !own {
                 foreign += 1;
-                if drops {
+                if self.drops {
                     continue;
                 }
             }
+            let own_key = || self.layout.key(&self.payload, part.key).map(PartitionKey::shared);
             into.push(Record {
-                sequence_number: sequence_number.clone(),
-                sub_sequence_number: index as u64,
-                partition_key: keys.get(part.key).cloned(),
-                arrived_at_ms: record.arrived_at_ms,
-                data: payload.slice(part.data.clone()),
+                sequence_number: self.sequence_number.clone(),
+                sub_sequence_number: index,
+                partition_key: self.keys.get(part.key).cloned().or_else(own_key),
+                arrived_at_ms: self.arrived_at_ms,
+                data: self.payload.slice(part.data.clone()),
             });
+            taken += 1;
         }
-        Outcome::Aggregate { parts: message.parts.len() as u64, foreign }
-    }
-
-    /// Of each explicit hash key and each partition key, whether it lies in the shard's range.
-    fn own_keys(&self, message: &Message<'_>) -> Option<(Vec<bool>, Vec<bool>)> {
-        let range = self.hash_range.as_ref()?;
-        let by_hash_key = message.hash_keys.iter().map(|key| range.contains(key)).collect();
-        let by_key = message.keys.iter().map(|key| range.contains(&hash_key(key))).collect();
-        Some((by_hash_key, by_key))
+        foreign
     }
 }
 

@@ -37,39 +37,90 @@ pub(super) struct Part {
     pub(super) data: Range<usize>,
 }
 
-/// A message, read once; places are counted from its begin.
+/// A place in a message, by its first byte and the byte after its last: half the size of a reference, as a message of ten
+/// megabytes may have millions.
+type Place = (u32, u32);
+
+/// A message that was read to its end without an error: its tables, and how many records follow when it is read again.
 #[derive(Debug, Default)]
-pub(super) struct Message<'a> {
-    pub(super) keys: Vec<&'a str>,
-    pub(super) hash_keys: Vec<u128>,
-    pub(super) parts: Vec<Part>,
+pub(super) struct Layout {
+    keys: Vec<Place>,
+    hash_keys: Vec<Place>,
+    pub(super) parts: u64,
 }
 
-impl<'a> Message<'a> {
-    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Corruption> {
-        let mut message = Message::default();
+impl Layout {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, Corruption> {
+        let mut layout = Layout::default();
+        let (mut keys_used, mut hash_keys_used) = (0, 0);
         let mut fields = Fields::of(bytes, 0..bytes.len());
         while let Some((number, value)) = fields.next()? {
             match (number, value) {
                 (1, Value::Bytes(at)) => {
-                    let key = bytes.get(at).ok_or(Corruption::CutOff)?;
-                    message.keys.push(std::str::from_utf8(key).map_err(|_| Corruption::KeyText)?);
+                    std::str::from_utf8(bytes.get(at.clone()).ok_or(Corruption::CutOff)?)
+                        .map_err(|_| Corruption::KeyText)?;
+                    layout.keys.push(place(&at)?);
                 }
                 (2, Value::Bytes(at)) => {
-                    let digits = bytes.get(at).and_then(|digits| std::str::from_utf8(digits).ok());
-                    let key = digits.and_then(|digits| digits.parse().ok());
-                    message.hash_keys.push(key.ok_or(Corruption::HashKey)?);
+                    hash_key(bytes.get(at.clone()).ok_or(Corruption::CutOff)?).ok_or(Corruption::HashKey)?;
+                    layout.hash_keys.push(place(&at)?);
                 }
-                (3, Value::Bytes(at)) => message.parts.push(part(bytes, at)?),
+                (3, Value::Bytes(at)) => {
+                    let part = part(bytes, at)?;
+                    keys_used = keys_used.max(part.key.saturating_add(1));
+                    hash_keys_used = hash_keys_used.max(part.hash_key.map_or(0, |key| key.saturating_add(1)));
+                    layout.parts += 1;
+                }
                 (1..=3, Value::Number(_) | Value::Fixed) => return Err(Corruption::Malformed),
                 _ => {}
             }
         }
         // Tables may come after the records that use them.
-        let (keys, hash_keys) = (message.keys.len(), message.hash_keys.len());
-        let known = |part: &Part| part.key < keys && part.hash_key.is_none_or(|key| key < hash_keys);
-        if message.parts.iter().all(known) { Ok(message) } else { Err(Corruption::NoSuchKey) }
+        if keys_used > layout.keys.len() || hash_keys_used > layout.hash_keys.len() {
+            return Err(Corruption::NoSuchKey);
+        }
+        Ok(layout)
     }
+
+    /// The partition keys of the message that this was read from.
+    pub(super) fn keys<'a>(&'a self, bytes: &'a [u8]) -> impl ExactSizeIterator<Item = &'a str> {
+        self.keys.iter().map(|place| text(bytes, *place))
+    }
+
+    /// One of them.
+    pub(super) fn key<'a>(&self, bytes: &'a [u8], index: usize) -> Option<&'a str> {
+        self.keys.get(index).map(|place| text(bytes, *place))
+    }
+
+    /// The explicit hash keys of the message that this was read from.
+    pub(super) fn hash_keys<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = u128> {
+        self.hash_keys.iter().map(|place| hash_key(text(bytes, *place).as_bytes()).unwrap_or_default())
+    }
+
+    /// The next record from that place on, and the place after it, of the message that this was read from.
+    pub(super) fn next_part(bytes: &[u8], at: usize) -> Option<(Part, usize)> {
+        let mut fields = Fields::of(bytes, at..bytes.len());
+        while let Ok(Some((number, value))) = fields.next() {
+            if let (3, Value::Bytes(within)) = (number, value) {
+                return Some((part(bytes, within).ok()?, fields.at));
+            }
+        }
+        None
+    }
+}
+
+fn place(at: &Range<usize>) -> Result<Place, Corruption> {
+    let short = |at: usize| u32::try_from(at).map_err(|_| Corruption::Malformed);
+    Ok((short(at.start)?, short(at.end)?))
+}
+
+fn text(bytes: &[u8], (start, end): Place) -> &str {
+    let text = bytes.get(start as usize..end as usize).unwrap_or_default();
+    std::str::from_utf8(text).unwrap_or_default()
+}
+
+fn hash_key(digits: &[u8]) -> Option<u128> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 fn part(bytes: &[u8], at: Range<usize>) -> Result<Part, Corruption> {

@@ -41,6 +41,7 @@ mod tests;
 
 pub use aggregator::{Aggregator, Full, Packed};
 pub use deaggregator::{Checksum, Deaggregator, ForeignRecords, Outcome};
+pub(crate) use deaggregator::{Opened, Parts};
 pub use message::Corruption;
 
 /// What every aggregate begins with.

@@ -67,6 +67,20 @@ fn corrupt(n: usize) -> Record {
     record
 }
 
+fn reading(inner: Box<dyn ShardReader>) -> Deaggregating {
+    Deaggregating {
+        inner,
+        left: None,
+        shard: ShardId::from("s"),
+        deaggregator: Deaggregator::default(),
+        drops: false,
+        fails: false,
+        done: None,
+        quiet: Quiet::default(),
+        origin: Instant::now(),
+    }
+}
+
 /// All chunks from there on.
 fn read(apart: Apart, served: &Served, range: Option<HashKeyRange>, from: StartingPosition) -> Vec<Chunk> {
     let stopwatch = Arc::new(Stopwatch::new(Arc::new(TokioClock::new())));
@@ -156,21 +170,8 @@ fn what_another_hand_took_apart_and_is_whole_now_comes_again() {
 fn parts_take_their_share_of_the_budget() {
     let budget = ByteBudget::new(1 << 20, 1);
     let reservation = budget.take(&ShardId::from("s"), 500);
-    let mut reading = Deaggregating {
-        inner: Box::new(Reading {
-            left: vec![raw(1, Some(9))].into_iter(),
-            at_a_time: 10,
-            reservation: Some(reservation),
-        }),
-        left: None,
-        shard: ShardId::from("s"),
-        deaggregator: Deaggregator::default(),
-        drops: false,
-        fails: false,
-        done: None,
-        quiet: Quiet::default(),
-        origin: Instant::now(),
-    };
+    let left = vec![raw(1, Some(9))].into_iter();
+    let mut reading = reading(Box::new(Reading { left, at_a_time: 10, reservation: Some(reservation) }));
     let chunk = reading.next().now_or_never().unwrap().unwrap();
     assert_eq!(chunk.records.len(), 9);
     assert_eq!(budget.free_bytes(), (1 << 20) - 500 - 8 * BESIDE_PAYLOAD);
@@ -196,22 +197,15 @@ fn what_waits_to_be_taken_apart_is_the_answers_and_says_nothing_of_the_tip() {
     let budget = ByteBudget::new(1 << 30, 1);
     let reservation = budget.take(&ShardId::from("s"), 500);
     let left: Vec<Record> = (1..=11).map(|n| raw(n, Some(1_000))).collect();
-    let mut reading = Deaggregating {
-        inner: Box::new(Reading { left: Vec::new().into_iter(), at_a_time: 1, reservation: None }),
-        left: Some(Left {
-            records: left.into_iter(),
-            millis_behind_latest: Some(0),
-            end: Some(Vec::new()),
-            reservation: Arc::new(reservation),
-        }),
-        shard: ShardId::from("s"),
-        deaggregator: Deaggregator::default(),
-        drops: false,
-        fails: false,
-        done: None,
-        quiet: Quiet::default(),
-        origin: Instant::now(),
-    };
+    let nothing = Reading { left: Vec::new().into_iter(), at_a_time: 1, reservation: None };
+    let mut reading = reading(Box::new(nothing));
+    reading.left = Some(Left {
+        records: left.into_iter(),
+        open: None,
+        millis_behind_latest: Some(0),
+        end: Some(Vec::new()),
+        reservation: Arc::new(reservation),
+    });
     let first = reading.next().now_or_never().unwrap().unwrap();
     assert_eq!((first.records.len(), first.millis_behind_latest, first.end.is_some()), (10_000, None, false));
     assert_eq!(budget.free_bytes(), (1 << 30) - 500 - 9_990 * BESIDE_PAYLOAD);
@@ -221,6 +215,59 @@ fn what_waits_to_be_taken_apart_is_the_answers_and_says_nothing_of_the_tip() {
     assert_eq!((last.records.len(), last.millis_behind_latest, last.end.is_some()), (1_000, Some(0), true));
     drop(last);
     assert_eq!(budget.free_bytes(), 1 << 30);
+}
+
+/// An aggregate of so many parts without a payload, six bytes each.
+fn empty_parts(parts: usize) -> Record {
+    use md5::{Digest, Md5};
+    let mut message = vec![0x0a, 1, b'k'];
+    for _ in 0..parts {
+        message.extend([0x1a, 4, 0x08, 0, 0x1a, 0]);
+    }
+    let digest = Md5::digest(&message);
+    Record::new(number(1), [&[0xf3, 0x89, 0x9a, 0xc2][..], &message, &digest].concat())
+}
+
+#[test]
+fn a_large_aggregate_comes_apart_as_it_is_consumed_and_stays_within_the_budget() {
+    const PARTS: usize = 1_740_000;
+    const BUDGET: usize = 256 << 20;
+    let budget = ByteBudget::new(BUDGET, 1);
+    let record = empty_parts(PARTS);
+    let size = record.data.len() as u64;
+    assert!(size > 10_000_000);
+    // Eight shards whose handlers do nothing: two chunks are fetched ahead, one waits for the handler, and one is with it.
+    let mut held = Vec::new();
+    for shard in 0..8 {
+        let reservation = Some(budget.take(&ShardId::from(format!("s{shard}").as_str()), size));
+        let left = vec![record.clone()].into_iter();
+        let mut reading = reading(Box::new(Reading { left, at_a_time: 10, reservation }));
+        for _ in 0..4 {
+            let chunk = reading.next().now_or_never().unwrap().unwrap();
+            assert_eq!((chunk.records.len(), chunk.records.capacity()), (10_000, 10_000));
+            assert!(chunk.end.is_none());
+            held.push(chunk);
+        }
+    }
+    // The first part of each is charged with the record itself.
+    let charged = 8 * size + (32 * 10_000 - 8) * BESIDE_PAYLOAD;
+    assert_eq!(BUDGET as u64 - budget.free_bytes(), charged);
+    assert!(charged < BUDGET as u64, "{charged}");
+    drop(held);
+    assert_eq!(budget.free_bytes(), BUDGET as u64);
+}
+
+#[test]
+fn a_reader_that_starts_within_a_large_aggregate_gets_the_rest_of_it() {
+    let served = Served(vec![empty_parts(25_000), raw(2, None)], 10);
+    let all = read(set(|it| it), &served, None, StartingPosition::TrimHorizon);
+    let sizes: Vec<usize> = all.iter().map(|chunk| chunk.records.len()).collect();
+    assert_eq!(sizes, [10_000, 10_000, 5_001, 0]);
+    for at in [0, 9_999, 10_000, 20_001, 24_999] {
+        let from = StartingPosition::After(Position { sequence_number: number(1), sub_sequence_number: at });
+        let rest = read(set(|it| it), &served, None, from);
+        assert_eq!(positions(&rest), positions(&all)[usize::try_from(at).unwrap() + 1..]);
+    }
 }
 
 proptest! {
