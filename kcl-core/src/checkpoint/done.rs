@@ -2,14 +2,18 @@
 //!
 //! Ranges of positions, each told by its distance from the one before: neighbours in a shard have numbers that differ in
 //! few of their digits. The bytes name the checkpoint that they belong to, and mean nothing under another one: whoever
-//! moved it (Java, a person) knew nothing of them.
+//! moved it (Java, a person) knew nothing of them. They end with a checksum: a record that they name is never handed over, so
+//! bytes that are damaged, or were not written by this library, are dropped as a whole.
 
 use crate::record::{Checkpoint, Position, SequenceNumber};
 use std::ops::RangeInclusive;
 
 /// The most bytes that are kept.
 const MOST: usize = 2_048;
-const VERSION: u8 = 1;
+/// Version 1 had no checksum. Its bytes are dropped: what they name comes again after the update, once.
+const VERSION: u8 = 2;
+/// The bytes of the checksum.
+const CHECKSUM: usize = 8;
 
 /// A sequence number as units of 64 bits, the lowest first.
 type Limbs = [u64; 3];
@@ -24,7 +28,11 @@ pub(crate) struct Done {
 impl Done {
     /// What the bytes say under this checkpoint; nothing where they belong to another one, or cannot be read.
     pub(crate) fn read(bytes: &[u8], under: &Checkpoint) -> Self {
-        Reader(bytes).done(under).unwrap_or_default()
+        let sound = || {
+            let (body, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM)?)?;
+            (bytes.len() <= MOST && checksum == checksum_of(body)).then_some(body)
+        };
+        sound().and_then(|body| Reader(body).done(under)).unwrap_or_default()
     }
 
     /// These runs.
@@ -105,7 +113,15 @@ fn bytes<'a>(under: &Checkpoint, ranges: impl Iterator<Item = &'a RangeInclusive
         before = put_position(&mut out, before, range.start())?;
         before = put_position(&mut out, before, range.end())?;
     }
+    let checksum = checksum_of(&out);
+    out.extend(checksum);
     Some(out)
+}
+
+/// FNV-1a: it is to show damage and slips, and whoever may write the table could compute any other as well.
+fn checksum_of(bytes: &[u8]) -> [u8; CHECKSUM] {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step).to_be_bytes()
 }
 
 /// The distance of the number from the one before, without its trailing zeros, and the sub-sequence number.
@@ -280,6 +296,24 @@ mod tests {
     }
 
     #[test]
+    fn bytes_that_are_damaged_or_not_ours_are_dropped_as_a_whole() {
+        let at = Checkpoint::At(kinesis(7, 8_000));
+        let bytes = Done::write(&at, &runs(100, 20)).unwrap();
+        for index in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[index] ^= 1;
+            assert!(Done::read(&damaged, &at).is_empty(), "byte {index}");
+        }
+        // Everything after the beginning, in a few bytes that somebody made up.
+        let all = [VERSION, 0, 0, 1, 0, 186, 1, 0];
+        assert!(Done::read(&all, &Checkpoint::TrimHorizon).is_empty());
+        // And what is longer than anything that is written.
+        let long = runs(100, 1_000);
+        let long = super::bytes(&at, long.iter().map(|(range, _)| range)).unwrap();
+        assert!(long.len() > MOST && Done::read(&long, &at).is_empty());
+    }
+
+    #[test]
     fn what_was_known_before_counts_as_far_as_it_was_not_read_again() {
         let run = |from: u64, to: u64| position(from.to_string(), 0)..=position(to.to_string(), 0);
         let known = Done { ranges: vec![run(3, 5), run(8, 9)] };
@@ -347,7 +381,8 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
-            let done = Done::read(&[&[1, 0][..], &bytes].concat(), &Checkpoint::TrimHorizon);
+            let body = [&[VERSION, 0][..], &bytes].concat();
+            let done = Done::read(&[&body[..], &checksum_of(&body)].concat(), &Checkpoint::TrimHorizon);
             prop_assert!(done.ranges.iter().all(|range| range.start() <= range.end()));
         }
     }
