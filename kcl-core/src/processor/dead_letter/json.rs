@@ -28,12 +28,14 @@ pub(super) fn of(letter: &DeadLetter) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Record, SequenceNumber, ShardId, StreamRef};
+    use crate::record::{Record, SequenceNumber, ShardId, StreamId, StreamRef};
 
     fn letter(data: &'static [u8]) -> DeadLetter {
         let record =
             Record::new(SequenceNumber::parse("77").unwrap(), data).with_partition_key("UA").with_arrival_ms(5);
-        DeadLetter::new(StreamRef::from("flights"), ShardId::from("shardId-000000000001"), record, 3, "no\ngate".into())
+        let id = StreamId::new("123456789012:flights:1700000000");
+        let shard = ShardId::from("shardId-000000000001");
+        DeadLetter::new(StreamRef::from("flights"), Some(id), shard, record, 3, "no\ngate".into())
     }
 
     #[test]
@@ -44,7 +46,7 @@ mod tests {
         assert_eq!(
             read,
             serde_json::json!({
-                "key": "flights/shardId-000000000001/77.0", "stream": "flights", "shard": "shardId-000000000001",
+                "key": "123456789012:flights:1700000000/shardId-000000000001/77.0", "stream": "flights", "shard": "shardId-000000000001",
                 "sequence_number": "77", "sub_sequence_number": 0, "partition_key": "UA", "arrived_at_ms": 5,
                 "attempts": 3, "error": "no\ngate", "text": "{\"a\": 1}\n",
             })

@@ -9,7 +9,7 @@ mod json;
 pub use file::JsonLinesFile;
 
 use super::BoxError;
-use crate::record::{Record, ShardId, StreamRef};
+use crate::record::{Record, ShardId, StreamId, StreamRef};
 use async_trait::async_trait;
 use std::fmt::{self, Debug};
 use std::future::Future;
@@ -22,6 +22,9 @@ use std::future::Future;
 pub struct DeadLetter {
     /// The stream it came from, as the worker names it.
     pub stream: StreamRef,
+    /// Which stream that is, for ever: a name alone may be that of another account's, or of one that was deleted and created
+    /// again. (`None` only outside a worker, in tests.)
+    pub stream_id: Option<StreamId>,
     /// Its shard.
     pub shard: ShardId,
     /// The record: payload, partition key, sequence number, arrival.
@@ -33,16 +36,25 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    pub(crate) fn new(stream: StreamRef, shard: ShardId, record: Record, attempts: u32, error: String) -> Self {
-        DeadLetter { stream, shard, record, attempts, error }
+    pub(crate) fn new(
+        stream: StreamRef,
+        stream_id: Option<StreamId>,
+        shard: ShardId,
+        record: Record,
+        attempts: u32,
+        error: String,
+    ) -> Self {
+        DeadLetter { stream, stream_id, shard, record, attempts, error }
     }
 
-    /// The same for the same record, whoever sends the letter and how often: stream, shard, sequence number and
-    /// sub-sequence number. A sink that keeps letters by this key keeps one a record.
+    /// The same for the same record, whoever sends the letter and how often, and different for any other:
+    /// `<account>:<stream>:<creation time>/<shard>/<sequence number>.<sub-sequence number>`. A sink that keeps letters by this
+    /// key keeps one a record.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
+        let stream = self.stream_id.as_ref().map_or(self.stream.name(), StreamId::as_str);
         let record = &self.record;
-        format!("{}/{}/{}.{}", self.stream.name(), self.shard, record.sequence_number, record.sub_sequence_number)
+        format!("{stream}/{}/{}.{}", self.shard, record.sequence_number, record.sub_sequence_number)
     }
 
     /// One object on one line: `key` (the idempotency key), `stream`, `shard`, `sequence_number`, `sub_sequence_number`,
