@@ -5,6 +5,7 @@ use super::host::{Hosted, Runtime};
 use super::parts::Connection;
 use super::signal;
 use super::streams::Registry;
+use super::within::Token;
 use crate::clock::Clock;
 use crate::config::{Settings, timing};
 use crate::coordination::{Ask, Coordinator, Identity, Outside, StreamApis, Streams};
@@ -15,6 +16,7 @@ use crate::record::{ShardId, StreamId, StreamRef};
 use crate::retrieval::Readers;
 use crate::shard::StreamApi;
 use crate::spawn::Spawn;
+use crate::telemetry::event::processing::AwaitsItself;
 use crate::telemetry::event::shutdown::{ShutdownBegun, ShutdownHurried};
 use crate::telemetry::event::worker::{WorkerEnded, WorkerStarted};
 use crate::telemetry::{Scope, ScopedTasks};
@@ -67,7 +69,7 @@ impl Link {
     pub(super) fn new() -> Self {
         let (ask, asked) = mpsc::unbounded_channel();
         let (done, when_done) = watch::channel(false);
-        Link { handle: WorkerHandle { ask, done: when_done, streams: None }, asked, done }
+        Link { handle: WorkerHandle { ask, done: when_done, streams: None, token: Token::default() }, asked, done }
     }
 }
 
@@ -125,6 +127,7 @@ pub struct WorkerHandle {
     pub(super) done: watch::Receiver<bool>,
     /// Where it may read several.
     pub(super) streams: Option<Arc<Registry>>,
+    pub(super) token: Token,
 }
 
 impl WorkerHandle {
@@ -134,11 +137,19 @@ impl WorkerHandle {
     ///
     /// Completes when the worker is done. A second call does not wait any longer: it ends delivery at once.
     ///
+    /// # From a handler of the same worker
+    /// The worker waits for the handler, so the handler cannot wait for the worker: called there, this asks for the shutdown,
+    /// logs an error and completes at once. The way to stop from a handler is to start a task that calls this
+    /// (`tokio::spawn(async move { handle.shutdown(deadline).await })`), and to return.
+    ///
     /// # Cancellation
     /// Dropping the future does not take the request back.
     pub async fn shutdown(&self, deadline: Duration) {
         // A worker that is done no longer listens.
         let _ = self.ask.send(Ask::Shutdown(deadline));
+        if self.token.is_within() {
+            return AwaitsItself { call: "WorkerHandle::shutdown" }.emit();
+        }
         let mut done = self.done.clone();
         // An error means that the worker was dropped: then it is done too.
         let _ = done.wait_for(|done| *done).await;
@@ -199,7 +210,7 @@ impl Worker {
         let Link { handle, asked, done } = link;
         let _stop = StopOnDrop(handle.ask.clone());
         let (reports, reported) = mpsc::unbounded_channel();
-        let tasks = ScopedTasks::of(runtime.tasks(), scope);
+        let tasks = ScopedTasks::of(handle.token.over(runtime.tasks()), scope);
         let call_timeout = timing::call_timeout(settings.failover_time);
         let rng_of_consumers = rng.fork();
         let (mut alone, mut several) = (None, None);

@@ -15,6 +15,7 @@ mod replay;
 mod signal;
 mod stream;
 mod streams;
+mod within;
 
 pub use builder::{NoProcessor, OneStream, WorkerBuilder};
 pub use handle::{Worker, WorkerHandle};

@@ -1,7 +1,9 @@
 //! How a fleet stops: nothing is repeated, nothing is left behind.
 
-use crate::stage::{APPLICATION, Stage, text};
-use kcl_core::Settings;
+use crate::stage::{self, APPLICATION, Stage, text};
+use kcl_core::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 #[tokio::test(start_paused = true)]
@@ -115,4 +117,41 @@ async fn a_worker_that_cannot_reach_the_table_stops_all_the_same() {
     worker.handle.shutdown(Duration::from_secs(2)).await;
     assert!(began.elapsed() <= Duration::from_secs(8), "it took {:?}", began.elapsed());
     worker.task.await.unwrap().unwrap();
+}
+
+/// Stops its own worker, and waits for that.
+struct StopsItself {
+    handle: Arc<OnceLock<WorkerHandle>>,
+    handled: Arc<AtomicUsize>,
+}
+
+impl RecordProcessor for StopsItself {
+    async fn process_records(&mut self, batch: &Batch, _: &ShardContext) -> Result<(), BoxError> {
+        self.handle.get().unwrap().shutdown(Duration::from_secs(25)).await;
+        self.handled.fetch_add(batch.len(), Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_awaits_the_end_of_its_own_worker_is_not_let_wait() {
+    let stage = Stage::with_shards(1).await;
+    stage.put(0..10).await;
+    let (handle, handled) = (Arc::new(OnceLock::new()), Arc::new(AtomicUsize::new(0)));
+    let (of_handler, counted) = (Arc::clone(&handle), Arc::clone(&handled));
+    let worker = Worker::builder(APPLICATION, stage::STREAM)
+        .sdk_config(&stage.aws.sdk_config())
+        .worker_id("a")
+        .on_current_runtime()
+        .processor(move |_: &ShardId| StopsItself { handle: of_handler.clone(), handled: counted.clone() })
+        .build()
+        .await
+        .unwrap();
+    handle.set(worker.handle()).unwrap();
+    let began = tokio::time::Instant::now();
+    worker.run().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
+    let rows = stage.rows().await;
+    assert_eq!(handled.load(Ordering::Relaxed), 10);
+    assert_ne!(text(&rows[0], "checkpoint").unwrap(), "TRIM_HORIZON", "what was handled is checkpointed");
 }

@@ -162,3 +162,18 @@ impl ShardEndReached<'_> {
         debug!(target: "kcl::handler", %shard, children, "shard end reached");
     }
 }
+
+/// A handler waits for what waits for the handler; it is not let wait.
+pub(crate) struct AwaitsItself {
+    pub(crate) call: &'static str,
+}
+
+impl AwaitsItself {
+    pub(crate) fn emit(self) {
+        let AwaitsItself { call } = self;
+        error!(
+            call,
+            "a handler awaits its own worker, which waits for the handler: not waited for; start a task that makes this call, and return"
+        );
+    }
+}

@@ -29,7 +29,8 @@ impl WorkerHandle {
     /// With the setting `deregister_consumer` its fan-out consumer is removed if no other worker serves it; see
     /// [`Worker::of_streams`](crate::Worker::of_streams) for what that promises. Without it, it stays, and is billed.
     ///
-    /// Completes when nothing of the stream is left in this worker, and its consumer is removed, if it is to be.
+    /// Completes when nothing of the stream is left in this worker, and its consumer is removed, if it is to be. Called from a
+    /// handler of the same worker, for which that would wait, it asks for it, logs an error and completes at once.
     ///
     /// # Errors
     /// [`Code::Setting`] where the stream is not served, where a name means several (then name its ARN), or where the worker
@@ -38,7 +39,7 @@ impl WorkerHandle {
     /// # Cancellation
     /// Dropping the future does not take the request back.
     pub async fn remove_stream(&self, stream: impl Into<StreamRef>) -> Result<(), Error> {
-        self.registry()?.remove(&stream.into()).await
+        self.registry()?.remove(&stream.into(), self.token.is_within()).await
     }
 
     fn registry(&self) -> Result<&super::Registry, Error> {

@@ -14,6 +14,7 @@ use crate::record::{StreamId, StreamIdentity, StreamRef};
 use crate::retrieval::{self, ByteBudget, Chosen, Readers, in_time};
 use crate::shard::StreamDescription;
 use crate::spawn::Spawn;
+use crate::telemetry::event::processing::AwaitsItself;
 use crate::telemetry::{Scope, ScopedTasks};
 use crate::worker::billed::Billed;
 use crate::worker::builder::{Failing, check_consumer};
@@ -196,7 +197,8 @@ impl Registry {
     }
 
     /// Serves a stream no more, and waits until nothing of it is left.
-    pub(super) async fn remove(&self, stream: &StreamRef) -> Result<(), Error> {
+    /// Called from a handler of the worker (`within`), it does not wait: the handler may be what is waited for.
+    pub(super) async fn remove(&self, stream: &StreamRef, within: bool) -> Result<(), Error> {
         let (id, slot) = self.find(stream)?;
         if std::mem::replace(&mut *lock(&slot.state), State::Leaving) == State::Leaving {
             return Err(Error::new(Code::Setting, format!("stream `{stream}` is being removed")));
@@ -209,6 +211,10 @@ impl Registry {
             // Who gave up waiting is not told.
             let _ = tell.send(());
         }));
+        if within {
+            AwaitsItself { call: "WorkerHandle::remove_stream" }.emit();
+            return Ok(());
+        }
         let _ = told.await;
         Ok(())
     }

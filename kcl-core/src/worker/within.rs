@@ -1,0 +1,38 @@
+//! Which worker a task belongs to, so that a handler that waits for the end of its own worker is noticed.
+
+use crate::spawn::Spawn;
+use futures_util::future::{BoxFuture, FutureExt};
+use std::sync::Arc;
+
+tokio::task_local! {
+    /// The worker that polls this task.
+    static WORKER: Token;
+}
+
+/// Names a worker within the process.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Token(Arc<()>);
+
+impl Token {
+    /// Whether this is called from a handler of that worker (not from a task that the handler started).
+    pub(super) fn is_within(&self) -> bool {
+        WORKER.try_with(|worker| Arc::ptr_eq(&worker.0, &self.0)).unwrap_or(false)
+    }
+
+    /// Tasks that know which worker they belong to.
+    pub(super) fn over(&self, tasks: Arc<dyn Spawn>) -> Arc<dyn Spawn> {
+        Arc::new(Within { token: self.clone(), tasks })
+    }
+}
+
+#[derive(Debug)]
+struct Within {
+    token: Token,
+    tasks: Arc<dyn Spawn>,
+}
+
+impl Spawn for Within {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.tasks.spawn(WORKER.scope(self.token.clone(), task).boxed());
+    }
+}
