@@ -101,16 +101,16 @@ pub use worker::{
 /// | in `#[processor(...)]` | meaning |
 /// |---|---|
 /// | `json` | how the data of the records is written; required |
-/// | `handler = "name"` | `async fn name(&mut self, value: T, meta: &RecordMeta) -> Result<(), E>`, called for each record in order; required. `T` is anything that serde deserializes, borrowing from the record if it likes, and `E` anything that becomes a [`BoxError`] |
+/// | `handler = "name"` | `async fn name(&mut self, value: T, meta: &RecordMeta) -> Result<(), E>`, called for each record in order; required. `T` is anything that serde deserializes; it may borrow from the record (`&str`, or `Cow<str>` with `#[serde(borrow)]`), also where a text has escapes; and `E` anything that becomes a [`BoxError`] |
 /// | `initialize = "name"`, `shard_ended = "name"`, `shutdown_requested = "name"` | `async fn name(&mut self, shard: &ShardContext) -> Result<(), E>`, called as the trait's method of that name |
 /// | `lease_lost = "name"` | `async fn name(&mut self, shard: &ShardContext)`, called as the trait's method of that name |
 /// | `crate = "path"` | where this crate is, if not at `::kcl_core` |
 ///
 /// # Errors
 ///
-/// A record that does not read as a `T` is a [`DecodeError`] and goes to the error policy before any record of its
-/// batch is handled. What the handler returns goes there too, with the record that it failed at: those before it are
-/// acknowledged, those after it come when the policy has decided.
+/// A record that does not read as a `T` is a [`DecodeError`]. It goes to the error policy, as does what the handler returns,
+/// with the record that it failed at: those before it are handled and acknowledged, those after it come when the policy has
+/// decided.
 #[cfg(feature = "macros")]
 pub use kcl_macros::RecordProcessor;
 
@@ -132,5 +132,5 @@ pub mod prelude {
 #[cfg(feature = "macros")]
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::processor::json::{decode, failed};
+    pub use crate::processor::json::{Unescaped, decode, failed};
 }

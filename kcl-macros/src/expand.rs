@@ -76,14 +76,17 @@ fn process_records(krate: &Path, handler: &Ident) -> TokenStream {
     let (batch, shard) = (Ident::new("batch", Span::mixed_site()), Ident::new("shard", Span::mixed_site()));
     let at = handler.span().resolved_at(Span::mixed_site());
     let decode = at_span(quote!(#krate::__private::decode), at);
+    let unescaped = at_span(quote!(#krate::__private::Unescaped), at);
     let failed = at_span(quote!(#krate::__private::failed), at);
     // `self` is the one of the `fn` below, wherever the handler's name was written.
     let myself = Ident::new("self", handler.span().resolved_at(Span::call_site()));
     let handler = Ident::new(&handler.to_string(), at);
     let call = quote_spanned!(at=> #myself.#handler(value, meta).await);
     let handled = quote_spanned! {at=>
-        let mut records = #decode(#batch, #shard)?;
-        while let ::core::option::Option::Some((value, meta)) = records.next() {
+        let unescaped = #unescaped::default();
+        let mut records = #decode(#batch, #shard, &unescaped);
+        while let ::core::option::Option::Some(record) = records.next() {
+            let (value, meta) = record?;
             let handled: ::core::result::Result<(), _> = #call;
             if let ::core::result::Result::Err(error) = handled {
                 return ::core::result::Result::Err(#failed(meta, error));

@@ -72,11 +72,11 @@ async fn a_handlers_error_ends_the_batch() {
 }
 
 #[tokio::test]
-async fn no_record_of_a_batch_is_handled_if_one_cannot_be_decoded() {
+async fn records_before_one_that_cannot_be_decoded_are_handled() {
     let mut sum = Sum::default();
-    let error = sum.process_records(&batch(&["1", "two"]), &shard()).await.unwrap_err();
-    assert_eq!(error.downcast_ref::<DecodeError>().unwrap().sequence_number().as_str(), "2");
-    assert_eq!(sum.total, 0);
+    let error = sum.process_records(&batch(&["1", "2", "three", "4"]), &shard()).await.unwrap_err();
+    assert_eq!(error.downcast_ref::<DecodeError>().unwrap().sequence_number().as_str(), "3");
+    assert_eq!((sum.total, sum.seen.join(" ")), (3, "1 2".to_owned()));
 }
 
 #[tokio::test]

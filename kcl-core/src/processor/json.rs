@@ -6,6 +6,11 @@ use serde::Deserialize;
 use serde_json::error::Category;
 use std::fmt;
 
+mod borrowed;
+
+use borrowed::Texts;
+pub use borrowed::Unescaped;
+
 /// A record that is no JSON, or JSON that does not fit the handler's type.
 ///
 /// Names the record and the place in it, and never shows what is there: payloads do not belong in logs.
@@ -27,7 +32,7 @@ impl DecodeError {
             sequence_number: record.sequence_number.clone(),
             sub_sequence_number: record.sub_sequence_number,
             wanted: std::any::type_name::<T>(),
-            reason: reason(error),
+            reason: compressed(&record.data).map_or_else(|| reason(error), str::to_owned),
             line: error.line(),
             column: error.column(),
         }
@@ -69,6 +74,28 @@ impl fmt::Display for DecodeError {
 }
 
 impl std::error::Error for DecodeError {}
+
+/// What is wrong with a payload that begins as something else than JSON does: known by its first bytes.
+fn compressed(payload: &[u8]) -> Option<&'static str> {
+    match payload {
+        [0x1f, 0x8b, ..] => Some(
+            "it is compressed with gzip (as CloudWatch Logs sends its records), which the derive does not unpack: implement \
+             `RecordProcessor` by hand and decompress the payload there; the first byte is",
+        ),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(
+            "it is compressed with zstd, which the derive does not unpack: implement `RecordProcessor` by hand and decompress \
+             the payload there; the first byte is",
+        ),
+        [0xf3, 0x89, 0x9a, 0xc2, ..] => Some(
+            "it is an aggregate of the Kinesis Producer Library that was not taken apart: see the settings `deaggregate` and \
+             `corrupt_aggregates`; the first byte is",
+        ),
+        [0xef, 0xbb, 0xbf, ..] => {
+            Some("it begins with a byte order mark, which JSON does not allow; the first byte is")
+        }
+        _ => None,
+    }
+}
 
 /// The parser's reason without what it quotes from the payload.
 fn reason(error: &serde_json::Error) -> String {
@@ -125,37 +152,42 @@ pub fn failed(meta: &RecordMeta, error: impl Into<BoxError>) -> BoxError {
     FailedAt { position: meta.record().position(), error: error.into() }.into()
 }
 
-/// The values of a batch, each with its record's metadata.
+/// The values of a batch, each with its record's metadata. Each is decoded when it is due, so that records before one that
+/// cannot be decoded are handled: the error names that record, and those before it are done.
 #[derive(Debug)]
-pub struct Decoded<T> {
-    values: std::iter::Enumerate<std::vec::IntoIter<T>>,
+pub struct Decoded<'batch, T> {
+    records: std::iter::Enumerate<std::slice::Iter<'batch, Record>>,
+    texts: Texts<'batch>,
     meta: RecordMeta,
+    /// The bound on `T` is on [`decode`] alone, so that the compiler complains of a type once.
+    read: fn(&'batch [u8], &Texts<'batch>) -> Result<T, serde_json::Error>,
 }
 
-impl<T> Decoded<T> {
+impl<'batch, T> Decoded<'batch, T> {
     /// The next value, in the order of the records.
+    ///
+    /// # Errors
+    /// Where the record does not read as a `T`.
     #[allow(clippy::should_implement_trait, reason = "lends its metadata, which an iterator cannot")]
-    pub fn next(&mut self) -> Option<(T, &RecordMeta)> {
-        let (index, value) = self.values.next()?;
+    pub fn next(&mut self) -> Option<Result<(T, &RecordMeta), DecodeError>> {
+        let (index, record) = self.records.next()?;
         self.meta.move_to(index);
-        Some((value, &self.meta))
+        let value = (self.read)(&record.data, &self.texts);
+        Some(match value {
+            Ok(value) => Ok((value, &self.meta)),
+            Err(error) => Err(DecodeError::new::<T>(record, self.meta.shard(), &error)),
+        })
     }
 }
 
-/// Decodes all records of a batch before the first is handled: a record that cannot be read must not make the
-/// handler see those before it again with each retry of the batch.
-///
-/// # Errors
-/// For the first record that does not read as a `T`.
+/// Decodes the records of a batch, one after the other.
 pub fn decode<'batch, T: Deserialize<'batch>>(
     batch: &'batch Batch,
     shard: &ShardContext,
-) -> Result<Decoded<T>, DecodeError> {
-    let decode = |record: &'batch Record| {
-        serde_json::from_slice(&record.data).map_err(|error| DecodeError::new::<T>(record, shard, &error))
-    };
-    let values: Vec<T> = batch.iter().map(decode).collect::<Result<_, _>>()?;
-    Ok(Decoded { values: values.into_iter().enumerate(), meta: RecordMeta::first(batch, shard) })
+    unescaped: &'batch Unescaped,
+) -> Decoded<'batch, T> {
+    let (records, meta) = (batch.iter().enumerate(), RecordMeta::first(batch, shard));
+    Decoded { records, texts: unescaped.texts(), meta, read: borrowed::from_slice }
 }
 
 #[cfg(test)]
@@ -196,18 +228,48 @@ mod tests {
         Batch::new(payloads.iter().enumerate().map(record).collect(), None)
     }
 
+    /// The error of a batch's first record that does not read as a `T`.
+    fn error_of<T: for<'de> Deserialize<'de>>(batch: &Batch) -> DecodeError {
+        let (unescaped, shard) = (Unescaped::default(), shard());
+        let mut decoded = decode::<T>(batch, &shard, &unescaped);
+        loop {
+            if let Err(error) = decoded.next().unwrap() {
+                return error;
+            }
+        }
+    }
+
     fn refusal(payload: &'static str) -> String {
-        decode::<Flight<'_>>(&batch(&[r#"{"carrier":"UA"}"#, payload]), &shard()).unwrap_err().to_string()
+        let (batch, unescaped, shard) = (batch(&[r#"{"carrier":"UA"}"#, payload]), Unescaped::default(), shard());
+        let mut decoded = decode::<Flight<'_>>(&batch, &shard, &unescaped);
+        decoded.next().unwrap().unwrap();
+        decoded.next().unwrap().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_payload_that_is_compressed_is_called_so() {
+        let gzip = Record::new(SequenceNumber::parse("7").unwrap(), &[0x1f, 0x8b, 8, 0, 0][..]);
+        let message = error_of::<u64>(&Batch::new(vec![gzip], None)).to_string();
+        assert!(message.contains("compressed with gzip") && message.contains("by hand"), "{message}");
+    }
+
+    #[test]
+    fn a_borrowed_field_may_have_escapes() {
+        let (batch, unescaped) = (batch(&[r#"{"carrier":"U\"A","delay":7}"#]), Unescaped::default());
+        let shard = shard();
+        let mut decoded = decode::<Flight<'_>>(&batch, &shard, &unescaped);
+        assert_eq!(decoded.next().unwrap().unwrap().0, Flight { carrier: "U\"A", delay: Some(7) });
     }
 
     #[test]
     fn values_come_in_order_each_with_its_own_metadata() {
         let batch = batch(&[r#"{"carrier":"UA","delay":2}"#, r#"{"carrier":"B6"}"#]);
-        let mut decoded = decode::<Flight<'_>>(&batch, &shard()).unwrap();
-        let (value, meta) = decoded.next().unwrap();
+        let (unescaped, shard) = (Unescaped::default(), shard());
+        let mut decoded = decode::<Flight<'_>>(&batch, &shard, &unescaped);
+        let (value, meta) = decoded.next().unwrap().unwrap();
         assert_eq!(value, Flight { carrier: "UA", delay: Some(2) });
         assert_eq!((meta.sequence_number().as_str(), meta.partition_key()), ("4711", Some("key-0")));
-        let (value, meta) = decoded.next().unwrap();
+        let (value, meta) = decoded.next().unwrap().unwrap();
         assert_eq!(value, Flight { carrier: "B6", delay: None });
         assert_eq!((meta.sequence_number().as_str(), meta.partition_key()), ("4712", Some("key-1")));
         assert_eq!((meta.shard_id().as_str(), meta.fencing_token()), ("shardId-000000000002", 9));
@@ -247,7 +309,7 @@ mod tests {
             assert!(!message.contains("secret"), "{message}");
         }
         // A variant's unknown name comes from the payload.
-        let message = decode::<Class>(&batch(&[r#""secret""#]), &shard()).unwrap_err().to_string();
+        let message = error_of::<Class>(&batch(&[r#""secret""#])).to_string();
         assert!(message.contains("it does not fit the type") && !message.contains("secret"), "{message}");
     }
 }
