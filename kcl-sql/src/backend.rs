@@ -1,5 +1,6 @@
 //! The same checkpoints on each database: what differs is the type of the pool and of the transaction.
 
+use kcl_core::BatchOutcome;
 use kcl_core::record::{Position, Record};
 
 /// Where a lease stood when a transaction held it.
@@ -17,6 +18,12 @@ impl Checkpointed {
             self.before.as_ref().map_or(0, |before| records.partition_point(|record| record.position() <= *before));
         records.get(known..).unwrap_or_default()
     }
+}
+
+/// The records before the first one that failed.
+fn done_of<'a>(records: &'a [Record], outcome: Option<&BatchOutcome>) -> &'a [Record] {
+    let failed = outcome.and_then(|outcome| records.iter().position(|record| outcome.has_failed(record)));
+    records.get(..failed.unwrap_or(records.len())).unwrap_or_default()
 }
 
 macro_rules! backend {
@@ -59,9 +66,15 @@ macro_rules! backend {
                 Ok(())
             }
 
-            /// Within the handler's transaction: makes sure that the lease is this handler's, moves the position past the
-            /// batch, and tells which of its records are new to the database. Write their effects in the same transaction,
-            /// and commit it.
+            /// Within the handler's transaction: checks that the lease is this handler's, moves the position, and returns
+            /// the records before the new position that are new to the database. Write their effects in the same
+            /// transaction, and commit it.
+            ///
+            /// Without an outcome the position moves past the whole batch: all effects are written, or the transaction is
+            /// rolled back. With one, it stops before the first record that the outcome names as failed: that record and
+            /// all after it come again. Decide what failed first, advance, write the effects of what is returned, commit,
+            /// and return `outcome.into_result()`. (Records that must not hold up the others belong in a table of dead
+            /// letters, in the same transaction: see the crate's documentation.)
             ///
             /// # Errors
             /// [`Error::Fenced`](crate::Error::Fenced) where another owner has begun. Roll back: a transaction that is
@@ -71,10 +84,14 @@ macro_rules! backend {
                 transaction: &mut sqlx::Transaction<'_, $database>,
                 shard: &kcl_core::ShardContext,
                 batch: &'b kcl_core::Batch,
+                outcome: Option<&kcl_core::BatchOutcome>,
             ) -> Result<&'b [kcl_core::record::Record], crate::Error> {
-                let records = batch.records();
-                let Some(last) = records.last() else { return Ok(records) };
+                let records = done_of(batch.records(), outcome);
                 let (lease, token) = (shard.lease_key(), shard.fencing_token());
+                let Some(last) = records.last() else {
+                    self.fence(transaction, lease, token).await?;
+                    return Ok(records);
+                };
                 Ok(self.advance_to(transaction, lease, token, &last.position()).await?.new_of(records))
             }
 
@@ -89,13 +106,17 @@ macro_rules! backend {
                 fencing_token: u64,
                 to: &kcl_core::record::Position,
             ) -> Result<crate::Checkpointed, crate::Error> {
+                let sub = self.sql(lease, "sub-sequence number", to.sub_sequence_number)?;
+                if let Err(error) = kcl_core::record::SequenceNumber::parse(to.sequence_number.as_str()) {
+                    return Err(self.unstorable(lease, error.to_string()));
+                }
                 let before = self.hold(transaction, lease, fencing_token).await?;
                 if before.as_ref().is_none_or(|before| before < to) {
                     let advance = sqlx::query(sqlx::AssertSqlSafe(self.table.advance()))
                         .bind(&self.application)
                         .bind(lease)
                         .bind(to.sequence_number.as_str())
-                        .bind(crate::position::sql(to.sub_sequence_number));
+                        .bind(sub);
                     advance.execute(&mut **transaction).await.map_err(|source| self.told(source))?;
                 }
                 Ok(crate::Checkpointed { before })
@@ -124,7 +145,7 @@ macro_rules! backend {
                 let hold = sqlx::query_as(sqlx::AssertSqlSafe(self.table.hold()))
                     .bind(&self.application)
                     .bind(lease)
-                    .bind(crate::position::sql(fencing_token));
+                    .bind(self.sql(lease, "fencing token", fencing_token)?);
                 let row: Option<(Option<String>, Option<i64>)> =
                     hold.fetch_optional(&mut **transaction).await.map_err(|source| self.told(source))?;
                 match row {
@@ -168,6 +189,20 @@ macro_rules! backend {
                 })
             }
 
+            fn sql(&self, lease: &str, what: &str, number: u64) -> Result<i64, crate::Error> {
+                crate::position::sql(number)
+                    .ok_or_else(|| self.unstorable(lease, format!("{what} {number} does not fit a BIGINT")))
+            }
+
+            fn unstorable(&self, lease: &str, why: String) -> crate::Error {
+                crate::Error::Unstorable {
+                    table: self.table.as_str().to_owned(),
+                    application: self.application.clone(),
+                    lease: lease.to_owned(),
+                    why,
+                }
+            }
+
             fn told(&self, source: sqlx::Error) -> crate::Error {
                 crate::Error::Database { table: self.table.as_str().to_owned(), source }
             }
@@ -180,7 +215,7 @@ macro_rules! backend {
                 let begin = sqlx::query_as(sqlx::AssertSqlSafe(self.table.begin()))
                     .bind(&self.application)
                     .bind(&lease.lease_key)
-                    .bind(crate::position::sql(lease.fencing_token));
+                    .bind(self.sql(&lease.lease_key, "fencing token", lease.fencing_token)?);
                 let row: Option<(Option<String>, Option<i64>)> =
                     begin.fetch_optional(&mut *transaction).await.map_err(|source| self.told(source))?;
                 let Some((digits, sub)) = row else {

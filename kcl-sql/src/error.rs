@@ -7,7 +7,8 @@ pub enum Error {
     /// Another owner has the lease: this one's transactions are refused from now on. Roll back.
     #[error(
         "lease `{lease}` of `{application}` is fenced in table `{table}`: fencing token {seen} has been there, and this \
-         handler works under {own}; another worker has the lease now"
+         handler works under {own}; another worker has the lease now (or the lease table was restored from a backup or \
+         created again, and counts from a lower number: then set `fencing_token` of the row to 0)"
     )]
     Fenced {
         /// The table.
@@ -44,6 +45,18 @@ pub enum Error {
         /// The lease.
         lease: String,
         /// What is wrong.
+        why: String,
+    },
+    /// A number cannot be kept in the table, so nothing was written. Two owners of a lease must never have equal tokens.
+    #[error("table `{table}`, lease `{lease}` of `{application}`: {why}; nothing was written")]
+    Unstorable {
+        /// The table.
+        table: String,
+        /// The application.
+        application: String,
+        /// The lease.
+        lease: String,
+        /// Which number.
         why: String,
     },
     /// The table's name is none.

@@ -11,9 +11,9 @@ pub(crate) fn read(digits: Option<String>, sub_sequence_number: Option<i64>) -> 
     Ok(Some(Position { sequence_number, sub_sequence_number }))
 }
 
-/// A number as SQL has it: leases' counters and indices within an aggregate never come near the bound.
-pub(crate) fn sql(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+/// A number as a BIGINT, if it is one. A larger one is never rounded: two owners would have equal tokens.
+pub(crate) fn sql(number: u64) -> Option<i64> {
+    i64::try_from(number).ok()
 }
 
 #[cfg(test)]
@@ -26,5 +26,12 @@ mod tests {
         assert!(read(Some("007".to_owned()), None).is_err());
         assert!(read(Some("7".to_owned()), Some(-1)).unwrap_err().contains("below zero"));
         assert_eq!(read(Some("7".to_owned()), Some(2)).unwrap().unwrap().sub_sequence_number, 2);
+    }
+
+    #[test]
+    fn a_number_above_a_bigint_is_none() {
+        assert_eq!(sql(i64::MAX as u64), Some(i64::MAX));
+        assert_eq!(sql(i64::MAX as u64 + 1), None);
+        assert_eq!(sql(u64::MAX), None);
     }
 }

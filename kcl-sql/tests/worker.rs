@@ -20,7 +20,7 @@ struct Insert {
 impl RecordProcessor for Insert {
     async fn process_records(&mut self, batch: &Batch, shard: &ShardContext) -> Result<(), BoxError> {
         let mut transaction = self.pool.begin().await?;
-        for record in self.checkpoints.advance(&mut transaction, shard, batch).await? {
+        for record in self.checkpoints.advance(&mut transaction, shard, batch, None).await? {
             let number: i64 = std::str::from_utf8(&record.data)?.parse()?;
             sqlx::query("INSERT INTO effects (n) VALUES ($1)").bind(number).execute(&mut *transaction).await?;
         }
