@@ -20,7 +20,8 @@ pub(crate) struct Arguments {
     /// The same for every key.
     #[arg(long, conflicts_with_all = ["resume", "dead_letter", "dead_letter_all"])]
     resume_all: bool,
-    /// Have this key's records given to the application's dead-letter sink.
+    /// Have this key's records given to the application's dead-letter sink. An application without one refuses, and the list
+    /// says so in the column `wish`.
     #[arg(long, value_name = "KEY", conflicts_with = "resume")]
     dead_letter: Option<String>,
     /// The same for every key.
@@ -45,9 +46,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     };
     let said = wish_parked(&store, &which, wish).await?;
     if said.is_empty() {
-        return Err(format!("nothing like that is in quarantine in table `{table}`").into());
+        return Err(format!(
+            "table `{table}` has no such key in quarantine: `kcl parked {table}` lists those there are"
+        )
+        .into());
     }
-    println!("said in {}: the owner does it at its next checkpoint, or within a minute", said.join(", "));
+    println!(
+        "written to {}: the owner does it at its next checkpoint, or within a minute; `kcl parked {table}` shows what is left, and \
+         why where the owner refuses",
+        said.join(", ")
+    );
     Ok(())
 }
 
@@ -65,6 +73,10 @@ fn report(table: &str, leases: &[ParkedLease]) -> String {
                 Some(Wish::Resume) => "resume",
                 Some(Wish::DeadLetter) => "dead-letter",
             };
+            let wish = match &key.refused {
+                Some(reason) if key.wish.is_none() => format!("refused: {reason}"),
+                Some(_) | None => wish.to_owned(),
+            };
             rows.add_row([
                 lease.lease.clone(),
                 lease.owner.clone().unwrap_or_default(),
@@ -72,7 +84,7 @@ fn report(table: &str, leases: &[ParkedLease]) -> String {
                 key.positions.len().to_string(),
                 key.positions.first().map(ToString::to_string).unwrap_or_default(),
                 key.attempts.to_string(),
-                wish.to_owned(),
+                wish,
                 key.error.clone(),
             ]);
         }

@@ -79,13 +79,13 @@ macro_rules! with_settings {
             batch_window: Duration = Duration::ZERO, (time: Duration) => time, Span;
             /// A call of a handler that takes longer is dropped, and has failed; no bound if absent.
             handler_timeout: Option<Duration> = None, (time: Duration) => Some(time), OptionalTime;
-            /// Records of a shard from the first that is not acknowledged on; no more are read before it is.
+            /// Records of a shard from the first that is not acknowledged on: when there are so many, no more are read before it is. What was read by then is still handed over, so up to 10000 more may be open.
             max_unacknowledged: u64 = 100_000, (records: u64) => records, Count;
             /// Whether a handler's success acknowledges nothing: it checkpoints by itself.
             manual_checkpoints: bool = false, (manual: bool) => manual, Flag;
             /// Whether a lease's row tells what is done beyond its checkpoint, so that a crash does not repeat it.
             keep_done: bool = true, (keep: bool) => keep, Flag;
-            /// Records of a shard that may be in quarantine, 1 to 1000; the shard stands when there is no room.
+            /// Records of a shard that may be in quarantine, 1 to 1000; the shard waits when there is no room, or when they take 200 KB of the lease's row.
             max_parked: usize = 100, (records: usize) => records, Count;
             /// How often keys in quarantine are tried again; only when somebody says so if absent.
             quarantine_retry: Option<Duration> = None, (time: Duration) => Some(time), OptionalTime;

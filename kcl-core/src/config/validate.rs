@@ -12,7 +12,8 @@ const LARGEST_ANSWER: usize = 10 * 1024 * 1024;
 
 /// Tasks and processors a shard.
 const MOST_LANES: u16 = 1_024;
-/// About 60 KB of a row's 400.
+/// Quarantine counts as full at 200 KB as well, whatever its number of records: half of what a row may have. So many records
+/// of one key fit.
 const MOST_PARKED: usize = 1_000;
 
 /// DynamoDB: limits of a table's name and tags.
@@ -262,7 +263,8 @@ impl Settings {
         }
         if !(1..=MOST_PARKED).contains(&self.max_parked) {
             wrong.push(format!(
-                "`max_parked` is {}: positions are kept in the lease's row, which has room for 1 to {MOST_PARKED}",
+                "`max_parked` is {}: positions are kept in the lease's row; expected 1 to {MOST_PARKED}, and fewer find room \
+                 where keys or errors are long (200 KB in all)",
                 self.max_parked
             ));
         }
@@ -473,7 +475,7 @@ mod tests {
         refused(&settings().max_batch_bytes(0), "`max_batch_bytes` is 0");
         refused(&settings().max_unacknowledged(0), "`max_unacknowledged` is 0");
         refused(&settings().max_parked(0), "`max_parked` is 0");
-        refused(&settings().max_parked(1_001), "has room for 1 to 1000");
+        refused(&settings().max_parked(1_001), "expected 1 to 1000");
         refused(&settings().handler_timeout(Duration::ZERO), "`handler_timeout` is zero");
         refused(&settings().quarantine_retry(Duration::ZERO), "`quarantine_retry` is zero");
         refused(&settings().batch_window(600 * SECOND), "every batch would seem stuck");

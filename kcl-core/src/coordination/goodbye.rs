@@ -351,8 +351,15 @@ mod tests {
     #[test]
     fn a_table_with_keys_in_quarantine_is_cleared_only_if_that_is_wanted() {
         use crate::lease::row::{Beside, ParkedKey};
-        let key =
-            ParkedKey { key: None, positions: vec![], attempts: 1, error: String::new(), arrived_at_ms: 1, wish: None };
+        let key = ParkedKey {
+            key: None,
+            positions: vec![],
+            attempts: 1,
+            error: String::new(),
+            arrived_at_ms: 1,
+            wish: None,
+            refused: None,
+        };
         let beside = Beside { parked: vec![key], ..Beside::default() };
         let unowned = crate::lease::Lease::unowned("shard".into(), crate::record::Checkpoint::TrimHorizon);
         for leaves in [false, true] {

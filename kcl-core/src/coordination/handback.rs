@@ -405,6 +405,7 @@ mod tests {
             error: String::new(),
             arrived_at_ms: 1,
             wish: None,
+            refused: None,
         };
         lease.beside.parked = vec![parked];
         store.put(Row::Lease(lease.clone()));

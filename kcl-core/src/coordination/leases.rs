@@ -231,12 +231,15 @@ impl Coordinator {
                 }
                 self.effects.tell(Happening::ConsumerGaveUp { lease: lease.clone(), reason: reason.clone() });
                 // One of several streams that vanished stops nobody.
-                if stop_worker && self.identity.streams.of(&lease).is_some() {
-                    let error = Error::new(
-                        Code::StoppedByPolicy,
-                        format!("the error policy stopped the worker at shard `{lease}`: {reason}"),
-                    );
-                    self.fail(error);
+                if let Some(code) = stop_worker
+                    && self.identity.streams.of(&lease).is_some()
+                {
+                    let message = if code == Code::StoppedByPolicy {
+                        format!("the error policy stopped the worker at shard `{lease}`: {reason}")
+                    } else {
+                        reason
+                    };
+                    self.fail(Error::new(code, message));
                 }
             }
             ReportKind::Gone => {

@@ -91,6 +91,7 @@ fn wished(row: &Lease, which: &WhichParked, wish: Wish) -> Option<Write> {
     };
     let say = |parked: &ParkedKey| ParkedKey {
         wish: if is_meant(parked) { Some(wish) } else { parked.wish },
+        refused: parked.refused.clone().filter(|_| !is_meant(parked)),
         ..parked.clone()
     };
     let parked: Vec<ParkedKey> = row.beside.parked.iter().map(say).collect();
@@ -129,6 +130,7 @@ mod tests {
             error: "down".to_owned(),
             arrived_at_ms: 1,
             wish: None,
+            refused: None,
         }
     }
 

@@ -64,6 +64,7 @@ codes! {
     OtherRange = "0021", Configuration, "The lease table is that of another replay, or of none.";
     EncryptionKey = "0022", Authorization, "The encryption key of a stream or table cannot be used.";
     TableMissing = "0023", Configuration, "The lease table does not exist.";
+    StoreMisused = "0024", Configuration, "A handler with a checkpoint store would skip records.";
 }
 
 impl fmt::Display for Code {

@@ -47,7 +47,8 @@ impl Batch {
     ///
     /// # Expected flow
     /// The handler takes the handles, moves them to tasks of its own, and returns `Ok(())`, which then acknowledges nothing.
-    /// The next batch comes while handles are open; at most `max_unacknowledged` records of a shard are.
+    /// The next batch comes while handles are open. From `max_unacknowledged` records on (from the first that is not
+    /// acknowledged) no more are read; what was read by then, up to 10,000 records, still comes.
     ///
     /// # Guarantees
     /// The position moves as far as every record is acknowledged without a gap. A handle that is failed or dropped is a
@@ -56,6 +57,10 @@ impl Batch {
     ///
     /// # Assumptions
     /// Order is the handler's own affair: a record that comes again comes after later ones.
+    ///
+    /// On a worker with a [`CheckpointStore`](crate::CheckpointStore) there are no handles: a store keeps one position, and
+    /// records that are done in any order have none. The call gives none, and the worker stops when the handler returns
+    /// (KCL-0024).
     ///
     /// A second call gives none. An error of the handler that took them counts for the records that are not acknowledged
     /// by then; their old handles can still acknowledge, and nothing else.

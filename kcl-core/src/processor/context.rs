@@ -17,6 +17,9 @@ pub struct ShardContext {
     lanes: usize,
 }
 
+/// The largest state of a prepared checkpoint, in bytes: DynamoDB allows a row 400 KB, of which quarantine may take 200.
+const MOST_STATE: usize = 100_000;
+
 /// Why a checkpoint was not made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -34,6 +37,18 @@ pub enum CheckpointError {
     LeaseLost {
         /// The shard.
         shard: ShardId,
+    },
+    /// The state of a prepared checkpoint is kept in the lease's row, and this one is too large for it.
+    #[error(
+        "the state of a prepared checkpoint of shard `{shard}` has {bytes} bytes: the lease's row has room for {most}"
+    )]
+    StateTooLarge {
+        /// The shard.
+        shard: ShardId,
+        /// How large it is.
+        bytes: usize,
+        /// How large it may be.
+        most: usize,
     },
     /// Several handlers work on the shard at a time: what lies before a record is not known to be done.
     #[error("shard `{shard}` is worked on by {lanes} handlers at a time: acknowledge record by record instead")]
@@ -110,6 +125,9 @@ impl ShardContext {
     /// Grows with every change of the lease's owner: an outside system that remembers, for each lease, the highest one it
     /// saw can refuse what a handler writes after it lost its lease. (It is the row's `leaseCounter` at the claim. Leases
     /// of different shards count each for itself: remember it by [`lease_key`](Self::lease_key).)
+    ///
+    /// A lease table that was restored from a backup, or deleted and created again, may count from a lower number: then the
+    /// outside system refuses every handler. Stop the application, reset what that system remembers, and start it again.
     #[must_use]
     pub fn fencing_token(&self) -> u64 {
         self.delivery.fencing_token()
@@ -176,6 +194,9 @@ impl ShardContext {
         state: Option<Vec<u8>>,
     ) -> Result<PreparedCheckpoint, CheckpointError> {
         self.only_one_lane()?;
+        if let Some(bytes) = state.as_ref().map(Vec::len).filter(|bytes| *bytes > MOST_STATE) {
+            return Err(CheckpointError::StateTooLarge { shard: self.shard_id().clone(), bytes, most: MOST_STATE });
+        }
         let position = record.position();
         if !self.delivery.was_handed_over(&position) {
             return Err(self.out_of_range(position));

@@ -17,7 +17,7 @@ use crate::lease::row::{Beside, HashKeyRange, ParkedKey, Pending, Wish};
 use crate::lease::{Lease, LeaseKey};
 use crate::record::{Checkpoint, Position, ShardId, StartingPosition, StreamIdentity};
 use crate::telemetry::Scope;
-use crate::telemetry::event::delivery::LateAcknowledgement;
+use crate::telemetry::event::delivery::{LateAcknowledgement, ParkedDone};
 use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -116,6 +116,8 @@ struct Progress {
     before: Option<Position>,
     pending: Option<Pending>,
     quarantine: Quarantine,
+    /// Records from quarantine that a handler got which checkpoints by itself, and has not yet.
+    handed_parked: Vec<Position>,
 }
 
 /// What a row is to say.
@@ -170,6 +172,7 @@ impl Delivery {
             before,
             pending: hold.pending.clone(),
             quarantine: Quarantine::of(hold.parked.clone(), hold.most_parked),
+            handed_parked: Vec::new(),
         };
         let scope = Scope::current().of_lease(&hold.lease);
         Arc::new(Delivery {
@@ -264,7 +267,12 @@ impl Delivery {
     /// Everything that was handed over up to that position is done.
     pub(crate) fn acknowledge_up_to(&self, position: &Position) -> Result<(), OutOfRange> {
         let mut progress = self.lock();
-        if self.closed.is_cancelled() || progress.acknowledged().is_some_and(|at| *position <= at) {
+        if self.closed.is_cancelled() {
+            return Ok(());
+        }
+        let unparked = progress.unpark_handed(Some(position));
+        self.say_unparked(unparked);
+        if progress.acknowledged().is_some_and(|at| *position <= at) {
             return Ok(());
         }
         let number =
@@ -279,13 +287,18 @@ impl Delivery {
     /// Whether the record at that position was handed over and is not passed yet.
     pub(crate) fn was_handed_over(&self, position: &Position) -> bool {
         let progress = self.lock();
-        progress.watermark.number_of(position).is_some_and(|number| number < progress.handed)
+        position.sequence_number.is_well_formed()
+            && progress.watermark.number_of(position).is_some_and(|number| number < progress.handed)
     }
 
     /// Everything that was delivered is done.
     pub(crate) fn acknowledge_all(&self) {
         let numbers = {
-            let progress = self.lock();
+            let mut progress = self.lock();
+            if !self.closed.is_cancelled() {
+                let unparked = progress.unpark_handed(None);
+                self.say_unparked(unparked);
+            }
             progress.watermark.first_open()..progress.watermark.next()
         };
         if !numbers.is_empty() {
@@ -382,7 +395,7 @@ impl Delivery {
         numbers: Range<u64>,
         why: Failed,
     ) -> Result<(), Full> {
-        self.pass(numbers, |quarantine| quarantine.park(key, position, why))
+        self.pass(&position.clone(), numbers, |quarantine| quarantine.park(key, position, why))
     }
 
     /// Lets a record join its key, if that is parked. Tells whether it did.
@@ -390,14 +403,23 @@ impl Delivery {
         if !self.lock().quarantine.holds(key) {
             return Ok(false);
         }
-        self.pass(numbers, |quarantine| quarantine.join(key, position)).map(|()| true)
+        self.pass(&position.clone(), numbers, |quarantine| quarantine.join(key, position)).map(|()| true)
     }
 
     /// In one step, so that no checkpoint passes a record that the row does not name.
-    fn pass(&self, numbers: Range<u64>, park: impl FnOnce(&mut Quarantine) -> Result<(), Full>) -> Result<(), Full> {
+    /// A record whose number is none cannot be named in a row, so there is no room for it.
+    fn pass(
+        &self,
+        position: &Position,
+        numbers: Range<u64>,
+        park: impl FnOnce(&mut Quarantine) -> Result<(), Full>,
+    ) -> Result<(), Full> {
         let mut progress = self.lock();
         if self.closed.is_cancelled() {
             return Ok(());
+        }
+        if !position.sequence_number.is_well_formed() {
+            return Err(Full);
         }
         if !mutated!(ForgetsParked) {
             park(&mut progress.quarantine)?;
@@ -408,18 +430,48 @@ impl Delivery {
         Ok(())
     }
 
-    /// A parked record was handled, or given up.
-    pub(crate) fn unpark(&self, position: &Position) {
-        if !self.is_closed() {
-            self.lock().quarantine.done(position);
+    /// Parked records were handled, or given up.
+    pub(crate) fn unpark(&self, positions: &[Position]) {
+        if self.is_closed() {
+            return;
+        }
+        let mut progress = self.lock();
+        for position in positions {
+            progress.quarantine.done(position);
+        }
+        drop(progress);
+        self.say_unparked(positions.len());
+    }
+
+    fn say_unparked(&self, records: usize) {
+        if records > 0 {
+            let done = ParkedDone { shard: self.shard(), records };
+            self.scope.enter(|| done.emit());
             self.changed.notify_waiters();
         }
+    }
+
+    /// Parked records were handed to a handler that checkpoints by itself: they stay parked until it does.
+    pub(crate) fn hand_over_parked(&self, positions: impl Iterator<Item = Position>) {
+        self.lock().handed_parked.extend(positions);
+    }
+
+    /// Whether every record that is parked was handed to a handler that checkpoints by itself.
+    pub(crate) fn parked_is_handed(&self) -> bool {
+        let progress = self.lock();
+        progress.quarantine.positions().all(|position| progress.handed_parked.contains(position))
+    }
+
+    /// What was wished of the key with that record cannot be done.
+    pub(crate) fn refuse_wish(&self, position: &Position, reason: String) {
+        self.lock().quarantine.refuse(position, reason);
+        self.changed.notify_waiters();
     }
 
     /// The next parked record of which something is wished, among those keys.
     pub(crate) fn wished(&self, is_mine: impl Fn(Option<&str>) -> bool) -> Option<(Wish, Position, u32, String)> {
         let progress = self.lock();
-        let (key, wish, position) = progress.quarantine.wished(is_mine)?;
+        let (key, wish, position) = progress.quarantine.wished(is_mine, &progress.handed_parked)?;
         Some((wish, position.clone(), key.attempts, key.error.clone()))
     }
 
@@ -480,8 +532,20 @@ impl Delivery {
 }
 
 impl Progress {
+    /// Those of the parked records that were handed over, up to that one, are done. Tells how many.
+    fn unpark_handed(&mut self, up_to: Option<&Position>) -> usize {
+        let is_done = |handed: &mut Position| up_to.is_none_or(|end| *handed <= *end);
+        let done: Vec<Position> = self.handed_parked.extract_if(.., is_done).collect();
+        for position in &done {
+            self.quarantine.done(position);
+        }
+        done.len()
+    }
+
     fn acknowledged(&self) -> Option<Position> {
-        self.watermark.safe().or_else(|| self.before.clone())
+        // A row that names what is no number could not be read again. The next record that has one moves the checkpoint.
+        let safe = self.watermark.safe().filter(|position| position.sequence_number.is_well_formed());
+        safe.or_else(|| self.before.clone())
     }
 
     /// What is done beyond the first gap.

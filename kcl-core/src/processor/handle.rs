@@ -28,6 +28,8 @@ pub(super) struct Ledger {
     range: Range<usize>,
     /// Where acknowledgements go; nowhere for a batch that a test made.
     to: Option<Account>,
+    /// Positions are kept in a checkpoint store, which knows no gaps: no handles are given out.
+    in_order: bool,
     state: Mutex<State>,
 }
 
@@ -56,6 +58,8 @@ pub(super) enum Returned {
 #[derive(Debug, Default)]
 struct State {
     taken: bool,
+    /// Handles were asked for where none are given out.
+    refused: bool,
     /// The handler failed afterwards: its records come again anyway.
     revoked: bool,
     open: usize,
@@ -64,13 +68,13 @@ struct State {
 }
 
 impl Ledger {
-    pub(super) fn new(records: Arc<Vec<Record>>, range: Range<usize>, to: Account) -> Arc<Self> {
-        Arc::new(Ledger { records, range, to: Some(to), state: Mutex::default() })
+    pub(super) fn new(records: Arc<Vec<Record>>, range: Range<usize>, to: Account, in_order: bool) -> Arc<Self> {
+        Arc::new(Ledger { records, range, to: Some(to), in_order, state: Mutex::default() })
     }
 
     pub(super) fn detached(batch: &Batch) -> Arc<Self> {
         let (records, range) = batch.shared();
-        Arc::new(Ledger { records, range, to: None, state: Mutex::default() })
+        Arc::new(Ledger { records, range, to: None, in_order: false, state: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -79,7 +83,8 @@ impl Ledger {
 
     pub(super) fn take(&self, shared: &Arc<Ledger>) -> Vec<RecordHandle> {
         let mut state = self.lock();
-        if state.taken {
+        state.refused |= self.in_order;
+        if state.taken || state.refused {
             return Vec::new();
         }
         (state.taken, state.open) = (true, self.range.len());
@@ -91,6 +96,11 @@ impl Ledger {
     /// Whether the handler took the handles.
     pub(super) fn is_taken(&self) -> bool {
         self.lock().taken
+    }
+
+    /// Whether the handler asked for handles that it may not have.
+    pub(super) fn was_refused(&self) -> bool {
+        self.lock().refused
     }
 
     /// Whether handles are open.

@@ -7,6 +7,7 @@ use super::store::CheckpointStore;
 use super::{Concurrency, DeadLetterSink, RecordProcessor, ShardContext};
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::error::Code;
 use crate::lease::row::HashKeyRange;
 use crate::record::{Position, ShardId, StartingPosition, StreamRef};
 use crate::retrieval::{Apart, Prefetch, Readers, corrupt_at};
@@ -152,7 +153,7 @@ where
                     let shard = delivery.shard();
                     let reason =
                         format!("making a processor for shard `{shard}` panicked: {}", panic_message(panic.as_ref()));
-                    return delivery.report(ReportKind::GaveUp { reason, stop_worker: true });
+                    return delivery.report(ReportKind::GaveUp { reason, stop_worker: Some(Code::StoppedByPolicy) });
                 }
             };
             let (shard, fetching) = (delivery.shard().clone(), Arc::clone(&delivery.stages.fetch));

@@ -28,7 +28,14 @@ use std::fmt;
 /// # Guarantees
 /// Records that are not named are acknowledged. Those that are go to the error policy, each with its own error where it
 /// comes to dead letters or quarantine; where it says to try again, a batch of only them comes. A record that was not in
-/// the batch is passed over.
+/// the batch is ignored.
+///
+/// # With a checkpoint store
+/// A [`CheckpointStore`](crate::CheckpointStore) keeps one position, which says that every record before it is done. So the
+/// records that are done are those up to the store's position, whatever the outcome says, and all later ones come again:
+/// the first failed record and everything after it. An outcome that names a record which the store's position has already
+/// passed stops the worker (KCL-0024), because that record would be skipped: give the outcome to `advance` of `kcl-sql`
+/// before the commit, or write failed records to a table of dead letters in the same transaction and return `Ok(())`.
 #[derive(Debug, Default)]
 pub struct BatchOutcome {
     failed: Vec<(Position, BoxError)>,
@@ -44,6 +51,12 @@ impl BatchOutcome {
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.failed.is_empty()
+    }
+
+    /// Whether this record was named as failed.
+    #[must_use]
+    pub fn has_failed(&self, record: &Record) -> bool {
+        self.error_of(record).is_some()
     }
 
     /// What a handler returns.

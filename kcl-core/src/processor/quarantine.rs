@@ -6,8 +6,18 @@
 use crate::lease::row::{ParkedKey, Wish};
 use crate::record::Position;
 
-/// The longest error text that is kept.
-const LONGEST_ERROR: usize = 300;
+/// The longest error text, and the longest reason why a wish was refused, that is kept, in bytes.
+const LONGEST_TEXT: usize = 300;
+
+/// The most bytes of a row that quarantine takes: half of the 400 KB that DynamoDB allows a row. Every checkpoint writes
+/// the whole row, and has to find room beside it for an application's prepared checkpoint.
+const MOST_BYTES: usize = 200_000;
+
+/// Names of attributes and the overhead of a key's map and list, in bytes (DynamoDB counts 3 for each of both, 1 for each
+/// of their entries).
+const BYTES_A_KEY: usize = 100;
+/// The same for one position: its digits come on top.
+const BYTES_A_POSITION: usize = 24;
 
 /// See the module's documentation.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +45,8 @@ pub(crate) struct Failed {
 impl Quarantine {
     /// What a row says, with room for so many records.
     pub(crate) fn of(keys: Vec<ParkedKey>, most: usize) -> Self {
+        // A key without records, which only a person can have written, would be parked for ever.
+        let keys = keys.into_iter().filter(|key| !key.positions.is_empty()).collect();
         Quarantine { keys, most }
     }
 
@@ -53,20 +65,36 @@ impl Quarantine {
         self.keys.iter().any(|parked| parked.key.as_deref() == Some(key))
     }
 
-    fn has_room(&self) -> bool {
-        self.keys.iter().map(|key| key.positions.len()).sum::<usize>() < self.most
+    /// Every record that is parked.
+    pub(crate) fn positions(&self) -> impl Iterator<Item = &Position> {
+        self.keys.iter().flat_map(|key| &key.positions)
+    }
+
+    fn has_room(&self, key: Option<&str>, position: &Position) -> bool {
+        let is_new = key.is_none_or(|key| !self.holds(key));
+        let more = if is_new { bytes_of_key(key) } else { 0 } + bytes_of_position(position);
+        self.positions().count() < self.most && self.bytes().saturating_add(more) <= MOST_BYTES
+    }
+
+    /// What a row needs for this at most, in bytes: texts may still grow to their longest.
+    fn bytes(&self) -> usize {
+        let of_key = |key: &ParkedKey| {
+            let positions: usize = key.positions.iter().map(bytes_of_position).sum();
+            bytes_of_key(key.key.as_deref()) + positions
+        };
+        self.keys.iter().map(of_key).sum()
     }
 
     /// Parks a key, beginning with the record that failed. One that failed again after it was resumed stays where it is.
     pub(crate) fn park(&mut self, key: Option<&str>, position: Position, why: Failed) -> Result<(), Full> {
-        let Failed { attempts, mut error, arrived_at_ms } = why;
-        let end = (0..=LONGEST_ERROR.min(error.len())).rev().find(|end| error.is_char_boundary(*end)).unwrap_or(0);
-        error.truncate(end);
+        let Failed { attempts, error, arrived_at_ms } = why;
+        let error = shortened(error);
         if let Some(parked) = self.keys.iter_mut().find(|parked| parked.positions.contains(&position)) {
-            (parked.attempts, parked.error, parked.wish) = (parked.attempts.saturating_add(attempts), error, None);
+            (parked.attempts, parked.error) = (parked.attempts.saturating_add(attempts), error);
+            (parked.wish, parked.refused) = (None, None);
             return Ok(());
         }
-        if !self.has_room() {
+        if !self.has_room(key, &position) {
             return Err(Full);
         }
         if let Some(parked) = self.keys.iter_mut().find(|parked| key.is_some() && parked.key.as_deref() == key) {
@@ -74,13 +102,13 @@ impl Quarantine {
             return Ok(());
         }
         let (key, positions) = (key.map(str::to_owned), vec![position]);
-        self.keys.push(ParkedKey { key, positions, attempts, error, arrived_at_ms, wish: None });
+        self.keys.push(ParkedKey { key, positions, attempts, error, arrived_at_ms, wish: None, refused: None });
         Ok(())
     }
 
     /// Lets a record join its key, which is parked.
     pub(crate) fn join(&mut self, key: &str, position: Position) -> Result<(), Full> {
-        if !self.has_room() {
+        if !self.has_room(Some(key), &position) {
             return Err(Full);
         }
         if let Some(parked) = self.keys.iter_mut().find(|parked| parked.key.as_deref() == Some(key)) {
@@ -107,7 +135,7 @@ impl Quarantine {
             let first = wanted.positions.first();
             for parked in self.keys.iter_mut().filter(|parked| parked.key == wanted.key) {
                 if (parked.key.is_some() || parked.positions.first() == first) && parked.wish != wanted.wish {
-                    parked.wish = wanted.wish;
+                    (parked.wish, parked.refused) = (wanted.wish, None);
                     new = true;
                 }
             }
@@ -122,13 +150,40 @@ impl Quarantine {
         }
     }
 
-    /// The next record of which something is wished, among those keys.
-    pub(crate) fn wished(&self, is_mine: impl Fn(Option<&str>) -> bool) -> Option<(&ParkedKey, Wish, &Position)> {
-        self.keys
-            .iter()
-            .filter(|parked| is_mine(parked.key.as_deref()))
-            .find_map(|parked| Some((parked, parked.wish?, parked.positions.first()?)))
+    /// The next record of which something is wished, among those keys; `handed` are with the handler already.
+    pub(crate) fn wished(
+        &self,
+        is_mine: impl Fn(Option<&str>) -> bool,
+        handed: &[Position],
+    ) -> Option<(&ParkedKey, Wish, &Position)> {
+        self.keys.iter().filter(|parked| is_mine(parked.key.as_deref())).find_map(|parked| {
+            let next = parked.positions.iter().find(|position| !handed.contains(position));
+            Some((parked, parked.wish?, next?))
+        })
     }
+
+    /// What is wished of the key with that record cannot be done: it stays, and says why.
+    pub(crate) fn refuse(&mut self, position: &Position, reason: String) {
+        let reason = shortened(reason);
+        for parked in self.keys.iter_mut().filter(|parked| parked.positions.contains(position)) {
+            (parked.wish, parked.refused) = (None, Some(reason.clone()));
+        }
+    }
+}
+
+fn bytes_of_key(key: Option<&str>) -> usize {
+    BYTES_A_KEY + key.map_or(0, str::len) + 2 * LONGEST_TEXT
+}
+
+fn bytes_of_position(position: &Position) -> usize {
+    BYTES_A_POSITION + position.sequence_number.as_str().len()
+}
+
+/// As much of a text as is kept, cut at a character.
+fn shortened(mut text: String) -> String {
+    let end = (0..=LONGEST_TEXT.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.truncate(end);
+    text
 }
 
 #[cfg(test)]
@@ -186,15 +241,15 @@ mod tests {
         assert!(quarantine.wish(&row));
         assert!(!quarantine.wish(&row), "known");
         assert_eq!(
-            quarantine.wished(|_| true).map(|(_, wish, position)| (wish, position.clone())),
+            quarantine.wished(|_| true, &[]).map(|(_, wish, position)| (wish, position.clone())),
             Some((Wish::Resume, at(2)))
         );
-        assert_eq!(quarantine.wished(|key| key == Some("a")), None);
+        assert_eq!(quarantine.wished(|key| key == Some("a"), &[]), None);
         quarantine.park(Some("b"), at(2), failed()).unwrap();
-        assert_eq!(quarantine.wished(|_| true), None);
+        assert_eq!(quarantine.wished(|_| true, &[]), None);
         assert_eq!(quarantine.keys()[1].attempts, 6);
         quarantine.resume_all();
-        assert_eq!(quarantine.wished(|_| true).map(|(_, _, position)| position.clone()), Some(at(1)));
+        assert_eq!(quarantine.wished(|_| true, &[]).map(|(_, _, position)| position.clone()), Some(at(1)));
     }
 
     #[test]

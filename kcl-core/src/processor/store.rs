@@ -41,8 +41,18 @@ impl ClaimedLease {
 ///
 /// # Assumptions
 /// A position says of every record before it that it is done, so records must come in order: `concurrency` is `Serial`, and a
-/// policy that parks keys is refused. A handler that returns a [`BatchOutcome`](crate::BatchOutcome), or takes handles, must
-/// not have moved the position past a record that it failed.
+/// policy that parks keys is refused, as are [handles](crate::Batch::take_handles) and `WorkerBuilder::stream`.
+///
+/// # When a handler fails
+/// The store is asked for its position: records up to it are done, and all others come again, in order, whatever the handler's
+/// error says of them. So a handler commits the effects and the position of the records before the first failed one, and
+/// returns the error ([`BatchOutcome`](crate::BatchOutcome) names the record), or it rolls back and everything comes again.
+/// A handler that names a record as failed which the position has passed stops the worker (KCL-0024): that record would be
+/// skipped. A record that the dead-letter sink took is passed by the next batch's position; after a crash before that it comes
+/// again, and may reach the sink twice.
+///
+/// Keys that an earlier version of the application parked stay parked: the store's position is past their records. They can be
+/// dead-lettered, and resumed by a worker without the store.
 ///
 /// # Errors
 /// While `begin` fails the shard waits, with pauses of up to half a minute, and says so.

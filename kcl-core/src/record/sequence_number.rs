@@ -24,15 +24,17 @@ impl SequenceNumber {
     /// When `digits` is empty, longer than 129 characters, has a leading zero, or anything but decimal digits.
     pub fn parse(digits: impl Into<String>) -> Result<Self, InvalidSequenceNumber> {
         let digits = digits.into();
-        let bytes = digits.as_bytes();
-        let well_formed = matches!(bytes.len(), 1..=129)
-            && bytes.iter().all(u8::is_ascii_digit)
-            && (bytes[0] != b'0' || bytes.len() == 1);
-        if well_formed {
+        if is_well_formed(&digits) {
             Ok(SequenceNumber(Text::Own(digits)))
         } else {
             Err(InvalidSequenceNumber(crate::telemetry::cut(&digits)))
         }
+    }
+
+    /// Whether this is one: numbers of the service are taken as they come ([`trusted`](Self::trusted)), and looked at before
+    /// they are written down.
+    pub(crate) fn is_well_formed(&self) -> bool {
+        is_well_formed(self.as_str())
     }
 
     /// Takes the service's word for it: looking at the digits of every record is a cache miss each, and was a twentieth of
@@ -102,6 +104,13 @@ impl SequenceNumber {
     pub(crate) fn shared(&self) -> Self {
         SequenceNumber(self.0.shared())
     }
+}
+
+fn is_well_formed(digits: &str) -> bool {
+    let bytes = digits.as_bytes();
+    matches!(bytes.len(), 1..=129)
+        && bytes.iter().all(u8::is_ascii_digit)
+        && (bytes.len() == 1 || !bytes.starts_with(b"0"))
 }
 
 impl Ord for SequenceNumber {

@@ -3,7 +3,7 @@
 use super::builder::{NoProcessor, WorkerBuilder};
 use super::handle::WorkerHandle;
 use crate::coordination::Ask;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::processor::{Batch, BoxError, RecordHandle, RecordProcessor, ShardContext};
 use crate::record::{Record, ShardId};
 use futures_util::Stream;
@@ -53,7 +53,8 @@ impl Delivered {
 /// What a worker delivers, from all its shards; of one shard in order, but for records that come again. Ends when the
 /// worker does, with its error if it has one.
 ///
-/// At most `max_unacknowledged` records of a shard are open at a time: who pulls and does not acknowledge gets no more.
+/// From `max_unacknowledged` open records of a shard on, no more of it are read: who pulls and does not acknowledge gets up to
+/// 10,000 more, and then none.
 /// Dropped, it ends the worker at once; what was acknowledged is still checkpointed in the background.
 #[must_use = "nothing is read unless the stream is polled"]
 pub struct Deliveries {
@@ -151,6 +152,13 @@ impl WorkerBuilder<NoProcessor> {
     /// # Errors
     /// As [`build`](WorkerBuilder::build).
     pub async fn stream(self) -> Result<Deliveries, Error> {
+        if self.failing.store.is_some() {
+            return Err(Error::new(
+                Code::Setting,
+                "a checkpoint store cannot be used with `stream`: its records are acknowledged one by one, in any order, and a \
+                 store keeps one position; use `processor`",
+            ));
+        }
         let (sender, delivered) = mpsc::channel(WAITING);
         let worker = self.processor(move |_: &ShardId| Forward(sender.clone())).build().await?;
         let (handle, tasks) = (worker.handle(), worker.tasks());

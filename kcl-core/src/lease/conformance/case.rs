@@ -363,6 +363,7 @@ fn parked(key: Option<&str>, wish: Option<Wish>) -> ParkedKey {
         error: "no such airport".to_owned(),
         arrived_at_ms: 1_700_000_000_123,
         wish,
+        refused: wish.is_none().then(|| "no dead-letter sink".to_owned()),
     }
 }
 

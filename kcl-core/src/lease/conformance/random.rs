@@ -161,6 +161,7 @@ fn beside(rng: &mut Rng) -> Beside {
         error: String::new(),
         arrived_at_ms: rng.i64(..),
         wish: maybe(rng, ()).map(|()| if rng.bool() { Wish::Resume } else { Wish::DeadLetter }),
+        refused: maybe(rng, "no sink".to_owned()),
     };
     Beside {
         pending: maybe(rng, ())

@@ -22,7 +22,8 @@ pub struct Pending {
     pub state: Option<Vec<u8>>,
 }
 
-/// One key in quarantine.
+/// One key in quarantine. The table keeps the partition key, which may be personal data, and the begin of the handler's error
+/// (300 bytes) until the key's last record is handled or dead-lettered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParkedKey {
     /// The partition key; absent for a record that has none, which is parked alone.
@@ -37,6 +38,8 @@ pub struct ParkedKey {
     pub arrived_at_ms: i64,
     /// What a person wants to be done with it.
     pub wish: Option<Wish>,
+    /// Why the lease's owner did not do what a person wanted last.
+    pub refused: Option<String>,
 }
 
 /// What is to become of a key in quarantine.

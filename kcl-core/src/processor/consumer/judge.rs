@@ -11,16 +11,24 @@ use crate::processor::failure::{Backoff, Cause, Decision, Failure};
 use crate::processor::quarantine::Failed;
 use crate::record::{Position, Record};
 use crate::retrieval::ReadError;
+use crate::shard::ApiErrorKind;
 use crate::telemetry::event::delivery::{
-    BatchSplit, DeadLetterFailed, KeyParked, ParkedDone, ParkedLost, ParkedTakenUp, QuarantineFull,
+    BatchSplit, DeadLetterFailed, KeyParked, ParkedLost, ParkedTakenUp, QuarantineFull, WishRefused,
 };
 use crate::telemetry::event::processing::{HandlerFailed, NextStep};
 use crate::telemetry::event::reading::ReadRefused;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a record that finds no room in quarantine looks again.
 const NO_ROOM: Duration = Duration::from_secs(1);
+
+/// How long a record that was resumed from quarantine is retried, while others of its lane wait, before it goes back.
+const RESUMED_FOR: Duration = Duration::from_secs(30);
+
+/// How often the sink may fail for a record from quarantine, which then stays there.
+const SINK_ATTEMPTS: u32 = 3;
 
 /// A decision that makes no sense for the failure at hand means: again, after this at most.
 const SENSELESS: Duration = Duration::from_secs(30);
@@ -28,14 +36,35 @@ const SENSELESS: Duration = Duration::from_secs(30);
 impl<P: RecordProcessor> Lane<P> {
     /// What follows a failure; every one of them is told.
     pub(super) fn judge(&mut self, state: &State, callback: &'static str, cause: Cause) -> Event {
+        self.judge_after(state.failures(), state, callback, cause)
+    }
+
+    /// The same, after so many failures of the records at hand.
+    pub(super) fn judge_after(
+        &mut self,
+        before: Failures,
+        state: &State,
+        callback: &'static str,
+        cause: Cause,
+    ) -> Event {
         let now = self.now();
-        let failures = state.failures().and_one(now);
+        let mut failures = before.and_one(now);
         let verdict = match state {
             State::Draining | State::Losing(_) => Verdict::MoveOn,
-            // The record waits for the sink, whatever the policy says.
-            State::Working(Task::DeadLetter, _) => self.jittered(Backoff::default().after(failures.count)),
+            // The record waits for the sink, whatever the policy says; one that is in quarantine can wait there.
+            State::Working(Task::DeadLetter, _) => match self.quarantined() {
+                Some(position) if failures.count >= SINK_ATTEMPTS => {
+                    self.loaded = None;
+                    self.refuse_wish(&position, format!("the dead-letter sink failed: {cause}"));
+                    Verdict::Parked
+                }
+                Some(_) | None => self.jittered(Backoff::default().after(failures.count)),
+            },
             State::Working(Task::Process, _) => match self.sort_out(failures, &cause, now) {
-                Some(verdict) => verdict,
+                Some((verdict, counted)) => {
+                    failures = counted;
+                    verdict
+                }
                 None => return Event::Done,
             },
             State::Working(..) | State::Holding(_) | State::Retrying(..) | State::Stopped(_) => {
@@ -61,18 +90,26 @@ impl<P: RecordProcessor> Lane<P> {
     }
 
     /// A handler failed: what of the records at hand is done, what comes again, what is given up. `None` where all is done.
-    fn sort_out(&mut self, failures: Failures, cause: &Cause, now: crate::Time) -> Option<Verdict> {
+    /// With it, the failures in a row of what is left.
+    fn sort_out(&mut self, mut failures: Failures, cause: &Cause, now: crate::Time) -> Option<(Verdict, Failures)> {
         let mut todo = self.loaded.take()?;
-        todo.failures = failures;
         let mut blame = Blame::of(cause, &todo.piece);
+        if self.rules.store.is_some() {
+            blame = blame.beside_store();
+        }
         if let Blame::From(index) = blame {
-            todo.piece.settle(&self.delivery, todo.piece.range.start..index);
+            if index > todo.piece.range.start {
+                // Another record than the one that failed before.
+                failures = Failures::default().and_one(now);
+                self.handled(&todo.piece, todo.piece.range.start..index);
+            }
             todo.piece = todo.piece.part(index..todo.piece.range.end);
             blame = Blame::One(index);
         }
+        todo.failures = failures;
         if let Blame::Some(failed) = &blame {
             let done = todo.piece.range.clone().filter(|index| !failed.contains(index));
-            done.for_each(|index| todo.piece.settle(&self.delivery, index..index + 1));
+            done.for_each(|index| self.handled(&todo.piece, index..index + 1));
             if failed.is_empty() {
                 return None;
             }
@@ -80,9 +117,12 @@ impl<P: RecordProcessor> Lane<P> {
             blame = Blame::Some(todo.piece.range.clone().collect());
         }
         let age = self.age(&todo.piece, now);
-        let decision = self.ask(failures, cause, todo.piece.slice(), age);
+        let mut decision = self.ask(failures, cause, todo.piece.slice(), age);
+        if let Numbers::Parked = todo.piece.numbers {
+            decision = self.of_resumed(decision, failures.age(now));
+        }
         let one = todo.piece.len() == 1;
-        Some(match decision {
+        let verdict = match decision {
             Decision::Retry { within } => {
                 self.loaded = Some(todo);
                 self.jittered(within)
@@ -110,7 +150,31 @@ impl<P: RecordProcessor> Lane<P> {
             }
             Decision::StopShard => Verdict::StopShard,
             Decision::StopWorker => Verdict::StopWorker,
-        })
+        };
+        Some((verdict, failures))
+    }
+
+    /// What becomes of a record that was resumed and failed again. A person's wish must not do harm, so it neither stops
+    /// anything nor holds others up for long: the record can go back to where it was.
+    fn of_resumed(&self, decision: Decision, failing_for: Duration) -> Decision {
+        match decision {
+            Decision::Retry { .. } | Decision::Split if failing_for >= RESUMED_FOR => Decision::Quarantine,
+            Decision::DeadLetter if self.rules.sink.is_none() => Decision::Quarantine,
+            Decision::StopShard | Decision::StopWorker => Decision::Quarantine,
+            Decision::Retry { .. } | Decision::Split | Decision::DeadLetter | Decision::Quarantine => decision,
+        }
+    }
+
+    /// These records were handled, and are done; where the handler checkpoints by itself, they are when it says so.
+    pub(super) fn handled(&self, piece: &Piece, range: Range<usize>) {
+        match (&piece.numbers, self.rules.manual) {
+            (_, false) => piece.settle(&self.delivery, range),
+            (Numbers::Parked, true) => {
+                let handed = piece.records.get(range).unwrap_or_default().iter().map(Record::position);
+                self.delivery.hand_over_parked(handed);
+            }
+            (Numbers::From(_) | Numbers::Each(_), true) => {}
+        }
     }
 
     /// How long ago the oldest of them arrived, by the service's clock as the shard shows it.
@@ -184,9 +248,10 @@ impl<P: RecordProcessor> Lane<P> {
         Verdict::Parked
     }
 
-    /// What is parked is tried again after a while, if the settings say so.
+    /// What is parked is tried again after a while, if the settings say so and it can be.
     pub(super) fn resume_later(&mut self) {
-        self.resume_at = self.rules.quarantine_retry.map(|after| tokio::time::Instant::now() + after);
+        let retry = self.rules.quarantine_retry.filter(|_| self.cannot_fulfil(Wish::Resume).is_none());
+        self.resume_at = retry.map(|after| tokio::time::Instant::now() + after);
     }
 
     /// A record whose key is parked cannot join it now.
@@ -207,6 +272,33 @@ impl<P: RecordProcessor> Lane<P> {
         self.delivery.wished(|key| lanes.of_key(key) == index)
     }
 
+    /// Why this worker cannot do what a person wants of a key in quarantine, if it cannot.
+    pub(super) fn cannot_fulfil(&self, wish: Wish) -> Option<&'static str> {
+        match wish {
+            Wish::DeadLetter if self.rules.sink.is_none() => {
+                Some("the application has no dead-letter sink: give the worker one (`dead_letters`), or resume the key")
+            }
+            Wish::Resume if self.rules.store.is_some() => Some(
+                "the application keeps its positions in a checkpoint store, which has passed the key's records and would \
+                 take them for done: dead-letter the key, or resume it with a worker without the store",
+            ),
+            Wish::DeadLetter | Wish::Resume => None,
+        }
+    }
+
+    /// What is wished of the key with that record is not done; the row will say why.
+    pub(super) fn refuse_wish(&self, position: &Position, reason: String) -> Event {
+        WishRefused { shard: self.delivery.shard(), position, reason: &reason }.emit();
+        self.delivery.refuse_wish(position, reason);
+        Event::Nothing
+    }
+
+    /// The position of the record at hand, if it is one from quarantine.
+    fn quarantined(&self) -> Option<Position> {
+        let piece = &self.loaded.as_ref()?.piece;
+        matches!(piece.numbers, Numbers::Parked).then(|| piece.slice().first().map(Record::position))?
+    }
+
     /// It was read again, or is not there any more.
     pub(super) fn take_up(
         &mut self,
@@ -220,14 +312,18 @@ impl<P: RecordProcessor> Lane<P> {
             Ok(Some(again)) => again,
             Ok(None) => {
                 ParkedLost { shard, position: &position }.emit();
-                self.delivery.unpark(&position);
+                self.delivery.unpark(&[position]);
                 return Event::Nothing;
+            }
+            // No retry mends a position that the service does not take, and the others are to go on.
+            Err(error) if matches!(error.source.kind, ApiErrorKind::Refused | ApiErrorKind::NotFound) => {
+                return self.refuse_wish(&position, format!("record {position} cannot be read again: {error}"));
             }
             Err(error) => return self.judge(state, "read", Cause::Read(error)),
         };
         ParkedTakenUp { shard, position: &position, wish }.emit();
         if mutated!(UnparksEarly) {
-            self.delivery.unpark(&position);
+            self.delivery.unpark(std::slice::from_ref(&position));
         }
         let piece = Piece {
             records: Arc::new(vec![record]),
@@ -242,10 +338,6 @@ impl<P: RecordProcessor> Lane<P> {
         let tries = if condemned.is_some() { attempts } else { 0 };
         self.todo.push_front(Todo { condemned, tries, ..Todo::new(piece) });
         Event::Nothing
-    }
-
-    pub(super) fn parked_done(&self, records: usize) {
-        ParkedDone { shard: self.delivery.shard(), records }.emit();
     }
 
     fn tell(&self, callback: &'static str, cause: &Cause, failures: Failures, next: &Verdict) -> String {
@@ -285,7 +377,7 @@ impl<P: RecordProcessor> Lane<P> {
             Verdict::DeadLetter => step("the record goes to the dead-letter sink", None, false),
             Verdict::Parked => step("the record's key goes to quarantine", None, false),
             Verdict::StopShard => step("the lease is given up", None, true),
-            Verdict::StopWorker => step("the worker stops", None, true),
+            Verdict::StopWorker | Verdict::Misused => step("the worker stops", None, true),
             Verdict::MoveOn => step("it is not called again", None, true),
         }
     }

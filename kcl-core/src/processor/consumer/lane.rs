@@ -3,17 +3,19 @@
 use super::call::{Called, attend, bounded};
 use super::piece::Numbers;
 use super::source::{Next, Source};
-use super::state::{Command, Event, State, Task, Verdict, step};
-use super::todo::Todo;
-use super::{LastWord, Rules, stored};
+use super::state::{Command, Event, Failures, State, Task, Verdict, step};
+use super::stored::{self, Answer};
+use super::todo::{Todo, passed_failure};
+use super::{LastWord, Rules};
 use crate::clock::Time;
 use crate::processor::dead_letter::DeadLetter;
 use crate::processor::delivery::{Delivery, ReportKind};
 use crate::processor::failure::Cause;
 use crate::processor::handle::{Account, Ledger, Returned};
 use crate::processor::{Batch, BoxError, RecordProcessor, ShardContext};
+use crate::record::StreamIdentity;
 use crate::telemetry::Scope;
-use crate::telemetry::event::delivery::{DeadLettered, RecordJoined};
+use crate::telemetry::event::delivery::{DeadLettered, FailedAfterCommit, RecordJoined};
 use crate::telemetry::event::processing::{
     BatchProcessed, ConsumerStarted, ConsumerStopped, DeliveryHeld, ShardEndReached,
 };
@@ -144,6 +146,9 @@ impl<P: RecordProcessor> Lane<P> {
         }
         let resumed = self.todo.front().is_some_and(|todo| matches!(todo.piece.numbers, Numbers::Parked));
         if !resumed && let Some(wanted) = self.wished() {
+            if let Some(reason) = self.cannot_fulfil(wanted.0) {
+                return self.refuse_wish(&wanted.1, reason.to_owned());
+            }
             let record = tokio::select! {
                 biased;
                 () = self.delivery.closed() => return Event::Closed,
@@ -252,7 +257,7 @@ impl<P: RecordProcessor> Lane<P> {
         let (delivered, returned) = (Arc::clone(delivery), self.returns.clone());
         let (records, range) = (Arc::clone(&piece.records), piece.range.clone());
         let to = Account { piece: piece.clone(), delivery: delivered, returned };
-        let ledger = Ledger::new(Arc::clone(&records), range.clone(), to);
+        let ledger = Ledger::new(Arc::clone(&records), range.clone(), to, self.rules.store.is_some());
         let batch = Batch::of(records, range, piece.millis_behind_latest, Arc::clone(&ledger));
         let end = piece.range.clone().filter_map(|index| piece.number(index)).max();
         let (began, span) = (self.rules.clock.now(), self.span_of("process_records"));
@@ -271,6 +276,9 @@ impl<P: RecordProcessor> Lane<P> {
         };
         let called = attend(delivery, self.rules.handler_timeout, handler.instrument(span)).await;
         let called = if shut && matches!(called, Called::Done) { Called::GateShut } else { called };
+        if matches!(called, Called::Done | Called::Failed(_)) && ledger.was_refused() {
+            return self.misused(state, "the handler took handles");
+        }
         match &called {
             Called::Done => {
                 let bytes = piece.bytes();
@@ -294,7 +302,50 @@ impl<P: RecordProcessor> Lane<P> {
             }
             Called::Closed => {}
         }
-        self.told(state, called, "process_records")
+        match called {
+            Called::Failed(cause) if self.rules.store.is_some() => self.failed_beside_store(state, cause).await,
+            called => self.told(state, called, "process_records"),
+        }
+    }
+
+    /// A handler that keeps its position in a store failed, perhaps after a commit: the store says which records are done.
+    async fn failed_beside_store(&mut self, state: &State, cause: Cause) -> Event {
+        let stored = match stored::position(&self.delivery, &self.rules).await {
+            Answer::At(stored) => stored,
+            Answer::DrainAsked => return Event::DrainAsked,
+            Answer::Closed => return Event::Closed,
+        };
+        let (Some(todo), Some(stored)) = (&mut self.loaded, stored) else {
+            return self.judge(state, "process_records", cause);
+        };
+        if let Some(failed) = passed_failure(&cause, &todo.piece, &stored) {
+            let what = format!("the handler named record {failed} as failed after the store's position passed it");
+            return self.misused(state, &what);
+        }
+        let done = todo.piece.slice().partition_point(|record| record.position() <= stored);
+        if done == 0 {
+            return self.judge(state, "process_records", cause);
+        }
+        let (done, rest) = todo.piece.split(done);
+        done.settle_all(&self.delivery);
+        FailedAfterCommit { shard: self.delivery.shard(), records: done.len(), error: &cause }.emit();
+        if rest.len() == 0 {
+            self.loaded = None;
+            return Event::Done;
+        }
+        todo.piece = rest;
+        self.judge_after(Failures::default(), state, "process_records", cause)
+    }
+
+    /// The handler does what cannot be done with a checkpoint store without skipping a record.
+    fn misused(&self, state: &State, what: &str) -> Event {
+        let reason = format!(
+            "shard `{}`: {what}, and the worker has a checkpoint store: a store keeps one position, so this would skip \
+             records. Give the outcome to `advance` before the commit, or write failed records to a table of dead letters \
+             in the same transaction and return `Ok(())`",
+            self.delivery.shard()
+        );
+        Event::Failed { failures: state.failures(), verdict: Verdict::Misused, reason }
     }
 
     /// Hands the record at hand to the sink. Whatever it answers, the policy is not asked: the record waits for the sink.
@@ -306,7 +357,8 @@ impl<P: RecordProcessor> Lane<P> {
         let Some(record) = todo.piece.slice().first() else { return Event::Nothing };
         let (stream, shard) = (self.context.stream().clone(), self.delivery.shard().clone());
         let error = todo.condemned.as_ref().map(|sentence| sentence.error.clone()).unwrap_or_default();
-        let letter = DeadLetter::new(stream, shard, record.clone(), todo.tries, error);
+        let id = self.context.stream_identity().and_then(StreamIdentity::id);
+        let letter = DeadLetter::new(stream, id, shard, record.clone(), todo.tries, error);
         self.delivery.stages.process.begin(self.index);
         let put = async { sink.put(&letter).await }.instrument(self.span_of("dead_letter"));
         let called = attend(&self.delivery, self.rules.sink_timeout, put).await;
@@ -377,13 +429,11 @@ impl<P: RecordProcessor> Lane<P> {
         match command {
             Command::Acknowledge => {
                 let Some(todo) = self.loaded.take() else { return };
-                if self.rules.manual && todo.condemned.is_none() {
-                    return;
+                if todo.condemned.is_some() {
+                    todo.piece.settle_all(&self.delivery);
+                } else {
+                    self.handled(&todo.piece, todo.piece.range.clone());
                 }
-                if let Numbers::Parked = todo.piece.numbers {
-                    self.parked_done(todo.piece.len());
-                }
-                todo.piece.settle_all(&self.delivery);
             }
             Command::Drained => {
                 if self.source.lane_drained() {

@@ -82,9 +82,8 @@ impl Piece {
                 }
             }
             Numbers::Parked => {
-                for record in self.records.get(range).into_iter().flatten() {
-                    delivery.unpark(&record.position());
-                }
+                let done: Vec<_> = self.records.get(range).unwrap_or_default().iter().map(Record::position).collect();
+                delivery.unpark(&done);
             }
         }
     }

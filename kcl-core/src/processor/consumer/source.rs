@@ -131,7 +131,7 @@ impl Source {
     /// Every record is acknowledged (or will be, by `shard_ended`), and none is parked.
     fn may_end(&self) -> bool {
         let acknowledged = self.delivery.is_complete() || self.manual || mutated!(EndsUnacknowledged);
-        acknowledged && !self.delivery.has_parked()
+        acknowledged && (!self.delivery.has_parked() || self.manual && self.delivery.parked_is_handed())
     }
 
     /// Reads on. No await between what was read and its place in the feed.

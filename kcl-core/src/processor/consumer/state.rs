@@ -1,6 +1,7 @@
 //! What one lane of a shard's consumer is doing, and what comes next. Pure: see `lane.rs` for the loop that obeys.
 
 use crate::clock::Time;
+use crate::error::Code;
 use crate::shard::Shard;
 use std::time::Duration;
 
@@ -123,8 +124,10 @@ pub(super) enum Verdict {
     Parked,
     /// The lease is given up.
     StopShard,
-    /// The worker is stopped.
+    /// The worker is stopped, as the error policy says.
     StopWorker,
+    /// The worker is stopped: the handler uses its checkpoint store in a way that would skip records.
+    Misused,
     /// It was the last callback, which has one try.
     MoveOn,
 }
@@ -142,8 +145,8 @@ pub(super) enum Command {
     GiveUp {
         /// Why.
         reason: String,
-        /// Whether the worker is to stop.
-        stop_worker: bool,
+        /// The code of the error that the worker is to stop with, if it is to.
+        stop_worker: Option<Code>,
     },
 }
 
@@ -175,7 +178,7 @@ pub(super) fn step(state: State, event: Event) -> (State, Vec<Command>) {
         Event::Batch(failures) => (State::Working(Task::Process, failures), vec![]),
         Event::Nothing => (State::work(Task::Read), vec![]),
         Event::End(children) => (State::work(Task::End { children }), vec![]),
-        Event::ReaderGone => give_up("its reader panicked, which is a bug; please report it".to_owned(), false),
+        Event::ReaderGone => give_up("its reader panicked, which is a bug; please report it".to_owned(), None),
         Event::GateShut => match state {
             State::Working(Task::Process, failures) => (State::Holding(failures), vec![]),
             other @ (State::Working(..)
@@ -209,8 +212,9 @@ fn failed(state: State, failures: Failures, verdict: Verdict, reason: String) ->
         (State::Working(task, _), Verdict::Retry(after)) => (State::Retrying(task, failures, after), vec![]),
         (State::Working(..), Verdict::Apart | Verdict::Parked) => (State::work(Task::Read), vec![]),
         (State::Working(..), Verdict::DeadLetter) => (State::work(Task::DeadLetter), vec![]),
-        (State::Working(..), Verdict::StopShard) => give_up(reason, false),
-        (State::Working(..), Verdict::StopWorker) => give_up(reason, true),
+        (State::Working(..), Verdict::StopShard) => give_up(reason, None),
+        (State::Working(..), Verdict::StopWorker) => give_up(reason, Some(Code::StoppedByPolicy)),
+        (State::Working(..), Verdict::Misused) => give_up(reason, Some(Code::StoreMisused)),
         // These have one try.
         (state @ (State::Draining | State::Losing(_)), _) => done(state),
         (state @ State::Working(..), Verdict::MoveOn) => (state, vec![]),
@@ -218,7 +222,7 @@ fn failed(state: State, failures: Failures, verdict: Verdict, reason: String) ->
     }
 }
 
-fn give_up(reason: String, stop_worker: bool) -> (State, Vec<Command>) {
+fn give_up(reason: String, stop_worker: Option<Code>) -> (State, Vec<Command>) {
     (State::Losing(Why::GaveUp), vec![Command::GiveUp { reason, stop_worker }])
 }
 

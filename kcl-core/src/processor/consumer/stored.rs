@@ -4,7 +4,7 @@ use super::Rules;
 use crate::processor::delivery::{Delivery, ReportKind};
 use crate::processor::failure::Backoff;
 use crate::processor::store::ClaimedLease;
-use crate::record::StartingPosition;
+use crate::record::{Position, StartingPosition};
 use crate::telemetry::event::delivery::{CheckpointStoreAnswered, CheckpointStoreFailed};
 use tokio::time::sleep;
 
@@ -54,6 +54,46 @@ pub(in crate::processor) async fn starting_position(delivery: &Delivery, rules: 
                     () = sleep(pause) => {}
                 }
             }
+        }
+    }
+}
+
+/// The store's answer while a shard is worked on.
+pub(super) enum Answer {
+    /// Everything up to there is done; nothing yet if absent.
+    At(Option<Position>),
+    /// The owner asked for a drain before the store answered.
+    DrainAsked,
+    /// The lease was lost or given up before the store answered.
+    Closed,
+}
+
+/// How far the shard is done by the store's word, however long it takes to say so.
+pub(super) async fn position(delivery: &Delivery, rules: &Rules) -> Answer {
+    let Some(store) = &rules.store else { return Answer::At(None) };
+    let claimed = claimed(delivery);
+    let (mut rng, mut attempt) = (rules.rng.clone(), 0);
+    loop {
+        let error = tokio::select! {
+            biased;
+            () = delivery.closed() => return Answer::Closed,
+            asked = store.begin(&claimed) => match asked {
+                Ok(position) => {
+                    CheckpointStoreAnswered { shard: &delivery.hold.shard }.emit();
+                    return Answer::At(position);
+                }
+                Err(error) => error,
+            },
+        };
+        attempt += 1;
+        let next = "the shard goes on once it answers";
+        CheckpointStoreFailed { shard: &delivery.hold.shard, error: &error, attempt, next }.emit();
+        let pause = Backoff::default().after(attempt).mul_f64(rng.f64());
+        tokio::select! {
+            biased;
+            () = delivery.closed() => return Answer::Closed,
+            () = delivery.drain_asked() => return Answer::DrainAsked,
+            () = sleep(pause) => {}
         }
     }
 }

@@ -90,12 +90,26 @@ impl Blame {
             return Blame::Some(failed.collect());
         }
         let at = |position: Option<Position>| position.and_then(|position| index_of(piece, &position));
-        match (at(unreadable(error.as_ref())), at(failed_at(error.as_ref()))) {
-            (Some(index), _) => Blame::One(index),
-            (None, Some(index)) => Blame::From(index),
-            (None, None) => Blame::All,
+        at(unreadable(error.as_ref())).or_else(|| at(failed_at(error.as_ref()))).map_or(Blame::All, Blame::From)
+    }
+
+    /// The same, where a checkpoint store has said which of the records are done: the first one that failed is the cause,
+    /// and none of the others is done.
+    pub(super) fn beside_store(self) -> Blame {
+        match self {
+            Blame::From(index) | Blame::One(index) => Blame::One(index),
+            Blame::Some(failed) => failed.first().map_or(Blame::All, |index| Blame::One(*index)),
+            Blame::All => Blame::All,
         }
     }
+}
+
+/// The first record that a handler named as failed and that its store's position has passed.
+pub(super) fn passed_failure(cause: &Cause, piece: &Piece, stored: &Position) -> Option<Position> {
+    let Cause::Error(error) = cause else { return None };
+    let outcome = error.downcast_ref::<BatchOutcome>()?;
+    let passed = piece.slice().iter().take_while(|record| record.position() <= *stored);
+    passed.filter(|record| outcome.has_failed(record)).map(Record::position).next()
 }
 
 fn index_of(piece: &Piece, position: &Position) -> Option<usize> {

@@ -1,5 +1,6 @@
 //! What a consumer tells the owner of its lease.
 
+use crate::error::Code;
 use crate::lease::LeaseKey;
 use crate::record::Checkpoint;
 use crate::shard::Shard;
@@ -23,12 +24,12 @@ pub(crate) enum ReportKind {
     Drained,
     /// The whole shard is acknowledged; these shards follow it.
     Ended(Vec<Shard>),
-    /// It cannot go on, and the error policy says to give the lease up or to stop the worker.
+    /// It cannot go on: the lease is given up, or the worker stops.
     GaveUp {
         /// Why, for the operator.
         reason: String,
-        /// Whether the worker is to stop with an error.
-        stop_worker: bool,
+        /// The code of the error that the worker is to stop with; absent where only the lease is given up.
+        stop_worker: Option<Code>,
     },
     /// What is acknowledged and prepared is to be written now.
     Write(WriteAsked),

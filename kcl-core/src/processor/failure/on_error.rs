@@ -61,7 +61,7 @@ type Matches = Arc<dyn Fn(&(dyn StdError + 'static)) -> bool + Send + Sync>;
 /// |---|---|---|---|
 /// | [`retry`](Self::retry) | the same batch again, until the handler is done with it | order; nothing passed over; a shard with a record that always fails stands | failures pass |
 /// | [`Last::DeadLetter`] | the batch is split down to the failing record, the sink takes it, it is acknowledged | the position passes it only when the sink took it; order otherwise | somebody reads the sink; later records of the key may go on without it |
-/// | [`Last::Quarantine`] | the same, but the key is parked: this record and all later ones of its key | order within the key; nothing lost until the stream's retention ends; other keys go on | somebody resumes the key, or has it dead-lettered; at most `max_parked` records a shard, then the shard stands |
+/// | [`Last::Quarantine`] | the same, but the key is parked: this record and all later ones of its key | order within the key; nothing lost until the stream's retention ends; other keys go on | somebody resumes the key, or has it dead-lettered; at most `max_parked` records a shard (and 200 KB), then the shard waits; the lease table keeps the partition key and the begin of the error for as long, so personal data in keys is there too |
 /// | [`Last::StopShard`] | the lease is given up | nothing passed over | another worker, or a later attempt, has better luck |
 /// | [`Last::StopWorker`] | `run` returns an error | nothing passed over | somebody looks |
 #[derive(Clone)]

@@ -179,6 +179,35 @@ impl ParkedTakenUp<'_> {
     }
 }
 
+/// A person's wish for a key in quarantine cannot be fulfilled here: the key stays as it is, and its row says why.
+pub(crate) struct WishRefused<'a> {
+    pub(crate) shard: &'a ShardId,
+    pub(crate) position: &'a Position,
+    pub(crate) reason: &'a str,
+}
+
+impl WishRefused<'_> {
+    pub(crate) fn emit(self) {
+        let WishRefused { shard, position, reason } = self;
+        error!(target: "kcl::quarantine", %shard, %position, reason, "request for a quarantined key refused: the key stays in quarantine");
+    }
+}
+
+/// A handler failed after its commit: the checkpoint store says that these records are done.
+pub(crate) struct FailedAfterCommit<'a> {
+    pub(crate) shard: &'a ShardId,
+    pub(crate) records: usize,
+    pub(crate) error: &'a dyn Display,
+}
+
+impl FailedAfterCommit<'_> {
+    pub(crate) fn emit(self) {
+        let FailedAfterCommit { shard, records, error } = self;
+        let error = Cut(error);
+        info!(target: "kcl::checkpoint", %shard, records, %error, "handler failed; by its checkpoint store these records are done");
+    }
+}
+
 /// Parked records are done.
 pub(crate) struct ParkedDone<'a> {
     pub(crate) shard: &'a ShardId,

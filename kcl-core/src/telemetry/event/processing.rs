@@ -172,7 +172,7 @@ impl AwaitsItself {
     pub(crate) fn emit(self) {
         let AwaitsItself { call } = self;
         error!(
-            call,
+            target: "kcl::worker", call,
             "a handler awaits its own worker, which waits for the handler: not waited for; start a task that makes this call, and return"
         );
     }

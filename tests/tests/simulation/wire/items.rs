@@ -174,6 +174,7 @@ fn parked(item: &Value) -> Option<Vec<ParkedKey>> {
             error: string(entry, "error")?,
             arrived_at_ms: entry["arrived"]["N"].as_str()?.parse().ok()?,
             wish: None,
+            refused: None,
         })
     };
     keys.iter().map(key).collect()

@@ -28,13 +28,14 @@ pub(in super::super) fn parked_list(parked: &[ParkedKey]) -> Option<AttributeVal
 
 fn encode_key(parked: &ParkedKey) -> AttributeValue {
     let positions = parked.positions.iter().map(|position| text(position.to_string())).collect();
-    let attributes: [(&str, Option<AttributeValue>); 6] = [
+    let attributes: [(&str, Option<AttributeValue>); 7] = [
         (name::PARKED_KEY, parked.key.as_deref().map(text)),
         (name::PARKED_AT, Some(AttributeValue::L(positions))),
         (name::PARKED_ATTEMPTS, Some(number(parked.attempts))),
         (name::PARKED_ERROR, Some(text(parked.error.as_str()))),
         (name::PARKED_ARRIVED, Some(number(parked.arrived_at_ms))),
         (name::PARKED_WISH, parked.wish.map(|wish| text(wish_text(wish)))),
+        (name::PARKED_REFUSED, parked.refused.as_deref().map(text)),
     ];
     AttributeValue::M(
         attributes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect::<Item>(),
@@ -64,13 +65,13 @@ fn pending(fields: Fields<'_>) -> Option<Pending> {
 }
 
 fn decode_key(entry: Fields<'_>) -> Result<ParkedKey, Damage> {
-    let wish = match entry.text(name::PARKED_WISH)? {
-        None => None,
-        Some("resume") => Some(Wish::Resume),
-        Some("dead-letter") => Some(Wish::DeadLetter),
-        Some(other) => {
-            return Err(Damage(format!("`{}` is `{other}`: not `resume` or `dead-letter`", name::PARKED_WISH)));
-        }
+    let refused = entry.text(name::PARKED_REFUSED)?.map(str::to_owned);
+    let (wish, refused) = match entry.text(name::PARKED_WISH)? {
+        None => (None, refused),
+        Some("resume") => (Some(Wish::Resume), refused),
+        Some("dead-letter") => (Some(Wish::DeadLetter), refused),
+        // A slip of whoever edits the row by hand must not make the whole lease unreadable.
+        Some(_) => (None, Some(format!("`{}` is neither `resume` nor `dead-letter`", name::PARKED_WISH))),
     };
     Ok(ParkedKey {
         key: entry.text(name::PARKED_KEY)?.map(str::to_owned),
@@ -79,6 +80,7 @@ fn decode_key(entry: Fields<'_>) -> Result<ParkedKey, Damage> {
         error: entry.text(name::PARKED_ERROR)?.unwrap_or_default().to_owned(),
         arrived_at_ms: required(name::PARKED_ARRIVED, entry.number(name::PARKED_ARRIVED)?)?,
         wish,
+        refused,
     })
 }
 

@@ -45,6 +45,7 @@ pub(in super::super) const PARKED_ATTEMPTS: &str = "attempts";
 pub(in super::super) const PARKED_ERROR: &str = "error";
 pub(in super::super) const PARKED_ARRIVED: &str = "arrived";
 pub(in super::super) const PARKED_WISH: &str = "wish";
+pub(in super::super) const PARKED_REFUSED: &str = "refused";
 
 // Sessions.
 pub(in super::super) const NUMBER: &str = "number";

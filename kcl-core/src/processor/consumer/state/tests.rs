@@ -9,6 +9,7 @@ fn failed(verdict: Verdict) -> Event {
 }
 
 fn gave_up(stop_worker: bool) -> Vec<Command> {
+    let stop_worker = stop_worker.then_some(Code::StoppedByPolicy);
     vec![Command::GiveUp { reason: "down".to_owned(), stop_worker }]
 }
 
@@ -131,5 +132,5 @@ fn a_lost_lease_ends_everything_without_an_acknowledgement_or_a_report() {
 fn a_reader_that_is_gone_gives_the_lease_up() {
     let (state, commands) = step(State::Working(Task::Read, NEVER), Event::ReaderGone);
     assert_eq!(state, State::Losing(Why::GaveUp));
-    assert!(matches!(&commands[..], [Command::GiveUp { stop_worker: false, .. }]));
+    assert!(matches!(&commands[..], [Command::GiveUp { stop_worker: None, .. }]));
 }

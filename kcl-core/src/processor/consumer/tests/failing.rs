@@ -4,6 +4,10 @@ use super::stage::*;
 use crate::processor::{
     Batch, BatchOutcome, BoxError, DeadLetter, Last, OnError, RecordProcessor, ShardContext, sink_fn,
 };
+#[cfg(feature = "macros")]
+use crate::record::Record;
+#[cfg(feature = "macros")]
+use crate::retrieval::Chunk;
 use futures_util::future::{FutureExt, pending};
 use std::sync::{Arc, Mutex};
 use tokio::time::sleep;
@@ -251,4 +255,63 @@ async fn a_record_that_cannot_be_decoded_is_given_up_at_once_and_alone() {
     let added: Vec<String> = it.log.lines().into_iter().filter(|line| line.starts_with("added")).collect();
     assert_eq!(added, ["added 1", "added 2", "added 4"], "each once");
     assert_eq!((letters.numbers(), it.acknowledged()), (vec!["3".to_owned()], Some(4)));
+}
+
+#[cfg(feature = "macros")]
+#[derive(kcl_macros::RecordProcessor)]
+#[processor(json, handler = "take", crate = "crate")]
+struct Decodes;
+
+#[cfg(feature = "macros")]
+impl Decodes {
+    async fn take(&mut self, _: u64, _: &crate::RecordMeta) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+#[cfg(feature = "macros")]
+#[tokio::test(start_paused = true)]
+async fn records_before_one_that_cannot_be_decoded_are_acknowledged_under_the_default_policy() {
+    let it = Stage::default().start(Log::new(), |_| Decodes);
+    let payload = |n: u64| Record::new(number(n), if n == 8 { "{bad".to_owned() } else { n.to_string() });
+    it.feed.send(Ok(Chunk { records: (1..=10).map(payload).collect(), ..Chunk::default() })).unwrap();
+    sleep(secs(600)).await;
+    assert_eq!(it.acknowledged(), Some(7));
+}
+
+/// Fails each record once, the first time it comes, and is done with those before it.
+#[cfg(feature = "macros")]
+#[derive(kcl_macros::RecordProcessor, Default)]
+#[processor(json, handler = "take", crate = "crate")]
+struct FailsOnce(std::collections::BTreeSet<u64>);
+
+#[cfg(feature = "macros")]
+impl FailsOnce {
+    async fn take(&mut self, value: u64, _: &crate::RecordMeta) -> Result<(), BoxError> {
+        if self.0.insert(value) { Err("the first time".into()) } else { Ok(()) }
+    }
+}
+
+#[cfg(feature = "macros")]
+#[tokio::test(start_paused = true)]
+async fn attempts_are_counted_anew_for_each_record_that_a_derived_handler_fails_at() {
+    let letters = crate::sink_fn(|_| async { panic!("each record is handled at its second attempt") });
+    let policy = OnError::retry().max_attempts(2).then(Last::DeadLetter);
+    let it = Stage::policy(policy).sink(letters).start(Log::new(), |_| FailsOnce::default());
+    let payload = |n: u64| Record::new(number(n), n.to_string());
+    it.feed.send(Ok(Chunk { records: (1..=5).map(payload).collect(), ..Chunk::default() })).unwrap();
+    sleep(secs(60)).await;
+    assert_eq!(it.acknowledged(), Some(5));
+}
+
+#[cfg(feature = "macros")]
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_checkpoints_by_itself_acknowledges_nothing_by_failing() {
+    // What it was handed before may still be in its memory alone.
+    let stage = Stage::default().set(|settings| settings.manual_checkpoints(true));
+    let it = stage.start(Log::new(), |_| Decodes);
+    let payload = |n: u64| Record::new(number(n), if n == 3 { "{bad".to_owned() } else { n.to_string() });
+    it.feed.send(Ok(Chunk { records: (1..=5).map(payload).collect(), ..Chunk::default() })).unwrap();
+    sleep(secs(60)).await;
+    assert_eq!(it.acknowledged(), None);
 }

@@ -1,5 +1,6 @@
 //! Whole consumers under virtual time.
 
+mod exactly_once;
 mod failing;
 mod handles;
 mod lanes;

@@ -46,6 +46,19 @@ fn wish(it: &Fixture, wish: Wish) {
     it.delivery.wish(&row);
 }
 
+/// `key-1` as a row has it.
+pub(super) fn parked_key(numbers: &[u64], wish: Option<Wish>) -> ParkedKey {
+    ParkedKey {
+        key: Some("key-1".to_owned()),
+        positions: numbers.iter().map(|n| keyed(*n).position()).collect(),
+        attempts: 2,
+        error: "down".to_owned(),
+        arrived_at_ms: 1,
+        wish,
+        refused: None,
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_poisoned_key_is_parked_in_order_and_the_others_go_on() {
     for lanes in [Concurrency::Serial, Concurrency::PerKey(4)] {
@@ -156,6 +169,7 @@ async fn a_full_quarantine_is_tried_again_where_the_setting_says_so_whoever_fill
         error: "down".to_owned(),
         arrived_at_ms: 1,
         wish: None,
+        refused: None,
     };
     let it = Stage { parked: vec![key], ..stage(Concurrency::Serial) }.set(settings).run(script);
     poisoned.store(false, Ordering::Relaxed);
@@ -207,6 +221,7 @@ async fn what_an_earlier_owner_parked_is_parked_still() {
         error: "down".to_owned(),
         arrived_at_ms: 1,
         wish: None,
+        refused: None,
     };
     let it = Stage { parked: vec![key], ..stage(Concurrency::PerKey(2)) }.run(script);
     send(&it, 12..=25);
@@ -251,4 +266,100 @@ async fn a_corrupt_aggregate_that_is_resumed_is_corrupt_still() {
     }
     assert_eq!((it.log.count("records 1"), it.log.count("records 2")), (0, 1));
     assert_eq!(it.log.count("read again 1"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_sink_a_wish_for_dead_letters_is_refused_and_the_shard_goes_on() {
+    let (_, script) = poison();
+    let mut it = stage(Concurrency::PerKey(2)).run(script);
+    send(&it, 1..=15);
+    sleep(secs(60)).await;
+    wish(&it, Wish::DeadLetter);
+    sleep(secs(1)).await;
+    send(&it, 16..=25);
+    sleep(secs(600)).await;
+    let key = it.delivery.parked()[0].clone();
+    assert_eq!((key.wish, key.positions.len()), (None, 3));
+    assert!(key.refused.unwrap().contains("no dead-letter sink"));
+    assert!(it.reports.try_recv().is_err(), "nothing was given up");
+    assert_eq!(it.acknowledged(), Some(25));
+    wish(&it, Wish::Resume);
+    assert_eq!(it.delivery.parked()[0].refused, None, "another wish takes the refusal back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resumed_record_that_fails_goes_back_whatever_the_policy_says() {
+    // The policy of today knows no quarantine; the keys were parked under another one.
+    let policies = [OnError::retry(), OnError::at_once(Last::StopWorker), OnError::at_once(Last::StopShard)];
+    for policy in policies {
+        let (_, script) = poison();
+        let mut stage = Stage::policy(policy);
+        stage.kept = (1..=200).map(keyed).collect();
+        stage.parked = vec![parked_key(&[1, 11], Some(Wish::Resume))];
+        let mut it = stage.run(script);
+        send(&it, 12..=20);
+        sleep(secs(120)).await;
+        let key = it.delivery.parked()[0].clone();
+        assert_eq!((key.wish, key.positions.len(), key.error.as_str()), (None, 2, "database is down"));
+        assert!(key.attempts > 2);
+        assert!(it.reports.try_recv().is_err(), "a wish stops nothing");
+        assert_eq!(it.acknowledged(), Some(20));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_fails_for_a_parked_record_leaves_it_parked_and_holds_nobody_up() {
+    let sink = crate::sink_fn(|_| async { Err("disk full".into()) });
+    let (_, script) = poison();
+    let it = stage(Concurrency::Serial).sink(sink).run(script);
+    send(&it, 1..=15);
+    sleep(secs(60)).await;
+    wish(&it, Wish::DeadLetter);
+    send(&it, 16..=20);
+    sleep(secs(60)).await;
+    let key = it.delivery.parked()[0].clone();
+    assert_eq!((key.wish, key.positions.len()), (None, 2));
+    assert!(key.refused.unwrap().contains("disk full"));
+    assert_eq!(it.acknowledged(), Some(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_checkpoints_by_itself_gets_each_resumed_record_once_and_unparks_it_with_a_checkpoint() {
+    let mut stage = Stage::policy(OnError::retry()).set(|settings| settings.manual_checkpoints(true));
+    stage.kept = (1..=200).map(keyed).collect();
+    stage.parked = vec![parked_key(&[1, 11], Some(Wish::Resume))];
+    let it = stage.run(|_| fine());
+    send(&it, 12..=20);
+    sleep(secs(60)).await;
+    assert_eq!(["records 1", "records 11"].map(|call| it.log.count(call)), [1; 2], "{:?}", it.log.lines());
+    assert_eq!(parked(&it), [(Some("key-1".to_owned()), vec![1, 11])], "they are not known to be done");
+    it.delivery.acknowledge_up_to(&keyed(5).position()).unwrap_err();
+    assert_eq!(parked(&it), [(Some("key-1".to_owned()), vec![11])]);
+    it.delivery.acknowledge_up_to(&keyed(12).position()).unwrap();
+    assert_eq!((parked(&it), it.acknowledged()), (vec![], Some(12)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_without_records_in_the_row_is_none() {
+    let mut stage = stage(Concurrency::Serial);
+    stage.parked = vec![parked_key(&[], Some(Wish::Resume))];
+    let mut it = stage.run(|_| fine());
+    it.feed_end(1..=2);
+    assert_eq!(it.reports().await, [Said::Ended(children())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn quarantine_takes_no_more_of_a_row_than_half_of_what_a_row_may_have() {
+    let mut it = stage(Concurrency::Serial)
+        .set(|settings| settings.max_parked(1_000))
+        .run(|call| if call.starts_with("records") { fails() } else { fine() });
+    // The longest keys that Kinesis takes, four bytes a character.
+    let long = |n: u64| record(n).with_partition_key(format!("{n:04}{}", "\u{1f680}".repeat(252)));
+    it.feed.send(Ok(Chunk { records: (1..=1_000).map(long).collect(), ..Chunk::default() })).unwrap();
+    sleep(secs(3_600)).await;
+    let parked = it.delivery.parked();
+    let bytes: usize = parked.iter().map(|key| key.key.as_ref().unwrap().len() + key.error.len()).sum();
+    assert!((50_000..200_000).contains(&bytes), "{bytes} bytes of {} keys", parked.len());
+    assert_eq!(it.acknowledged(), Some(parked.len() as u64), "then the shard waits");
+    assert!(it.reports.try_recv().is_err());
 }

@@ -2,7 +2,7 @@
 
 use super::stage::*;
 use crate::processor::ReportKind;
-use crate::record::{ShardId, StartingPosition};
+use crate::record::{Checkpoint, Record, SequenceNumber, ShardId, StartingPosition};
 use crate::retrieval::{Chunk, ReadError, Readers, ShardReader};
 use crate::shard::{ApiError, ApiErrorKind};
 use crate::stopwatch::Stopwatch;
@@ -271,4 +271,25 @@ async fn whatever_gate_handler_and_owner_do_records_come_in_order_and_none_is_pa
         // At most the batch at hand is not acknowledged.
         assert!(acknowledged + 1 == next || acknowledged + 3 == next, "seed {seed}: {acknowledged} of {next}");
     }
+}
+
+#[cfg(feature = "aws")]
+#[tokio::test(start_paused = true)]
+async fn a_record_whose_number_is_none_is_handled_and_never_written_down() {
+    let it = consumer(|_| fine());
+    let bad = Record::new(SequenceNumber::trusted("12x45".to_owned()), "x");
+    it.feed(1..=2);
+    sleep(secs(1)).await;
+    it.feed.send(Ok(Chunk { records: vec![bad.clone()], ..Chunk::default() })).unwrap();
+    sleep(secs(1)).await;
+    assert_eq!(it.log.count("records 12x45"), 1);
+    assert_eq!(
+        it.delivery.standing(&Checkpoint::TrimHorizon).acknowledged,
+        None,
+        "no row says what cannot be read again"
+    );
+    assert!(!it.delivery.was_handed_over(&bad.position()), "nor is it prepared");
+    it.feed(3..=4);
+    sleep(secs(1)).await;
+    assert_eq!(it.acknowledged(), Some(4));
 }

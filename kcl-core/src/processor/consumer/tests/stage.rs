@@ -76,7 +76,8 @@ impl ShardReader for FedReader {
     }
 }
 
-struct FedReaders(Mutex<Option<mpsc::UnboundedReceiver<Fed>>>, Log, Vec<Record>);
+/// The last are the records that were parked from the start.
+struct FedReaders(Mutex<Option<mpsc::UnboundedReceiver<Fed>>>, Log, Vec<Record>, Vec<SequenceNumber>);
 
 /// Reads what was kept from one record on, and then stands.
 struct Kept(Option<Vec<Record>>);
@@ -93,13 +94,15 @@ impl ShardReader for Kept {
 
 impl Readers for FedReaders {
     fn open(&self, _: &ShardId, from: StartingPosition, _: Arc<Stopwatch>) -> Box<dyn ShardReader> {
-        let (feed, log) = (self.0.lock().unwrap().take(), self.1.clone());
-        let Some(feed) = feed else {
-            let StartingPosition::At(number) = from else { panic!("reads again from {from:?}") };
+        let mut feed = self.0.lock().unwrap();
+        if let StartingPosition::At(number) = &from
+            && (feed.is_none() || self.3.contains(number))
+        {
             self.1.say(format!("read again {number}"));
-            let kept = self.2.iter().filter(|record| record.sequence_number >= number);
+            let kept = self.2.iter().filter(|record| record.sequence_number >= *number);
             return Box::new(Kept(Some(kept.cloned().collect())));
-        };
+        }
+        let (feed, log) = (feed.take().expect("the shard is read once"), self.1.clone());
         Box::new(FedReader { feed, _dropped: Dropped(log.clone(), "reader dropped"), log })
     }
 }
@@ -168,7 +171,7 @@ impl From<ReportKind> for Said {
         match kind {
             ReportKind::Drained => Said::Drained,
             ReportKind::Ended(children) => Said::Ended(children),
-            ReportKind::GaveUp { reason, stop_worker } => Said::GaveUp { reason, stop_worker },
+            ReportKind::GaveUp { reason, stop_worker } => Said::GaveUp { reason, stop_worker: stop_worker.is_some() },
             ReportKind::Write(_) => Said::Write,
             ReportKind::Gone => Said::Gone,
         }
@@ -198,6 +201,8 @@ pub(super) struct Stage {
     pub(super) done: Done,
     /// What is read again, when something was parked.
     pub(super) kept: Vec<Record>,
+    /// Where the lease's row stands.
+    pub(super) from: StartingPosition,
 }
 
 impl Default for Stage {
@@ -206,7 +211,8 @@ impl Default for Stage {
         let concurrency = Concurrency::Auto;
         let handling = Handling { policy, sink: None, store: None, concurrency, keyed: true, manual: false };
         let (parked, kept) = (Vec::new(), Vec::new());
-        Stage { settings: Settings::default(), handling, parked, done: Done::default(), kept }
+        let (done, from) = (Done::default(), StartingPosition::TrimHorizon);
+        Stage { settings: Settings::default(), handling, parked, done, kept, from }
     }
 }
 
@@ -254,7 +260,8 @@ impl Stage {
         factory: impl Fn(&ShardId) -> P + Send + Sync + 'static,
     ) -> Fixture {
         let (feed, fed) = mpsc::unbounded_channel();
-        let readers = Arc::new(FedReaders(Mutex::new(Some(fed)), log.clone(), self.kept.clone()));
+        let parked = self.parked.iter().flat_map(|key| &key.positions).map(|at| at.sequence_number.clone()).collect();
+        let readers = Arc::new(FedReaders(Mutex::new(Some(fed)), log.clone(), self.kept.clone(), parked));
         self.start_on(log, feed, readers, factory)
     }
 
@@ -270,7 +277,7 @@ impl Stage {
         gate.open_until(crate::Time::from_nanos(u64::MAX));
         let (sender, reports) = mpsc::unbounded_channel();
         let shard = ShardId::from("shardId-000000000000");
-        let hold = Hold::of(LeaseKey::from(&shard), shard, 7, StartingPosition::TrimHorizon);
+        let hold = Hold::of(LeaseKey::from(&shard), shard, 7, self.from);
         let most_parked = self.settings.max_parked;
         let hold = Hold { parked: self.parked, done: self.done, most_parked, ..hold };
         let delivery = Delivery::new(hold, Arc::clone(&gate), sender);

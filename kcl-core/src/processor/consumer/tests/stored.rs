@@ -1,7 +1,11 @@
 //! Positions that another store keeps.
 
 use super::stage::*;
-use crate::processor::{BoxError, CheckpointStore, ClaimedLease, Decision, ErrorPolicy, Failure};
+use crate::lease::row::Wish;
+use crate::processor::{
+    Batch, BatchOutcome, BoxError, CheckpointStore, ClaimedLease, Decision, ErrorPolicy, Failure, RecordProcessor,
+    ShardContext,
+};
 use crate::record::Position;
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex};
@@ -37,7 +41,7 @@ fn stage(database: &Database) -> Stage {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_failed_after_its_commit_is_done_when_the_lease_is_given_up() {
+async fn a_batch_that_failed_after_its_commit_is_done_by_the_stores_word() {
     let database = Database::at(None);
     let committed = database.clone();
     let mut it = stage(&database).run(move |call| match call {
@@ -49,7 +53,7 @@ async fn a_batch_that_failed_after_its_commit_is_done_when_the_lease_is_given_up
     });
     it.feed(1..=3);
     sleep(secs(1)).await;
-    assert_eq!(it.acknowledged(), None);
+    assert_eq!((it.acknowledged(), it.log.count("records 1 2 3")), (Some(3), 1));
     it.delivery.drain();
     assert_eq!(it.reports().await, [Said::Drained]);
     assert_eq!(it.acknowledged(), Some(3));
@@ -79,6 +83,76 @@ async fn while_the_store_is_down_nothing_is_read_and_then_from_where_it_says() {
     sleep(secs(31)).await;
     assert_eq!(it.log.count("records 8 9"), 1);
     assert_eq!(it.acknowledged(), Some(9));
+}
+
+/// Names record 2 as failed, and has committed up to some record before that.
+struct Names(Database, u64);
+
+impl RecordProcessor for Names {
+    async fn process_records(&mut self, batch: &Batch, _: &ShardContext) -> Result<(), BoxError> {
+        self.0.set(Ok(Some(self.1)));
+        let mut outcome = BatchOutcome::default();
+        for failed in batch.iter().filter(|record| record.sequence_number.as_str() == "2") {
+            outcome.failed(failed, "does not parse");
+        }
+        outcome.into_result()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_fails_a_record_behind_its_position_stops_the_worker() {
+    for (committed, stops) in [(3, true), (2, true), (1, false)] {
+        let database = Database::at(None);
+        let mine = database.clone();
+        let mut it = stage(&database).start(Log::new(), move |_| Names(mine.clone(), committed));
+        it.feed(1..=3);
+        sleep(secs(10)).await;
+        if stops {
+            let reports = it.reports().await;
+            let [Said::GaveUp { reason, stop_worker: true }] = &reports[..] else { panic!("{reports:?}") };
+            assert!(reason.contains("named record 2 as failed"), "{reason}");
+        } else {
+            assert!(it.reports.try_recv().is_err());
+            assert_eq!(it.acknowledged(), Some(1), "those after it are not done, whatever the outcome says");
+        }
+    }
+}
+
+struct Takes;
+
+impl RecordProcessor for Takes {
+    async fn process_records(&mut self, batch: &Batch, _: &ShardContext) -> Result<(), BoxError> {
+        for handle in batch.take_handles() {
+            handle.acknowledge();
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_store_nobody_gets_handles() {
+    let mut it = stage(&Database::at(None)).start(Log::new(), |_| Takes);
+    it.feed(1..=3);
+    let reports = it.reports().await;
+    let [Said::GaveUp { reason, stop_worker: true }] = &reports[..] else { panic!("{reports:?}") };
+    assert!(reason.contains("took handles"), "{reason}");
+    assert_eq!(it.acknowledged(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_parked_before_there_was_a_store_is_not_resumed_beside_it() {
+    // The store's position is past the parked record: `advance` would leave it out, and it would be gone.
+    let mut stage = stage(&Database::at(Some(5))).set(|settings| settings.quarantine_retry(secs(60)));
+    stage.parked = vec![super::quarantine::parked_key(&[1, 3], None)];
+    stage.kept = (1..=20).map(keyed).collect();
+    let it = stage.run(|_| fine());
+    it.delivery.wish(&[super::quarantine::parked_key(&[1, 3], Some(Wish::Resume))]);
+    it.feed(6..=8);
+    sleep(secs(600)).await;
+    let parked = it.delivery.parked();
+    assert_eq!((parked[0].positions.len(), parked[0].wish), (2, None));
+    assert!(parked[0].refused.as_ref().unwrap().contains("checkpoint store"), "{parked:?}");
+    assert_eq!((it.log.count("records 1"), it.log.count("records 6 7 8")), (0, 1));
 }
 
 #[derive(Debug)]
