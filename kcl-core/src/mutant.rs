@@ -48,6 +48,8 @@ pub enum Mutant {
     PlansForAnyone,
     /// Streams do not mix: a lease's consumer reads from the first stream of the worker, whichever it is of.
     ReadsTheFirstStream,
+    /// Promise 1: one list of shards without a shard is enough to end it.
+    TrustsOneList,
     /// Streams do not mix: a stream that was made again is taken for the one that had its name before.
     TrustsNames,
 }

@@ -262,6 +262,12 @@ impl Coordinator {
                     term.on_sessions_timer(effects);
                 }
             }
+            Part::Fill => {
+                if let Some(term) = &mut self.term {
+                    term.on_fill_timer(effects);
+                }
+            }
+            Part::Stream(stream) => self.listings.on_fill_timer(stream, effects),
             Part::FleetBeat => {
                 if let Some(term) = &mut self.term {
                     term.on_beat_timer(effects);
@@ -288,7 +294,6 @@ impl Coordinator {
             | Part::Collect(_)
             | Part::Sync(_)
             | Part::Shards
-            | Part::Stream(_)
             | Part::Listed(_)
             | Part::Replayed => {}
         }
@@ -312,7 +317,7 @@ impl Coordinator {
             Part::Watch => self.on_watch_answer(answer),
             Part::TakeTerm => self.on_term_answer(answer),
             Part::PlanRow => self.on_plan_row(answer),
-            Part::Cycle | Part::Shards | Part::Fence(_) | Part::PlanOf(_) | Part::Sync(_) => {
+            Part::Cycle | Part::Shards | Part::Fill | Part::Fence(_) | Part::PlanOf(_) | Part::Sync(_) => {
                 self.on_cycle_answer(&part, answer);
             }
             Part::Sessions => {

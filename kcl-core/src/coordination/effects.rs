@@ -32,6 +32,8 @@ pub(crate) enum Part {
     Sessions,
     /// The planner lists the stream's shards.
     Shards,
+    /// The planner pins the start of the only stream, or marks that its leases are complete; and repeats their writes.
+    Fill,
     /// The planner's beat.
     FleetBeat,
     /// The planner ends a silent session.
@@ -77,6 +79,7 @@ impl Part {
             Part::Cycle
             | Part::Sessions
             | Part::Shards
+            | Part::Fill
             | Part::FleetBeat
             | Part::Fence(_)
             | Part::PlanOf(_)

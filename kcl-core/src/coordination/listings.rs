@@ -11,12 +11,16 @@ use crate::clock::Time;
 use crate::lease::Table;
 use crate::lease::row::{Lease, LeaseKey, StreamRow};
 use crate::record::StreamId;
+use crate::shard::Sightings;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A list that failed is asked for again after this; one without which a stream has no leases yet, sooner.
+/// A list that failed is asked for again after this, and each time after twice as long; one without which a stream has no
+/// leases yet, sooner.
 const AGAIN: Duration = Duration::from_secs(10);
 const FIRST_AGAIN: Duration = Duration::from_secs(1);
+const LONGEST_AGAIN: Duration = Duration::from_secs(20);
+const LONGEST_FIRST_AGAIN: Duration = Duration::from_secs(4);
 
 /// Leases and streams' rows, as a full read of the table showed them.
 #[derive(Debug, Default, Clone)]
@@ -39,6 +43,9 @@ pub(crate) struct Listings {
 struct Listing {
     due: Time,
     fill: Option<Fill>,
+    sightings: Sightings,
+    /// Lists that failed in a row.
+    failures: u32,
     /// Whether rows were created or deleted.
     changed: bool,
     /// It is somebody else's from now on. What is under way comes to its end: a write that is late is known of.
@@ -67,9 +74,21 @@ impl Listings {
     pub(crate) fn follow(&mut self, lists: &[StreamId], effects: &mut Effects) {
         for (stream, listing) in &mut self.of {
             listing.ends = !lists.contains(stream);
+            if listing.ends
+                && let Some(fill) = &mut listing.fill
+            {
+                fill.stop();
+            }
         }
         for stream in lists {
-            let new = Listing { due: effects.now, fill: None, changed: false, ends: false };
+            let new = Listing {
+                due: effects.now,
+                fill: None,
+                sightings: Sightings::default(),
+                failures: 0,
+                changed: false,
+                ends: false,
+            };
             self.of.entry(stream.clone()).or_insert(new);
         }
         self.tidy(effects);
@@ -79,13 +98,16 @@ impl Listings {
     pub(crate) fn forget(&mut self, stream: &StreamId, effects: &mut Effects) {
         if let Some(listing) = self.of.get_mut(stream) {
             listing.ends = true;
+            if let Some(fill) = &mut listing.fill {
+                fill.stop();
+            }
         }
         self.tidy(effects);
     }
 
-    /// Whether nothing is under way.
+    /// Whether nothing is under way that has an effect. A list has none: nobody waits for it.
     pub(crate) fn is_idle(&self) -> bool {
-        !self.reading && self.of.values().all(|listing| listing.fill.is_none())
+        !self.reading && !self.of.values().any(|listing| listing.fill.as_ref().is_some_and(Fill::is_writing))
     }
 
     fn tidy(&mut self, effects: &mut Effects) {
@@ -149,12 +171,20 @@ impl Listings {
         self.rest(effects);
     }
 
+    /// Sends what a stream's pass has to send again.
+    pub(crate) fn on_fill_timer(&mut self, stream: &StreamId, effects: &mut Effects) {
+        if let Some(fill) = self.of.get_mut(stream).and_then(|listing| listing.fill.as_mut()) {
+            fill.on_timer(effects);
+        }
+    }
+
     /// An answer to a stream's list, or to a row of it. Tells whether the planner should read the table.
     pub(crate) fn on_answer(&mut self, stream: &StreamId, part: &Part, answer: Answer, effects: &mut Effects) -> bool {
         let Some(listing) = self.of.get_mut(stream) else { return false };
         let Some(fill) = &mut listing.fill else { return false };
-        let done = match fill.on_answer(part, answer, &self.known.leases, effects) {
-            fill::News::Going | fill::News::Fleet(_) => false,
+        let news = fill.on_answer(part, answer, &self.known.leases, &mut listing.sightings, effects);
+        let done = match news {
+            fill::News::Going | fill::News::Fleet(_) => None,
             fill::News::Lease { key, lease, done } => {
                 listing.changed = true;
                 match lease {
@@ -163,15 +193,23 @@ impl Listings {
                 };
                 done
             }
-            fill::News::Done => true,
+            fill::News::Done(done) => Some(done),
             fill::News::Failed => {
-                let again = if fill.is_first() { FIRST_AGAIN } else { AGAIN };
+                let (again, longest) =
+                    if fill.is_first() { (FIRST_AGAIN, LONGEST_FIRST_AGAIN) } else { (AGAIN, LONGEST_AGAIN) };
+                let again = again.saturating_mul(1 << listing.failures.min(8)).min(longest);
+                listing.failures = listing.failures.saturating_add(1);
                 listing.due = effects.now + effects.jittered(again);
-                true
+                listing.fill = None;
+                let changed = listing.changed;
+                self.tidy(effects);
+                return changed;
             }
         };
-        if !done {
-            return false;
+        let Some(done) = done else { return false };
+        listing.failures = 0;
+        if done == fill::Done::Unsettled {
+            listing.due = listing.due.min(effects.now + effects.jittered(AGAIN));
         }
         listing.fill = None;
         let changed = listing.changed;
@@ -389,7 +427,8 @@ mod tests {
         assert!(!stage.listings.is_idle(), "its row may be written any time");
         stage.run();
         assert!(stage.listings.is_idle() && stage.listings.of.is_empty());
-        assert_eq!((stage.leases().len(), stage.effects.next_due()), (1, None));
+        assert!(!stage.row("orders").unwrap().filled, "whoever lists it next goes on from there");
+        assert_eq!((stage.leases().len(), stage.effects.next_due()), (0, None));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::error::{Code, Error};
 use crate::lease::{Consistency, LeaseStore, Row, RowKey, StoreError, StoreErrorKind};
 use crate::processor::{Report, StartConsumer};
 use crate::record::StreamId;
-use crate::shard::{ApiError, ApiErrorKind, StreamApi};
+use crate::shard::{ApiError, ApiErrorKind, StreamApi, pages};
 use crate::telemetry::event::table::CallEnded;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -25,8 +25,6 @@ use tokio::sync::oneshot;
 const MOST_CALLS: usize = 128;
 /// A read of everything takes many pages: it is given up after so long without an answer.
 const LONG_CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// A list of shards has a page a thousand of them.
-const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 /// DynamoDB's bound for one batch.
 const KEYS_A_READ: usize = 100;
 /// Sleeps are no longer, so that a machine that was suspended looks at its clock soon after it wakes.
@@ -122,14 +120,20 @@ fn make(call: Call, outside: &Outside) -> BoxFuture<'static, Answered> {
     async move {
         let sent = clock.now();
         let (within, to_table) = match op {
-            Op::Scan => (LONG_CALL_TIMEOUT, true),
-            Op::List(..) => (LIST_TIMEOUT, false),
-            Op::Write(_) | Op::Read(..) => (call_timeout, true),
+            Op::Scan => (Some(LONG_CALL_TIMEOUT), true),
+            // Each page has a deadline of its own, however many there are.
+            Op::List(..) => (None, false),
+            Op::Write(_) | Op::Read(..) => (Some(call_timeout), true),
         };
-        let (answer, failed) = match tokio::time::timeout(within, answer(op, store.as_ref(), streams.as_ref())).await {
+        let answer = answer(op, store.as_ref(), streams.as_ref());
+        let answer = match within {
+            Some(within) => tokio::time::timeout(within, answer).await.map_err(|_| within),
+            None => Ok(answer.await),
+        };
+        let (answer, failed) = match answer {
             Ok(Ok(answer)) => (answer, None),
             Ok(Err(Failed { failure, outcome, error })) => (Answer::Failed(failure), Some((outcome, error))),
-            Err(_) => {
+            Err(within) => {
                 let error = format!("no answer within {} s", within.as_secs_f64());
                 (Answer::Failed(Failure::Unanswered), Some(("unanswered", error)))
             }
@@ -153,7 +157,7 @@ async fn answer(op: Op, store: &dyn LeaseStore, streams: &dyn StreamApis) -> Res
         Op::Read(keys, consistency) => read(&keys, consistency, store).await.map(Answer::Rows).map_err(of_store),
         Op::Scan => store.scan().await.map(Answer::Table).map_err(of_store),
         Op::List(stream, which) => match streams.api(stream.as_ref()) {
-            Some(api) => api.list_shards(which).await.map(Answer::Listing).map_err(of_stream),
+            Some(api) => pages::list(api.as_ref(), which, || ()).await.map(Answer::Listing).map_err(of_stream),
             // It is not served any more: nobody waits for this.
             None => Ok(Answer::Failed(Failure::Unanswered)),
         },

@@ -4,10 +4,9 @@
 //! passed the moment, or where it really ends. What ends before it really does has no children to be read: they began later.
 //! No machine's clock is compared with the service's; one elapsed time is only waited for.
 
-use super::call::in_time;
 use super::{Chunk, ReadError, Readers, ShardReader};
 use crate::record::{ShardId, StartingPosition};
-use crate::shard::{ListWhich, StreamApi};
+use crate::shard::{StreamApi, pages};
 use crate::stopwatch::Stopwatch;
 use async_trait::async_trait;
 use std::fmt;
@@ -93,8 +92,7 @@ impl Moment {
             Seen::NotBefore(due) => Instant::now() >= due,
         };
         if due {
-            let listed = in_time(|| "ListShards".to_owned(), self.api.list_shards(ListWhich::AtLatest)).await;
-            let answered_at_ms = listed.ok().and_then(|listing| listing.answered_at_ms);
+            let answered_at_ms = pages::service_time(self.api.as_ref()).await.ok().flatten();
             *seen = Seen::after(answered_at_ms, self.until_ms, Instant::now());
         }
         *seen == Seen::Passed

@@ -45,6 +45,17 @@ pub struct Listing {
     pub answered_at_ms: Option<i64>,
 }
 
+/// One page of the list of a stream's shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardPage {
+    /// The shards of this page.
+    pub shards: Vec<Shard>,
+    /// Names the next page; absent on the last one.
+    pub next_token: Option<String>,
+    /// The service's own time at the answer, as for [`Listing`].
+    pub answered_at_ms: Option<i64>,
+}
+
 /// One answer of a shard.
 #[derive(Clone, Debug, Default)]
 pub struct Fetched {
@@ -66,6 +77,17 @@ pub trait StreamApi: Debug + Send + Sync + 'static {
 
     /// All shards that have not expired (ListShards, every page; complete or nothing).
     async fn list_shards(&self, which: ListWhich) -> Result<Listing, ApiError>;
+
+    /// One page of that list: the first one, or the one that the page before it named. A stream that is listed in one call
+    /// needs no pages.
+    ///
+    /// # Errors
+    /// As for any call; a token that is too old is refused.
+    async fn shard_page(&self, which: ListWhich, token: Option<&str>) -> Result<ShardPage, ApiError> {
+        let _ = token;
+        let Listing { shards, answered_at_ms } = self.list_shards(which).await?;
+        Ok(ShardPage { shards, next_token: None, answered_at_ms })
+    }
 
     /// An iterator that starts there (GetShardIterator).
     async fn shard_iterator(&self, shard: &ShardId, from: &StartingPosition) -> Result<String, ApiError>;

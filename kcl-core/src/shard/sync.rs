@@ -1,7 +1,7 @@
 //! Which leases a stream's shards call for. Pure: lists in, rows out.
 
 use super::Shard;
-use crate::lease::row::{FleetStart, HashKeyRange, Lease, LeaseKey, StreamKeys};
+use crate::lease::row::{FleetStart, HashKeyRange, Lease, StreamKeys};
 use crate::record::{Checkpoint, ShardId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,14 +82,41 @@ fn passed(leases: &[Lease], shards: &[Shard]) -> BTreeSet<ShardId> {
     passed
 }
 
-/// The finished leases whose shards Kinesis no longer lists: they may be deleted.
-pub(crate) fn forgotten(leases: &[Lease], shards: &[Shard]) -> Vec<(LeaseKey, u64)> {
-    let listed: BTreeSet<&ShardId> = shards.iter().map(|shard| &shard.id).collect();
-    leases
-        .iter()
-        .filter(|lease| lease.checkpoint.is_shard_end() && !listed.contains(&lease.shard))
-        .map(|lease| (lease.key.clone(), lease.counter))
-        .collect()
+/// The shards, none of them its own ancestor; and those whose parents were left out for that. A shard is younger than its
+/// parents, so of a circle the one with the lowest id loses them.
+pub(super) fn untangled(shards: &[Shard]) -> (Vec<Shard>, Vec<ShardId>) {
+    let mut left: BTreeMap<&ShardId, &Shard> = shards.iter().map(|shard| (&shard.id, shard)).collect();
+    let mut children: BTreeMap<&ShardId, Vec<&ShardId>> = BTreeMap::new();
+    for shard in shards {
+        for parent in shard.parents.iter().filter(|parent| left.contains_key(parent)) {
+            children.entry(parent).or_default().push(&shard.id);
+        }
+    }
+    let waits = |shard: &Shard| shard.parents.iter().filter(|parent| left.contains_key(parent)).count();
+    let mut waiting: BTreeMap<&ShardId, usize> = shards.iter().map(|shard| (&shard.id, waits(shard))).collect();
+    let mut free: Vec<&ShardId> = waiting.iter().filter(|(_, parents)| **parents == 0).map(|(id, _)| *id).collect();
+    let mut tangled = Vec::new();
+    loop {
+        while let Some(id) = free.pop() {
+            left.remove(id);
+            for child in children.remove(id).unwrap_or_default() {
+                let parents = waiting.entry(child).or_default();
+                *parents = parents.saturating_sub(1);
+                if *parents == 0 && left.contains_key(child) {
+                    free.push(child);
+                }
+            }
+        }
+        let Some((id, _)) = left.first_key_value() else { break };
+        tangled.push((*id).clone());
+        free.push(id);
+    }
+    let cut: BTreeSet<&ShardId> = tangled.iter().collect();
+    let shard = |shard: &Shard| match cut.contains(&shard.id) {
+        true => Shard { parents: Vec::new(), ..shard.clone() },
+        false => shard.clone(),
+    };
+    (shards.iter().map(shard).collect(), tangled)
 }
 
 /// The first range of hash keys that no unfinished lease covers. A parent that is not finished covers its children.
@@ -256,11 +283,16 @@ mod tests {
     }
 
     #[test]
-    fn a_finished_lease_goes_only_with_its_shard() {
+    fn what_descends_from_a_circle_keeps_its_parents_and_a_sound_list_stays_as_it_is() {
         let family = family();
-        let leases = [lease(&family[0], Checkpoint::ShardEnd), lease(&family[1], Checkpoint::TrimHorizon)];
-        assert_eq!(forgotten(&leases, &family), []);
-        assert_eq!(forgotten(&leases, &family[1..]), [(leases[0].key.clone(), 0)]);
+        assert_eq!(untangled(&family), (family.to_vec(), vec![]));
+        let tangled = [shard(5, &[6], 0, 9), shard(6, &[5], 0, 9), shard(7, &[6], 0, 9), shard(8, &[3], 0, 9)];
+        let (shards, cut) = untangled(&tangled);
+        assert_eq!(cut, [id(5)]);
+        assert_eq!(
+            shards.iter().map(|shard| shard.parents.clone()).collect::<Vec<_>>(),
+            [vec![], vec![id(5)], vec![id(6)], vec![id(3)]]
+        );
     }
 
     #[test]

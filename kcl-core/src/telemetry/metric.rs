@@ -71,6 +71,18 @@ inventory! {
     LeasesLost = "kcl.leases.lost.total", Stream Counter, [], "Leases that an external writer took, or that ended with the session.";
     Checkpoints = "kcl.checkpoints.written.total", Stream Counter, [], "Checkpoints written.";
     ShardsEnded = "kcl.shards.ended.total", Stream Counter, [], "Shards read to their end.";
+    EndsInDoubt = "kcl.shards.end_in_doubt.total", Stream Counter, [],
+        "Minutes, after the first 10 s, in which reads say that a shard ended or is not found and the lists of shards do not confirm it. Anything but 0 is an alarm.";
+    ListsUnusable = "kcl.shards.lists_unusable.total", Worker Counter, [],
+        "Lists of shards that were empty, or in which shards are their own ancestors.";
+    ShardsUncovered = "kcl.shards.uncovered.total", Worker Counter, [],
+        "Lists of shards after which some hash keys had no unfinished lease. Anything but 0 is an alarm: nobody reads their records.";
+    EndedShardsOpen = "kcl.shards.ended_open.total", Worker Counter, [],
+        "Times a shard was listed as open whose lease is at SHARD_END. Anything but 0 is an alarm: nobody reads its new records.";
+    LeasesWaiting = "kcl.leader.leases.waiting", Worker Gauge, [],
+        "Of the leader: leases that are not read because a parent of their shard is not finished.";
+    LeasesInCircle = "kcl.leases.in_circle.total", Worker Counter, [],
+        "Minutes in which leases waited for parents that wait for them. Anything but 0 is an alarm.";
     Stalls = "kcl.stalls.total", Stream Counter, ["stage", "step"],
         "Times a stage of a shard's work passed its deadline; `stage` is `fetch`, `process`, `acknowledge` or `checkpoint`, `step` what was done: `alarm`, `restart fetch`, `restart consumer` or `give up`.";
     StallSeconds = "kcl.stalls.seconds", Stream Histogram, ["stage"], "How long a stage was stalled that went on after its deadline.";

@@ -11,7 +11,9 @@ use super::client::with_deadline;
 use super::failure::{Cause, Failure};
 use crate::config::Parser;
 use crate::record::{ShardId, StartingPosition, StreamRef};
-use crate::shard::{ApiError, ApiErrorKind, FanOutApi, Fetched, ListWhich, Listing, StreamApi, StreamDescription};
+use crate::shard::{
+    self, ApiError, ApiErrorKind, FanOutApi, Fetched, ListWhich, Listing, ShardPage, StreamApi, StreamDescription,
+};
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::retry::RetryConfig;
@@ -81,31 +83,18 @@ impl KinesisStream {
         answer::description(answer)
     }
 
-    async fn pages(&self, which: ListWhich) -> Result<Listing, Failure> {
-        let failed = |error| Failure::of(answer::LIST, error);
+    async fn page(&self, which: ListWhich, token: Option<&str>) -> Result<ShardPage, Failure> {
         let date = AnswerDate::default();
-        let mut page = self
-            .client
-            .list_shards()
-            .set_stream_name(self.name())
-            .set_stream_arn(self.arn())
-            .set_shard_filter(filter(which)?)
-            .customize()
-            .interceptor(date.clone())
-            .send()
-            .await
-            .map_err(failed)?;
-        let mut shards = Vec::new();
-        loop {
-            for shard in page.shards.unwrap_or_default() {
-                shards.push(answer::shard(shard)?);
-            }
+        let ask = self.client.list_shards();
+        let ask = match token {
             // The token stands for stream and filter: beside them it is refused.
-            let Some(token) = page.next_token else { break };
-            page = self.client.list_shards().next_token(token).send().await.map_err(failed)?;
-        }
-        shards.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(Listing { shards, answered_at_ms: date.millis() })
+            Some(token) => ask.next_token(token),
+            None => ask.set_stream_name(self.name()).set_stream_arn(self.arn()).set_shard_filter(filter(which)?),
+        };
+        let sent = ask.customize().interceptor(date.clone()).send().await;
+        let page = sent.map_err(|error| Failure::of(answer::LIST, error))?;
+        let shards = page.shards.unwrap_or_default().into_iter().map(answer::shard).collect::<Result<_, _>>()?;
+        Ok(ShardPage { shards, next_token: page.next_token, answered_at_ms: date.millis() })
     }
 
     async fn iterator(&self, shard: &ShardId, from: &StartingPosition) -> Result<String, Failure> {
@@ -174,7 +163,11 @@ impl StreamApi for KinesisStream {
     }
 
     async fn list_shards(&self, which: ListWhich) -> Result<Listing, ApiError> {
-        self.told(self.pages(which).await)
+        shard::pages::list(self, which, || ()).await
+    }
+
+    async fn shard_page(&self, which: ListWhich, token: Option<&str>) -> Result<ShardPage, ApiError> {
+        self.told(self.page(which, token).await)
     }
 
     async fn shard_iterator(&self, shard: &ShardId, from: &StartingPosition) -> Result<String, ApiError> {

@@ -1,6 +1,5 @@
 //! The planner's cycle: look at the sessions, end the silent ones, read what must be read, plan, tell.
 
-use super::fill::{self, Fill};
 use super::newborn::Newborn;
 use super::resting::resting_read;
 use super::stage::Stage;
@@ -8,16 +7,13 @@ use super::term::{FULL_READ, News, Sent, Term};
 use super::view::must_rest;
 use crate::clock::Time;
 use crate::coordination::effects::{Answer, Effects, Op, Part};
-use crate::lease::row::{Fleet, LeaseKey, RowKey, Session, WorkerId};
+use crate::lease::row::{Fleet, Lease, LeaseKey, RowKey, Session, WorkerId};
 use crate::lease::{Consistency, Row, Table, Write, Written};
 use crate::telemetry::event::coordination::Happening;
-use std::collections::BTreeSet;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most leases of open promises that are looked at in a cycle.
 const MOST_LOOKS: usize = 500;
-/// A list of shards that failed is asked for again after this.
-const LIST_AGAIN: Duration = Duration::from_secs(10);
 
 impl Term {
     /// Begins a cycle, or takes up what a failed call of it left.
@@ -44,12 +40,16 @@ impl Term {
         if !matches!(answer, Answer::Failed(_)) {
             self.beat.moved_on();
         }
+        if let Part::Shards | Part::Fill | Part::Sync(_) = part {
+            let news = self.on_filling(part, answer, effects);
+            self.beat.consider(session_beat, self.version, self.settings.longest_cycle, effects);
+            return news;
+        }
         let news = match (&mut self.stage, part) {
             (Stage::Sessions, Part::Cycle) => self.on_sessions(answer, fleet, effects),
             (Stage::Fencing(_), Part::Fence(worker)) => self.on_fenced(worker, answer, fleet, effects),
             (Stage::Table { .. }, Part::Cycle) => self.on_table(answer, effects),
             (Stage::Promised, Part::Cycle) => self.on_promised(answer, effects),
-            (Stage::Filling(_), Part::Cycle | Part::Shards | Part::Sync(_)) => self.on_filling(part, answer, effects),
             (Stage::Telling { .. }, Part::PlanOf(worker)) => self.on_told(worker, answer, effects),
             _ => News::Nothing,
         };
@@ -126,6 +126,7 @@ impl Term {
         effects.remind(Part::Sessions, effects.now + self.settings.tick);
         // All noted before the read: what comes during it asks for another.
         (self.end_seen, self.obstructed) = (false, false);
+        self.confirmed.clear();
         self.stage = Stage::Table { wake: fleet.map_or(0, |fleet| fleet.wake), asked: effects.now };
         effects.call(Part::Cycle, Op::Scan);
     }
@@ -172,9 +173,15 @@ impl Term {
             // A new term finds ends that the one before had seen: what those sessions had under way may still land.
             self.read_again = Some(effects.now + self.settings.failover_time);
         }
-        let read = table.leases.into_iter().map(|lease| (lease.key.clone(), lease)).collect();
+        let mut read: BTreeMap<LeaseKey, Lease> =
+            table.leases.into_iter().map(|lease| (lease.key.clone(), lease)).collect();
+        // A page may have been read before them. A parent that is missing would pass for one that is finished and gone.
+        for lease in self.confirmed.drain(..) {
+            read.entry(lease.key.clone()).or_insert(lease);
+        }
         self.newborn = Newborn::of(&self.leases, &read);
         self.leases = read;
+        self.waiting.see(&self.leases, effects);
         self.streams = table.streams.into_iter().map(|row| (row.id.clone(), row)).collect();
         self.reclaim(&table.plans, effects);
         self.collect(&table.plans, effects);
@@ -206,54 +213,9 @@ impl Term {
     }
 
     fn fill_or_plan(&mut self, effects: &mut Effects) {
-        let first_plan_told = !self.sent.is_empty();
-        let due = !self.filled || (first_plan_told && effects.now >= self.sync_at);
-        match &self.alone {
-            Some(stream) if due => {
-                let (keys, pinned) = (stream.keys.clone(), self.pinned.clone());
-                self.stage = Stage::Filling(Fill::begin(keys, stream.start, self.filled, pinned, effects));
-            }
-            Some(_) | None => self.plan(effects),
-        }
-    }
-
-    fn on_filling(&mut self, part: &Part, answer: Answer, effects: &mut Effects) -> News {
-        let Stage::Filling(fill) = &mut self.stage else { return News::Nothing };
-        match fill.on_answer(part, answer, &self.leases, effects) {
-            fill::News::Going => News::Nothing,
-            fill::News::Fleet(fleet) => {
-                self.pinned = fleet.start.clone();
-                News::Fleet(fleet)
-            }
-            fill::News::Lease { key, lease, done } => {
-                match lease {
-                    Some(lease) => self.leases.insert(key, *lease),
-                    None => self.leases.remove(&key),
-                };
-                if done {
-                    self.filled_up(effects);
-                }
-                News::Nothing
-            }
-            fill::News::Done => {
-                self.filled_up(effects);
-                News::Nothing
-            }
-            // The list can wait, the plan cannot. (A first fill is what there is to plan.)
-            fill::News::Failed if self.filled => {
-                self.sync_at = effects.now + effects.jittered(LIST_AGAIN);
-                self.plan(effects);
-                News::Nothing
-            }
-            fill::News::Failed => self.fail(effects),
-        }
-    }
-
-    fn filled_up(&mut self, effects: &mut Effects) {
-        self.filled = true;
-        self.listed_at = effects.now;
-        self.sync_at = effects.now + effects.jittered(self.settings.sync_interval);
-        self.plan(effects);
+        self.begin_fill(effects);
+        // Before the first fill is complete there is nothing to assign.
+        if self.alone.is_some() && !self.filled { self.finish(effects) } else { self.plan(effects) }
     }
 
     fn on_told(&mut self, worker: &WorkerId, answer: Answer, effects: &mut Effects) -> News {
@@ -288,8 +250,7 @@ impl Term {
 
     pub(super) fn finish(&mut self, effects: &mut Effects) {
         self.stage = Stage::Idle;
-        // One who cannot list the shards for long should not go on planning: another may be able to.
-        if self.alone.is_none() || effects.now.since(self.listed_at) < self.settings.sync_interval * 2 {
+        if !self.cannot_list(effects.now) {
             self.beat.cycle_ended_well(effects.now);
         }
         let tick = effects.now + effects.jittered(self.settings.tick);

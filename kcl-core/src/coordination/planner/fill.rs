@@ -1,16 +1,24 @@
 //! Keeping the table's leases in step with the stream's shards: the first fill, and the list of every minute.
+//!
+//! Beside the leader's cycle: no assignment waits for a list, nor for the rows that it calls for.
 
+use super::row_writes::RowWrites;
 use crate::config::Start;
 use crate::coordination::LATEST_MARGIN_MS;
 use crate::coordination::effects::{Answer, Effects, Op, Part};
 use crate::lease::row::{Fleet, FleetStart, Lease, LeaseKey, StreamKeys, StreamRow};
 use crate::lease::{Row, Write, Written};
-use crate::record::{Checkpoint, StreamId};
-use crate::shard::{self, ListWhich, Listing};
+use crate::record::{Checkpoint, ShardId};
+use crate::shard::{self, ListWhich, Listing, Sightings, Unusable};
 use crate::telemetry::event::coordination::Happening;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-/// One pass. It is begun again from its start when a call of it fails: every step may be repeated.
+/// Before a write that pins the start, or marks the end of the first fill, is repeated; twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(300);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// One pass. A list that failed ends it, and another pass begins anew; a write that failed is repeated alone.
 #[derive(Debug)]
 pub(crate) struct Fill {
     stream: StreamKeys,
@@ -18,6 +26,10 @@ pub(crate) struct Fill {
     state: State,
     /// Whether it is, or may be, the first one.
     first: bool,
+    /// Failures in a row of the write that pins or marks.
+    failures: u32,
+    /// Nothing more is begun.
+    stopped: bool,
 }
 
 #[derive(Debug)]
@@ -25,7 +37,7 @@ enum State {
     /// First fill: to learn the service's own time.
     AskingTime,
     /// First fill: to pin what the start means.
-    Pinning,
+    Pinning(Write),
     /// First fill: to list the shards open at the start.
     ListingStart { start: FleetStart, fallback: bool },
     /// Later: to list all shards.
@@ -33,12 +45,12 @@ enum State {
     /// To create and delete rows.
     Writing {
         first: bool,
-        left: BTreeSet<LeaseKey>,
-        /// Rows whose parents' rows are not answered yet.
-        later: Vec<Lease>,
+        rows: RowWrites,
+        /// Whether another list is needed soon.
+        soon: bool,
     },
     /// First fill: to say that it is complete.
-    Marking,
+    Marking(Write),
 }
 
 /// What a step told.
@@ -49,12 +61,21 @@ pub(crate) enum News {
     Lease {
         key: LeaseKey,
         lease: Option<Box<Lease>>,
-        done: bool,
+        done: Option<Done>,
     },
     /// The fleet row, as it is now.
     Fleet(Fleet),
-    Done,
+    Done(Done),
     Failed,
+}
+
+/// How a pass ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// The table is in step with the shards.
+    Settled,
+    /// It is as far as this list can be believed: another one is needed soon.
+    Unsettled,
 }
 
 impl Fill {
@@ -66,7 +87,7 @@ impl Fill {
         pinned: Option<FleetStart>,
         effects: &mut Effects,
     ) -> Self {
-        let mut fill = Fill { stream, start, state: State::ListingAll, first: !filled };
+        let mut fill = Fill::new(stream, start, !filled);
         match (filled, pinned) {
             (true, _) => fill.list(ListWhich::All, effects),
             (false, Some(pinned)) => fill.list_start(pinned, false, effects),
@@ -87,12 +108,16 @@ impl Fill {
         match row {
             Some(row) => Fill::begin(stream, start, row.filled, Some(row.start.clone()), effects),
             None if has_leases => {
-                let mut fill = Fill { stream, start, state: State::ListingAll, first: false };
+                let mut fill = Fill::new(stream, start, false);
                 fill.pin(Checkpoint::TrimHorizon, None, effects);
                 fill
             }
             None => Fill::begin(stream, start, false, None, effects),
         }
+    }
+
+    fn new(stream: StreamKeys, start: Start, first: bool) -> Self {
+        Fill { stream, start, state: State::ListingAll, first, failures: 0, stopped: false }
     }
 
     fn begin_first(&mut self, effects: &mut Effects) {
@@ -111,33 +136,51 @@ impl Fill {
         self.first
     }
 
+    /// Whether a write is under way, which may be applied any time.
+    pub(crate) fn is_writing(&self) -> bool {
+        match &self.state {
+            State::AskingTime | State::ListingStart { .. } | State::ListingAll => false,
+            State::Pinning(_) | State::Marking(_) => true,
+            State::Writing { rows, .. } => rows.is_writing(),
+        }
+    }
+
+    /// Begins nothing from now on: what is under way comes to its end.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+        if let State::Writing { rows, .. } = &mut self.state {
+            rows.stop();
+        }
+    }
+
     fn list(&self, which: ListWhich, effects: &mut Effects) {
         let part = self.stream.id.clone().map_or(Part::Shards, Part::Stream);
         effects.call(part, Op::List(self.stream.id.clone(), which));
+    }
+
+    /// The part of the writes that pin and mark, and of the timer.
+    fn part(&self) -> Part {
+        self.stream.id.clone().map_or(Part::Fill, Part::Stream)
     }
 
     fn row_part(&self, lease: &LeaseKey) -> Part {
         if self.stream.id.is_some() { Part::Listed(lease.clone()) } else { Part::Sync(lease.clone()) }
     }
 
-    fn write_start(
-        &self,
-        of_table: impl FnOnce() -> Write,
-        of_stream: impl FnOnce(StreamId) -> Write,
-        effects: &mut Effects,
-    ) {
-        match &self.stream.id {
-            None => effects.write(Part::Cycle, of_table()),
-            Some(id) => effects.write(Part::Stream(id.clone()), of_stream(id.clone())),
-        }
-    }
-
     fn pin(&mut self, checkpoint: Checkpoint, at_ms: Option<i64>, effects: &mut Effects) {
         let start = FleetStart { checkpoint, at_ms };
-        let filled = !self.first;
-        let of_stream = |id| Write::PinStream(StreamRow { id, start: start.clone(), filled });
-        self.write_start(|| Write::PinStart(start.clone()), of_stream, effects);
-        self.state = State::Pinning;
+        let write = match &self.stream.id {
+            None => Write::PinStart(start),
+            Some(id) => Write::PinStream(StreamRow { id: id.clone(), start, filled: !self.first }),
+        };
+        effects.write(self.part(), write.clone());
+        self.state = State::Pinning(write);
+    }
+
+    fn mark(&mut self, effects: &mut Effects) {
+        let write = self.stream.id.clone().map_or(Write::Filled, Write::StreamFilled);
+        effects.write(self.part(), write.clone());
+        self.state = State::Marking(write);
     }
 
     fn list_start(&mut self, start: FleetStart, fallback: bool, effects: &mut Effects) {
@@ -149,17 +192,35 @@ impl Fill {
         self.state = State::ListingStart { start, fallback };
     }
 
+    /// Sends what is due again.
+    pub(crate) fn on_timer(&mut self, effects: &mut Effects) {
+        match &self.state {
+            State::Pinning(write) | State::Marking(write) => effects.write(self.part(), write.clone()),
+            State::Writing { .. } => self.send_rows(effects),
+            State::AskingTime | State::ListingStart { .. } | State::ListingAll => {}
+        }
+    }
+
     pub(crate) fn on_answer(
         &mut self,
         part: &Part,
         answer: Answer,
         leases: &BTreeMap<LeaseKey, Lease>,
+        sightings: &mut Sightings,
         effects: &mut Effects,
     ) -> News {
         if let Part::Sync(key) | Part::Listed(key) = part {
             return self.on_row(key, answer, effects);
         }
         match (answer, &self.state) {
+            _ if self.stopped => News::Failed,
+            (Answer::Failed(_), State::Pinning(_) | State::Marking(_)) => {
+                let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(8)).min(LONGEST_PAUSE);
+                self.failures += 1;
+                let again = effects.now + effects.jittered(pause);
+                effects.remind(self.part(), again);
+                News::Going
+            }
             (Answer::Failed(_), _) => News::Failed,
             (Answer::Listing(listing), State::AskingTime) => {
                 let Some(now_ms) = listing.answered_at_ms else { return News::Failed };
@@ -168,10 +229,10 @@ impl Fill {
             }
             (Answer::Listing(listing), State::ListingStart { start, fallback }) => {
                 let (start, fallback) = (start.clone(), *fallback);
-                self.on_start_listed(&listing, start, fallback, effects)
+                self.on_start_listed(&listing, start, fallback, sightings, effects)
             }
-            (Answer::Listing(listing), State::ListingAll) => self.on_all_listed(&listing, leases, effects),
-            (Answer::Written(Written::Applied(row) | Written::Refused(row)), State::Pinning) => match row {
+            (Answer::Listing(listing), State::ListingAll) => self.on_all_listed(&listing, leases, sightings, effects),
+            (Answer::Written(Written::Applied(row) | Written::Refused(row)), State::Pinning(_)) => match row {
                 Some(Row::Fleet(fleet)) => match fleet.start.clone() {
                     Some(pinned) => {
                         self.list_start(pinned, false, effects);
@@ -191,12 +252,21 @@ impl Fill {
                 }
                 _ => News::Failed,
             },
-            (Answer::Written(Written::Applied(Some(Row::Fleet(_) | Row::Stream(_)))), State::Marking) => News::Done,
+            (Answer::Written(Written::Applied(Some(Row::Fleet(_) | Row::Stream(_)))), State::Marking(_)) => {
+                News::Done(Done::Settled)
+            }
             _ => News::Failed,
         }
     }
 
-    fn on_start_listed(&mut self, listing: &Listing, start: FleetStart, fallback: bool, effects: &mut Effects) -> News {
+    fn on_start_listed(
+        &mut self,
+        listing: &Listing,
+        start: FleetStart,
+        fallback: bool,
+        sightings: &mut Sightings,
+        effects: &mut Effects,
+    ) -> News {
         let hole = shard::hole_in(&listing.shards);
         match hole {
             // A stream younger than the instant meant has no shards open at it: read its oldest, from that instant on.
@@ -208,70 +278,117 @@ impl Fill {
                 effects.tell(Happening::ShardsIncomplete { stream: self.stream.id.clone(), hole });
                 News::Failed
             }
-            None => {
-                let rows = shard::first_fill(&listing.shards, &start, &self.stream);
-                self.write(true, rows, Vec::new(), effects)
-            }
+            None => match sightings.usable(&listing.shards) {
+                Ok((shards, tangled)) => {
+                    self.report_tangled(tangled, effects);
+                    let rows = shard::first_fill(&shards, &start, &self.stream);
+                    self.write(true, RowWrites::new(rows, Vec::new()), false, effects)
+                }
+                Err(why) => self.unusable(why, effects),
+            },
         }
     }
 
-    fn on_all_listed(&mut self, listing: &Listing, leases: &BTreeMap<LeaseKey, Lease>, effects: &mut Effects) -> News {
+    fn unusable(&self, why: Unusable, effects: &mut Effects) -> News {
+        effects.tell(Happening::ListUnusable { stream: self.stream.id.clone(), why });
+        News::Failed
+    }
+
+    fn report_tangled(&self, tangled: Vec<ShardId>, effects: &mut Effects) {
+        if let Some(example) = tangled.first().cloned() {
+            let (stream, shards) = (self.stream.id.clone(), tangled.len());
+            effects.tell(Happening::ParentsInCircle { stream, shards, example });
+        }
+    }
+
+    fn on_all_listed(
+        &mut self,
+        listing: &Listing,
+        leases: &BTreeMap<LeaseKey, Lease>,
+        sightings: &mut Sightings,
+        effects: &mut Effects,
+    ) -> News {
         let leases: Vec<Lease> = leases.values().filter(|lease| self.stream.has(lease)).cloned().collect();
         if self.stream.until_ms.is_some() {
             // Shards that ended with the range leave holes, and what is done must be seen to be done: nothing is forgotten.
-            let rows = shard::missing_of_range(&leases, &listing.shards, &self.stream);
-            return self.write(false, rows, Vec::new(), effects);
+            return match sightings.usable(&listing.shards) {
+                Ok((shards, tangled)) => {
+                    self.report_tangled(tangled, effects);
+                    let rows = shard::missing_of_range(&leases, &shards, &self.stream);
+                    self.write(false, RowWrites::new(rows, Vec::new()), false, effects)
+                }
+                Err(why) => self.unusable(why, effects),
+            };
         }
-        let rows = shard::missing(&leases, &listing.shards, &self.stream);
-        let gone = shard::forgotten(&leases, &listing.shards);
-        let after: Vec<Lease> = leases.iter().chain(&rows).cloned().collect();
-        if let Some(hole) = shard::hole(&after) {
+        let sync = match sightings.sync(&leases, &listing.shards, &self.stream, effects.now) {
+            Ok(sync) => sync,
+            Err(why) => return self.unusable(why, effects),
+        };
+        self.report_tangled(sync.tangled, effects);
+        if let Some(hole) = sync.hole {
             effects.tell(Happening::ShardsIncomplete { stream: self.stream.id.clone(), hole });
         }
-        self.write(false, rows, gone, effects)
-    }
-
-    fn write(&mut self, first: bool, rows: Vec<Lease>, gone: Vec<(LeaseKey, u64)>, effects: &mut Effects) -> News {
-        let left = rows.iter().map(|row| row.key.clone()).chain(gone.iter().map(|(key, _)| key.clone())).collect();
-        for (lease, counter) in gone {
-            effects.write(self.row_part(&lease), Write::DeleteLease { lease, counter });
+        for lease in sync.open_again {
+            effects.tell(Happening::EndedShardOpen { lease });
         }
-        self.state = State::Writing { first, left, later: rows };
-        self.write_next(effects);
-        self.after_row(effects)
+        for lease in sync.made_again {
+            effects.tell(Happening::LeaseMadeAgain { lease });
+        }
+        self.write(false, RowWrites::new(sync.create, sync.delete), sync.is_unsettled, effects)
     }
 
-    /// Creates the rows whose parents exist: a child that is seen without its parent would pass for one whose parent
-    /// is finished and forgotten.
-    fn write_next(&mut self, effects: &mut Effects) {
-        let State::Writing { left, later, .. } = &mut self.state else { return };
-        let waits = |row: &mut Lease| row.parents.iter().any(|parent| left.contains(&row.sibling(parent)));
-        let ready: Vec<Lease> = later.extract_if(.., |row| !waits(row)).collect();
-        for row in ready {
-            effects.write(self.row_part(&row.key), Write::CreateLease(Box::new(row)));
+    fn write(&mut self, first: bool, rows: RowWrites, soon: bool, effects: &mut Effects) -> News {
+        self.state = State::Writing { first, rows, soon };
+        self.send_rows(effects);
+        self.after_row(effects).map_or(News::Going, News::Done)
+    }
+
+    fn send_rows(&mut self, effects: &mut Effects) {
+        let State::Writing { rows, .. } = &mut self.state else { return };
+        let (writes, again) = rows.send(effects.now);
+        for write in writes {
+            if let crate::lease::RowKey::Lease(key) = write.key() {
+                effects.write(self.row_part(&key), write);
+            }
+        }
+        match again {
+            Some(again) => effects.remind(self.part(), again),
+            None => effects.forget(&self.part()),
         }
     }
 
     fn on_row(&mut self, key: &LeaseKey, answer: Answer, effects: &mut Effects) -> News {
-        let State::Writing { left, .. } = &mut self.state else { return News::Going };
-        let Answer::Written(Written::Applied(row) | Written::Refused(row)) = answer else { return News::Failed };
-        left.remove(key);
-        self.write_next(effects);
+        let State::Writing { rows, .. } = &mut self.state else { return News::Going };
+        let Answer::Written(Written::Applied(row) | Written::Refused(row)) = answer else {
+            rows.on_failed(key, effects.now);
+            if self.stopped {
+                rows.stop();
+                return if rows.is_done() { News::Failed } else { News::Going };
+            }
+            self.send_rows(effects);
+            return News::Going;
+        };
+        rows.on_written(key);
+        if self.stopped {
+            rows.stop();
+        }
+        self.send_rows(effects);
         let lease = if let Some(Row::Lease(lease)) = row { Some(Box::new(lease)) } else { None };
-        let done = matches!(self.after_row(effects), News::Done);
+        let done = self.after_row(effects);
         News::Lease { key: key.clone(), lease, done }
     }
 
-    fn after_row(&mut self, effects: &mut Effects) -> News {
-        let State::Writing { first, left, .. } = &self.state else { return News::Going };
-        match (left.is_empty(), first) {
-            (false, _) => News::Going,
+    /// Where all rows are written: what comes then.
+    fn after_row(&mut self, effects: &mut Effects) -> Option<Done> {
+        let State::Writing { first, rows, soon } = &self.state else { return None };
+        match (rows.is_done(), first) {
+            (false, _) => None,
+            (true, true) if self.stopped => Some(Done::Unsettled),
             (true, true) => {
-                self.state = State::Marking;
-                self.write_start(|| Write::Filled, Write::StreamFilled, effects);
-                News::Going
+                self.mark(effects);
+                None
             }
-            (true, false) => News::Done,
+            (true, false) => Some(if *soon { Done::Unsettled } else { Done::Settled }),
         }
     }
 }
@@ -314,7 +431,7 @@ mod tests {
         let mut fill = begin(Some(start), &mut effects);
         let shards = vec![Shard { hash_range: None, ..shard(0, &[]) }];
         let listing = Answer::Listing(Listing { shards, answered_at_ms: None });
-        fill.on_answer(&Part::Shards, listing, &BTreeMap::new(), &mut effects);
+        fill.on_answer(&Part::Shards, listing, &BTreeMap::new(), &mut Sightings::default(), &mut effects);
         assert_eq!(created(&mut effects).len(), 1);
     }
 
@@ -323,11 +440,77 @@ mod tests {
         let mut effects = Effects::new(fastrand::Rng::with_seed(1));
         let mut fill = begin(None, &mut effects);
         let listing = Listing { shards: vec![shard(1, &[0]), shard(0, &[])], answered_at_ms: None };
-        fill.on_answer(&Part::Shards, Answer::Listing(listing), &BTreeMap::new(), &mut effects);
+        let mut sightings = Sightings::default();
+        fill.on_answer(&Part::Shards, Answer::Listing(listing), &BTreeMap::new(), &mut sightings, &mut effects);
         let parents = created(&mut effects);
         assert_eq!(parents.iter().map(|row| row.shard.clone()).collect::<Vec<_>>(), [shard(0, &[]).id]);
         let answer = Answer::Written(Written::Applied(Some(Row::Lease(parents[0].clone()))));
-        fill.on_answer(&Part::Sync(parents[0].key.clone()), answer, &BTreeMap::new(), &mut effects);
+        let part = Part::Sync(parents[0].key.clone());
+        fill.on_answer(&part, answer, &BTreeMap::new(), &mut sightings, &mut effects);
         assert_eq!(created(&mut effects)[0].shard, shard(1, &[0]).id);
+    }
+
+    /// Answers every write at once; the n-th one is throttled where `fails` says so. Tells how many were sent.
+    fn answer_all(fill: &mut Fill, effects: &mut Effects, mut fails: impl FnMut(usize) -> bool) -> usize {
+        let (mut sent, mut sightings, leases) = (0, Sightings::default(), BTreeMap::new());
+        for _ in 0..10_000 {
+            while effects.take_due().is_some() {
+                fill.on_timer(effects);
+            }
+            let calls = effects.take_calls();
+            if calls.is_empty() {
+                let Some(due) = effects.next_due() else { return sent };
+                effects.now = due;
+                continue;
+            }
+            for call in calls {
+                sent += 1;
+                let Op::Write(Write::CreateLease(row)) = call.op else { return sent };
+                let answer = if fails(sent) {
+                    Answer::Failed(crate::coordination::effects::Failure::Throttled)
+                } else {
+                    Answer::Written(Written::Applied(Some(Row::Lease(*row))))
+                };
+                fill.on_answer(&call.part, answer, &leases, &mut sightings, effects);
+            }
+        }
+        panic!("it never ends; {sent} writes")
+    }
+
+    #[test]
+    fn after_a_throttled_write_only_that_one_is_sent_again() {
+        let mut effects = Effects::new(fastrand::Rng::with_seed(1));
+        let start = FleetStart { checkpoint: Checkpoint::TrimHorizon, at_ms: None };
+        let mut fill = begin(Some(start), &mut effects);
+        let shards = (0..1_000).map(|n| shard(n, &[])).collect();
+        let listing = Answer::Listing(Listing { shards, answered_at_ms: None });
+        fill.on_answer(&Part::Shards, listing, &BTreeMap::new(), &mut Sightings::default(), &mut effects);
+        let sent = answer_all(&mut fill, &mut effects, |n| n.is_multiple_of(100));
+        assert!((1_000..1_020).contains(&sent), "{sent} writes");
+        assert!(effects.now.since(crate::clock::Time::ZERO) < Duration::from_secs(10), "{:?}", effects.now);
+    }
+
+    #[test]
+    fn a_list_of_shards_that_are_their_own_ancestors_is_asked_for_again_and_believed_in_the_end() {
+        let mut effects = Effects::new(fastrand::Rng::with_seed(1));
+        let start = FleetStart { checkpoint: Checkpoint::TrimHorizon, at_ms: None };
+        let mut sightings = Sightings::default();
+        for round in 0..3 {
+            let mut fill = begin(Some(start.clone()), &mut effects);
+            let listing = Listing { shards: vec![shard(1, &[2]), shard(2, &[1])], answered_at_ms: None };
+            let listing = Answer::Listing(listing);
+            let news = fill.on_answer(&Part::Shards, listing, &BTreeMap::new(), &mut sightings, &mut effects);
+            assert_eq!(matches!(news, News::Failed), round < 2);
+            let told = effects.take_happenings();
+            let expected = |told: &Happening| match told {
+                Happening::ListUnusable { why: Unusable::Tangled, .. } => round < 2,
+                Happening::ParentsInCircle { shards: 1, .. } => round == 2,
+                _ => false,
+            };
+            assert!(told.len() == 1 && told.iter().all(expected), "{told:?}");
+            if round == 2 {
+                assert_eq!(answer_all(&mut fill, &mut effects, |_| false), 3, "two leases, and the mark");
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ mod collect;
 mod cycle;
 mod explain;
 pub(super) mod fill;
+mod filling;
 #[cfg(test)]
 mod fleet_tests;
 mod lists;
@@ -15,11 +16,13 @@ mod plan;
 mod promises;
 mod reason;
 mod resting;
+mod row_writes;
 mod sessions;
 mod stage;
 mod term;
 mod unheld;
 mod view;
+mod waiting;
 mod weights;
 mod without_room;
 

@@ -1,6 +1,5 @@
 //! Where a planner's cycle stands.
 
-use super::fill::Fill;
 use super::orders::Orders;
 use crate::clock::Time;
 use crate::lease::row::WorkerId;
@@ -14,6 +13,5 @@ pub(crate) enum Stage {
     Fencing(BTreeSet<WorkerId>),
     Table { wake: u64, asked: Time },
     Promised,
-    Filling(Fill),
     Telling { left: BTreeSet<WorkerId>, failed: bool, rows: Vec<(WorkerId, Orders)> },
 }

@@ -1,6 +1,7 @@
 //! One term of this worker as the planner: what it knows, and what it has told.
 
 use super::beat::{self, FleetBeat};
+use super::fill::Fill;
 use super::newborn::Newborn;
 use super::orders::Orders;
 use super::promises::{Bounds, Promises};
@@ -10,6 +11,7 @@ use super::sessions::Sessions;
 use super::stage::Stage;
 use super::unheld::Unheld;
 use super::view::Patience;
+use super::waiting::Waiting;
 use super::weights::Weights;
 use super::without_room::WithoutRoom;
 use crate::clock::Time;
@@ -20,6 +22,7 @@ use crate::coordination::streams::Served;
 use crate::coordination::watch::Won;
 use crate::lease::row::{Damaged, Fleet, FleetStart, Lease, LeaseKey, SessionNumber, StreamRow, WorkerId};
 use crate::record::StreamId;
+use crate::shard::Sightings;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -45,6 +48,7 @@ pub(crate) struct Term {
     pub(super) promises: Promises,
     pub(super) weights: Weights,
     pub(super) without_room: WithoutRoom,
+    pub(super) waiting: Waiting,
     /// What was told last of each lease, while anybody listens.
     pub(super) explained: BTreeMap<LeaseKey, Reason>,
     pub(super) sent: BTreeMap<WorkerId, Sent>,
@@ -63,9 +67,16 @@ pub(crate) struct Term {
     pub(super) unnamed: BTreeMap<WorkerId, Time>,
     /// Session rows that cannot be read, and since when: their owners, if they live, mend them at their next beat.
     pub(super) unread: Vec<(Damaged, Time)>,
+    /// The pass that keeps leases in step with shards, where one is under way.
+    pub(super) fill: Option<Fill>,
+    pub(super) sightings: Sightings,
+    /// Leases that the fill wrote while the table was being read.
+    pub(super) confirmed: Vec<Lease>,
+    /// When the shards are to be listed again.
     pub(super) sync_at: Time,
-    /// When the shards were last listed.
-    pub(super) listed_at: Time,
+    /// Lists that failed in a row, and since when.
+    pub(super) lists_failed: u32,
+    pub(super) lists_fail_since: Option<Time>,
     /// Whether the table must be read: a plan row could not be written over, or the last read came to nothing.
     pub(super) obstructed: bool,
     /// Whether somebody's end was seen since the last full read.
@@ -146,6 +157,7 @@ impl Term {
             promises: Promises::default(),
             weights: Weights::default(),
             without_room: WithoutRoom::default(),
+            waiting: Waiting::default(),
             explained: BTreeMap::new(),
             sent: BTreeMap::new(),
             version: won.fleet.plan_version,
@@ -158,8 +170,12 @@ impl Term {
             damaged_told: None,
             unnamed: BTreeMap::new(),
             unread: Vec::new(),
+            fill: None,
+            sightings: Sightings::default(),
+            confirmed: Vec::new(),
             sync_at: effects.now,
-            listed_at: effects.now,
+            lists_failed: 0,
+            lists_fail_since: None,
             obstructed: false,
             end_seen: false,
             draining: false,
@@ -182,12 +198,14 @@ impl Term {
 
     /// Whether nothing of it is under way.
     pub(crate) fn is_resting(&self) -> bool {
-        matches!(self.stage, Stage::Idle) && !self.beat.is_sending()
+        let writes = self.fill.as_ref().is_some_and(Fill::is_writing);
+        matches!(self.stage, Stage::Idle) && !self.beat.is_sending() && !writes
     }
 
     /// This worker drains.
     pub(crate) fn drain(&mut self, effects: &mut Effects) {
         self.draining = true;
+        self.stop_fill();
         self.soon(effects);
     }
 
@@ -199,7 +217,7 @@ impl Term {
     }
 
     /// A cycle at once, if none is under way.
-    fn soon(&self, effects: &mut Effects) {
+    pub(super) fn soon(&self, effects: &mut Effects) {
         if matches!(self.stage, Stage::Idle) {
             effects.remind(Part::Cycle, effects.now);
         }

@@ -5,8 +5,8 @@
 use crate::clock::Time;
 use crate::record::{Position, SequenceNumber, ShardId, StartingPosition};
 use crate::retrieval::Chunk;
-use crate::retrieval::polling::{Doubt, children_if_over, drop_done};
-use crate::shard::{ApiErrorKind, Listing, Pushed, Shard};
+use crate::retrieval::polling::drop_done;
+use crate::shard::{ApiErrorKind, Doubt, EndEvidence, Listing, Pushed, Shard, Verdict, are_children};
 use std::time::Duration;
 
 /// AWS ends a subscription after five minutes. Ours is replaced before that, not all of them at the same time.
@@ -40,8 +40,9 @@ pub(super) enum State {
     Subscribing { not_before: Time },
     /// Takes what is pushed, until it is time to replace the subscription.
     Streaming { rotate_at: Time },
-    /// The shard was not found. Asks for the list of shards: only a stream that still exists has shards that ended.
-    Doubting,
+    /// The shard was not found, or ended without naming its children. Asks for the list of shards, not before then: only a
+    /// stream that still exists has shards that ended.
+    Doubting { doubt: Doubt, not_before: Time },
     /// The shard ended in these.
     Closed { children: Vec<Shard> },
 }
@@ -78,6 +79,8 @@ pub(super) enum Next {
     Resubscribe(Lost),
     /// Try again, later.
     BackOff,
+    /// As the state says; the end of the shard has been in doubt for so long, which is to be reported.
+    Report(Doubt, Duration),
     /// Fan-out is not to be had for now, for a reason that only somebody else can mend; maybe a subscription is lost by it.
     Refused(Option<Lost>),
     /// The stream is gone, or cannot be asked for.
@@ -132,6 +135,8 @@ pub(super) struct Machine {
     /// Whether the shard is read in another way where fan-out is refused.
     falls_back: bool,
     refused: bool,
+    /// What lists said about the end of the shard.
+    evidence: EndEvidence,
     rng: fastrand::Rng,
 }
 
@@ -149,6 +154,7 @@ impl Machine {
             silent: 0,
             falls_back,
             refused: false,
+            evidence: EndEvidence::default(),
             rng,
         }
     }
@@ -216,7 +222,7 @@ impl Machine {
                 }
                 self.resubscribe(Lost::Silent, now)
             }
-            Event::Listed(listing) => self.judge(&listing, now),
+            Event::Listed(listing) => self.decide(&listing, now),
             // Another one took its place.
             Event::Failed(ApiErrorKind::NotReady) if matches!(self.state, State::Streaming { .. }) => {
                 let lost = Lost::Failed(ApiErrorKind::NotReady);
@@ -229,12 +235,12 @@ impl Machine {
         }
     }
 
-    /// An event that has both a continuation and children, or neither, contradicts itself (KCL, class `DataRetrievalUtil`):
-    /// acting on it would end a shard early, or never.
+    /// An event that has both a continuation and children contradicts itself (KCL, class `DataRetrievalUtil`): acting on it
+    /// would end a shard early, or never. One that has neither, or nonsense as children, leaves it open how the shard ended:
+    /// the list of shards settles it.
     fn accept(&mut self, pushed: Pushed, now: Time) -> Next {
         let Pushed { mut records, continuation, millis_behind_latest, children } = pushed;
-        let orphaned = children.iter().any(|child| child.parents.is_empty());
-        if continuation.is_some() != children.is_empty() || orphaned {
+        if continuation.is_some() && !children.is_empty() {
             self.failures = self.failures.saturating_add(1);
             return self.resubscribe(Lost::Contradiction, now);
         }
@@ -248,11 +254,22 @@ impl Machine {
         if let Some(last) = records.last() {
             self.from = StartingPosition::After(last.position());
         }
-        let end = continuation.is_none().then(|| children.clone());
+        let end = match &continuation {
+            Some(_) => {
+                self.evidence.clear();
+                None
+            }
+            None if are_children(&self.shard, &children) => {
+                self.state = State::Closed { children: children.clone() };
+                Some(children)
+            }
+            None => {
+                self.state = State::Doubting { doubt: Doubt::NoChildren, not_before: now };
+                None
+            }
+        };
+        // Without one, a new subscription starts after the last record.
         self.continuation = continuation;
-        if end.is_some() {
-            self.state = State::Closed { children };
-        }
         Next::Deliver(Chunk { records, millis_behind_latest, end, ..Chunk::default() })
     }
 
@@ -281,12 +298,12 @@ impl Machine {
     fn fail(&mut self, kind: ApiErrorKind, now: Time) -> Next {
         match (kind, &self.state) {
             // The stream itself is gone, or the list may not be had.
-            (ApiErrorKind::NotFound | ApiErrorKind::Denied | ApiErrorKind::Refused, State::Doubting) => {
+            (ApiErrorKind::NotFound | ApiErrorKind::Denied | ApiErrorKind::Refused, State::Doubting { .. }) => {
                 self.refuse(None, now);
                 Next::GiveUp
             }
             (ApiErrorKind::NotFound, State::Subscribing { .. }) => {
-                self.state = State::Doubting;
+                self.state = State::Doubting { doubt: Doubt::NotFound, not_before: now };
                 Next::GoOn
             }
             (
@@ -303,9 +320,10 @@ impl Machine {
             (ApiErrorKind::Throttled | ApiErrorKind::NotReady | ApiErrorKind::Unavailable, state) => {
                 let again = match state {
                     State::Registering { .. } => |not_before| State::Registering { not_before },
-                    State::Subscribing { .. } | State::Streaming { .. } | State::Doubting | State::Closed { .. } => {
-                        |not_before| State::Subscribing { not_before }
-                    }
+                    State::Subscribing { .. }
+                    | State::Streaming { .. }
+                    | State::Doubting { .. }
+                    | State::Closed { .. } => |not_before| State::Subscribing { not_before },
                 };
                 let pause = self.back_off();
                 self.failures = self.failures.saturating_add(1);
@@ -345,16 +363,34 @@ impl Machine {
         std::mem::take(&mut self.refused)
     }
 
-    fn judge(&mut self, listing: &Listing, now: Time) -> Next {
-        if let Some(children) = children_if_over(&self.shard, Doubt::NotFound, listing) {
-            self.state = State::Closed { children: children.clone() };
-            return Next::Deliver(Chunk { end: Some(children), ..Chunk::default() });
-        }
-        // The shard is there: it was the consumer that was not found.
-        let pause = self.back_off();
-        self.failures = self.failures.saturating_add(1);
-        self.state = State::Registering { not_before: now + pause };
-        Next::BackOff
+    fn decide(&mut self, listing: &Listing, now: Time) -> Next {
+        let State::Doubting { doubt, .. } = self.state else { return Next::GoOn };
+        let verdict = self.evidence.consider(&self.shard, doubt, listing, now);
+        let report = self.evidence.report_due(now);
+        let later = |pause: Duration, rng: &mut fastrand::Rng| now + pause.mul_f64(0.8 + 0.4 * rng.f64());
+        self.state = match (verdict, doubt) {
+            (Verdict::Ended(children), _) => {
+                self.state = State::Closed { children: children.clone() };
+                return Next::Deliver(Chunk { end: Some(children), ..Chunk::default() });
+            }
+            // The shard is there: it was the consumer that was not found.
+            (Verdict::ReadOn { .. }, Doubt::NotFound) => {
+                let pause = self.back_off();
+                self.failures = self.failures.saturating_add(1);
+                State::Registering { not_before: now + pause }
+            }
+            // What was not found may be found again before the lists agree.
+            (Verdict::AskAgain { pause }, Doubt::NotFound) => {
+                State::Registering { not_before: later(pause, &mut self.rng) }
+            }
+            (Verdict::ReadOn { pause }, Doubt::NoChildren) => {
+                State::Subscribing { not_before: later(pause, &mut self.rng) }
+            }
+            (Verdict::AskAgain { pause }, Doubt::NoChildren) => {
+                State::Doubting { doubt, not_before: later(pause, &mut self.rng) }
+            }
+        };
+        report.map_or(Next::BackOff, |lasted| Next::Report(doubt, lasted))
     }
 
     /// Exponential, with full jitter.

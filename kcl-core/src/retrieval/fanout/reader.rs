@@ -8,9 +8,10 @@ use crate::record::{ShardId, StartingPosition};
 use crate::retrieval::call::in_time;
 use crate::retrieval::polling::{BESIDE_PAYLOAD, PollingReaders, Quiet};
 use crate::retrieval::{ByteBudget, Chunk, ReadError, Readers, Reservation, ShardReader};
-use crate::shard::{ApiError, ApiErrorKind, FanOutApi, ListWhich, StreamApi, Subscription};
+use crate::shard::{ApiError, ApiErrorKind, FanOutApi, ListWhich, StreamApi, Subscription, pages};
 use crate::stopwatch::Stopwatch;
 use crate::telemetry::event::fanout::{FanOutRefused, FanOutReturned, SubscribeFailing, Subscribed, SubscriptionLost};
+use crate::telemetry::event::reading::EndInDoubt;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -136,9 +137,20 @@ impl Calls {
         self.timed("SubscribeToShard", call).await.map(Answer::Subscription)
     }
 
-    async fn listing(self) -> Result<Answer, ApiError> {
-        let listing = self.timed("ListShards", self.stream.list_shards(ListWhich::All)).await.map(Answer::Listing);
-        if listing.is_ok() {
+    async fn listing(self, not_before: Time) -> Result<Answer, ApiError> {
+        sleep_until(self.instant(not_before)).await;
+        self.fetching.begin();
+        // Each page has a deadline of its own, and all but the first are progress: what the list says decides on that one.
+        let mut came = 0_u32;
+        let on_page = || {
+            came += 1;
+            if came > 1 {
+                self.fetching.end();
+                self.fetching.begin();
+            }
+        };
+        let listing = pages::list(self.stream.as_ref(), ListWhich::All, on_page).await.map(Answer::Listing);
+        if listing.as_ref().is_err_and(|error| error.kind != ApiErrorKind::Unavailable) {
             self.fetching.end();
         }
         listing
@@ -185,7 +197,7 @@ impl ShardReader for FanOutReader {
         loop {
             let event = match self.machine.state {
                 State::Streaming { rotate_at } => self.receive(rotate_at).await,
-                State::Registering { .. } | State::Subscribing { .. } | State::Doubting => {
+                State::Registering { .. } | State::Subscribing { .. } | State::Doubting { .. } => {
                     match self.ask_or_poll().await {
                         Ok(event) => event,
                         Err(Polled(polled)) => {
@@ -201,11 +213,22 @@ impl ShardReader for FanOutReader {
             };
             // No await from here on: what was pushed is accepted and handed on, or, where this future is dropped, neither.
             let reservation = self.count_bytes(&event);
+            let is_list = matches!(event, Event::Listed(_));
             let next = self.machine.step(event, self.calls.now());
+            // A list that has the shard subscribed to again, as it is open, is no progress.
+            if is_list && !matches!(self.machine.state, State::Subscribing { .. }) {
+                self.fetching.end();
+            }
             match next {
                 Next::Deliver(chunk) => {
                     // Only what was accepted is an answer: a subscription of nothing but contradictions stands.
-                    self.fetching.end();
+                    let is_end = matches!(self.machine.state, State::Doubting { .. });
+                    if !is_end || !chunk.records.is_empty() {
+                        self.fetching.end();
+                    }
+                    if is_end && self.subscription.is_some() {
+                        self.lose(Lost::Contradiction);
+                    }
                     return Ok(Chunk { reservation, ..chunk });
                 }
                 Next::GoOn => {}
@@ -214,6 +237,7 @@ impl ShardReader for FanOutReader {
                     self.failed_with = None;
                 }
                 Next::BackOff => self.tell_of_failure(),
+                Next::Report(doubt, lasted) => EndInDoubt { shard: &self.calls.shard, doubt, lasted }.emit(),
                 Next::Refused(lost) => {
                     if let Some(lost) = lost {
                         self.lose(lost);
@@ -317,7 +341,7 @@ impl FanOutReader {
             (State::Subscribing { not_before }, Some(consumer)) => {
                 calls.subscription(*not_before, Arc::clone(consumer), self.machine.subscribe_from()).boxed()
             }
-            (State::Doubting, _) => calls.listing().boxed(),
+            (State::Doubting { not_before, .. }, _) => calls.listing(*not_before).boxed(),
             (State::Registering { not_before } | State::Subscribing { not_before }, doubted) => {
                 calls.consumer(*not_before, doubted.clone()).boxed()
             }

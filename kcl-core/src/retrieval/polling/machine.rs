@@ -3,8 +3,10 @@
 //! Pure. The iterator is no more than a cache of the position: lost or expired, it is made again from the last record
 //! that was accepted. It moves only when an answer is accepted.
 
+use crate::clock::Time;
 use crate::record::{Position, Record, ShardId, StartingPosition};
-use crate::shard::{ApiErrorKind, Fetched, Listing, Shard};
+use crate::shard::{ApiErrorKind, Doubt, EndEvidence, Fetched, Listing, Shard, Verdict, are_children};
+use std::time::Duration;
 
 /// Where the reader stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,15 +48,6 @@ impl State {
     }
 }
 
-/// What may or may not mean the end of a shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::retrieval) enum Doubt {
-    /// The shard, or the stream, was not found.
-    NotFound,
-    /// No next iterator, but no children either.
-    NoChildren,
-}
-
 /// What came back.
 #[derive(Debug)]
 pub(super) enum Event {
@@ -62,8 +55,8 @@ pub(super) enum Event {
     Iterator(String),
     /// Records, maybe the end.
     Fetched(Fetched),
-    /// The stream's shards.
-    Listed(Listing),
+    /// The stream's shards, and when they were answered.
+    Listed(Listing, Time),
     /// A failure.
     Failed(ApiErrorKind),
 }
@@ -84,33 +77,45 @@ pub(super) enum Next {
     },
     /// Try again, later.
     BackOff,
+    /// Go on after a pause: it is in doubt whether the shard has ended.
+    Pause {
+        /// How long.
+        pause: Duration,
+        /// For how long the end has been in doubt, where that is to be reported.
+        report: Option<(Doubt, Duration)>,
+    },
     /// Make a new iterator.
     Renew,
     /// Say that it cannot go on by itself.
     GiveUp,
 }
 
-/// One step.
-pub(super) fn step(shard: &ShardId, state: State, event: Event) -> (State, Next) {
+/// One step. `evidence` is what earlier lists said about the end of the shard.
+pub(super) fn step(shard: &ShardId, state: State, event: Event, evidence: &mut EndEvidence) -> (State, Next) {
     match (state, event) {
         (State::Ended { children }, _) => end(children),
-        (State::Doubting { from, doubt }, Event::Listed(listing)) => judge(shard, from, doubt, &listing),
-        (state, Event::Listed(_)) => (state, Next::GoOn),
+        (State::Doubting { from, doubt }, Event::Listed(listing, now)) => {
+            decide(shard, from, doubt, &listing, evidence, now)
+        }
+        (state, Event::Listed(..)) => (state, Next::GoOn),
         (state, Event::Failed(kind)) => fail(state, kind),
         (state, Event::Iterator(iterator)) => (State::Ready { from: state.from(), iterator }, Next::GoOn),
-        (state, Event::Fetched(fetched)) => accept(state.from(), fetched),
+        (state, Event::Fetched(fetched)) => accept(shard, state.from(), fetched, evidence),
     }
 }
 
-fn accept(from: StartingPosition, fetched: Fetched) -> (State, Next) {
+fn accept(shard: &ShardId, from: StartingPosition, fetched: Fetched, evidence: &mut EndEvidence) -> (State, Next) {
     let Fetched { mut records, millis_behind_latest, next_iterator, children } = fetched;
     if let StartingPosition::After(done) = &from {
         drop_done(&mut records, done);
     }
     let from = records.last().map_or(from, |last| StartingPosition::After(last.position()));
     let (state, end) = match next_iterator {
-        Some(iterator) => (State::Ready { from, iterator }, None),
-        None if children.is_empty() => (State::Doubting { from, doubt: Doubt::NoChildren }, None),
+        Some(iterator) => {
+            evidence.clear();
+            (State::Ready { from, iterator }, None)
+        }
+        None if !are_children(shard, &children) => (State::Doubting { from, doubt: Doubt::NoChildren }, None),
         None => (State::Ended { children: children.clone() }, Some(children)),
     };
     (state, Next::Deliver { records, millis_behind_latest, end })
@@ -139,20 +144,26 @@ pub(in crate::retrieval) fn drop_done(records: &mut Vec<Record>, done: &Position
     records.drain(..keep_from);
 }
 
-fn judge(shard: &ShardId, from: StartingPosition, doubt: Doubt, listing: &Listing) -> (State, Next) {
-    children_if_over(shard, doubt, listing).map_or((State::NeedIterator { from }, Next::BackOff), end)
-}
-
-/// The children of a shard that is over, as the list of shards shows it.
-pub(in crate::retrieval) fn children_if_over(shard: &ShardId, doubt: Doubt, listing: &Listing) -> Option<Vec<Shard>> {
-    let over = match (listing.shards.iter().find(|listed| listed.id == *shard), doubt) {
-        // Whether or not all of it was read: Kinesis has nothing more of it.
-        (None, _) => true,
-        (Some(listed), Doubt::NoChildren) => listed.closed,
-        // A passing condition: Kinesis has it and may have records of it.
-        (Some(_), Doubt::NotFound) => false,
-    };
-    over.then(|| listing.shards.iter().filter(|listed| listed.parents.contains(shard)).cloned().collect())
+fn decide(
+    shard: &ShardId,
+    from: StartingPosition,
+    doubt: Doubt,
+    listing: &Listing,
+    evidence: &mut EndEvidence,
+    now: Time,
+) -> (State, Next) {
+    let verdict = evidence.consider(shard, doubt, listing, now);
+    let report = evidence.report_due(now).map(|lasted| (doubt, lasted));
+    match (verdict, doubt) {
+        (Verdict::Ended(children), _) => end(children),
+        // What was not found may be found again before the lists agree.
+        (Verdict::ReadOn { pause }, _) | (Verdict::AskAgain { pause }, Doubt::NotFound) => {
+            (State::NeedIterator { from }, Next::Pause { pause, report })
+        }
+        (Verdict::AskAgain { pause }, Doubt::NoChildren) => {
+            (State::Doubting { from, doubt }, Next::Pause { pause, report })
+        }
+    }
 }
 
 fn end(children: Vec<Shard>) -> (State, Next) {
@@ -215,11 +226,26 @@ mod tests {
     }
 
     fn listed(shards: Vec<Shard>) -> Event {
-        Event::Listed(Listing { shards, answered_at_ms: None })
+        Event::Listed(Listing { shards, answered_at_ms: None }, Time::ZERO)
     }
 
     fn run(state: State, event: Event) -> (State, Next) {
-        step(&shard_id(0), state, event)
+        step(&shard_id(0), state, event, &mut EndEvidence::default())
+    }
+
+    /// The same list, for a minute.
+    fn run_lists(mut state: State, shards: &[Shard]) -> State {
+        let mut evidence = EndEvidence::default();
+        for second in 0..60 {
+            let now = Time::from_origin(Duration::from_secs(second));
+            let listing = Listing { shards: shards.to_vec(), answered_at_ms: None };
+            state = step(&shard_id(0), state, Event::Listed(listing, now), &mut evidence).0;
+            if let State::NeedIterator { from } = state {
+                let not_found = Event::Failed(ApiErrorKind::NotFound);
+                state = step(&shard_id(0), State::NeedIterator { from }, not_found, &mut evidence).0;
+            }
+        }
+        state
     }
 
     #[test]
@@ -279,21 +305,36 @@ mod tests {
         let (state, next) = run(ready(after(7), "a"), fetched(vec![record(8, 0)], None, vec![]));
         assert_eq!(state, State::Doubting { from: after(8), doubt: Doubt::NoChildren });
         assert_eq!(next, deliver(vec![record(8, 0)], None));
-        let open = run(state.clone(), listed(vec![shard(0, &[], false)]));
-        assert_eq!(open, (State::NeedIterator { from: after(8) }, Next::BackOff));
+        let (open, next) = run(state.clone(), listed(vec![shard(0, &[], false)]));
+        assert_eq!(open, State::NeedIterator { from: after(8) });
+        assert!(matches!(next, Next::Pause { report: None, .. }));
         let children = vec![shard(1, &[0], false), shard(2, &[0], true)];
         let all = [vec![shard(0, &[], true)], children.clone(), vec![shard(3, &[2], false)]].concat();
-        assert_eq!(run(state, listed(all)).0, State::Ended { children });
+        assert_eq!(run(state.clone(), listed(all.clone())).0, state, "one list is not enough");
+        assert_eq!(run_lists(state.clone(), &all), State::Ended { children });
+        assert_eq!(run_lists(state.clone(), &all[..1]), state, "its children are not known");
     }
 
     #[test]
-    fn a_shard_that_is_not_found_has_ended_only_if_its_stream_exists_without_it() {
+    fn children_that_make_no_sense_are_asked_of_the_list() {
+        for nonsense in [vec![shard(1, &[], false)], vec![shard(1, &[0], false); 3_000]] {
+            let (state, _) = run(ready(after(7), "a"), fetched(vec![], None, nonsense));
+            assert_eq!(state, State::Doubting { from: after(7), doubt: Doubt::NoChildren });
+        }
+    }
+
+    #[test]
+    fn a_shard_that_is_not_found_has_ended_only_if_lists_of_its_stream_agree_on_it() {
         let (state, next) = run(ready(after(7), "a"), Event::Failed(ApiErrorKind::NotFound));
         assert_eq!((&state, next), (&State::Doubting { from: after(7), doubt: Doubt::NotFound }, Next::GoOn));
         let child = shard(1, &[0], false);
-        assert_eq!(run(state.clone(), listed(vec![child.clone()])).0, State::Ended { children: vec![child] });
-        let listed_still = run(state.clone(), listed(vec![shard(0, &[], true)]));
-        assert_eq!(listed_still, (State::NeedIterator { from: after(7) }, Next::BackOff));
+        let (once, next) = run(state.clone(), listed(vec![child.clone()]));
+        assert_eq!(once, State::NeedIterator { from: after(7) }, "one list is not enough");
+        assert!(matches!(next, Next::Pause { .. }));
+        assert_eq!(run_lists(state.clone(), &[child.clone()]), State::Ended { children: vec![child] });
+        for wrong in [vec![], vec![shard(0, &[], true)]] {
+            assert!(!matches!(run_lists(state.clone(), &wrong), State::Ended { .. }), "{wrong:?}");
+        }
         let stream_gone = run(state.clone(), Event::Failed(ApiErrorKind::NotFound));
         assert_eq!(stream_gone, (state, Next::GiveUp));
     }

@@ -18,7 +18,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-pub(super) use machine::{Doubt, children_if_over, drop_done};
+pub(super) use machine::drop_done;
 pub(super) use quiet::Quiet;
 pub(super) use reader::BESIDE_PAYLOAD;
 pub(crate) use reader::{LARGEST_CALL, PollingReaders};

@@ -8,12 +8,13 @@ use crate::config::Settings;
 use crate::record::{ShardId, StartingPosition};
 use crate::retrieval::call::in_time;
 use crate::retrieval::{ByteBudget, Chunk, ReadError, Readers, Reservation, ShardReader};
-use crate::shard::{ApiError, ApiErrorKind, Fetched, ListWhich, StreamApi};
+use crate::shard::{ApiError, ApiErrorKind, EndEvidence, Fetched, ListWhich, StreamApi, pages};
 use crate::stopwatch::Stopwatch;
-use crate::telemetry::event::reading::{IteratorExpired, ReadAnswered, ReadFailing, ReadThrottled};
+use crate::telemetry::event::reading::{EndInDoubt, IteratorExpired, ReadAnswered, ReadFailing, ReadThrottled};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 /// While an answer is decoded its text is in memory too: base64 is a third longer than what it says, and the SDK puts
@@ -58,6 +59,7 @@ impl Readers for PollingReaders {
             shard: shard.clone(),
             budget: self.budget.clone(),
             state: State::NeedIterator { from },
+            evidence: EndEvidence::default(),
             learnt: learnt.begin(shard, &self.settings, now),
             rng,
             origin: self.origin,
@@ -72,6 +74,7 @@ struct PollingReader {
     shard: ShardId,
     budget: ByteBudget,
     state: State,
+    evidence: EndEvidence,
     learnt: OfShard,
     rng: fastrand::Rng,
     origin: Instant,
@@ -113,7 +116,7 @@ impl ShardReader for PollingReader {
                 self.learn_amount(answer, sent);
             }
             let state = std::mem::replace(&mut self.state, State::Ended { children: Vec::new() });
-            let (state, next) = step(&self.shard, state, event);
+            let (state, next) = step(&self.shard, state, event, &mut self.evidence);
             self.state = state;
             self.tell(&next, answer, error.as_ref(), sent);
             match (next, error) {
@@ -121,6 +124,12 @@ impl ShardReader for PollingReader {
                     return Ok(Chunk { records, millis_behind_latest, end, reservation, ..Chunk::default() });
                 }
                 (Next::GiveUp, Some(source)) => return Err(ReadError { shard: self.shard.clone(), source }),
+                (Next::Pause { pause, report }, _) => {
+                    self.pause(pause);
+                    if let Some((doubt, lasted)) = report {
+                        EndInDoubt { shard: &self.shard, doubt, lasted }.emit();
+                    }
+                }
                 (Next::GiveUp | Next::Renew | Next::BackOff | Next::GoOn, _) => {}
             }
         }
@@ -143,12 +152,25 @@ impl PollingReader {
                 ("GetRecords", Box::pin(async { self.api.get_records(iterator, limit).await.map(Event::Fetched) }))
             }
             State::Doubting { .. } => {
-                ("ListShards", Box::pin(async { self.api.list_shards(ListWhich::All).await.map(Event::Listed) }))
+                // Each page has a deadline of its own, and is progress.
+                let on_page = || {
+                    self.fetching.end();
+                    self.fetching.begin();
+                };
+                let listing = pages::list(self.api.as_ref(), ListWhich::All, on_page).await?;
+                return Ok(Event::Listed(listing, self.now()));
             }
             // Nothing is asked any more: the machine tells the end again, whatever the event.
             State::Ended { .. } => return Ok(Event::Fetched(Fetched::default())),
         };
         in_time(|| format!("{operation} for shard `{}`", self.shard), call).await
+    }
+
+    /// No call is sent for about so long: readers of many shards must not ask in step.
+    fn pause(&mut self, pause: Duration) {
+        let not_before = self.now() + pause.mul_f64(0.8 + 0.4 * self.rng.f64());
+        let mut learnt = self.learnt.lock();
+        learnt.not_before = learnt.not_before.max(not_before);
     }
 
     /// Sets how many records the next call asks for.
@@ -203,6 +225,6 @@ fn answer(event: &Event, limit: u32) -> Option<Answer> {
             | ApiErrorKind::Refused
             | ApiErrorKind::Unavailable,
         ) => Some(Answer::Failed),
-        Event::Iterator(_) | Event::Listed(_) => None,
+        Event::Iterator(_) | Event::Listed(..) => None,
     }
 }

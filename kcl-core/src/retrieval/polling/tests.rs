@@ -29,6 +29,10 @@ struct Scripted {
     always: Option<Fault>,
     listing: Result<Vec<Shard>, ApiErrorKind>,
     closed: bool,
+    /// The end of the shard names no children.
+    childless: bool,
+    /// What is listed instead, from now on.
+    listed_later: Mutex<Option<Vec<Shard>>>,
     /// So many bytes of an answer come through in a second.
     line: Option<usize>,
     /// Calls, when they were sent.
@@ -46,7 +50,8 @@ impl Scripted {
     fn new(sizes: Vec<usize>) -> Self {
         let listing = Ok(vec![shard("shardId-000000000000", &[])]);
         let (next, calls, origin) = (Mutex::default(), Mutex::default(), Instant::now());
-        Scripted { sizes, next, always: None, listing, closed: false, line: None, calls, origin }
+        let (closed, childless, listed_later) = (false, false, Mutex::default());
+        Scripted { sizes, next, always: None, listing, closed, childless, listed_later, line: None, calls, origin }
     }
 
     fn failing(self, faults: impl IntoIterator<Item = Fault>) -> Self {
@@ -92,7 +97,11 @@ impl StreamApi for Scripted {
 
     async fn list_shards(&self, _: ListWhich) -> Result<Listing, ApiError> {
         self.called("ListShards".to_owned()).await;
-        self.listing.clone().map(|shards| Listing { shards, answered_at_ms: None }).map_err(error)
+        let later = self.listed_later.lock().unwrap().clone();
+        later
+            .map_or_else(|| self.listing.clone(), Ok)
+            .map(|shards| Listing { shards, answered_at_ms: None })
+            .map_err(error)
     }
 
     async fn shard_iterator(&self, _: &ShardId, from: &StartingPosition) -> Result<String, ApiError> {
@@ -127,7 +136,11 @@ impl StreamApi for Scripted {
             records,
             millis_behind_latest: Some(left as u64 * 1_000),
             next_iterator: (!over).then(|| end.to_string()),
-            children: if over { vec![shard("shardId-000000000001", &["shardId-000000000000"])] } else { vec![] },
+            children: if over && !self.childless {
+                vec![shard("shardId-000000000001", &["shardId-000000000000"])]
+            } else {
+                vec![]
+            },
         })
     }
 }
@@ -316,10 +329,39 @@ async fn the_end_of_a_shard_comes_with_its_children() {
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_its_stream_no_longer_lists_has_ended() {
     let child = shard("shardId-000000000001", &["shardId-000000000000"]);
-    let api = Scripted { listing: Ok(vec![child.clone()]), ..Scripted::new(vec![10]) };
-    let api = Arc::new(api.failing([Fault::Fails(ApiErrorKind::NotFound)]));
+    let always = Some(Fault::Fails(ApiErrorKind::NotFound));
+    let api = Scripted { listing: Ok(vec![child.clone()]), always, ..Scripted::new(vec![10]) };
+    let api = Arc::new(api);
     let mut reader = open(&api, &roomy(), &settings());
     assert_eq!(reader.next().await.unwrap().end, Some(vec![child]));
+    assert!((30..90).contains(&api.origin.elapsed().as_secs()), "{:?}", api.origin.elapsed());
+    assert!((3..10).contains(&api.calls("ListShards").len()), "{:?}", api.calls("ListShards"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_not_found_once_and_left_out_of_one_list_is_read_on() {
+    for listing in [vec![], vec![shard("shardId-000000000001", &[])]] {
+        let api = Scripted { listing: Ok(listing), ..Scripted::new(vec![10; 4]) };
+        let api = Arc::new(api.failing([Fault::Fails(ApiErrorKind::NotFound)]));
+        let mut reader = open(&api, &roomy(), &settings());
+        read(&mut *reader, 4).await;
+        assert!(api.origin.elapsed() < Duration::from_secs(5), "{:?}", api.origin.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_without_children_waits_until_the_list_shows_them() {
+    let parent = Shard { closed: true, ..shard("shardId-000000000000", &[]) };
+    let child = shard("shardId-000000000001", &["shardId-000000000000"]);
+    let api = Scripted { listing: Ok(vec![parent.clone()]), closed: true, childless: true, ..Scripted::new(vec![10]) };
+    let api = Arc::new(api);
+    let mut reader = open(&api, &roomy(), &settings());
+    assert_eq!(reader.next().await.unwrap().records.len(), 1);
+    assert!(timeout(Duration::from_secs(1_800), reader.next()).await.is_err(), "nobody has named its children");
+    assert!(api.calls("ListShards").len() < 200, "{}", api.calls("ListShards").len());
+    *api.listed_later.lock().unwrap() = Some(vec![parent, child.clone()]);
+    let end = timeout(Duration::from_secs(60), reader.next()).await.unwrap().unwrap().end;
+    assert_eq!(end, Some(vec![child]));
 }
 
 #[tokio::test(start_paused = true)]

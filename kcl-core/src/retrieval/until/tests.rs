@@ -1,7 +1,7 @@
 use super::*;
 use crate::clock::TokioClock;
 use crate::record::{Record, SequenceNumber, StreamIdentity};
-use crate::shard::{ApiError, ApiErrorKind, Fetched, Listing, Shard, StreamDescription};
+use crate::shard::{ApiError, ApiErrorKind, Fetched, ListWhich, Listing, Shard, StreamDescription};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 const UNTIL: i64 = 100_000;

@@ -2,7 +2,8 @@
 
 use crate::coordination::{Failure, Reason, Stage, WatchdogStep};
 use crate::lease::row::{Damaged, HashKeyRange, LeaseKey, Owner, SessionNumber, WorkerId};
-use crate::record::StreamId;
+use crate::record::{ShardId, StreamId};
+use crate::shard::Unusable;
 use crate::telemetry::metric::{Metric, count, gauge};
 use crate::telemetry::outage::{Line, Trouble};
 use crate::telemetry::scope::{Scope, Subject};
@@ -121,6 +122,37 @@ pub(crate) enum Happening {
         stream: Option<StreamId>,
         hole: HashKeyRange,
     },
+    /// A list of shards is not acted on; another one is asked for.
+    ListUnusable {
+        /// Of which stream, where there are several.
+        stream: Option<StreamId>,
+        why: Unusable,
+    },
+    /// Lists keep showing shards that are their own ancestors: their leases are created without those parents.
+    ParentsInCircle {
+        /// Of which stream, where there are several.
+        stream: Option<StreamId>,
+        shards: usize,
+        example: ShardId,
+    },
+    /// Leases wait for their parents, as many as this.
+    LeasesWaiting {
+        leases: usize,
+    },
+    /// Leases wait for parents that wait for them.
+    LeasesWaitInCircle {
+        leases: usize,
+        example: LeaseKey,
+        lasted: Duration,
+    },
+    /// A shard is listed as open, and its lease says that it has ended.
+    EndedShardOpen {
+        lease: LeaseKey,
+    },
+    /// A lease is created for a shard whose child has a lease already.
+    LeaseMadeAgain {
+        lease: LeaseKey,
+    },
     /// One of several streams is served from now on.
     StreamServed {
         stream: StreamId,
@@ -175,6 +207,7 @@ impl Happening {
             }
             Happening::SessionLost { why } => {
                 gauge(Metric::LeasesUnassignable, 0.0, &[]);
+                gauge(Metric::LeasesWaiting, 0.0, &[]);
                 error!(target: "kcl::session", why, "session lost: all leases are dropped; registering a new session");
                 count(Metric::SessionsLost, 1, &[]);
             }
@@ -190,6 +223,7 @@ impl Happening {
             Happening::TermLost => {
                 info!(target: "kcl::leader", "this worker is not the leader any more");
                 gauge(Metric::LeasesUnassignable, 0.0, &[]);
+                gauge(Metric::LeasesWaiting, 0.0, &[]);
             }
             Happening::PlanCycle => count(Metric::PlanCycles, 1, &[]),
             Happening::PromiseLapsed { lease, worker } => {
@@ -242,7 +276,47 @@ impl Happening {
             Happening::ShardsIncomplete { stream, hole } => {
                 let stream = stream.as_ref().map(StreamId::as_str);
                 let (from, to) = (hole.start.to_string(), hole.end.to_string());
-                warn!(target: "kcl::leader", stream, from, to, "no unfinished shard covers these hash keys");
+                error!(
+                    target: "kcl::leader", stream, from, to,
+                    "no unfinished shard covers these hash keys: nobody reads their records, unless the list of shards is incomplete"
+                );
+                count(Metric::ShardsUncovered, 1, &[]);
+            }
+            Happening::ListUnusable { stream, why } => {
+                let (stream, why) = (stream.as_ref().map(StreamId::as_str), why.as_str());
+                warn!(target: "kcl::leader", stream, why, "list of shards not usable; asking again");
+                count(Metric::ListsUnusable, 1, &[]);
+            }
+            Happening::ParentsInCircle { stream, shards, example } => {
+                let stream = stream.as_ref().map(StreamId::as_str);
+                error!(
+                    target: "kcl::leader", stream, shards, %example,
+                    "shards are listed as their own ancestors: their leases do not wait for those parents, so keys may be handled \
+                     out of order across the reshard"
+                );
+                count(Metric::ListsUnusable, 1, &[]);
+            }
+            Happening::LeasesWaiting { leases } => gauge(Metric::LeasesWaiting, *leases as f64, &[]),
+            Happening::LeasesWaitInCircle { leases, example, lasted } => {
+                error!(
+                    target: "kcl::leader", leases, %example, lasted_seconds = lasted.as_secs_f64(),
+                    "leases wait for parents that wait for them, and are never read: correct `parentShardId` in their rows"
+                );
+                count(Metric::LeasesInCircle, 1, &[]);
+            }
+            Happening::EndedShardOpen { lease } => {
+                error!(
+                    target: "kcl::leader", %lease,
+                    "shard is open but its lease is at SHARD_END, so nobody reads its new records: set the lease's checkpoint to \
+                     where reading is to go on, or to TRIM_HORIZON"
+                );
+                count(Metric::EndedShardsOpen, 1, &[]);
+            }
+            Happening::LeaseMadeAgain { lease } => {
+                warn!(
+                    target: "kcl::leader", %lease,
+                    "lease created although a child of its shard has one: the shard is read from its oldest record"
+                );
             }
             Happening::StreamServed { stream } => info!(target: "kcl::stream", %stream, "stream served"),
             Happening::StreamStopped { stream, leases } => {

@@ -2,7 +2,7 @@
 
 use crate::lease::LeaseKey;
 use crate::record::ShardId;
-use crate::shard::ApiErrorKind;
+use crate::shard::{ApiErrorKind, Doubt};
 use crate::telemetry::metric::{Metric, count};
 use crate::telemetry::outage::{Line, Trouble};
 use crate::telemetry::scope::{Scope, Subject};
@@ -24,6 +24,24 @@ impl ChunkReceived<'_> {
         let ChunkReceived { lease, shard, records, millis_behind_latest } = self;
         trace!(target: "kcl::read", %lease, records, millis_behind_latest, "chunk received");
         recovered(&Scope::current(), shard);
+    }
+}
+
+/// A read said that its shard may have ended, and the lists of shards have not settled it for a while. The lease waits.
+pub(crate) struct EndInDoubt<'a> {
+    pub(crate) shard: &'a ShardId,
+    pub(crate) doubt: Doubt,
+    pub(crate) lasted: Duration,
+}
+
+impl EndInDoubt<'_> {
+    pub(crate) fn emit(self) {
+        let EndInDoubt { shard, doubt, lasted } = self;
+        warn!(
+            target: "kcl::read", %shard, why = doubt.as_str(), lasted_seconds = lasted.as_secs_f64(),
+            "end of shard in doubt: the lists of shards do not confirm it; the lease waits, and goes on by itself once they do"
+        );
+        count(Metric::EndsInDoubt, 1, &[]);
     }
 }
 

@@ -8,7 +8,7 @@
 use super::registry::{DESCRIBE, Registry};
 use crate::record::{StartingPosition, StreamId, StreamIdentity};
 use crate::retrieval::in_time;
-use crate::shard::{ApiError, ApiErrorKind, Listing, StreamApi};
+use crate::shard::{ApiError, ApiErrorKind, Shard, StreamApi};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -75,8 +75,8 @@ impl Incarnation {
     }
 
     /// After a list of shards.
-    pub(super) async fn after_list(&self, listing: &Listing) -> Result<(), ApiError> {
-        let newest = newest_root(listing);
+    pub(super) async fn after_list(&self, shards: &[Shard]) -> Result<(), ApiError> {
+        let newest = newest_root(shards);
         if newest.is_none_or(|newest| newest <= *self.lock_newest()) {
             return Ok(());
         }
@@ -128,8 +128,8 @@ impl Incarnation {
 }
 
 /// When the newest of those shards was made that came from no others: with their stream, and never after.
-fn newest_root(listing: &Listing) -> Option<u64> {
-    let roots = listing.shards.iter().filter(|shard| shard.parents.is_empty());
+fn newest_root(shards: &[Shard]) -> Option<u64> {
+    let roots = shards.iter().filter(|shard| shard.parents.is_empty());
     roots.filter_map(|shard| shard.starting_sequence_number.as_ref()?.shard_created_second()).max()
 }
 
@@ -137,7 +137,7 @@ fn newest_root(listing: &Listing) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::record::{SequenceNumber, ShardId};
-    use crate::shard::{FanOutApi, Fetched, ListWhich, Shard, StreamDescription};
+    use crate::shard::{FanOutApi, Fetched, ListWhich, Listing, StreamDescription};
     use async_trait::async_trait;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -190,11 +190,11 @@ mod tests {
         (told.clone(), Incarnation::new(told, stream, identity, Weak::new()))
     }
 
-    fn listing(parents: &[&str]) -> Listing {
+    fn listing(parents: &[&str]) -> [Shard; 1] {
         let parents = parents.iter().map(|id| ShardId::from(*id)).collect();
         let (id, number) = (ShardId::from("shardId-000000000000"), SequenceNumber::parse(NUMBER).ok());
         let shard = Shard { id, parents, hash_range: None, starting_sequence_number: number, closed: false };
-        Listing { shards: vec![shard], answered_at_ms: None }
+        [shard]
     }
 
     fn after() -> StartingPosition {

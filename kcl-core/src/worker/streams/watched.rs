@@ -3,8 +3,8 @@
 use super::incarnation::Incarnation;
 use crate::record::{ShardId, StartingPosition};
 use crate::shard::{
-    ApiError, ApiErrorKind, ConsumerRef, FanOutApi, Fetched, ListWhich, Listing, RegisteredConsumer, StreamApi,
-    StreamDescription, Subscription,
+    ApiError, ApiErrorKind, ConsumerRef, FanOutApi, Fetched, ListWhich, Listing, RegisteredConsumer, ShardPage,
+    StreamApi, StreamDescription, Subscription,
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -23,11 +23,21 @@ impl StreamApi for Watched {
     async fn list_shards(&self, which: ListWhich) -> Result<Listing, ApiError> {
         let listed = self.0.api.list_shards(which).await;
         match &listed {
-            Ok(listing) => self.0.after_list(listing).await?,
+            Ok(listing) => self.0.after_list(&listing.shards).await?,
             Err(error) if error.kind == ApiErrorKind::NotFound => self.0.is_missing(),
             Err(_) => {}
         }
         listed
+    }
+
+    async fn shard_page(&self, which: ListWhich, token: Option<&str>) -> Result<ShardPage, ApiError> {
+        let page = self.0.api.shard_page(which, token).await;
+        match &page {
+            Ok(page) => self.0.after_list(&page.shards).await?,
+            Err(error) if error.kind == ApiErrorKind::NotFound => self.0.is_missing(),
+            Err(_) => {}
+        }
+        page
     }
 
     async fn shard_iterator(&self, shard: &ShardId, from: &StartingPosition) -> Result<String, ApiError> {

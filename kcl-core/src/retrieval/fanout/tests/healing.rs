@@ -194,7 +194,10 @@ async fn a_shard_that_is_not_found_is_over_only_if_it_is_not_listed_either() {
     assert!(!listed.ended && listed.numbers.len() > 250);
     let service = Service::new([Call::Fails(NotFound)]).set(|state| state.gone = true);
     let mut reader = service.reader(false);
-    assert!(read(&mut reader, 30).await.ended);
+    assert!(!read(&mut reader, 60).await.ended, "it was found again, whatever the list says");
+    let service = Service::new([]).set(|state| (state.gone, state.otherwise) = (true, Call::Fails(NotFound)));
+    let mut reader = service.reader(false);
+    assert!(read(&mut reader, 90).await.ended);
 }
 
 fn kinds() -> impl Strategy<Value = ApiErrorKind> {
