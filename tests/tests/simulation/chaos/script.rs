@@ -82,7 +82,10 @@ impl Script {
         let mut chance = || if kinds.faults { [0, 5, 15, 40][rng.usize(0..4)] } else { 0 };
         let (lost, throttled, late, slow, stale, broken) =
             (chance(), chance(), chance(), chance(), chance() * 5, chance());
-        let odds = Odds { lost, throttled, late, slow, stale, broken, refused: 0 };
+        // Drawn by itself, so that everything else of a seed is as it would be without.
+        let mut apart = fastrand::Rng::with_seed(seed ^ 0x0011_e57a);
+        let wrong = if kinds.faults { [0, 3, 10][apart.usize(0..3)] } else { 0 };
+        let odds = Odds { lost, throttled, late, slow, stale, broken, refused: 0, wrong };
         let page = if kinds.faults && rng.bool() { rng.usize(1..6) } else { usize::MAX };
         let fails = kinds.faults && rng.bool();
         let mood = Mood {

@@ -5,10 +5,12 @@ use crate::world::exchange::{Reply, exchange};
 use crate::world::history::{Fact, Name};
 use crate::world::memory::Memory;
 use crate::world::stream::{STREAM, Stream};
-use crate::world::weather::{Service, Weather};
+use crate::world::weather::{Fate, Service, Weather};
 use async_trait::async_trait;
 use kcl_core::record::{ShardId, StartingPosition, StreamIdentity};
-use kcl_core::shard::{ApiError, ApiErrorKind, FanOutApi, Fetched, ListWhich, Listing, StreamApi, StreamDescription};
+use kcl_core::shard::{
+    ApiError, ApiErrorKind, FanOutApi, Fetched, ListWhich, Listing, Shard, StreamApi, StreamDescription,
+};
 use kcl_local::kinesis::model::{
     self, DescribeStreamSummaryInput, GetRecordsInput, GetShardIteratorInput, ListShardsInput, Request, Response,
     ShardFilterInput, Timestamp,
@@ -29,12 +31,22 @@ impl StreamSeat {
     }
 
     pub(super) async fn ask(&self, operation: &'static str, request: Request) -> Result<(Response, i64), ApiError> {
+        self.ask_anyhow(operation, request).await.map(|(answer, at, _)| (answer, at))
+    }
+
+    /// The answer, and in which way it is to be wrong.
+    async fn ask_anyhow(
+        &self,
+        operation: &'static str,
+        request: Request,
+    ) -> Result<(Response, i64, Option<u32>), ApiError> {
         let (_, fate) = self.weather.fate(&self.process, Service::Stream, operation);
+        let wrong = if let Some(Fate::Wrong(way)) = fate { Some(way) } else { None };
         let stream = self.stream.clone();
         let effect = async move { (stream.try_ask(request), stream.now().millis()) };
         let failed = |kind, message: &str| Err(ApiError { kind, message: message.to_owned(), source: None });
         match exchange(&self.weather, fate, effect).await {
-            Reply::Answer((Ok(answer), at)) => Ok((answer, at)),
+            Reply::Answer((Ok(answer), at)) => Ok((answer, at, wrong)),
             Reply::Answer((Err(error), _)) => Err(convert::error(&error)),
             Reply::Throttled => failed(ApiErrorKind::Throttled, "the stream is throttled"),
             Reply::Refused(error) => Err(refusal::of_stream(operation, error)),
@@ -85,11 +97,15 @@ impl StreamApi for StreamSeat {
             ListWhich::AtTimestamp(ms) => filter("AT_TIMESTAMP", Some(ms)),
         };
         let input = ListShardsInput { stream_name: name(), shard_filter, ..ListShardsInput::default() };
-        let (answer, at_ms) = self.ask("ListShards", input.into()).await?;
+        let (answer, at_ms, way) = self.ask_anyhow("ListShards", input.into()).await?;
         let Response::ListShards(answer) = answer else { return wrong(&answer) };
         // The service's clock is told in whole seconds.
         let answered_at_ms = Some(at_ms / 1_000 * 1_000);
-        Ok(Listing { shards: answer.shards.iter().map(convert::shard).collect(), answered_at_ms })
+        let mut shards = answer.shards.iter().map(convert::shard).collect();
+        if let Some(way) = way {
+            make_wrong(&mut shards, way);
+        }
+        Ok(Listing { shards, answered_at_ms })
     }
 
     async fn shard_iterator(&self, shard: &ShardId, from: &StartingPosition) -> Result<String, ApiError> {
@@ -114,10 +130,13 @@ impl StreamApi for StreamSeat {
             limit: Some(limit.into()),
             ..GetRecordsInput::default()
         };
-        let (answer, _) = self.ask("GetRecords", input.into()).await?;
+        let (answer, _, way) = self.ask_anyhow("GetRecords", input.into()).await?;
         let Response::GetRecords(answer) = answer else { return wrong::<Result<Fetched, ApiError>>(&answer) };
         let answer: model::GetRecordsOutput = answer;
         let mut fetched = convert::fetched(answer);
+        if way.is_some() {
+            fetched.children.clear();
+        }
         for record in &mut fetched.records {
             record.data = self.memory.count(std::mem::take(&mut record.data));
         }
@@ -126,6 +145,28 @@ impl StreamApi for StreamSeat {
 
     fn fan_out(&self) -> Option<Arc<dyn FanOutApi>> {
         Some(Arc::new(self.clone()))
+    }
+}
+
+/// Makes a list wrong: empty, without one of its shards, as it was before the last reshard, or with a shard that is its own
+/// ancestor.
+fn make_wrong(shards: &mut Vec<Shard>, way: u32) {
+    let nth = usize::try_from(way / 4).unwrap() % shards.len().max(1);
+    match way % 4 {
+        0 => shards.clear(),
+        1 if !shards.is_empty() => drop(shards.remove(nth)),
+        2 => {
+            let Some(last) = shards.iter().map(|shard| shard.id.clone()).max() else { return };
+            let parents = shards.iter().find(|shard| shard.id == last).map(|shard| shard.parents.clone());
+            let parents = parents.unwrap_or_default();
+            shards.retain(|shard| !shard.parents.iter().any(|parent| parents.contains(parent)));
+            shards.iter_mut().filter(|shard| parents.contains(&shard.id)).for_each(|shard| shard.closed = false);
+        }
+        _ => {
+            let id = shards.get(nth).map(|shard| shard.id.clone());
+            shards.iter_mut().take(1).for_each(|shard| shard.parents.extend(id.clone()));
+            shards.iter_mut().skip(nth).take(1).for_each(|shard| shard.parents.extend(id.clone()));
+        }
     }
 }
 

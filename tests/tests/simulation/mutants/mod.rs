@@ -77,7 +77,7 @@ fn rough(seed: u64) -> Script {
     let drawn = Script::drawn(seed);
     let kinds =
         Kinds { kills: true, freezes: true, cuts: true, stops: true, reshards: true, faults: true, ..drawn.kinds };
-    let odds = Odds { lost: 15, throttled: 5, late: 15, slow: 10, stale: 50, broken: 5, refused: 0 };
+    let odds = Odds { lost: 15, throttled: 5, late: 15, slow: 10, stale: 50, broken: 5, refused: 0, wrong: 0 };
     Script { kinds, odds, ..drawn }
 }
 
@@ -151,6 +151,14 @@ fn l1_orphans_that_stay_are_noticed() {
 #[test]
 fn promise1_acknowledging_early_is_noticed() {
     broken(Mutant::AcknowledgesEarly, "promise 1", 20, slow);
+}
+
+#[test]
+fn promise1_one_list_that_is_trusted_is_noticed() {
+    broken(Mutant::TrustsOneList, "promise 1", 40, |seed| {
+        let script = rough(seed);
+        Script { odds: Odds { wrong: 20, ..script.odds }, ..script }
+    });
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! A transcript is compared to the letter. After a change that is meant: `SIM_BLESS=1 cargo test -p kcl-tests --test
 //! simulation scenario`, then read the difference as a story.
 
+mod lists_that_fail_or_are_wrong;
 mod r01_a_record_that_always_fails;
 mod r02_a_policy_that_stops;
 mod r03_a_read_that_is_never_answered;

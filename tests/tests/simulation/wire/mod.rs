@@ -112,7 +112,7 @@ pub(crate) fn without_credentials(config: aws_types::SdkConfig) -> aws_types::Sd
     config.into_builder().http_client(client).build()
 }
 
-/// What the servers do about it. They are always consistent, so a stale read is none here.
+/// What the servers do about it. They are always consistent and never wrong, so a stale read is none here, nor a wrong answer.
 pub(crate) fn fault(fate: Fate, service: Service, operation: &str) -> Option<Fault> {
     match fate {
         Fate::LostRequest | Fate::Crash { effect: false } => Some(Fault::LostRequest),
@@ -126,7 +126,7 @@ pub(crate) fn fault(fate: Fate, service: Service, operation: &str) -> Option<Fau
         Fate::IteratorExpired if operation == "GetRecords" => Some(Fault::Error("ExpiredIteratorException".to_owned())),
         Fate::IteratorExpired | Fate::Unavailable => Some(Fault::Error("InternalFailure".to_owned())),
         Fate::Refused(error) => Some(refused(error, service)),
-        Fate::Stale(_) | Fate::Freeze(_) => None,
+        Fate::Stale(_) | Fate::Freeze(_) | Fate::Wrong(_) => None,
     }
 }
 

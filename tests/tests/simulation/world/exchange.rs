@@ -32,7 +32,9 @@ pub(crate) async fn exchange<T: Send + 'static>(
         Some(Fate::Refused(error)) => return after(there + back, Reply::Refused(error)).await,
         Some(Fate::Late(by)) => there += by,
         Some(Fate::SlowAnswer(by)) => back += by,
-        Some(Fate::LostResponse | Fate::Crash { effect: true } | Fate::Stale(_) | Fate::Freeze(_)) | None => {}
+        // The caller makes a wrong answer of the right one.
+        Some(Fate::LostResponse | Fate::Crash { effect: true } | Fate::Stale(_) | Fate::Freeze(_) | Fate::Wrong(_))
+        | None => {}
     }
     let unanswered = matches!(fate, Some(Fate::LostResponse | Fate::Crash { effect: true }));
     let (answer, answered) = oneshot::channel();

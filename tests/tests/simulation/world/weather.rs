@@ -52,6 +52,8 @@ pub(crate) enum Fate {
     Unavailable,
     /// The service, or something on the way to it, refuses the call with this error.
     Refused(AwsError),
+    /// The answer is wrong; the number says in which of several ways (`model::stream`).
+    Wrong(u32),
 }
 
 impl Fate {
@@ -71,7 +73,8 @@ impl Fate {
             | Fate::Throttled
             | Fate::IteratorExpired
             | Fate::Unavailable
-            | Fate::Refused(_) => None,
+            | Fate::Refused(_)
+            | Fate::Wrong(_) => None,
         }
     }
 }
@@ -112,7 +115,13 @@ pub(crate) struct Odds {
     pub(crate) stale: u32,
     pub(crate) broken: u32,
     pub(crate) refused: u32,
+    /// Answers of the stream that are wrong: of reads so many, and of lists of shards ten times as many. They are wrong once:
+    /// the lists after a wrong one are right.
+    pub(crate) wrong: u32,
 }
+
+/// So many lists after a wrong one are right.
+const RIGHT_LISTS: u32 = 8;
 
 type Rule = Box<dyn FnMut(&Call<'_>) -> Option<Fate> + Send>;
 
@@ -135,13 +144,15 @@ struct State {
     cut: BTreeMap<Name, Cut>,
     hosts: BTreeMap<Name, Host>,
     calls: u64,
+    /// How many of the next lists are right whatever the odds.
+    right_lists: u32,
 }
 
 impl Weather {
     pub(crate) fn new(rng: fastrand::Rng, history: History) -> Self {
         let (odds, page, table_full_until) = (Odds::default(), usize::MAX, Duration::ZERO);
-        let (rules, cut, hosts, calls) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), 0);
-        let state = State { rng, odds, uneven: false, page, table_full_until, rules, cut, hosts, calls };
+        let (rules, cut, hosts, calls, right_lists) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), 0, 0);
+        let state = State { rng, odds, uneven: false, page, table_full_until, rules, cut, hosts, calls, right_lists };
         Weather { state: Arc::new(Mutex::new(state)), history }
     }
 
@@ -267,7 +278,10 @@ impl State {
         if call.service == Service::Table && now < self.table_full_until {
             return Some(Fate::Throttled);
         }
-        let Odds { lost, throttled, late, slow, stale, broken, refused } = self.odds;
+        let Odds { lost, throttled, late, slow, stale, broken, refused, wrong } = self.odds;
+        if let Some(fate) = self.draw_wrong(call, wrong) {
+            return Some(fate);
+        }
         if lost + throttled + late + slow + stale + broken + refused == 0 {
             return None;
         }
@@ -298,6 +312,28 @@ impl State {
             self.rng.choice(AwsError::ALL).map(Fate::Refused)
         } else {
             None
+        }
+    }
+}
+
+impl State {
+    fn draw_wrong(&mut self, call: &Call<'_>, odds: u32) -> Option<Fate> {
+        if odds == 0 {
+            return None;
+        }
+        match call.operation {
+            "ListShards" if self.right_lists > 0 => {
+                self.right_lists -= 1;
+                None
+            }
+            "ListShards" => (self.rng.u32(0..1_000) < odds * 10).then(|| {
+                self.right_lists = RIGHT_LISTS;
+                Fate::Wrong(self.rng.u32(..))
+            }),
+            "GetRecords" | "GetShardIterator" | "SubscribeToShard" => (self.rng.u32(0..1_000) < odds).then(|| {
+                if self.rng.bool() { Fate::Refused(AwsError::ResourceNotFound) } else { Fate::Wrong(self.rng.u32(..)) }
+            }),
+            _ => None,
         }
     }
 }
