@@ -157,6 +157,14 @@ mod tests {
         assert_eq!(wishes(&store), [Some(Wish::DeadLetter); 3]);
         let by_position = WhichParked::Key("7".to_owned());
         assert_eq!(wish_parked(&store, &by_position, Wish::Resume).await.unwrap(), ["shard-1", "shard-2"]);
+        // What an owner refused is asked for again, and no longer refused.
+        let row = |store: &MemoryStore| store.table().leases[0].clone();
+        let mut refused = row(&store);
+        (refused.beside.parked[0].wish, refused.beside.parked[0].refused) = (None, Some("no sink".to_owned()));
+        store.put(Row::Lease(refused));
+        wish_parked(&store, &ua, Wish::Resume).await.unwrap();
+        let key = row(&store).beside.parked[0].clone();
+        assert_eq!((key.wish, key.refused), (Some(Wish::Resume), None));
         let nobody = WhichParked::Key("WN".to_owned());
         assert_eq!(wish_parked(&store, &nobody, Wish::Resume).await.unwrap(), [""; 0]);
     }

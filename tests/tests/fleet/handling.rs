@@ -5,10 +5,13 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
 use aws_sdk_kinesis::types::{RecordDistributionStrategy, StreamMode, StreamModeDetails};
-use kcl_core::aws::{Fence, KinesisDeadLetters};
+use kcl_core::aws::{DynamoDbStore, Fence, KinesisDeadLetters};
+use kcl_core::lease::Wish;
 use kcl_core::prelude::*;
 use kcl_core::record::Position;
-use kcl_core::{CheckpointStore, ClaimedLease, Deliveries, PendingCheckpoint, WorkerBuilder};
+use kcl_core::{
+    CheckpointStore, ClaimedLease, Deliveries, PendingCheckpoint, WhichParked, WorkerBuilder, parked, wish_parked,
+};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -292,4 +295,37 @@ async fn a_write_under_an_older_token_is_refused_by_the_users_own_table() {
     assert!(put(4, "flight-3").await.is_err());
     let late = dynamodb.get_item().table_name("totals").key("shard", key("flight-3")).send().await.unwrap().item;
     assert_eq!(late, None);
+}
+
+/// Cannot handle record 7.
+struct Chokes;
+
+impl RecordProcessor for Chokes {
+    async fn process_records(&mut self, batch: &Batch, _: &ShardContext) -> Result<(), BoxError> {
+        if batch.iter().any(|record| number(record) == 7) { Err("seven".into()) } else { Ok(()) }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_for_dead_letters_without_a_sink_is_refused_in_the_row_and_nobody_stops() {
+    let stage = Stage::with_shards(1).await;
+    stage.put(0..10).await;
+    let worker = builder(&stage, "a", Settings::default().leave_parked(true))
+        .error_policy(OnError::retry().max_attempts(2).then(Last::Quarantine))
+        .processor(|_: &ShardId| Chokes)
+        .build()
+        .await
+        .unwrap();
+    let handle = worker.handle();
+    let running = tokio::spawn(worker.run());
+    let store = DynamoDbStore::new(stage.aws.dynamodb().clone(), APPLICATION);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(wish_parked(&store, &WhichParked::All, Wish::DeadLetter).await.unwrap(), ["shardId-000000000000"]);
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    let parked = parked(&store).await.unwrap();
+    let [lease] = &parked[..] else { panic!("{parked:?}") };
+    assert_eq!((lease.owner.as_deref(), lease.keys.len(), lease.keys[0].wish), (Some("a"), 1, None));
+    assert!(lease.keys[0].refused.as_ref().unwrap().contains("no dead-letter sink"), "{parked:?}");
+    handle.shutdown(Duration::from_secs(5)).await;
+    running.await.unwrap().unwrap();
 }

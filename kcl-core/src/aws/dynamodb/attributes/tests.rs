@@ -257,3 +257,18 @@ fn rows_of_several_streams_read_as_they_were_written() {
     let plan = Plan { worker, term: 1, version: 2, takes: vec![], gives: vec![], lists: ids().to_vec() };
     assert_eq!(decode(&encode(&Row::Plan(plan.clone()))), Some(Row::Plan(plan)));
 }
+
+#[test]
+fn a_slip_in_the_wish_for_a_quarantined_key_does_not_make_the_lease_unreadable() {
+    let entry = item([
+        ("key", text("UA")),
+        ("at", AttributeValue::L(vec![text(DIGITS)])),
+        ("attempts", number(2)),
+        ("error", text("down")),
+        ("arrived", number(5)),
+        ("wish", text("retry please")),
+    ]);
+    let parked = lease(&with(root(), [("kclParked", AttributeValue::L(vec![AttributeValue::M(entry)]))])).beside.parked;
+    assert_eq!((parked.len(), parked[0].wish), (1, None));
+    assert!(parked[0].refused.as_ref().unwrap().contains("neither `resume` nor `dead-letter`"), "{parked:?}");
+}
