@@ -179,10 +179,11 @@ async fn a_named_record_is_the_policys_and_the_position_does_not_pass_it() {
         [(OnError::retry(), 4, 0), (OnError::retry().max_attempts(2).then(Last::DeadLetter), 9, 1)]
     {
         let stage = Stage::new(Way::Outcome).await;
+        // Built first: a stream takes records once it is active.
+        let worker = stage.worker(policy).await;
         for n in 0..10 {
             stage.put(&if n == 4 { "not json".to_owned() } else { n.to_string() }).await;
         }
-        let worker = stage.worker(policy).await;
         let handle = worker.handle();
         let running = tokio::spawn(worker.run());
         stage.wait_for(effects).await;
