@@ -329,6 +329,19 @@ async fn failures_say_what_the_caller_can_do() {
         assert_eq!(aws.calls().of(Service::DynamoDb, "GetItem"), 1, "one attempt a call");
     }
 
+    // What DynamoDB always sends is missing: something else has answered, and nothing is known.
+    let empty = Fault::Answer { status: 200, body: "{}".to_owned() };
+    for operation in ["Scan", "BatchGetItem", "UpdateItem"] {
+        aws.faults().once(operation, empty.clone());
+        let error = match operation {
+            "Scan" => store.scan().await.map(drop),
+            "BatchGetItem" => {
+                store.read(&[RowKey::Fleet, RowKey::Lease(LeaseKey::new(SHARD))], Consistency::Strong).await.map(drop)
+            }
+            _ => store.write(&claim(4710, java())).await.map(drop),
+        };
+        assert_eq!(error.unwrap_err().kind, StoreErrorKind::Unanswered, "{operation}");
+    }
     // The write may have been made, and here it was.
     aws.faults().once("UpdateItem", Fault::LostResponse);
     assert_eq!(store.write(&claim(4711, java())).await.unwrap_err().kind, StoreErrorKind::Unanswered);

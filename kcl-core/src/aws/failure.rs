@@ -1,5 +1,6 @@
 //! Why a call to AWS failed, in terms of who can do something about it.
 
+use super::error_table;
 use crate::error::Code;
 use crate::telemetry::cut;
 use aws_credential_types::provider::error::CredentialsError;
@@ -37,6 +38,9 @@ pub(crate) enum Cause {
 
 /// The status of a call whose answer is a stream of events: an error among them has none of its own.
 const STREAMING: u16 = 200;
+
+/// What is said of an answer that lacks what DynamoDB always sends.
+pub(super) const EMPTY: &str = "the answer is empty: it may come from something between this process and DynamoDB";
 
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
@@ -165,48 +169,17 @@ pub(crate) fn code_of(error: &(dyn StdError + 'static)) -> Option<Code> {
     sources.find_map(|error| error.downcast_ref::<Failure>()).map(Failure::code)
 }
 
-/// By the error's code, as the services' API references and "Common Error Types" list them; else by the HTTP status.
+/// By the error's code, as [`error_table`] has it; else by the HTTP status.
 ///
 /// AWS names every error that it answers with. An error without a name comes from something between us and the service,
 /// for example the sign-in page of a proxy, whatever its status.
 fn cause_of(code: Option<&str>, status: u16) -> Cause {
     let Some(code) = code else { return if status == 429 { Cause::Throttled } else { Cause::Unanswered } };
-    match code {
-        "ProvisionedThroughputExceededException"
-        | "RequestLimitExceeded"
-        | "ThrottlingException"
-        | "Throttling"
-        | "ThrottledException"
-        | "TooManyRequestsException"
-        | "LimitExceededException"
-        | "KMSThrottlingException"
-        | "ReplicatedWriteConflictException"
-        | "TransactionConflictException" => Cause::Throttled,
-        "ExpiredIteratorException" => Cause::Iterator,
-        // A listing took longer than its token lives: from the start, then.
-        "ExpiredNextTokenException" => Cause::Unanswered,
-        "ResourceNotFoundException" | "TableNotFoundException" => Cause::NotFound,
-        "ResourceInUseException" => Cause::Busy,
-        "AccessDeniedException" | "AccessDenied" | "NotAuthorized" | "OptInRequired" => Cause::Permission,
-        "KMSAccessDeniedException"
-        | "KMSDisabledException"
-        | "KMSInvalidStateException"
-        | "KMSNotFoundException"
-        | "KMSOptInRequired" => Cause::EncryptionKey,
-        "UnrecognizedClientException"
-        | "InvalidClientTokenId"
-        | "InvalidSignatureException"
-        | "SignatureDoesNotMatch"
-        | "IncompleteSignature"
-        | "IncompleteSignatureException"
-        | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException"
-        | "ExpiredToken"
-        | "ExpiredTokenException"
-        | "RequestExpired" => Cause::Credentials,
-        _ if status == 429 => Cause::Throttled,
-        _ if status >= 500 => Cause::Unanswered,
-        _ => Cause::Request,
+    match error_table::cause_of_code(code) {
+        Some(cause) => cause,
+        None if status == 429 => Cause::Throttled,
+        None if status >= 500 => Cause::Unanswered,
+        None => Cause::Request,
     }
 }
 

@@ -7,6 +7,7 @@ mod client;
 mod dead_letters;
 mod dry_run;
 mod dynamodb;
+mod error_table;
 mod explain;
 mod failure;
 mod fence;

@@ -1,6 +1,7 @@
 //! Repeats a call before the worker starts, for as long as its failure deserves. (Once it runs, the coordination repeats by
 //! itself.)
 
+use super::error_table::{Reaction, Step, reaction};
 use super::failure::{Cause, Failure};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use std::time::Duration;
@@ -39,14 +40,9 @@ where
 }
 
 fn patience(cause: Cause) -> Duration {
-    match cause {
-        Cause::Throttled => THROTTLED,
-        Cause::Unanswered | Cause::CredentialsUnavailable | Cause::Busy => UNANSWERED,
-        Cause::Credentials
-        | Cause::Permission
-        | Cause::EncryptionKey
-        | Cause::NotFound
-        | Cause::Iterator
-        | Cause::Request => Duration::ZERO,
+    match reaction(Step::Start, cause) {
+        Reaction::RefuseStart => Duration::ZERO,
+        Reaction::Retry | Reaction::PauseShard | Reaction::PauseWorker if cause == Cause::Throttled => THROTTLED,
+        Reaction::Retry | Reaction::PauseShard | Reaction::PauseWorker => UNANSWERED,
     }
 }

@@ -1,5 +1,6 @@
 //! One claim: from being told to take a lease until it is held, or somebody else's.
 
+use super::backoff::RetryPolicy;
 use super::effects::{Answer, Effects, Failure, Part};
 use crate::clock::Time;
 use crate::lease::row::{Lease, LeaseKey, Owner, SessionNumber, Take, TakeMode, WorkerId};
@@ -175,8 +176,7 @@ impl Claim {
             Answer::Failed(Failure::Unanswered) if mutated!(ForgetsClaims) => return News::Dropped,
             Answer::Failed(failure) => {
                 self.state = State::Pausing { unsettled: unsettled || failure != Failure::Throttled };
-                let pause = effects.jittered(AGAIN);
-                effects.remind(Part::Claim(self.lease.clone()), effects.now + pause);
+                effects.repeat_by(RetryPolicy::from(AGAIN), Part::Claim(self.lease.clone()));
                 return News::Nothing;
             }
             Answer::Rows(_) | Answer::Table(_) | Answer::Listing(_) => return News::Nothing,

@@ -144,8 +144,8 @@ impl Claims {
 
     pub(crate) fn on_look(&mut self, answer: Answer, effects: &mut Effects) {
         let looked = self.looking.take().unwrap_or_default();
+        let Answer::Rows(rows) = answer else { return effects.repeat(Part::Awaited) };
         effects.remind(Part::Awaited, effects.now + LOOK_EVERY);
-        let Answer::Rows(rows) = answer else { return };
         for (lease, row) in looked.iter().zip(&rows) {
             self.on_look_at(lease, row.as_ref());
         }

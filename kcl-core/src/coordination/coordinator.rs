@@ -29,9 +29,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A refusal that lasts so long is not a slip.
-const REFUSED_FOR_GOOD: Duration = Duration::from_secs(5);
-
 /// Who coordinates what.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
@@ -119,8 +116,8 @@ pub(crate) struct Coordinator {
     pub(super) goodbye: Option<Goodbye>,
     pub(super) start: Vec<Arc<Delivery>>,
     pub(super) finished: Option<Result<(), Error>>,
-    /// Parts whose calls are refused, since when.
-    pub(super) refused: BTreeMap<Part, Time>,
+    /// Whether a session was registered, this one or an earlier one.
+    pub(super) has_registered: bool,
     /// The error that the worker ends with once it has said goodbye.
     pub(super) ending_with: Option<Error>,
 }
@@ -178,7 +175,7 @@ impl Coordinator {
             goodbye: None,
             start: Vec::new(),
             finished: None,
-            refused: BTreeMap::new(),
+            has_registered: false,
             ending_with: None,
             identity,
             settings,
@@ -303,8 +300,9 @@ impl Coordinator {
         let Answered { part, sent, answer, .. } = answered;
         if let Answer::Failed(Failure::Refused(refusal)) = &answer {
             self.on_refusal(&part, refusal);
-        } else if !matches!(answer, Answer::Failed(_)) {
-            self.refused.remove(&part);
+        } else if !matches!(answer, Answer::Failed(_)) && !matches!(part, Part::Session | Part::FleetRow) {
+            // Those two succeed when the session is registered, not with each call.
+            self.effects.succeeded(&part);
         }
         match &part {
             Part::Start => self.on_start_answer(answer),
@@ -353,27 +351,21 @@ impl Coordinator {
         }
     }
 
-    /// A refusal that a person must mend ends the worker, before anything is held. (One that holds leases goes on
-    /// trying, loudly: its handlers may still be at work.)
+    /// A worker that starts ends with a refusal that a person must mend: its operator is watching. One that has registered
+    /// repeats the call with growing pauses until the refusal ends, with leases or without: a fleet must not shrink because a key,
+    /// a role or a table was out of reach for a while.
     fn on_refusal(&mut self, part: &Part, refusal: &Refusal) {
-        let since = *self.refused.entry(part.clone()).or_insert(self.effects.now);
         let is_gone = refusal.missing && matches!(part, Part::Stream(_));
         if !is_gone {
             self.effects.tell(Happening::Refused { message: refusal.message.clone() });
         }
         // One of several streams: the others go on.
         let of_a_stream = matches!(part, Part::Stream(_) | Part::Pin(_)) && self.identity.streams.are_several();
-        let Some(code) = refusal.code.filter(|_| !of_a_stream) else { return };
-        let lasted = self.effects.now.since(since);
-        let at_start = self.session.number().is_none();
-        if !at_start && (!self.held.is_empty() || lasted < REFUSED_FOR_GOOD) {
+        if self.has_registered || of_a_stream {
             return;
         }
-        let error = Error::new(code, refusal.message.clone());
-        if at_start {
-            self.finish(Err(error));
-        } else {
-            self.fail(error);
+        if let Some(code) = refusal.code {
+            self.finish(Err(Error::new(code, refusal.message.clone())));
         }
     }
 
@@ -433,6 +425,9 @@ impl Coordinator {
             session::News::Nothing => {}
             session::News::NoFleet => self.fleet_row.make(&mut self.effects),
             session::News::Registered { number, until } => {
+                self.has_registered = true;
+                self.effects.succeeded(&Part::Session);
+                self.effects.succeeded(&Part::FleetRow);
                 self.gate.open_until(until);
                 self.fleet_row.note(0, number);
                 self.effects.tell(Happening::SessionRegistered { session: number });
@@ -444,6 +439,8 @@ impl Coordinator {
                 }
             }
             session::News::Confirmed { until } => {
+                self.effects.succeeded(&Part::Session);
+                self.effects.succeeded(&Part::FleetRow);
                 self.gate.open_until(until);
                 self.effects.tell(Happening::BeatConfirmed);
                 let beat = self.session.beat();
@@ -621,7 +618,7 @@ impl Coordinator {
 
     fn on_wake_answer(&mut self, answer: &Answer) {
         if let Answer::Failed(_) = answer {
-            return self.effects.remind(Part::Wake, self.effects.now + Duration::from_millis(300));
+            return self.effects.repeat(Part::Wake);
         }
         if let Answer::Written(crate::lease::Written::Applied(Some(Row::Fleet(fleet)))) = answer {
             self.see_fleet(fleet.clone());

@@ -1,5 +1,6 @@
 //! What the coordination asks of the outside, as values: calls, timers, happenings. Knows no protocol.
 
+use super::backoff::{Attempts, RetryPolicy};
 use crate::clock::Time;
 use crate::error::Code;
 use crate::lease::row::{LeaseKey, Row, RowKey, WorkerId};
@@ -8,6 +9,7 @@ use crate::record::StreamId;
 use crate::shard::{ListWhich, Listing};
 use crate::telemetry::event::coordination::Happening;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// A part of the coordination that has at most one call and one timer under way.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,6 +107,16 @@ impl Part {
             | Part::Reconcile
             | Part::Replayed
             | Part::Goodbye => false,
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Part::FleetRow => f.write_str("creating the fleet row"),
+            Part::Session => f.write_str("registering the session"),
+            other => write!(f, "{other:?}"),
         }
     }
 }
@@ -216,6 +228,10 @@ impl Timers {
     }
 }
 
+/// Two processes that race, or one row that somebody removes, bring a part back to its start once or twice. More often than
+/// that, the table does not do what it answers.
+const QUICK_ROUNDS: u32 = 2;
+
 /// Where the parts leave what they want done.
 #[derive(Debug)]
 pub(crate) struct Effects {
@@ -225,6 +241,8 @@ pub(crate) struct Effects {
     calls: Vec<Call>,
     happened: Vec<Happening>,
     timers: Timers,
+    attempts: Attempts,
+    rounds: Attempts,
 }
 
 impl Effects {
@@ -236,6 +254,8 @@ impl Effects {
             calls: Vec::new(),
             happened: Vec::new(),
             timers: Timers::default(),
+            attempts: Attempts::default(),
+            rounds: Attempts::default(),
         }
     }
 
@@ -252,6 +272,39 @@ impl Effects {
     /// Asks to be reminded; a later reminder of the same part replaces an earlier one.
     pub(crate) fn remind(&mut self, part: Part, at: Time) {
         self.timers.set(part, at);
+    }
+
+    /// Asks for a reminder to repeat a call that failed: later each time, until [`succeeded`](Self::succeeded).
+    pub(crate) fn repeat(&mut self, part: Part) {
+        self.repeat_by(RetryPolicy::default(), part);
+    }
+
+    /// The same, with pauses of one's own.
+    pub(crate) fn repeat_by(&mut self, policy: RetryPolicy, part: Part) {
+        let pause = policy.pause(self.attempts.failed(&part));
+        let pause = self.jittered(pause);
+        self.remind(part, self.now + pause);
+    }
+
+    /// Whether a part that is back at its start, although no call failed, may go on at once: so it is for the first rounds
+    /// since it last succeeded. After that it is reminded, later each time, and this says so once.
+    pub(crate) fn may_start_over(&mut self, part: &Part) -> bool {
+        let Some(slow) = self.rounds.failed(part).checked_sub(QUICK_ROUNDS).filter(|slow| *slow > 0) else {
+            return true;
+        };
+        let pause = RetryPolicy::default().pause(slow);
+        let pause = self.jittered(pause);
+        if slow == 1 {
+            self.tell(Happening::StartsOver { part: part.to_string(), pause });
+        }
+        self.remind(part.clone(), self.now + pause);
+        false
+    }
+
+    /// Pauses of this part begin with the shortest again.
+    pub(crate) fn succeeded(&mut self, part: &Part) {
+        self.attempts.succeeded(part);
+        self.rounds.succeeded(part);
     }
 
     /// Asks for no reminder.
@@ -318,6 +371,22 @@ impl Effects {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_that_comes_back_to_its_start_waits_longer_each_time_and_says_so_once() {
+        let mut effects = Effects::new(fastrand::Rng::with_seed(1));
+        assert!(effects.may_start_over(&Part::Session) && effects.may_start_over(&Part::Session));
+        let mut pauses = Vec::new();
+        for _ in 0..5 {
+            assert!(!effects.may_start_over(&Part::Session));
+            pauses.push(effects.next_due().unwrap().since(effects.now).as_millis());
+        }
+        assert!(pauses[0] >= 270 && pauses[0] < pauses[1] && pauses[1] < pauses[2], "{pauses:?}");
+        assert!(pauses[4] >= 1_350 && pauses[4] <= 1_650, "{pauses:?}");
+        assert_eq!(effects.take_happenings().len(), 1);
+        effects.succeeded(&Part::Session);
+        assert!(effects.may_start_over(&Part::Session));
+    }
 
     #[test]
     fn a_later_reminder_replaces_an_earlier_one() {

@@ -4,13 +4,11 @@
 use super::effects::{Answer, Effects, Op, Part};
 use crate::lease::row::{Fleet, RowKey, SessionNumber};
 use crate::lease::{Row, Table, Write, Written};
-use std::time::Duration;
 
 /// More terms and sessions than can be under way at a time.
 const DRAWN_UNSEEN: u64 = 1_000;
 /// Fleets that follow each other on one table draw their session numbers from so many ranges, by chance.
 const NUMBERED_APART: u64 = 1_000_000;
-const AGAIN: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Default)]
 pub(crate) struct FleetRow {
@@ -50,7 +48,11 @@ impl FleetRow {
 
     /// Makes it, unless that is under way.
     pub(crate) fn make(&mut self, effects: &mut Effects) {
-        if self.state == State::Idle {
+        if self.state != State::Idle {
+            return;
+        }
+        self.state = State::Reading;
+        if effects.may_start_over(&Part::FleetRow) {
             self.read(effects);
         }
     }
@@ -120,7 +122,12 @@ impl FleetRow {
                     self.read_later(effects);
                     News::Nothing
                 }
-                Some(Row::Lease(_) | Row::Session(_) | Row::Plan(_) | Row::Stream(_)) | None => News::Nothing,
+                Some(Row::Lease(_) | Row::Session(_) | Row::Plan(_) | Row::Stream(_)) => News::Nothing,
+                // Gone between the write and the look at what refused it.
+                None => {
+                    self.read_later(effects);
+                    News::Nothing
+                }
             },
             (Answer::Failed(_) | Answer::Rows(_) | Answer::Listing(_), _) => {
                 self.read_later(effects);
@@ -131,7 +138,7 @@ impl FleetRow {
 
     fn read_later(&mut self, effects: &mut Effects) {
         self.state = State::Reading;
-        effects.remind(Part::FleetRow, effects.now + AGAIN);
+        effects.repeat(Part::FleetRow);
     }
 }
 
@@ -183,8 +190,9 @@ mod tests {
         row.make(&mut effects);
         for call in 0..20 {
             let Some(asked) = effects.take_calls().pop() else {
-                assert_eq!(effects.next_due(), Some(effects.now + AGAIN), "it waits for nothing");
-                effects.now = effects.now + AGAIN;
+                let due = effects.next_due().expect("it waits for nothing");
+                assert!(due > effects.now, "a pause");
+                effects.now = due;
                 effects.take_due();
                 row.on_timer(&mut effects);
                 continue;

@@ -1,5 +1,6 @@
 //! One held lease and the one writer of its row: checkpoints, the release, the end of the shard.
 
+use super::backoff::RetryPolicy;
 use super::effects::{Answer, Effects, Failure, Part};
 use super::watchdog::{self, Deadlines, Standing, Watchdog};
 use super::weigh::Counted;
@@ -13,8 +14,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// After a write that got no answer.
-const AGAIN: Duration = Duration::from_millis(300);
 /// The most that throttled checkpoints are put off, in intervals.
 const MOST_PUT_OFF: u32 = 8;
 
@@ -27,6 +26,8 @@ pub(crate) struct Held {
     me: (WorkerId, SessionNumber),
     interval: Duration,
     put_off: u32,
+    /// How many writes in a row failed.
+    failed: u32,
     state: State,
     writing: Option<Writing>,
     watchdog: Watchdog,
@@ -135,6 +136,7 @@ impl Held {
             me,
             interval,
             put_off: 1,
+            failed: 0,
             state: State::Working,
             writing: None,
             watchdog: Watchdog::default(),
@@ -402,10 +404,10 @@ impl Held {
                 }
                 wait
             }
-            Failure::Throttled => effects.jittered(AGAIN),
+            Failure::Throttled => self.pause(effects),
             Failure::Unanswered | Failure::Refused(_) => {
                 writing.unsettled = true;
-                effects.jittered(AGAIN)
+                self.pause(effects)
             }
         };
         let wait = match self.state {
@@ -413,6 +415,12 @@ impl Held {
             State::Working | State::Releasing { .. } | State::Ending { .. } => wait,
         };
         effects.remind(Part::Held(self.key()), effects.now + wait);
+    }
+
+    /// Before a write that failed is repeated: longer each time.
+    fn pause(&mut self, effects: &mut Effects) -> Duration {
+        self.failed = self.failed.saturating_add(1);
+        effects.jittered(RetryPolicy::default().pause(self.failed))
     }
 
     /// Whether the row is what an unanswered write of ours made of it.
@@ -430,6 +438,7 @@ impl Held {
 
     fn settled(&mut self, write: &Write, row: Lease, effects: &mut Effects) -> News {
         self.ahead_since = None;
+        self.failed = 0;
         self.lease = row;
         for asked in self.waiting.drain(..) {
             let _ = asked.written.send(self.lease.checkpoint.clone());

@@ -16,8 +16,6 @@ use crate::shard::{ListWhich, Shard};
 use crate::telemetry::event::coordination::Happening;
 use std::time::Duration;
 
-/// After a call that came to nothing.
-const AGAIN: Duration = Duration::from_millis(300);
 /// A plan row that cannot be read is told no more often.
 const DAMAGED_AGAIN: Duration = Duration::from_secs(60);
 
@@ -197,7 +195,7 @@ impl Coordinator {
                     self.pin_at(&row, now_ms - LATEST_MARGIN_MS);
                 }
             }
-            None => self.effects.remind(Part::Pin(lease.clone()), self.effects.now + AGAIN),
+            None => self.effects.repeat(Part::Pin(lease.clone())),
         }
     }
 
@@ -322,7 +320,7 @@ impl Coordinator {
             // Whoever finishes the other parent creates the child, or the list of every minute does.
             Answer::Rows(_) => held.on_child(child, &mut self.effects),
             Answer::Failed(_) | Answer::Table(_) | Answer::Listing(_) => {
-                self.effects.remind(part, self.effects.now + AGAIN);
+                self.effects.repeat(part);
             }
         }
     }
@@ -362,7 +360,7 @@ impl Coordinator {
 
     pub(super) fn on_parents_answer(&mut self, finished: &LeaseKey, answer: Answer) {
         let Answer::Rows(rows) = answer else {
-            return self.effects.remind(Part::Parents(finished.clone()), self.effects.now + AGAIN);
+            return self.effects.repeat(Part::Parents(finished.clone()));
         };
         let children = self.orphaned.remove(finished).unwrap_or_default();
         let done: Vec<_> = rows

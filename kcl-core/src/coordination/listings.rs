@@ -4,6 +4,7 @@
 //! one that cannot be listed must not hold up the plan for the others: so the plan says who lists what, and that is done
 //! beside everything else. Done twice it is done once: every write of it has its own condition.
 
+use super::backoff::RetryPolicy;
 use super::effects::{Answer, Effects, Op, Part};
 use super::planner::fill::{self, Fill};
 use super::streams::Streams;
@@ -150,7 +151,7 @@ impl Listings {
         match answer {
             Answer::Table(table) => self.begin(Known::of(table), streams, effects),
             Answer::Written(_) | Answer::Rows(_) | Answer::Listing(_) | Answer::Failed(_) => {
-                effects.remind(Part::Listings, effects.now + FIRST_AGAIN);
+                effects.repeat_by(RetryPolicy::from(FIRST_AGAIN), Part::Listings);
             }
         }
     }

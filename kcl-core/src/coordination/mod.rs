@@ -21,9 +21,11 @@
 //! | `parked` | keys in quarantine, for operators |
 //! | `handback` | leaving a plain table where a fleet could not do so itself |
 //! | `again` | their calls of the table |
+//! | `backoff` | how long to wait before a call, or a round of calls, is repeated |
 //! | `stopping`, `goodbye` | leaving, asked to or because it cannot go on |
 
 mod again;
+mod backoff;
 mod claim;
 mod claims;
 pub(crate) mod clearing;

@@ -1,5 +1,6 @@
 //! This worker's session: drawing its number, registering, beating, and hearing that it is over.
 
+use super::backoff::RetryPolicy;
 use super::effects::{Answer, Effects, Failure, Part};
 use crate::clock::Time;
 use crate::config::{Settings, timing};
@@ -222,19 +223,37 @@ impl Session {
     }
 
     fn on_failure(&mut self, failure: Failure, sent: Time, effects: &mut Effects) -> News {
+        let mut trusted = false;
         match &mut self.state {
             State::Registering { first_sent, .. } => {
                 first_sent.get_or_insert(sent);
             }
             State::Live(live) => {
                 live.in_flight = false;
+                trusted = live.first_sent.is_some_and(|first| effects.now.since(first) < self.failover_time);
                 effects.tell(Happening::BeatMissed { session: live.number, failure });
             }
             State::DrawingAbove { unsettled, .. } => *unsettled = true,
             State::Absent | State::Drawing | State::Mending { .. } | State::Over => {}
         }
-        effects.remind(Part::Session, effects.now + timing::beat_again(self.failover_time));
+        self.repeat(trusted, effects);
         News::Nothing
+    }
+
+    /// Sends it again, later each time. While others still trust the session no pause is longer than a tenth of the failover
+    /// time: a heartbeat that comes through late must not come too late.
+    fn repeat(&self, trusted: bool, effects: &mut Effects) {
+        let policy = RetryPolicy::from(timing::beat_again(self.failover_time));
+        let policy = if trusted { policy.no_longer_than(self.failover_time / 10) } else { policy };
+        effects.repeat_by(policy, Part::Session);
+    }
+
+    /// Goes back to an earlier step of the registration: at once the first time, later each time after that.
+    fn start_over(&mut self, state: State, effects: &mut Effects) {
+        self.state = state;
+        if effects.may_start_over(&Part::Session) {
+            self.on_timer(0, None, effects);
+        }
     }
 
     fn on_drawn(&mut self, written: Written, effects: &mut Effects) -> News {
@@ -262,7 +281,7 @@ impl Session {
         match written {
             // By an attempt of ours that got no answer, perhaps: the next number is above it for certain.
             Written::Refused(Some(Row::Fleet(_))) if unsettled => {
-                self.begin(effects);
+                self.start_over(State::Absent, effects);
                 News::Nothing
             }
             // The fleet row that stands had counted it: it was drawn after ours.
@@ -289,17 +308,16 @@ impl Session {
             return self.mend(number, damaged.clone(), effects);
         }
         let Some(session) = row.as_ref().and_then(Row::as_session) else {
-            effects.remind(Part::Session, effects.now + timing::beat_again(self.failover_time));
+            self.repeat(false, effects);
             return News::Nothing;
         };
         if session.number > number {
-            self.state = State::DrawingAbove { last: session.number, unsettled: false };
-            effects.write(Part::Session, Write::DrawAbove(session.number));
+            self.start_over(State::DrawingAbove { last: session.number, unsettled: false }, effects);
             return News::Nothing;
         }
         // Of the same number and another tag: of another process, which drew it from a fleet row that is gone.
         if (session.number, session.tag) != (number, self.tag) || session.state.has_ended() {
-            self.begin(effects);
+            self.start_over(State::Absent, effects);
             return News::Nothing;
         }
         self.shown.clone_from(&session.streams);

@@ -73,7 +73,7 @@ impl Start {
                 News::Nothing
             }
             Answer::Written(_) | Answer::Rows(_) | Answer::Failed(_) => {
-                effects.remind(Part::Start, effects.now + Duration::from_millis(500));
+                effects.repeat(Part::Start);
                 News::Nothing
             }
         }

@@ -1,5 +1,6 @@
 //! Looking at the fleet row: who plans, is it silent, is there a new plan, does somebody want the table read.
 
+use super::backoff::RetryPolicy;
 use super::effects::{Answer, Effects, Failure, Op, Part};
 use super::silence::Silence;
 use crate::clock::Time;
@@ -8,11 +9,11 @@ use crate::lease::row::{Fleet, RowKey, SessionNumber, WorkerId};
 use crate::lease::{Consistency, Row, Write, Written};
 use std::time::Duration;
 
-/// Looks slow down by this factor when the table is throttled, up to four times.
+/// Polls slow down by this factor when the table is throttled, up to four times.
 const SLOWER: u32 = 2;
 const SLOWEST: u32 = 4;
-/// After an attempt at the term that came to nothing.
-const AGAIN: Duration = Duration::from_millis(200);
+/// A poll that failed for another reason is repeated after no more than this, for the outage may be over.
+const LONGEST_PAUSE: Duration = Duration::from_millis(1_500);
 
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -21,6 +22,8 @@ pub(crate) struct Watch {
     failover_time: Duration,
     longest_gap: Duration,
     slowed: u32,
+    /// How many polls in a row failed.
+    failed: u32,
     /// The look under way: when it was sent, and how fresh its answer is.
     look: (Time, Consistency),
     /// When the newest row was received.
@@ -79,6 +82,7 @@ impl Watch {
             failover_time: settings.failover_time,
             longest_gap: crate::config::timing::longest_gap(settings.failover_time, settings.watch),
             slowed: 1,
+            failed: 0,
             look: (Time::ZERO, Consistency::Eventual),
             raised_at: Time::ZERO,
             fleet: None,
@@ -112,7 +116,10 @@ impl Watch {
     pub(crate) fn on_answer(&mut self, answer: Answer, effects: &mut Effects) -> News {
         let throttled = matches!(answer, Answer::Failed(Failure::Throttled));
         self.slowed = if throttled { (self.slowed * SLOWER).min(SLOWEST) } else { 1 };
-        let every = effects.jittered(self.every * self.slowed);
+        // One poll that fails is repeated in time for the failure detector; more than that, and its evidence is void anyway.
+        self.failed = if matches!(answer, Answer::Failed(_)) { self.failed.saturating_add(1) } else { 0 };
+        let outage = RetryPolicy::from(self.every).no_longer_than(LONGEST_PAUSE).pause(self.failed.saturating_sub(1));
+        let every = effects.jittered((self.every * self.slowed).max(outage));
         effects.remind(Part::Watch, effects.now + every);
         let Answer::Rows(rows) = answer else { return News::Nothing };
         match rows.into_iter().next().flatten() {
@@ -241,7 +248,7 @@ impl Watch {
                 if let Some(attempt) = &mut self.attempt {
                     attempt.unsettled = true;
                 }
-                effects.remind(Part::TakeTerm, effects.now + AGAIN);
+                effects.repeat(Part::TakeTerm);
                 return None;
             }
         };

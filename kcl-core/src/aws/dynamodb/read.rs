@@ -2,7 +2,7 @@
 
 use super::DynamoDbStore;
 use super::attributes::{self, Item, decode, decode_as, name};
-use crate::aws::failure::{Cause, Failure};
+use crate::aws::failure::{Cause, EMPTY, Failure};
 use crate::lease::{Consistency, Row, RowKey, Table};
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -67,6 +67,9 @@ impl DynamoDbStore {
                 .send()
                 .await
                 .map_err(|error| Failure::of(OPERATION, error))?;
+            if got.responses.is_none() {
+                return Err(Failure::new(Cause::Unanswered, OPERATION, EMPTY));
+            }
             items.extend(got.responses.iter_mut().flat_map(HashMap::drain).flat_map(|(_, items)| items));
             left = got.unprocessed_keys.into_iter().flatten().flat_map(|(_, keys)| keys.keys).collect();
             if left.is_empty() {
@@ -95,6 +98,9 @@ impl DynamoDbStore {
                 .send()
                 .await
                 .map_err(|error| Failure::of("Scan", error))?;
+            if page.items.is_none() {
+                return Err(Failure::new(Cause::Unanswered, "Scan", EMPTY));
+            }
             for row in page.items().iter().filter_map(decode) {
                 table.add(row);
             }

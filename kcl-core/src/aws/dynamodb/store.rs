@@ -1,6 +1,7 @@
 //! [`LeaseStore`] over a DynamoDB client.
 
-use crate::aws::failure::{Cause, Failure};
+use crate::aws::error_table::table_kind;
+use crate::aws::failure::Failure;
 use crate::lease::{Consistency, LeaseStore, Row, RowKey, StoreError, StoreErrorKind, Table, Write, Written};
 use crate::telemetry::event::table::TableCall;
 use async_trait::async_trait;
@@ -31,7 +32,7 @@ impl DynamoDbStore {
             }
             Err(failure) => failure,
         };
-        let (kind, table) = (kind(failure.cause), self.table.as_str());
+        let (kind, table) = (table_kind(failure.cause), self.table.as_str());
         let outcome = match kind {
             StoreErrorKind::Throttled => "throttled",
             StoreErrorKind::Unanswered => "unanswered",
@@ -63,19 +64,5 @@ impl LeaseStore for DynamoDbStore {
     async fn write(&self, write: &Write) -> Result<Written, StoreError> {
         let request = super::expression::request(write);
         self.told(request.action.operation(), self.make(&write.key(), request).await)
-    }
-}
-
-fn kind(cause: Cause) -> StoreErrorKind {
-    match cause {
-        Cause::Throttled => StoreErrorKind::Throttled,
-        Cause::Unanswered | Cause::CredentialsUnavailable => StoreErrorKind::Unanswered,
-        Cause::Credentials
-        | Cause::Permission
-        | Cause::EncryptionKey
-        | Cause::NotFound
-        | Cause::Busy
-        | Cause::Iterator
-        | Cause::Request => StoreErrorKind::Refused,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::attributes::name;
 use crate::aws::explain::{Place, Subject, explain};
-use crate::aws::failure::{Cause, Failure};
+use crate::aws::failure::{Cause, EMPTY, Failure};
 use crate::aws::patience::patiently;
 use crate::error::{Code, Error};
 use crate::telemetry::event::table::{TableCreated, TableTooSmall};
@@ -88,6 +88,7 @@ pub async fn prepare_table(
 
 async fn describe(client: &Client, name: &str) -> Result<Option<TableDescription>, Failure> {
     match client.describe_table().table_name(name).send().await {
+        Ok(answer) if answer.table.is_none() => Err(Failure::new(Cause::Unanswered, DESCRIBE, EMPTY)),
         Ok(answer) => Ok(answer.table),
         Err(error) => match Failure::of(DESCRIBE, error) {
             Failure { cause: Cause::NotFound, .. } => Ok(None),

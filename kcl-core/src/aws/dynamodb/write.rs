@@ -3,7 +3,7 @@
 use super::DynamoDbStore;
 use super::attributes::{Item, decode_as};
 use super::expression::{Action, Request};
-use crate::aws::failure::Failure;
+use crate::aws::failure::{Cause, EMPTY, Failure};
 use crate::lease::{Consistency, RowKey, Written};
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::{delete_item::DeleteItemError, put_item::PutItemError, update_item::UpdateItemError};
@@ -58,7 +58,12 @@ impl DynamoDbStore {
                     .set_expression_attribute_values(values)
                     .return_values(ReturnValue::AllNew)
                     .return_values_on_condition_check_failure(AllOld);
-                outcome(operation, sent.send().await, |answer| answer.attributes)
+                let updated = outcome(operation, sent.send().await, |answer| answer.attributes)?;
+                // ALL_NEW: DynamoDB sends the item along. An answer without it is something else's.
+                match updated {
+                    Outcome::Done(None) => Err(Failure::new(Cause::Unanswered, operation, EMPTY)),
+                    updated @ (Outcome::Done(_) | Outcome::Refused(_)) => Ok(updated),
+                }
             }
             Action::Delete { key } => {
                 let sent = self

@@ -8,12 +8,11 @@ pub(crate) mod fast;
 
 use super::answer_limit::AnswerLimit;
 use super::client::with_deadline;
+use super::error_table::stream_kind;
 use super::failure::{Cause, Failure};
 use crate::config::Parser;
 use crate::record::{ShardId, StartingPosition, StreamRef};
-use crate::shard::{
-    self, ApiError, ApiErrorKind, FanOutApi, Fetched, ListWhich, Listing, ShardPage, StreamApi, StreamDescription,
-};
+use crate::shard::{self, ApiError, FanOutApi, Fetched, ListWhich, Listing, ShardPage, StreamApi, StreamDescription};
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::retry::RetryConfig;
@@ -153,7 +152,7 @@ impl KinesisStream {
 
 /// A failure, as readers judge it.
 fn error(failure: Failure, subject: &str) -> ApiError {
-    ApiError { kind: kind(failure.cause), message: failure.sentence(subject), source: Some(Box::new(failure)) }
+    ApiError { kind: stream_kind(failure.cause), message: failure.sentence(subject), source: Some(Box::new(failure)) }
 }
 
 #[async_trait]
@@ -194,16 +193,4 @@ fn filter(which: ListWhich) -> Result<Option<ShardFilter>, Failure> {
         }
     };
     filter.build().map(Some).map_err(|error| Failure::new(Cause::Request, answer::LIST, error.to_string()))
-}
-
-fn kind(cause: Cause) -> ApiErrorKind {
-    match cause {
-        Cause::Throttled => ApiErrorKind::Throttled,
-        Cause::Unanswered | Cause::CredentialsUnavailable => ApiErrorKind::Unavailable,
-        Cause::Iterator => ApiErrorKind::IteratorExpired,
-        Cause::NotFound => ApiErrorKind::NotFound,
-        Cause::Busy => ApiErrorKind::NotReady,
-        Cause::Credentials | Cause::Permission | Cause::EncryptionKey => ApiErrorKind::Denied,
-        Cause::Request => ApiErrorKind::Refused,
-    }
 }

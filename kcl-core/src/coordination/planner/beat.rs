@@ -1,12 +1,14 @@
 //! The planning beat: tells the fleet that planning goes on, and which version of the plan to obey.
 
 use crate::clock::Time;
+use crate::coordination::backoff::RetryPolicy;
 use crate::coordination::effects::{Answer, Effects, Part};
 use crate::lease::row::{Fleet, SessionNumber, WorkerId};
 use crate::lease::{Row, Write, Written};
 use std::time::Duration;
 
-const AGAIN: Duration = Duration::from_millis(300);
+/// The fleet takes a planner that is silent for `failover_time` for dead: a beat that failed is repeated well within that.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct FleetBeat {
@@ -89,7 +91,7 @@ impl FleetBeat {
 
     pub(crate) fn on_answer(&mut self, answer: Answer, effects: &mut Effects) -> News {
         let (Some(sending), Answer::Written(written)) = (self.sending, answer) else {
-            effects.remind(Part::FleetBeat, effects.now + AGAIN);
+            effects.repeat_by(RetryPolicy::default().no_longer_than(LONGEST_PAUSE), Part::FleetBeat);
             return News::Nothing;
         };
         let (Written::Applied(row) | Written::Refused(row)) = written;

@@ -180,6 +180,11 @@ pub(crate) enum Happening {
         /// Where that is known; otherwise the leases' checkpoints count.
         pinned: Option<String>,
     },
+    /// A part of the coordination came back to its start again and again, although its calls were answered.
+    StartsOver {
+        part: String,
+        pause: std::time::Duration,
+    },
     Refused {
         message: String,
     },
@@ -359,6 +364,10 @@ impl Happening {
                 }
             }
             // The lines of the table's and the streams' trouble say it.
+            Happening::StartsOver { part, pause } => warn!(
+                target: "kcl::table", part, pause_seconds = pause.as_secs_f64(),
+                "the table does not show what was written to it; starting over with growing pauses"
+            ),
             Happening::Refused { message } => debug!(target: "kcl::table", message = cut(message), "call refused"),
             Happening::ShutdownAsked { within } => {
                 info!(target: "kcl::worker", within_seconds = within.as_secs_f64(), "shutting down");

@@ -135,6 +135,7 @@ fn refused(error: AwsError, service: Service) -> Fault {
     match (error, service) {
         (AwsError::HtmlOk, _) => page(200),
         (AwsError::HtmlForbidden, _) => page(403),
+        (AwsError::Empty, _) => Fault::Answer { status: 200, body: "{}".to_owned() },
         (AwsError::CredentialsNotLoaded, _) => page(credentials::MARK),
         (AwsError::InternalError, Service::Table) => Fault::Error("InternalServerError".to_owned()),
         (error, _) => Fault::Error(error.name().to_owned()),

@@ -26,10 +26,12 @@ pub(crate) enum AwsError {
     HtmlOk,
     /// A page of a proxy, with status 403.
     HtmlForbidden,
+    /// An empty object with status 200, in place of what the service always sends.
+    Empty,
 }
 
 impl AwsError {
-    pub(crate) const ALL: [AwsError; 18] = [
+    pub(crate) const ALL: [AwsError; 19] = [
         AwsError::AccessDenied,
         AwsError::ExpiredToken,
         AwsError::InvalidSignature,
@@ -48,6 +50,7 @@ impl AwsError {
         AwsError::ServiceUnavailable,
         AwsError::HtmlOk,
         AwsError::HtmlForbidden,
+        AwsError::Empty,
     ];
 
     /// As the error's code has it, or as a person would call it.
@@ -71,6 +74,7 @@ impl AwsError {
             AwsError::ServiceUnavailable => "ServiceUnavailable",
             AwsError::HtmlOk => "HTML with status 200",
             AwsError::HtmlForbidden => "HTML with status 403",
+            AwsError::Empty => "an empty answer",
         }
     }
 
@@ -94,7 +98,8 @@ impl AwsError {
             | AwsError::Validation
             | AwsError::ServiceUnavailable
             | AwsError::HtmlOk
-            | AwsError::HtmlForbidden => false,
+            | AwsError::HtmlForbidden
+            | AwsError::Empty => false,
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::history::{Fact, History, Name};
 use super::host::Host;
 use super::refusal::AwsError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -146,13 +146,27 @@ struct State {
     calls: u64,
     /// How many of the next lists are right whatever the odds.
     right_lists: u32,
+    /// Those that have sent a heartbeat. Until then a refusal ends a worker, as it should.
+    beating: BTreeSet<Name>,
 }
 
 impl Weather {
     pub(crate) fn new(rng: fastrand::Rng, history: History) -> Self {
         let (odds, page, table_full_until) = (Odds::default(), usize::MAX, Duration::ZERO);
         let (rules, cut, hosts, calls, right_lists) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), 0, 0);
-        let state = State { rng, odds, uneven: false, page, table_full_until, rules, cut, hosts, calls, right_lists };
+        let state = State {
+            rng,
+            odds,
+            uneven: false,
+            page,
+            table_full_until,
+            rules,
+            cut,
+            hosts,
+            calls,
+            right_lists,
+            beating: BTreeSet::new(),
+        };
         Weather { state: Arc::new(Mutex::new(state)), history }
     }
 
@@ -240,6 +254,9 @@ impl Weather {
             state.calls += 1;
             let number = state.calls;
             let call = Call { process, service, operation, number };
+            if operation == "Beat" {
+                state.beating.insert(process.clone());
+            }
             let host = state.hosts.get(process).cloned();
             (number, state.draw(&call, self.history.now()), host)
         };
@@ -308,7 +325,7 @@ impl State {
             Some(Fate::Stale(seconds(&mut self.rng, 3)))
         } else if is(broken) && call.service == Service::Stream {
             Some(if self.rng.bool() { Fate::IteratorExpired } else { Fate::Unavailable })
-        } else if is(refused) {
+        } else if is(refused) && self.beating.contains(call.process) {
             self.rng.choice(AwsError::ALL).map(Fate::Refused)
         } else {
             None
