@@ -3,6 +3,7 @@
 use crate::clock::{Clock, Time};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Runs from `begin` to `end`; beginning again does not start it anew.
 #[derive(Debug)]
@@ -33,6 +34,11 @@ impl Stopwatch {
         self.since_nanos.store(0, Ordering::Relaxed);
     }
 
+    /// How long it has run; zero where it does not.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.since().map_or(Duration::ZERO, |since| self.clock.now().since(since))
+    }
+
     /// Since when it runs.
     pub(crate) fn since(&self) -> Option<Time> {
         let nanos = self.since_nanos.load(Ordering::Relaxed);
@@ -44,7 +50,6 @@ impl Stopwatch {
 mod tests {
     use super::*;
     use crate::clock::TokioClock;
-    use std::time::Duration;
 
     #[tokio::test(start_paused = true)]
     async fn it_runs_from_the_first_beginning_to_the_end() {

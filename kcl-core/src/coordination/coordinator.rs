@@ -13,6 +13,7 @@ use super::replay::Looking;
 use super::session::{self, Session};
 use super::start::{self, Start};
 use super::streams::{Change, Streams};
+use super::unreadable::UnreadableLeases;
 use super::watch::{self, Watch};
 use super::watchdog::Deadlines;
 use super::weigh::Weighing;
@@ -25,7 +26,7 @@ use crate::processor::{Delivery, Gate, Report, Reports};
 use crate::record::StreamId;
 use crate::shard::Shard;
 use crate::telemetry::event::coordination::{Happening, SESSION_OVER};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,9 +95,8 @@ pub(crate) struct Coordinator {
     pub(super) deadlines: Deadlines,
     /// Leases that were given up because nothing moved here, and until when others are to try.
     pub(super) refusals: BTreeMap<LeaseKey, Time>,
-    pub(super) given_up_in_a_row: u32,
-    /// The streams whose leases those were.
-    pub(super) given_up_of: BTreeSet<Option<StreamId>>,
+    /// Held leases whose shards cannot be read, as they were reported.
+    pub(super) unreadable: UnreadableLeases,
     /// Consumers whose delivery is closed, since when that was seen or told.
     pub(super) lingering: BTreeMap<LeaseKey, Time>,
     pub(super) weighing: Weighing,
@@ -161,8 +161,7 @@ impl Coordinator {
             consumers: BTreeMap::new(),
             deadlines: Deadlines::new(&settings),
             refusals: BTreeMap::new(),
-            given_up_in_a_row: 0,
-            given_up_of: BTreeSet::new(),
+            unreadable: UnreadableLeases::default(),
             lingering: BTreeMap::new(),
             damaged_plan_told: None,
             verified_at: Time::ZERO,

@@ -8,12 +8,16 @@ use crate::clock::Time;
 use crate::lease::row::{Beside, Lease, LeaseKey, SessionNumber, WorkerId};
 use crate::lease::{Row, Write, Written};
 use crate::processor::{Delivery, WriteAsked};
-use crate::record::{Checkpoint, ShardId};
+use crate::record::{Checkpoint, ShardId, StartingPosition};
+use crate::retrieval::Unreadable;
 use crate::shard::Shard;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// So many workers give up a lease that they cannot read. The next one keeps it: handed around for ever it would be read no
+/// sooner, and an outage of all workers would leave leases without an owner when it ends.
+const MOST_TRIED: usize = 2;
 /// The most that throttled checkpoints are put off, in intervals.
 const MOST_PUT_OFF: u32 = 8;
 
@@ -41,6 +45,8 @@ pub(crate) struct Held {
     waiting: Vec<WriteAsked>,
     /// Its consumer is to be followed by another one.
     restarting: bool,
+    /// Where that one starts, if the row says another position by now.
+    restart_from: Option<StartingPosition>,
 }
 
 /// Where a held lease stands.
@@ -74,6 +80,8 @@ pub(crate) enum Why {
     ConsumerGaveUp,
     /// Nothing moves here.
     Stalled,
+    /// Its shard cannot be read here.
+    Unreadable,
     /// Its stream, of several, is not served any more.
     StreamStopped,
     /// Its stream, of several, does not exist any more.
@@ -87,6 +95,7 @@ impl Why {
             Why::Shutdown => "shutdown",
             Why::ConsumerGaveUp => "consumer gave up",
             Why::Stalled => "stalled",
+            Why::Unreadable => "unreadable",
             Why::StreamStopped => "stream stopped",
             Why::StreamMissing => "stream missing",
         }
@@ -145,6 +154,7 @@ impl Held {
             asked: Vec::new(),
             waiting: Vec::new(),
             restarting: false,
+            restart_from: None,
         }
     }
 
@@ -221,7 +231,7 @@ impl Held {
     pub(crate) fn on_gone(&mut self, effects: &mut Effects) -> Option<Arc<Delivery>> {
         if self.restarting && self.is_working() {
             self.restarting = false;
-            self.delivery = self.delivery.of_next();
+            self.delivery = self.delivery.of_next(self.restart_from.take());
             return Some(self.delivery.clone());
         }
         if matches!(self.state, State::Working | State::Draining { .. }) {
@@ -234,6 +244,25 @@ impl Held {
     pub(crate) fn restart(&mut self) {
         self.restarting = true;
         self.delivery.close();
+    }
+
+    /// Since when the shard cannot be read, and why.
+    pub(crate) fn unreadable(&self) -> Option<Unreadable> {
+        self.delivery.stages.outage.seen()
+    }
+
+    /// Whether another worker may be able to read what this one cannot: few have tried, and this one has not before.
+    pub(crate) fn may_be_read_elsewhere(&self) -> bool {
+        let tried = &self.lease.beside.unreadable_by;
+        tried.len() < MOST_TRIED && !tried.contains(&self.me.0)
+    }
+
+    /// Takes a row over that somebody has edited while the shard could not be read: its consumer is followed by another one, which
+    /// starts at the position that the row has now.
+    pub(crate) fn adopt(&mut self, row: &Lease, from: StartingPosition) {
+        self.lease = row.clone();
+        self.restart_from = Some(from);
+        self.restart();
     }
 
     /// Looks at how the shard's work goes.
@@ -312,13 +341,19 @@ impl Held {
         match &self.state {
             State::Working | State::Draining { .. } => {
                 let (checkpoint, beside) = self.ahead()?;
-                let wanted = !self.elsewhere || !self.asked.is_empty() || beside.parked != self.lease.beside.parked;
+                let wanted = !self.elsewhere
+                    || !self.asked.is_empty()
+                    || beside.parked != self.lease.beside.parked
+                    || beside.unreadable_by != self.lease.beside.unreadable_by;
                 wanted.then_some(Write::Checkpoint { lease, me, counter, checkpoint, beside })
             }
-            State::Releasing { .. } => {
+            State::Releasing { why } => {
                 let ahead = self.ahead().filter(|_| !mutated!(ReleasesWithoutCheckpoint));
                 let as_it_is = || (self.lease.checkpoint.clone(), self.lease.beside.clone());
-                let (checkpoint, beside) = ahead.unwrap_or_else(as_it_is);
+                let (checkpoint, mut beside) = ahead.unwrap_or_else(as_it_is);
+                if *why == Why::Unreadable {
+                    beside.unreadable_by.push(self.me.0.clone());
+                }
                 Some(Write::Release { lease, me, counter, checkpoint, beside })
             }
             State::Ending { children, missing } if missing.is_empty() || mutated!(EndsBeforeChildren) => {
@@ -331,7 +366,10 @@ impl Held {
 
     /// What the row is to say and does not.
     fn ahead(&self) -> Option<(Checkpoint, Beside)> {
-        let standing = self.delivery.standing(&self.lease.checkpoint);
+        let mut standing = self.delivery.standing(&self.lease.checkpoint);
+        if !self.delivery.stages.outage.was_answered() {
+            standing.beside.unreadable_by.clone_from(&self.lease.beside.unreadable_by);
+        }
         let acknowledged = standing.acknowledged.map(Checkpoint::At);
         let ahead = acknowledged.filter(|acknowledged| self.lease.checkpoint.is_before(acknowledged));
         match ahead {

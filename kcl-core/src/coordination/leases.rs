@@ -223,16 +223,16 @@ impl Coordinator {
                     held.write_now(asked, &mut self.effects);
                 }
             }
-            ReportKind::GaveUp { reason, stop_worker } => {
+            ReportKind::GaveUp { reason, stops_with } => {
                 if let Some(held) = held {
                     held.release_now(Why::ConsumerGaveUp, &mut self.effects);
                 }
                 self.effects.tell(Happening::ConsumerGaveUp { lease: lease.clone(), reason: reason.clone() });
                 // One of several streams that vanished stops nobody.
-                if let Some(code) = stop_worker
+                if let Some(code) = stops_with
                     && self.identity.streams.of(&lease).is_some()
                 {
-                    let message = if code == Code::StoppedByPolicy {
+                    let message = if matches!(code, Code::StoppedByPolicy | Code::CannotRead) {
                         format!("the error policy stopped the worker at shard `{lease}`: {reason}")
                     } else {
                         reason
@@ -273,7 +273,7 @@ impl Coordinator {
                     let (keys, records) = (parked.len(), parked.iter().map(|key| key.positions.len()).sum());
                     self.effects.tell(Happening::ParkedAtRelease { lease: lease.clone(), keys, records });
                 }
-                if matches!(why, Why::ConsumerGaveUp | Why::Stalled) {
+                if matches!(why, Why::ConsumerGaveUp | Why::Stalled | Why::Unreadable) {
                     // Nobody expects it.
                     self.wake_planner();
                 }
@@ -381,7 +381,7 @@ fn needs_pin(lease: &Lease) -> bool {
 }
 
 /// Where a lease's consumer starts.
-fn starting_position(lease: &Lease) -> StartingPosition {
+pub(super) fn starting_position(lease: &Lease) -> StartingPosition {
     match (&lease.checkpoint, lease.start_ms) {
         (Checkpoint::At(position), _) => StartingPosition::After(position.clone()),
         (Checkpoint::Latest | Checkpoint::AtTimestamp, Some(ms)) if ms > 0 => StartingPosition::AtTimestamp(ms),

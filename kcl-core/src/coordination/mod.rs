@@ -16,6 +16,7 @@
 //! | `leaving` | a stream that is to be served no more, until nothing of it is left, and who else serves it |
 //! | `listings` | of several streams, keeping leases in step with shards, for whom the plan says so |
 //! | `watchdog`, `reconcile` | whether every shard moves, and what is done where it does not |
+//! | `unreadable` | leases whose shards cannot be read: the alarm, and when another worker is to try |
 //! | `replay` | whether every shard of a range that has an end is done |
 //! | `weigh` | what this worker's leases weigh, where the fleet is balanced by bytes |
 //! | `parked` | keys in quarantine, for operators |
@@ -51,6 +52,7 @@ mod stopping;
 mod streams;
 #[cfg(test)]
 mod timing_tests;
+mod unreadable;
 mod watch;
 mod watchdog;
 mod weigh;

@@ -3,11 +3,11 @@
 use super::coordinator::Coordinator;
 use super::effects::{Answer, Op, Part};
 use super::held::Why;
+use super::leases::starting_position;
 use super::watchdog::{self, Stage, Step};
 use crate::clock::Time;
-use crate::error::{Code, Error};
-use crate::lease::Consistency;
 use crate::lease::row::{LeaseKey, RowKey};
+use crate::lease::{Consistency, Row};
 use crate::telemetry::event::coordination::Happening;
 use std::time::Duration;
 
@@ -19,8 +19,6 @@ const VERIFY_EVERY: Duration = Duration::from_secs(60);
 const ALARM_AT: f64 = 0.8;
 /// A consumer whose delivery is closed should be gone after this; one that is not is told of as often.
 const LINGERS: Duration = Duration::from_secs(30);
-/// So many leases given up in a row, with no read answered in between: then it is this worker that cannot read.
-const MOST_GIVEN_UP: u32 = 3;
 
 impl Coordinator {
     pub(super) fn on_reconcile_timer(&mut self) {
@@ -31,6 +29,7 @@ impl Coordinator {
         self.verify(now);
         self.look_at_parked(now);
         self.look_whether_replayed();
+        self.look_at_unreadable(now);
         let mut steps = Vec::new();
         for (lease, held) in self.held.iter_mut().filter(|(_, held)| held.is_working()) {
             for news in held.watch(now, &self.deadlines) {
@@ -40,10 +39,6 @@ impl Coordinator {
                         steps.push((lease.clone(), stage, step));
                     }
                     watchdog::News::Over { stage, stood } => {
-                        if stage == Stage::Fetch {
-                            self.given_up_in_a_row = 0;
-                            self.given_up_of.clear();
-                        }
                         self.effects.tell(Happening::StallOver { lease: lease.clone(), stage, stood });
                     }
                 }
@@ -79,6 +74,14 @@ impl Coordinator {
                 self.effects.forget(&Part::Held(lease.clone()));
                 self.effects.tell(Happening::LeaseLost { lease, why: "its row was changed by another hand" });
                 self.wake_planner();
+            } else if let Some(row) = row.as_ref().and_then(Row::as_lease)
+                && held.unreadable().is_some()
+                // (A stale read shows an older counter.)
+                && row.counter >= held.lease.counter
+                && row.checkpoint != held.lease.checkpoint
+            {
+                self.effects.tell(Happening::PositionEdited { lease, checkpoint: row.checkpoint.as_str().to_owned() });
+                held.adopt(row, starting_position(row));
             } else if let Some(row) = &row {
                 held.notice(row);
             }
@@ -107,6 +110,13 @@ impl Coordinator {
     }
 
     fn put_right(&mut self, lease: &LeaseKey, stage: Stage, step: Step) {
+        if (stage, step) == (Stage::Fetch, Step::GiveUp) {
+            // Where the lease is kept, the reader may be what is wrong.
+            if !self.give_up_unreadable(lease) {
+                self.restart_fetch(lease);
+            }
+            return;
+        }
         let Some(held) = self.held.get_mut(lease) else { return };
         match step {
             Step::Alarm => {}
@@ -117,21 +127,6 @@ impl Coordinator {
                 // Not straight back to where it did not move.
                 let until = self.effects.now + self.settings.failover_time * 2;
                 self.refusals.insert(lease.clone(), until);
-                let Some(served) = self.identity.streams.of(lease) else { return };
-                if stage == Stage::Fetch {
-                    self.given_up_in_a_row += 1;
-                    self.given_up_of.insert(served.keys.id.clone());
-                }
-                // One of several that cannot be read stops nobody else's.
-                let all = self.given_up_of.len() >= self.identity.streams.count();
-                if self.given_up_in_a_row >= MOST_GIVEN_UP && all {
-                    let message = format!(
-                        "no read of stream `{}` was answered while {MOST_GIVEN_UP} leases in a row were given up for it, \
-                         the last one `{lease}`: this worker cannot read",
-                        served.keys.identity.arn
-                    );
-                    self.fail(Error::new(Code::CannotRead, message));
-                }
             }
         }
     }

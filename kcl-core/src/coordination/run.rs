@@ -192,7 +192,11 @@ fn of_stream(error: ApiError) -> Failed {
     let (failure, outcome) = match error.kind {
         ApiErrorKind::Throttled => (Failure::Throttled, "throttled"),
         ApiErrorKind::Unavailable | ApiErrorKind::NotReady => (Failure::Unanswered, "unanswered"),
-        ApiErrorKind::NotFound | ApiErrorKind::Denied | ApiErrorKind::Refused | ApiErrorKind::IteratorExpired => {
+        ApiErrorKind::NotFound
+        | ApiErrorKind::Denied
+        | ApiErrorKind::Refused
+        | ApiErrorKind::PositionRefused
+        | ApiErrorKind::IteratorExpired => {
             let missing = error.kind == ApiErrorKind::NotFound;
             let refusal = Refusal { code: code_of(&error), message: error.message.clone(), missing };
             (Failure::Refused(refusal), "refused")

@@ -80,14 +80,6 @@ impl Streams {
         }
     }
 
-    /// How many are served.
-    pub(crate) fn count(&self) -> usize {
-        match self {
-            Streams::One(_) => 1,
-            Streams::Several(served) => served.len(),
-        }
-    }
-
     /// Serves one of several.
     pub(crate) fn serve(&mut self, stream: Served) {
         if let (Streams::Several(served), Some(id)) = (self, stream.keys.id.clone()) {

@@ -58,7 +58,7 @@ codes! {
     Bug = "0015", Bug, "The library broke one of its own rules.";
     Runtime = "0016", Configuration, "The worker's own thread could not be started.";
     LeaseKeys = "0017", Configuration, "The lease table has the other kind of lease keys.";
-    CannotRead = "0018", Transient, "No read of the stream is answered.";
+    CannotRead = "0018", Stopped, "The error policy stopped the worker, as a shard could not be read.";
     FleetLives = "0019", Configuration, "A fleet is at work on the table.";
     Parked = "0020", Configuration, "Keys are in quarantine, and the table was to be handed over.";
     OtherRange = "0021", Configuration, "The lease table is that of another replay, or of none.";

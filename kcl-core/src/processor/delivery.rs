@@ -140,8 +140,15 @@ impl Delivery {
         Self::begin(hold, gate, stages, None, 0, reports)
     }
 
-    /// The delivery to the next consumer of the same hold, from the last record on that the last one acknowledged.
-    pub(crate) fn of_next(&self) -> Arc<Self> {
+    /// The delivery to the next consumer of the same hold: from the last record on that the last one acknowledged, or from where
+    /// the row says by now.
+    pub(crate) fn of_next(&self, row: Option<StartingPosition>) -> Arc<Self> {
+        if let Some(from) = row {
+            let hold = Hold { from, done: Done::default(), pending: None, ..self.hold.clone() };
+            let stages = self.stages.of_next(&self.gate.clock());
+            let (gate, reports) = (Arc::clone(&self.gate), self.reports.clone());
+            return Self::begin(hold, gate, stages, None, self.handled_bytes(), reports);
+        }
         let progress = self.lock();
         let acknowledged = progress.acknowledged();
         let mut hold = self.hold.clone();
@@ -559,6 +566,8 @@ impl Progress {
         let checkpoint = ahead.as_ref().unwrap_or(row);
         let done = if hold.keeps_done { Done::write(checkpoint, &self.beyond(&hold.done)) } else { None };
         let pending = self.pending.clone().filter(|pending| checkpoint.is_before(&pending.checkpoint));
-        Standing { acknowledged, beside: Beside { pending, done, parked: self.quarantine.keys().to_vec() } }
+        // The owner knows who could not read the shard.
+        let (parked, unreadable_by) = (self.quarantine.keys().to_vec(), Vec::new());
+        Standing { acknowledged, beside: Beside { pending, done, parked, unreadable_by } }
     }
 }

@@ -1,13 +1,12 @@
 //! Starts consumers on the user's runtime, and knows when all of them are gone.
 
-use super::consumer::{self, Batching, LastWord, ReadAgain, Rules, panic_message};
-use super::delivery::{Delivery, ReportKind};
+use super::consumer::{self, Batching, LastWord, ReadAgain, Rules};
+use super::delivery::Delivery;
 use super::failure::ErrorPolicy;
 use super::store::CheckpointStore;
 use super::{Concurrency, DeadLetterSink, RecordProcessor, ShardContext};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::error::Code;
 use crate::lease::row::HashKeyRange;
 use crate::record::{Position, ShardId, StartingPosition, StreamRef};
 use crate::retrieval::{Apart, Prefetch, Readers, corrupt_at};
@@ -16,7 +15,6 @@ use crate::stopwatch::Stopwatch;
 use crate::telemetry::{Scope, TasksInSpan};
 use futures_util::FutureExt;
 use std::fmt::{self, Debug};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
@@ -136,7 +134,7 @@ where
     fn start(&self, delivery: Arc<Delivery>) {
         let (last_word, shard) = (Arc::new(LastWord(Arc::clone(&delivery))), delivery.shard().clone());
         let (range, apart) = (delivery.hold.hash_range, Apart::new(&self.means.settings));
-        let rules = self.rules(delivery.shard(), range);
+        let mut rules = self.rules(delivery.shard(), range);
         let context = ShardContext::new(Arc::clone(&delivery), self.means.stream.clone(), rules.lanes.count());
         let (factory, readers) = (Arc::clone(&self.factory), Arc::clone(&self.means.readers));
         let (tasks, tracker) = (self.means.tasks.clone(), self.tracker.clone());
@@ -146,20 +144,11 @@ where
                 Some(from) => from,
                 None => return,
             };
-            let make = || (0..rules.lanes.count()).map(|_| factory(delivery.shard())).collect();
-            let processors: Vec<P> = match catch_unwind(AssertUnwindSafe(make)) {
-                Ok(processors) => processors,
-                Err(panic) => {
-                    let shard = delivery.shard();
-                    let reason =
-                        format!("making a processor for shard `{shard}` panicked: {}", panic_message(panic.as_ref()));
-                    return delivery.report(ReportKind::GaveUp { reason, stop_worker: Some(Code::StoppedByPolicy) });
-                }
-            };
+            let Some(processors) = consumer::processors(factory.as_ref(), &delivery, &mut rules).await else { return };
             let (shard, fetching) = (delivery.shard().clone(), Arc::clone(&delivery.stages.fetch));
             let open = move |from| apart.open(readers.as_ref(), &shard, range, from, Arc::clone(&fetching));
-            let restart = Arc::clone(&delivery.restart_fetch);
-            let chunks = Prefetch::start(open, from, restart, Arc::clone(&last_word), &tasks, &tracker);
+            let (restart, outage) = (Arc::clone(&delivery.restart_fetch), Arc::clone(&delivery.stages.outage));
+            let chunks = Prefetch::start(open, from, restart, outage, Arc::clone(&last_word), &tasks, &tracker);
             let mut lanes = consumer::lanes(processors, chunks, &context, &delivery, &rules, &last_word);
             // The last one here, the others each in a task of its own. What this task holds must not outlive its lane.
             let own = lanes.pop();

@@ -1,6 +1,7 @@
 //! How long a shard's consumer has been at what: told by the consumer, looked at by the owner's watchdog.
 
 use crate::clock::{Clock, Time};
+use crate::retrieval::ReadOutage;
 use crate::stopwatch::Stopwatch;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) struct Stages {
     /// A read call is under way, or the last one failed: ends with the next one that is answered.
     pub(crate) fetch: Arc<Stopwatch>,
+    /// Read calls are refused, or have not been answered for long.
+    pub(crate) outage: Arc<ReadOutage>,
     /// A callback of the user's is running.
     pub(crate) process: Callbacks,
     /// Records were handed over and are not acknowledged, whatever was tried: runs anew for those behind each that is.
@@ -46,11 +49,13 @@ impl Stages {
     pub(crate) fn new(clock: &Arc<dyn Clock>) -> Self {
         let stopwatch = || Stopwatch::new(Arc::clone(clock));
         let process = Callbacks { clock: Arc::clone(clock), since: Mutex::default() };
-        Stages { fetch: Arc::new(stopwatch()), process, acknowledge: stopwatch() }
+        let outage = Arc::new(ReadOutage::new(Arc::clone(clock)));
+        Stages { fetch: Arc::new(stopwatch()), outage, process, acknowledge: stopwatch() }
     }
 
     /// Those of the next consumer of the same hold: what the last one could not fetch, this one has to.
     pub(crate) fn of_next(&self, clock: &Arc<dyn Clock>) -> Self {
-        Stages { fetch: Arc::new(self.fetch.going_on()), ..Stages::new(clock) }
+        let (fetch, outage) = (Arc::new(self.fetch.going_on()), Arc::new(self.outage.going_on()));
+        Stages { fetch, outage, ..Stages::new(clock) }
     }
 }

@@ -6,7 +6,8 @@
 //! | `choice` | which reader the settings want |
 //! | `polling`, `fanout` | the readers; `call` their deadline |
 //! | `until`, `deaggregate` | what is between a reader and the consumer: an end, and aggregates taken apart |
-//! | `prefetch` | fetching ahead of the handler |
+//! | `prefetch`, `outage` | fetching ahead of the handler; since when and why that fails |
+//! | `progress` | whether what was read is new |
 //! | `budget` | how many bytes may wait, and whose turn it is |
 //!
 //! What went wrong with reading for users of other consumers, and which tests show that it does not here, is a list of its own:
@@ -17,8 +18,10 @@ mod call;
 mod choice;
 mod deaggregate;
 mod fanout;
+mod outage;
 pub(crate) mod polling;
 mod prefetch;
+mod progress;
 mod reader;
 mod until;
 
@@ -32,6 +35,7 @@ pub(crate) use choice::{Chosen, readers};
 pub(crate) use deaggregate::Apart;
 pub use deaggregate::{CorruptAggregate, CorruptAggregates};
 pub(crate) use fanout::{Lost, Registrar};
+pub(crate) use outage::{FailedRead, ReadOutage, Unreadable};
 pub(crate) use prefetch::Prefetch;
 pub use reader::{Chunk, ReadError, ShardReader};
 pub(crate) use reader::{Readers, corrupt_at};

@@ -2,23 +2,33 @@
 //!
 //! Bounded twice: by the byte budget, and by the few chunks that wait. The fetching task ends with the [`Prefetch`] that
 //! reads from it. A reader that stands can be replaced by another one, which goes on after the last chunk.
+//!
+//! A failed read is tried again here, at the reader's own pace, whatever the consumer does meanwhile: reading resumes within
+//! seconds of the end of an outage also where a handler is busy or a policy asks for long pauses. The consumer sees the
+//! newest failure only, through [`ReadOutage`].
 
-use super::{Chunk, ReadError, ShardReader};
+use super::{Chunk, FailedRead, ReadOutage, ShardReader};
 use crate::record::{Record, StartingPosition};
 use crate::spawn::Spawn;
 use futures_util::FutureExt;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 /// Chunks that may wait for the handler.
 const AHEAD: usize = 2;
+/// Between a failed read and the next one, beside the pause that the reader makes by itself (it grows): an error that costs the
+/// reader no time must not become a busy loop.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The receiving end.
 #[derive(Debug)]
 pub(crate) struct Prefetch {
-    chunks: mpsc::Receiver<Result<Chunk, ReadError>>,
+    chunks: mpsc::Receiver<Chunk>,
+    outage: Arc<ReadOutage>,
     _stop: DropGuard,
 }
 
@@ -29,29 +39,35 @@ impl Prefetch {
         open: impl Fn(StartingPosition) -> Box<dyn ShardReader> + Send + 'static,
         from: StartingPosition,
         restart: Arc<Notify>,
+        outage: Arc<ReadOutage>,
         kept: K,
         tasks: &dyn Spawn,
         tracker: &TaskTracker,
     ) -> Self {
         let (sender, chunks) = mpsc::channel(AHEAD);
         let stop = CancellationToken::new();
-        let stopped = stop.clone();
+        let (stopped, told) = (stop.clone(), Arc::clone(&outage));
         let fetching = async move {
             // The reader is dropped first, also when the task itself is dropped.
             let kept = kept;
-            stopped.run_until_cancelled(fetch(open, from, &restart, sender)).await;
+            stopped.run_until_cancelled(fetch(open, from, &restart, &told, sender)).await;
             drop(kept);
         };
         tasks.spawn(tracker.track_future(fetching).boxed());
-        Prefetch { chunks, _stop: stop.drop_guard() }
+        Prefetch { chunks, outage, _stop: stop.drop_guard() }
     }
 
-    /// The next chunk; `None` when there is none after the end of the shard, or when the reader panicked.
+    /// The next chunk, or the failure that keeps it from coming; `None` when there is none after the end of the shard, or when
+    /// the reader panicked.
     ///
     /// # Cancellation
     /// Nothing is lost.
-    pub(crate) async fn next(&mut self) -> Option<Result<Chunk, ReadError>> {
-        self.chunks.recv().await
+    pub(crate) async fn next(&mut self) -> Option<Result<Chunk, FailedRead>> {
+        tokio::select! {
+            biased;
+            chunk = self.chunks.recv() => chunk.map(Ok),
+            failed = self.outage.next() => Some(Err(failed)),
+        }
     }
 }
 
@@ -59,7 +75,8 @@ async fn fetch(
     open: impl Fn(StartingPosition) -> Box<dyn ShardReader>,
     mut from: StartingPosition,
     restart: &Notify,
-    sender: mpsc::Sender<Result<Chunk, ReadError>>,
+    outage: &ReadOutage,
+    sender: mpsc::Sender<Chunk>,
 ) {
     let mut reader = open(from.clone());
     // Room first: no bytes are fetched, and none reserved, that have nowhere to wait.
@@ -68,15 +85,28 @@ async fn fetch(
             tokio::select! {
                 biased;
                 () = restart.notified() => reader = open(from.clone()),
-                chunk = reader.next() => break chunk,
+                chunk = reader.next() => match chunk {
+                    Ok(chunk) => break chunk,
+                    Err(error) => {
+                        outage.failed(error);
+                        sleep(PAUSE).await;
+                    }
+                },
             }
         };
-        if let Ok(chunk) = &chunk
-            && let Some(last) = chunk.passed.clone().or_else(|| chunk.records.last().map(Record::position))
-        {
+        // What a restarted reader gets again, and nothing else, does not show that the shard can be read.
+        let is_news = !chunk.records.is_empty()
+            || chunk.passed.is_some()
+            || chunk.end.is_some()
+            || chunk.millis_behind_latest.is_none_or(|millis| millis == 0)
+            || matches!(from, StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_));
+        if is_news {
+            outage.over();
+        }
+        if let Some(last) = chunk.passed.clone().or_else(|| chunk.records.last().map(Record::position)) {
             from = StartingPosition::After(last);
         }
-        let last = chunk.as_ref().is_ok_and(|chunk| chunk.end.is_some());
+        let last = chunk.end.is_some();
         room.send(chunk);
         if last {
             return;
@@ -87,7 +117,10 @@ async fn fetch(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::SequenceNumber;
+    use crate::clock::TokioClock;
+    use crate::record::{SequenceNumber, ShardId};
+    use crate::retrieval::ReadError;
+    use crate::shard::{ApiError, ApiErrorKind};
     use async_trait::async_trait;
     use std::sync::Mutex;
     use tokio::runtime::Handle;
@@ -99,6 +132,41 @@ mod tests {
         fn drop(&mut self) {
             self.1.lock().unwrap().push(self.0);
         }
+    }
+
+    fn outage() -> Arc<ReadOutage> {
+        Arc::new(ReadOutage::new(Arc::new(TokioClock::new())))
+    }
+
+    /// Is refused each second until that instant, and then gives one record.
+    struct RefusedUntil(tokio::time::Instant);
+
+    #[async_trait]
+    impl ShardReader for RefusedUntil {
+        async fn next(&mut self) -> Result<Chunk, ReadError> {
+            sleep(Duration::from_secs(1)).await;
+            if tokio::time::Instant::now() < self.0 {
+                let source = ApiError { kind: ApiErrorKind::Refused, message: "no".to_owned(), source: None };
+                return Err(ReadError { shard: ShardId::from("shardId-000000000000"), source });
+            }
+            Ok(Chunk { records: vec![Record::new(SequenceNumber::parse("1").unwrap(), "x")], ..Chunk::default() })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reads_are_tried_again_while_the_consumer_is_busy_and_only_the_newest_failure_is_seen() {
+        let until = tokio::time::Instant::now() + Duration::from_secs(60);
+        let open = move |_| -> Box<dyn ShardReader> { Box::new(RefusedUntil(until)) };
+        let (tracker, from) = (TaskTracker::new(), StartingPosition::TrimHorizon);
+        let mut chunks = Prefetch::start(open, from, Arc::default(), outage(), (), &Handle::current(), &tracker);
+        // The consumer is busy for half a minute.
+        sleep(Duration::from_secs(30)).await;
+        let failed = chunks.next().await.unwrap().unwrap_err();
+        assert!(failed.attempt >= 25, "{failed:?}");
+        assert!(chunks.next().await.unwrap().unwrap_err().attempt > failed.attempt, "the next failure is a new one");
+        // And until after the end of the outage.
+        sleep(Duration::from_secs(40)).await;
+        assert_eq!(chunks.next().await.unwrap().unwrap().records.len(), 1, "no failure of an outage that is over");
     }
 
     struct Endless(#[allow(dead_code, reason = "dropped")] Named);
@@ -116,7 +184,7 @@ mod tests {
         let (readers, kept) = (Arc::clone(&dropped), Named("kept", Arc::clone(&dropped)));
         let open = move |_| -> Box<dyn ShardReader> { Box::new(Endless(Named("reader", Arc::clone(&readers)))) };
         let (from, restart, handle) = (StartingPosition::TrimHorizon, Arc::default(), Handle::current());
-        let mut chunks = Prefetch::start(open, from, restart, kept, &handle, &tracker);
+        let mut chunks = Prefetch::start(open, from, restart, outage(), kept, &handle, &tracker);
         assert!(chunks.next().await.is_some());
         assert!(dropped.lock().unwrap().is_empty());
         drop(chunks);
@@ -148,7 +216,7 @@ mod tests {
         };
         let (tracker, restart) = (TaskTracker::new(), Arc::new(Notify::new()));
         let from = StartingPosition::TrimHorizon;
-        let mut chunks = Prefetch::start(open, from, restart.clone(), (), &Handle::current(), &tracker);
+        let mut chunks = Prefetch::start(open, from, restart.clone(), outage(), (), &Handle::current(), &tracker);
         for number in ["1", "2", "3"] {
             let chunk = chunks.next().await.unwrap().unwrap();
             assert_eq!(chunk.records[0].sequence_number.as_str(), number);

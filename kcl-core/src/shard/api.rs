@@ -143,6 +143,8 @@ pub enum ApiErrorKind {
     Denied,
     /// The request itself is refused, for example its position: the same request fails again.
     Refused,
+    /// The position to start from is refused: it is none of this shard (of another one, in the future, no sequence number).
+    PositionRefused,
     /// No answer, or the service's own failure: again.
     Unavailable,
 }

@@ -63,7 +63,11 @@ async fn page(api: &dyn StreamApi, which: ListWhich, token: Option<&str>) -> Res
 fn may_pass(kind: ApiErrorKind) -> bool {
     match kind {
         ApiErrorKind::Throttled | ApiErrorKind::NotReady | ApiErrorKind::Unavailable => true,
-        ApiErrorKind::IteratorExpired | ApiErrorKind::NotFound | ApiErrorKind::Denied | ApiErrorKind::Refused => false,
+        ApiErrorKind::IteratorExpired
+        | ApiErrorKind::NotFound
+        | ApiErrorKind::Denied
+        | ApiErrorKind::Refused
+        | ApiErrorKind::PositionRefused => false,
     }
 }
 

@@ -67,8 +67,10 @@ inventory! {
     LeasesAcquired = "kcl.leases.acquired.total", Stream Counter, ["from"],
         "Leases claimed; `from` is `unowned`, `ended` (a session that is over) or `foreign` (another kind of consumer).";
     LeasesReleased = "kcl.leases.released.total", Stream Counter, ["why"],
-        "Leases released in an orderly way; `why` is `planned`, `shutdown`, `consumer gave up`, `stalled`, `stream stopped` or `stream missing`.";
+        "Leases released in an orderly way; `why` is `planned`, `shutdown`, `consumer gave up`, `stalled`, `unreadable`, `stream stopped` or `stream missing`.";
     LeasesLost = "kcl.leases.lost.total", Stream Counter, [], "Leases that an external writer took, or that ended with the session.";
+    LeasesUnreadable = "kcl.leases.unreadable", Worker Gauge, [],
+        "Leases that this worker holds and whose shards cannot be read: refused, or not answered for half a minute. Anything but 0 is an alarm.";
     Checkpoints = "kcl.checkpoints.written.total", Stream Counter, [], "Checkpoints written.";
     ShardsEnded = "kcl.shards.ended.total", Stream Counter, [], "Shards read to their end.";
     EndsInDoubt = "kcl.shards.end_in_doubt.total", Stream Counter, [],
@@ -121,7 +123,7 @@ inventory! {
         "Times the checkpoint store could not be asked; the shard waits for it.";
     Reads = "kcl.reads.total", Stream Counter, [], "Read calls answered, with records or none.";
     ReadFailures = "kcl.reads.failed.total", Stream Counter, ["kind"],
-        "Read calls that failed; `kind` is `throttled`, `iterator_expired`, `not_found`, `not_ready`, `denied`, `refused` or `unavailable`.";
+        "Read calls that failed; `kind` is `throttled`, `iterator_expired`, `not_found`, `not_ready`, `denied`, `refused`, `position_refused` or `unavailable`.";
     ParserSuspensions = "kcl.parser.suspended.total", Stream Counter, [],
         "Times the fast parser did not understand an answer; the SDK's parser, which needs more CPU, is used for a while.";
     Aggregates = "kcl.aggregates.total", Stream Counter, [], "Aggregated records that were taken apart.";

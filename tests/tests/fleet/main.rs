@@ -9,6 +9,7 @@ mod limits;
 mod may_not_read;
 mod permissions;
 mod positions;
+mod refusals;
 mod replay;
 mod resharding;
 mod stage;

@@ -171,7 +171,12 @@ impl StreamApi for KinesisStream {
 
     async fn shard_iterator(&self, shard: &ShardId, from: &StartingPosition) -> Result<String, ApiError> {
         let subject = || format!("shard `{shard}` of stream `{}`", self.stream);
-        self.iterator(shard, from).await.map_err(|failure| error(failure, &subject()))
+        self.iterator(shard, from).await.map_err(|failure| {
+            // The position is all that differs between the calls that are taken and one that is not.
+            let position = failure.cause == Cause::Request;
+            let error = error(failure, &subject());
+            if position { ApiError { kind: ApiErrorKind::PositionRefused, ..error } } else { error }
+        })
     }
 
     async fn get_records(&self, iterator: &str, limit: u32) -> Result<Fetched, ApiError> {

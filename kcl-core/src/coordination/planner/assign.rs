@@ -47,12 +47,19 @@ pub(crate) enum Standing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) standing: Standing,
-    /// Whom an earlier plan promised it to, if that promise stands.
+    /// Whom an earlier plan promised it to, if that promise stands; or who is to have it, whatever balance says.
     pub(crate) promised: Option<WorkerNo>,
     /// Bytes a second; without meaning where leases are counted.
     pub(crate) weight: u64,
     /// Of which stream it is.
     pub(crate) stream: StreamNo,
+}
+
+impl Item {
+    /// Whether it is promised to the member that reads it: balance does not move it.
+    fn stays(&self) -> bool {
+        matches!(self.standing, Standing::Held(holder) if self.promised == Some(holder))
+    }
 }
 
 /// By what rules items are assigned.

@@ -21,6 +21,7 @@ mod sessions;
 mod stage;
 mod term;
 mod unheld;
+mod unreadable;
 mod view;
 mod waiting;
 mod weights;

@@ -2,6 +2,7 @@
 
 use super::assign::{self, Item, Member, Standing, assign};
 use super::promises::Promises;
+use super::unreadable;
 use super::view::View;
 use crate::clock::Time;
 use crate::config::BalanceBy;
@@ -61,7 +62,9 @@ impl Promises {
             let promise = self.open.get(&lease.key)?;
             number.get(&promise.to).copied()
         };
-        let items: Vec<Item> = view.leases.iter().enumerate().map(|(n, lease)| view.item(n, promised(lease))).collect();
+        let stays_or_goes = unreadable::takers(view, promised, |worker| self.unfit.contains_key(worker));
+        let to = |n: usize, lease: &Lease| promised(lease).or_else(|| stays_or_goes.get(&n).copied());
+        let items: Vec<Item> = view.leases.iter().enumerate().map(|(n, lease)| view.item(n, to(n, lease))).collect();
         let fit =
             |(member, name): (&Member, &WorkerId)| Member { unfit: self.unfit.contains_key(name), ..member.clone() };
         let members: Vec<Member> = view.members.iter().zip(&view.names).map(fit).collect();

@@ -1,6 +1,7 @@
 //! What the planner has promised to whom, since when, and what becomes of promises that are not kept.
 
 use super::assign::Standing;
+use super::unreadable;
 use super::view::View;
 use crate::clock::Time;
 use crate::lease::row::{LeaseKey, TakeMode, WorkerId};
@@ -100,6 +101,7 @@ impl Promises {
             now.since(*since) <= bounds.after_owner && standing(lease).is_some_and(|s| s != Standing::Free)
         });
         self.unfit.retain(|_, until| *until > now);
+        self.unfit.extend(unreadable::spared(view).into_iter().map(|worker| (worker, now + unreadable::SPARED)));
         self.open.retain(|lease, promise| {
             let (Some(n), Some(to)) = (place.get(lease), number.get(&promise.to)) else { return false };
             let standing = view.standings[*n];

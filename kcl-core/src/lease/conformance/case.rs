@@ -378,6 +378,7 @@ fn owned() -> Vec<Case> {
             pending: Some(Pending { checkpoint: Checkpoint::ShardEnd, state: Some(vec![0, 255]) }),
             done: Some(vec![1, 2, 3]),
             parked: vec![parked(Some("UA"), None), parked(None, Some(Wish::DeadLetter))],
+            unreadable_by: vec![worker("a"), worker("b")],
         },
     };
     let release = |key: &str, me, counter| Write::Release {

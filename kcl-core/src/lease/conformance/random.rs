@@ -168,6 +168,7 @@ fn beside(rng: &mut Rng) -> Beside {
             .map(|()| Pending { checkpoint: checkpoint(rng), state: maybe(rng, ()).map(|()| bytes(rng)) }),
         done: maybe(rng, ()).map(|()| bytes(rng)),
         parked: (0..rng.usize(0..3)).map(|_| parked(rng)).collect(),
+        unreadable_by: (0..rng.usize(0..3)).filter_map(|n| WorkerId::parse(format!("w{n}")).ok()).collect(),
     }
 }
 

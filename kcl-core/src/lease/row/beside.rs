@@ -1,5 +1,6 @@
 //! What a lease's row keeps beside its checkpoint: a prepared one, what is done beyond it, and what is parked before it.
 
+use super::WorkerId;
 use crate::record::{Checkpoint, Position};
 
 /// Written with each checkpoint, so that it always belongs to that one.
@@ -11,6 +12,9 @@ pub struct Beside {
     pub done: Option<Vec<u8>>,
     /// `kclParked`: keys in quarantine, with the records that the checkpoint passed and nobody has handled.
     pub parked: Vec<ParkedKey>,
+    /// `kclUnreadableBy`: the workers that gave the lease up because they could not read its shard, since it was last read. The
+    /// leader gives it to others first; whoever finds enough of them here keeps it.
+    pub unreadable_by: Vec<WorkerId>,
 }
 
 /// The first phase of a checkpoint in two phases.

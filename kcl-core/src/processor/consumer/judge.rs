@@ -1,16 +1,17 @@
 //! From a failure to what is done about it: asks the policy, and sets the records at hand apart.
 
-use super::Again;
 use super::lane::Lane;
 use super::piece::{Numbers, Piece};
 use super::state::{Event, Failures, State, Task, Verdict};
 use super::todo::{Blame, Sentence, Todo, said_of};
+use super::{Again, SENSELESS};
+use crate::error::Code;
 use crate::lease::row::Wish;
 use crate::processor::RecordProcessor;
 use crate::processor::failure::{Backoff, Cause, Decision, Failure};
 use crate::processor::quarantine::Failed;
 use crate::record::{Position, Record};
-use crate::retrieval::ReadError;
+use crate::retrieval::{FailedRead, ReadError};
 use crate::shard::ApiErrorKind;
 use crate::telemetry::event::delivery::{
     BatchSplit, DeadLetterFailed, KeyParked, ParkedLost, ParkedTakenUp, QuarantineFull, WishRefused,
@@ -20,6 +21,7 @@ use crate::telemetry::event::reading::ReadRefused;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often a record that finds no room in quarantine looks again.
 const NO_ROOM: Duration = Duration::from_secs(1);
@@ -30,10 +32,54 @@ const RESUMED_FOR: Duration = Duration::from_secs(30);
 /// How often the sink may fail for a record from quarantine, which then stays there.
 const SINK_ATTEMPTS: u32 = 3;
 
-/// A decision that makes no sense for the failure at hand means: again, after this at most.
-const SENSELESS: Duration = Duration::from_secs(30);
+/// Between two tries to read a parked record again that could not be read: the pause doubles from the first to the longest.
+const PARKED_UNREAD: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(30) };
+
+/// Parked records that could not be read again. They wait by themselves: the rest of the shard is read meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct UnreadParked {
+    failures: Failures,
+    /// No parked record is read again before.
+    pub(super) not_before: Option<Instant>,
+}
 
 impl<P: RecordProcessor> Lane<P> {
+    /// What follows a failed read. Unless the policy ends it, reading goes on: the fetching task tries again by itself, so there
+    /// is nothing to wait for here.
+    pub(super) fn judge_read(&mut self, failed: FailedRead) -> Event {
+        let FailedRead { error, attempt, since } = failed;
+        let (failures, cause) = (Failures { count: attempt, since: Some(since) }, Cause::Read(error));
+        let Some(verdict) = self.ask_to_stop(failures, &cause) else {
+            self.tell("read", &cause, failures, &Verdict::Retry(Duration::ZERO));
+            return Event::Nothing;
+        };
+        let reason = self.tell("read", &cause, failures, &verdict);
+        Event::Failed { failures, verdict, reason }
+    }
+
+    /// The verdict on a failed read, if the policy ends it.
+    fn ask_to_stop(&self, failures: Failures, cause: &Cause) -> Option<Verdict> {
+        match self.ask(failures, cause, &[], Duration::ZERO) {
+            Decision::StopShard => Some(Verdict::StopShard),
+            Decision::StopWorker => Some(Verdict::StopWorker(Code::CannotRead)),
+            Decision::Retry { .. } | Decision::Split | Decision::DeadLetter | Decision::Quarantine => None,
+        }
+    }
+
+    /// A parked record could not be read again: it waits, and the rest of the shard goes on.
+    fn judge_parked_read(&mut self, error: ReadError) -> Event {
+        let failures = self.unread_parked.failures.and_one(self.now());
+        let cause = Cause::Read(error);
+        if let Some(verdict) = self.ask_to_stop(failures, &cause) {
+            let reason = self.tell("read", &cause, failures, &verdict);
+            return Event::Failed { failures, verdict, reason };
+        }
+        let pause = PARKED_UNREAD.after(failures.count).mul_f64(0.5 + 0.5 * self.rules.rng.f64());
+        self.unread_parked = UnreadParked { failures, not_before: Some(Instant::now() + pause) };
+        self.tell("read", &cause, failures, &Verdict::Retry(pause));
+        Event::Nothing
+    }
+
     /// What follows a failure; every one of them is told.
     pub(super) fn judge(&mut self, state: &State, callback: &'static str, cause: Cause) -> Event {
         self.judge_after(state.failures(), state, callback, cause)
@@ -72,7 +118,7 @@ impl<P: RecordProcessor> Lane<P> {
                     Decision::Retry { within } => self.jittered(within),
                     Decision::Split | Decision::DeadLetter | Decision::Quarantine => self.jittered(SENSELESS),
                     Decision::StopShard => Verdict::StopShard,
-                    Decision::StopWorker => Verdict::StopWorker,
+                    Decision::StopWorker => Verdict::StopWorker(Code::StoppedByPolicy),
                 }
             }
         };
@@ -149,7 +195,7 @@ impl<P: RecordProcessor> Lane<P> {
                 }
             }
             Decision::StopShard => Verdict::StopShard,
-            Decision::StopWorker => Verdict::StopWorker,
+            Decision::StopWorker => Verdict::StopWorker(Code::StoppedByPolicy),
         };
         Some((verdict, failures))
     }
@@ -265,7 +311,8 @@ impl<P: RecordProcessor> Lane<P> {
 
     /// The next parked record of this lane's of which something is wished.
     pub(super) fn wished(&self) -> Option<(Wish, Position, u32, String)> {
-        if !self.delivery.has_parked() {
+        let waits = self.unread_parked.not_before.is_some_and(|at| Instant::now() < at);
+        if waits || !self.delivery.has_parked() {
             return None;
         }
         let (lanes, index) = (self.rules.lanes, self.index);
@@ -302,7 +349,6 @@ impl<P: RecordProcessor> Lane<P> {
     /// It was read again, or is not there any more.
     pub(super) fn take_up(
         &mut self,
-        state: &State,
         wanted: (Wish, Position, u32, String),
         record: Result<Option<Again>, ReadError>,
     ) -> Event {
@@ -311,16 +357,23 @@ impl<P: RecordProcessor> Lane<P> {
         let (record, corrupt) = match record {
             Ok(Some(again)) => again,
             Ok(None) => {
+                self.unread_parked = UnreadParked::default();
                 ParkedLost { shard, position: &position }.emit();
                 self.delivery.unpark(&[position]);
                 return Event::Nothing;
             }
             // No retry mends a position that the service does not take, and the others are to go on.
-            Err(error) if matches!(error.source.kind, ApiErrorKind::Refused | ApiErrorKind::NotFound) => {
+            Err(error)
+                if matches!(
+                    error.source.kind,
+                    ApiErrorKind::Refused | ApiErrorKind::PositionRefused | ApiErrorKind::NotFound
+                ) =>
+            {
                 return self.refuse_wish(&position, format!("record {position} cannot be read again: {error}"));
             }
-            Err(error) => return self.judge(state, "read", Cause::Read(error)),
+            Err(error) => return self.judge_parked_read(error),
         };
+        self.unread_parked = UnreadParked::default();
         ParkedTakenUp { shard, position: &position, wish }.emit();
         if mutated!(UnparksEarly) {
             self.delivery.unpark(std::slice::from_ref(&position));
@@ -377,7 +430,7 @@ impl<P: RecordProcessor> Lane<P> {
             Verdict::DeadLetter => step("the record goes to the dead-letter sink", None, false),
             Verdict::Parked => step("the record's key goes to quarantine", None, false),
             Verdict::StopShard => step("the lease is given up", None, true),
-            Verdict::StopWorker | Verdict::Misused => step("the worker stops", None, true),
+            Verdict::StopWorker(_) | Verdict::Misused => step("the worker stops", None, true),
             Verdict::MoveOn => step("it is not called again", None, true),
         }
     }

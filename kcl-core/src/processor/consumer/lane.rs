@@ -1,6 +1,7 @@
 //! The loop that obeys a lane's state: one callback at a time, each given up when the lease is.
 
 use super::call::{Called, attend, bounded};
+use super::judge::UnreadParked;
 use super::piece::Numbers;
 use super::source::{Next, Source};
 use super::state::{Command, Event, Failures, State, Task, Verdict, step};
@@ -8,6 +9,7 @@ use super::stored::{self, Answer};
 use super::todo::{Todo, passed_failure};
 use super::{LastWord, Rules};
 use crate::clock::Time;
+use crate::error::Code;
 use crate::processor::dead_letter::DeadLetter;
 use crate::processor::delivery::{Delivery, ReportKind};
 use crate::processor::failure::Cause;
@@ -47,6 +49,8 @@ pub(super) struct Lane<P> {
     open: Vec<Arc<Ledger>>,
     /// When what is parked is tried again.
     pub(super) resume_at: Option<tokio::time::Instant>,
+    /// Parked records that could not be read again.
+    pub(super) unread_parked: UnreadParked,
     pub(super) source: Arc<Source>,
     pub(super) context: ShardContext,
     pub(super) delivery: Arc<Delivery>,
@@ -84,6 +88,7 @@ impl<P: RecordProcessor> Lane<P> {
             returns,
             open: Vec::new(),
             resume_at: None,
+            unread_parked: UnreadParked::default(),
             source,
             context,
             delivery,
@@ -155,17 +160,18 @@ impl<P: RecordProcessor> Lane<P> {
                 () = self.delivery.drain_asked() => return Event::DrainAsked,
                 record = (self.rules.read_again)(wanted.1.clone()) => record,
             };
-            return self.take_up(state, wanted, record);
+            return self.take_up(wanted, record);
         }
         if let Some(todo) = self.todo.pop_front() {
             return self.load(state, todo);
         }
+        let look_at = self.look_at();
         let next = tokio::select! {
             biased;
             () = self.delivery.closed() => return Event::Closed,
             () = self.delivery.drain_asked() => return Event::DrainAsked,
             Some(returned) = self.returned.recv() => return self.take_back(returned),
-            () = sleep_until(self.resume_at.unwrap_or_else(tokio::time::Instant::now)), if self.resume_at.is_some() => {
+            () = sleep_until(look_at.unwrap_or_else(tokio::time::Instant::now)), if look_at.is_some() => {
                 return Event::Due;
             }
             next = self.source.next(self.index) => next,
@@ -175,9 +181,15 @@ impl<P: RecordProcessor> Lane<P> {
             Next::Nothing => Event::Nothing,
             Next::Changed => Event::Due,
             Next::End(children) => Event::End(children),
-            Next::Failed(error) => self.judge(state, "read", Cause::Read(error)),
+            Next::Failed(failed) => self.judge_read(failed),
             Next::ReaderGone => Event::ReaderGone,
         }
+    }
+
+    /// When something that is parked is due.
+    fn look_at(&self) -> Option<tokio::time::Instant> {
+        let unread = self.unread_parked.not_before.filter(|_| self.delivery.has_parked());
+        self.resume_at.into_iter().chain(unread).min()
     }
 
     /// What was taken is at hand, but for records whose key is parked.
@@ -352,7 +364,11 @@ impl<P: RecordProcessor> Lane<P> {
     async fn dead_letter(&mut self, state: &State) -> Event {
         let (Some(todo), Some(sink)) = (&self.loaded, &self.rules.sink) else {
             let reason = "the error policy gave a record up, and there is no dead-letter sink".to_owned();
-            return Event::Failed { failures: state.failures(), verdict: Verdict::StopWorker, reason };
+            return Event::Failed {
+                failures: state.failures(),
+                verdict: Verdict::StopWorker(Code::StoppedByPolicy),
+                reason,
+            };
         };
         let Some(record) = todo.piece.slice().first() else { return Event::Nothing };
         let (stream, shard) = (self.context.stream().clone(), self.delivery.shard().clone());
@@ -450,8 +466,8 @@ impl<P: RecordProcessor> Lane<P> {
                 ShardEndReached { shard: self.delivery.shard(), children: children.len() }.emit();
                 self.delivery.report(ReportKind::Ended(children));
             }
-            Command::GiveUp { reason, stop_worker } => {
-                self.delivery.report(ReportKind::GaveUp { reason, stop_worker });
+            Command::GiveUp { reason, stops_with } => {
+                self.delivery.report(ReportKind::GaveUp { reason, stops_with });
             }
         }
     }

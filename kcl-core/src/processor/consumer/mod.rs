@@ -7,11 +7,13 @@
 //! | `source` | where lanes get them, reading on when there are none |
 //! | `state` | what a lane does and what comes next (pure) |
 //! | `lane` | the loop that obeys |
+//! | `creation` | making the processors |
 //! | `call` | calling the user's code |
 //! | `stored` | asking the store of checkpoints |
 //! | `judge`, `todo` | from a failure to what becomes of its records |
 
 mod call;
+mod creation;
 mod feed;
 mod judge;
 mod lane;
@@ -23,7 +25,7 @@ mod stored;
 mod tests;
 mod todo;
 
-pub(super) use call::panic_message;
+pub(super) use creation::processors;
 pub(super) use feed::Batching;
 pub(super) use piece::Piece;
 pub(super) use stored::starting_position;
@@ -44,6 +46,9 @@ use source::Source;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// A decision that makes no sense for the failure at hand means: again, after this at most.
+const SENSELESS: Duration = Duration::from_secs(30);
 
 /// A record that was read again, and whether it is one that no handler is to see.
 pub(super) type Again = (Record, Option<CorruptAggregate>);

@@ -4,7 +4,7 @@ use super::feed::{Feed, Taken};
 use super::piece::Piece;
 use crate::clock::Clock;
 use crate::processor::delivery::Delivery;
-use crate::retrieval::{Chunk, Prefetch, ReadError};
+use crate::retrieval::{Chunk, FailedRead, Prefetch};
 use crate::shard::Shard;
 use crate::telemetry::event::reading::ChunkReceived;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +40,7 @@ pub(super) enum Next {
     /// Every record of the shard is acknowledged; it ended in these.
     End(Vec<Shard>),
     /// The shard cannot be read now.
-    Failed(ReadError),
+    Failed(FailedRead),
     /// The reader is gone without an end.
     ReaderGone,
 }
@@ -49,7 +49,7 @@ pub(super) enum Next {
 enum Pulled {
     Chunk,
     Nothing,
-    Failed(ReadError),
+    Failed(FailedRead),
     Gone,
 }
 
@@ -119,7 +119,7 @@ impl Source {
                 pulled = self.pull(), if reads => match pulled {
                     Pulled::Chunk => read = true,
                     Pulled::Nothing => {}
-                    Pulled::Failed(error) => return Next::Failed(error),
+                    Pulled::Failed(failed) => return Next::Failed(failed),
                     Pulled::Gone => return Next::ReaderGone,
                 },
                 () = &mut changed => return Next::Changed,
@@ -143,7 +143,7 @@ impl Source {
         }
         match chunks.next().await {
             None => Pulled::Gone,
-            Some(Err(error)) => Pulled::Failed(error),
+            Some(Err(failed)) => Pulled::Failed(failed),
             Some(Ok(chunk)) => {
                 self.add(chunk);
                 Pulled::Chunk

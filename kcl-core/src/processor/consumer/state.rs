@@ -124,8 +124,8 @@ pub(super) enum Verdict {
     Parked,
     /// The lease is given up.
     StopShard,
-    /// The worker is stopped, as the error policy says.
-    StopWorker,
+    /// The worker is stopped, with an error of this code.
+    StopWorker(Code),
     /// The worker is stopped: the handler uses its checkpoint store in a way that would skip records.
     Misused,
     /// It was the last callback, which has one try.
@@ -145,8 +145,8 @@ pub(super) enum Command {
     GiveUp {
         /// Why.
         reason: String,
-        /// The code of the error that the worker is to stop with, if it is to.
-        stop_worker: Option<Code>,
+        /// The code of the error with which the worker is to stop, if it is.
+        stops_with: Option<Code>,
     },
 }
 
@@ -213,7 +213,7 @@ fn failed(state: State, failures: Failures, verdict: Verdict, reason: String) ->
         (State::Working(..), Verdict::Apart | Verdict::Parked) => (State::work(Task::Read), vec![]),
         (State::Working(..), Verdict::DeadLetter) => (State::work(Task::DeadLetter), vec![]),
         (State::Working(..), Verdict::StopShard) => give_up(reason, None),
-        (State::Working(..), Verdict::StopWorker) => give_up(reason, Some(Code::StoppedByPolicy)),
+        (State::Working(..), Verdict::StopWorker(code)) => give_up(reason, Some(code)),
         (State::Working(..), Verdict::Misused) => give_up(reason, Some(Code::StoreMisused)),
         // These have one try.
         (state @ (State::Draining | State::Losing(_)), _) => done(state),
@@ -222,8 +222,8 @@ fn failed(state: State, failures: Failures, verdict: Verdict, reason: String) ->
     }
 }
 
-fn give_up(reason: String, stop_worker: Option<Code>) -> (State, Vec<Command>) {
-    (State::Losing(Why::GaveUp), vec![Command::GiveUp { reason, stop_worker }])
+fn give_up(reason: String, stops_with: Option<Code>) -> (State, Vec<Command>) {
+    (State::Losing(Why::GaveUp), vec![Command::GiveUp { reason, stops_with }])
 }
 
 /// What is not acknowledged comes again at the next owner.

@@ -28,8 +28,8 @@ pub(crate) enum ReportKind {
     GaveUp {
         /// Why, for the operator.
         reason: String,
-        /// The code of the error that the worker is to stop with; absent where only the lease is given up.
-        stop_worker: Option<Code>,
+        /// The code of the error with which the worker is to stop, if it is.
+        stops_with: Option<Code>,
     },
     /// What is acknowledged and prepared is to be written now.
     Write(WriteAsked),

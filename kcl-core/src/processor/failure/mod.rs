@@ -24,7 +24,8 @@ pub enum Cause {
     TimedOut(Duration),
     /// A record's handle was dropped without an acknowledgement.
     Dropped,
-    /// The shard cannot be read.
+    /// The shard cannot be read: the service refuses, or has not answered for half a minute. Tried again, whatever is decided,
+    /// unless it is to stop: see [`ErrorPolicy`].
     Read(ReadError),
 }
 
@@ -84,6 +85,11 @@ pub enum Decision {
 ///
 /// [`OnError`] is the one that most need. Where a failure has no records, [`Decision::Split`], [`Decision::DeadLetter`] and
 /// [`Decision::Quarantine`] mean: again, after half a minute at most.
+///
+/// A failed read ([`Cause::Read`]) is tried again independently of the policy, after pauses of a few seconds, so that reading
+/// resumes soon after an outage however long [`Decision::Retry`] wants to wait. The policy sees the newest failure, with the
+/// number and the age of all that came in a row. [`Decision::StopShard`] and [`Decision::StopWorker`] are obeyed; a worker that
+/// stops that way ends with [`Code::CannotRead`](crate::error::Code::CannotRead).
 pub trait ErrorPolicy: Debug + Send + Sync + 'static {
     /// Called once a failure, on the handler's runtime. Must not block.
     fn decide(&self, failure: &Failure<'_>) -> Decision;

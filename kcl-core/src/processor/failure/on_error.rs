@@ -1,14 +1,10 @@
 //! The error policy that most need, as a value.
 
 use super::{Backoff, Cause, Decision, ErrorPolicy, Failure};
-use crate::shard::ApiErrorKind;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How long a refused read is tried again: permissions that were just granted take a moment.
-const REFUSED_FOR: Duration = Duration::from_secs(5);
 
 /// What is done when trying again is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +36,13 @@ type Matches = Arc<dyn Fn(&(dyn StdError + 'static)) -> bool + Send + Sync>;
 /// What is done about failures: how often, how long and with which pauses the same is tried again, and what then.
 ///
 /// By default the same batch comes again for ever, after random pauses of at most 200 ms at first and 30 s in the end, and
-/// every failure is told: no record is passed over. A stream that is gone, or a permission to read it that is refused for
-/// more than 5 s, stops the worker, whatever the policy says: no retry mends that.
+/// every failure is logged: no record is passed over.
+///
+/// A shard that cannot be read (the service refuses: a permission, credentials, a KMS key, a stream that is gone; or does not
+/// answer) is read again for ever as well, whatever is said here of handlers: most such outages end by themselves, and ending
+/// the worker would end them for no shard. The pauses between reads grow to a few seconds and do not depend on the policy, so
+/// reading resumes within 5 s of the end of an outage. The metric `kcl.leases.unreadable` and a log line a minute are the alarm.
+/// Whoever wants the worker to stop instead says so: [`when_unreadable`](Self::when_unreadable).
 ///
 /// ```
 /// use kcl_core::{Last, OnError};
@@ -73,6 +74,7 @@ pub struct OnError {
     last: Option<Last>,
     terminal: Option<Matches>,
     cases: Vec<Case>,
+    unreadable: Option<(Duration, Last)>,
 }
 
 #[derive(Clone)]
@@ -106,6 +108,7 @@ impl OnError {
             last: None,
             terminal: None,
             cases: Vec::new(),
+            unreadable: None,
         }
     }
 
@@ -180,6 +183,26 @@ impl OnError {
         self.case(On::TimedOut, policy)
     }
 
+    /// What is done about a shard that could not be read for so long, for whatever reason. Without it reads are tried again for
+    /// ever. Counts from the first refused read; a service that does not answer at all is counted from half a minute later on.
+    ///
+    /// [`Last::StopShard`] gives the lease up. [`Last::StopWorker`] ends the worker with KCL-0018: choose it where a supervisor
+    /// starts the process again *and* a new process may have what this one lacks, such as fresh credentials. An outage of
+    /// Kinesis ends all workers of the fleet that way. [`Last::DeadLetter`] and [`Last::Quarantine`] are for records, and refused.
+    ///
+    /// ```
+    /// use kcl_core::{Last, OnError};
+    /// use std::time::Duration;
+    ///
+    /// let policy = OnError::retry().when_unreadable(Duration::from_secs(900), Last::StopWorker);
+    /// # drop(policy);
+    /// ```
+    #[must_use]
+    pub fn when_unreadable(mut self, after: Duration, last: Last) -> Self {
+        self.unreadable = Some((after, last));
+        self
+    }
+
     fn case(mut self, matches: On, policy: OnError) -> Self {
         self.cases.push(Case { matches, policy });
         self
@@ -205,16 +228,10 @@ impl OnError {
             || self.max_record_age.is_some_and(|most| !failure.records.is_empty() && failure.record_age >= most)
     }
 
-    fn on_read(&self, kind: ApiErrorKind, failure: &Failure<'_>) -> Decision {
-        match kind {
-            ApiErrorKind::NotFound => Decision::StopWorker,
-            ApiErrorKind::Refused | ApiErrorKind::Denied if failure.age >= REFUSED_FOR => Decision::StopWorker,
-            ApiErrorKind::Refused
-            | ApiErrorKind::Denied
-            | ApiErrorKind::IteratorExpired
-            | ApiErrorKind::Throttled
-            | ApiErrorKind::NotReady
-            | ApiErrorKind::Unavailable => Decision::Retry { within: self.backoff.after(failure.attempt) },
+    fn on_read(&self, failure: &Failure<'_>) -> Decision {
+        match self.unreadable {
+            Some((after, last)) if failure.age >= after => last.into(),
+            Some(_) | None => Decision::Retry { within: self.backoff.after(failure.attempt) },
         }
     }
 }
@@ -226,8 +243,8 @@ fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (d
 
 impl ErrorPolicy for OnError {
     fn decide(&self, failure: &Failure<'_>) -> Decision {
-        if let Cause::Read(error) = failure.cause {
-            return self.on_read(error.source.kind, failure);
+        if let Cause::Read(_) = failure.cause {
+            return self.on_read(failure);
         }
         let policy = self.for_cause(failure.cause);
         if let Some(last) = policy.last.filter(|_| policy.is_used_up(failure)) {
@@ -258,6 +275,10 @@ impl ErrorPolicy for OnError {
             "the longest pause is shorter than the first"
         } else if self.last.is_none() && (self.max_attempts.is_some() || self.max_record_age.is_some()) {
             "`max_attempts` or `max_record_age` without `then`: say what is done when they are used up"
+        } else if let Some((_, Last::DeadLetter | Last::Quarantine)) = self.unreadable {
+            "`when_unreadable` with dead letters or quarantine: there is no record to put there, stop the shard or the worker"
+        } else if self.cases.iter().any(|case| case.policy.unreadable.is_some()) {
+            "`when_unreadable` within `when...`: no read fails with a handler's error, say it of the whole policy"
         } else if self.last.is_none() && self.terminal.is_some() {
             "`terminal_if` without `then`: say what is done about such an error"
         } else {
@@ -275,6 +296,7 @@ impl fmt::Debug for OnError {
             .field("max_record_age", &self.max_record_age)
             .field("split_after", &self.split_after)
             .field("last", &self.last)
+            .field("unreadable", &self.unreadable)
             .field("cases", &self.cases.len())
             .finish_non_exhaustive()
     }

@@ -18,6 +18,8 @@ const SILENCE: Duration = Duration::from_secs(20);
 const FIRST_SILENCE: Duration = Duration::from_secs(8);
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// The same where nothing else reads the shard meanwhile: reading resumes within 5 s of the end of an outage.
+const LONGEST_BACKOFF_ALONE: Duration = Duration::from_millis(3_500);
 /// AWS: a subscription (of the worker that had the shard a moment ago, or has just taken it over) is not replaced before it is
 /// 5 s old. Whoever asks earlier is refused.
 const IN_USE_PAUSE: Duration = Duration::from_secs(5);
@@ -28,7 +30,7 @@ const MOST_IN_USE: u32 = 4;
 const SETTLED: Duration = Duration::from_secs(60);
 /// So many subscriptions in a row that fall silent are a refusal: the last of them has said nothing at all.
 const MOST_SILENT: u32 = 2;
-/// Between two tries of what is refused.
+/// Between two tries of what is refused, where the shard is polled meanwhile.
 const REFUSED: Duration = Duration::from_secs(180);
 
 /// What the reader does.
@@ -298,7 +300,10 @@ impl Machine {
     fn fail(&mut self, kind: ApiErrorKind, now: Time) -> Next {
         match (kind, &self.state) {
             // The stream itself is gone, or the list may not be had.
-            (ApiErrorKind::NotFound | ApiErrorKind::Denied | ApiErrorKind::Refused, State::Doubting { .. }) => {
+            (
+                ApiErrorKind::NotFound | ApiErrorKind::Denied | ApiErrorKind::Refused | ApiErrorKind::PositionRefused,
+                State::Doubting { .. },
+            ) => {
                 self.refuse(None, now);
                 Next::GiveUp
             }
@@ -307,7 +312,11 @@ impl Machine {
                 Next::GoOn
             }
             (
-                ApiErrorKind::Denied | ApiErrorKind::Refused | ApiErrorKind::NotFound | ApiErrorKind::IteratorExpired,
+                ApiErrorKind::Denied
+                | ApiErrorKind::Refused
+                | ApiErrorKind::PositionRefused
+                | ApiErrorKind::NotFound
+                | ApiErrorKind::IteratorExpired,
                 _,
             ) => self.refuse(None, now),
             (ApiErrorKind::NotReady, State::Subscribing { .. }) => {
@@ -353,8 +362,9 @@ impl Machine {
 
     fn refuse(&mut self, lost: Option<Lost>, now: Time) -> Next {
         self.refused = true;
+        let pause = if self.falls_back { REFUSED.mul_f64(0.8 + 0.4 * self.rng.f64()) } else { self.back_off() };
         self.failures = self.failures.saturating_add(1);
-        self.state = State::Registering { not_before: now + REFUSED.mul_f64(0.8 + 0.4 * self.rng.f64()) };
+        self.state = State::Registering { not_before: now + pause };
         Next::Refused(lost)
     }
 
@@ -395,7 +405,8 @@ impl Machine {
 
     /// Exponential, with full jitter.
     fn back_off(&mut self) -> Duration {
-        let ceiling = FIRST_BACKOFF.saturating_mul(1 << self.failures.min(16)).min(LONGEST_BACKOFF);
+        let longest = if self.falls_back { LONGEST_BACKOFF } else { LONGEST_BACKOFF_ALONE };
+        let ceiling = FIRST_BACKOFF.saturating_mul(1 << self.failures.min(16)).min(longest);
         ceiling.mul_f64(self.rng.f64())
     }
 }

@@ -5,8 +5,9 @@ use super::registrar::Registrar;
 use super::turns::Turns;
 use crate::clock::Time;
 use crate::record::{ShardId, StartingPosition};
-use crate::retrieval::call::in_time;
+use crate::retrieval::call::{CALL_DEADLINE, PROBE_DEADLINE, UNANSWERED, in_time_of};
 use crate::retrieval::polling::{BESIDE_PAYLOAD, PollingReaders, Quiet};
+use crate::retrieval::progress::Progress;
 use crate::retrieval::{ByteBudget, Chunk, ReadError, Readers, Reservation, ShardReader};
 use crate::shard::{ApiError, ApiErrorKind, FanOutApi, ListWhich, StreamApi, Subscription, pages};
 use crate::stopwatch::Stopwatch;
@@ -77,6 +78,7 @@ impl Readers for FanOutReaders {
             },
             budget: self.budget.clone(),
             last_event: 0,
+            progress: Progress::from(&from),
             machine: Machine::new(shard.clone(), from, self.polling.is_some(), now, rng),
             consumer: None,
             asked: None,
@@ -159,8 +161,10 @@ impl Calls {
     /// The stopwatch runs while calls of the shard are not answered; waiting for one's turn, or for the consumer, is not
     /// that. That a subscription is open is no progress: it has to say something.
     async fn timed<T>(&self, operation: &str, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+        // One that is lost in an outage must not hold the shard for long after its end.
+        let deadline = if self.fetching.elapsed() >= CALL_DEADLINE { PROBE_DEADLINE } else { CALL_DEADLINE };
         self.fetching.begin();
-        let answer = in_time(|| format!("{operation} for shard `{}`", self.shard), call).await;
+        let answer = in_time_of(deadline, || format!("{operation} for shard `{}`", self.shard), call).await;
         if answer.as_ref().is_err_and(|error| error.kind != ApiErrorKind::Unavailable) {
             self.fetching.end();
         }
@@ -174,6 +178,7 @@ struct FanOutReader {
     /// How large the last event was.
     last_event: u64,
     machine: Machine,
+    progress: Progress,
     /// The consumer that subscribes; kept when it is doubted, to say which one is.
     consumer: Option<Arc<str>>,
     /// The call that the state asks for, under way.
@@ -221,9 +226,12 @@ impl ShardReader for FanOutReader {
             }
             match next {
                 Next::Deliver(chunk) => {
-                    // Only what was accepted is an answer: a subscription of nothing but contradictions stands.
+                    // Only what was accepted is an answer, and only what is new: a subscription that pushes nothing but
+                    // contradictions, or what was pushed before, is no progress.
                     let is_end = matches!(self.machine.state, State::Doubting { .. });
-                    if !is_end || !chunk.records.is_empty() {
+                    let ended = chunk.end.is_some();
+                    let is_new = self.progress.is_shown_by(&chunk.records, chunk.millis_behind_latest, ended);
+                    if is_new && (!is_end || !chunk.records.is_empty()) {
                         self.fetching.end();
                     }
                     if is_end && self.subscription.is_some() {
@@ -236,7 +244,16 @@ impl ShardReader for FanOutReader {
                     self.lose(lost);
                     self.failed_with = None;
                 }
-                Next::BackOff => self.tell_of_failure(),
+                Next::BackOff => {
+                    self.tell_of_failure();
+                    let unanswered =
+                        self.failed_with.as_ref().is_some_and(|error| error.kind == ApiErrorKind::Unavailable);
+                    // Tried again by whoever gets it. From here on it is an outage that somebody should know of.
+                    if unanswered && self.polling.is_none() && self.fetching.elapsed() >= UNANSWERED {
+                        return Err(self.refusal());
+                    }
+                    self.failed_with = None;
+                }
                 Next::Report(doubt, lasted) => EndInDoubt { shard: &self.calls.shard, doubt, lasted }.emit(),
                 Next::Refused(lost) => {
                     if let Some(lost) = lost {
@@ -365,9 +382,9 @@ impl FanOutReader {
         SubscriptionLost { shard: &self.calls.shard, why: lost, error: self.failed_with.as_ref() }.emit();
     }
 
-    fn tell_of_failure(&mut self) {
-        let Some(error) = self.failed_with.take() else { return };
-        SubscribeFailing { shard: &self.calls.shard, error: &error, failures: self.machine.failures() }.emit();
+    fn tell_of_failure(&self) {
+        let Some(error) = &self.failed_with else { return };
+        SubscribeFailing { shard: &self.calls.shard, error, failures: self.machine.failures() }.emit();
     }
 
     fn tell_of_refusal(&self) {

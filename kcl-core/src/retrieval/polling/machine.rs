@@ -175,7 +175,13 @@ fn fail(state: State, kind: ApiErrorKind) -> (State, Next) {
     match (kind, state) {
         (ApiErrorKind::IteratorExpired, State::Ready { from, .. }) => (State::NeedIterator { from }, Next::Renew),
         // Of any other call: then it is the position itself that Kinesis does not take.
-        (ApiErrorKind::IteratorExpired | ApiErrorKind::Denied | ApiErrorKind::Refused, state) => (state, Next::GiveUp),
+        (
+            ApiErrorKind::IteratorExpired
+            | ApiErrorKind::Denied
+            | ApiErrorKind::Refused
+            | ApiErrorKind::PositionRefused,
+            state,
+        ) => (state, Next::GiveUp),
         // The stream itself is gone. Should it come back, its shards are asked for first.
         (ApiErrorKind::NotFound, state @ State::Doubting { .. }) => (state, Next::GiveUp),
         (ApiErrorKind::NotFound, state) => (State::Doubting { from: state.from(), doubt: Doubt::NotFound }, Next::GoOn),

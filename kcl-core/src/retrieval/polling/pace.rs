@@ -32,7 +32,11 @@ const MOST_GROWTH: f64 = 0.3;
 /// seconds where a few others read the shard.
 const EPISODE: u32 = 3;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+/// From the sending of a call that failed to the next one, at most (where the call itself did not take longer): reading resumes
+/// within 5 s of the end of an outage.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
+/// The same where the position is refused, which only a person can mend, in the lease's row: the new position is found there.
+const LONGEST_BACKOFF_POSITION: Duration = Duration::from_secs(30);
 
 /// How a call was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +58,8 @@ pub(super) enum Answer {
     Failed,
     /// The iterator was too old.
     IteratorExpired,
+    /// The position to start from is none of the shard.
+    PositionRefused,
 }
 
 /// See the module's documentation.
@@ -146,7 +152,12 @@ impl Pace {
                 let ceiling = self.ceiling(LONGEST_INTERVAL).max(self.interval);
                 self.back_off(ceiling, now, rng)
             }
-            Answer::Failed => self.back_off(self.ceiling(LONGEST_BACKOFF), now, rng),
+            // A call that took its time to fail was a pause by itself.
+            Answer::Failed => {
+                let left = self.ceiling(LONGEST_BACKOFF).saturating_sub(now.since(sent)).max(FIRST_BACKOFF);
+                self.back_off(left, now, rng)
+            }
+            Answer::PositionRefused => self.back_off(self.ceiling(LONGEST_BACKOFF_POSITION), now, rng),
             // The first time nothing is wrong but that the handler was slow.
             Answer::IteratorExpired if self.failures == 0 => {
                 self.failures = 1;
@@ -295,10 +306,20 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_took_long_to_fail_is_followed_by_another_within_five_seconds_of_its_sending() {
+        let (mut pace, mut rng, mut sent) = (kinesis(), fastrand::Rng::with_seed(7), Time::ZERO);
+        for took in [ms(10), ms(4_000), ms(2_000)].into_iter().cycle().take(60) {
+            let next = pace.answered(Answer::Failed, sent, sent + took, &mut rng);
+            assert!(next.since(sent) <= ms(4_500), "{:?} after a call of {took:?}", next.since(sent));
+            sent = next;
+        }
+    }
+
+    #[test]
     fn failures_back_off_further_and_further_and_a_good_answer_ends_that() {
         let mut pace = kinesis();
         let apart = distances(&mut pace, vec![Answer::Failed; 40]);
-        assert!(apart.iter().max() > Some(&ms(5_000)), "{apart:?}");
+        assert!(apart[..3].iter().all(|apart| *apart < ms(500)) && apart.iter().max() > Some(&ms(3_500)), "{apart:?}");
         assert!(apart.iter().all(|apart| *apart <= RTT + LONGEST_BACKOFF), "{apart:?}");
         assert_eq!(distances(&mut pace, [records(1, 1, false, 60_000)]).len(), 1);
         assert_eq!(pace.failures(), 0);

@@ -6,7 +6,8 @@ use super::pace::{Answer, LARGEST_ANSWER};
 use crate::clock::Time;
 use crate::config::Settings;
 use crate::record::{ShardId, StartingPosition};
-use crate::retrieval::call::in_time;
+use crate::retrieval::call::{CALL_DEADLINE, PROBE_DEADLINE, UNANSWERED, in_time_of};
+use crate::retrieval::progress::Progress;
 use crate::retrieval::{ByteBudget, Chunk, ReadError, Readers, Reservation, ShardReader};
 use crate::shard::{ApiError, ApiErrorKind, EndEvidence, Fetched, ListWhich, StreamApi, pages};
 use crate::stopwatch::Stopwatch;
@@ -25,6 +26,8 @@ pub(in crate::retrieval) const BESIDE_PAYLOAD: u64 = 224;
 
 /// What the largest call needs: what a shard that holds something leaves for others.
 pub(crate) const LARGEST_CALL: u64 = LARGEST_ANSWER * WIRE;
+
+const ITERATOR: &str = "GetShardIterator";
 
 /// So many records with so much payload.
 fn in_memory((count, bytes): (usize, u64)) -> u64 {
@@ -58,6 +61,7 @@ impl Readers for PollingReaders {
             api: Arc::clone(&self.api),
             shard: shard.clone(),
             budget: self.budget.clone(),
+            progress: Progress::from(&from),
             state: State::NeedIterator { from },
             evidence: EndEvidence::default(),
             learnt: learnt.begin(shard, &self.settings, now),
@@ -74,6 +78,7 @@ struct PollingReader {
     shard: ShardId,
     budget: ByteBudget,
     state: State,
+    progress: Progress,
     evidence: EndEvidence,
     learnt: OfShard,
     rng: fastrand::Rng,
@@ -103,9 +108,7 @@ impl ShardReader for PollingReader {
                 Ok(event) => (event, None),
                 Err(error) => (Event::Failed(error.kind), Some(error)),
             };
-            // A new iterator is no progress: every attempt begins with one.
-            let stands = matches!(event, Event::Iterator(_) | Event::Failed(ApiErrorKind::Unavailable));
-            if !stands {
+            if self.shows_progress(&event) {
                 self.fetching.end();
             }
             // No await from here on: an answer is accepted and handed on, or, where this future is dropped, neither.
@@ -130,6 +133,12 @@ impl ShardReader for PollingReader {
                         EndInDoubt { shard: &self.shard, doubt, lasted }.emit();
                     }
                 }
+                // Tried again by whoever gets it. From here on it is an outage that somebody should know of.
+                (Next::BackOff, Some(source))
+                    if source.kind == ApiErrorKind::Unavailable && self.fetching.elapsed() >= UNANSWERED =>
+                {
+                    return Err(ReadError { shard: self.shard.clone(), source });
+                }
                 (Next::GiveUp | Next::Renew | Next::BackOff | Next::GoOn, _) => {}
             }
         }
@@ -141,15 +150,33 @@ impl PollingReader {
         Time::from_origin(self.origin.elapsed())
     }
 
+    /// Whether an answer shows that the shard is read, or that what keeps it from being read is not that nobody answers.
+    fn shows_progress(&mut self, event: &Event) -> bool {
+        match event {
+            // Every attempt begins with one.
+            Event::Iterator(_) | Event::Failed(ApiErrorKind::Unavailable) => false,
+            Event::Fetched(Fetched { records, millis_behind_latest, next_iterator, children }) => {
+                let ended = next_iterator.is_none() && !children.is_empty();
+                self.progress.is_shown_by(records, *millis_behind_latest, ended)
+            }
+            Event::Listed(..) | Event::Failed(_) => true,
+        }
+    }
+
     /// The call that the state asks for.
     async fn call(&self, limit: u32) -> Result<Event, ApiError> {
-        let (operation, call): (_, BoxFuture<'_, Result<Event, ApiError>>) = match &self.state {
+        let (operation, deadline, call): (_, _, BoxFuture<'_, Result<Event, ApiError>>) = match &self.state {
             State::NeedIterator { from } => (
-                "GetShardIterator",
+                ITERATOR,
+                PROBE_DEADLINE,
                 Box::pin(async { self.api.shard_iterator(&self.shard, from).await.map(Event::Iterator) }),
             ),
-            State::Ready { iterator, .. } => {
-                ("GetRecords", Box::pin(async { self.api.get_records(iterator, limit).await.map(Event::Fetched) }))
+            State::Ready { from, iterator } => {
+                if self.fetching.elapsed() >= CALL_DEADLINE {
+                    self.probe(from).await?;
+                }
+                let get = Box::pin(async { self.api.get_records(iterator, limit).await.map(Event::Fetched) });
+                ("GetRecords", CALL_DEADLINE, get)
             }
             State::Doubting { .. } => {
                 // Each page has a deadline of its own, and is progress.
@@ -163,7 +190,18 @@ impl PollingReader {
             // Nothing is asked any more: the machine tells the end again, whatever the event.
             State::Ended { .. } => return Ok(Event::Fetched(Fetched::default())),
         };
-        in_time(|| format!("{operation} for shard `{}`", self.shard), call).await
+        in_time_of(deadline, || format!("{operation} for shard `{}`", self.shard), call).await
+    }
+
+    /// Asks a service that did not answer lately for something small. A full answer may take [`CALL_DEADLINE`] on a slow line, so
+    /// GetRecords cannot have a shorter one; but one that was lost in an outage would hold the shard for as long after its end.
+    async fn probe(&self, from: &StartingPosition) -> Result<(), ApiError> {
+        let what = || format!("{ITERATOR} for shard `{}`", self.shard);
+        match in_time_of(PROBE_DEADLINE, what, self.api.shard_iterator(&self.shard, from)).await {
+            Err(error) if error.kind == ApiErrorKind::Unavailable => Err(error),
+            // Any other answer is an answer.
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// No call is sent for about so long: readers of many shards must not ask in step.
@@ -179,7 +217,7 @@ impl PollingReader {
         match answer {
             Some(Answer::Records { count, .. }) => self.learnt.lock().amount.came(count, took),
             Some(Answer::Failed) => self.learnt.lock().amount.did_not_come(took),
-            Some(Answer::Throttled | Answer::IteratorExpired) | None => {}
+            Some(Answer::Throttled | Answer::IteratorExpired | Answer::PositionRefused) | None => {}
         }
     }
 
@@ -198,7 +236,7 @@ impl PollingReader {
             Answer::Throttled => {
                 ReadThrottled { shard, failures, retry_after }.emit();
             }
-            Answer::Failed | Answer::IteratorExpired => {
+            Answer::Failed | Answer::IteratorExpired | Answer::PositionRefused => {
                 if let Some(error) = error {
                     ReadFailing { shard, kind: error.kind, error, failures, retry_after }.emit();
                 }
@@ -225,6 +263,7 @@ fn answer(event: &Event, limit: u32) -> Option<Answer> {
             | ApiErrorKind::Refused
             | ApiErrorKind::Unavailable,
         ) => Some(Answer::Failed),
+        Event::Failed(ApiErrorKind::PositionRefused) => Some(Answer::PositionRefused),
         Event::Iterator(_) | Event::Listed(..) => None,
     }
 }

@@ -92,6 +92,36 @@ pub(crate) enum Happening {
         lease: LeaseKey,
         reason: String,
     },
+    /// Shards of held leases cannot be read: the service refuses, or does not answer. Reported once a minute.
+    ReadsFailing {
+        leases: usize,
+        /// All that are held.
+        of: usize,
+        /// The one that has failed longest, and why.
+        lease: LeaseKey,
+        error: String,
+        lasted: Duration,
+    },
+    /// Kinesis does not take the position that a lease's row has. Reported once a minute.
+    PositionRefused {
+        lease: LeaseKey,
+        checkpoint: String,
+        error: String,
+        lasted: Duration,
+    },
+    /// Somebody has corrected it.
+    PositionEdited {
+        lease: LeaseKey,
+        checkpoint: String,
+    },
+    /// So many shards cannot be read now.
+    UnreadableLeases {
+        count: usize,
+    },
+    /// Every shard is read again.
+    ReadsRecovered {
+        lasted: Duration,
+    },
     ShardStalled {
         lease: LeaseKey,
         stage: Stage,
@@ -263,6 +293,28 @@ impl Happening {
             | Happening::ConsumerLingers { .. }
             | Happening::ParkedAging { .. }
             | Happening::ParkedAtRelease { .. } => self.emit_of_lease(),
+            // The lines of the reads' trouble say it.
+            Happening::ReadsFailing { leases, of, lease, error, lasted } => {
+                let (error, lasted_seconds) = (cut(error), lasted.as_secs_f64());
+                debug!(target: "kcl::lease", leases, of, %lease, error, lasted_seconds, "reads failing");
+                gauge(Metric::LeasesUnreadable, *leases as f64, &[]);
+            }
+            Happening::PositionRefused { lease, checkpoint, error, lasted } => {
+                let (checkpoint, error, lasted_seconds) = (cut(checkpoint), cut(error), lasted.as_secs_f64());
+                error!(
+                    target: "kcl::lease", %lease, checkpoint, error, lasted_seconds,
+                    "checkpoint refused: it is not a position of this shard, which is not read; set `checkpoint` in this \
+                     lease's row to a sequence number of the shard, or to TRIM_HORIZON; other leases are not affected"
+                );
+            }
+            Happening::PositionEdited { lease, checkpoint } => {
+                info!(target: "kcl::lease", %lease, checkpoint = cut(checkpoint), "checkpoint corrected: reading starts there");
+            }
+            Happening::UnreadableLeases { count } => gauge(Metric::LeasesUnreadable, *count as f64, &[]),
+            Happening::ReadsRecovered { lasted } => {
+                debug!(target: "kcl::lease", lasted_seconds = lasted.as_secs_f64(), "reads recovered");
+                gauge(Metric::LeasesUnreadable, 0.0, &[]);
+            }
             Happening::Replayed { shards } => info!(target: "kcl::worker", shards, "every shard of the range is done"),
             Happening::ForeignHand { lease, owner } => {
                 let owner = owner.as_ref().map_or("nobody", WorkerId::as_str);

@@ -186,6 +186,7 @@ pub(super) fn kind_label(kind: ApiErrorKind) -> &'static str {
         ApiErrorKind::NotReady => "not_ready",
         ApiErrorKind::Denied => "denied",
         ApiErrorKind::Refused => "refused",
+        ApiErrorKind::PositionRefused => "position_refused",
         ApiErrorKind::Unavailable => "unavailable",
     }
 }

@@ -66,7 +66,7 @@ impl Incarnation {
             (Ok(_), StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_)) => true,
             (Ok(_), StartingPosition::At(_) | StartingPosition::After(_)) => false,
             // A position of another stream is refused like anything else.
-            (Err(error), _) => error.kind == ApiErrorKind::Refused,
+            (Err(error), _) => matches!(error.kind, ApiErrorKind::Refused | ApiErrorKind::PositionRefused),
         };
         if doubtful {
             self.ask().await?;

@@ -7,7 +7,6 @@
 //! | `registry` | what a worker has of each: the ways to it, and who starts its consumers |
 //! | `handle` | streams that come and go while the worker runs |
 //! | `watched`, `incarnation` | that a stream is gone, or another one under its name |
-//! | `lenient` | that what cannot be read in one stops nobody else |
 
 mod builder;
 mod config;
@@ -15,7 +14,6 @@ mod config;
 mod connect;
 mod handle;
 mod incarnation;
-mod lenient;
 mod reading;
 mod registry;
 mod watched;

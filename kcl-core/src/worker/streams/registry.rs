@@ -2,7 +2,6 @@
 
 use super::config::{Api, StreamConfig};
 use super::incarnation::Incarnation;
-use super::lenient::Lenient;
 use super::watched::Watched;
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -314,9 +313,7 @@ impl Registry {
         let slot = lock(&self.slots).get(&lease.stream()?).cloned()?;
         let (tasks, clock) = self.means.get()?;
         let host = slot.host.get_or_init(|| {
-            let policy = Arc::new(Lenient(Arc::clone(&self.failing.policy)));
-            let failing = Failing { policy, ..self.failing.clone() };
-            let handling = failing.handling(&slot.settings, slot.keyed);
+            let handling = self.failing.clone().handling(&slot.settings, slot.keyed);
             let scope = slot.served.keys.id.as_ref().map(|id| self.scope.of_stream(id.as_str()));
             let tasks = ScopedTasks::of(tasks.clone(), scope.unwrap_or_else(|| self.scope.clone()));
             let with = Consumers {

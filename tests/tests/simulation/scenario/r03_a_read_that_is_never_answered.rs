@@ -1,6 +1,6 @@
 //! R3. *Given* two workers, one of whose reads are never answered; *when* `fetch_deadline` passes, again and again; *then* the
-//! fetch is restarted twice, then the consumer, then the lease is given up and the other worker reads it; a worker to which
-//! that happens with lease after lease ends with an error.
+//! fetch is restarted twice, then the consumer, then the lease is given up and the other worker reads it; the worker that could
+//! read nothing lives on, and is given no leases for a while.
 
 use super::play;
 use crate::world::Making;
@@ -15,16 +15,14 @@ fn r03_a_read_that_is_never_answered_is_restarted_and_the_lease_given_up() {
         world
             .weather
             .rule(|call| (&**call.process == "ben" && call.operation == "GetRecords").then_some(Fate::LostRequest));
-        world.may_fail("ben");
         world.stream.put(20);
         world.until_handled(Duration::from_secs(30 * 5)).await;
+        world.until_shared(&[("ann", 4)], Duration::from_secs(30 * 5)).await;
         world.note("then, after four deadlines, ann reads everything");
-        let ended = Duration::from_secs(300);
-        world.until("ended", ended, |world| world.process("ben").has_ended()).await;
-        world.note("and ben, to which it happened with every lease it was given, has ended");
-        let error = world.error_of("ben").unwrap();
-        assert!(error.contains("this worker cannot read") && error.contains("KCL-0018"), "{error}");
-        world.until_shared(&[("ann", 4)], Duration::from_secs(5)).await;
+        world.stream.put(20);
+        world.until_handled(Duration::from_secs(5)).await;
+        world.note("and ben, which could read nothing, has not ended and is spared");
+        assert!(!world.process("ben").has_ended());
         world
     });
 }

@@ -2,7 +2,7 @@
 
 use super::field::{Damage, Fields, required};
 use super::{Item, name, number, text};
-use crate::lease::{Beside, ParkedKey, Pending, Wish};
+use crate::lease::{Beside, ParkedKey, Pending, Wish, WorkerId};
 use crate::record::{Checkpoint, Position, SequenceNumber};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -24,6 +24,12 @@ pub(in super::super) fn done_bytes(beside: &Beside) -> Option<AttributeValue> {
 /// A list of maps; none where nothing is parked.
 pub(in super::super) fn parked_list(parked: &[ParkedKey]) -> Option<AttributeValue> {
     (!parked.is_empty()).then(|| AttributeValue::L(parked.iter().map(encode_key).collect()))
+}
+
+/// A list of worker ids; none where the shard is read.
+pub(in super::super) fn unreadable_list(beside: &Beside) -> Option<AttributeValue> {
+    let workers = || beside.unreadable_by.iter().map(|worker| text(worker.as_str())).collect();
+    (!beside.unreadable_by.is_empty()).then(|| AttributeValue::L(workers()))
 }
 
 fn encode_key(parked: &ParkedKey) -> AttributeValue {
@@ -54,6 +60,10 @@ pub(super) fn decode(fields: Fields<'_>) -> Result<Beside, Damage> {
         pending: pending(fields),
         done: fields.bytes(name::KCL_DONE),
         parked: fields.maps(name::KCL_PARKED)?.into_iter().map(decode_key).collect::<Result<_, _>>()?,
+        // A hint: what cannot be read of it is left out.
+        unreadable_by: (fields.texts(name::KCL_UNREADABLE_BY).unwrap_or_default().into_iter())
+            .filter_map(|worker| WorkerId::parse(worker).ok())
+            .collect(),
     })
 }
 

@@ -13,7 +13,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub(super) use beside::{done_bytes, parked_list, pending_checkpoint};
+pub(super) use beside::{done_bytes, parked_list, pending_checkpoint, unreadable_list};
 pub(super) use field::{flag, number, text, text_set};
 pub(super) use lease::{checkpoint_text, stream_text};
 pub(super) use session::{state_text, streams_text};

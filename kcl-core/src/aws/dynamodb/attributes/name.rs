@@ -37,6 +37,7 @@ pub(in super::super) const KCL_START: &str = "kclStart";
 pub(in super::super) const KCL_UNTIL: &str = "kclUntil";
 pub(in super::super) const KCL_DONE: &str = "kclDone";
 pub(in super::super) const KCL_PARKED: &str = "kclParked";
+pub(in super::super) const KCL_UNREADABLE_BY: &str = "kclUnreadableBy";
 
 // Parked keys, which are maps.
 pub(in super::super) const PARKED_KEY: &str = "key";

@@ -1,7 +1,7 @@
 //! Writes of lease rows. Each moves `leaseCounter`, and says in `kclCounter` that it was we who did.
 
 use super::attributes::{
-    checkpoint_text, done_bytes, number, parked_list, pending_checkpoint, stream_text, text, text_set,
+    checkpoint_text, done_bytes, number, parked_list, pending_checkpoint, stream_text, text, text_set, unreadable_list,
 };
 use super::{Expression, Request, name};
 use crate::lease::{Beside, LeaseKey, ParkedKey, Previous, RowKey, SessionNumber, WorkerId};
@@ -32,6 +32,7 @@ fn checkpoints(me: &Me, counter: u64, checkpoint: &Checkpoint, beside: &Beside) 
         .set_or_remove(name::PENDING_STATE, pending_state)
         .set_or_remove(name::KCL_DONE, done_bytes(beside))
         .set_or_remove(name::KCL_PARKED, parked_list(&beside.parked))
+        .set_or_remove(name::KCL_UNREADABLE_BY, unreadable_list(beside))
 }
 
 fn row(lease: &LeaseKey) -> RowKey {

@@ -66,7 +66,8 @@ fn a_checkpoint_removes_what_java_had_prepared() {
          #kclSession = :is_kclSession"
     );
     assert!(update(&checkpoint).ends_with(
-        "REMOVE #pendingCheckpoint, #pendingCheckpointSubSequenceNumber, #pendingCheckpointState, #kclDone, #kclParked"
+        "REMOVE #pendingCheckpoint, #pendingCheckpointSubSequenceNumber, #pendingCheckpointState, #kclDone, #kclParked, \
+         #kclUnreadableBy"
     ));
 }
 
@@ -79,7 +80,7 @@ fn a_release_is_a_checkpoint_that_removes_the_owner() {
         checkpoint: Checkpoint::TrimHorizon,
         beside: Beside::default(),
     };
-    assert!(update(&request(&write)).ends_with("#kclParked, #leaseOwner, #kclSession"));
+    assert!(update(&request(&write)).ends_with("#kclParked, #kclUnreadableBy, #leaseOwner, #kclSession"));
 }
 
 /// The service refuses a request that uses a placeholder without saying what it is, or the other way round.

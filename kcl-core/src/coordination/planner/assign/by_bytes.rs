@@ -65,7 +65,9 @@ impl<'a, 'm> Shift<'a, 'm> {
     ) -> Self {
         let mut movable: Vec<BTreeSet<(u64, usize)>> = vec![BTreeSet::new(); loads.len()];
         for (n, item) in items.iter().enumerate() {
-            if let (Standing::Held(holder), None) = (item.standing, assignment[n]) {
+            if let (Standing::Held(holder), None) = (item.standing, assignment[n])
+                && !item.stays()
+            {
                 movable[holder].insert((costs[n], n));
             }
         }

@@ -13,7 +13,9 @@ type Donor = (usize, usize, Reverse<WorkerNo>);
 pub(super) fn balance(items: &[Item], assignment: &mut Assignment, loads: &mut Loads<'_>, mut moves: usize) {
     let mut settled: Vec<Vec<usize>> = Vec::new();
     for (n, item) in items.iter().enumerate() {
-        if let (Standing::Held(holder), None) = (item.standing, assignment[n]) {
+        if let (Standing::Held(holder), None) = (item.standing, assignment[n])
+            && !item.stays()
+        {
             if settled.len() <= holder {
                 settled.resize(holder + 1, Vec::new());
             }

@@ -8,9 +8,8 @@ fn failed(verdict: Verdict) -> Event {
     Event::Failed { failures: ONCE, verdict, reason: "down".to_owned() }
 }
 
-fn gave_up(stop_worker: bool) -> Vec<Command> {
-    let stop_worker = stop_worker.then_some(Code::StoppedByPolicy);
-    vec![Command::GiveUp { reason: "down".to_owned(), stop_worker }]
+fn gave_up(stops_with: Option<Code>) -> Vec<Command> {
+    vec![Command::GiveUp { reason: "down".to_owned(), stops_with }]
 }
 
 const DRAINED: [Command; 1] = [Command::Drained];
@@ -68,8 +67,11 @@ fn what_failed_is_tried_again_as_it_was() {
 #[test]
 fn a_policy_that_stops_is_obeyed_and_nothing_is_acknowledged() {
     let state = || State::Working(Task::Process, NEVER);
-    assert_eq!(step(state(), failed(Verdict::StopShard)), (State::Losing(Why::GaveUp), gave_up(false)));
-    assert_eq!(step(state(), failed(Verdict::StopWorker)), (State::Losing(Why::GaveUp), gave_up(true)));
+    assert_eq!(step(state(), failed(Verdict::StopShard)), (State::Losing(Why::GaveUp), gave_up(None)));
+    assert_eq!(
+        step(state(), failed(Verdict::StopWorker(Code::CannotRead))),
+        (State::Losing(Why::GaveUp), gave_up(Some(Code::CannotRead)))
+    );
 }
 
 #[test]
@@ -132,5 +134,5 @@ fn a_lost_lease_ends_everything_without_an_acknowledgement_or_a_report() {
 fn a_reader_that_is_gone_gives_the_lease_up() {
     let (state, commands) = step(State::Working(Task::Read, NEVER), Event::ReaderGone);
     assert_eq!(state, State::Losing(Why::GaveUp));
-    assert!(matches!(&commands[..], [Command::GiveUp { stop_worker: None, .. }]));
+    assert!(matches!(&commands[..], [Command::GiveUp { stops_with: None, .. }]));
 }

@@ -1,6 +1,7 @@
 //! Error policies: trying again, splitting, dead letters, stopping.
 
 use super::stage::*;
+use crate::error::Code;
 use crate::processor::{
     Batch, BatchOutcome, BoxError, DeadLetter, Last, OnError, RecordProcessor, ShardContext, sink_fn,
 };
@@ -102,15 +103,15 @@ async fn a_sink_that_never_answers_does_not_outlive_the_lease() {
 /// R2: the shard or the worker stops, nothing after the failing record is handed over, and the position stays.
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_stops_releases_the_shard_where_it_was() {
-    for (last, stops) in [(Last::StopShard, false), (Last::StopWorker, true)] {
+    for (last, stops) in [(Last::StopShard, None), (Last::StopWorker, Some(Code::StoppedByPolicy))] {
         let policy = OnError::retry().when_panicked(OnError::at_once(last));
         let mut it = Stage::policy(policy).run(first(1, "records 2", || async { panic!("no gate") }.boxed()));
         it.feed(1..=1);
         it.feed(2..=2);
         it.feed(3..=3);
         let reports = it.reports().await;
-        let [Said::GaveUp { reason, stop_worker }] = &reports[..] else { panic!("{reports:?}") };
-        assert_eq!((*stop_worker, reason.contains("no gate")), (stops, true), "{reason}");
+        let [Said::GaveUp { reason, stops_with }] = &reports[..] else { panic!("{reports:?}") };
+        assert_eq!((*stops_with, reason.contains("no gate")), (stops, true), "{reason}");
         assert_eq!((it.acknowledged(), it.log.count("records 3"), it.log.count("lease_lost")), (Some(1), 0, 1));
     }
 }

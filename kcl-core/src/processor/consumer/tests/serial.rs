@@ -1,7 +1,8 @@
 //! One handler, one batch after the other.
 
 use super::stage::*;
-use crate::processor::ReportKind;
+use crate::error::Code;
+use crate::processor::{Last, OnError, ReportKind};
 use crate::record::{Checkpoint, Record, SequenceNumber, ShardId, StartingPosition};
 use crate::retrieval::{Chunk, ReadError, Readers, ShardReader};
 use crate::shard::{ApiError, ApiErrorKind};
@@ -183,39 +184,134 @@ async fn a_reader_that_panics_gives_the_lease_up() {
     };
     let mut it = Stage::default().start_on(log, feed, Arc::new(Panics), factory);
     let reports = it.reports().await;
-    assert!(matches!(&reports[..], [Said::GaveUp { stop_worker: false, .. }]), "{reports:?}");
+    assert!(matches!(&reports[..], [Said::GaveUp { stops_with: None, .. }]), "{reports:?}");
+}
+
+/// A factory that panics so often, and then makes a processor.
+fn panics(times: usize, log: &Log) -> impl Fn(&ShardId) -> Scripted + Send + Sync + 'static {
+    let (left, log) = (Mutex::new(times), log.clone());
+    move |_| {
+        let mut left = left.lock().unwrap();
+        if *left > 0 {
+            *left -= 1;
+            drop(left);
+            panic!("no configuration");
+        }
+        let (script, dropped) = (Arc::new(|_: &str| fine()) as Script, Dropped(log.clone(), "processor dropped"));
+        Scripted { script, log: log.clone(), _dropped: dropped }
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_factory_that_panics_stops_the_worker_and_gone_is_still_last() {
-    let no_processor = |_: &ShardId| -> Scripted { panic!("no configuration") };
-    let mut it = Stage::default().start(Log::new(), no_processor);
-    let reports = it.reports().await;
-    let [Said::GaveUp { reason, stop_worker: true }] = &reports[..] else { panic!("{reports:?}") };
-    assert!(reason.contains("shardId-000000000000") && reason.contains("no configuration"), "{reason}");
+async fn a_factory_that_panics_is_called_again_as_initialize_would_be() {
+    let log = Log::new();
+    let mut it = Stage::default().start(log.clone(), panics(5, &log));
+    it.feed(1..=3);
+    sleep(secs(60)).await;
+    assert_eq!(it.acknowledged(), Some(3));
+    it.delivery.drain();
+    assert_eq!(it.reports().await, [Said::Drained]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_gone_stops_the_worker() {
-    let mut it = consumer(|_| fine());
-    let source = ApiError { kind: ApiErrorKind::NotFound, message: "stream `clicks` is gone".to_owned(), source: None };
-    it.feed.send(Err(ReadError { shard: it.delivery.shard().clone(), source })).unwrap();
-    let reports = it.reports().await;
-    let [Said::GaveUp { reason, stop_worker: true }] = &reports[..] else { panic!("{reports:?}") };
-    assert!(reason.contains("stream `clicks` is gone"), "{reason}");
-    assert_eq!(it.log.count("lease_lost"), 1);
+async fn a_factory_that_panics_goes_to_the_error_policy() {
+    for (last, stops) in [(Last::StopShard, None), (Last::StopWorker, Some(Code::StoppedByPolicy))] {
+        let policy = OnError::retry().when_panicked(OnError::retry().max_attempts(3).then(last));
+        let log = Log::new();
+        let mut it = Stage::policy(policy).start(log.clone(), panics(usize::MAX, &log));
+        let reports = it.reports().await;
+        let [Said::GaveUp { reason, stops_with }] = &reports[..] else { panic!("{reports:?}") };
+        let names = ["3 times", "shardId-000000000000", "no configuration"].map(|part| reason.contains(part));
+        assert_eq!((*stops_with, names), (stops, [true; 3]), "{reason}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_read_that_is_granted_in_time_goes_on() {
-    let it = consumer(|_| fine());
-    for _ in 0..3 {
-        let source = ApiError { kind: ApiErrorKind::Refused, message: "no".to_owned(), source: None };
-        it.feed.send(Err(ReadError { shard: it.delivery.shard().clone(), source })).unwrap();
+async fn a_lease_whose_factory_panics_can_still_be_drained_and_lost() {
+    for drains in [true, false] {
+        let log = Log::new();
+        let mut it = Stage::default().start(log.clone(), panics(usize::MAX, &log));
+        sleep(secs(60)).await;
+        if drains {
+            it.delivery.drain();
+        } else {
+            it.delivery.close();
+        }
+        let reports = it.reports().await;
+        assert_eq!(reports, if drains { vec![Said::Drained] } else { vec![] });
+    }
+}
+
+fn refused(it: &Fixture, kind: ApiErrorKind) {
+    let source = ApiError { kind, message: "not allowed".to_owned(), source: None };
+    // A consumer that gave up reads no more.
+    let _ = it.feed.send(Err(ReadError { shard: it.delivery.shard().clone(), source }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_that_are_refused_stop_neither_the_shard_nor_the_worker_and_resume() {
+    for kind in [ApiErrorKind::Refused, ApiErrorKind::NotFound, ApiErrorKind::Unavailable] {
+        // Neither does a policy that stops for whatever a handler fails with.
+        let it = Stage::policy(OnError::at_once(Last::StopWorker)).run(|_| fine());
+        for _ in 0..600 {
+            refused(&it, kind);
+            sleep(secs(1)).await;
+        }
+        let unreadable = it.delivery.stages.outage.seen().unwrap();
+        assert_eq!((unreadable.kind, it.delivery.now().since(unreadable.since)), (kind, secs(600)));
+        it.feed(1..=1);
+        sleep(secs(1)).await;
+        assert_eq!((it.acknowledged(), it.delivery.stages.outage.seen()), (Some(1), None));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_with_long_pauses_does_not_delay_reading_after_an_outage() {
+    let slow = OnError::retry().backoff(secs(30), secs(600));
+    let it = Stage::policy(slow).run(|_| fine());
+    for _ in 0..60 {
+        refused(&it, ApiErrorKind::Refused);
+        sleep(secs(1)).await;
     }
     it.feed(1..=1);
-    sleep(secs(10)).await;
+    sleep(secs(1)).await;
     assert_eq!(it.acknowledged(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_read_is_not_judged_once_the_outage_is_over() {
+    let stops = OnError::retry().when_unreadable(secs(5), Last::StopWorker);
+    let it = Stage::policy(stops).run(|call| if call == "records 1" { takes(60) } else { fine() });
+    it.feed(1..=1);
+    sleep(secs(1)).await;
+    // An outage begins and ends while the handler is busy.
+    for _ in 0..20 {
+        refused(&it, ApiErrorKind::Refused);
+        sleep(secs(1)).await;
+    }
+    it.feed(2..=2);
+    sleep(secs(60)).await;
+    assert_eq!(it.acknowledged(), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_names_refused_reads_is_obeyed_after_the_time_it_says_with_a_code_of_its_own() {
+    for (last, stops) in [(Last::StopShard, None), (Last::StopWorker, Some(Code::CannotRead))] {
+        let mut it = Stage::policy(OnError::retry().when_unreadable(secs(30), last)).run(|_| fine());
+        for _ in 0..29 {
+            refused(&it, ApiErrorKind::Refused);
+            sleep(secs(1)).await;
+        }
+        assert!(it.reports.try_recv().is_err(), "not before");
+        for _ in 0..5 {
+            refused(&it, ApiErrorKind::Refused);
+            sleep(secs(1)).await;
+        }
+        let reports = it.reports().await;
+        let [Said::GaveUp { reason, stops_with }] = &reports[..] else { panic!("{reports:?}") };
+        assert_eq!((*stops_with, reason.contains("not allowed")), (stops, true), "{reason}");
+        assert_eq!(it.log.count("lease_lost"), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

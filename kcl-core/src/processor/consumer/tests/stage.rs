@@ -3,6 +3,7 @@
 use crate::checkpoint::Done;
 use crate::clock::TokioClock;
 use crate::config::Settings;
+use crate::error::Code;
 use crate::lease::LeaseKey;
 use crate::lease::row::ParkedKey;
 use crate::processor::{
@@ -161,7 +162,7 @@ pub(super) struct Fixture {
 pub(super) enum Said {
     Drained,
     Ended(Vec<Shard>),
-    GaveUp { reason: String, stop_worker: bool },
+    GaveUp { reason: String, stops_with: Option<Code> },
     Write,
     Gone,
 }
@@ -171,7 +172,7 @@ impl From<ReportKind> for Said {
         match kind {
             ReportKind::Drained => Said::Drained,
             ReportKind::Ended(children) => Said::Ended(children),
-            ReportKind::GaveUp { reason, stop_worker } => Said::GaveUp { reason, stop_worker: stop_worker.is_some() },
+            ReportKind::GaveUp { reason, stops_with } => Said::GaveUp { reason, stops_with },
             ReportKind::Write(_) => Said::Write,
             ReportKind::Gone => Said::Gone,
         }

@@ -109,7 +109,7 @@ async fn a_handler_that_fails_a_record_behind_its_position_stops_the_worker() {
         sleep(secs(10)).await;
         if stops {
             let reports = it.reports().await;
-            let [Said::GaveUp { reason, stop_worker: true }] = &reports[..] else { panic!("{reports:?}") };
+            let [Said::GaveUp { reason, stops_with: Some(_) }] = &reports[..] else { panic!("{reports:?}") };
             assert!(reason.contains("named record 2 as failed"), "{reason}");
         } else {
             assert!(it.reports.try_recv().is_err());
@@ -134,7 +134,7 @@ async fn with_a_store_nobody_gets_handles() {
     let mut it = stage(&Database::at(None)).start(Log::new(), |_| Takes);
     it.feed(1..=3);
     let reports = it.reports().await;
-    let [Said::GaveUp { reason, stop_worker: true }] = &reports[..] else { panic!("{reports:?}") };
+    let [Said::GaveUp { reason, stops_with: Some(_) }] = &reports[..] else { panic!("{reports:?}") };
     assert!(reason.contains("took handles"), "{reason}");
     assert_eq!(it.acknowledged(), None);
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::record::{Record, SequenceNumber, ShardId};
 use crate::retrieval::ReadError;
-use crate::shard::ApiError;
+use crate::shard::{ApiError, ApiErrorKind};
 
 #[derive(Debug, thiserror::Error)]
 #[error("no such airport")]
@@ -41,13 +41,35 @@ fn by_default_a_handler_that_fails_is_called_again_for_ever_less_and_less_often(
     }
 }
 
+const READS: [ApiErrorKind; 6] = [
+    ApiErrorKind::NotFound,
+    ApiErrorKind::Refused,
+    ApiErrorKind::Unavailable,
+    ApiErrorKind::IteratorExpired,
+    ApiErrorKind::NotReady,
+    ApiErrorKind::Throttled,
+];
+
 #[test]
-fn whatever_the_policy_a_stream_that_is_gone_stops_the_worker() {
-    let policy = OnError::retry().max_attempts(1).then(Last::DeadLetter);
-    assert_eq!(decide(&policy, &read(ApiErrorKind::NotFound), 0, 1, 0), Decision::StopWorker);
-    assert_eq!(decide(&policy, &read(ApiErrorKind::Refused), 0, 1, 0), within(200));
-    assert_eq!(decide(&policy, &read(ApiErrorKind::Refused), 0, 4, 5), Decision::StopWorker);
-    assert_eq!(decide(&policy, &read(ApiErrorKind::Unavailable), 0, 4, 500), within(1_600));
+fn a_shard_that_cannot_be_read_is_retried_for_ever_whatever_is_said_of_handlers() {
+    let policies =
+        [OnError::retry(), OnError::retry().max_attempts(1).then(Last::StopWorker), OnError::at_once(Last::StopShard)];
+    for (policy, kind) in policies.iter().flat_map(|policy| READS.map(|kind| (policy, kind))) {
+        assert_eq!(decide(policy, &read(kind), 0, 1, 0), within(200));
+        assert_eq!(decide(policy, &read(kind), 0, u32::MAX, 1_000_000), within(30_000));
+    }
+}
+
+#[test]
+fn only_a_policy_that_names_unreadable_shards_stops_for_them_and_after_its_time() {
+    for (last, decision) in [(Last::StopShard, Decision::StopShard), (Last::StopWorker, Decision::StopWorker)] {
+        let policy = OnError::retry().when_unreadable(Duration::from_secs(60), last);
+        for kind in READS {
+            assert_eq!(decide(&policy, &read(kind), 0, 40, 59), within(30_000));
+            assert_eq!(decide(&policy, &read(kind), 0, 1, 60), decision);
+        }
+        assert_eq!(decide(&policy, &down(), 1, 1, 60), within(200), "handlers are not concerned");
+    }
 }
 
 #[test]
@@ -101,6 +123,12 @@ fn a_policy_that_contradicts_itself_says_so() {
         (OnError::retry().backoff(Duration::ZERO, second), "without a rest"),
         (OnError::retry().backoff(second, second / 2), "shorter than the first"),
         (OnError::retry().when_panicked(OnError::retry().max_attempts(3)), "without `then`"),
+        (OnError::retry().when_unreadable(second, Last::DeadLetter), "no record to put there"),
+        (OnError::retry().when_unreadable(second, Last::Quarantine), "no record to put there"),
+        (
+            OnError::retry().when_panicked(OnError::retry().when_unreadable(second, Last::StopShard)),
+            "of the whole policy",
+        ),
     ];
     for (policy, why) in wrong {
         assert!(policy.check().unwrap_err().contains(why), "{policy:?}");
