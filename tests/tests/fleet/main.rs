@@ -11,6 +11,7 @@ mod permissions;
 mod positions;
 mod replay;
 mod resharding;
+mod signals;
 mod stage;
 mod starting;
 mod stopping;
