@@ -1,3 +1,4 @@
 //! End to end tests.
 
+pub mod metered;
 pub mod said;

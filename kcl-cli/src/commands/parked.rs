@@ -14,14 +14,15 @@ pub(crate) struct Arguments {
     /// The lease table: the application's name, unless the setting `table_name` said otherwise.
     #[arg(value_name = "TABLE")]
     table: String,
-    /// Have this key's records handled again, in order, and then its later ones.
+    /// Have this key's records handled again, in order, and then its later ones. A key, or the `position` of one of its
+    /// records as log lines name it.
     #[arg(long, value_name = "KEY")]
     resume: Option<String>,
     /// The same for every key.
     #[arg(long, conflicts_with_all = ["resume", "dead_letter", "dead_letter_all"])]
     resume_all: bool,
     /// Have this key's records given to the application's dead-letter sink. An application without one refuses, and the list
-    /// says so in the column `wish`.
+    /// says so in the column `wish`. A key, or a position, as above.
     #[arg(long, value_name = "KEY", conflicts_with = "resume")]
     dead_letter: Option<String>,
     /// The same for every key.

@@ -11,6 +11,7 @@ use super::planner::{self, Resting, Term};
 use super::reconcile;
 use super::replay::Looking;
 use super::session::{self, Session};
+use super::signals::Signals;
 use super::start::{self, Start};
 use super::streams::{Change, Streams};
 use super::unreadable::UnreadableLeases;
@@ -51,6 +52,8 @@ pub(crate) enum Event {
     Shutdown { within: Duration },
     /// Something happened to one of several streams.
     Change(Change),
+    /// A stream was described, one of several or the only one: it keeps records that long.
+    Retention { stream: Option<StreamId>, retention: Duration },
     /// A timer may be due.
     Due,
 }
@@ -61,6 +64,8 @@ pub(crate) struct Step {
     pub(crate) calls: Vec<Call>,
     pub(crate) start: Vec<Arc<Delivery>>,
     pub(crate) happened: Vec<Happening>,
+    /// A stream that is to be described, one of several or the only one.
+    pub(crate) describe: Option<Option<StreamId>>,
     /// Streams that were to be stopped, and of which nothing is left; who else serves them, if that was asked.
     pub(crate) stopped: Vec<(StreamId, Elsewhere)>,
     /// The worker is done.
@@ -106,8 +111,7 @@ pub(crate) struct Coordinator {
     pub(super) verified_at: Time,
     pub(super) verifying: Vec<LeaseKey>,
     pub(super) looking: Looking,
-    /// When the age of what is parked was last looked at.
-    pub(super) parked_seen_at: Time,
+    pub(super) signals: Signals,
     /// Leases whose row does not say what LATEST means.
     pub(super) pins: BTreeMap<LeaseKey, Lease>,
     /// Children with two parents, of leases that are finished.
@@ -167,7 +171,7 @@ impl Coordinator {
             verified_at: Time::ZERO,
             verifying: Vec::new(),
             looking: Looking::default(),
-            parked_seen_at: Time::ZERO,
+            signals: Signals::default(),
             pins: BTreeMap::new(),
             orphaned: BTreeMap::new(),
             wake: Wake::Idle,
@@ -204,6 +208,9 @@ impl Coordinator {
             Event::Report(report) => self.on_report(report),
             Event::Shutdown { within } => self.on_shutdown(within),
             Event::Change(change) => self.on_change(change),
+            Event::Retention { stream, retention } => {
+                self.identity.streams.set_retention(stream.as_ref(), retention);
+            }
         }
         self.finish_if_overdue();
         while let Some(part) = self.effects.take_due() {
@@ -224,6 +231,7 @@ impl Coordinator {
             start: std::mem::take(&mut self.start),
             stopped,
             happened: self.effects.take_happenings(),
+            describe: self.signals.take_question(),
             finished: self.finished.take(),
         }
     }

@@ -46,6 +46,7 @@ mod replay;
 mod run;
 mod serving;
 mod session;
+mod signals;
 mod silence;
 mod start;
 mod stopping;

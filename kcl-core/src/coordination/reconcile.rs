@@ -15,8 +15,6 @@ use std::time::Duration;
 pub(super) const EVERY: Duration = Duration::from_secs(1);
 /// Between two comparisons of what is held with the rows.
 const VERIFY_EVERY: Duration = Duration::from_secs(60);
-/// The part of the stream's retention after which parked records are alarmed about.
-const ALARM_AT: f64 = 0.8;
 /// A consumer whose delivery is closed should be gone after this; one that is not is told of as often.
 const LINGERS: Duration = Duration::from_secs(30);
 
@@ -27,7 +25,7 @@ impl Coordinator {
         self.refusals.retain(|_, until| now < *until);
         self.match_consumers(now);
         self.verify(now);
-        self.look_at_parked(now);
+        self.export_signals();
         self.look_whether_replayed();
         self.look_at_unreadable(now);
         let mut steps = Vec::new();
@@ -84,27 +82,6 @@ impl Coordinator {
                 held.adopt(row, starting_position(row));
             } else if let Some(row) = &row {
                 held.notice(row);
-            }
-        }
-    }
-
-    /// What is parked must be dealt with before the stream's retention ends it.
-    fn look_at_parked(&mut self, now: Time) {
-        if now.since(self.parked_seen_at) < VERIFY_EVERY {
-            return;
-        }
-        self.parked_seen_at = now;
-        for (lease, held) in &self.held {
-            let Some(served) = self.identity.streams.of(lease) else { continue };
-            let (parked, service) = (held.delivery.parked(), held.delivery.service_ms());
-            let Some((oldest, service)) = parked.iter().map(|key| key.arrived_at_ms).min().zip(service) else {
-                continue;
-            };
-            let age = Duration::from_millis(u64::try_from(service - oldest).unwrap_or(0));
-            let retention = served.retention;
-            if age >= retention.mul_f64(ALARM_AT) {
-                let (keys, left) = (parked.len(), retention.saturating_sub(age));
-                self.effects.tell(Happening::ParkedAging { lease: lease.clone(), keys, left });
             }
         }
     }

@@ -66,9 +66,10 @@ pub(crate) async fn run(mut coordinator: Coordinator, mut outside: Outside) -> R
     let mut flying: FuturesUnordered<BoxFuture<'static, Answered>> = FuturesUnordered::new();
     let mut waiting: VecDeque<Call> = VecDeque::new();
     let mut leaving: BTreeMap<StreamId, oneshot::Sender<Elsewhere>> = BTreeMap::new();
+    let mut describing: FuturesUnordered<BoxFuture<'static, Event>> = FuturesUnordered::new();
     let mut step = coordinator.begin(outside.clock.now());
     loop {
-        let Step { calls, start, happened, stopped, finished } = step;
+        let Step { calls, start, happened, describe, stopped, finished } = step;
         for happening in happened {
             happening.emit();
         }
@@ -87,6 +88,7 @@ pub(crate) async fn run(mut coordinator: Coordinator, mut outside: Outside) -> R
         {
             flying.push(make(call, &outside));
         }
+        describing.extend(describe.map(|stream| retention_of(stream, &outside)));
         if let Some(outcome) = finished {
             return outcome;
         }
@@ -105,11 +107,26 @@ pub(crate) async fn run(mut coordinator: Coordinator, mut outside: Outside) -> R
                 }
             },
             Some(answered) = flying.next(), if !flying.is_empty() => Event::Answered(Box::new(answered)),
+            Some(event) = describing.next(), if !describing.is_empty() => event,
             Some(report) = outside.reports.recv() => Event::Report(report),
             () = tokio::time::sleep(sleep) => Event::Due,
         };
         step = coordinator.step(event, outside.clock.now());
     }
+}
+
+/// Asks how long a stream keeps records, which may be changed at any time. Without an answer what is known holds until the
+/// next question.
+fn retention_of(stream: Option<StreamId>, outside: &Outside) -> BoxFuture<'static, Event> {
+    let api = outside.streams.api(stream.as_ref());
+    async move {
+        let Some(api) = api else { return Event::Due };
+        match tokio::time::timeout(LIST_TIMEOUT, api.describe()).await {
+            Ok(Ok(description)) => Event::Retention { stream, retention: description.retention() },
+            Ok(Err(_)) | Err(_) => Event::Due,
+        }
+    }
+    .boxed()
 }
 
 /// One attempt of a call. Its failure is told by what it went to, not for itself: calls are repeated.

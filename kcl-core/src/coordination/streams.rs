@@ -63,6 +63,18 @@ impl Streams {
         self.get(self.id_of(lease).as_ref())
     }
 
+    /// A stream keeps records that long from now on.
+    pub(crate) fn set_retention(&mut self, id: Option<&StreamId>, retention: Duration) {
+        let served = match (self, id) {
+            (Streams::One(served), _) => Some(&mut **served),
+            (Streams::Several(served), Some(id)) => served.get_mut(id),
+            (Streams::Several(_), None) => None,
+        };
+        if let Some(served) = served {
+            served.retention = retention;
+        }
+    }
+
     /// The key of another shard's lease, of the same stream.
     pub(crate) fn beside(&self, lease: &LeaseKey, shard: &ShardId) -> LeaseKey {
         LeaseKey::of(self.id_of(lease).as_ref(), shard)

@@ -4,9 +4,12 @@
 //! it is open, acknowledges, and reports how it ended. Neither waits for the other.
 
 mod gate;
+mod lag;
 mod report;
 
 pub(crate) use gate::Gate;
+use lag::Lag;
+pub(crate) use lag::{Behind, Expired};
 pub(crate) use report::{Report, ReportKind, Reports, WriteAsked};
 
 use super::quarantine::{Failed, Full, Quarantine};
@@ -15,7 +18,7 @@ use crate::checkpoint::{Done, Positions, Watermark};
 use crate::clock::Time;
 use crate::lease::row::{Beside, HashKeyRange, ParkedKey, Pending, Wish};
 use crate::lease::{Lease, LeaseKey};
-use crate::record::{Checkpoint, Position, ShardId, StartingPosition, StreamIdentity};
+use crate::record::{Checkpoint, Position, Record, ShardId, StartingPosition, StreamIdentity};
 use crate::telemetry::Scope;
 use crate::telemetry::event::delivery::{LateAcknowledgement, ParkedDone};
 use std::ops::{Range, RangeInclusive};
@@ -118,6 +121,7 @@ struct Progress {
     quarantine: Quarantine,
     /// Records from quarantine that a handler got which checkpoints by itself, and has not yet.
     handed_parked: Vec<Position>,
+    lag: Lag,
 }
 
 /// What a row is to say.
@@ -137,17 +141,18 @@ impl Delivery {
     /// A delivery that is open as long as the gate is.
     pub(crate) fn new(hold: Hold, gate: Arc<Gate>, reports: Reports) -> Arc<Self> {
         let stages = Stages::new(&gate.clock());
-        Self::begin(hold, gate, stages, None, 0, reports)
+        Self::begin(hold, gate, stages, None, 0, Duration::ZERO, reports)
     }
 
     /// The delivery to the next consumer of the same hold: from the last record on that the last one acknowledged, or from where
     /// the row says by now.
     pub(crate) fn of_next(&self, row: Option<StartingPosition>) -> Arc<Self> {
+        let behind = self.behind().lag;
         if let Some(from) = row {
             let hold = Hold { from, done: Done::default(), pending: None, ..self.hold.clone() };
             let stages = self.stages.of_next(&self.gate.clock());
             let (gate, reports) = (Arc::clone(&self.gate), self.reports.clone());
-            return Self::begin(hold, gate, stages, None, self.handled_bytes(), reports);
+            return Self::begin(hold, gate, stages, None, self.handled_bytes(), behind, reports);
         }
         let progress = self.lock();
         let acknowledged = progress.acknowledged();
@@ -161,7 +166,7 @@ impl Delivery {
         drop(progress);
         let stages = self.stages.of_next(&self.gate.clock());
         let (gate, reports) = (Arc::clone(&self.gate), self.reports.clone());
-        Self::begin(hold, gate, stages, acknowledged, self.handled_bytes(), reports)
+        Self::begin(hold, gate, stages, acknowledged, self.handled_bytes(), behind, reports)
     }
 
     fn begin(
@@ -170,6 +175,7 @@ impl Delivery {
         stages: Stages,
         before: Option<Position>,
         handled_bytes: u64,
+        behind: Duration,
         reports: Reports,
     ) -> Arc<Self> {
         let progress = Progress {
@@ -180,6 +186,7 @@ impl Delivery {
             pending: hold.pending.clone(),
             quarantine: Quarantine::of(hold.parked.clone(), hold.most_parked),
             handed_parked: Vec::new(),
+            lag: Lag::begin(gate.clock().now(), behind),
         };
         let scope = Scope::current().of_lease(&hold.lease);
         Arc::new(Delivery {
@@ -336,6 +343,38 @@ impl Delivery {
     /// The service's time is at least this, in ms since the Unix epoch.
     pub(crate) fn saw_service_time(&self, ms: i64) {
         self.service_ahead_ms.fetch_max(ms.saturating_sub(self.local_ms()), Ordering::Relaxed);
+    }
+
+    /// An answer of the shard came, and these records are delivered next.
+    pub(crate) fn saw_answer(&self, records: &[Record], behind_ms: Option<u64>, ended: bool) {
+        let (now, service_ms) = (self.now(), self.service_ms());
+        let mut progress = self.lock();
+        let first = progress.watermark.next();
+        progress.lag.answered(behind_ms, ended, now);
+        progress.lag.read(first, records.iter().map(|record| record.arrived_at_ms));
+        if let (Some(oldest), Some(newest), Some(service_ms)) = (records.first(), records.last(), service_ms) {
+            progress.lag.arrivals(oldest.arrived_at_ms, newest.arrived_at_ms, behind_ms, service_ms, now);
+        }
+    }
+
+    /// How far behind the work on the shard is.
+    pub(crate) fn behind(&self) -> Behind {
+        let (now, service_ms) = (self.now(), self.service_ms());
+        let mut progress = self.lock();
+        let (first_open, next) = (progress.watermark.first_open(), progress.watermark.next());
+        progress.lag.behind(first_open, next, service_ms, now)
+    }
+
+    /// Ranges of time that the stream's retention ended before they were read. Each is returned once.
+    pub(crate) fn expired(&self, retention: Duration) -> Vec<Expired> {
+        let now = self.now();
+        self.lock().lag.expired(retention, now)
+    }
+
+    /// How long ago something arrived, by the service's clock as the shard shows it.
+    pub(crate) fn age(&self, arrived_at_ms: i64) -> Duration {
+        let age = self.service_ms().map_or(0, |now| now.saturating_sub(arrived_at_ms));
+        Duration::from_millis(u64::try_from(age).unwrap_or(0))
     }
 
     /// The service's time in ms since the Unix epoch, as far as the shard's records have shown it.

@@ -27,7 +27,7 @@ pub use context::{CheckpointError, PendingCheckpoint, PreparedCheckpoint, ShardC
 #[cfg(feature = "json")]
 pub use dead_letter::JsonLinesFile;
 pub use dead_letter::{DeadLetter, DeadLetterSink, SinkFn, sink_fn};
-pub(crate) use delivery::{Delivery, Gate, Hold, Report, ReportKind, Reports, WriteAsked};
+pub(crate) use delivery::{Delivery, Expired, Gate, Hold, Report, ReportKind, Reports, WriteAsked};
 pub use failure::{Cause, Decision, ErrorPolicy, Failure, Last, OnError};
 pub use handle::RecordHandle;
 pub(crate) use host::{ConsumerHost, Handling, Means, StartConsumer};

@@ -85,6 +85,7 @@ impl Apart {
             drops: self.foreign == ForeignRecords::Drop,
             fails: self.corrupt == CorruptAggregates::Fail,
             done,
+            found: false,
             quiet: Quiet::default(),
             origin: Instant::now(),
         })
@@ -113,6 +114,8 @@ struct Deaggregating {
     fails: bool,
     /// Where reading started, until something after it has come.
     done: Option<Position>,
+    /// Whether its record has come: it is the first, unless the stream has it no more.
+    found: bool,
     quiet: Quiet,
     origin: Instant,
 }
@@ -142,6 +145,7 @@ impl Deaggregating {
     fn take_apart(&mut self, mut left: Left) -> Chunk {
         let before = left.records.len();
         let (mut records, mut passed, mut corrupt) = (Vec::with_capacity(before.min(MOST_RECORDS)), None, Vec::new());
+        let started_after = self.done.clone();
         let (mut aggregates, mut foreign) = (0, 0);
         while records.len() < MOST_RECORDS {
             let first = records.len();
@@ -183,6 +187,7 @@ impl Deaggregating {
             let delivered = records.last().map(Record::position);
             delivered.is_none_or(|last| last < *passed) && self.done.as_ref().is_none_or(|done| done < passed)
         });
+        let expired_after = started_after.filter(|_| self.done.is_none() && !self.found);
         if aggregates > 0 || foreign > 0 {
             AggregatesTakenApart { shard: &self.shard, aggregates, foreign, dropped: self.drops }.emit();
         }
@@ -192,10 +197,10 @@ impl Deaggregating {
         if left.records.len() > 0 || left.open.is_some() {
             // Only the last of them ends where the answer does.
             self.left = Some(left);
-            return Chunk { records, reservation, passed, corrupt, ..Chunk::default() };
+            return Chunk { records, reservation, passed, corrupt, expired_after, ..Chunk::default() };
         }
         let Left { millis_behind_latest, end, .. } = left;
-        Chunk { records, millis_behind_latest, end, reservation, passed, corrupt }
+        Chunk { records, millis_behind_latest, end, reservation, passed, corrupt, expired_after }
     }
 
     /// Leaves out those of the records from `first` on that were done before reading began. Whether it did.
@@ -207,6 +212,7 @@ impl Deaggregating {
             return false;
         }
         let is_before = last.sequence_number < done.sequence_number;
+        self.found |= !is_before;
         // A position within what comes in one piece now is one that somebody else took apart: its later parts are not done.
         let whole = alone && done.sub_sequence_number > 0;
         if !is_before && whole {

@@ -18,6 +18,9 @@ pub struct Chunk {
     pub end: Option<Vec<Shard>>,
     /// The last position of the chunk, where it is one whose record is not among them: nobody is to get it, and it is done.
     pub passed: Option<Position>,
+    /// Where reading was to go on after this position, and the stream does not have its record any more: later ones may be
+    /// gone as well.
+    pub expired_after: Option<Position>,
     /// Records that fail before a handler sees them, by their indices, in order.
     pub corrupt: Vec<(usize, CorruptAggregate)>,
     /// Its part of the process's byte budget, free again when this is dropped: keep it as long as the records.

@@ -6,6 +6,7 @@ use crate::record::{Record, SequenceNumber, ShardId, StartingPosition, StreamIde
 use async_trait::async_trait;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A shard as Kinesis lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,14 @@ pub struct StreamDescription {
     pub open_shards: u32,
     /// Whether producers key the records: not where the stream distributes them by itself (AUTO).
     pub keyed: bool,
+}
+
+impl StreamDescription {
+    /// How long it keeps records.
+    #[must_use]
+    pub fn retention(&self) -> Duration {
+        Duration::from_secs(u64::from(self.retention_hours) * 3_600)
+    }
 }
 
 /// All shards of a stream, from all pages.

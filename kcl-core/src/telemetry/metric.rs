@@ -104,6 +104,10 @@ inventory! {
     RowsDamaged = "kcl.table.rows.damaged.total", Worker Counter, [], "Rows that could not be read.";
     Records = "kcl.records.processed.total", Stream Counter, [], "Records acknowledged.";
     Bytes = "kcl.records.bytes.total", Stream Counter, [], "Payload bytes acknowledged.";
+    Behind = "kcl.shard.behind.seconds", Stream Gauge, ["shard"],
+        "How far a shard is behind: the age of the oldest record that was read and is not acknowledged, or the time since the last answer and what it was behind the tip, whichever is more. It rises while nothing is read or handled, and is near 0 on a shard that is caught up; `shard` is its lease's key.";
+    Unacknowledged = "kcl.shard.unacknowledged.seconds", Stream Gauge, ["shard"],
+        "The age of the oldest record of a shard that was read and is not acknowledged; 0 where there is none.";
     HandlerSeconds = "kcl.handler.seconds", Stream Histogram, [], "How long a handler took for a batch.";
     HandlerFailures = "kcl.handler.failures.total", Stream Counter, ["cause"],
         "Callbacks that failed; `cause` is `error`, `panic`, `timeout`, or `dropped` (a record's handle).";
@@ -119,6 +123,13 @@ inventory! {
         "Records in quarantine that the stream's retention ended. Anything but 0 is a loss.";
     ParkedAging = "kcl.quarantine.aging.total", Stream Counter, [],
         "Minutes that a key was in quarantine while less than a fifth of the stream's retention was left of its first record. Anything but 0 is an alarm.";
+    QuarantineRecords = "kcl.quarantine.records", Stream Gauge, [], "Records in quarantine now, of the shards that this worker holds.";
+    QuarantineOldest = "kcl.quarantine.oldest.seconds", Stream Gauge, [], "The age of the oldest of them; 0 where there is none.";
+    RetentionNear = "kcl.retention.near.total", Stream Counter, [],
+        "Minutes, of each shard, that the oldest record to be handled had passed four fifths of the stream's retention. Anything but 0 is an alarm.";
+    RecordsExpired = "kcl.retention.expired.total", Stream Counter, ["evidence"],
+        "Times that the stream's retention ended records before they were read; `evidence` is `position` (the shard was read on behind a pause longer than the retention) or `checkpoint` (the record of a checkpoint is gone: later ones may be too). Anything but 0 is a loss, or may be one.";
+    ExpiredSeconds = "kcl.retention.expired.seconds", Stream Histogram, [], "The time in which the records arrived that were lost so.";
     CheckpointStoreFailures = "kcl.checkpoint_store.failed.total", Stream Counter, [],
         "Times the checkpoint store could not be asked; the shard waits for it.";
     Reads = "kcl.reads.total", Stream Counter, [], "Read calls answered, with records or none.";
@@ -275,6 +286,7 @@ mod tests {
             include_str!("event/fanout.rs"),
             include_str!("event/parser.rs"),
             include_str!("event/processing.rs"),
+            include_str!("event/reading.rs"),
             include_str!("event/reading.rs"),
             include_str!("event/table.rs"),
         ];

@@ -71,6 +71,10 @@ pub(crate) enum Subject {
     Quarantine,
     /// The checkpoint store.
     CheckpointStore,
+    /// Records that the stream's retention will end soon.
+    Retention,
+    /// Positions whose record the stream's retention has ended.
+    Expired,
 }
 
 /// A subject, and the stream and shard where it has one of each.
@@ -319,6 +323,22 @@ mod tests {
         assert!(a.recovered(Subject::Reads, "1").is_none());
         assert!(matches!(a.recovered(Subject::Reads, "2"), Some(Line::Ended(_))));
         assert!(!a.is_in_trouble(Subject::Reads) && b.is_in_trouble(Subject::Reads));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_hours_without_an_answer_from_any_of_64_shards_are_a_line_a_minute() {
+        let stream = Scope::of_worker("delays", "w").of_stream("flights");
+        let shards: Vec<String> = (0..64).map(|shard| shard.to_string()).collect();
+        let (mut lines, second) = (0, Duration::from_secs(1));
+        for _ in 0..7_200 {
+            lines += shards.iter().filter_map(|shard| stream.failed(Subject::Reads, shard)).count();
+            tokio::time::advance(second).await;
+        }
+        for _ in 0..60 {
+            lines += shards.iter().filter_map(|shard| stream.recovered(Subject::Reads, shard)).count();
+            tokio::time::advance(second).await;
+        }
+        assert_eq!(lines, 121, "one when it begins, 119 while it lasts, one when it is over");
     }
 
     #[tokio::test]

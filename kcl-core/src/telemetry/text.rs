@@ -1,6 +1,7 @@
 //! Texts in log lines and errors that somebody else wrote: cut at a length that a log can bear.
 
 use std::fmt;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// The most characters that are shown of a text of a service, a row or a handler.
 const LONGEST: usize = 500;
@@ -15,6 +16,18 @@ pub(crate) fn cut(text: &str) -> String {
         }
     }
 }
+
+/// A time in ms since the Unix epoch, as logs write it.
+pub(crate) fn time_text(ms: i64) -> String {
+    let since_epoch = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+    // Years beyond 9999 have no such form.
+    UNIX_EPOCH
+        .checked_add(since_epoch.min(LATEST))
+        .map_or_else(|| ms.to_string(), |time| humantime::format_rfc3339_millis(time).to_string())
+}
+
+/// The end of the year 9999.
+const LATEST: Duration = Duration::from_secs(253_402_300_799);
 
 /// Shows something cut.
 pub(crate) struct Cut<T>(pub(crate) T);
@@ -36,5 +49,12 @@ mod tests {
         let long = cut(&"é".repeat(10_000));
         assert_eq!(long, format!("{}... (20000 bytes in all)", "é".repeat(LONGEST)));
         assert_eq!(Cut(1234).to_string(), "1234");
+    }
+
+    #[test]
+    fn a_time_is_written_for_people_whatever_the_number_is() {
+        assert_eq!(time_text(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
+        assert_eq!(time_text(-5), "1970-01-01T00:00:00.000Z");
+        assert_eq!(time_text(i64::MAX), "9999-12-31T23:59:59.000Z");
     }
 }

@@ -12,6 +12,7 @@ mod positions;
 mod refusals;
 mod replay;
 mod resharding;
+mod signals;
 mod stage;
 mod starting;
 mod stopping;

@@ -71,7 +71,7 @@ impl Feed {
 
     /// Takes what was read.
     pub(super) fn add(&mut self, chunk: Chunk, delivery: &Delivery, now: Time) {
-        let Chunk { mut records, millis_behind_latest, end, reservation, passed, corrupt } = chunk;
+        let Chunk { mut records, millis_behind_latest, end, reservation, passed, corrupt, .. } = chunk;
         self.end = end;
         if records.is_empty() {
             return pass(passed, delivery);

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::processor::delivery::Delivery;
 use crate::retrieval::{Chunk, FailedRead, Prefetch};
 use crate::shard::Shard;
-use crate::telemetry::event::reading::ChunkReceived;
+use crate::telemetry::event::reading::{CheckpointExpired, ChunkReceived};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -159,6 +159,11 @@ impl Source {
             delivery.saw_service_time(last.arrived_at_ms.saturating_add_unsigned(behind));
         }
         let ends = chunk.end.is_some();
+        if let Some(position) = &chunk.expired_after {
+            let until_ms = chunk.records.first().map_or(0, |record| record.arrived_at_ms);
+            CheckpointExpired { shard: delivery.shard(), position, until_ms }.emit();
+        }
+        delivery.saw_answer(&chunk.records, millis_behind_latest, ends);
         self.feed().add(chunk, delivery, self.clock.now());
         if mutated!(AcknowledgesEarly) {
             delivery.acknowledge_all();

@@ -76,6 +76,7 @@ fn reading(inner: Box<dyn ShardReader>) -> Deaggregating {
         drops: false,
         fails: false,
         done: None,
+        found: false,
         quiet: Quiet::default(),
         origin: Instant::now(),
     }
@@ -268,6 +269,20 @@ fn a_reader_that_starts_within_a_large_aggregate_gets_the_rest_of_it() {
         let rest = read(set(|it| it), &served, None, from);
         assert_eq!(positions(&rest), positions(&all)[usize::try_from(at).unwrap() + 1..]);
     }
+}
+
+#[test]
+fn a_position_whose_record_is_gone_is_told_once() {
+    let from =
+        StartingPosition::After(Position { sequence_number: raw(3, None).sequence_number, sub_sequence_number: 0 });
+    let all = |numbers: std::ops::RangeInclusive<usize>| Served(numbers.map(|n| raw(n, None)).collect(), 1);
+    let expired = |served: &Served| -> Vec<Option<Position>> {
+        let chunks = read(set(|it| it), served, None, from.clone());
+        chunks.into_iter().map(|chunk| chunk.expired_after).filter(Option::is_some).collect()
+    };
+    assert_eq!(expired(&all(1..=6)), []);
+    let StartingPosition::After(position) = from.clone() else { unreachable!() };
+    assert_eq!(expired(&all(4..=6)), [Some(position)], "the record of the position has expired");
 }
 
 proptest! {

@@ -2,12 +2,13 @@
 
 use crate::coordination::{Failure, Reason, Stage, WatchdogStep};
 use crate::lease::row::{Damaged, HashKeyRange, LeaseKey, Owner, SessionNumber, WorkerId};
+use crate::processor::Expired;
 use crate::record::{ShardId, StreamId};
 use crate::shard::Unusable;
 use crate::telemetry::metric::{Metric, count, gauge};
 use crate::telemetry::outage::{Line, Trouble};
 use crate::telemetry::scope::{Scope, Subject};
-use crate::telemetry::text::cut;
+use crate::telemetry::text::{cut, time_text};
 use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
@@ -57,6 +58,29 @@ pub(crate) enum Happening {
     Explained {
         lease: LeaseKey,
         reason: Reason,
+    },
+    /// How far the work on a shard is behind; set on a timer, so that it rises also while nothing is read or handled.
+    ShardBehind {
+        lease: LeaseKey,
+        lag: Duration,
+        unacknowledged: Duration,
+    },
+    /// The stream's retention will end what is next in a shard before it is handled.
+    RetentionNear {
+        lease: LeaseKey,
+        lag: Duration,
+        left: Duration,
+    },
+    /// The stream's retention ended records before they were read.
+    RecordsExpired {
+        lease: LeaseKey,
+        expired: Expired,
+    },
+    /// What is in quarantine of a stream's shards that this worker holds.
+    QuarantineHolds {
+        stream: Option<StreamId>,
+        records: usize,
+        oldest: Duration,
     },
     LeaseAcquired {
         lease: LeaseKey,
@@ -292,6 +316,9 @@ impl Happening {
             | Happening::Reconciled { .. }
             | Happening::ConsumerLingers { .. }
             | Happening::ParkedAging { .. }
+            | Happening::ShardBehind { .. }
+            | Happening::RetentionNear { .. }
+            | Happening::RecordsExpired { .. }
             | Happening::ParkedAtRelease { .. } => self.emit_of_lease(),
             // The lines of the reads' trouble say it.
             Happening::ReadsFailing { leases, of, lease, error, lasted } => {
@@ -314,6 +341,11 @@ impl Happening {
             Happening::ReadsRecovered { lasted } => {
                 debug!(target: "kcl::lease", lasted_seconds = lasted.as_secs_f64(), "reads recovered");
                 gauge(Metric::LeasesUnreadable, 0.0, &[]);
+            }
+            Happening::QuarantineHolds { stream, records, oldest } => {
+                let scope = of_stream(stream.as_ref());
+                scope.gauge(Metric::QuarantineRecords, *records as f64, &[]);
+                scope.gauge(Metric::QuarantineOldest, oldest.as_secs_f64(), &[]);
             }
             Happening::Replayed { shards } => info!(target: "kcl::worker", shards, "every shard of the range is done"),
             Happening::ForeignHand { lease, owner } => {
@@ -465,9 +497,7 @@ impl Happening {
                 scope(lease).end_gauges_of(lease);
             }
             Happening::LeasesHeld { stream, count } => {
-                let scope = Scope::current();
-                let scope = stream.as_ref().map_or(scope.clone(), |stream| scope.of_stream(stream.as_str()));
-                scope.gauge(Metric::LeasesHeld, *count as f64, &[]);
+                of_stream(stream.as_ref()).gauge(Metric::LeasesHeld, *count as f64, &[]);
             }
             Happening::Checkpointed { lease } => {
                 debug!(target: "kcl::checkpoint", %lease, "checkpoint written");
@@ -517,12 +547,49 @@ impl Happening {
                 );
                 scope(lease).count(Metric::ParkedAging, 1, &[]);
             }
+            Happening::ShardBehind { lease, lag, unacknowledged } => {
+                let (scope, shard) = (scope(lease), [("shard", lease.as_str())]);
+                scope.gauge(Metric::Behind, lag.as_secs_f64(), &shard);
+                scope.gauge(Metric::Unacknowledged, unacknowledged.as_secs_f64(), &shard);
+            }
+            Happening::RetentionNear { lease, lag, left } => {
+                let scope = scope(lease);
+                scope.count(Metric::RetentionNear, 1, &[]);
+                let (behind_seconds, left_seconds) = (lag.as_secs_f64(), left.as_secs_f64());
+                if let Some(
+                    Line::Began(Trouble { members: shards, .. }) | Line::Continues(Trouble { members: shards, .. }),
+                ) = scope.failed(Subject::Retention, lease.as_str())
+                {
+                    error!(
+                        target: "kcl::read", %lease, shards, behind_seconds, left_seconds,
+                        "the stream's retention will end records before they are handled: speed their handling up, or raise \
+                         the retention"
+                    );
+                }
+            }
+            Happening::RecordsExpired { lease, expired } => {
+                let scope = scope(lease);
+                let (from, to) = (time_text(expired.from_ms), time_text(expired.to_ms));
+                let lasted_seconds = expired.to_ms.saturating_sub(expired.from_ms) as f64 / 1_000.0;
+                error!(
+                    target: "kcl::read", %lease, from, to, lasted_seconds,
+                    "records lost: the stream's retention ended those that arrived in this time before they were read"
+                );
+                scope.count(Metric::RecordsExpired, 1, &[("evidence", "position")]);
+                scope.observe(Metric::ExpiredSeconds, lasted_seconds, &[]);
+            }
             Happening::ParkedAtRelease { lease, keys, records } => {
                 warn!(target: "kcl::quarantine", %lease, keys, records, "lease released with keys in quarantine");
             }
             _ => {}
         }
     }
+}
+
+/// The scope of one of several streams, or of the only one.
+fn of_stream(stream: Option<&StreamId>) -> Scope {
+    let scope = Scope::current();
+    stream.map_or(scope.clone(), |stream| scope.of_stream(stream.as_str()))
 }
 
 /// A stage of a shard's work passed a deadline.

@@ -1,12 +1,12 @@
 //! Reads of a stream's shards. Trouble is told of a stream, with how many of its shards have it: when the service fails, all do.
 
 use crate::lease::LeaseKey;
-use crate::record::ShardId;
+use crate::record::{Position, ShardId};
 use crate::shard::{ApiErrorKind, Doubt};
 use crate::telemetry::metric::{Metric, count};
 use crate::telemetry::outage::{Line, Trouble};
 use crate::telemetry::scope::{Scope, Subject};
-use crate::telemetry::text::Cut;
+use crate::telemetry::text::{Cut, time_text};
 use std::fmt::Display;
 use std::time::Duration;
 use tracing::{debug, error, info, trace, warn};
@@ -42,6 +42,35 @@ impl EndInDoubt<'_> {
             "end of shard in doubt: the lists of shards do not confirm it; the lease waits, and goes on by itself once they do"
         );
         count(Metric::EndsInDoubt, 1, &[]);
+    }
+}
+
+/// Reading was to go on after a position whose record the stream does not have any more: so may be later ones.
+pub(crate) struct CheckpointExpired<'a> {
+    pub(crate) shard: &'a ShardId,
+    pub(crate) position: &'a Position,
+    /// When the first record arrived that is there, in ms since the Unix epoch.
+    pub(crate) until_ms: i64,
+}
+
+impl CheckpointExpired<'_> {
+    pub(crate) fn emit(self) {
+        let CheckpointExpired { shard, position, until_ms } = self;
+        let (scope, until) = (Scope::current(), time_text(until_ms));
+        scope.count(Metric::RecordsExpired, 1, &[("evidence", "checkpoint")]);
+        // After a long stop it concerns every shard.
+        match scope.failed(Subject::Expired, shard.as_str()) {
+            Some(Line::Began(Trouble { members: shards, .. }) | Line::Continues(Trouble { members: shards, .. })) => {
+                warn!(
+                    target: "kcl::read", %shard, shards, %position, until,
+                    "checkpoint is older than the stream's retention: records after it that arrived before `until` are lost, if \
+                     there were any"
+                );
+            }
+            Some(Line::Ended(_)) | None => {
+                debug!(target: "kcl::read", %shard, %position, until, "checkpoint is older than the stream's retention");
+            }
+        }
     }
 }
 
