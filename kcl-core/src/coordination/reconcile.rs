@@ -97,7 +97,7 @@ impl Coordinator {
             let Some((oldest, service)) = parked.iter().map(|key| key.arrived_at_ms).min().zip(service) else {
                 continue;
             };
-            let age = Duration::from_millis(u64::try_from(service - oldest).unwrap_or(0));
+            let age = Duration::from_millis(u64::try_from(service.saturating_sub(oldest)).unwrap_or(0));
             let retention = served.retention;
             if age >= retention.mul_f64(ALARM_AT) {
                 let (keys, left) = (parked.len(), retention.saturating_sub(age));
