@@ -35,6 +35,7 @@ pub mod lease;
 #[cfg(kcl_mutants)]
 #[doc(hidden)]
 pub mod mutant;
+mod process;
 mod processor;
 pub mod record;
 pub mod retrieval;
@@ -45,7 +46,7 @@ pub mod telemetry;
 mod worker;
 
 pub use clock::{BootClock, Clock, Time, TokioClock};
-pub use config::{BalanceBy, Parser, Settings, Start};
+pub use config::{BalanceBy, OnFleetSettings, Parser, Settings, Start};
 pub use coordination::{
     Handback, HandbackOptions, HandbackProgress, ParkedLease, WhichParked, handback, parked, wish_parked,
 };

@@ -35,6 +35,7 @@ async fn table(aws: &LocalAws) -> Client {
         deletion_protection: false,
         tags: vec![],
         checkpoint_interval: Duration::from_secs(5),
+        start_deadline: Duration::from_secs(600),
     };
     prepare_table(&dynamodb, &spec, 1, &mut fastrand::Rng::with_seed(1)).await.unwrap();
     dynamodb
@@ -124,6 +125,7 @@ impl AnotherHand for Editor {
             Harm::NoKind => ("entityType", None),
             Harm::Order => (order, Some(s(&format!("x{call}")))),
             Harm::Fraction => (order, Some(AttributeValue::N(format!("{call}.5")))),
+            Harm::TooLarge => (order, Some(AttributeValue::N(format!("{}{call}", 1_u64 << 62)))),
             Harm::Content => (content, Some(AttributeValue::Bool(true))),
             Harm::OtherKind => ("entityType", Some(s("OF_THE_FUTURE"))),
         };

@@ -26,6 +26,7 @@ fn spec() -> TableSpec {
         deletion_protection: true,
         tags: vec![("team".to_owned(), "orders".to_owned())],
         checkpoint_interval: Duration::from_secs(5),
+        start_deadline: Duration::from_secs(600),
     }
 }
 
@@ -140,17 +141,55 @@ async fn a_stream_that_is_being_created_is_waited_for_a_little() {
     told(check(&aws, "orders").await, Code::StreamMissing, &["stream `orders`", "CREATING"]);
 }
 
+/// Lets one operation fail for so long, or for ever.
+fn outage(aws: &LocalAws, operation: &'static str, fault: Fault, lasts: Option<Duration>) {
+    let began = Instant::now();
+    let is_over = move || lasts.is_some_and(|lasts| began.elapsed() >= lasts);
+    aws.faults().rule(move |call| (call.operation == operation && !is_over()).then(|| fault.clone()));
+}
+
 #[tokio::test(start_paused = true)]
-async fn services_that_do_not_answer_are_told_within_seconds() {
+async fn an_outage_is_waited_out_and_the_start_goes_on_within_five_seconds_of_its_end() {
+    let lasts = Duration::from_secs(5 * 60);
+    for operation in ["DescribeStreamSummary", "DescribeTable"] {
+        for fault in [Fault::LostRequest, Fault::Error("InternalServerError".to_owned()), Fault::Throttle] {
+            let aws = with_stream(LocalAws::in_process()).await;
+            outage(&aws, operation, fault.clone(), Some(lasts));
+            let began = Instant::now();
+            check(&aws, "orders").await.unwrap();
+            let late = began.elapsed().saturating_sub(lasts);
+            assert!(late <= Duration::from_secs(5), "{operation}, {fault:?}: {late:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_outlasts_the_deadline_of_a_start_is_told_with_the_call_and_the_region() {
     for (operation, service) in [("DescribeStreamSummary", "kinesis"), ("DescribeTable", "dynamodb")] {
         let aws = with_stream(LocalAws::in_process()).await;
-        aws.faults().rule(move |call| (call.operation == operation).then_some(Fault::LostRequest));
+        outage(&aws, operation, Fault::LostRequest, None);
         let began = Instant::now();
         let error = check(&aws, "orders").await.unwrap_err();
-        assert!(began.elapsed() <= Duration::from_secs(7), "{:?}", began.elapsed());
+        let deadline = spec().start_deadline;
+        assert!(began.elapsed() <= deadline && began.elapsed() + Duration::from_secs(10) > deadline);
         assert_eq!(error.kind(), ErrorKind::Transient);
         let action = format!("`{service}:{operation}`");
         told::<()>(Err(error), Code::Unreachable, &[&action, "us-east-1", "not answered"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_ends_the_start_at_once() {
+    for operation in ["DescribeStreamSummary", "DescribeTable"] {
+        for (refusal, code) in
+            [("AccessDeniedException", Code::Permission), ("UnrecognizedClientException", Code::Credentials)]
+        {
+            let aws = with_stream(LocalAws::in_process()).await;
+            outage(&aws, operation, Fault::Error(refusal.to_owned()), None);
+            let began = Instant::now();
+            told(check(&aws, "orders").await, code, &[operation]);
+            assert!(began.elapsed() < Duration::from_secs(1), "{operation}, {refusal}: {:?}", began.elapsed());
+        }
     }
 }
 

@@ -221,3 +221,32 @@ async fn a_worker_whose_future_is_dropped_still_checkpoints_and_releases() {
     assert!(before >= 6 && seen.load(Ordering::SeqCst) <= 6 + 5 + 1, "only the last batch may be repeated");
     aws.shutdown().await;
 }
+
+/// Handles nothing.
+struct Idle;
+
+impl RecordProcessor for Idle {
+    async fn process_records(&mut self, _: &Batch, _: &ShardContext) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_process_under_a_worker_id_is_told_which_one_has_it() {
+    let aws = with_stream().await;
+    let build = async || {
+        let worker = Worker::builder("twins", "s").worker_id("a").settings(quick()).sdk_config(&aws.sdk_config());
+        worker.processor(|_| Idle).build().await.unwrap()
+    };
+    let first = build().await;
+    let handle = first.handle();
+    let first = tokio::spawn(first.run());
+    beats(&aws, 1).await;
+    let error = build().await.run().await.unwrap_err();
+    assert_eq!(error.code(), kcl_core::Code::Replaced, "{error}");
+    let process = format!("its id is in use by process {} on host `", std::process::id());
+    assert!(error.to_string().contains(&process) && error.to_string().contains("started at 20"), "{error}");
+    handle.shutdown(Duration::from_secs(5)).await;
+    first.await.unwrap().unwrap();
+    aws.shutdown().await;
+}

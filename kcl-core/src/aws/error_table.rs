@@ -158,7 +158,7 @@ pub(super) fn reaction(step: Step, cause: Cause) -> Reaction {
             | Cause::Iterator
             | Cause::Request,
         ) => Reaction::RefuseStart,
-        // For seconds; then they refuse the start as well.
+        // For `start_deadline`, or seconds where something is being created; then they refuse the start as well.
         (Step::Start, Cause::Throttled | Cause::Unanswered | Cause::CredentialsUnavailable | Cause::Busy)
         | (Step::List, _)
         | (Step::Table, Cause::Throttled)

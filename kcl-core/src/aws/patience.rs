@@ -3,22 +3,32 @@
 
 use super::error_table::{Reaction, Step, reaction};
 use super::failure::{Cause, Failure};
+use crate::telemetry::event::table::{StartResumed, StartWaiting};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use std::time::Duration;
 use tokio::time::Instant;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// A worker that waits out an outage goes on within this after its end, and half as much again for jitter.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
-/// What does not answer within seconds at the start is wrongly configured more often than broken: the operator should
-/// hear of it while watching.
-const UNANSWERED: Duration = Duration::from_secs(5);
+/// A stream or table that is being created or deleted: the operator should hear of it while watching.
+const CHANGING: Duration = Duration::from_secs(5);
 
-/// A fleet that starts at once shares 20 calls of DescribeStreamSummary a second (AWS: Kinesis quotas).
-const THROTTLED: Duration = Duration::from_secs(30);
+/// What takes longer is reported, and again each minute.
+const REPORTED_AFTER: Duration = Duration::from_secs(3);
+const REPORTED_EVERY: Duration = Duration::from_secs(60);
 
-/// The answer, or the last failure.
-pub(super) async fn patiently<T, F>(rng: &mut fastrand::Rng, call: impl Fn() -> F) -> Result<T, Failure>
+/// Repeats a call through outages and throttling, for as long as `outage`: a process that ends and is restarted is no better
+/// off, and one that a supervisor restarts again and again is restarted ever later. What a person must mend fails at once.
+///
+/// # Errors
+/// The last failure.
+pub(super) async fn patiently<T, F>(
+    rng: &mut fastrand::Rng,
+    outage: Duration,
+    call: impl Fn() -> F,
+) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, Failure>>,
 {
@@ -26,23 +36,36 @@ where
     let pauses =
         ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_delay(LONGEST_PAUSE).without_max_times();
     let mut pauses = pauses.build();
+    let mut reported = None;
     loop {
         let failure = match call().await {
-            Ok(answer) => return Ok(answer),
+            Ok(answer) => {
+                if reported.is_some() {
+                    StartResumed { waited: began.elapsed() }.emit();
+                }
+                return Ok(answer);
+            }
             Err(failure) => failure,
         };
         let jittered = pauses.next().unwrap_or(LONGEST_PAUSE).mul_f64(0.5 + rng.f64());
-        if began.elapsed() + jittered > patience(failure.cause) {
+        let waited = began.elapsed();
+        if waited + jittered > patience(failure.cause, outage) {
             return Err(failure);
+        }
+        let due = reported.map_or(REPORTED_AFTER, |at: Duration| at + REPORTED_EVERY);
+        if waited >= due {
+            reported = Some(waited);
+            let Failure { operation, said, .. } = &failure;
+            StartWaiting { operation, said, waited, at_most: outage }.emit();
         }
         tokio::time::sleep(jittered).await;
     }
 }
 
-fn patience(cause: Cause) -> Duration {
+fn patience(cause: Cause, outage: Duration) -> Duration {
     match reaction(Step::Start, cause) {
         Reaction::RefuseStart => Duration::ZERO,
-        Reaction::Retry | Reaction::PauseShard | Reaction::PauseWorker if cause == Cause::Throttled => THROTTLED,
-        Reaction::Retry | Reaction::PauseShard | Reaction::PauseWorker => UNANSWERED,
+        Reaction::Retry | Reaction::PauseShard | Reaction::PauseWorker if cause == Cause::Busy => CHANGING,
+        Reaction::Retry | Reaction::PauseShard | Reaction::PauseWorker => outage,
     }
 }

@@ -1,4 +1,5 @@
-//! What is checked before a worker starts: credentials, stream, table. Within seconds, and said in full.
+//! What is checked before a worker starts: credentials, stream, table. A refusal is reported at once and in full; an outage
+//! is waited out.
 
 use super::client::Clients;
 use super::dry_run::DryRun;
@@ -29,25 +30,27 @@ pub async fn preflight(
     reading: &DryRun,
     rng: &mut fastrand::Rng,
 ) -> Result<StreamDescription, Error> {
-    let description = describe_stream(clients, &clients.coordination_kinesis, stream, rng).await?;
+    let outage = table.start_deadline;
+    let description = describe_stream(clients, &clients.coordination_kinesis, stream, outage, rng).await?;
     may_read(clients, stream, &description, reading, rng).await?;
     prepare_table(&clients.dynamodb, table, description.open_shards, rng).await?;
     Ok(description)
 }
 
-/// The part of [`preflight`] that concerns a stream, asked through one of its clients.
+/// The part of [`preflight`] that concerns a stream, asked through one of its clients; an outage is waited out for so long.
 pub(crate) async fn describe_stream(
     clients: &Clients,
     kinesis: &aws_sdk_kinesis::Client,
     stream: &StreamRef,
+    outage: Duration,
     rng: &mut fastrand::Rng,
 ) -> Result<StreamDescription, Error> {
     let region = kinesis.config().region().map(ToString::to_string);
     same_region(stream, region.as_deref())?;
     let place = Place { region, endpoint: clients.endpoint.clone() };
-    check_credentials(clients).await?;
+    check_credentials(clients, outage, rng).await?;
     let api = KinesisStream::new(kinesis, stream.clone());
-    patiently(rng, || api.summary()).await.map_err(|failure| explain(failure, Subject::Stream(stream), &place))
+    patiently(rng, outage, || api.summary()).await.map_err(|failure| explain(failure, Subject::Stream(stream), &place))
 }
 
 /// The part of [`preflight`] that asks for permission to read. Afterwards, a worker that may not read holds no shard.
@@ -68,19 +71,25 @@ pub(crate) async fn may_read(
     checked.map_err(|failure| explain(failure, Subject::Stream(stream), &place))
 }
 
-async fn check_credentials(clients: &Clients) -> Result<(), Error> {
+async fn check_credentials(clients: &Clients, outage: Duration, rng: &mut fastrand::Rng) -> Result<(), Error> {
     let Some(provider) = &clients.credentials else { return Ok(()) };
-    let failure = match tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await {
-        Ok(Ok(_)) => return Ok(()),
-        Ok(Err(error)) => Failure::new(credentials(&error), "credentials", chain(&error)),
-        Err(_) => Failure::new(Cause::CredentialsUnavailable, "credentials", "no provider answered within 5 s"),
+    let ask = || async {
+        match tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(Failure::new(credentials(&error), "credentials", chain(&error))),
+            Err(_) => {
+                Err(Failure::new(Cause::CredentialsUnavailable, "credentials", "no provider answered within 5 s"))
+            }
+        }
     };
-    let message = format!(
-        "no AWS credentials were found: {}; set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the \
-         task, pod or instance a role",
-        failure.said
-    );
-    Err(Error::new(Code::Credentials, message).because(failure))
+    patiently(rng, outage, ask).await.map_err(|failure| {
+        let message = format!(
+            "no AWS credentials were found: {}; set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the \
+             task, pod or instance a role",
+            failure.said
+        );
+        Error::new(Code::Credentials, message).because(failure)
+    })
 }
 
 /// A client asks its own Region for the stream, whatever the ARN says.

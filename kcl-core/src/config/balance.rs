@@ -11,3 +11,14 @@ pub enum BalanceBy {
     /// again as another.
     Bytes,
 }
+
+impl BalanceBy {
+    /// The word for it, in settings, rows and messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            BalanceBy::Leases => "leases",
+            BalanceBy::Bytes => "bytes",
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! How a setting's value is written as text, and read back.
 
-use super::{BalanceBy, Parser, Start};
+use super::{BalanceBy, OnFleetSettings, Parser, Start};
 use crate::aggregate::{Checksum, ForeignRecords};
 use crate::processor::Concurrency;
 use crate::retrieval::{CorruptAggregates, Retrieval};
@@ -99,6 +99,8 @@ macro_rules! words {
 }
 
 words! {
+    /// What is done about a fleet's other settings.
+    Consent: OnFleetSettings, "`match`, `adopt` or `change`", { "match" = Match, "adopt" = Adopt, "change" = Change };
     /// How shards are read.
     Way: Retrieval, "`auto`, `fan-out` or `polling`", { "auto" = Auto, "fan-out" = FanOut, "polling" = Polling };
     /// Whether a checksum is looked at.
@@ -195,6 +197,18 @@ impl Form<Start> for Moment {
 fn rfc3339_millis(text: &str) -> Option<i64> {
     let since_epoch = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
     i64::try_from(since_epoch.as_millis()).ok()
+}
+
+/// An instant as people read it; as a number where it is before 1970 or beyond the calendar.
+pub(crate) fn timestamp(millis: i64) -> String {
+    // humantime panics beyond the year 9999.
+    const LAST: u64 = 253_402_300_799_999;
+    match u64::try_from(millis) {
+        Ok(since_epoch) if since_epoch <= LAST => {
+            humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(since_epoch)).to_string()
+        }
+        Ok(_) | Err(_) => format!("{millis} ms since 1970"),
+    }
 }
 
 /// An instant; an empty text is none.

@@ -1,17 +1,22 @@
 //! Every setting of a worker: its meaning, unit and default, its text form, and which of them contradict each other.
 
 mod balance;
+mod fleet_settings;
 mod form;
 mod key;
 mod parser;
 #[cfg(test)]
 mod readme;
+#[cfg(test)]
+mod rules;
 mod settings;
 mod start;
 pub(crate) mod timing;
 mod validate;
 
 pub use balance::BalanceBy;
+pub use fleet_settings::OnFleetSettings;
+pub(crate) use form::timestamp;
 pub use parser::Parser;
 pub use settings::Settings;
 // For the worker's builder: `with_settings!(setters!);` in its `impl`, beside a `settings_mut`.

@@ -1,10 +1,10 @@
 //! The list of settings: each with its meaning, its type, its default, its setter and its text form. Nothing else lists them.
 
 use super::form::{
-    Bytes, Count, Damage, Flag, Form, Look, Measure, Moment, OptionalCount, OptionalMoment, OptionalText, OptionalTime,
-    Order, Span, Strangers, Tags, Way, Whose,
+    Bytes, Consent, Count, Damage, Flag, Form, Look, Measure, Moment, OptionalCount, OptionalMoment, OptionalText,
+    OptionalTime, Order, Span, Strangers, Tags, Way, Whose,
 };
-use super::{BalanceBy, Parser, Start};
+use super::{BalanceBy, OnFleetSettings, Parser, Start};
 use crate::aggregate::{Checksum, ForeignRecords};
 use crate::processor::Concurrency;
 use crate::retrieval::{CorruptAggregates, Retrieval};
@@ -15,7 +15,7 @@ use std::time::Duration;
 macro_rules! with_settings {
     ($then:ident!) => {
         $then! {
-            /// A worker that is silent for so long is dead to the fleet. All workers of an application must agree on it.
+            /// A worker whose heartbeat does not move for so long is treated as dead. All workers of an application must agree on it: see `on_fleet_settings`.
             failover_time: Duration = Duration::from_secs(10), (time: Duration) => time, Span;
             /// Between two beats of a session; a quarter of `failover_time` if absent.
             beat: Option<Duration> = None, (time: Duration) => Some(time), OptionalTime;
@@ -95,10 +95,14 @@ macro_rules! with_settings {
             start: Start = Start::TrimHorizon, (start: Start) => start, Moment;
             /// A replay: the moment before which reading ends, by itself, in milliseconds since 1970; no end if absent. All workers of an application must agree on it.
             until: Option<i64> = None, (millis: i64) => Some(millis), OptionalMoment;
+            /// How long a start waits for AWS in an outage or while it is throttled; what is refused ends the start at once.
+            start_deadline: Duration = Duration::from_secs(600), (time: Duration) => time, Span;
             /// The most leases this worker takes; no bound if absent.
             max_leases: Option<u32> = None, (leases: u32) => Some(leases), OptionalCount;
-            /// What is balanced among workers, `leases` or `bytes` a second. All workers of an application must agree on it.
+            /// What is balanced among workers, `leases` or `bytes` a second. All workers of an application must agree on it: see `on_fleet_settings`.
             balance_by: BalanceBy = BalanceBy::Leases, (by: BalanceBy) => by, Measure;
+            /// What a worker does at its start where its fleet uses another `failover_time` or `balance_by`: `match` refuses to start, `adopt` uses the fleet's values, `change` introduces new ones in a rolling deploy.
+            on_fleet_settings: OnFleetSettings = OnFleetSettings::Match, (policy: OnFleetSettings) => policy, Consent;
             /// Claims of this worker under way at once.
             max_claims_in_flight: usize = 64, (claims: usize) => claims, Count;
             /// The lease table's name; the application's name if absent.

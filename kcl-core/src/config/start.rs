@@ -15,6 +15,14 @@ pub enum Start {
 }
 
 impl Start {
+    /// The instant, where it is one.
+    pub(crate) fn at_ms(self) -> Option<i64> {
+        match self {
+            Start::AtTimestamp(millis) => Some(millis),
+            Start::TrimHorizon | Start::Latest => None,
+        }
+    }
+
     /// The sentinel that a new lease gets.
     #[must_use]
     pub fn sentinel(self) -> Checkpoint {

@@ -1,7 +1,8 @@
 //! Which values settings may have, and which of them contradict each other: each rule with its reason.
 
-use super::{Settings, Start, timing};
+use super::{Settings, Start, timestamp, timing};
 use crate::error::{Code, Error};
+use crate::lease::row::SharedSettings;
 use crate::processor::Concurrency;
 use crate::retrieval::Retrieval;
 use std::time::Duration;
@@ -55,6 +56,17 @@ impl Settings {
         told(&wrong)
     }
 
+    /// Checks what `failover_time` must leave room for: a worker may take it from its fleet.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub(crate) fn validate_timing(&self) -> Result<(), Error> {
+        let mut wrong = Vec::new();
+        self.check_sessions(&mut wrong);
+        self.check_moves(&mut wrong);
+        told(&wrong)
+    }
+
     fn contradictions(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         self.check_presence(&mut wrong);
@@ -77,6 +89,7 @@ impl Settings {
             ("planner_tick", self.planner_tick),
             ("handoff_timeout", self.handoff_timeout),
             ("shutdown_deadline", self.shutdown_deadline),
+            ("start_deadline", self.start_deadline),
             ("checkpoint_interval", self.checkpoint_interval),
             ("shard_sync_interval", self.shard_sync_interval),
             ("java_failover_time", self.java_failover_time),
@@ -111,6 +124,14 @@ impl Settings {
                 shown(beat),
                 if self.beat.is_none() { ", a quarter of `failover_time`" } else { "" },
                 if self.beat.is_none() { "failover_time" } else { "beat" },
+            ));
+        }
+        let longest = SharedSettings::LONGEST_FAILOVER_TIME;
+        if failover > longest {
+            wrong.push(format!(
+                "`failover_time` ({}) is longer than {}: a dead worker's shards would not be read for so long; lower it",
+                shown(failover),
+                shown(longest)
             ));
         }
         if failover.is_zero() || beat.is_zero() || watch.is_zero() || beat > failover / 3 {
@@ -193,10 +214,19 @@ impl Settings {
                 shown(self.poll_interval)
             ));
         }
-        if let Start::AtTimestamp(millis) = self.start
-            && millis < 0
-        {
-            wrong.push(format!("`start` is {millis} ms: it lies before 1970, and so before every stream"));
+        let moments = [("start", self.start.at_ms()), ("until", self.until)];
+        for (name, millis) in moments.into_iter().filter_map(|(name, moment)| Some((name, moment?))) {
+            if millis < 0 {
+                wrong.push(format!("`{name}` is {millis} ms: it lies before 1970, and so before every stream"));
+            }
+            if let Some((unit, meant)) = other_unit(millis) {
+                wrong.push(format!(
+                    "`{name}` is {millis} ms since 1970, which is {}: it looks like {unit} since 1970. As milliseconds that is \
+                     {meant} ({}); write it so, or as a time such as `2026-01-01T00:00:00Z`",
+                    timestamp(millis),
+                    timestamp(meant)
+                ));
+            }
         }
     }
 
@@ -351,6 +381,20 @@ impl Settings {
                 ));
             }
         }
+    }
+}
+
+/// The unit that a moment was most likely given in, where milliseconds make no sense of it, and what it then means in
+/// milliseconds. Kinesis has no record from before 2013, and none from after 2100 yet.
+fn other_unit(millis: i64) -> Option<(&'static str, i64)> {
+    const DAY: i64 = 24 * 60 * 60 * 1_000;
+    const LAST: i64 = 131 * 365 * DAY;
+    match millis {
+        // 1973 to 2100 in seconds: 1970 in milliseconds.
+        _ if (100_000_000..LAST / 1_000).contains(&millis) => Some(("seconds", millis.saturating_mul(1_000))),
+        _ if millis < LAST => None,
+        _ if millis / 1_000 < LAST => Some(("microseconds", millis / 1_000)),
+        _ => Some(("nanoseconds", millis / 1_000_000)),
     }
 }
 
@@ -509,6 +553,29 @@ mod tests {
     fn a_start_lies_after_1970() {
         settings().start(Start::AtTimestamp(0)).validate().unwrap();
         refused(&settings().start(Start::AtTimestamp(-1)), "before 1970");
+    }
+
+    #[test]
+    fn a_moment_in_another_unit_is_refused_with_what_was_meant() {
+        let start = |moment| settings().start(Start::AtTimestamp(moment));
+        start(1_767_225_600_000).validate().unwrap();
+        refused(
+            &start(1_767_225_600),
+            "looks like seconds since 1970. As milliseconds that is 1767225600000 (2026-01-01",
+        );
+        refused(
+            &start(1_767_225_600_000_000),
+            "looks like microseconds since 1970. As milliseconds that is 1767225600000 (",
+        );
+        refused(
+            &start(1_767_225_600_000_000_000),
+            "looks like nanoseconds since 1970. As milliseconds that is 1767225600000",
+        );
+        refused(&settings().until(1_767_225_600), "`until` is 1767225600 ms since 1970, which is 1970-01-21T10:53:45Z");
+        refused(&settings().until(-1), "before 1970");
+        // Early in 1970 is a way to say "everything"; and whatever comes next year may be waited for.
+        start(99_999_999).validate().unwrap();
+        start(1_900_000_000_000).validate().unwrap();
     }
 
     #[test]

@@ -21,8 +21,9 @@ use super::weigh::Weighing;
 use crate::clock::{Clock, Time};
 use crate::config::{BalanceBy, Settings};
 use crate::error::{Code, Error};
-use crate::lease::row::{Fleet, Lease, LeaseKey, WorkerId};
-use crate::lease::{Row, Write};
+use crate::lease::row::{Fleet, FleetSettings, Lease, LeaseKey, ProcessId, SessionNumber, WorkerId};
+use crate::lease::{Row, Table, Write, Written};
+use crate::process::ThisProcess;
 use crate::processor::{Delivery, Gate, Report, Reports};
 use crate::record::StreamId;
 use crate::shard::Shard;
@@ -35,6 +36,8 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) me: WorkerId,
+    /// The process that the worker runs in, as its session row names it.
+    pub(crate) process: ThisProcess,
     pub(crate) table: String,
     pub(crate) streams: Streams,
     /// Whether checkpoints go to another store as they come.
@@ -145,14 +148,16 @@ impl Coordinator {
         rng: fastrand::Rng,
     ) -> Self {
         let me = identity.me.clone();
+        let fleet_settings =
+            FleetSettings { shared: start::shared(&settings), until_ms: settings.until, set_by: me.to_string() };
         Coordinator {
             effects: Effects::new(rng),
             gate: Gate::new(clock),
             reports,
-            starting: Some(Start::new(identity.table.clone(), &settings)),
+            starting: Some(Start::new(identity.table.clone(), me.clone(), &settings)),
             resting: Resting::of(&settings),
-            fleet_row: FleetRow::default(),
-            session: Session::new(me.clone(), identity.streams.ids(), &settings),
+            fleet_row: FleetRow::new(fleet_settings),
+            session: Session::new(me.clone(), identity.streams.ids(), &settings, identity.process.clone()),
             watch: Watch::new(me.clone(), &settings),
             term: None,
             plan_seen: (0, 0),
@@ -297,6 +302,7 @@ impl Coordinator {
             | Part::PlanOf(_)
             | Part::Collect(_)
             | Part::Sync(_)
+            | Part::FleetSettings
             | Part::Shards
             | Part::Listed(_)
             | Part::Replayed => {}
@@ -331,6 +337,7 @@ impl Coordinator {
                 }
             }
             Part::FleetBeat => self.on_fleet_beat_answer(answer),
+            Part::FleetSettings => self.on_fleet_settings_answer(answer),
             // What was not cleared away is looked at again with the next full read.
             Part::Collect(_) => {}
             Part::Listings => self.on_listings_table(answer),
@@ -383,9 +390,16 @@ impl Coordinator {
                 // Whatever was seen of an earlier row is over.
                 self.watch.forget();
                 self.plan_seen = (0, 0);
+                let agrees = self.agrees(&fleet);
                 self.see_fleet(fleet);
-                if self.session.number().is_none() && self.goodbye.is_none() {
+                if self.session.number().is_some() || self.goodbye.is_some() {
+                    return;
+                }
+                if agrees {
                     self.begin_session();
+                } else {
+                    // Another worker made the row at the same moment, with other settings.
+                    self.examine_table();
                 }
             }
             fleet_row::News::Obstructed { why } => self.fail_obstructed("fleet", &why),
@@ -407,18 +421,24 @@ impl Coordinator {
         match start.on_answer(answer, &self.identity.streams, &mut self.effects) {
             start::News::Nothing => {}
             start::News::Refused(error) => self.finish(Err(error)),
-            start::News::Clear(table) => {
-                if let Some(start) = self.starting.take() {
-                    self.resting = start.into_resting();
-                }
-                match table.fleet.clone() {
-                    Some(fleet) => {
-                        self.see_fleet(fleet);
-                        self.begin_session();
-                    }
-                    None => self.fleet_row.make_from(&table, &mut self.effects),
-                }
+            start::News::Clear(table) => self.on_table_clear(&table),
+            start::News::Adopted(table, settings) => match self.adopt(settings) {
+                Ok(()) => self.on_table_clear(&table),
+                Err(error) => self.finish(Err(error)),
+            },
+        }
+    }
+
+    fn on_table_clear(&mut self, table: &Table) {
+        if let Some(start) = self.starting.take() {
+            self.resting = start.into_resting();
+        }
+        match table.fleet.clone() {
+            Some(fleet) => {
+                self.see_fleet(fleet);
+                self.begin_session();
             }
+            None => self.fleet_row.make_from(table, &mut self.effects),
         }
     }
 
@@ -429,6 +449,9 @@ impl Coordinator {
     fn on_session_answer(&mut self, sent: Time, answer: Answer) {
         let load = self.load();
         match self.session.on_answer(sent, answer, load, &mut self.effects) {
+            session::News::Nothing if self.goodbye.is_some() && self.session.waits_for_another() => {
+                self.finish_with_pending_error();
+            }
             session::News::Nothing => {}
             session::News::NoFleet => self.fleet_row.make(&mut self.effects),
             session::News::Registered { number, until } => {
@@ -468,20 +491,23 @@ impl Coordinator {
                 let key = crate::lease::row::RowKey::Session(self.identity.me.clone()).to_string();
                 self.fail_obstructed(&key, &why);
             }
-            session::News::Replaced { by } => {
-                self.lose_everything();
-                let me = &self.identity.me;
-                let error = Error::new(
-                    Code::Replaced,
-                    format!(
-                        "worker `{me}` was replaced: another process registered under the same worker id (session {by}) \
-                         in table `{}`. Give every process a worker id of its own",
-                        self.identity.table
-                    ),
-                );
-                self.finish(Err(error));
+            session::News::Replaced { by, process } => self.on_twin("was replaced by", by, process.as_ref()),
+            session::News::HeldByAnother { session, process } => {
+                self.on_twin("cannot start: its id is in use by", session, process.as_ref());
             }
         }
+    }
+
+    /// Another process has the worker's id.
+    fn on_twin(&mut self, what: &str, session: SessionNumber, process: Option<&ProcessId>) {
+        self.lose_everything();
+        let (me, table) = (&self.identity.me, &self.identity.table);
+        let process = process.map_or_else(|| "another process".to_owned(), ToString::to_string);
+        let message = format!(
+            "worker `{me}` of table `{table}` {what} {process} (session {session}). Give every process a worker id of its own, \
+             or leave the id out to get a random one"
+        );
+        self.finish(Err(Error::new(Code::Replaced, message)));
     }
 
     /// The session is over: nothing more is delivered, and the fleet disposes of the leases.
@@ -627,7 +653,7 @@ impl Coordinator {
         if let Answer::Failed(_) = answer {
             return self.effects.repeat(Part::Wake);
         }
-        if let Answer::Written(crate::lease::Written::Applied(Some(Row::Fleet(fleet)))) = answer {
+        if let Answer::Written(Written::Applied(Some(Row::Fleet(fleet)))) = answer {
             self.see_fleet(fleet.clone());
         }
         let again = self.wake == Wake::AskAgain;

@@ -38,6 +38,8 @@ pub(crate) enum Part {
     Fill,
     /// The planner's beat.
     FleetBeat,
+    /// The planner writes the settings that all workers use into the fleet row.
+    FleetSettings,
     /// The planner ends a silent session.
     Fence(WorkerId),
     /// The planner writes a plan row.
@@ -83,6 +85,7 @@ impl Part {
             | Part::Shards
             | Part::Fill
             | Part::FleetBeat
+            | Part::FleetSettings
             | Part::Fence(_)
             | Part::PlanOf(_)
             | Part::Collect(_)

@@ -2,19 +2,23 @@
 //! knows.
 
 use super::effects::{Answer, Effects, Op, Part};
-use crate::lease::row::{Fleet, RowKey, SessionNumber};
+use crate::lease::row::{Fleet, FleetSettings, LARGEST_COUNTER, RowKey, SessionNumber};
 use crate::lease::{Row, Table, Write, Written};
 
 /// More terms and sessions than can be under way at a time.
 const DRAWN_UNSEEN: u64 = 1_000;
 /// Fleets that follow each other on one table draw their session numbers from so many ranges, by chance.
 const NUMBERED_APART: u64 = 1_000_000;
+/// How far below the largest counter a new fleet row begins at the least.
+const ROOM: u64 = 1 << 40;
 
 #[derive(Debug, Default)]
 pub(crate) struct FleetRow {
     state: State,
     /// The highest term and session number that this worker saw, also of rows that are gone.
     seen: Option<(u64, SessionNumber)>,
+    /// What a row that this worker makes says of settings.
+    settings: Option<FleetSettings>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,6 +44,15 @@ pub(crate) enum News {
 }
 
 impl FleetRow {
+    pub(crate) fn new(settings: FleetSettings) -> Self {
+        FleetRow { settings: Some(settings), ..FleetRow::default() }
+    }
+
+    /// The worker uses other settings from now on.
+    pub(crate) fn adopt(&mut self, settings: FleetSettings) {
+        self.settings = Some(settings);
+    }
+
     /// A term and a session number, from whichever answer showed them.
     pub(crate) fn note(&mut self, term: u64, session: SessionNumber) {
         let seen = self.seen.unwrap_or_default();
@@ -69,11 +82,18 @@ impl FleetRow {
         let registered = table.sessions.iter().map(|session| session.number);
         let numbers = registered.chain(owners).chain(self.seen.map(|(_, sessions)| sessions));
         // What was drawn from a row that was removed by hand, and is not written anywhere yet, must not be drawn again.
-        let above = |known: Option<u64>| known.map_or(0, |known| known + DRAWN_UNSEEN);
+        // Nobody has counted to the end: a number up there was written by hand, and would leave no room to count on.
+        let counted = |number: &u64| *number <= LARGEST_COUNTER - ROOM;
+        let above = |known: Option<u64>| known.map_or(0, |known| known.saturating_add(DRAWN_UNSEEN));
         // Nothing may be known of a fleet that ended here, and one of its processes may wake up yet.
         let before = !table.leases.is_empty();
         let apart = if before { effects.below(NUMBERED_APART) * DRAWN_UNSEEN } else { 0 };
-        let fleet = Fleet::above(above(terms.max()), above(numbers.max()) + apart, before);
+        let fleet = Fleet::above(
+            above(terms.filter(counted).max()),
+            above(numbers.filter(counted).max()).saturating_add(apart),
+            before,
+        );
+        let fleet = Fleet { settings: self.settings.clone(), ..fleet };
         match table.damaged.iter().find(|damaged| damaged.key == RowKey::Fleet && damaged.is_ours()) {
             Some(damaged) => {
                 effects.write(Part::FleetRow, Write::Discard(damaged.clone()));
@@ -166,6 +186,17 @@ mod tests {
         row.make_from(&Table::default(), &mut effects);
         let again = created(&mut effects).expect("it is made");
         assert_eq!((again.term, again.sessions), (4 + DRAWN_UNSEEN + 1, 7 + DRAWN_UNSEEN));
+    }
+
+    #[test]
+    fn a_row_is_made_with_room_to_count_on_whatever_other_rows_say() {
+        for largest in [LARGEST_COUNTER, u64::MAX] {
+            let (mut row, mut effects) = (FleetRow::default(), Effects::new(fastrand::Rng::with_seed(1)));
+            row.note(largest, largest);
+            row.make_from(&Table::default(), &mut effects);
+            let made = created(&mut effects).expect("it is made");
+            assert!(made.term < LARGEST_COUNTER - DRAWN_UNSEEN && made.sessions < LARGEST_COUNTER - DRAWN_UNSEEN);
+        }
     }
 
     #[test]

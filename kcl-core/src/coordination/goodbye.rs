@@ -263,6 +263,7 @@ mod tests {
             load: 0,
             weights: None,
             streams: None,
+            profile: crate::lease::WorkerProfile::default(),
         }
     }
 

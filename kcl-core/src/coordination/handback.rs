@@ -28,7 +28,8 @@ const HANDING_BACK: &str = "handback";
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HandbackOptions {
-    /// The fleet's `failover_time`: a worker that is silent for so long is dead. Default: 10 s.
+    /// A worker whose heartbeat does not move for so long is treated as dead, where its session row does not say its own
+    /// `failover_time` (rows of earlier versions). Default: 10 s.
     pub failover_time: Duration,
     /// Whether to look only, and change nothing.
     pub dry_run: bool,
@@ -179,12 +180,16 @@ async fn watch(
         return Ok(open);
     }
     let workers = open.iter().map(|session| session.worker.to_string()).collect();
-    told(HandbackProgress::Watching { workers, within: failover_time });
+    // Each is timed by its own worker's: a heartbeat comes only four times in it.
+    let times: BTreeMap<&WorkerId, Duration> =
+        open.iter().map(|session| (&session.worker, session.failover_time(failover_time))).collect();
+    let within = times.values().copied().max().unwrap_or(failover_time);
+    told(HandbackProgress::Watching { workers, within });
     let now = clock.now();
     let mut silences: BTreeMap<WorkerId, Silence<(SessionNumber, u64)>> =
         open.iter().map(|s| (s.worker.clone(), Silence::new((s.number, s.beat), now))).collect();
     let keys: Vec<RowKey> = open.iter().map(|session| RowKey::Session(session.worker.clone())).collect();
-    while silences.values().any(|silence| silence.lasted() < failover_time) {
+    while silences.iter().any(|(worker, silence)| times.get(worker).is_none_or(|time| silence.lasted() < *time)) {
         sleep(LOOK_EVERY).await;
         for keys in keys.chunks(100) {
             let Ok(rows) = store.read(keys, Consistency::Strong).await else { continue };
@@ -327,6 +332,7 @@ mod tests {
             load: 1,
             weights: None,
             streams: None,
+            profile: crate::lease::WorkerProfile::default(),
         })
     }
 
@@ -437,6 +443,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_worker_with_a_long_failover_time_is_given_as_long_to_show_that_it_lives() {
+        use crate::lease::row::{SharedSettings, WorkerProfile};
+        let store = std::sync::Arc::new(crashed());
+        let shared =
+            SharedSettings { failover_time: Duration::from_secs(60), balance_by: crate::config::BalanceBy::Leases };
+        let Row::Session(slow) = session("a", 1, SessionState::Active) else { panic!("a session's row") };
+        let profile = WorkerProfile { settings: Some(shared), ..WorkerProfile::default() };
+        store.put(Row::Session(Session { profile, ..slow }));
+        let beating = store.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(15)).await;
+            let (worker, state) = (worker("a"), SessionState::Active);
+            beating.apply(&Write::Beat { worker, number: 1, beat: 7, state, load: 1, weights: None, streams: None });
+        });
+        let error = hand(&store, false).await.unwrap_err();
+        assert!(error.to_string().contains("worker `a` lives"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_worker_that_joins_meanwhile_is_not_harmed() {
         let store = std::sync::Arc::new(crashed());
         let joining = store.clone();
@@ -452,6 +477,8 @@ mod tests {
                     tag: 1,
                     capacity: None,
                     streams: None,
+                    profile: crate::lease::WorkerProfile::default(),
+                    over: None,
                 });
             }
         });

@@ -6,7 +6,7 @@ use super::watchdog::{self, Deadlines, Standing, Watchdog};
 use super::weigh::Counted;
 use crate::clock::Time;
 use crate::lease::row::{Beside, Lease, LeaseKey, SessionNumber, WorkerId};
-use crate::lease::{Row, Write, Written};
+use crate::lease::{Row, Write, Written, next};
 use crate::processor::{Delivery, WriteAsked};
 use crate::record::{Checkpoint, ShardId, StartingPosition};
 use crate::retrieval::Unreadable;
@@ -463,7 +463,7 @@ impl Held {
 
     /// Whether the row is what an unanswered write of ours made of it.
     fn is_result_of(&self, write: &Write, row: &Lease) -> bool {
-        if row.counter != self.lease.counter + 1 {
+        if row.counter != next(self.lease.counter) {
             return false;
         }
         match write.apply(Some(&Row::Lease(self.lease.clone()))) {

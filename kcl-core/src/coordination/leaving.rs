@@ -173,6 +173,7 @@ mod tests {
             load: 0,
             weights: None,
             streams: Some(streams.iter().map(|name| id(name)).collect()),
+            profile: crate::lease::WorkerProfile::default(),
         };
         Answer::Table(Table { sessions: sessions.iter().map(session).collect(), ..Table::default() })
     }

@@ -6,7 +6,9 @@
 //! | part | knows |
 //! |---|---|
 //! | `start` | whether the table is ours to work on: of this stream, and no other hand at work |
+//! | `agreeing` | the settings that all workers of a fleet use |
 //! | `session` | drawing a number, registering, beating |
+//! | `liveness` | from one session's rows, whether its worker is alive |
 //! | `watch`, `silence` | the fleet row: who plans, and for how long it has been silent |
 //! | `planner` | who is to read what; the first fill and the list of every minute |
 //! | `claim`, `claims` | from being told to take a lease until it is held |
@@ -26,6 +28,7 @@
 //! | `stopping`, `goodbye` | leaving, asked to or because it cannot go on |
 
 mod again;
+mod agreeing;
 mod backoff;
 mod claim;
 mod claims;
@@ -39,6 +42,7 @@ mod held;
 mod leases;
 mod leaving;
 mod listings;
+mod liveness;
 mod parked;
 mod planner;
 mod reconcile;

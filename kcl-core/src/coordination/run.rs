@@ -52,8 +52,6 @@ pub(crate) struct Outside {
     pub(crate) streams: Arc<dyn StreamApis>,
     pub(crate) consumers: Arc<dyn StartConsumer>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// A call of one row without an answer after so long is given up. It may still be applied.
-    pub(crate) call_timeout: Duration,
     pub(crate) reports: UnboundedReceiver<Report>,
     pub(crate) asked: UnboundedReceiver<Ask>,
 }
@@ -80,13 +78,18 @@ pub(crate) async fn run(mut coordinator: Coordinator, mut outside: Outside) -> R
             // Who gave up waiting is not told.
             let _ = leaving.remove(&stream).map(|told| told.send(elsewhere));
         }
+        let call_timeout = coordinator.call_timeout();
         for call in calls {
-            if call.part == Part::Session { flying.push(make(call, &outside)) } else { waiting.push_back(call) }
+            if call.part == Part::Session {
+                flying.push(make(call, call_timeout, &outside));
+            } else {
+                waiting.push_back(call);
+            }
         }
         while flying.len() < MOST_CALLS
             && let Some(call) = waiting.pop_front()
         {
-            flying.push(make(call, &outside));
+            flying.push(make(call, call_timeout, &outside));
         }
         describing.extend(describe.map(|stream| retention_of(stream, &outside)));
         if let Some(outcome) = finished {
@@ -130,10 +133,9 @@ fn retention_of(stream: Option<StreamId>, outside: &Outside) -> BoxFuture<'stati
 }
 
 /// One attempt of a call. Its failure is told by what it went to, not for itself: calls are repeated.
-fn make(call: Call, outside: &Outside) -> BoxFuture<'static, Answered> {
+fn make(call: Call, call_timeout: Duration, outside: &Outside) -> BoxFuture<'static, Answered> {
     let Call { part, life, op } = call;
     let (store, streams, clock) = (outside.store.clone(), outside.streams.clone(), outside.clock.clone());
-    let call_timeout = outside.call_timeout;
     async move {
         let sent = clock.now();
         let (within, to_table) = match op {

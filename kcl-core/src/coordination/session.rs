@@ -1,15 +1,21 @@
 //! This worker's session: drawing its number, registering, beating, and hearing that it is over.
 
+mod twin;
+
 use super::backoff::RetryPolicy;
 use super::effects::{Answer, Effects, Failure, Part};
 use crate::clock::Time;
 use crate::config::{Settings, timing};
-use crate::lease::row::{Damaged, SessionNumber, SessionState, Weights, WorkerId};
-use crate::lease::{Row, Write, Written};
+use crate::lease::row::{
+    Damaged, LARGEST_COUNTER, ProcessId, SessionNumber, SessionState, SharedSettings, Weights, WorkerId, WorkerProfile,
+};
+use crate::lease::{Row, Write, Written, next};
+use crate::process::ThisProcess;
 use crate::record::StreamId;
 use crate::telemetry::event::coordination::Happening;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use twin::Twin;
 
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -25,22 +31,36 @@ pub(crate) struct Session {
     tag: u64,
     failover_time: Duration,
     every: Duration,
+    profile: WorkerProfile,
+    process: ThisProcess,
+    /// The last session that this process had: a row of it may be replaced though it has not ended.
+    last: Option<SessionNumber>,
     state: State,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 enum State {
     Absent,
     Drawing,
     /// The worker's last session has a higher number than the one drawn: another fleet row had counted it.
     DrawingAbove {
         last: SessionNumber,
-        /// An attempt got no answer.
-        unsettled: bool,
     },
     Registering {
         number: SessionNumber,
         first_sent: Option<Time>,
+    },
+    /// Another process' session has this worker's id, and may be alive.
+    Contending {
+        number: SessionNumber,
+        first_sent: Option<Time>,
+        twin: Box<Twin>,
+    },
+    /// A row that stands in the way of the registration is being fenced or deleted.
+    Displacing {
+        number: SessionNumber,
+        first_sent: Option<Time>,
+        write: Box<Write>,
     },
     /// A row that cannot be read stands where this session's should.
     Mending {
@@ -90,11 +110,24 @@ pub(crate) enum News {
     /// A later session under the same worker id.
     Replaced {
         by: SessionNumber,
+        process: Option<ProcessId>,
+    },
+    /// Another process is alive under the same worker id, and was there first.
+    HeldByAnother {
+        session: SessionNumber,
+        process: Option<ProcessId>,
     },
 }
 
 impl Session {
-    pub(crate) fn new(me: WorkerId, streams: Option<BTreeSet<StreamId>>, settings: &Settings) -> Self {
+    pub(crate) fn new(
+        me: WorkerId,
+        streams: Option<BTreeSet<StreamId>>,
+        settings: &Settings,
+        process: ThisProcess,
+    ) -> Self {
+        let shared = SharedSettings { failover_time: settings.failover_time, balance_by: settings.balance_by };
+        let profile = WorkerProfile { settings: Some(shared), adopted: false, process: process.id().cloned() };
         Session {
             me,
             capacity: settings.max_leases,
@@ -104,6 +137,9 @@ impl Session {
             tag: 0,
             failover_time: settings.failover_time,
             every: settings.beat_interval(),
+            profile,
+            process,
+            last: None,
             state: State::Absent,
         }
     }
@@ -119,7 +155,41 @@ impl Session {
 
     /// Whether a row for it may exist that it does not know of yet.
     pub(crate) fn is_registering(&self) -> bool {
-        matches!(self.state, State::Registering { .. } | State::Mending { .. })
+        match self.state {
+            State::Registering { .. } | State::Mending { .. } | State::Contending { .. } | State::Displacing { .. } => {
+                true
+            }
+            State::Absent | State::Drawing | State::DrawingAbove { .. } | State::Live(_) | State::Over => false,
+        }
+    }
+
+    /// Whether another process' session stands in the way, and no row of this session's can exist.
+    pub(crate) fn waits_for_another(&self) -> bool {
+        matches!(self.state, State::Contending { first_sent: None, .. } | State::Displacing { first_sent: None, .. })
+    }
+
+    /// Uses the fleet's settings, with all that the worker derives from them, instead of the worker's own.
+    pub(crate) fn adopt(&mut self, settings: &Settings) {
+        self.failover_time = settings.failover_time;
+        self.every = settings.beat_interval();
+        let shared = SharedSettings { failover_time: settings.failover_time, balance_by: settings.balance_by };
+        self.profile.settings = Some(shared);
+        self.profile.adopted = true;
+    }
+
+    /// When the first attempt of the registration under way was sent that got no answer.
+    fn first_sent(&self) -> Option<Time> {
+        match &self.state {
+            State::Registering { first_sent, .. }
+            | State::Contending { first_sent, .. }
+            | State::Displacing { first_sent, .. } => *first_sent,
+            State::Absent
+            | State::Drawing
+            | State::DrawingAbove { .. }
+            | State::Mending { .. }
+            | State::Live(_)
+            | State::Over => None,
+        }
     }
 
     /// Whether its row is known to say that the worker does not serve this stream, of several.
@@ -168,11 +238,12 @@ impl Session {
         match &self.state {
             State::Absent => self.begin(effects),
             State::Drawing => effects.write(Part::Session, Write::Draw),
-            State::DrawingAbove { last, .. } => effects.write(Part::Session, Write::DrawAbove(*last)),
-            State::Registering { number, .. } => {
+            State::DrawingAbove { last } => effects.write(Part::Session, Write::DrawAbove(*last)),
+            State::Registering { number, .. } | State::Contending { number, .. } => {
                 let number = *number;
                 effects.write(Part::Session, self.register(number));
             }
+            State::Displacing { write, .. } => effects.write(Part::Session, (**write).clone()),
             State::Mending { damaged, .. } => effects.write(Part::Session, Write::Discard(damaged.clone())),
             // One at a time: a second of the same beat would be refused by the first one's success.
             State::Live(live) if live.in_flight => {}
@@ -183,7 +254,8 @@ impl Session {
 
     fn register(&self, number: SessionNumber) -> Write {
         let streams = self.streams.clone();
-        Write::Register { worker: self.me.clone(), number, tag: self.tag, capacity: self.capacity, streams }
+        let (worker, tag, capacity) = (self.me.clone(), self.tag, self.capacity);
+        Write::Register { worker, number, tag, capacity, streams, profile: self.profile.clone(), over: self.last }
     }
 
     fn send_beat(&mut self, load: u32, weights: Option<Weights>, effects: &mut Effects) {
@@ -208,14 +280,20 @@ impl Session {
         };
         match self.state.clone() {
             State::Drawing => self.on_drawn(written, effects),
-            State::DrawingAbove { last, unsettled } => self.on_drawn_above(last, unsettled, written, effects),
+            State::DrawingAbove { .. } => self.on_drawn_above(written, effects),
             State::Registering { number, first_sent } => {
-                self.on_registered(number, first_sent.unwrap_or(sent), &written, effects)
+                self.on_registered(number, first_sent.unwrap_or(sent), None, &written, effects)
+            }
+            State::Contending { number, first_sent, twin } => {
+                self.on_registered(number, first_sent.unwrap_or(sent), Some(twin), &written, effects)
+            }
+            State::Displacing { number, first_sent, .. } => {
+                self.state = State::Registering { number, first_sent };
+                self.register_after(number, &written, effects)
             }
             State::Mending { number, .. } => {
                 self.state = State::Registering { number, first_sent: None };
-                effects.write(Part::Session, self.register(number));
-                News::Nothing
+                self.register_after(number, &written, effects)
             }
             State::Live(live) => self.on_beat(live, sent, &written, load, effects),
             State::Absent | State::Over => News::Nothing,
@@ -225,7 +303,7 @@ impl Session {
     fn on_failure(&mut self, failure: Failure, sent: Time, effects: &mut Effects) -> News {
         let mut trusted = false;
         match &mut self.state {
-            State::Registering { first_sent, .. } => {
+            State::Registering { first_sent, .. } | State::Contending { first_sent, .. } => {
                 first_sent.get_or_insert(sent);
             }
             State::Live(live) => {
@@ -233,8 +311,12 @@ impl Session {
                 trusted = live.first_sent.is_some_and(|first| effects.now.since(first) < self.failover_time);
                 effects.tell(Happening::BeatMissed { session: live.number, failure });
             }
-            State::DrawingAbove { unsettled, .. } => *unsettled = true,
-            State::Absent | State::Drawing | State::Mending { .. } | State::Over => {}
+            State::Absent
+            | State::Drawing
+            | State::DrawingAbove { .. }
+            | State::Displacing { .. }
+            | State::Mending { .. }
+            | State::Over => {}
         }
         self.repeat(trusted, effects);
         News::Nothing
@@ -271,23 +353,12 @@ impl Session {
         }
     }
 
-    fn on_drawn_above(
-        &mut self,
-        last: SessionNumber,
-        unsettled: bool,
-        written: Written,
-        effects: &mut Effects,
-    ) -> News {
+    fn on_drawn_above(&mut self, written: Written, effects: &mut Effects) -> News {
         match written {
-            // By an attempt of ours that got no answer, perhaps: the next number is above it for certain.
-            Written::Refused(Some(Row::Fleet(_))) if unsettled => {
+            // The fleet row has counted that number meanwhile: the next one is above it for certain.
+            Written::Refused(Some(Row::Fleet(_))) => {
                 self.start_over(State::Absent, effects);
                 News::Nothing
-            }
-            // The fleet row that stands had counted it: it was drawn after ours.
-            Written::Refused(Some(Row::Fleet(_))) => {
-                self.state = State::Over;
-                News::Replaced { by: last }
             }
             written @ (Written::Applied(_) | Written::Refused(_)) => self.on_drawn(written, effects),
         }
@@ -297,6 +368,7 @@ impl Session {
         &mut self,
         number: SessionNumber,
         first_sent: Time,
+        twin: Option<Box<Twin>>,
         written: &Written,
         effects: &mut Effects,
     ) -> News {
@@ -311,15 +383,27 @@ impl Session {
             self.repeat(false, effects);
             return News::Nothing;
         };
-        if session.number > number {
-            self.start_over(State::DrawingAbove { last: session.number, unsettled: false }, effects);
+        let is_ours = (session.number, session.tag) == (number, self.tag);
+        if !is_ours && !session.state.has_ended() {
+            return self.contend(number, twin, session, effects);
+        }
+        if session.number >= LARGEST_COUNTER {
+            // No number lies above it. The session has ended, and its row is of no use to anybody.
+            let write = Write::DeleteSession { worker: session.worker.clone(), number: session.number, own: false };
+            effects.write(Part::Session, write.clone());
+            self.state = State::Displacing { number, first_sent: self.first_sent(), write: Box::new(write) };
             return News::Nothing;
         }
-        // Of the same number and another tag: of another process, which drew it from a fleet row that is gone.
-        if (session.number, session.tag) != (number, self.tag) || session.state.has_ended() {
+        if session.number > number {
+            self.start_over(State::DrawingAbove { last: session.number }, effects);
+            return News::Nothing;
+        }
+        // Ended, under the number that was drawn: perhaps by a process that drew it from a fleet row that is gone.
+        if session.state.has_ended() {
             self.start_over(State::Absent, effects);
             return News::Nothing;
         }
+        self.last = Some(number);
         self.shown.clone_from(&session.streams);
         self.state = State::Live(Live {
             number,
@@ -332,6 +416,15 @@ impl Session {
         let next = if self.unsaid { effects.now } else { confirmed + self.every };
         effects.remind(Part::Session, next);
         News::Registered { number, until: self.until(confirmed) }
+    }
+
+    /// Registers after a write that was to clear the way: at once where it did, and not in a circle where it did not.
+    fn register_after(&mut self, number: SessionNumber, written: &Written, effects: &mut Effects) -> News {
+        match written {
+            Written::Applied(_) => effects.write(Part::Session, self.register(number)),
+            Written::Refused(_) => self.repeat(false, effects),
+        }
+        News::Nothing
     }
 
     /// The session that the row was of has ended with it: its owner registers anew, and that is this worker.
@@ -353,9 +446,9 @@ impl Session {
             Written::Refused(row) => (row, live.first_sent.unwrap_or(sent)),
         };
         let session = row.as_ref().and_then(Row::as_session);
-        let ours = session.filter(|s| s.number == live.number && s.beat == live.beat + 1 && !s.state.has_ended());
+        let ours = session.filter(|s| s.number == live.number && s.beat == next(live.beat) && !s.state.has_ended());
         if let Some(session) = ours {
-            live.beat += 1;
+            live.beat = next(live.beat);
             live.first_sent = None;
             live.shown_draining = session.state == SessionState::Draining;
             self.shown.clone_from(&session.streams);
@@ -370,7 +463,9 @@ impl Session {
         }
         self.state = State::Over;
         match session {
-            Some(session) if session.number > live.number => News::Replaced { by: session.number },
+            Some(session) if session.number > live.number => {
+                News::Replaced { by: session.number, process: session.profile.process.clone() }
+            }
             Some(session) if session.state.has_ended() => News::Lost { why: "fenced" },
             Some(_) => News::Lost { why: "its row was changed by another hand" },
             None if matches!(row, Some(Row::Damaged(_))) => News::Lost { why: "its row cannot be read" },
@@ -391,155 +486,4 @@ fn seconds(now: Time) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lease::row::Session as SessionRow;
-
-    fn row(number: SessionNumber, state: SessionState) -> Row {
-        let worker = WorkerId::parse("me").unwrap();
-        Row::Session(SessionRow {
-            worker,
-            number,
-            tag: 0,
-            beat: 0,
-            state,
-            capacity: None,
-            load: 0,
-            weights: None,
-            streams: None,
-        })
-    }
-
-    fn registering(number: SessionNumber) -> (Session, Effects) {
-        let mut session = Session::new(WorkerId::parse("me").unwrap(), None, &Settings::default());
-        session.state = State::Registering { number, first_sent: None };
-        (session, Effects::new(fastrand::Rng::with_seed(1)))
-    }
-
-    fn fleet(sessions: SessionNumber) -> Row {
-        Row::Fleet(crate::lease::row::Fleet { sessions, ..crate::lease::row::Fleet::above(0, 0, true) })
-    }
-
-    fn sent(effects: &mut Effects) -> Vec<Write> {
-        let ops = effects.take_calls().into_iter().map(|call| call.op);
-        ops.filter_map(|op| if let super::super::effects::Op::Write(write) = op { Some(write) } else { None }).collect()
-    }
-
-    #[test]
-    fn a_last_session_that_another_fleet_row_had_counted_is_outnumbered() {
-        let (mut session, mut effects) = registering(4);
-        let refused = Answer::Written(Written::Refused(Some(row(900, SessionState::Left))));
-        assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), News::Nothing);
-        assert_eq!(sent(&mut effects), [Write::DrawAbove(900)]);
-        let drawn = Answer::Written(Written::Applied(Some(fleet(901))));
-        session.on_answer(Time::ZERO, drawn, 0, &mut effects);
-        assert!(matches!(sent(&mut effects)[..], [Write::Register { number: 901, .. }]));
-    }
-
-    #[test]
-    fn one_that_was_drawn_later_from_the_same_fleet_row_replaces_this_one() {
-        let (mut session, mut effects) = registering(4);
-        let refused = Answer::Written(Written::Refused(Some(row(5, SessionState::Active))));
-        session.on_answer(Time::ZERO, refused, 0, &mut effects);
-        let refused = Answer::Written(Written::Refused(Some(fleet(5))));
-        assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), News::Replaced { by: 5 });
-    }
-
-    #[test]
-    fn a_row_of_the_same_number_that_another_process_registered_is_not_ones_own() {
-        let (mut session, mut effects) = registering(4);
-        session.tag = 77;
-        let refused = Answer::Written(Written::Refused(Some(row(4, SessionState::Active))));
-        assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), News::Nothing);
-        assert_eq!(sent(&mut effects), [Write::Draw], "the next number is higher");
-    }
-
-    #[test]
-    fn a_registration_counts_from_its_first_attempt_whichever_was_applied() {
-        let (mut session, mut effects) = registering(4);
-        session.on_answer(Time::ZERO, Answer::Failed(Failure::Unanswered), 0, &mut effects);
-        let applied = Answer::Written(Written::Applied(Some(row(4, SessionState::Active))));
-        let later = Time::ZERO + Duration::from_secs(5);
-        let until = Time::ZERO + timing::owned_for(session.failover_time);
-        let news = session.on_answer(later, applied, 0, &mut effects);
-        assert_eq!(news, News::Registered { number: 4, until });
-    }
-
-    #[test]
-    fn a_draw_above_that_got_no_answer_replaces_nobody() {
-        let (mut session, mut effects) = registering(4);
-        let refused = Answer::Written(Written::Refused(Some(row(900, SessionState::Left))));
-        session.on_answer(Time::ZERO, refused, 0, &mut effects);
-        session.on_answer(Time::ZERO, Answer::Failed(Failure::Unanswered), 0, &mut effects);
-        session.on_timer(0, None, &mut effects);
-        sent(&mut effects);
-        let refused = Answer::Written(Written::Refused(Some(fleet(901))));
-        assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), News::Nothing);
-        assert_eq!(sent(&mut effects), [Write::Draw]);
-    }
-
-    #[test]
-    fn a_beat_is_never_under_way_twice() {
-        let me = WorkerId::parse("me").unwrap();
-        let mut effects = Effects::new(fastrand::Rng::with_seed(1));
-        let mut session = Session::new(me.clone(), None, &Settings::default());
-        session.state = State::Registering { number: 4, first_sent: None };
-        let row = SessionRow {
-            worker: me,
-            number: 4,
-            tag: 0,
-            beat: 0,
-            state: SessionState::Active,
-            capacity: None,
-            load: 0,
-            weights: None,
-            streams: None,
-        };
-        let registered = Answer::Written(Written::Applied(Some(Row::Session(row))));
-        session.on_answer(Time::ZERO, registered, 0, &mut effects);
-        session.drain(0, &mut effects);
-        assert_eq!(effects.take_calls().len(), 1, "it says that it drains");
-        session.on_timer(0, None, &mut effects);
-        assert_eq!(effects.take_calls(), [], "the beat that was due meanwhile");
-    }
-
-    #[test]
-    fn streams_that_change_are_said_with_a_beat_at_once() {
-        let said = |effects: &mut Effects| match sent(effects).as_slice() {
-            [Write::Beat { streams, .. } | Write::Register { streams, .. }] => streams.clone(),
-            other => panic!("{other:?}"),
-        };
-        let ids = |names: &[&str]| Some(names.iter().map(StreamId::new).collect::<BTreeSet<_>>());
-        let (mut session, mut effects) = registering(4);
-        session.streams = ids(&["1:a:2"]);
-        session.on_timer(0, None, &mut effects);
-        assert_eq!(said(&mut effects), ids(&["1:a:2"]));
-        session.serve(ids(&["1:a:2", "1:b:2"]), 0, &mut effects);
-        assert!(sent(&mut effects).is_empty(), "it is not registered yet");
-        let registered = Answer::Written(Written::Applied(Some(row(4, SessionState::Active))));
-        session.on_answer(Time::ZERO, registered, 0, &mut effects);
-        assert_eq!(effects.next_due(), Some(effects.now));
-        session.on_timer(0, None, &mut effects);
-        assert_eq!(said(&mut effects), ids(&["1:a:2", "1:b:2"]));
-    }
-
-    #[test]
-    fn a_stream_is_known_to_be_left_once_the_row_does_not_name_it_any_more() {
-        let (a, b) = (StreamId::new("1:a:2"), StreamId::new("1:b:2"));
-        let shown = |beat, streams: &[&StreamId]| {
-            let Row::Session(session) = row(4, SessionState::Active) else { panic!("a session's row") };
-            let streams = Some(streams.iter().copied().cloned().collect());
-            Answer::Written(Written::Applied(Some(Row::Session(SessionRow { beat, streams, ..session }))))
-        };
-        let (mut session, mut effects) = registering(4);
-        assert!(!session.shows_without(&a), "it says nothing yet");
-        session.on_answer(Time::ZERO, shown(0, &[&a, &b]), 0, &mut effects);
-        assert!(!session.shows_without(&a) && !session.shows_without(&b));
-        session.serve(Some([a.clone()].into()), 0, &mut effects);
-        assert!(!session.shows_without(&b), "the beat is on its way");
-        session.on_answer(Time::ZERO, shown(1, &[&a]), 0, &mut effects);
-        assert!(!session.shows_without(&a) && session.shows_without(&b));
-        session.end(&mut effects);
-        assert!(!session.shows_without(&b), "of a session that is over nothing is known");
-    }
-}
+mod tests;

@@ -1,9 +1,12 @@
 //! Before anything is written: is this table ours to work on?
 
+mod agreement;
 mod examine;
 
+pub(super) use agreement::shared;
 pub(super) use examine::of_range;
 
+use self::agreement::{Agreement, Verdict};
 use super::effects::{Answer, Effects, Op, Part};
 use super::planner::Resting;
 use super::streams::Streams;
@@ -11,7 +14,7 @@ use crate::clock::Time;
 use crate::config::Settings;
 use crate::error::{Code, Error};
 use crate::lease::Table;
-use crate::lease::row::Lease;
+use crate::lease::row::{FleetSettings, Lease, WorkerId};
 use crate::shard::{ListWhich, Shard};
 use crate::telemetry::event::coordination::Happening;
 use std::time::Duration;
@@ -29,6 +32,9 @@ pub(crate) struct Start {
     shards: Option<Vec<Shard>>,
     asked: Time,
     damaged_told: bool,
+    agreement: Agreement,
+    /// Whether it was told that somebody with other settings may be alive.
+    waiting_told: bool,
 }
 
 /// What a look told.
@@ -37,14 +43,18 @@ pub(crate) enum News {
     Nothing,
     /// The table is ours to work on.
     Clear(Box<Table>),
+    /// It is, and the fleet's settings are to be used.
+    Adopted(Box<Table>, FleetSettings),
     /// It is not.
     Refused(Error),
 }
 
 impl Start {
-    pub(crate) fn new(table: String, settings: &Settings) -> Self {
+    pub(crate) fn new(table: String, me: WorkerId, settings: &Settings) -> Self {
         let java_failover_time = settings.java_failover_time;
         Start {
+            agreement: Agreement::new(table.clone(), me, settings),
+            waiting_told: false,
             table,
             java_failover_time,
             resting: Resting::of(settings),
@@ -112,10 +122,26 @@ impl Start {
             effects.remind(Part::Start, effects.now + LOOK_EVERY);
             return News::Nothing;
         }
-        for examine::IgnoredStart { stream, setting, pinned } in examine::ignored_starts(streams, &table) {
-            effects.tell(Happening::StartIgnored { stream, setting, pinned });
+        let verdict = self.agreement.look(&table, self.asked);
+        if matches!(verdict, Verdict::Fits | Verdict::Adopt(_)) {
+            for examine::IgnoredStart { stream, setting, pinned } in examine::ignored_starts(streams, &table) {
+                effects.tell(Happening::StartIgnored { stream, setting, pinned });
+            }
         }
-        News::Clear(Box::new(table))
+        match verdict {
+            Verdict::Fits => News::Clear(Box::new(table)),
+            Verdict::Adopt(settings) => News::Adopted(Box::new(table), settings),
+            Verdict::Refused(error) => News::Refused(error),
+            Verdict::Look(after) => {
+                if let Some(theirs) = table.fleet.and_then(|fleet| fleet.settings)
+                    && !std::mem::replace(&mut self.waiting_told, true)
+                {
+                    effects.tell(Happening::FleetSettingsDiffer { theirs });
+                }
+                effects.remind(Part::Start, effects.now + after);
+                News::Nothing
+            }
+        }
     }
 
     fn in_use(&self, lease: &Lease) -> Error {

@@ -6,7 +6,7 @@ use super::silence::Silence;
 use crate::clock::Time;
 use crate::config::Settings;
 use crate::lease::row::{Fleet, RowKey, SessionNumber, WorkerId};
-use crate::lease::{Consistency, Row, Write, Written};
+use crate::lease::{Consistency, Row, Write, Written, next};
 use std::time::Duration;
 
 /// Polls slow down by this factor when the table is throttled, up to four times.
@@ -194,7 +194,9 @@ impl Watch {
     /// former session.
     pub(crate) fn consider_term(&mut self, session: SessionNumber, effects: &mut Effects) {
         let (Some(fleet), Some(silence), None) = (&self.fleet, &self.silence, &self.attempt) else { return };
-        let silent = silence.lasted() >= self.failover_time && *silence.value() == (fleet.term, fleet.beat);
+        // The planner's own time counts, as it does for every session.
+        let long = fleet.planner_failover_time.unwrap_or(self.failover_time);
+        let silent = silence.lasted() >= long && *silence.value() == (fleet.term, fleet.beat);
         let reason = match &fleet.planner {
             None => Some(None),
             Some((worker, number)) if *worker == self.me && *number < session => Some(None),
@@ -236,6 +238,7 @@ impl Watch {
                 beat: attempt.beat,
                 planner: attempt.planner.clone(),
                 me: (self.me.clone(), attempt.session),
+                failover_time: self.failover_time,
             },
         );
     }
@@ -264,7 +267,7 @@ impl Watch {
             self.forget();
         }
         self.see(fleet.clone(), effects.now);
-        let ours = fleet.term == attempt.term + 1 && fleet.planner == Some((self.me.clone(), attempt.session));
+        let ours = fleet.term == next(attempt.term) && fleet.planner == Some((self.me.clone(), attempt.session));
         ours.then_some(Won { fleet, before: attempt.silent })
     }
 }
@@ -291,6 +294,18 @@ mod tests {
         for at in (from_ms..=to_ms).step_by(500) {
             watch.see(fleet.clone(), t(at));
         }
+    }
+
+    #[test]
+    fn a_planner_is_silent_once_its_own_failover_time_has_passed() {
+        let (mut watch, mut effects) = watching();
+        let slow = Fleet { planner_failover_time: Some(Duration::from_secs(60)), ..fleet(Some(("other", 3)), 5) };
+        looks(&mut watch, &slow, 0, 59_500);
+        watch.consider_term(9, &mut effects);
+        assert_eq!(watch.attempt, None);
+        looks(&mut watch, &slow, 60_000, 60_000);
+        watch.consider_term(9, &mut effects);
+        assert!(watch.attempt.is_some());
     }
 
     #[test]

@@ -65,6 +65,8 @@ codes! {
     EncryptionKey = "0022", Authorization, "The encryption key of a stream or table cannot be used.";
     TableMissing = "0023", Configuration, "The lease table does not exist.";
     StoreMisused = "0024", Configuration, "A handler with a checkpoint store would skip records.";
+    FleetSettings = "0025", Configuration, "The fleet uses other settings than this worker.";
+    WorkerState = "0026", Stopped, "The worker cannot do that in its present state.";
 }
 
 impl fmt::Display for Code {

@@ -8,8 +8,10 @@ mod write;
 
 pub use memory::MemoryStore;
 pub use row::{
-    Beside, Damaged, Fleet, FleetStart, Give, Lease, LeaseKey, Owner, ParkedKey, Pending, Plan, Row, RowKey, Session,
-    SessionNumber, SessionState, StreamRow, Take, TakeMode, Weight, Weights, Wish, WorkerId,
+    Beside, Damaged, Fleet, FleetSettings, FleetStart, Give, Lease, LeaseKey, Owner, ParkedKey, Pending, Plan,
+    ProcessId, Row, RowKey, Session, SessionNumber, SessionState, SharedSettings, StreamRow, Take, TakeMode, Weight,
+    Weights, Wish, WorkerId, WorkerProfile,
 };
 pub use store::{Consistency, LeaseStore, StoreError, StoreErrorKind, Table};
+pub(crate) use write::next;
 pub use write::{Previous, Write, Written};

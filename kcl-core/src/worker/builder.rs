@@ -8,7 +8,7 @@ use super::parts::{self, Connect};
 use super::replay::check_range;
 use crate::aggregate::{Checksum, ForeignRecords};
 use crate::clock::{BootClock, Clock, TokioClock};
-use crate::config::{BalanceBy, Parser, Settings, Start, setters, stream_of_consumer, with_settings};
+use crate::config::{BalanceBy, OnFleetSettings, Parser, Settings, Start, setters, stream_of_consumer, with_settings};
 use crate::error::{Code, Error};
 use crate::lease::LeaseStore;
 use crate::lease::row::WorkerId;
@@ -142,7 +142,10 @@ impl<R> WorkerBuilder<R> {
         let WorkerBuilder { application, settings, worker_id, source, clock, seed, runtime, failing, reads } = self;
         validate(&settings)?;
         failing.check(&settings)?;
-        check_name("the application's name", &application)?;
+        check_name("the application's name", &application, LONGEST_APPLICATION)?;
+        if !matches!(source, Source::Store(_)) {
+            check_application(&application, &settings)?;
+        }
         let mut rng = generator(seed);
         let id = match worker_id {
             Some(id) => WorkerId::parse(id).map_err(|error| Error::new(Code::WorkerId, error.to_string()))?,
@@ -177,8 +180,9 @@ impl<R> WorkerBuilder<R> {
 
     /// The worker's name in its fleet; a random one if not set.
     ///
-    /// A stable name lets a process that comes back take over its own former session at once. It is the caller's word
-    /// that only one process has it at a time: a second one replaces the first, which stops with an error.
+    /// A stable name lets a process that comes back take over its own former session: at once after an orderly stop, and as
+    /// soon as the former process is known to be dead after a crash (at the latest after `failover_time`). One process has it
+    /// at a time: a second one refuses to start while the first one is alive ([`Code::Replaced`]).
     #[must_use]
     pub fn worker_id(mut self, id: impl Into<String>) -> Self {
         self.worker_id = Some(id.into());
@@ -284,7 +288,7 @@ where
         let (reads, base) = self.begin(Settings::validate)?;
         let OneStream { stream: NoProcessor { stream, api, table: store }, factory } = reads;
         let Base { id, table, mut rng, clock, runtime, settings, failing, budget, source, spec, link, scope } = base;
-        check_name("the stream's name", stream.name())?;
+        check_name("the stream's name", stream.name(), LONGEST_STREAM_NAME)?;
         check_consumer(&settings, &stream)?;
         let application = spec.application.clone();
         // What finds credentials is large, and whoever builds a worker should not have to carry it.
@@ -324,7 +328,7 @@ impl Source {
         {
             let clients = match (self, api) {
                 (Source::Store(store), Some(api)) => {
-                    return Ok((parts::given(store, vec![api.clone()]).boxed(), api));
+                    return Ok((parts::given(store, vec![api.clone()], spec.settings.start_deadline).boxed(), api));
                 }
                 (Source::Environment | Source::Store(_), _) => crate::aws::Clients::from_environment().await?,
                 (Source::Config(config), _) => crate::aws::Clients::from_config(&config)?,
@@ -334,14 +338,19 @@ impl Source {
             let api: Arc<dyn StreamApi> = Arc::new(reading.parser(spec.settings.parser));
             let dry_run = crate::aws::DryRun::of(&spec.settings, &spec.application);
             let connect = match table {
-                Some(store) => super::connect::beside(clients, stream.clone(), store, dry_run, rng.fork()),
+                Some(store) => {
+                    let outage = spec.settings.start_deadline;
+                    super::connect::beside(clients, stream.clone(), store, dry_run, outage, rng.fork())
+                }
                 None => super::connect::connect(clients, stream.clone(), spec.into_table(), dry_run, rng.fork()),
             };
             Ok((connect, api))
         }
         #[cfg(not(feature = "aws"))]
         match (self, api) {
-            (Source::Store(store), Some(api)) => Ok((parts::given(store, vec![api.clone()]).boxed(), api)),
+            (Source::Store(store), Some(api)) => {
+                Ok((parts::given(store, vec![api.clone()], spec.settings.start_deadline).boxed(), api))
+            }
             (Source::Store(_) | Source::Missing, _) => Err(no_sdk("`with_store_and_stream`")),
         }
     }
@@ -357,6 +366,7 @@ impl Spec {
             deletion_protection: settings.deletion_protection,
             tags: settings.table_tags,
             checkpoint_interval: settings.checkpoint_interval,
+            start_deadline: settings.start_deadline,
         }
     }
 }
@@ -390,12 +400,37 @@ pub(super) fn check_consumer(settings: &Settings, stream: &StreamRef) -> Result<
     if same { Ok(()) } else { Err(Error::new(Code::Setting, message)) }
 }
 
-pub(super) fn check_name(what: &str, name: &str) -> Result<(), Error> {
+/// Kinesis: the longest name of a stream.
+pub(super) const LONGEST_STREAM_NAME: usize = 128;
+/// DynamoDB and Kinesis: the longest tag, with which a table that we create names its application.
+const LONGEST_APPLICATION: usize = 256;
+
+pub(super) fn check_name(what: &str, name: &str, longest: usize) -> Result<(), Error> {
     let fine = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    if !name.is_empty() && name.chars().all(fine) {
+    if (1..=longest).contains(&name.len()) && name.chars().all(fine) {
         return Ok(());
     }
-    Err(Error::new(Code::Setting, format!("{what}, `{name}`, must be of letters, digits, `_`, `.` and `-`")))
+    let message = format!("{what}, `{name}`, must have 1 to {longest} characters: letters, digits, `_`, `.` and `-`");
+    Err(Error::new(Code::Setting, message))
+}
+
+/// The application's name names the lease table and the fan-out consumer, unless settings do.
+fn check_application(application: &str, settings: &Settings) -> Result<(), Error> {
+    let wrong = |what: &str, least: usize, most: usize, setting: &str| {
+        let message = format!(
+            "the application's name, `{application}`, is also {what}, for which AWS takes {least} to {most} characters: use \
+             another one, or set `{setting}`"
+        );
+        Err(Error::new(Code::Setting, message))
+    };
+    if settings.table_name.is_none() && !(3..=255).contains(&application.len()) {
+        return wrong("the name of its lease table", 3, 255, "table_name");
+    }
+    let names_consumer = settings.consumer_name.is_none() && settings.consumer_arn.is_none();
+    if settings.retrieval != Retrieval::Polling && names_consumer && application.len() > 128 {
+        return wrong("the name of its fan-out consumer", 1, 128, "consumer_name");
+    }
+    Ok(())
 }
 
 impl<F> fmt::Debug for OneStream<F> {

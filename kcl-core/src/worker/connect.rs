@@ -7,6 +7,7 @@ use crate::lease::LeaseStore;
 use crate::record::StreamRef;
 use futures_util::FutureExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Checks credentials, stream and table, and connects the coordination to them.
 pub(super) fn connect(
@@ -35,10 +36,11 @@ pub(super) fn beside(
     stream: StreamRef,
     store: Arc<dyn LeaseStore>,
     reading: DryRun,
+    outage: Duration,
     mut rng: fastrand::Rng,
 ) -> Connect {
     async move {
-        let description = describe_stream(&clients, &clients.coordination_kinesis, &stream, &mut rng).await?;
+        let description = describe_stream(&clients, &clients.coordination_kinesis, &stream, outage, &mut rng).await?;
         may_read(&clients, &stream, &description, &reading, &mut rng).await?;
         let api = Arc::new(KinesisStream::new(&clients.coordination_kinesis, stream));
         Ok(Connected { store, streams: vec![Connection { api, description }] })

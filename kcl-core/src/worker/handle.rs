@@ -7,7 +7,7 @@ use super::signal;
 use super::streams::Registry;
 use super::within::Token;
 use crate::clock::Clock;
-use crate::config::{Settings, timing};
+use crate::config::Settings;
 use crate::coordination::{Ask, Coordinator, Identity, Outside, StreamApis, Streams};
 use crate::error::Error;
 use crate::lease::row::WorkerId;
@@ -211,7 +211,7 @@ impl Worker {
         let _stop = StopOnDrop(handle.ask.clone());
         let (reports, reported) = mpsc::unbounded_channel();
         let tasks = ScopedTasks::of(handle.token.over(runtime.tasks()), scope);
-        let call_timeout = timing::call_timeout(settings.failover_time);
+        let process = runtime.process();
         let rng_of_consumers = rng.fork();
         let (mut alone, mut several) = (None, None);
         let (consumers, streams, apis): (Arc<dyn Consumption>, Streams, Arc<dyn StreamApis>) = match reads {
@@ -231,11 +231,10 @@ impl Worker {
         let starter: Arc<dyn StartConsumer> = consumers.clone();
         let (outcome, others) = hosted
             .run(move |parts| {
-                let identity = Identity { me: id, table, streams, elsewhere };
+                let identity = Identity { me: id, process, table, streams, elsewhere };
                 let coordinator = Coordinator::new(identity, settings, clock.clone(), reports, rng);
                 let (store, consumers) = (parts.store, starter);
-                let outside =
-                    Outside { store, streams: apis, consumers, clock, call_timeout, reports: reported, asked };
+                let outside = Outside { store, streams: apis, consumers, clock, reports: reported, asked };
                 (coordinator, outside)
             })
             .await;

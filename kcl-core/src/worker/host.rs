@@ -4,6 +4,7 @@ use super::others::{Asks, Others};
 use super::parts::{Connect, Connected, Connection};
 use crate::coordination::{self, Coordinator, Outside};
 use crate::error::{Code, Error};
+use crate::process::ThisProcess;
 use crate::spawn::Spawn;
 use crate::telemetry::Scope;
 use futures_util::FutureExt;
@@ -23,6 +24,14 @@ pub(super) enum Runtime {
 }
 
 impl Runtime {
+    /// The process, where it is the worker's own: under virtual time one process plays many workers.
+    pub(super) fn process(&self) -> ThisProcess {
+        match self {
+            Runtime::Own => ThisProcess::of_caller(),
+            Runtime::Current | Runtime::Given(_) => ThisProcess::default(),
+        }
+    }
+
     /// Where consumers run.
     pub(super) fn tasks(&self) -> Arc<dyn Spawn> {
         match self {

@@ -6,13 +6,16 @@ use crate::error::Error;
 use crate::lease::LeaseStore;
 use crate::lease::row::StreamKeys;
 use crate::record::StreamId;
-use crate::shard::{StreamApi, StreamDescription};
+use crate::shard::{ApiErrorKind, StreamApi, StreamDescription};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A stream that a caller brought answers within this, or not at all.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two attempts.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The coordination's side of the outside. Made and used on the coordination's own runtime.
 #[derive(Debug)]
@@ -46,22 +49,41 @@ impl Connection {
 /// Connects: checks what must be checked before anything is written.
 pub(super) type Connect = BoxFuture<'static, Result<Connected, Error>>;
 
-/// Connects to a table and streams that a caller brought.
-pub(super) async fn given(store: Arc<dyn LeaseStore>, apis: Vec<Arc<dyn StreamApi>>) -> Result<Connected, Error> {
+/// Connects to a table and streams that a caller brought. An outage is waited out for so long.
+pub(super) async fn given(
+    store: Arc<dyn LeaseStore>,
+    apis: Vec<Arc<dyn StreamApi>>,
+    outage: Duration,
+) -> Result<Connected, Error> {
     let mut streams = Vec::new();
     for api in apis {
-        streams.push(described(api).await?);
+        streams.push(described(api, outage).await?);
     }
     Ok(Connected { store, streams })
 }
 
-/// Asks a stream that a caller brought what it is.
-pub(super) async fn described(api: Arc<dyn StreamApi>) -> Result<Connection, Error> {
-    let told = |error: &dyn std::fmt::Display| {
+/// Asks a stream that a caller brought what it is. An outage is waited out for so long.
+pub(super) async fn described(api: Arc<dyn StreamApi>, outage: Duration) -> Result<Connection, Error> {
+    let failed = |error: &dyn std::fmt::Display| {
         Error::new(crate::Code::Unreachable, format!("the stream could not be described: {error}"))
     };
-    let described = tokio::time::timeout(PATIENCE, api.describe()).await;
-    let described = described.map_err(|_| told(&format!("no answer within {PATIENCE:?}")))?;
-    let description = described.map_err(|error| told(&error).because(error))?;
-    Ok(Connection { api, description })
+    let began = Instant::now();
+    loop {
+        let error = match tokio::time::timeout(PATIENCE, api.describe()).await {
+            Ok(Ok(description)) => return Ok(Connection { api, description }),
+            Ok(Err(error)) => match error.kind {
+                ApiErrorKind::Throttled | ApiErrorKind::Unavailable => failed(&error).because(error),
+                ApiErrorKind::NotFound
+                | ApiErrorKind::NotReady
+                | ApiErrorKind::Denied
+                | ApiErrorKind::Refused
+                | ApiErrorKind::IteratorExpired => return Err(failed(&error).because(error)),
+            },
+            Err(_) => failed(&format!("no answer within {PATIENCE:?}")),
+        };
+        if began.elapsed() + AGAIN > outage {
+            return Err(error);
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
 }

@@ -74,18 +74,19 @@ async fn a_worker_that_was_cut_off_delivers_nothing_and_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_worker_id_again_replaces_the_process_that_had_it() {
+async fn the_same_worker_id_again_is_refused_while_the_process_that_has_it_is_alive() {
     let stage = Stage::with_shards(2).await;
     stage.put(0..10).await;
     let first = stage.start("a").await;
     stage.seen(10, Duration::from_secs(5)).await;
     tokio::time::sleep(Duration::from_secs(6)).await;
-    let second = stage.start("a").await;
-    let error = first.task.await.unwrap().unwrap_err();
+    let began = tokio::time::Instant::now();
+    let error = stage.start("a").await.task.await.unwrap().unwrap_err();
     assert_eq!(error.code(), Code::Replaced, "{error}");
+    assert!(began.elapsed() <= Duration::from_secs(8), "two heartbeats and a poll: {:?}", began.elapsed());
     stage.put(10..20).await;
     stage.seen(20, Duration::from_secs(5)).await;
-    second.stop().await.unwrap();
+    first.stop().await.unwrap();
     stage.assert_all_seen(0);
 }
 

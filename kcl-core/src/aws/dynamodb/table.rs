@@ -38,6 +38,8 @@ pub struct TableSpec {
     pub tags: Vec<(String, String)>,
     /// Between two checkpoints of a lease: what the table must bear.
     pub checkpoint_interval: Duration,
+    /// How long an outage of AWS, or throttling, is waited out.
+    pub start_deadline: Duration,
 }
 
 /// Makes sure that the lease table is there and fits: creates it, on demand, when it is missing, and waits until it is
@@ -59,13 +61,13 @@ pub async fn prepare_table(
     let deadline = Instant::now() + ACTIVE_WITHIN;
     let mut created = false;
     loop {
-        let found = patiently(rng, || describe(client, &spec.name)).await.map_err(explained)?;
+        let found = patiently(rng, spec.start_deadline, || describe(client, &spec.name)).await.map_err(explained)?;
         match found {
             // Just created, it may not be seen at once: describing is eventually consistent.
             None if created => {}
             None => {
                 created = true;
-                if patiently(rng, || create(client, spec)).await.map_err(explained)? {
+                if patiently(rng, spec.start_deadline, || create(client, spec)).await.map_err(explained)? {
                     TableCreated { table: &spec.name, deletion_protection: spec.deletion_protection }.emit();
                 }
                 continue;

@@ -8,7 +8,7 @@ use super::view::must_rest;
 use crate::clock::Time;
 use crate::coordination::effects::{Answer, Effects, Op, Part};
 use crate::lease::row::{Fleet, Lease, LeaseKey, RowKey, Session, WorkerId};
-use crate::lease::{Consistency, Row, Table, Write, Written};
+use crate::lease::{Consistency, Row, Table, Write, Written, next};
 use crate::telemetry::event::coordination::Happening;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +25,7 @@ impl Term {
         if self.read_at.is_none() {
             return self.read_table(fleet, effects);
         }
+        self.agree_on_settings(fleet, effects);
         self.stage = Stage::Sessions;
         effects.call(Part::Cycle, Op::Read(self.sessions.keys(), Consistency::Eventual));
     }
@@ -98,7 +99,7 @@ impl Term {
     fn after_sessions(&mut self, fleet: Option<&Fleet>, effects: &mut Effects) {
         let now = effects.now;
         if self.end_seen {
-            self.read_again = Some(now + self.settings.failover_time);
+            self.read_again = Some(now + self.sessions.longest_failover_time());
         }
         let woken = fleet.is_some_and(|fleet| self.wake_noted.is_none_or(|noted| fleet.wake > noted));
         let age = self.read_at.map(|at| now.since(at));
@@ -171,7 +172,7 @@ impl Term {
         }
         if self.sessions.see_all(table.sessions, asked, effects.now) {
             // A new term finds ends that the one before had seen: what those sessions had under way may still land.
-            self.read_again = Some(effects.now + self.settings.failover_time);
+            self.read_again = Some(effects.now + self.sessions.longest_failover_time());
         }
         let mut read: BTreeMap<LeaseKey, Lease> =
             table.leases.into_iter().map(|lease| (lease.key.clone(), lease)).collect();
@@ -238,7 +239,7 @@ impl Term {
             return News::Nothing;
         };
         // Also after a failure: a row that may have been written must never be written again under its version.
-        self.version += 1;
+        self.version = next(self.version);
         if failed {
             return self.fail(effects);
         }

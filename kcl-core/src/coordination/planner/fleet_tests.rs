@@ -67,8 +67,18 @@ impl Fleet {
 
     fn says(&mut self, n: usize, capacity: Option<u32>, load: u32, weights: Option<row::Weights>) {
         let (worker, state) = (name(n), SessionState::Active);
-        let session =
-            Session { worker, number: number(n), tag: 0, beat: 1, state, capacity, load, weights, streams: None };
+        let session = Session {
+            worker,
+            number: number(n),
+            tag: 0,
+            beat: 1,
+            state,
+            capacity,
+            load,
+            weights,
+            streams: None,
+            profile: crate::lease::WorkerProfile::default(),
+        };
         self.sessions.see(session, self.now);
     }
 

@@ -33,8 +33,18 @@ mod tests {
         let mut see = |name: &str, number, state, streams: &[&str]| {
             let streams = Some(streams.iter().map(StreamId::new).collect());
             let worker = WorkerId::from_row(name);
-            let session =
-                Session { worker, number, tag: 0, beat: 0, state, capacity: None, load: 0, weights: None, streams };
+            let session = Session {
+                worker,
+                number,
+                tag: 0,
+                beat: 0,
+                state,
+                capacity: None,
+                load: 0,
+                weights: None,
+                streams,
+                profile: crate::lease::WorkerProfile::default(),
+            };
             sessions.see(session, Time::ZERO);
         };
         see("leaving", 1, SessionState::Draining, &["1:d:2"]);

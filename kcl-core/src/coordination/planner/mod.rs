@@ -18,6 +18,7 @@ mod reason;
 mod resting;
 mod row_writes;
 mod sessions;
+mod settings;
 mod stage;
 mod term;
 mod unheld;

@@ -8,8 +8,8 @@ use super::term::Term;
 use super::view::view;
 use crate::config::BalanceBy;
 use crate::coordination::effects::{Effects, Part};
-use crate::lease::Write;
 use crate::lease::row::{Plan, WorkerId};
+use crate::lease::{Write, next};
 use crate::telemetry::event::coordination::{Happening, explanations_are_wanted, planning};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ impl Term {
         if rows.is_empty() {
             return self.finish(effects);
         }
-        let version = self.version + 1;
+        let version = next(self.version);
         for (worker, order) in &rows {
             let plan = Plan {
                 worker: worker.clone(),

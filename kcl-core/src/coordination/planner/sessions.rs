@@ -10,7 +10,10 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Sessions {
     me: WorkerId,
+    /// This worker's own, and that of rows which do not name one.
     failover_time: Duration,
+    /// The longest that any session named, also one whose row is gone.
+    longest_failover_time: Duration,
     longest_gap: Duration,
     known: BTreeMap<WorkerId, Session>,
     silence: BTreeMap<WorkerId, Silence<(SessionNumber, u64)>>,
@@ -29,7 +32,14 @@ pub(crate) enum OwnerIs {
 
 impl Sessions {
     pub(crate) fn new(me: WorkerId, failover_time: Duration, longest_gap: Duration) -> Self {
-        Sessions { me, failover_time, longest_gap, known: BTreeMap::new(), silence: BTreeMap::new() }
+        Sessions {
+            me,
+            failover_time,
+            longest_failover_time: failover_time,
+            longest_gap,
+            known: BTreeMap::new(),
+            silence: BTreeMap::new(),
+        }
     }
 
     /// What is already known of a planner whose silence made room for this term.
@@ -42,6 +52,7 @@ impl Sessions {
 
     /// A row, from whichever answer showed it. Tells whether it shows an end that was not known.
     pub(crate) fn see(&mut self, session: Session, received: Time) -> bool {
+        self.longest_failover_time = self.longest_failover_time.max(session.failover_time(self.failover_time));
         let mark = (session.number, session.beat);
         match self.silence.get_mut(&session.worker) {
             Some(silence) => silence.look(&mark, received, self.longest_gap),
@@ -104,14 +115,25 @@ impl Sessions {
         live.map(|session| RowKey::Session(session.worker.clone())).collect()
     }
 
-    /// Those that stood still for `failover_time`: worker, number, beat.
+    /// For how long a worker of which nothing is known may still rely on its last heartbeat.
+    pub(crate) fn longest_failover_time(&self) -> Duration {
+        self.longest_failover_time
+    }
+
+    /// The fleet row names this one.
+    pub(crate) fn note_failover_time(&mut self, failover_time: Duration) {
+        self.longest_failover_time = self.longest_failover_time.max(failover_time);
+    }
+
+    /// Sessions whose heartbeat did not move for their own `failover_time`: worker, number, heartbeat.
     pub(crate) fn silent(&self) -> Vec<(WorkerId, SessionNumber, u64)> {
         let live = self.known.values().filter(|s| s.worker != self.me && !s.state.has_ended());
         live.filter_map(|session| {
             let silence = self.silence.get(&session.worker)?;
             let (number, beat) = *silence.value();
             let same = (number, beat) == (session.number, session.beat);
-            let long = if mutated!(FencesTooEarly) { self.failover_time / 3 } else { self.failover_time };
+            let long = session.failover_time(self.failover_time);
+            let long = if mutated!(FencesTooEarly) { long / 3 } else { long };
             (same && silence.lasted() >= long).then(|| (session.worker.clone(), number, beat))
         })
         .collect()
@@ -120,7 +142,11 @@ impl Sessions {
     /// When the next look could prove a silence.
     pub(crate) fn next_proof(&self) -> Option<Time> {
         let live = self.known.values().filter(|s| s.worker != self.me && !s.state.has_ended());
-        live.filter_map(|s| Some(self.silence.get(&s.worker)?.proves_at(self.failover_time))).min()
+        live.filter_map(|session| {
+            let long = session.failover_time(self.failover_time);
+            Some(self.silence.get(&session.worker)?.proves_at(long))
+        })
+        .min()
     }
 
     pub(crate) fn owner_is(&self, owner: &Owner) -> OwnerIs {
@@ -183,6 +209,7 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lease::row::{SharedSettings, WorkerProfile};
 
     fn t(seconds: u64) -> Time {
         Time::from_origin(Duration::from_secs(seconds))
@@ -203,6 +230,7 @@ mod tests {
             load: 0,
             weights: None,
             streams: None,
+            profile: crate::lease::WorkerProfile::default(),
         }
     }
 
@@ -226,6 +254,39 @@ mod tests {
         assert_eq!(sessions.silent(), [(worker("a"), 3, 7)]);
         sessions.see(session("a", 3, 8, SessionState::Active), t(10));
         assert_eq!(sessions.silent(), []);
+    }
+
+    #[test]
+    fn silence_is_held_against_the_failover_time_of_the_sessions_own_worker() {
+        let with = |id: &str, seconds| {
+            let shared = SharedSettings {
+                failover_time: Duration::from_secs(seconds),
+                balance_by: crate::config::BalanceBy::Leases,
+            };
+            let profile = WorkerProfile { settings: Some(shared), ..WorkerProfile::default() };
+            Session { profile, ..session(id, 3, 7, SessionState::Active) }
+        };
+        let mut sessions = sessions();
+        let rows = [with("slow", 60), with("fast", 4), session("of_an_earlier_version", 3, 7, SessionState::Active)];
+        let silent_at = |sessions: &mut Sessions, at| {
+            for row in &rows {
+                sessions.see(row.clone(), t(at));
+            }
+            sessions.silent().into_iter().map(|(worker, ..)| worker.to_string()).collect::<Vec<_>>()
+        };
+        let mut silent = BTreeMap::new();
+        for at in 0..=60 {
+            for worker in silent_at(&mut sessions, at) {
+                silent.entry(worker).or_insert(at);
+            }
+        }
+        let expected = [("fast", 4), ("of_an_earlier_version", 10), ("slow", 60)];
+        assert_eq!(silent, expected.map(|(worker, at)| (worker.to_owned(), at)).into());
+        assert_eq!(
+            sessions.longest_failover_time(),
+            Duration::from_secs(60),
+            "an orphaned lease may be the slow one's"
+        );
     }
 
     #[test]

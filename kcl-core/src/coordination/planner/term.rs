@@ -102,6 +102,7 @@ pub(super) struct Rules {
     pub(super) patience: Patience,
     pub(super) longest_cycle: Duration,
     pub(super) balance_by: BalanceBy,
+    pub(super) until_ms: Option<i64>,
 }
 
 /// What a step of the term told.
@@ -130,6 +131,9 @@ impl Term {
         let tick = timing::tick(settings.planner_tick, f);
         let gap = timing::longest_gap(f, tick);
         let mut sessions = Sessions::new(me.clone(), f, gap);
+        if let Some(settings) = &won.fleet.settings {
+            sessions.note_failover_time(settings.shared.failover_time);
+        }
         if let Some(before) = &won.before {
             sessions.seed(before, effects.now);
         }
@@ -146,6 +150,7 @@ impl Term {
                 patience: Patience::of(settings),
                 longest_cycle: f * 3,
                 balance_by: settings.balance_by,
+                until_ms: settings.until,
             },
             stage: Stage::Idle,
             sessions,

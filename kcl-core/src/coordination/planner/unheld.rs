@@ -3,6 +3,7 @@
 
 use super::sessions::Sessions;
 use crate::clock::Time;
+use crate::lease::next;
 use crate::lease::row::{Lease, LeaseKey, SessionNumber, SessionState, WorkerId};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,7 +46,7 @@ impl Unheld {
                 let known = before.get(&session.worker).filter(|short| short.session == session.number);
                 let new = Short { session: session.number, beat: session.beat, since: now, told: None };
                 let mut short = known.copied().unwrap_or(new);
-                let lasts = now.since(short.since) >= failover_time && session.beat > short.beat + 1;
+                let lasts = now.since(short.since) >= failover_time && session.beat > next(short.beat);
                 if lasts && short.told.is_none_or(|told| now.since(told) >= failover_time) {
                     short.told = Some(now);
                     tell.push(session.worker.clone());
@@ -105,6 +106,7 @@ mod tests {
             load,
             weights: None,
             streams: None,
+            profile: crate::lease::WorkerProfile::default(),
         };
         sessions.see(session, t(0));
         sessions

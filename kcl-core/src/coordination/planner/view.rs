@@ -104,7 +104,9 @@ pub(crate) fn view<'a>(
                 }),
                 OwnerIs::Draining => Some(Standing::Leaving),
                 OwnerIs::Missing if mutated!(OrphansStay) => None,
-                OwnerIs::Missing => resting.rested(lease, patience.orphan).then_some(Standing::Free),
+                OwnerIs::Missing => resting
+                    .rested(lease, patience.orphan.max(sessions.longest_failover_time()))
+                    .then_some(Standing::Free),
             },
         };
         if let Some(standing) = standing {

@@ -87,7 +87,18 @@ mod tests {
             let (worker, weights) = (WorkerId::parse(*name).unwrap(), Some(row::Weights::of(&measured)));
             let (number, state) = (number_of(name), SessionState::Active);
             sessions.see(
-                Session { worker, number, tag: 0, beat: 1, state, capacity: None, load: 2, weights, streams: None },
+                Session {
+                    worker,
+                    number,
+                    tag: 0,
+                    beat: 1,
+                    state,
+                    capacity: None,
+                    load: 2,
+                    weights,
+                    streams: None,
+                    profile: crate::lease::WorkerProfile::default(),
+                },
                 t(0),
             );
         }

@@ -1,12 +1,14 @@
 //! Every write of the protocol once under a condition that holds, and before that with each of its conditions broken
 //! by itself.
 
+use crate::config::BalanceBy;
 use crate::lease::row::{
-    Beside, Fleet, FleetStart, Give, HashKeyRange, Lease, LeaseKey, Owner, ParkedKey, Pending, Plan, SessionState,
-    StreamRow, Take, TakeMode, Wish, WorkerId,
+    Beside, Fleet, FleetSettings, FleetStart, Give, HashKeyRange, Lease, LeaseKey, Owner, ParkedKey, Pending, Plan,
+    ProcessId, SessionState, SharedSettings, StreamRow, Take, TakeMode, Wish, WorkerId, WorkerProfile,
 };
 use crate::lease::write::{Previous, Write};
 use crate::record::{Checkpoint, Position, SequenceNumber, ShardId, StreamId, StreamIdentity};
+use std::time::Duration;
 
 pub(super) struct Case {
     pub(super) name: &'static str,
@@ -36,7 +38,13 @@ fn fleet() -> Vec<Case> {
     let seen = Some((worker("a"), 8));
     let start = FleetStart { checkpoint: Checkpoint::Latest, at_ms: Some(1_700_000_000_123) };
     let created = Fleet::above(3, 7, false);
-    let take = |term, beat, planner: Option<(WorkerId, u64)>| Write::TakeTerm { term, beat, planner, me: me.clone() };
+    let take = |term, beat, planner: Option<(WorkerId, u64)>| Write::TakeTerm {
+        term,
+        beat,
+        planner,
+        me: me.clone(),
+        failover_time: Duration::from_millis(60_001),
+    };
     let beat = |term, beat| Write::FleetBeat { term, beat, mirror: 41, plan_version: 2 };
     let delete = |term, beat, wake, sessions| Write::DeleteFleet { term, beat, wake, sessions };
     vec![
@@ -58,6 +66,32 @@ fn fleet() -> Vec<Case> {
         case("create it once", vec![], vec![Write::CreateFleet(created)], Write::Draw),
         case("draw above a number that was counted elsewhere", vec![], vec![Write::DrawAbove(8)], Write::DrawAbove(9)),
         case("wake", vec![], vec![], Write::Wake),
+        case(
+            "write the fleet's settings",
+            vec![],
+            vec![Write::ChangeSettings { seen: Some(settings(10_000)), to: settings(60_000) }],
+            Write::ChangeSettings { seen: None, to: settings(10_000) },
+        ),
+        case(
+            "change the fleet's settings",
+            vec![],
+            vec![
+                Write::ChangeSettings { seen: None, to: settings(60_000) },
+                Write::ChangeSettings { seen: Some(settings(20_000)), to: settings(60_000) },
+                Write::ChangeSettings {
+                    seen: Some(FleetSettings { until_ms: None, ..settings(10_000) }),
+                    to: settings(60_000),
+                },
+                Write::ChangeSettings {
+                    seen: Some(FleetSettings { set_by: "x".to_owned(), ..settings(10_000) }),
+                    to: settings(60_000),
+                },
+            ],
+            Write::ChangeSettings {
+                seen: Some(settings(10_000)),
+                to: FleetSettings { until_ms: None, ..settings(60_000) },
+            },
+        ),
         case("pin the start", vec![], vec![], Write::PinStart(start.clone())),
         case("pin it once", vec![], vec![Write::PinStart(start)], Write::Filled),
         case(
@@ -137,13 +171,39 @@ fn streams() -> Vec<Case> {
     ]
 }
 
+fn settings(failover_ms: u64) -> FleetSettings {
+    FleetSettings { shared: shared(failover_ms), until_ms: Some(1_700_000_000_456), set_by: "a".to_owned() }
+}
+
+fn shared(failover_ms: u64) -> SharedSettings {
+    SharedSettings { failover_time: Duration::from_millis(failover_ms), balance_by: BalanceBy::Bytes }
+}
+
 fn sessions() -> Vec<Case> {
+    let process = ProcessId {
+        host: "ip-10-0-0-1".to_owned(),
+        id: 4_194_304,
+        started_at_ms: 1_700_000_000_123,
+        kernel: Some("boot/4026531836/0/77".to_owned()),
+    };
+    let profile = WorkerProfile { settings: Some(shared(250)), adopted: true, process: Some(process) };
+    let register_over = |name: &str, number, over| Write::Register {
+        worker: worker(name),
+        number,
+        tag: 5,
+        capacity: None,
+        streams: None,
+        profile: profile.clone(),
+        over,
+    };
     let register = |name: &str, number, capacity| Write::Register {
         worker: worker(name),
         number,
         tag: 1 << 63,
         capacity,
         streams: None,
+        profile: crate::lease::WorkerProfile::default(),
+        over: None,
     };
     let serve = |beat, streams: &[&str]| Write::Beat {
         worker: worker("s4"),
@@ -160,6 +220,8 @@ fn sessions() -> Vec<Case> {
         tag: 3,
         capacity: None,
         streams: Some([stream_id()].into()),
+        profile: crate::lease::WorkerProfile::default(),
+        over: None,
     };
     let beat = |name: &str, number, beat, state| Write::Beat {
         worker: worker(name),
@@ -182,10 +244,23 @@ fn sessions() -> Vec<Case> {
         ),
         case(
             "a higher number replaces",
-            vec![beat("s1", 5, 0, SessionState::Draining)],
+            vec![beat("s1", 5, 0, SessionState::Draining), leave("s1", 5)],
             vec![register("s1", 5, None), register("s1", 4, None)],
             register("s1", 6, None),
         ),
+        case(
+            "a session that lives is replaced by its own process alone",
+            vec![register("s5", 5, None)],
+            vec![register_over("s5", 6, None), register_over("s5", 6, Some(4)), register_over("s5", 5, Some(5))],
+            register_over("s5", 6, Some(5)),
+        ),
+        case(
+            "one that is draining lives",
+            vec![beat("s5", 6, 0, SessionState::Draining)],
+            vec![register("s5", 7, None)],
+            fence("s5", 6, 1),
+        ),
+        case("a fenced session is replaced", vec![], vec![register("s5", 6, None)], register("s5", 7, None)),
         case(
             "beat",
             vec![],

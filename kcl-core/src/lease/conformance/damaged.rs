@@ -17,6 +17,8 @@ pub enum Harm {
     Order,
     /// Its order is no whole number.
     Fraction,
+    /// Its order is a number above [`LARGEST_COUNTER`](crate::lease::row::LARGEST_COUNTER), to which nobody has counted.
+    TooLarge,
     /// What it says is of another type: `takes`, `state` or `planVersion`.
     Content,
     /// It is another kind of row: that is nobody's to discard.
@@ -24,7 +26,7 @@ pub enum Harm {
 }
 
 impl Harm {
-    const ALL: [Harm; 5] = [Harm::NoKind, Harm::Order, Harm::Fraction, Harm::Content, Harm::OtherKind];
+    const ALL: [Harm; 6] = [Harm::NoKind, Harm::Order, Harm::Fraction, Harm::TooLarge, Harm::Content, Harm::OtherKind];
 }
 
 /// Whoever can write the store's rows as they should never be.
@@ -47,7 +49,15 @@ pub async fn run_damaged(store: &dyn LeaseStore, hand: &dyn AnotherHand) -> Resu
     let start = FleetStart { checkpoint: Checkpoint::Latest, at_ms: Some(7) };
     let made = [
         Write::CreateFleet(Fleet::above(3, 7, true)),
-        Write::Register { worker, number: 7, tag: 1, capacity: None, streams: None },
+        Write::Register {
+            worker,
+            number: 7,
+            tag: 1,
+            capacity: None,
+            streams: None,
+            profile: crate::lease::WorkerProfile::default(),
+            over: None,
+        },
         Write::Plan(plan),
         Write::PinStream(StreamRow { id: StreamId::new("1:orders:2"), start, filled: true }),
     ];

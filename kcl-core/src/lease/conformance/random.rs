@@ -1,13 +1,16 @@
 //! Random writes over few rows, each condition right more often than not.
 
+use crate::config::BalanceBy;
 use crate::lease::row::{
-    Beside, Fleet, FleetStart, Give, Lease, LeaseKey, Owner, ParkedKey, Pending, Plan, Row, RowKey, SessionNumber,
-    SessionState, StreamRow, Take, TakeMode, Weights, Wish, WorkerId,
+    Beside, Fleet, FleetSettings, FleetStart, Give, LARGEST_COUNTER, Lease, LeaseKey, Owner, ParkedKey, Pending, Plan,
+    ProcessId, Row, RowKey, SessionNumber, SessionState, SharedSettings, StreamRow, Take, TakeMode, Weights, Wish,
+    WorkerId, WorkerProfile,
 };
 use crate::lease::write::{Previous, Write};
 use crate::record::{Checkpoint, Position, SequenceNumber, ShardId, StreamId, StreamIdentity};
 use fastrand::Rng;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 type Model = BTreeMap<RowKey, Row>;
 
@@ -45,22 +48,46 @@ fn fleet(rng: &mut Rng, now: Option<&Fleet>) -> Write {
         0 if rng.bool() => Write::DrawAbove(near(rng, now.sessions)),
         0 => Write::Draw,
         1 => Write::Wake,
-        2 => Write::Filled,
+        2 if rng.bool() => Write::Filled,
+        2 => {
+            let seen = if rng.u8(0..4) == 0 { maybe(rng, ()).map(|()| settings(rng)) } else { now.settings.clone() };
+            Write::ChangeSettings { seen, to: settings(rng) }
+        }
         3 => {
             let checkpoint = checkpoint_of_start(rng);
             Write::PinStart(FleetStart { checkpoint, at_ms: maybe(rng, 17) })
         }
         4 | 5 => {
             let planner = if rng.u8(0..5) == 0 { None } else { now.planner.clone() };
-            Write::TakeTerm { term, beat, planner, me: (worker(rng), rng.u64(0..4)) }
+            let failover_time = Duration::from_millis(rng.u64(1..99));
+            Write::TakeTerm { term, beat, planner, me: (worker(rng), rng.u64(0..4)), failover_time }
         }
-        6 | 7 => Write::FleetBeat { term, beat, mirror: rng.u64(..), plan_version: rng.u64(0..9) },
+        6 | 7 => Write::FleetBeat { term, beat, mirror: rng.u64(..=LARGEST_COUNTER), plan_version: rng.u64(0..9) },
         8 => {
             let me = now.planner.clone().unwrap_or((worker(rng), 1));
             Write::Resign { term, me: (me.0, near(rng, me.1)) }
         }
         _ => Write::DeleteFleet { term, beat, wake: near(rng, now.wake), sessions: near(rng, now.sessions) },
     }
+}
+
+fn settings(rng: &mut Rng) -> FleetSettings {
+    FleetSettings { shared: shared(rng), until_ms: maybe(rng, 17), set_by: worker(rng).to_string() }
+}
+
+fn shared(rng: &mut Rng) -> SharedSettings {
+    let balance_by = if rng.bool() { BalanceBy::Bytes } else { BalanceBy::Leases };
+    SharedSettings { failover_time: Duration::from_millis(rng.u64(1..9)), balance_by }
+}
+
+fn profile(rng: &mut Rng) -> WorkerProfile {
+    let process = maybe(rng, ()).map(|()| ProcessId {
+        host: "pod-1".to_owned(),
+        id: rng.u32(..),
+        started_at_ms: rng.i64(0..9_999),
+        kernel: maybe(rng, "boot/4026531836/77".to_owned()),
+    });
+    WorkerProfile { settings: maybe(rng, ()).map(|()| shared(rng)), adopted: rng.bool(), process }
 }
 
 fn session(rng: &mut Rng, model: &Model) -> Write {
@@ -71,7 +98,8 @@ fn session(rng: &mut Rng, model: &Model) -> Write {
     match rng.u8(0..8) {
         0 | 1 => {
             let (tag, capacity) = (rng.u64(..), maybe(rng, 40));
-            Write::Register { worker, number, tag, capacity, streams: streams(rng) }
+            let over = maybe(rng, now.map_or(1, |now| now.number));
+            Write::Register { worker, number, tag, capacity, streams: streams(rng), profile: profile(rng), over }
         }
         2..5 => {
             let state = if rng.bool() { SessionState::Active } else { SessionState::Draining };

@@ -1,7 +1,8 @@
 //! The fleet row: who plans, and the counters that everyone may add to.
 
-use super::{SessionNumber, WorkerId};
+use super::{FleetSettings, SessionNumber, WorkerId};
 use crate::record::Checkpoint;
+use std::time::Duration;
 
 /// The row `fleet`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +11,9 @@ pub struct Fleet {
     pub term: u64,
     /// Who plans: worker and session.
     pub planner: Option<(WorkerId, SessionNumber)>,
+    /// The planner's own `failover_time`: its beat must stand still for so long before another worker takes the term. Absent
+    /// where an earlier version took the term.
+    pub planner_failover_time: Option<Duration>,
     /// The planning beat: moves while planning goes on.
     pub beat: u64,
     /// The planner's session beat that stood when it last beat here.
@@ -28,6 +32,8 @@ pub struct Fleet {
     pub start: Option<FleetStart>,
     /// Whether the first fill of leases is complete: a shard first seen later starts at TRIM_HORIZON.
     pub filled: bool,
+    /// The settings that all workers are to use; absent until a worker of this version leads a fleet whose workers agree.
+    pub settings: Option<FleetSettings>,
 }
 
 /// The application's pinned start.
@@ -50,8 +56,9 @@ impl Fleet {
     #[must_use]
     pub fn above(term: u64, sessions: SessionNumber, filled: bool) -> Self {
         Fleet {
-            term: term + 1,
+            term: term.saturating_add(1),
             planner: None,
+            planner_failover_time: None,
             beat: 0,
             mirror: None,
             plan_version: 0,
@@ -61,6 +68,7 @@ impl Fleet {
             writer: Some(Fleet::WRITER.to_owned()),
             start: None,
             filled,
+            settings: None,
         }
     }
 

@@ -57,21 +57,32 @@ pub struct WorkerId(Box<str>);
 /// The text is no worker id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no worker id: it must have 1 to 256 characters, no `/`, and not be a name that the table uses itself \
-     (`fleet`, `Leader`, `Migration3.0`, `TableMigration3.5`)"
+    "`{}` is no worker id: it must have 1 to 256 characters, no `/`, no control characters (such as a line break), and not be \
+     a name that the table uses itself (`fleet`, `Leader`, `Migration3.0`, `TableMigration3.5`)",
+    shortened(.0)
 )]
 pub struct InvalidWorkerId(String);
+
+/// The text, escaped, as far as a message has room for it.
+fn shortened(id: &str) -> String {
+    const MOST: usize = 80;
+    let shown: String = id.chars().take(MOST).collect();
+    let rest = if id.chars().count() > MOST { "..." } else { "" };
+    format!("{}{rest}", shown.escape_debug())
+}
 
 impl WorkerId {
     /// Reads a worker id.
     ///
     /// # Errors
-    /// When it could be taken for another row of the table: empty, over 256 characters, with a `/`, or one of the names
-    /// that KCL and this library give to rows of their own.
+    /// When it could be taken for another row of the table: empty, with a `/`, or one of the names that KCL and this library
+    /// give to rows of their own. When it does not fit: over 256 characters (a row's key has at most 2048 bytes), or with
+    /// control characters, which no log line could show.
     pub fn parse(id: impl Into<String>) -> Result<Self, InvalidWorkerId> {
         let id = id.into();
         let reserved = ["fleet", "Leader", "Migration3.0", "TableMigration3.5"];
-        if id.is_empty() || id.chars().count() > 256 || id.contains('/') || reserved.contains(&id.as_str()) {
+        let fits = (1..=256).contains(&id.chars().count()) && !id.contains(|c: char| c == '/' || c.is_control());
+        if !fits || reserved.contains(&id.as_str()) {
             return Err(InvalidWorkerId(id));
         }
         Ok(WorkerId(id.into_boxed_str()))
@@ -139,10 +150,15 @@ mod tests {
 
     #[test]
     fn an_id_that_could_be_taken_for_another_row_is_refused() {
-        for bad in ["", "a/b", "fleet", "Leader", "Migration3.0", "TableMigration3.5", &"x".repeat(257)] {
+        for bad in ["", "a/b", "fleet", "Leader", "Migration3.0", "TableMigration3.5", "a\nb", &"x".repeat(257)] {
             assert!(WorkerId::parse(bad).is_err(), "{bad}");
         }
-        assert!(WorkerId::parse("worker-1.example:7").is_ok());
+        for good in ["worker-1.example:7", "w 3 \u{e4}", &"\u{1f980}".repeat(256)] {
+            let id = WorkerId::parse(good).unwrap();
+            assert!(RowKey::Session(id).to_string().len() <= 2_048, "DynamoDB's bound for a key");
+        }
+        let shown = WorkerId::parse("x\n".repeat(300)).unwrap_err().to_string();
+        assert!(shown.len() < 400 && shown.contains("x\\n...`"), "{shown}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod fleet;
 mod id;
 mod lease;
 mod plan;
+mod profile;
 mod session;
 mod stream;
 mod weights;
@@ -16,10 +17,15 @@ pub use fleet::{Fleet, FleetStart};
 pub use id::{InvalidWorkerId, LeaseKey, RowKey, SessionNumber, WorkerId};
 pub use lease::{HashKeyRange, Lease, Owner};
 pub use plan::{Give, Plan, Take, TakeMode};
+pub use profile::{FleetSettings, ProcessId, SharedSettings, WorkerProfile};
 pub use session::{Session, SessionState};
 pub(crate) use stream::StreamKeys;
 pub use stream::StreamRow;
 pub use weights::{Weight, Weights};
+
+/// The largest number that a row may count to: a larger one is damage. It leaves room to count on for ever, whatever a row
+/// says, and KCL's own counters (signed 64-bit numbers) stay readable for it.
+pub const LARGEST_COUNTER: u64 = 1 << 62;
 
 /// Any row of the table.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,9 @@
 //! A worker's session: one life of a worker, from registering to leaving or being fenced.
 
-use super::{SessionNumber, Weights, WorkerId};
+use super::{SessionNumber, Weights, WorkerId, WorkerProfile};
 use crate::record::StreamId;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// The row `session/<worker>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,9 +27,18 @@ pub struct Session {
     pub weights: Option<Weights>,
     /// The streams that the worker serves, in a table of several.
     pub streams: Option<BTreeSet<StreamId>>,
+    /// What the worker says of itself. Heartbeats leave it as it was registered.
+    pub profile: WorkerProfile,
 }
 
 impl Session {
+    /// How long this session's heartbeat must stand still before the session may be ended: its own worker's `failover_time`,
+    /// however the observer is configured. A row of an earlier version does not say it: the observer's is used.
+    #[must_use]
+    pub fn failover_time(&self, observers: Duration) -> Duration {
+        self.profile.settings.map_or(observers, |settings| settings.failover_time)
+    }
+
     /// Whether the worker serves a lease's stream.
     #[must_use]
     pub fn serves(&self, stream: Option<&StreamId>) -> bool {

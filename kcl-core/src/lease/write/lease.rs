@@ -1,6 +1,6 @@
 //! What the writes of lease rows mean. Each but a creation moves the counter.
 
-use super::{Beside, Checkpoint, Lease, Owner, SessionNumber, WorkerId, Write};
+use super::{Beside, Checkpoint, Lease, Owner, SessionNumber, WorkerId, Write, next};
 
 /// The row after the write (`None`: deleted), or no answer where the condition does not hold.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the caller dispatched by key; a write of another row is refused")]
@@ -18,7 +18,7 @@ pub(super) fn apply(write: &Write, old: Option<&Lease>) -> Option<Option<Lease>>
                 return None;
             }
             new.owner = Some(Owner { worker: me.0.clone(), session: Some(me.1) });
-            new.owner_switches += 1;
+            new.owner_switches = next(new.owner_switches);
             new.stream.get_or_insert_with(|| stream.clone());
             new.start_ms = start_ms.or(old.start_ms);
         }
@@ -49,7 +49,7 @@ pub(super) fn apply(write: &Write, old: Option<&Lease>) -> Option<Option<Lease>>
         }
         _ => return None,
     }
-    new.counter += 1;
+    new.counter = next(new.counter);
     new.kcl_counter = Some(new.counter);
     Some(Some(new))
 }

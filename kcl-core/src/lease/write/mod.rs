@@ -8,11 +8,12 @@ mod session;
 mod stream;
 
 use super::row::{
-    Beside, Damaged, Fleet, FleetStart, Lease, LeaseKey, Owner, ParkedKey, Plan, Row, RowKey, Session, SessionNumber,
-    SessionState, StreamRow, Weights, WorkerId,
+    Beside, Damaged, Fleet, FleetSettings, FleetStart, Lease, LeaseKey, Owner, ParkedKey, Plan, Row, RowKey, Session,
+    SessionNumber, SessionState, StreamRow, Weights, WorkerId, WorkerProfile,
 };
 use crate::record::{Checkpoint, ShardId, StreamId, StreamIdentity};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// One conditional write of one row.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +38,15 @@ pub enum Write {
     StreamFilled(StreamId),
     /// Deletes a stream's row, of a fleet that ends. Condition: it is as seen.
     DeleteStream(StreamRow),
-    /// Registers a session. Condition: absent, or a lower number.
+    /// Writes the fleet's settings. Condition: the fleet row exists and its settings are as seen.
+    ChangeSettings {
+        /// The settings seen.
+        seen: Option<FleetSettings>,
+        /// The settings to use from now on.
+        to: FleetSettings,
+    },
+    /// Registers a session. Condition: absent, or a lower number that has ended or is the one given. A session that still
+    /// lives is never replaced by another process: whoever wants its id waits until it has ended, or fences it.
     Register {
         /// Whose.
         worker: WorkerId,
@@ -49,6 +58,10 @@ pub enum Write {
         capacity: Option<u32>,
         /// The streams it serves, in a table of several.
         streams: Option<BTreeSet<StreamId>>,
+        /// What the worker says of itself.
+        profile: WorkerProfile,
+        /// An earlier session of the same process, which may be replaced before it has ended.
+        over: Option<SessionNumber>,
     },
     /// A session's beat. Condition: number and beat as given, state neither fenced nor left.
     Beat {
@@ -93,6 +106,8 @@ pub enum Write {
         planner: Option<(WorkerId, SessionNumber)>,
         /// Who takes the next term.
         me: (WorkerId, SessionNumber),
+        /// Its `failover_time`.
+        failover_time: Duration,
     },
     /// Replaces a plan row. Condition: absent, or a lower (term, version).
     Plan(Plan),
@@ -259,6 +274,12 @@ pub enum Written {
     Refused(Option<Row>),
 }
 
+/// The number after this one. Rows say none above [`LARGEST_COUNTER`](super::row::LARGEST_COUNTER), so this never stays where
+/// it is; but no store's answer may overflow.
+pub(crate) fn next(counter: u64) -> u64 {
+    counter.saturating_add(1)
+}
+
 impl Write {
     /// Which row it changes.
     #[must_use]
@@ -270,6 +291,7 @@ impl Write {
             | Write::Wake
             | Write::PinStart(_)
             | Write::Filled
+            | Write::ChangeSettings { .. }
             | Write::TakeTerm { .. }
             | Write::FleetBeat { .. }
             | Write::Resign { .. }

@@ -1,13 +1,13 @@
 //! What the writes of session and plan rows mean.
 
-use super::{Session, SessionState, Write};
+use super::{Session, SessionState, Write, next};
 use crate::lease::row::Plan;
 
 /// The row after the write (`None`: deleted), or no answer where the condition does not hold.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the caller dispatched by key; a write of another row is refused")]
 pub(super) fn apply(write: &Write, old: Option<&Session>) -> Option<Option<Session>> {
-    if let Write::Register { worker, number, tag, capacity, streams } = write {
-        let free = old.is_none_or(|old| old.number < *number);
+    if let Write::Register { worker, number, tag, capacity, streams, profile, over } = write {
+        let free = old.is_none_or(|old| old.number < *number && (old.state.has_ended() || Some(old.number) == *over));
         return free.then(|| {
             Some(Session {
                 worker: worker.clone(),
@@ -19,6 +19,7 @@ pub(super) fn apply(write: &Write, old: Option<&Session>) -> Option<Option<Sessi
                 load: 0,
                 weights: None,
                 streams: streams.clone(),
+                profile: profile.clone(),
             })
         });
     }
@@ -28,7 +29,7 @@ pub(super) fn apply(write: &Write, old: Option<&Session>) -> Option<Option<Sessi
         Write::Beat { number, beat, state, load, weights, streams, .. }
             if old.number == *number && old.beat == *beat && !old.state.has_ended() =>
         {
-            new.beat += 1;
+            new.beat = next(new.beat);
             new.state = *state;
             new.load = *load;
             if weights.is_some() {
@@ -76,8 +77,15 @@ mod tests {
         let streams = Some([crate::record::StreamId::new("1:orders:2")].into());
         let worker = WorkerId::parse("a").unwrap();
         let said = Weights::of(&[(LeaseKey::new("shard"), 5_000.0)].into());
-        let register =
-            Write::Register { worker: worker.clone(), number: 1, tag: 7, capacity: None, streams: streams.clone() };
+        let register = Write::Register {
+            worker: worker.clone(),
+            number: 1,
+            tag: 7,
+            capacity: None,
+            streams: streams.clone(),
+            profile: crate::lease::WorkerProfile::default(),
+            over: None,
+        };
         let beat = |beat, weights| Write::Beat {
             worker: worker.clone(),
             number: 1,

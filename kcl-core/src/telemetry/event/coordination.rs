@@ -1,7 +1,7 @@
 //! Events of the coordination: each writes its log line and moves its metrics.
 
 use crate::coordination::{Failure, Reason, Stage, WatchdogStep};
-use crate::lease::row::{Damaged, HashKeyRange, LeaseKey, Owner, SessionNumber, WorkerId};
+use crate::lease::row::{Damaged, FleetSettings, HashKeyRange, LeaseKey, Owner, ProcessId, SessionNumber, WorkerId};
 use crate::processor::Expired;
 use crate::record::{ShardId, StreamId};
 use crate::shard::Unusable;
@@ -11,6 +11,15 @@ use crate::telemetry::scope::{Scope, Subject};
 use crate::telemetry::text::{cut, time_text};
 use std::time::Duration;
 use tracing::{debug, error, info, warn};
+
+/// A log line about a fleet's settings.
+macro_rules! settings_logged {
+    ($level:ident, $settings:expr, $message:literal) => {{
+        let FleetSettings { shared, until_ms, set_by } = $settings;
+        let (failover_seconds, balance_by) = (shared.failover_time.as_secs_f64(), shared.balance_by.as_str());
+        $level!(target: "kcl::session", failover_seconds, balance_by, until_ms, set_by, $message)
+    }};
+}
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +46,23 @@ pub(crate) enum Happening {
     },
     SessionLost {
         why: &'static str,
+    },
+    /// Another process' session has this worker's id: it is watched for up to `at_most`.
+    WorkerIdInUse {
+        worker: WorkerId,
+        session: SessionNumber,
+        process: Option<ProcessId>,
+        at_most: Duration,
+    },
+    /// The fleet row says other settings than the worker's, and the worker waits to see if anybody still uses them.
+    FleetSettingsDiffer {
+        theirs: FleetSettings,
+    },
+    FleetSettingsAdopted {
+        settings: FleetSettings,
+    },
+    FleetSettingsChanged {
+        settings: FleetSettings,
     },
     SessionFenced {
         worker: WorkerId,
@@ -258,6 +284,18 @@ impl Happening {
     pub(crate) fn emit(&self) {
         match self {
             Happening::SessionRegistered { session } => info!(target: "kcl::session", session, "session registered"),
+            Happening::WorkerIdInUse { worker, session, process, at_most } => {
+                let process = process.as_ref().map(ToString::to_string);
+                warn!(target: "kcl::session", %worker, session, process, at_most_seconds = at_most.as_secs_f64(), "worker id in use: waiting to see whether \
+                       that session's heartbeat moves");
+            }
+            Happening::FleetSettingsDiffer { theirs } => settings_logged!(
+                warn,
+                theirs,
+                "fleet settings differ: waiting to see whether a worker that uses them is alive"
+            ),
+            Happening::FleetSettingsAdopted { settings } => settings_logged!(info, settings, "fleet settings adopted"),
+            Happening::FleetSettingsChanged { settings } => settings_logged!(info, settings, "fleet settings changed"),
             Happening::BeatConfirmed => count(Metric::Heartbeats, 1, &[]),
             Happening::BeatMissed { session, failure } => {
                 let failure = cut(failure_text(failure));

@@ -4,6 +4,7 @@ use crate::telemetry::metric::{Metric, count};
 use crate::telemetry::outage::{Line, Trouble};
 use crate::telemetry::scope::{Scope, Subject};
 use crate::telemetry::text::cut;
+use std::time::Duration;
 use tracing::{debug, info, trace, warn};
 
 /// A call to the lease table came back. Counted and traced only: there are thousands.
@@ -115,5 +116,38 @@ impl TableTooSmall<'_> {
             "the lease table's provisioned throughput is too small for its stream: raise it, or switch the table to \
              on-demand; checkpoints will be late until then"
         );
+    }
+}
+
+/// A worker that starts waits for AWS to answer.
+pub(crate) struct StartWaiting<'a> {
+    pub(crate) operation: &'a str,
+    pub(crate) said: &'a str,
+    pub(crate) waited: Duration,
+    pub(crate) at_most: Duration,
+}
+
+impl StartWaiting<'_> {
+    pub(crate) fn emit(&self) {
+        let (waited_seconds, at_most_seconds) = (self.waited.as_secs_f64(), self.at_most.as_secs_f64());
+        warn!(
+            target: "kcl::table",
+            operation = self.operation,
+            said = self.said,
+            waited_seconds,
+            at_most_seconds,
+            "start waiting: AWS does not answer this call"
+        );
+    }
+}
+
+/// AWS answers the call that a start waited for.
+pub(crate) struct StartResumed {
+    pub(crate) waited: Duration,
+}
+
+impl StartResumed {
+    pub(crate) fn emit(&self) {
+        info!(target: "kcl::table", waited_seconds = self.waited.as_secs_f64(), "start resumed");
     }
 }

@@ -5,7 +5,7 @@ use super::counted::Counted;
 use super::{Order, Replay};
 use crate::aggregate::{Checksum, ForeignRecords};
 use crate::clock::Clock;
-use crate::config::{BalanceBy, Parser, Settings, Start, setters, with_settings};
+use crate::config::{BalanceBy, OnFleetSettings, Parser, Settings, Start, setters, with_settings};
 use crate::error::{Code, Error};
 use crate::lease::MemoryStore;
 use crate::processor::{Concurrency, DeadLetterSink, ErrorPolicy, RecordProcessor};

@@ -177,7 +177,7 @@ impl Way {
         }
         let apis: Result<Vec<_>, Error> = configs.iter().map(StreamConfig::given).collect();
         match &self.store {
-            Some(store) => Ok(parts::given(store.clone(), apis?).boxed()),
+            Some(store) => Ok(parts::given(store.clone(), apis?, spec.settings.start_deadline).boxed()),
             None => {
                 let message = "give the worker a table with `with_store`: this build has no AWS SDK (feature `aws`)";
                 Err(Error::new(Code::Setting, message))

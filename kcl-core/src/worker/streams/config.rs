@@ -7,7 +7,7 @@ use crate::processor::{Handling, RecordProcessor};
 use crate::record::{ShardId, StreamRef};
 use crate::retrieval::{Readers, Retrieval};
 use crate::shard::StreamApi;
-use crate::worker::builder::check_name;
+use crate::worker::builder::{LONGEST_STREAM_NAME, check_name};
 use crate::worker::handle::{Consumers, Consumption};
 use std::fmt;
 use std::sync::Arc;
@@ -123,7 +123,7 @@ impl StreamConfig {
 impl StreamConfig {
     /// Whether it can be read, as far as that is known before anybody is asked.
     pub(super) fn check(&self, of_worker: &Settings) -> Result<(), Error> {
-        check_name("the stream's name", self.stream.name())?;
+        check_name("the stream's name", self.stream.name(), LONGEST_STREAM_NAME)?;
         self.settings(of_worker).map(drop)
     }
 

@@ -7,6 +7,10 @@ use crate::error::Error;
 use crate::worker::parts::{Connect, Connected, Connection, described};
 use futures_util::FutureExt;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Whoever adds a stream to a running worker can ask again: an outage is waited out for so long.
+const ADDED: Duration = Duration::from_secs(10);
 
 /// The clients of a stream, given the worker's.
 fn clients_of(config: &StreamConfig, worker: &Clients) -> Result<Option<Clients>, Error> {
@@ -35,12 +39,12 @@ pub(super) async fn open(
 ) -> Result<Connection, Error> {
     match clients_of(config, worker)? {
         Some(clients) => {
-            let description = describe_stream(&clients, &clients.kinesis, &config.stream, &mut rng).await?;
+            let description = describe_stream(&clients, &clients.kinesis, &config.stream, ADDED, &mut rng).await?;
             may_read(&clients, &config.stream, &description, reading, &mut rng).await?;
             let api = Arc::new(KinesisStream::new(&clients.coordination_kinesis, config.stream.clone()));
             Ok(Connection { api, description })
         }
-        None => described(config.given()?).await,
+        None => described(config.given()?, ADDED).await,
     }
 }
 
@@ -55,10 +59,11 @@ pub(super) fn connect(
         let mut streams = Vec::new();
         for (config, reading) in &configs {
             let connection = match clients_of(config, &worker)? {
-                None => described(config.given()?).await?,
+                None => described(config.given()?, table.start_deadline).await?,
                 Some(clients) => {
                     let kinesis = &clients.coordination_kinesis;
-                    let description = describe_stream(&clients, kinesis, &config.stream, &mut rng).await?;
+                    let description =
+                        describe_stream(&clients, kinesis, &config.stream, table.start_deadline, &mut rng).await?;
                     may_read(&clients, &config.stream, &description, reading, &mut rng).await?;
                     Connection { api: Arc::new(KinesisStream::new(kinesis, config.stream.clone())), description }
                 }

@@ -13,7 +13,8 @@ impl WorkerHandle {
     ///
     /// # Errors
     /// As building a worker with it: the stream does not exist, a permission is missing. [`Code::Setting`] where it names a
-    /// consumer of another stream, where the stream is served already, where the worker reads one stream only, or has ended. Nothing has changed then.
+    /// consumer of another stream, or where the stream is served already; [`Code::WorkerState`] where the worker reads one
+    /// stream only, or has ended. Nothing has changed then.
     ///
     /// # Cancellation
     /// The stream may be served, or not.
@@ -33,7 +34,7 @@ impl WorkerHandle {
     /// handler of the same worker, for which that would wait, it asks for it, logs an error and completes at once.
     ///
     /// # Errors
-    /// [`Code::Setting`] where the stream is not served, where a name means several (then name its ARN), or where the worker
+    /// [`Code::WorkerState`] where the stream is not served, where a name means several (then name its ARN), or where the worker
     /// reads one stream only.
     ///
     /// # Cancellation
@@ -45,7 +46,7 @@ impl WorkerHandle {
     fn registry(&self) -> Result<&super::Registry, Error> {
         self.streams.as_deref().ok_or_else(|| {
             let message = "this worker reads one stream: build one with `Worker::of_streams` to add and remove streams";
-            Error::new(Code::Setting, message)
+            Error::new(Code::WorkerState, message)
         })
     }
 }

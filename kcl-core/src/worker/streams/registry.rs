@@ -181,7 +181,7 @@ impl Registry {
         let sent = self.ask.send(Ask::Change(Change::Serve(Box::new(served)), done));
         if sent.is_err() || when_done.await.is_err() {
             id.iter().for_each(|id| drop(lock(&self.slots).remove(id)));
-            return Err(Error::new(Code::Setting, "the worker has ended: it reads no streams any more"));
+            return Err(Error::new(Code::WorkerState, "the worker has ended: it reads no streams any more"));
         }
         Ok(())
     }
@@ -192,7 +192,7 @@ impl Registry {
             let reading = crate::aws::DryRun::of(&config.settings(&self.settings)?, &self.application);
             return super::connect::open(config, clients, &reading, self.rng()).await;
         }
-        crate::worker::parts::described(self.reading(config)?).await
+        crate::worker::parts::described(self.reading(config)?, Duration::ZERO).await
     }
 
     /// Serves a stream no more, and waits until nothing of it is left.
@@ -200,7 +200,7 @@ impl Registry {
     pub(super) async fn remove(&self, stream: &StreamRef, within: bool) -> Result<(), Error> {
         let (id, slot) = self.find(stream)?;
         if std::mem::replace(&mut *lock(&slot.state), State::Leaving) == State::Leaving {
-            return Err(Error::new(Code::Setting, format!("stream `{stream}` is being removed")));
+            return Err(Error::new(Code::WorkerState, format!("stream `{stream}` is being removed")));
         }
         let Some((tasks, registry)) = self.begun_or_forget(&id) else { return Ok(()) };
         let (tell, told) = oneshot::channel();
@@ -248,7 +248,7 @@ impl Registry {
             StreamRef::Arn(arn) => *arn == slot.served.keys.identity.arn,
         };
         let mut meant = slots.iter().filter(|(_, slot)| is_meant(slot));
-        let wrong = |why: &str| Err(Error::new(Code::Setting, format!("stream `{stream}` {why}")));
+        let wrong = |why: &str| Err(Error::new(Code::WorkerState, format!("stream `{stream}` {why}")));
         match (meant.next(), meant.next()) {
             (Some((id, slot)), None) => Ok((id.clone(), Arc::clone(slot))),
             (Some(_), Some(_)) => wrong("could be several of this worker's streams: name its ARN"),

@@ -103,7 +103,7 @@ async fn a_worker_may_begin_with_no_streams_and_tells_what_it_cannot_do() {
     let missing = worker.handle.add_stream(ledger.config("a", "order")).await.unwrap_err();
     assert_eq!(missing.code(), Code::StreamMissing, "{missing}");
     let unknown = worker.handle.remove_stream("orders").await.unwrap_err();
-    assert_eq!(unknown.code(), Code::Setting, "{unknown}");
+    assert_eq!(unknown.code(), Code::WorkerState, "{unknown}");
     worker.handle.add_stream(ledger.config("a", "orders")).await.unwrap();
     ledger.put("orders", 0..10).await;
     ledger.seen("orders", 10, SOON).await;
@@ -112,7 +112,7 @@ async fn a_worker_may_begin_with_no_streams_and_tells_what_it_cannot_do() {
     let handle = worker.handle.clone();
     worker.stop().await.unwrap();
     let over = handle.add_stream(ledger.config("a", "orders")).await.unwrap_err();
-    assert_eq!(over.code(), Code::Setting, "{over}");
+    assert_eq!(over.code(), Code::WorkerState, "{over}");
 }
 
 #[tokio::test(start_paused = true)]

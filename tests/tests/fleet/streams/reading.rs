@@ -56,7 +56,7 @@ async fn streams_of_one_name_in_two_accounts_do_not_get_mixed_up() {
         assert_eq!(seen_in == arn, data.parse::<u32>().unwrap() >= 100, "{seen_in} {data}");
     }
     let ambiguous = worker.handle.remove_stream("orders").await.unwrap_err();
-    assert_eq!(ambiguous.code(), Code::Setting, "{ambiguous}");
+    assert_eq!(ambiguous.code(), Code::WorkerState, "{ambiguous}");
     worker.handle.remove_stream(arn).await.unwrap();
     put(&other, "orders", 130..140).await;
     ledger.put("orders", 20..30).await;

@@ -4,7 +4,7 @@
 use super::state::State;
 use super::{Facts, seconds};
 use crate::world::history::{Fact, Name};
-use kcl_core::lease::{RowKey, Write};
+use kcl_core::lease::{Row, RowKey, Write};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -23,12 +23,18 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
             Fact::Sent { process, call, write: Write::Beat { .. } | Write::Register { .. } } => {
                 sent.insert(*call, facts.clock(process, event.at));
             }
-            Fact::Changed { by: Some(process), call, key: RowKey::Session(_), after: Some(_), .. } => {
+            Fact::Changed {
+                by: Some(process),
+                call,
+                key: RowKey::Session(_),
+                after: Some(Row::Session(session)),
+                ..
+            } => {
                 let of_own = call.and_then(|call| sent.get(&call).copied());
                 // Over the wire it is not known when a request was sent: no later than it had its effect.
                 let sent = of_own.or_else(|| call.is_none().then(|| facts.clock(process, event.at)));
                 if let Some(sent) = sent {
-                    let deadline = sent + facts.failover_time.mul_f64(OWNERS_SHARE);
+                    let deadline = sent + session.failover_time(facts.failover_time).mul_f64(OWNERS_SHARE);
                     let known = deadlines.entry(process.clone()).or_default();
                     *known = deadline.max(*known);
                 }

@@ -1,4 +1,4 @@
-//! **I3** A session is fenced only by one who saw its beat unchanged for F on its own clock, by compare-and-swap on number
+//! **I3** A session is fenced only by one who saw its beat unchanged for F, as the session's own worker has it, on its own clock, by compare-and-swap on number
 //! and beat.
 
 use super::{Facts, seconds};
@@ -28,7 +28,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
                     let beat = beaten.get(&(worker, before.number, before.beat)).copied().unwrap_or_default();
                     let silent = facts.clock(by, decided).saturating_sub(facts.clock(by, beat));
                     let same = (before.number, before.beat) == (after.number, after.beat);
-                    if !same || beat > decided || silent < facts.failover_time {
+                    if !same || beat > decided || silent < before.failover_time(facts.failover_time) {
                         let silent = seconds(silent);
                         broken.push(format!("at {} {by} fenced {worker} after {silent} of silence", seconds(event.at)));
                     }

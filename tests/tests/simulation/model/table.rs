@@ -199,6 +199,7 @@ pub(crate) fn name(write: &Write) -> &'static str {
         Write::DrawAbove(_) => "DrawAbove",
         Write::Wake => "Wake",
         Write::PinStart(_) => "PinStart",
+        Write::ChangeSettings { .. } => "ChangeSettings",
         Write::Filled => "Filled",
         Write::PinStream(_) => "PinStream",
         Write::StreamFilled(_) => "StreamFilled",

@@ -1,14 +1,16 @@
 //! The table's items, read and written by rules of the tests' own: the code under test is not asked what it meant.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use kcl_core::BalanceBy;
 use kcl_core::lease::row::{Damaged, Shows};
 use kcl_core::lease::{
-    Beside, Fleet, FleetStart, Give, Lease, LeaseKey, Owner, ParkedKey, Plan, Row, RowKey, Session, SessionState,
-    StreamRow, Take, TakeMode, WorkerId,
+    Beside, Fleet, FleetSettings, FleetStart, Give, Lease, LeaseKey, Owner, ParkedKey, Plan, Row, RowKey, Session,
+    SessionState, SharedSettings, StreamRow, Take, TakeMode, WorkerId, WorkerProfile,
 };
 use kcl_core::record::{Checkpoint, Position, ShardId, StreamId, StreamIdentity};
 use serde_json::Value;
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// Which row an item is.
 pub(super) fn key(item: &Value) -> Option<RowKey> {
@@ -78,7 +80,23 @@ fn session(worker: WorkerId, item: &Value) -> Option<Session> {
         load,
         weights: None,
         streams: string(item, "streams").map(|ids| ids.split(' ').map(StreamId::new).collect()),
+        profile: WorkerProfile {
+            settings: shared(item),
+            adopted: item["adopted"]["BOOL"].as_bool().unwrap_or(false),
+            process: None,
+        },
     })
+}
+
+fn shared(item: &Value) -> Option<SharedSettings> {
+    let failover_time = Duration::from_millis(count(item, "failoverTime")?);
+    let balance_by = if string(item, "balanceBy")? == "bytes" { BalanceBy::Bytes } else { BalanceBy::Leases };
+    Some(SharedSettings { failover_time, balance_by })
+}
+
+fn settings(item: &Value) -> Option<FleetSettings> {
+    let until_ms = item["until"]["N"].as_str().and_then(|ms| ms.parse().ok());
+    Some(FleetSettings { shared: shared(item)?, until_ms, set_by: string(item, "settingsBy")? })
 }
 
 fn fleet(item: &Value) -> Option<Fleet> {
@@ -86,6 +104,7 @@ fn fleet(item: &Value) -> Option<Fleet> {
     Some(Fleet {
         term: count(item, "term")?,
         planner,
+        planner_failover_time: count(item, "plannerFailoverTime").map(Duration::from_millis),
         beat: count(item, "beat")?,
         mirror: count(item, "mirror"),
         plan_version: count(item, "planVersion")?,
@@ -95,6 +114,7 @@ fn fleet(item: &Value) -> Option<Fleet> {
         writer: string(item, "writer"),
         start: start(item),
         filled: item["filled"]["BOOL"].as_bool()?,
+        settings: settings(item),
     })
 }
 

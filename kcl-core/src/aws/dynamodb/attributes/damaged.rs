@@ -28,7 +28,16 @@ fn marks(key: &RowKey, fields: Fields<'_>) -> Vec<Mark> {
     // What orders it among those that will stand in its place, and what of it may be unreadable.
     let attributes: &[&'static str] = match key {
         RowKey::Lease(_) => &[],
-        RowKey::Session(_) => &[name::ENTITY_TYPE, name::NUMBER, name::BEAT, name::STATE, name::CAPACITY, name::LOAD],
+        RowKey::Session(_) => &[
+            name::ENTITY_TYPE,
+            name::NUMBER,
+            name::BEAT,
+            name::STATE,
+            name::CAPACITY,
+            name::LOAD,
+            name::FAILOVER_TIME,
+            name::BALANCE_BY,
+        ],
         RowKey::Fleet => &[
             name::ENTITY_TYPE,
             name::TERM,
@@ -43,6 +52,10 @@ fn marks(key: &RowKey, fields: Fields<'_>) -> Vec<Mark> {
             name::START,
             name::START_AT,
             name::FILLED,
+            name::PLANNER_FAILOVER_TIME,
+            name::FAILOVER_TIME,
+            name::BALANCE_BY,
+            name::UNTIL,
         ],
         RowKey::Stream(_) => &[name::ENTITY_TYPE, name::START, name::START_AT, name::FILLED],
         RowKey::Plan(_) => &[name::ENTITY_TYPE, name::TERM, name::VERSION, name::TAKES, name::GIVES],

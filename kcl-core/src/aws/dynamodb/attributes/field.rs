@@ -1,7 +1,7 @@
 //! Single attributes: made of values, and read with the name in the complaint when they cannot be.
 
 use super::{Item, name};
-use crate::lease::row::Shows;
+use crate::lease::row::{LARGEST_COUNTER, Shows};
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -59,6 +59,16 @@ impl<'a> Fields<'a> {
                 digits.parse().map(Some).map_err(|why| Damage(format!("`{name}` is {digits}: {why}")))
             }
             Some(other) => Err(mistyped(name, "a number", other)),
+        }
+    }
+
+    /// A number that is counted up. One that is too large to be counted up for ever is damage: nobody has counted that far.
+    pub(super) fn counter(self, name: &str) -> Result<Option<u64>, Damage> {
+        match self.number(name)? {
+            Some(counter) if counter > LARGEST_COUNTER => {
+                Err(Damage(format!("`{name}` is {counter}: no counter is above 2^62 ({LARGEST_COUNTER})")))
+            }
+            counter => Ok(counter),
         }
     }
 

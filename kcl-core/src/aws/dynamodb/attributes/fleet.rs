@@ -1,7 +1,7 @@
 //! The fleet row: `fleet`, `entityType` KCL_FLEET.
 
 use super::field::{Damage, Fields, required};
-use super::{Item, checkpoint_text, flag, name, number, text};
+use super::{Item, checkpoint_text, flag, millis, name, number, settings, text};
 use crate::lease::{Fleet, FleetStart, RowKey, WorkerId};
 use crate::record::Checkpoint;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -9,11 +9,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 pub(super) fn encode(fleet: &Fleet) -> Item {
     let planner = fleet.planner.as_ref();
     let start = fleet.start.as_ref();
-    let attributes: [(&str, Option<AttributeValue>); 14] = [
+    let attributes: [(&str, Option<AttributeValue>); 15] = [
         (name::ENTITY_TYPE, Some(text(name::FLEET))),
         (name::TERM, Some(number(fleet.term))),
         (name::PLANNER, planner.map(|(worker, _)| text(worker.as_str()))),
         (name::PLANNER_SESSION, planner.map(|(_, session)| number(session))),
+        (name::PLANNER_FAILOVER_TIME, fleet.planner_failover_time.map(millis)),
         (name::BEAT, Some(number(fleet.beat))),
         (name::MIRROR, fleet.mirror.map(number)),
         (name::PLAN_VERSION, Some(number(fleet.plan_version))),
@@ -26,6 +27,7 @@ pub(super) fn encode(fleet: &Fleet) -> Item {
         (name::FILLED, Some(flag(fleet.filled))),
     ];
     let mut item = super::key(&RowKey::Fleet);
+    item.extend(fleet.settings.iter().flat_map(settings::encode_fleet));
     item.extend(attributes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     item
 }
@@ -34,28 +36,30 @@ pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Fleet, Damage> {
     if key != "fleet" {
         return Err(Damage(format!("`{}` of a fleet row is `{key}`, not `fleet`", name::KEY)));
     }
-    let format = required(name::FORMAT, fields.number(name::FORMAT)?)?;
+    let format = required(name::FORMAT, fields.counter(name::FORMAT)?)?;
     if format > Fleet::FORMAT {
         return Ok(of_the_future(format, fields));
     }
     let planner = match fields.text(name::PLANNER)? {
         Some(worker) => {
-            Some((WorkerId::from_row(worker), required(name::PLANNER_SESSION, fields.number(name::PLANNER_SESSION)?)?))
+            Some((WorkerId::from_row(worker), required(name::PLANNER_SESSION, fields.counter(name::PLANNER_SESSION)?)?))
         }
         None => None,
     };
     Ok(Fleet {
-        term: required(name::TERM, fields.number(name::TERM)?)?,
+        term: required(name::TERM, fields.counter(name::TERM)?)?,
         planner,
-        beat: required(name::BEAT, fields.number(name::BEAT)?)?,
-        mirror: fields.number(name::MIRROR)?,
-        plan_version: required(name::PLAN_VERSION, fields.number(name::PLAN_VERSION)?)?,
-        wake: required(name::WAKE, fields.number(name::WAKE)?)?,
-        sessions: required(name::SESSIONS, fields.number(name::SESSIONS)?)?,
+        planner_failover_time: settings::failover_time(name::PLANNER_FAILOVER_TIME, fields)?,
+        beat: required(name::BEAT, fields.counter(name::BEAT)?)?,
+        mirror: fields.counter(name::MIRROR)?,
+        plan_version: required(name::PLAN_VERSION, fields.counter(name::PLAN_VERSION)?)?,
+        wake: required(name::WAKE, fields.counter(name::WAKE)?)?,
+        sessions: required(name::SESSIONS, fields.counter(name::SESSIONS)?)?,
         format,
         writer: fields.text(name::WRITER)?.map(str::to_owned),
         start: start(fields)?,
         filled: fields.flag(name::FILLED)?,
+        settings: settings::fleet(fields)?,
     })
 }
 
@@ -74,6 +78,7 @@ fn of_the_future(format: u64, fields: Fields<'_>) -> Fleet {
     Fleet {
         term: number(name::TERM),
         planner: None,
+        planner_failover_time: None,
         beat: number(name::BEAT),
         mirror: None,
         plan_version: number(name::PLAN_VERSION),
@@ -83,5 +88,6 @@ fn of_the_future(format: u64, fields: Fields<'_>) -> Fleet {
         writer: fields.text(name::WRITER).ok().flatten().map(str::to_owned),
         start: None,
         filled: false,
+        settings: None,
     }
 }

@@ -43,19 +43,19 @@ pub(super) fn encode(lease: &Lease) -> Item {
 
 pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Lease, Damage> {
     let owner = match fields.text(name::OWNER)? {
-        Some(worker) => Some(Owner { worker: WorkerId::from_row(worker), session: fields.number(name::KCL_SESSION)? }),
+        Some(worker) => Some(Owner { worker: WorkerId::from_row(worker), session: fields.counter(name::KCL_SESSION)? }),
         None => None,
     };
     Ok(Lease {
         key: LeaseKey::new(key),
         shard: ShardId::new(fields.text(name::SHARD)?.unwrap_or(key)),
         owner,
-        counter: required(name::COUNTER, fields.number(name::COUNTER)?)?,
-        kcl_counter: fields.number(name::KCL_COUNTER)?,
+        counter: required(name::COUNTER, fields.counter(name::COUNTER)?)?,
+        kcl_counter: fields.counter(name::KCL_COUNTER)?,
         checkpoint: checkpoint(fields)?,
         beside: beside::decode(fields)?,
         // Informational in KCL, which writes it always; rows of its first versions may lack it.
-        owner_switches: fields.number(name::OWNER_SWITCHES)?.unwrap_or(0),
+        owner_switches: fields.counter(name::OWNER_SWITCHES)?.unwrap_or(0),
         parents: shards(fields, name::PARENTS)?,
         children: shards(fields, name::CHILDREN)?,
         hash_range: hash_range(fields)?,

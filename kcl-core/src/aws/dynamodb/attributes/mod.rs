@@ -9,6 +9,7 @@ mod lease;
 pub(super) mod name;
 mod plan;
 mod session;
+mod settings;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ pub(super) use beside::{done_bytes, parked_list, pending_checkpoint, unreadable_
 pub(super) use field::{flag, number, text, text_set};
 pub(super) use lease::{checkpoint_text, stream_text};
 pub(super) use session::{state_text, streams_text};
+pub(super) use settings::{balance_text, millis};
 
 use crate::lease::{Damaged, LeaseKey, Row, RowKey, WorkerId};
 use aws_sdk_dynamodb::types::AttributeValue;

@@ -59,7 +59,22 @@ pub(in super::super) const WEIGHTS: &str = "weights";
 /// Ids with spaces between.
 pub(in super::super) const STREAMS: &str = "streams";
 
+/// Of the process that registered the session.
+pub(in super::super) const HOST: &str = "host";
+pub(in super::super) const PROCESS: &str = "processId";
+pub(in super::super) const STARTED_AT: &str = "startedAt";
+pub(in super::super) const KERNEL: &str = "kernel";
+pub(in super::super) const ADOPTED: &str = "adopted";
+
+// Settings that a fleet agrees on, in sessions and in the fleet row.
+/// In milliseconds.
+pub(in super::super) const FAILOVER_TIME: &str = "failoverTime";
+pub(in super::super) const BALANCE_BY: &str = "balanceBy";
+pub(in super::super) const UNTIL: &str = "until";
+pub(in super::super) const SET_BY: &str = "settingsBy";
+
 // The fleet; `beat` as above.
+pub(in super::super) const PLANNER_FAILOVER_TIME: &str = "plannerFailoverTime";
 pub(in super::super) const TERM: &str = "term";
 pub(in super::super) const PLANNER: &str = "planner";
 pub(in super::super) const PLANNER_SESSION: &str = "plannerSession";

@@ -42,8 +42,8 @@ fn encode_give(give: &Give) -> AttributeValue {
 pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Plan, Damage> {
     Ok(Plan {
         worker: worker(key)?,
-        term: required(name::TERM, fields.number(name::TERM)?)?,
-        version: required(name::VERSION, fields.number(name::VERSION)?)?,
+        term: required(name::TERM, fields.counter(name::TERM)?)?,
+        version: required(name::VERSION, fields.counter(name::VERSION)?)?,
         takes: fields.maps(name::TAKES)?.into_iter().map(decode_take).collect::<Result<_, _>>()?,
         gives: fields.maps(name::GIVES)?.into_iter().map(decode_give).collect::<Result<_, _>>()?,
         lists: fields.text_set(name::LISTS)?.into_iter().map(StreamId::new).collect(),
@@ -52,7 +52,9 @@ pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Plan, Damage> {
 
 fn decode_take(entry: Fields<'_>) -> Result<Take, Damage> {
     let owner = match entry.text(name::ENTRY_OWNER)? {
-        Some(worker) => Some(Owner { worker: WorkerId::from_row(worker), session: entry.number(name::ENTRY_SESSION)? }),
+        Some(worker) => {
+            Some(Owner { worker: WorkerId::from_row(worker), session: entry.counter(name::ENTRY_SESSION)? })
+        }
         None => None,
     };
     let after = entry.flag(name::ENTRY_AFTER)?;
@@ -73,7 +75,7 @@ fn entry_lease(entry: Fields<'_>) -> Result<LeaseKey, Damage> {
 }
 
 fn entry_counter(entry: Fields<'_>) -> Result<u64, Damage> {
-    required(name::ENTRY_COUNTER, entry.number(name::ENTRY_COUNTER)?)
+    required(name::ENTRY_COUNTER, entry.counter(name::ENTRY_COUNTER)?)
 }
 
 pub(super) fn worker(key: &str) -> Result<WorkerId, Damage> {

@@ -1,7 +1,7 @@
 //! Session rows: `session/<worker>`, `entityType` KCL_SESSION.
 
 use super::field::{Damage, Fields, required};
-use super::{Item, name, number, text, worker_after};
+use super::{Item, name, number, settings, text, worker_after};
 use crate::lease::{RowKey, Session, SessionState, Weights, WorkerId};
 use crate::record::StreamId;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -20,21 +20,23 @@ pub(super) fn encode(session: &Session) -> Item {
     item.extend(session.capacity.map(|capacity| (name::CAPACITY.to_owned(), number(capacity))));
     item.extend(session.streams.as_ref().map(|streams| (name::STREAMS.to_owned(), streams_text(streams))));
     item.extend(session.weights.as_ref().map(|weights| (name::WEIGHTS.to_owned(), text(weights.to_text()))));
+    item.extend(settings::encode_profile(&session.profile));
     item
 }
 
 pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Session, Damage> {
     Ok(Session {
         worker: worker(key)?,
-        number: required(name::NUMBER, fields.number(name::NUMBER)?)?,
+        number: required(name::NUMBER, fields.counter(name::NUMBER)?)?,
         tag: fields.number(name::TAG)?.unwrap_or(0),
-        beat: required(name::BEAT, fields.number(name::BEAT)?)?,
+        beat: required(name::BEAT, fields.counter(name::BEAT)?)?,
         state: state(required(name::STATE, fields.text(name::STATE)?)?)?,
         capacity: fields.number(name::CAPACITY)?,
         load: fields.number(name::LOAD)?.unwrap_or(0),
         // Advice: what cannot be read is passed over, and the session lives on.
         weights: fields.text(name::WEIGHTS).ok().flatten().and_then(Weights::from_text),
         streams: fields.text(name::STREAMS).ok().flatten().map(|ids| streams(ids).collect()),
+        profile: settings::profile(fields)?,
     })
 }
 

@@ -225,6 +225,7 @@ fn a_session_lives_on_with_weights_that_cannot_be_read() {
         load: 1,
         weights: Some(weights.clone()),
         streams: None,
+        profile: crate::lease::WorkerProfile::default(),
     };
     let item = encode(&Row::Session(session.clone()));
     assert_eq!(item["weights"], text(weights.to_text()));
@@ -251,7 +252,18 @@ fn rows_of_several_streams_read_as_they_were_written() {
     for streams in [None, Some([].into()), Some(ids().into())] {
         let worker = worker.clone();
         let (capacity, weights) = (None, None);
-        let session = Session { worker, number, tag: 5, beat: 9, state, capacity, load: 1, weights, streams };
+        let session = Session {
+            worker,
+            number,
+            tag: 5,
+            beat: 9,
+            state,
+            capacity,
+            load: 1,
+            weights,
+            streams,
+            profile: crate::lease::WorkerProfile::default(),
+        };
         assert_eq!(decode(&encode(&Row::Session(session.clone()))), Some(Row::Session(session)));
     }
     let plan = Plan { worker, term: 1, version: 2, takes: vec![], gives: vec![], lists: ids().to_vec() };

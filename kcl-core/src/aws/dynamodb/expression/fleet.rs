@@ -1,8 +1,9 @@
 //! Writes of the fleet row.
 
-use super::attributes::{self, checkpoint_text, flag, number, text};
+use super::attributes::{self, balance_text, checkpoint_text, flag, millis, number, text};
 use super::{Expression, Request, name};
-use crate::lease::{FleetStart, RowKey, SessionNumber, WorkerId};
+use crate::lease::{FleetSettings, FleetStart, RowKey, SessionNumber, WorkerId, next};
+use std::time::Duration;
 
 type Planner = (WorkerId, SessionNumber);
 
@@ -30,7 +31,7 @@ pub(super) fn draw_above(last: SessionNumber) -> Request {
     let sessions = (":last", number(last));
     exists()
         .holds("#sessions < :last", [name::SESSIONS], [sessions])
-        .set(name::SESSIONS, number(last + 1))
+        .set(name::SESSIONS, number(next(last)))
         .update(&RowKey::Fleet)
 }
 
@@ -47,19 +48,40 @@ pub(super) fn filled() -> Request {
     exists().set(name::FILLED, flag(true)).update(&RowKey::Fleet)
 }
 
-pub(super) fn take_term(term: u64, beat: u64, planner: Option<&Planner>, me: &Planner) -> Request {
+pub(super) fn change_settings(seen: Option<&FleetSettings>, to: &FleetSettings) -> Request {
+    let shared = seen.map(|seen| seen.shared);
+    exists()
+        .equals_or_absent(name::FAILOVER_TIME, shared.map(|shared| millis(shared.failover_time)))
+        .equals_or_absent(name::BALANCE_BY, shared.map(|shared| balance_text(shared.balance_by)))
+        .equals_or_absent(name::UNTIL, seen.and_then(|seen| seen.until_ms).map(number))
+        .equals_or_absent(name::SET_BY, seen.map(|seen| text(&seen.set_by)))
+        .set(name::FAILOVER_TIME, millis(to.shared.failover_time))
+        .set(name::BALANCE_BY, balance_text(to.shared.balance_by))
+        .set_or_remove(name::UNTIL, to.until_ms.map(number))
+        .set(name::SET_BY, text(&to.set_by))
+        .update(&RowKey::Fleet)
+}
+
+pub(super) fn take_term(
+    term: u64,
+    beat: u64,
+    planner: Option<&Planner>,
+    me: &Planner,
+    failover_time: Duration,
+) -> Request {
     planned_by(seen(term, beat), planner)
-        .set(name::TERM, number(term + 1))
-        .set(name::BEAT, number(beat + 1))
+        .set(name::TERM, number(next(term)))
+        .set(name::BEAT, number(next(beat)))
         .set(name::PLANNER, text(me.0.as_str()))
         .set(name::PLANNER_SESSION, number(me.1))
+        .set(name::PLANNER_FAILOVER_TIME, millis(failover_time))
         .remove(name::MIRROR)
         .update(&RowKey::Fleet)
 }
 
 pub(super) fn beat(term: u64, beat: u64, mirror: u64, plan_version: u64) -> Request {
     seen(term, beat)
-        .set(name::BEAT, number(beat + 1))
+        .set(name::BEAT, number(next(beat)))
         .set(name::MIRROR, number(mirror))
         .set(name::PLAN_VERSION, number(plan_version))
         .update(&RowKey::Fleet)
@@ -69,6 +91,7 @@ pub(super) fn resign(term: u64, me: &Planner) -> Request {
     planned_by(exists().equals(name::TERM, number(term)), Some(me))
         .remove(name::PLANNER)
         .remove(name::PLANNER_SESSION)
+        .remove(name::PLANNER_FAILOVER_TIME)
         .update(&RowKey::Fleet)
 }
 

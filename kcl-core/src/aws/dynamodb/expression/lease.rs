@@ -4,7 +4,7 @@ use super::attributes::{
     checkpoint_text, done_bytes, number, parked_list, pending_checkpoint, stream_text, text, text_set, unreadable_list,
 };
 use super::{Expression, Request, name};
-use crate::lease::{Beside, LeaseKey, ParkedKey, Previous, RowKey, SessionNumber, WorkerId};
+use crate::lease::{Beside, LeaseKey, ParkedKey, Previous, RowKey, SessionNumber, WorkerId, next};
 use crate::record::{Checkpoint, ShardId, StreamIdentity};
 
 type Me = (WorkerId, SessionNumber);
@@ -14,8 +14,8 @@ fn moves(counter: u64) -> Expression {
     Expression::default()
         .equals(name::COUNTER, number(counter))
         .differs(name::CHECKPOINT, checkpoint_text(&Checkpoint::ShardEnd))
-        .set(name::COUNTER, number(counter + 1))
-        .set(name::KCL_COUNTER, number(counter + 1))
+        .set(name::COUNTER, number(next(counter)))
+        .set(name::KCL_COUNTER, number(next(counter)))
 }
 
 /// The same, and it is mine; the write sets the checkpoint, and all that stands beside it.

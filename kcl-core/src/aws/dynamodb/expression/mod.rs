@@ -14,7 +14,7 @@ mod tests;
 pub(super) use build::{Action, Request};
 
 use super::attributes::{self, Item, name};
-use crate::lease::{Row, Write};
+use crate::lease::{Row, Session, SessionState, Write};
 use build::Expression;
 
 /// The request that makes a write.
@@ -26,15 +26,30 @@ pub(super) fn request(write: &Write) -> Request {
         Write::Wake => fleet::add(name::WAKE),
         Write::PinStart(start) => fleet::pin_start(start),
         Write::Filled => fleet::filled(),
-        Write::TakeTerm { term, beat, planner, me } => fleet::take_term(*term, *beat, planner.as_ref(), me),
+        Write::ChangeSettings { seen, to } => fleet::change_settings(seen.as_ref(), to),
+        Write::TakeTerm { term, beat, planner, me, failover_time } => {
+            fleet::take_term(*term, *beat, planner.as_ref(), me, *failover_time)
+        }
         Write::FleetBeat { term, beat, mirror, plan_version } => fleet::beat(*term, *beat, *mirror, *plan_version),
         Write::Resign { term, me } => fleet::resign(*term, me),
         Write::DeleteFleet { term, beat, wake, sessions } => fleet::delete(*term, *beat, *wake, *sessions),
         Write::PinStream(stream) => Expression::default().absent(name::KEY).put(&Row::Stream(stream.clone())),
         Write::StreamFilled(stream) => stream::filled(stream),
         Write::DeleteStream(seen) => stream::delete(seen),
-        Write::Register { worker, number, tag, capacity, streams } => {
-            session::register(worker, *number, *tag, *capacity, streams.as_ref())
+        Write::Register { worker, number, tag, capacity, streams, profile, over } => {
+            let session = Session {
+                worker: worker.clone(),
+                number: *number,
+                tag: *tag,
+                beat: 0,
+                state: SessionState::Active,
+                capacity: *capacity,
+                load: 0,
+                weights: None,
+                streams: streams.clone(),
+                profile: profile.clone(),
+            };
+            session::register(session, *over)
         }
         Write::Beat { worker, number, beat, state, load, weights, streams } => {
             session::beat(worker, *number, *beat, *state, *load, weights.as_ref(), streams.as_ref())

@@ -2,7 +2,7 @@
 
 use super::attributes::{number, state_text, streams_text, text};
 use super::{Expression, Request, name};
-use crate::lease::{Plan, Row, RowKey, Session, SessionNumber, SessionState, Weights, WorkerId};
+use crate::lease::{Plan, Row, RowKey, Session, SessionNumber, SessionState, Weights, WorkerId, next};
 use crate::record::StreamId;
 use std::collections::BTreeSet;
 
@@ -22,29 +22,22 @@ fn row(worker: &WorkerId) -> RowKey {
     RowKey::Session(worker.clone())
 }
 
-pub(super) fn register(
-    worker: &WorkerId,
-    mine: SessionNumber,
-    tag: u64,
-    capacity: Option<u32>,
-    streams: Option<&BTreeSet<StreamId>>,
-) -> Request {
-    let session = Session {
-        worker: worker.clone(),
-        number: mine,
-        tag,
-        beat: 0,
-        state: SessionState::Active,
-        capacity,
-        load: 0,
-        weights: None,
-        streams: streams.cloned(),
+pub(super) fn register(session: Session, over: Option<SessionNumber>) -> Request {
+    let ended = "#state IN (:left, :fenced)";
+    let (replaceable, over) = match over {
+        Some(over) => (format!("({ended} OR #number = :over)"), vec![(":over", number(over))]),
+        None => (ended.to_owned(), Vec::new()),
     };
+    let values = [
+        (":number", number(session.number)),
+        (":left", state_text(SessionState::Left)),
+        (":fenced", state_text(SessionState::Fenced)),
+    ];
     Expression::default()
         .holds(
-            "(attribute_not_exists(#leaseKey) OR #number < :number)",
-            [name::KEY, name::NUMBER],
-            [(":number", number(mine))],
+            &format!("(attribute_not_exists(#leaseKey) OR (#number < :number AND {replaceable}))"),
+            [name::KEY, name::NUMBER, name::STATE],
+            values.into_iter().chain(over),
         )
         .put(&Row::Session(session))
 }
@@ -59,7 +52,7 @@ pub(super) fn beat(
     streams: Option<&BTreeSet<StreamId>>,
 ) -> Request {
     let expression = lives(mine, beat)
-        .set(name::BEAT, number(beat + 1))
+        .set(name::BEAT, number(next(beat)))
         .set(name::STATE, state_text(state))
         .set(name::LOAD, number(load));
     let expression = match weights {

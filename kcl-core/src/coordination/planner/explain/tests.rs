@@ -18,6 +18,7 @@ fn session(name: &str, number: SessionNumber, state: SessionState) -> Session {
         load: 1,
         weights: None,
         streams: None,
+        profile: crate::lease::WorkerProfile::default(),
     }
 }
 

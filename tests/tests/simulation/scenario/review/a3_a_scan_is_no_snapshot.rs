@@ -3,6 +3,7 @@
 
 use crate::scenario::play;
 use crate::world::Making;
+use crate::world::history::Name;
 use std::time::Duration;
 
 #[test]
@@ -11,10 +12,11 @@ fn a3_a_session_that_was_replaced_during_a_scan_is_not_taken_for_ended() {
         world.fleet(&["ann", "ben"]).await;
         world.note("given reads of the table of one row a page");
         world.weather.pages(1);
+        let mut ben: Name = "ben".into();
         for _ in 0..3 {
-            world.kill("ben");
-            world.pass(Duration::from_millis(300)).await;
-            world.start("ben");
+            world.stop(&ben, Duration::from_secs(5));
+            world.until("stopped", Duration::from_secs(5), |world| !world.alive().contains(&ben)).await;
+            ben = world.start("ben");
             world.stream.put(10);
             world.seconds(9).await;
         }

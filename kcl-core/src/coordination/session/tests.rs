@@ -1,0 +1,256 @@
+//! The session as a machine: answers in, calls and news out.
+
+use super::*;
+use crate::lease::row::Session as SessionRow;
+
+fn row(number: SessionNumber, state: SessionState) -> Row {
+    let worker = WorkerId::parse("me").unwrap();
+    Row::Session(SessionRow {
+        worker,
+        number,
+        tag: 0,
+        beat: 0,
+        state,
+        capacity: None,
+        load: 0,
+        weights: None,
+        streams: None,
+        profile: crate::lease::WorkerProfile::default(),
+    })
+}
+
+fn registering(number: SessionNumber) -> (Session, Effects) {
+    let mut session = Session::new(WorkerId::parse("me").unwrap(), None, &Settings::default(), ThisProcess::default());
+    session.state = State::Registering { number, first_sent: None };
+    (session, Effects::new(fastrand::Rng::with_seed(1)))
+}
+
+fn fleet(sessions: SessionNumber) -> Row {
+    Row::Fleet(crate::lease::row::Fleet { sessions, ..crate::lease::row::Fleet::above(0, 0, true) })
+}
+
+fn sent(effects: &mut Effects) -> Vec<Write> {
+    let ops = effects.take_calls().into_iter().map(|call| call.op);
+    ops.filter_map(|op| if let super::super::effects::Op::Write(write) = op { Some(write) } else { None }).collect()
+}
+
+#[test]
+fn a_last_session_that_another_fleet_row_had_counted_is_outnumbered() {
+    let (mut session, mut effects) = registering(4);
+    let refused = Answer::Written(Written::Refused(Some(row(900, SessionState::Left))));
+    assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), News::Nothing);
+    assert_eq!(sent(&mut effects), [Write::DrawAbove(900)]);
+    let drawn = Answer::Written(Written::Applied(Some(fleet(901))));
+    session.on_answer(Time::ZERO, drawn, 0, &mut effects);
+    assert!(matches!(sent(&mut effects)[..], [Write::Register { number: 901, .. }]));
+}
+
+/// What another process' row shows at this number and heartbeat.
+fn refused_by(number: SessionNumber, beat: u64, state: SessionState) -> Answer {
+    let Row::Session(session) = row(number, state) else { panic!("a session's row") };
+    Answer::Written(Written::Refused(Some(Row::Session(SessionRow { beat, tag: 99, ..session }))))
+}
+
+/// Answers the registration that is repeated until then, once a second.
+fn contended(session: &mut Session, effects: &mut Effects, answers: &[(u64, Answer)]) -> Vec<News> {
+    let mut news = Vec::new();
+    for (at, answer) in answers {
+        effects.now = Time::ZERO + Duration::from_secs(*at);
+        news.push(session.on_answer(effects.now, answer.clone(), 0, effects));
+    }
+    news
+}
+
+#[test]
+fn a_second_process_gives_up_once_it_sees_that_the_first_one_is_alive() {
+    let (mut session, mut effects) = registering(4);
+    let answers = [(0, 7), (2, 7), (3, 8), (5, 9)].map(|(at, beat)| (at, refused_by(3, beat, SessionState::Active)));
+    let news = contended(&mut session, &mut effects, &answers);
+    assert_eq!(news[..3], [News::Nothing, News::Nothing, News::Nothing]);
+    assert_eq!(news[3], News::HeldByAnother { session: 3, process: None });
+    assert!(session.is_over());
+    assert_eq!(sent(&mut effects), [], "nothing was written that concerns the other");
+}
+
+#[test]
+fn one_that_registered_later_and_is_alive_is_left_alone_too() {
+    let (mut session, mut effects) = registering(4);
+    let answers = [(0, 0), (3, 1), (5, 2)].map(|(at, beat)| (at, refused_by(5, beat, SessionState::Active)));
+    let news = contended(&mut session, &mut effects, &answers);
+    assert_eq!(news[2], News::HeldByAnother { session: 5, process: None });
+}
+
+#[test]
+fn a_second_process_ends_a_session_that_is_silent_for_its_failover_time_and_registers_then() {
+    let (mut session, mut effects) = registering(4);
+    let silent = |at| (at, refused_by(3, 7, SessionState::Draining));
+    contended(&mut session, &mut effects, &[silent(0), silent(5), silent(9)]);
+    assert_eq!(sent(&mut effects), []);
+    assert_eq!(effects.next_due(), Some(Time::ZERO + Duration::from_secs(10)), "as soon as silence can be proven");
+    contended(&mut session, &mut effects, &[silent(10)]);
+    let worker = WorkerId::parse("me").unwrap();
+    assert_eq!(sent(&mut effects), [Write::Fence { worker, number: 3, beat: 7 }]);
+    let fenced = Answer::Written(Written::Applied(Some(row(3, SessionState::Fenced))));
+    assert_eq!(contended(&mut session, &mut effects, &[(10, fenced)]), [News::Nothing]);
+    assert!(matches!(sent(&mut effects)[..], [Write::Register { number: 4, over: None, .. }]));
+}
+
+#[test]
+fn a_session_that_beats_while_it_is_being_ended_is_watched_again() {
+    let (mut session, mut effects) = registering(4);
+    let silent = |at| (at, refused_by(3, 7, SessionState::Active));
+    contended(&mut session, &mut effects, &[silent(0), silent(10)]);
+    sent(&mut effects);
+    contended(&mut session, &mut effects, &[(10, refused_by(3, 8, SessionState::Active))]);
+    assert_eq!(sent(&mut effects), [], "not in a circle");
+    session.on_timer(0, None, &mut effects);
+    assert!(matches!(sent(&mut effects)[..], [Write::Register { number: 4, .. }]));
+    let again = [(11, 8), (12, 9), (14, 10)].map(|(at, beat)| (at, refused_by(3, beat, SessionState::Active)));
+    let news = contended(&mut session, &mut effects, &again);
+    assert_eq!(news[2], News::HeldByAnother { session: 3, process: None });
+}
+
+#[test]
+fn a_session_that_leaves_is_succeeded_at_once() {
+    let (mut session, mut effects) = registering(4);
+    contended(&mut session, &mut effects, &[(0, refused_by(3, 7, SessionState::Active))]);
+    let applied = Answer::Written(Written::Applied(Some(row(4, SessionState::Active))));
+    let news = contended(&mut session, &mut effects, &[(2, applied)]);
+    assert!(matches!(news[..], [News::Registered { number: 4, .. }]));
+}
+
+#[test]
+fn a_process_may_replace_its_own_earlier_session() {
+    let (mut session, mut effects) = registering(4);
+    let registered = Answer::Written(Written::Applied(Some(row(4, SessionState::Active))));
+    session.on_answer(Time::ZERO, registered, 0, &mut effects);
+    session.begin(&mut effects);
+    session.on_answer(Time::ZERO, Answer::Written(Written::Applied(Some(fleet(5)))), 0, &mut effects);
+    assert!(matches!(sent(&mut effects)[..], [Write::Draw, Write::Register { number: 5, over: Some(4), .. }]));
+}
+
+#[test]
+fn the_row_of_a_session_above_which_there_is_no_number_is_deleted() {
+    let (mut session, mut effects) = registering(4);
+    contended(&mut session, &mut effects, &[(0, refused_by(LARGEST_COUNTER, 7, SessionState::Left))]);
+    let (worker, number) = (WorkerId::parse("me").unwrap(), LARGEST_COUNTER);
+    assert_eq!(sent(&mut effects), [Write::DeleteSession { worker, number, own: false }]);
+    contended(&mut session, &mut effects, &[(0, Answer::Written(Written::Applied(None)))]);
+    assert!(matches!(sent(&mut effects)[..], [Write::Register { number: 4, .. }]));
+}
+
+#[test]
+fn a_row_of_the_same_number_that_another_process_left_is_not_ones_own() {
+    let (mut session, mut effects) = registering(4);
+    session.tag = 77;
+    let refused = Answer::Written(Written::Refused(Some(row(4, SessionState::Left))));
+    assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), News::Nothing);
+    assert_eq!(sent(&mut effects), [], "not in a circle");
+    session.on_timer(0, None, &mut effects);
+    assert_eq!(sent(&mut effects), [Write::Draw], "the next number is higher");
+}
+
+#[test]
+fn a_registration_counts_from_its_first_attempt_whichever_was_applied() {
+    let (mut session, mut effects) = registering(4);
+    session.on_answer(Time::ZERO, Answer::Failed(Failure::Unanswered), 0, &mut effects);
+    let applied = Answer::Written(Written::Applied(Some(row(4, SessionState::Active))));
+    let later = Time::ZERO + Duration::from_secs(5);
+    let until = Time::ZERO + timing::owned_for(session.failover_time);
+    let news = session.on_answer(later, applied, 0, &mut effects);
+    assert_eq!(news, News::Registered { number: 4, until });
+}
+
+#[test]
+fn a_draw_above_that_got_no_answer_replaces_nobody() {
+    let (mut session, mut effects) = registering(4);
+    let refused = Answer::Written(Written::Refused(Some(row(900, SessionState::Left))));
+    session.on_answer(Time::ZERO, refused, 0, &mut effects);
+    session.on_answer(Time::ZERO, Answer::Failed(Failure::Unanswered), 0, &mut effects);
+    session.on_timer(0, None, &mut effects);
+    sent(&mut effects);
+    let refused = Answer::Written(Written::Refused(Some(fleet(901))));
+    assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), News::Nothing);
+    assert_eq!(sent(&mut effects), [Write::Draw]);
+}
+
+#[test]
+fn a_beat_is_never_under_way_twice() {
+    let me = WorkerId::parse("me").unwrap();
+    let mut effects = Effects::new(fastrand::Rng::with_seed(1));
+    let mut session = Session::new(me.clone(), None, &Settings::default(), ThisProcess::default());
+    session.state = State::Registering { number: 4, first_sent: None };
+    let row = SessionRow {
+        worker: me,
+        number: 4,
+        tag: 0,
+        beat: 0,
+        state: SessionState::Active,
+        capacity: None,
+        load: 0,
+        weights: None,
+        streams: None,
+        profile: crate::lease::WorkerProfile::default(),
+    };
+    let registered = Answer::Written(Written::Applied(Some(Row::Session(row))));
+    session.on_answer(Time::ZERO, registered, 0, &mut effects);
+    session.drain(0, &mut effects);
+    assert_eq!(effects.take_calls().len(), 1, "it says that it drains");
+    session.on_timer(0, None, &mut effects);
+    assert_eq!(effects.take_calls(), [], "the beat that was due meanwhile");
+}
+
+#[test]
+fn streams_that_change_are_said_with_a_beat_at_once() {
+    let said = |effects: &mut Effects| match sent(effects).as_slice() {
+        [Write::Beat { streams, .. } | Write::Register { streams, .. }] => streams.clone(),
+        other => panic!("{other:?}"),
+    };
+    let ids = |names: &[&str]| Some(names.iter().map(StreamId::new).collect::<BTreeSet<_>>());
+    let (mut session, mut effects) = registering(4);
+    session.streams = ids(&["1:a:2"]);
+    session.on_timer(0, None, &mut effects);
+    assert_eq!(said(&mut effects), ids(&["1:a:2"]));
+    session.serve(ids(&["1:a:2", "1:b:2"]), 0, &mut effects);
+    assert!(sent(&mut effects).is_empty(), "it is not registered yet");
+    let registered = Answer::Written(Written::Applied(Some(row(4, SessionState::Active))));
+    session.on_answer(Time::ZERO, registered, 0, &mut effects);
+    assert_eq!(effects.next_due(), Some(effects.now));
+    session.on_timer(0, None, &mut effects);
+    assert_eq!(said(&mut effects), ids(&["1:a:2", "1:b:2"]));
+}
+
+#[test]
+fn a_stream_is_known_to_be_left_once_the_row_does_not_name_it_any_more() {
+    let (a, b) = (StreamId::new("1:a:2"), StreamId::new("1:b:2"));
+    let shown = |beat, streams: &[&StreamId]| {
+        let Row::Session(session) = row(4, SessionState::Active) else { panic!("a session's row") };
+        let streams = Some(streams.iter().copied().cloned().collect());
+        Answer::Written(Written::Applied(Some(Row::Session(SessionRow { beat, streams, ..session }))))
+    };
+    let (mut session, mut effects) = registering(4);
+    assert!(!session.shows_without(&a), "it says nothing yet");
+    session.on_answer(Time::ZERO, shown(0, &[&a, &b]), 0, &mut effects);
+    assert!(!session.shows_without(&a) && !session.shows_without(&b));
+    session.serve(Some([a.clone()].into()), 0, &mut effects);
+    assert!(!session.shows_without(&b), "the beat is on its way");
+    session.on_answer(Time::ZERO, shown(1, &[&a]), 0, &mut effects);
+    assert!(!session.shows_without(&a) && session.shows_without(&b));
+    session.end(&mut effects);
+    assert!(!session.shows_without(&b), "of a session that is over nothing is known");
+}
+
+#[test]
+fn a_row_that_cannot_be_discarded_drives_no_circle() {
+    let (mut session, mut effects) = registering(4);
+    let key = crate::lease::row::RowKey::Session(WorkerId::parse("me").unwrap());
+    let mark = crate::lease::row::Mark { attribute: "number", shows: crate::lease::row::Shows::Nothing };
+    let damaged = Row::Damaged(Damaged { key, why: "no".to_owned(), marks: vec![mark] });
+    let refused = || Answer::Written(Written::Refused(Some(damaged.clone())));
+    contended(&mut session, &mut effects, &[(0, refused())]);
+    assert!(matches!(sent(&mut effects)[..], [Write::Discard(_)]));
+    contended(&mut session, &mut effects, &[(0, refused())]);
+    assert_eq!(sent(&mut effects), []);
+    session.on_timer(0, None, &mut effects);
+    assert!(matches!(sent(&mut effects)[..], [Write::Register { number: 4, .. }]));
+}

@@ -1,0 +1,73 @@
+//! Another process has registered under this worker's id: this one waits until that session has ended or is proven silent,
+//! and gives up as soon as it is proven alive. So a second process never replaces a living one.
+
+use super::{News, Session, State};
+use crate::coordination::effects::{Effects, Part};
+use crate::coordination::liveness::{Liveness, Pulse};
+use crate::lease::Write;
+use crate::lease::row::{Session as SessionRow, SessionNumber};
+use crate::telemetry::event::coordination::Happening;
+
+/// The other process' session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Twin {
+    row: SessionRow,
+    liveness: Liveness,
+}
+
+impl Twin {
+    /// Ends the session, which was proven silent, under the condition that its heartbeat has not moved since.
+    fn fence(&self) -> Write {
+        Write::Fence { worker: self.row.worker.clone(), number: self.row.number, beat: self.row.beat }
+    }
+}
+
+impl Session {
+    /// A registration under `number` was refused by a session that has not ended.
+    pub(super) fn contend(
+        &mut self,
+        number: SessionNumber,
+        twin: Option<Box<Twin>>,
+        row: &SessionRow,
+        effects: &mut Effects,
+    ) -> News {
+        let failover_time = row.failover_time(self.failover_time);
+        let (mut twin, mut pulse) = match twin {
+            Some(twin) => (twin, Pulse::Unknown),
+            None => {
+                effects.tell(Happening::WorkerIdInUse {
+                    worker: row.worker.clone(),
+                    session: row.number,
+                    process: row.profile.process.clone(),
+                    at_most: failover_time,
+                });
+                let liveness = Liveness::new(row, effects.now);
+                let gone = row.profile.process.as_ref().is_some_and(|process| self.process.knows_gone(process));
+                let pulse = if gone { Pulse::Silent } else { Pulse::Unknown };
+                (Box::new(Twin { row: row.clone(), liveness }), pulse)
+            }
+        };
+        twin.row.clone_from(row);
+        if pulse == Pulse::Unknown {
+            pulse = twin.liveness.look(row, effects.now, failover_time);
+        }
+        let first_sent = self.first_sent();
+        match pulse {
+            Pulse::Unknown => {
+                effects.remind(Part::Session, twin.liveness.next_look(effects.now, failover_time));
+                self.state = State::Contending { number, first_sent, twin };
+                News::Nothing
+            }
+            Pulse::Silent => {
+                let write = twin.fence();
+                effects.write(Part::Session, write.clone());
+                self.state = State::Displacing { number, first_sent, write: Box::new(write) };
+                News::Nothing
+            }
+            Pulse::Alive => {
+                self.state = State::Over;
+                News::HeldByAnother { session: row.number, process: row.profile.process.clone() }
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Which process this is, as session rows name it, and whether another one is known to be gone.
+
+use crate::lease::row::ProcessId;
+
+/// This process, or none where sessions are not to name it (under virtual time, where one process plays many workers).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ThisProcess(Option<ProcessId>);
+
+impl ThisProcess {
+    /// The process that calls.
+    pub(crate) fn of_caller() -> Self {
+        let (started_at_ms, kernel) = kernel::myself().unzip();
+        let host = kernel::hostname().or_else(|| std::env::var("HOSTNAME").ok());
+        ThisProcess(Some(ProcessId {
+            host: host.unwrap_or_else(|| "unknown".to_owned()),
+            id: std::process::id(),
+            started_at_ms: started_at_ms.unwrap_or(0),
+            kernel,
+        }))
+    }
+
+    pub(crate) fn id(&self) -> Option<&ProcessId> {
+        self.0.as_ref()
+    }
+
+    /// Whether the other process is proven to be gone: it ran on this kernel, since the same boot, in the same namespace of
+    /// process ids and for the same user, and is not there any more. `false` where that cannot be told.
+    pub(crate) fn knows_gone(&self, other: &ProcessId) -> bool {
+        let mine = self.0.as_ref().and_then(|process| Kernel::parse(process.kernel.as_deref()?));
+        let theirs = other.kernel.as_deref().and_then(Kernel::parse);
+        let (Some(mine), Some(theirs)) = (mine, theirs) else { return false };
+        mine.space == theirs.space
+            && kernel::started(other.id).is_some_and(|now| now.as_deref() != Some(theirs.started))
+    }
+}
+
+/// `<boot>/<namespace>/<user>/<start in clock ticks>`.
+#[derive(Debug, PartialEq, Eq)]
+struct Kernel<'a> {
+    /// Within which a process id and a start name one process.
+    space: &'a str,
+    started: &'a str,
+}
+
+impl<'a> Kernel<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let (space, started) = text.rsplit_once('/')?;
+        Some(Kernel { space, started })
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod kernel {
+    use std::fs;
+    use std::io::ErrorKind;
+    use std::os::unix::fs::MetadataExt;
+
+    pub(super) fn hostname() -> Option<String> {
+        Some(fs::read_to_string("/proc/sys/kernel/hostname").ok()?.trim().to_owned())
+    }
+
+    /// When this process started, in milliseconds since 1970, and what names it among all processes of this kernel.
+    pub(super) fn myself() -> Option<(i64, String)> {
+        let started = start_of(&fs::read_to_string("/proc/self/stat").ok()?)?;
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
+        let namespace = namespace.to_str()?.trim_start_matches("pid:[").trim_end_matches(']').to_owned();
+        let user = fs::metadata("/proc/self").ok()?.uid();
+        let name = format!("{}/{namespace}/{user}/{started}", boot.trim());
+        let booted: i64 = fs::read_to_string("/proc/stat")
+            .ok()?
+            .lines()
+            .find_map(|line| line.strip_prefix("btime "))?
+            .parse()
+            .ok()?;
+        // Linux counts in hundredths of a second wherever programs can see it.
+        let since_boot = started.parse::<i64>().ok()?.checked_mul(10)?;
+        Some((booted.checked_mul(1_000)?.checked_add(since_boot)?, name))
+    }
+
+    /// When the process with this id started, in clock ticks; `Some(None)` where there is none; `None` where that cannot be
+    /// told.
+    pub(super) fn started(id: u32) -> Option<Option<String>> {
+        match fs::read_to_string(format!("/proc/{id}/stat")) {
+            Ok(stat) => start_of(&stat).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Some(None),
+            Err(_) => None,
+        }
+    }
+
+    /// The 22nd field; the 2nd is a name in parentheses that may hold anything.
+    fn start_of(stat: &str) -> Option<String> {
+        let (_, after) = stat.rsplit_once(')')?;
+        after.split_whitespace().nth(19).map(str::to_owned)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod kernel {
+    pub(super) fn hostname() -> Option<String> {
+        std::env::var("COMPUTERNAME").ok()
+    }
+
+    pub(super) fn myself() -> Option<(i64, String)> {
+        None
+    }
+
+    pub(super) fn started(_: u32) -> Option<Option<String>> {
+        None
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    fn other(change: impl FnOnce(&mut ProcessId)) -> (ThisProcess, ProcessId) {
+        let me = ThisProcess::of_caller();
+        let mut other = me.id().unwrap().clone();
+        change(&mut other);
+        (me, other)
+    }
+
+    #[test]
+    fn this_process_is_not_gone() {
+        let (me, same) = other(|_| {});
+        assert!(same.kernel.is_some() && same.started_at_ms > 1_600_000_000_000, "{same:?}");
+        assert!(!me.knows_gone(&same));
+    }
+
+    #[test]
+    fn a_process_id_that_nobody_has_or_that_another_process_has_now_is_of_one_that_is_gone() {
+        let (me, gone) = other(|other| other.id = u32::MAX);
+        assert!(me.knows_gone(&gone));
+        let (me, gone) = other(|other| other.kernel = other.kernel.take().map(|kernel| kernel + "0"));
+        assert!(me.knows_gone(&gone));
+    }
+
+    #[test]
+    fn of_another_container_another_machine_or_another_user_nothing_is_known() {
+        for change in [
+            |other: &mut ProcessId| other.kernel = None,
+            |other: &mut ProcessId| other.kernel = other.kernel.take().map(|kernel| format!("x{kernel}")),
+        ] {
+            let (me, mut unknown) = other(change);
+            unknown.id = u32::MAX;
+            assert!(!me.knows_gone(&unknown), "{unknown:?}");
+        }
+        let (_, gone) = other(|other| other.id = u32::MAX);
+        assert!(!ThisProcess::default().knows_gone(&gone));
+    }
+}
