@@ -8,6 +8,7 @@
 //! | `start` | whether the table is ours to work on: of this stream, and no other hand at work |
 //! | `session` | drawing a number, registering, beating |
 //! | `watch`, `silence` | the fleet row: who plans, and for how long it has been silent |
+//! | `table_read`, `full_read` | full reads of the table, page by page |
 //! | `planner` | who is to read what; the first fill and the list of every minute |
 //! | `claim`, `claims` | from being told to take a lease until it is held |
 //! | `held` | the one writer of a held lease's row |
@@ -30,6 +31,7 @@ pub(crate) mod clearing;
 mod coordinator;
 mod effects;
 mod fleet_row;
+mod full_read;
 mod goodbye;
 mod handback;
 mod held;
@@ -47,6 +49,7 @@ mod silence;
 mod start;
 mod stopping;
 mod streams;
+mod table_read;
 #[cfg(test)]
 mod timing_tests;
 mod watch;

@@ -10,8 +10,8 @@ use super::streams::Streams;
 use crate::clock::Time;
 use crate::config::Settings;
 use crate::error::{Code, Error};
-use crate::lease::Table;
 use crate::lease::row::Lease;
+use crate::lease::{Page, Table};
 use crate::shard::{ListWhich, Shard};
 use crate::telemetry::event::coordination::Happening;
 use std::time::Duration;
@@ -27,7 +27,6 @@ pub(crate) struct Start {
     resting: Resting,
     /// The stream's shards, once it turned out that they matter.
     shards: Option<Vec<Shard>>,
-    asked: Time,
     damaged_told: bool,
 }
 
@@ -44,19 +43,18 @@ pub(crate) enum News {
 impl Start {
     pub(crate) fn new(table: String, settings: &Settings) -> Self {
         let java_failover_time = settings.java_failover_time;
-        Start {
-            table,
-            java_failover_time,
-            resting: Resting::of(settings),
-            shards: None,
-            asked: Time::ZERO,
-            damaged_told: false,
-        }
+        Start { table, java_failover_time, resting: Resting::default(), shards: None, damaged_told: false }
     }
 
-    pub(crate) fn look(&mut self, effects: &mut Effects) {
-        self.asked = effects.now;
+    pub(crate) fn look(&self, effects: &mut Effects) {
         effects.call(Part::Start, Op::Scan);
+    }
+
+    /// A page of the table, as an answer to a call that was sent then.
+    pub(crate) fn on_page(&mut self, page: &Page, sent: Time, effects: &Effects) {
+        for lease in page.rows.leases.iter().filter(|lease| is_another_hands(lease)) {
+            self.resting.look(lease, sent, effects.now, &effects.contact);
+        }
     }
 
     /// What was seen of leases that other hands wrote.
@@ -72,7 +70,7 @@ impl Start {
                 self.look(effects);
                 News::Nothing
             }
-            Answer::Written(_) | Answer::Rows(_) | Answer::Failed(_) => {
+            Answer::Written(_) | Answer::Rows(_) | Answer::Page(_) | Answer::Failed(_) => {
                 effects.remind(Part::Start, effects.now + Duration::from_millis(500));
                 News::Nothing
             }
@@ -101,7 +99,6 @@ impl Start {
         }
         let mut waiting = false;
         for lease in table.leases.iter().filter(|lease| is_another_hands(lease)) {
-            self.resting.look(lease, self.asked);
             if self.resting.is_moving(&lease.key) {
                 return News::Refused(self.in_use(lease));
             }

@@ -19,7 +19,6 @@ pub(crate) struct Watch {
     me: WorkerId,
     every: Duration,
     failover_time: Duration,
-    longest_gap: Duration,
     slowed: u32,
     /// The look under way: when it was sent, and how fresh its answer is.
     look: (Time, Consistency),
@@ -77,7 +76,6 @@ impl Watch {
             me,
             every: settings.watch,
             failover_time: settings.failover_time,
-            longest_gap: crate::config::timing::longest_gap(settings.failover_time, settings.watch),
             slowed: 1,
             look: (Time::ZERO, Consistency::Eventual),
             raised_at: Time::ZERO,
@@ -154,7 +152,7 @@ impl Watch {
     pub(crate) fn see(&mut self, fleet: Fleet, received: Time) {
         let mark = (fleet.term, fleet.beat);
         match &mut self.silence {
-            Some(silence) => silence.look(&mark, received, self.longest_gap),
+            Some(silence) => silence.look(&mark, received),
             None => self.silence = Some(Silence::new(mark, received)),
         }
         match &mut self.fleet {
@@ -187,7 +185,8 @@ impl Watch {
     /// former session.
     pub(crate) fn consider_term(&mut self, session: SessionNumber, effects: &mut Effects) {
         let (Some(fleet), Some(silence), None) = (&self.fleet, &self.silence, &self.attempt) else { return };
-        let silent = silence.lasted() >= self.failover_time && *silence.value() == (fleet.term, fleet.beat);
+        let contact = &effects.contact;
+        let silent = silence.lasted(contact) >= self.failover_time && *silence.value() == (fleet.term, fleet.beat);
         let reason = match &fleet.planner {
             None => Some(None),
             Some((worker, number)) if *worker == self.me && *number < session => Some(None),
@@ -195,7 +194,7 @@ impl Watch {
                 worker: worker.clone(),
                 session: *number,
                 mirror: fleet.mirror,
-                since: silence.first_shown(),
+                since: silence.began(contact),
             })),
             Some(_) => None,
         };
@@ -237,7 +236,7 @@ impl Watch {
     pub(crate) fn on_term_answer(&mut self, answer: Answer, effects: &mut Effects) -> Option<Won> {
         let written = match answer {
             Answer::Written(written) => written,
-            Answer::Failed(_) | Answer::Rows(_) | Answer::Table(_) | Answer::Listing(_) => {
+            Answer::Failed(_) | Answer::Rows(_) | Answer::Table(_) | Answer::Page(_) | Answer::Listing(_) => {
                 if let Some(attempt) = &mut self.attempt {
                     attempt.unsettled = true;
                 }

@@ -11,5 +11,5 @@ pub use row::{
     Beside, Damaged, Fleet, FleetStart, Give, Lease, LeaseKey, Owner, ParkedKey, Pending, Plan, Row, RowKey, Session,
     SessionNumber, SessionState, StreamRow, Take, TakeMode, Weight, Weights, Wish, WorkerId,
 };
-pub use store::{Consistency, LeaseStore, StoreError, StoreErrorKind, Table};
+pub use store::{Consistency, LeaseStore, Page, PageToken, StoreError, StoreErrorKind, Table};
 pub use write::{Previous, Write, Written};

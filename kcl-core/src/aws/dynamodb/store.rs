@@ -1,7 +1,7 @@
 //! [`LeaseStore`] over a DynamoDB client.
 
 use crate::aws::failure::{Cause, Failure};
-use crate::lease::{Consistency, LeaseStore, Row, RowKey, StoreError, StoreErrorKind, Table, Write, Written};
+use crate::lease::{Consistency, LeaseStore, Page, PageToken, Row, RowKey, StoreError, StoreErrorKind, Write, Written};
 use crate::telemetry::event::table::TableCall;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
@@ -56,8 +56,8 @@ impl LeaseStore for DynamoDbStore {
         }
     }
 
-    async fn scan(&self) -> Result<Table, StoreError> {
-        self.told("Scan", self.get_all().await)
+    async fn scan_page(&self, after: Option<&PageToken>, rows: u32) -> Result<Page, StoreError> {
+        self.told("Scan", self.get_page(after, rows).await)
     }
 
     async fn write(&self, write: &Write) -> Result<Written, StoreError> {

@@ -32,6 +32,7 @@ mod r35_a_lineage_with_a_trimmed_ancestor;
 mod r37_the_table_of_another_stream;
 mod review;
 mod rows_changed_by_hand;
+mod slow_tables;
 mod two_streams;
 
 use crate::invariant::{self, Facts};
