@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kcl_core::lease::{
-    Consistency, LeaseKey, LeaseStore, MemoryStore, Owner, Row, RowKey, StoreError, Table, WorkerId, Write, Written,
+    Consistency, LeaseKey, LeaseStore, MemoryStore, Owner, Page, PageToken, Row, RowKey, StoreError, WorkerId, Write,
+    Written,
 };
 
 use super::units;
@@ -77,22 +78,16 @@ impl LeaseStore for Seat {
         Ok(rows)
     }
 
-    async fn scan(&self) -> Result<Table, StoreError> {
-        let table = self.table.rows.table();
-        let leases = table.leases.iter().cloned().map(Row::Lease);
-        let sessions = table.sessions.iter().cloned().map(Row::Session);
-        let rows = leases.chain(sessions).chain(table.plans.iter().cloned().map(Row::Plan));
-        let bytes: usize = rows.chain(table.fleet.iter().cloned().map(Row::Fleet)).map(|row| units::size(&row)).sum();
-        let mut left = bytes;
-        loop {
-            self.wire.cross(self.table.latency).await;
-            let page = left.min(units::PAGE);
-            self.table.books().read += units::of_pages(page, Consistency::Strong);
-            left -= page;
-            if left == 0 {
-                return Ok(self.table.rows.table());
-            }
-        }
+    async fn scan_page(&self, after: Option<&PageToken>, rows: u32) -> Result<Page, StoreError> {
+        self.wire.cross(self.table.latency).await;
+        let page = self.table.rows.page(after, rows);
+        let leases = page.rows.leases.iter().cloned().map(Row::Lease);
+        let sessions = page.rows.sessions.iter().cloned().map(Row::Session);
+        let rows = leases.chain(sessions).chain(page.rows.plans.iter().cloned().map(Row::Plan));
+        let bytes: usize =
+            rows.chain(page.rows.fleet.iter().cloned().map(Row::Fleet)).map(|row| units::size(&row)).sum();
+        self.table.books().read += units::of_pages(bytes, Consistency::Strong);
+        Ok(page)
     }
 
     async fn write(&self, write: &Write) -> Result<Written, StoreError> {

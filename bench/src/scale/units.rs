@@ -4,8 +4,6 @@
 use kcl_core::lease::{Consistency, Fleet, Lease, Plan, Row, Session, SessionState, TakeMode, Written};
 
 const KB: usize = 1_024;
-/// A scan is paid by the page.
-pub(crate) const PAGE: usize = KB * KB;
 /// A list or a map, and each entry of one, besides what is in it.
 const NESTED: usize = 3;
 

@@ -1,7 +1,7 @@
 //! Calls of the table outside of any worker: handing back, looking at what is parked.
 
 use crate::error::{Code, Error};
-use crate::lease::{StoreError, StoreErrorKind};
+use crate::lease::{LeaseStore, StoreError, StoreErrorKind, Table};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -15,14 +15,21 @@ pub(super) async fn again<T, F: Future<Output = Result<T, StoreError>>>(call: im
     loop {
         match call().await {
             Ok(answer) => return Ok(answer),
-            Err(error) if error.kind == StoreErrorKind::Refused || attempts == ATTEMPTS => {
-                let code = code_of(&error);
-                return Err(Error::new(code, error.message.clone()).because(error));
-            }
+            Err(error) if error.kind == StoreErrorKind::Refused || attempts == ATTEMPTS => return Err(failed(error)),
             Err(_) => attempts += 1,
         }
         sleep(AGAIN).await;
     }
+}
+
+/// Reads the whole table. The store repeats pages by itself.
+pub(super) async fn read_table(store: &dyn LeaseStore) -> Result<Table, Error> {
+    store.scan().await.map_err(failed)
+}
+
+fn failed(error: StoreError) -> Error {
+    let code = code_of(&error);
+    Error::new(code, error.message.clone()).because(error)
 }
 
 #[cfg(feature = "aws")]

@@ -3,6 +3,7 @@
 use super::coordinator::Coordinator;
 use super::effects::Answer;
 use super::planner::Resting;
+use super::silence::Contact;
 use super::start::{Start, shared};
 use super::watch::Watch;
 use crate::config::{OnFleetSettings, timing};
@@ -47,7 +48,9 @@ impl Coordinator {
             return Err(Error::new(Code::FleetSettings, message));
         }
         self.settings = adopted;
-        self.resting = Resting::of(&self.settings);
+        self.resting = Resting::default();
+        let gap = timing::longest_gap(self.settings.failover_time, self.settings.watch);
+        self.effects.contact = Contact::new(gap);
         self.session.adopt(&self.settings);
         self.watch = Watch::new(self.identity.me.clone(), &self.settings);
         self.fleet_row.adopt(settings.clone());

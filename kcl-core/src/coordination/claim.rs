@@ -179,7 +179,7 @@ impl Claim {
                 effects.repeat_by(RetryPolicy::from(AGAIN), Part::Claim(self.lease.clone()));
                 return News::Nothing;
             }
-            Answer::Rows(_) | Answer::Table(_) | Answer::Listing(_) => return News::Nothing,
+            Answer::Rows(_) | Answer::Table(_) | Answer::Page(_) | Answer::Listing(_) => return News::Nothing,
         };
         let (Written::Applied(row) | Written::Refused(row)) = &written;
         let Some(lease) = row.as_ref().and_then(Row::as_lease) else { return News::Dropped };

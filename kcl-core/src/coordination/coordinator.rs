@@ -1,7 +1,7 @@
 //! The whole of one worker's coordination as a machine: events in, calls and consumers to start out. No I/O.
 
 use super::claims::Claims;
-use super::effects::{Answer, Answered, Call, Effects, Failure, Part, Refusal};
+use super::effects::{Answer, Answered, Call, Effects, Failure, Op, Part, Refusal};
 use super::fleet_row::{self, FleetRow};
 use super::goodbye::Goodbye;
 use super::held::Held;
@@ -12,17 +12,19 @@ use super::reconcile;
 use super::replay::Looking;
 use super::session::{self, Session};
 use super::signals::Signals;
+use super::silence::Contact;
 use super::start::{self, Start};
 use super::streams::{Change, Streams};
+use super::table_read::TableReads;
 use super::unreadable::UnreadableLeases;
 use super::watch::{self, Watch};
 use super::watchdog::Deadlines;
 use super::weigh::Weighing;
 use crate::clock::{Clock, Time};
-use crate::config::{BalanceBy, Settings};
+use crate::config::{BalanceBy, Settings, timing};
 use crate::error::{Code, Error};
-use crate::lease::row::{Fleet, FleetSettings, Lease, LeaseKey, ProcessId, SessionNumber, WorkerId};
-use crate::lease::{Row, Table, Write, Written};
+use crate::lease::row::{Fleet, FleetSettings, Lease, LeaseKey, ProcessId, RowKey, SessionNumber, WorkerId};
+use crate::lease::{Consistency, Row, Table, Write, Written};
 use crate::process::ThisProcess;
 use crate::processor::{Delivery, Gate, Report, Reports};
 use crate::record::StreamId;
@@ -81,6 +83,8 @@ pub(crate) struct Coordinator {
     pub(super) identity: Identity,
     pub(super) settings: Settings,
     pub(super) effects: Effects,
+    /// Full reads of the table under way.
+    pub(super) reads: TableReads,
     pub(super) gate: Arc<Gate>,
     pub(super) reports: Reports,
     pub(super) starting: Option<Start>,
@@ -150,12 +154,15 @@ impl Coordinator {
         let me = identity.me.clone();
         let fleet_settings =
             FleetSettings { shared: start::shared(&settings), until_ms: settings.until, set_by: me.to_string() };
+        let mut effects = Effects::new(rng);
+        effects.contact = Contact::new(timing::longest_gap(settings.failover_time, settings.watch));
         Coordinator {
-            effects: Effects::new(rng),
+            effects,
+            reads: TableReads::default(),
             gate: Gate::new(clock),
             reports,
             starting: Some(Start::new(identity.table.clone(), me.clone(), &settings)),
-            resting: Resting::of(&settings),
+            resting: Resting::default(),
             fleet_row: FleetRow::new(fleet_settings),
             session: Session::new(me.clone(), identity.streams.ids(), &settings, identity.process.clone()),
             watch: Watch::new(me.clone(), &settings),
@@ -196,6 +203,7 @@ impl Coordinator {
         if let Some(start) = &mut self.starting {
             start.look(&mut self.effects);
         }
+        self.remind_of_contact();
         self.out()
     }
 
@@ -208,8 +216,21 @@ impl Coordinator {
     pub(crate) fn step(&mut self, event: Event, now: Time) -> Step {
         self.effects.now = now;
         match event {
-            Event::Answered(answered) if self.effects.awaits(&answered) => self.on_answer(*answered),
-            Event::Answered(_) | Event::Due => {}
+            Event::Answered(answered) => {
+                match answered.answer {
+                    Answer::Written(_) | Answer::Rows(_) | Answer::Page(_) | Answer::Table(_) => {
+                        self.effects.contact.answered(now);
+                    }
+                    // Of the stream, or of nobody.
+                    Answer::Listing(_) | Answer::Failed(_) => {}
+                }
+                if self.effects.awaits(&answered)
+                    && let Some(answered) = self.turn_page(*answered)
+                {
+                    self.on_answer(answered);
+                }
+            }
+            Event::Due => {}
             Event::Report(report) => self.on_report(report),
             Event::Shutdown { within } => self.on_shutdown(within),
             Event::Change(change) => self.on_change(change),
@@ -231,8 +252,12 @@ impl Coordinator {
 
     fn out(&mut self) -> Step {
         let stopped = self.take_stopped();
+        let mut calls = self.effects.take_calls();
+        for call in calls.iter_mut().filter(|call| call.op == Op::Scan) {
+            call.op = self.reads.begin(call.part.clone(), call.life, self.effects.now);
+        }
         Step {
-            calls: self.effects.take_calls(),
+            calls,
             start: std::mem::take(&mut self.start),
             stopped,
             happened: self.effects.take_happenings(),
@@ -248,6 +273,12 @@ impl Coordinator {
             Part::Start => {
                 if let Some(start) = &mut self.starting {
                     start.look(effects);
+                }
+            }
+            Part::Contact => effects.call(Part::Contact, Op::Read(vec![RowKey::Fleet], Consistency::Eventual)),
+            Part::Page(part) => {
+                if let Some(op) = self.reads.ask(part) {
+                    effects.call((**part).clone(), op);
                 }
             }
             Part::FleetRow => self.fleet_row.on_timer(effects),
@@ -319,6 +350,9 @@ impl Coordinator {
         }
         match &part {
             Part::Start => self.on_start_answer(answer),
+            Part::Contact => self.remind_of_contact(),
+            // Its calls are those of the part that reads.
+            Part::Page(_) => {}
             Part::FleetRow => {
                 let news = self.fleet_row.on_answer(answer, &mut self.effects);
                 self.on_fleet_row(news);
@@ -332,8 +366,9 @@ impl Coordinator {
                 self.on_cycle_answer(&part, answer);
             }
             Part::Sessions => {
+                let beat = self.session.beat();
                 if let Some(term) = &mut self.term {
-                    term.on_sessions_seen(answer, &mut self.effects);
+                    term.on_sessions_seen(answer, beat, &mut self.effects);
                 }
             }
             Part::FleetBeat => self.on_fleet_beat_answer(answer),
@@ -368,7 +403,7 @@ impl Coordinator {
     /// A worker that starts ends with a refusal that a person must mend: its operator is watching. One that has registered
     /// repeats the call with growing pauses until the refusal ends, with leases or without: a fleet must not shrink because a key,
     /// a role or a table was out of reach for a while.
-    fn on_refusal(&mut self, part: &Part, refusal: &Refusal) {
+    pub(super) fn on_refusal(&mut self, part: &Part, refusal: &Refusal) {
         let is_gone = refusal.missing && matches!(part, Part::Stream(_));
         if !is_gone {
             self.effects.tell(Happening::Refused { message: refusal.message.clone() });
@@ -597,7 +632,7 @@ impl Coordinator {
             Streams::One(served) => Some((**served).clone()),
             Streams::Several(_) => None,
         };
-        let resting = std::mem::replace(&mut self.resting, Resting::of(&self.settings));
+        let resting = std::mem::take(&mut self.resting);
         self.effects.turn_term();
         let mut term = Term::new(won, number, me, alone, &self.settings, resting, &mut self.effects);
         if self.goodbye.is_some() {

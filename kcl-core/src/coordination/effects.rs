@@ -1,21 +1,30 @@
 //! What the coordination asks of the outside, as values: calls, timers, happenings. Knows no protocol.
 
 use super::backoff::{Attempts, RetryPolicy};
+use super::silence::Contact;
 use crate::clock::Time;
 use crate::error::Code;
 use crate::lease::row::{LeaseKey, Row, RowKey, WorkerId};
-use crate::lease::{Consistency, Table, Write, Written};
+use crate::lease::{Consistency, Page, PageToken, Table, Write, Written};
 use crate::record::StreamId;
 use crate::shard::{ListWhich, Listing};
 use crate::telemetry::event::coordination::Happening;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
+
+/// Answers of the table that are further apart are a gap, unless settings say otherwise.
+const LONGEST_GAP: Duration = Duration::from_secs(3);
 
 /// A part of the coordination that has at most one call and one timer under way.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Part {
     /// The look at the table before anything is written.
     Start,
+    /// Reading a row while a start waits for a slow read, to know that the table can be reached.
+    Contact,
+    /// The next page of a full read by that part.
+    Page(Box<Part>),
     /// Making a fleet row where there is none.
     FleetRow,
     /// Drawing, registering, beating.
@@ -90,7 +99,9 @@ impl Part {
             | Part::PlanOf(_)
             | Part::Collect(_)
             | Part::Sync(_) => true,
+            Part::Page(part) => part.is_planners(),
             Part::Start
+            | Part::Contact
             | Part::FleetRow
             | Part::Session
             | Part::Wake
@@ -131,8 +142,12 @@ pub(crate) enum Op {
     Write(Write),
     /// Some rows.
     Read(Vec<RowKey>, Consistency),
-    /// The whole table.
+    /// As many as can be read of many rows. A row that is not there, and one that could not be read, are both left out.
+    ReadSome(Vec<RowKey>, Consistency),
+    /// The whole table. See [`super::table_read`].
     Scan,
+    /// A page of it: at most so many rows, within that time.
+    Page { after: Option<PageToken>, rows: u32, within: Duration },
     /// The shards of a stream: of one of several, or of the only one.
     List(Option<StreamId>, ListWhich),
 }
@@ -146,6 +161,8 @@ pub(crate) enum Answer {
     Rows(Vec<Option<Row>>),
     /// Of a scan.
     Table(Table),
+    /// Of one page of it.
+    Page(Page),
     /// Of a list.
     Listing(Listing),
     /// Of anything.
@@ -246,6 +263,8 @@ pub(crate) struct Effects {
     timers: Timers,
     attempts: Attempts,
     rounds: Attempts,
+    /// Since when the table has answered without a long gap.
+    pub(crate) contact: Contact,
 }
 
 impl Effects {
@@ -259,6 +278,7 @@ impl Effects {
             timers: Timers::default(),
             attempts: Attempts::default(),
             rounds: Attempts::default(),
+            contact: Contact::new(LONGEST_GAP),
         }
     }
 
@@ -348,8 +368,12 @@ impl Effects {
 
     /// Whether the answer is to somebody who still asks.
     pub(crate) fn awaits(&self, answered: &Answered) -> bool {
-        let Life { session, term } = answered.life;
-        session == self.life.session && (term == self.life.term || !answered.part.is_planners())
+        self.is_current(&answered.part, answered.life)
+    }
+
+    /// Whether what that part asked for in that life still concerns it.
+    pub(crate) fn is_current(&self, part: &Part, life: Life) -> bool {
+        life.session == self.life.session && (life.term == self.life.term || !part.is_planners())
     }
 
     pub(crate) fn take_calls(&mut self) -> Vec<Call> {

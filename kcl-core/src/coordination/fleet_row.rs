@@ -149,7 +149,7 @@ impl FleetRow {
                     News::Nothing
                 }
             },
-            (Answer::Failed(_) | Answer::Rows(_) | Answer::Listing(_), _) => {
+            (Answer::Failed(_) | Answer::Rows(_) | Answer::Page(_) | Answer::Listing(_), _) => {
                 self.read_later(effects);
                 News::Nothing
             }
@@ -232,7 +232,7 @@ mod tests {
             let answer = match asked.op {
                 Op::Write(write) => Answer::Written(store.apply(&write)),
                 Op::Scan => Answer::Table(store.table()),
-                Op::Read(..) | Op::List(..) => unreachable!(),
+                Op::Read(..) | Op::ReadSome(..) | Op::Page { .. } | Op::List(..) => unreachable!(),
             };
             let news = row.on_answer(answer, &mut effects);
             if news != News::Nothing {

@@ -382,7 +382,7 @@ mod tests {
             let answer = match call.op {
                 Op::Scan => Answer::Table(table.clone()),
                 Op::Read(..) => Answer::Rows(vec![table.fleet.clone().map(Row::Fleet)]),
-                Op::List(..) => unreachable!("nothing is listed"),
+                Op::List(..) | Op::ReadSome(..) | Op::Page { .. } => unreachable!("nothing of this is asked for"),
                 Op::Write(write) => Answer::Written(written(&write, table)),
             };
             goodbye.on_answer(answer, &mut effects);

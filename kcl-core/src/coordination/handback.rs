@@ -4,10 +4,10 @@
 //! them (`kclStream` so that a later start knows whose table it is, `kclCounter` so that it sees that another hand was there,
 //! `kclStart` for sentinels); every KCL passes over attributes it does not know.
 
-use super::again::again;
+use super::again::{again, read_table};
 use super::clearing::clearing;
 use super::parked;
-use super::silence::Silence;
+use super::silence::{Contact, Silence};
 use crate::clock::{Clock, Time};
 use crate::error::{Code, Error};
 use crate::lease::row::{Fleet, Lease, Owner, Session, SessionNumber, WorkerId};
@@ -102,7 +102,7 @@ pub async fn handback(
     options: &HandbackOptions,
     mut told: impl FnMut(HandbackProgress),
 ) -> Result<Handback, Error> {
-    let table = again(|| store.scan()).await?;
+    let table = read_table(store).await?;
     readable(&table)?;
     let in_quarantine = parked::of_table(&table);
     if !in_quarantine.is_empty() && !options.leave_parked && !options.dry_run {
@@ -122,7 +122,7 @@ pub async fn handback(
     }
     let me = draw(store).await?;
     // Only now: what the dead had under way when they were looked at has moved the counters.
-    let table = again(|| store.scan()).await?;
+    let table = read_table(store).await?;
     let mut done = Handback {
         foreign: foreign(&table),
         parked: in_quarantine.into_iter().map(|parked| parked.lease).collect(),
@@ -186,13 +186,17 @@ async fn watch(
     let within = times.values().copied().max().unwrap_or(failover_time);
     told(HandbackProgress::Watching { workers, within });
     let now = clock.now();
+    let mut contact = Contact::new(LONGEST_GAP);
+    contact.answered(now);
     let mut silences: BTreeMap<WorkerId, Silence<(SessionNumber, u64)>> =
         open.iter().map(|s| (s.worker.clone(), Silence::new((s.number, s.beat), now))).collect();
     let keys: Vec<RowKey> = open.iter().map(|session| RowKey::Session(session.worker.clone())).collect();
-    while silences.iter().any(|(worker, silence)| times.get(worker).is_none_or(|time| silence.lasted() < *time)) {
+    while silences.iter().any(|(worker, silence)| times.get(worker).is_none_or(|time| silence.lasted(&contact) < *time))
+    {
         sleep(LOOK_EVERY).await;
         for keys in keys.chunks(100) {
             let Ok(rows) = store.read(keys, Consistency::Strong).await else { continue };
+            contact.answered(clock.now());
             look(&rows, &mut silences, clock.now())?;
         }
     }
@@ -212,7 +216,7 @@ fn look(
         } else if (session.number, session.beat) != *silence.value() {
             return Err(lives(&session.worker));
         } else {
-            silence.look(&(session.number, session.beat), now, LONGEST_GAP);
+            silence.look(&(session.number, session.beat), now);
         }
     }
     Ok(())

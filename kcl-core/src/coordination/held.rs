@@ -403,7 +403,7 @@ impl Held {
                 self.on_failure(failure, effects);
                 return News::Nothing;
             }
-            Answer::Rows(_) | Answer::Table(_) | Answer::Listing(_) => return News::Nothing,
+            Answer::Rows(_) | Answer::Table(_) | Answer::Page(_) | Answer::Listing(_) => return News::Nothing,
         };
         let writing = Writing { in_flight: false, ..writing.clone() };
         let (applied, row) = match written {

@@ -319,7 +319,7 @@ impl Coordinator {
             // The other parent's own parent is not finished yet: a child seen without it would be read too early.
             // Whoever finishes the other parent creates the child, or the list of every minute does.
             Answer::Rows(_) => held.on_child(child, &mut self.effects),
-            Answer::Failed(_) | Answer::Table(_) | Answer::Listing(_) => {
+            Answer::Failed(_) | Answer::Table(_) | Answer::Page(_) | Answer::Listing(_) => {
                 self.effects.repeat(part);
             }
         }

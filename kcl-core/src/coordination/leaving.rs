@@ -123,7 +123,7 @@ impl Leaving {
     pub(crate) fn on_answer(&mut self, answer: &Answer, me: &WorkerId, effects: &mut Effects) {
         let served = match answer {
             Answer::Table(table) => Some(served_by_others(table, me)),
-            Answer::Written(_) | Answer::Rows(_) | Answer::Listing(_) | Answer::Failed(_) => None,
+            Answer::Written(_) | Answer::Rows(_) | Answer::Page(_) | Answer::Listing(_) | Answer::Failed(_) => None,
         };
         self.look = if served.is_some() { Look::Idle } else { Look::Resting };
         for (stream, state) in &mut self.of {

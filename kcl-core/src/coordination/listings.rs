@@ -150,7 +150,7 @@ impl Listings {
         self.reading = false;
         match answer {
             Answer::Table(table) => self.begin(Known::of(table), streams, effects),
-            Answer::Written(_) | Answer::Rows(_) | Answer::Listing(_) | Answer::Failed(_) => {
+            Answer::Written(_) | Answer::Rows(_) | Answer::Page(_) | Answer::Listing(_) | Answer::Failed(_) => {
                 effects.repeat_by(RetryPolicy::from(FIRST_AGAIN), Part::Listings);
             }
         }
@@ -331,7 +331,7 @@ mod tests {
                     let shards = vec![Shard { id, parents, hash_range, starting_sequence_number, closed }];
                     Answer::Listing(Shards { shards, answered_at_ms: Some(10_000) })
                 }
-                Op::Read(..) => unreachable!(),
+                Op::Read(..) | Op::ReadSome(..) | Op::Page { .. } => unreachable!(),
             }
         }
 

@@ -10,6 +10,7 @@
 //! | `session` | drawing a number, registering, beating |
 //! | `liveness` | from one session's rows, whether its worker is alive |
 //! | `watch`, `silence` | the fleet row: who plans, and for how long it has been silent |
+//! | `table_read`, `full_read` | full reads of the table, page by page |
 //! | `planner` | who is to read what; the first fill and the list of every minute |
 //! | `claim`, `claims` | from being told to take a lease until it is held |
 //! | `held` | the one writer of a held lease's row |
@@ -36,6 +37,7 @@ pub(crate) mod clearing;
 mod coordinator;
 mod effects;
 mod fleet_row;
+mod full_read;
 mod goodbye;
 mod handback;
 mod held;
@@ -55,6 +57,7 @@ mod silence;
 mod start;
 mod stopping;
 mod streams;
+mod table_read;
 #[cfg(test)]
 mod timing_tests;
 mod unreadable;

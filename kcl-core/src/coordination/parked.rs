@@ -1,6 +1,6 @@
 //! Keys in quarantine, as an operator sees them in the table, and what is to become of them.
 
-use super::again::again;
+use super::again::{again, read_table};
 use crate::error::{Code, Error};
 use crate::lease::row::{ParkedKey, Wish};
 use crate::lease::{Consistency, Lease, LeaseKey, LeaseStore, Row, RowKey, Table, Write, Written};
@@ -34,7 +34,7 @@ pub enum WhichParked {
 /// # Errors
 /// When the table does not answer.
 pub async fn parked(store: &dyn LeaseStore) -> Result<Vec<ParkedLease>, Error> {
-    Ok(of_table(&again(|| store.scan()).await?))
+    Ok(of_table(&read_table(store).await?))
 }
 
 pub(super) fn of_table(table: &Table) -> Vec<ParkedLease> {

@@ -23,10 +23,12 @@ use tokio::sync::oneshot;
 
 /// Calls under way at once; beats do not wait for room.
 const MOST_CALLS: usize = 128;
-/// A read of everything takes many pages: it is given up after so long without an answer.
-const LONG_CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// A description of a stream takes milliseconds; the next question comes anyway.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// DynamoDB's bound for one batch.
 const KEYS_A_READ: usize = 100;
+/// Batches of one read that are under way at once: more rows take longer, not more of the table's capacity at a time.
+const MOST_BATCHES: usize = 8;
 /// Sleeps are no longer, so that a machine that was suspended looks at its clock soon after it wakes.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
@@ -124,7 +126,7 @@ fn retention_of(stream: Option<StreamId>, outside: &Outside) -> BoxFuture<'stati
     let api = outside.streams.api(stream.as_ref());
     async move {
         let Some(api) = api else { return Event::Due };
-        match tokio::time::timeout(LIST_TIMEOUT, api.describe()).await {
+        match tokio::time::timeout(DESCRIBE_TIMEOUT, api.describe()).await {
             Ok(Ok(description)) => Event::Retention { stream, retention: description.retention() },
             Ok(Err(_)) | Err(_) => Event::Due,
         }
@@ -139,12 +141,14 @@ fn make(call: Call, call_timeout: Duration, outside: &Outside) -> BoxFuture<'sta
     async move {
         let sent = clock.now();
         let (within, to_table) = match op {
-            Op::Scan => (Some(LONG_CALL_TIMEOUT), true),
+            Op::Page { within, .. } => (Some(within), true),
             // Each page has a deadline of its own, however many there are.
             Op::List(..) => (None, false),
-            Op::Write(_) | Op::Read(..) => (Some(call_timeout), true),
+            Op::Write(_) | Op::Scan => (Some(call_timeout), true),
+            // Each batch has the time of a call.
+            Op::Read(ref keys, _) | Op::ReadSome(ref keys, _) => (Some(call_timeout * rounds(keys.len())), true),
         };
-        let answer = answer(op, store.as_ref(), streams.as_ref());
+        let answer = answer(op, store.as_ref(), streams.as_ref(), call_timeout);
         let answer = match within {
             Some(within) => tokio::time::timeout(within, answer).await.map_err(|_| within),
             None => Ok(answer.await),
@@ -170,10 +174,24 @@ struct Failed {
     error: String,
 }
 
-async fn answer(op: Op, store: &dyn LeaseStore, streams: &dyn StreamApis) -> Result<Answer, Failed> {
+async fn answer(
+    op: Op,
+    store: &dyn LeaseStore,
+    streams: &dyn StreamApis,
+    call_timeout: Duration,
+) -> Result<Answer, Failed> {
     match op {
         Op::Write(write) => store.write(&write).await.map(Answer::Written).map_err(of_store),
-        Op::Read(keys, consistency) => read(&keys, consistency, store).await.map(Answer::Rows).map_err(of_store),
+        Op::Read(keys, consistency) => match batches(&keys, consistency, store, call_timeout).await {
+            Batches { rows, failed: None } => Ok(Answer::Rows(rows)),
+            Batches { failed: Some(failed), .. } => Err(failed),
+        },
+        Op::ReadSome(keys, consistency) => match batches(&keys, consistency, store, call_timeout).await {
+            Batches { rows, failed: Some(failed) } if rows.is_empty() => Err(failed),
+            Batches { rows, .. } => Ok(Answer::Rows(rows)),
+        },
+        Op::Page { after, rows, .. } => store.scan_page(after.as_ref(), rows).await.map(Answer::Page).map_err(of_store),
+        // The coordinator asks for pages instead.
         Op::Scan => store.scan().await.map(Answer::Table).map_err(of_store),
         Op::List(stream, which) => match streams.api(stream.as_ref()) {
             Some(api) => pages::list(api.as_ref(), which, || ()).await.map(Answer::Listing).map_err(of_stream),
@@ -183,16 +201,49 @@ async fn answer(op: Op, store: &dyn LeaseStore, streams: &dyn StreamApis) -> Res
     }
 }
 
-async fn read(
+/// What batches of a read came to: the rows of those that were answered, in the order asked, and why others were not.
+struct Batches {
+    rows: Vec<Option<Row>>,
+    failed: Option<Failed>,
+}
+
+/// Several batches at once, each within the time of a call. One that fails takes nothing from the others.
+async fn batches(keys: &[RowKey], consistency: Consistency, store: &dyn LeaseStore, call_timeout: Duration) -> Batches {
+    let batch = |keys| batch(keys, consistency, store, call_timeout).boxed();
+    let calls: Vec<BoxFuture<'_, Result<Vec<Option<Row>>, Failed>>> = keys.chunks(KEYS_A_READ).map(batch).collect();
+    let mut read = Batches { rows: Vec::with_capacity(keys.len()), failed: None };
+    let mut calls = futures_util::stream::iter(calls).buffered(MOST_BATCHES);
+    while let Some(batch) = calls.next().await {
+        match batch {
+            Ok(rows) => read.rows.extend(rows),
+            Err(failed) => read.failed = Some(failed),
+        }
+    }
+    read
+}
+
+async fn batch(
     keys: &[RowKey],
     consistency: Consistency,
     store: &dyn LeaseStore,
-) -> Result<Vec<Option<Row>>, StoreError> {
-    let mut rows = Vec::with_capacity(keys.len());
-    for keys in keys.chunks(KEYS_A_READ) {
-        rows.extend(store.read(keys, consistency).await?);
+    call_timeout: Duration,
+) -> Result<Vec<Option<Row>>, Failed> {
+    match tokio::time::timeout(call_timeout, store.read(keys, consistency)).await {
+        Ok(answer) => answer.map_err(of_store),
+        Err(_) => {
+            let error = format!("no answer within {} s", call_timeout.as_secs_f64());
+            Err(Failed { failure: Failure::Unanswered, outcome: "unanswered", error })
+        }
     }
-    Ok(rows)
+}
+
+/// How many times as long as one call so many keys may take.
+fn rounds(keys: usize) -> u32 {
+    if keys <= KEYS_A_READ {
+        return 1;
+    }
+    // And once more, so that the time of the last batches is up before the time of all.
+    u32::try_from(keys.div_ceil(KEYS_A_READ * MOST_BATCHES) + 1).unwrap_or(u32::MAX)
 }
 
 fn of_store(error: StoreError) -> Failed {

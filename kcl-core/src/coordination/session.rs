@@ -276,7 +276,7 @@ impl Session {
         let written = match answer {
             Answer::Written(written) => written,
             Answer::Failed(failure) => return self.on_failure(failure, sent, effects),
-            Answer::Rows(_) | Answer::Table(_) | Answer::Listing(_) => return News::Nothing,
+            Answer::Rows(_) | Answer::Table(_) | Answer::Page(_) | Answer::Listing(_) => return News::Nothing,
         };
         match self.state.clone() {
             State::Drawing => self.on_drawn(written, effects),

@@ -13,8 +13,8 @@ use super::streams::Streams;
 use crate::clock::Time;
 use crate::config::Settings;
 use crate::error::{Code, Error};
-use crate::lease::Table;
 use crate::lease::row::{FleetSettings, Lease, WorkerId};
+use crate::lease::{Page, Table};
 use crate::shard::{ListWhich, Shard};
 use crate::telemetry::event::coordination::Happening;
 use std::time::Duration;
@@ -30,8 +30,8 @@ pub(crate) struct Start {
     resting: Resting,
     /// The stream's shards, once it turned out that they matter.
     shards: Option<Vec<Shard>>,
-    asked: Time,
     damaged_told: bool,
+    asked: Time,
     agreement: Agreement,
     /// Whether it was told that somebody with other settings may be alive.
     waiting_told: bool,
@@ -57,16 +57,23 @@ impl Start {
             waiting_told: false,
             table,
             java_failover_time,
-            resting: Resting::of(settings),
+            resting: Resting::default(),
             shards: None,
-            asked: Time::ZERO,
             damaged_told: false,
+            asked: Time::ZERO,
         }
     }
 
     pub(crate) fn look(&mut self, effects: &mut Effects) {
         self.asked = effects.now;
         effects.call(Part::Start, Op::Scan);
+    }
+
+    /// A page of the table, as an answer to a call that was sent then.
+    pub(crate) fn on_page(&mut self, page: &Page, sent: Time, effects: &Effects) {
+        for lease in page.rows.leases.iter().filter(|lease| is_another_hands(lease)) {
+            self.resting.look(lease, sent, effects.now, &effects.contact);
+        }
     }
 
     /// What was seen of leases that other hands wrote.
@@ -82,7 +89,7 @@ impl Start {
                 self.look(effects);
                 News::Nothing
             }
-            Answer::Written(_) | Answer::Rows(_) | Answer::Failed(_) => {
+            Answer::Written(_) | Answer::Rows(_) | Answer::Page(_) | Answer::Failed(_) => {
                 effects.repeat(Part::Start);
                 News::Nothing
             }
@@ -111,7 +118,6 @@ impl Start {
         }
         let mut waiting = false;
         for lease in table.leases.iter().filter(|lease| is_another_hands(lease)) {
-            self.resting.look(lease, self.asked);
             if self.resting.is_moving(&lease.key) {
                 return News::Refused(self.in_use(lease));
             }

@@ -20,7 +20,6 @@ pub(crate) struct Watch {
     me: WorkerId,
     every: Duration,
     failover_time: Duration,
-    longest_gap: Duration,
     slowed: u32,
     /// How many polls in a row failed.
     failed: u32,
@@ -80,7 +79,6 @@ impl Watch {
             me,
             every: settings.watch,
             failover_time: settings.failover_time,
-            longest_gap: crate::config::timing::longest_gap(settings.failover_time, settings.watch),
             slowed: 1,
             failed: 0,
             look: (Time::ZERO, Consistency::Eventual),
@@ -161,7 +159,7 @@ impl Watch {
     pub(crate) fn see(&mut self, fleet: Fleet, received: Time) {
         let mark = (fleet.term, fleet.beat);
         match &mut self.silence {
-            Some(silence) => silence.look(&mark, received, self.longest_gap),
+            Some(silence) => silence.look(&mark, received),
             None => self.silence = Some(Silence::new(mark, received)),
         }
         match &mut self.fleet {
@@ -196,7 +194,7 @@ impl Watch {
         let (Some(fleet), Some(silence), None) = (&self.fleet, &self.silence, &self.attempt) else { return };
         // The planner's own time counts, as it does for every session.
         let long = fleet.planner_failover_time.unwrap_or(self.failover_time);
-        let silent = silence.lasted() >= long && *silence.value() == (fleet.term, fleet.beat);
+        let silent = silence.lasted(&effects.contact) >= long && *silence.value() == (fleet.term, fleet.beat);
         let reason = match &fleet.planner {
             None => Some(None),
             Some((worker, number)) if *worker == self.me && *number < session => Some(None),
@@ -204,7 +202,7 @@ impl Watch {
                 worker: worker.clone(),
                 session: *number,
                 mirror: fleet.mirror,
-                since: silence.first_shown(),
+                since: silence.began(&effects.contact),
             })),
             Some(_) => None,
         };
@@ -247,7 +245,7 @@ impl Watch {
     pub(crate) fn on_term_answer(&mut self, answer: Answer, effects: &mut Effects) -> Option<Won> {
         let written = match answer {
             Answer::Written(written) => written,
-            Answer::Failed(_) | Answer::Rows(_) | Answer::Table(_) | Answer::Listing(_) => {
+            Answer::Failed(_) | Answer::Rows(_) | Answer::Table(_) | Answer::Page(_) | Answer::Listing(_) => {
                 if let Some(attempt) = &mut self.attempt {
                     attempt.unsettled = true;
                 }

@@ -1,10 +1,12 @@
 //! The table in memory: for tests, simulations and fleets of one process.
 
-use super::row::{Row, RowKey};
-use super::store::{Consistency, LeaseStore, StoreError, Table};
+use super::row::{LeaseKey, Row, RowKey, WorkerId};
+use super::store::{Consistency, LeaseStore, Page, PageToken, StoreError, Table};
 use super::write::{Write, Written};
+use crate::record::StreamId;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A table that lives as long as the process. Always consistent, never throttled, gone with its last `Arc`.
@@ -45,6 +47,24 @@ impl MemoryStore {
         table
     }
 
+    /// The next rows, in the order of their keys.
+    #[must_use]
+    pub fn page(&self, after: Option<&PageToken>, rows: u32) -> Page {
+        let all = self.rows();
+        let from = after.and_then(key_of).map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = all.range((from, Bound::Unbounded));
+        let mut page = Page::default();
+        let mut last = None;
+        for (key, row) in rest.by_ref().take(rows.max(1) as usize) {
+            page.rows.add(row.clone());
+            last = Some(key);
+        }
+        if rest.next().is_some() {
+            page.next = last.map(token_of);
+        }
+        page
+    }
+
     /// Makes one conditional write, at once.
     pub fn apply(&self, write: &Write) -> Written {
         let mut rows = self.rows();
@@ -64,6 +84,29 @@ impl MemoryStore {
     }
 }
 
+/// A row's place in the order of keys, as text.
+fn token_of(key: &RowKey) -> PageToken {
+    PageToken::new(match key {
+        RowKey::Lease(lease) => format!("lease {lease}"),
+        RowKey::Session(worker) => format!("session {worker}"),
+        RowKey::Fleet => "fleet ".to_owned(),
+        RowKey::Plan(worker) => format!("plan {worker}"),
+        RowKey::Stream(stream) => format!("stream {stream}"),
+    })
+}
+
+fn key_of(token: &PageToken) -> Option<RowKey> {
+    let (kind, key) = token.as_str().split_once(' ')?;
+    match kind {
+        "lease" => Some(RowKey::Lease(LeaseKey::new(key))),
+        "session" => Some(RowKey::Session(WorkerId::from_row(key))),
+        "fleet" => Some(RowKey::Fleet),
+        "plan" => Some(RowKey::Plan(WorkerId::from_row(key))),
+        "stream" => Some(RowKey::Stream(StreamId::new(key))),
+        _ => None,
+    }
+}
+
 #[async_trait]
 impl LeaseStore for MemoryStore {
     async fn read(&self, keys: &[RowKey], _consistency: Consistency) -> Result<Vec<Option<Row>>, StoreError> {
@@ -71,8 +114,8 @@ impl LeaseStore for MemoryStore {
         Ok(keys.iter().map(|key| rows.get(key).cloned()).collect())
     }
 
-    async fn scan(&self) -> Result<Table, StoreError> {
-        Ok(self.table())
+    async fn scan_page(&self, after: Option<&PageToken>, rows: u32) -> Result<Page, StoreError> {
+        Ok(self.page(after, rows))
     }
 
     async fn write(&self, write: &Write) -> Result<Written, StoreError> {

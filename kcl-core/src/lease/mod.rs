@@ -12,6 +12,6 @@ pub use row::{
     ProcessId, Row, RowKey, Session, SessionNumber, SessionState, SharedSettings, StreamRow, Take, TakeMode, Weight,
     Weights, Wish, WorkerId, WorkerProfile,
 };
-pub use store::{Consistency, LeaseStore, StoreError, StoreErrorKind, Table};
+pub use store::{Consistency, LeaseStore, Page, PageToken, StoreError, StoreErrorKind, Table};
 pub(crate) use write::next;
 pub use write::{Previous, Write, Written};

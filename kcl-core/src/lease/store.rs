@@ -4,6 +4,16 @@ use super::row::{Damaged, Fleet, Lease, Plan, Row, RowKey, Session, StreamRow};
 use super::write::{Write, Written};
 use async_trait::async_trait;
 use std::fmt::Debug;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// A read of the whole table by [`LeaseStore::scan`]: attempts at one page, what each may take, and the first pause.
+const PAGE_ATTEMPTS: u32 = 10;
+const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
+const PAGE_AGAIN: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Rows in a page of it: about what the megabyte of a DynamoDB page has room for, and a sixteenth of it when throttled.
+const ROWS: u32 = 2_000;
 
 /// How fresh an answer must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +41,44 @@ pub struct Table {
     pub damaged: Vec<Damaged>,
 }
 
+/// Where the next page of a full read begins. Only the store that made it understands it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageToken(String);
+
+impl PageToken {
+    /// A token of that text: the key of the last row, for example.
+    pub fn new(text: impl Into<String>) -> Self {
+        PageToken(text.into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A part of the table, as [`LeaseStore::scan_page`] found it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    /// Its rows. A page may be empty and yet have a successor.
+    pub rows: Table,
+    /// Where the next page begins; `None` after the last one.
+    pub next: Option<PageToken>,
+}
+
 impl Table {
+    /// Adds the rows of the next page.
+    pub fn append(&mut self, page: Table) {
+        let Table { leases, sessions, plans, streams, fleet, damaged } = page;
+        self.leases.extend(leases);
+        self.sessions.extend(sessions);
+        self.plans.extend(plans);
+        self.streams.extend(streams);
+        self.damaged.extend(damaged);
+        self.fleet = fleet.or(self.fleet.take());
+    }
+
     /// Puts a row where it belongs.
     pub fn add(&mut self, row: Row) {
         match row {
@@ -55,8 +102,44 @@ pub trait LeaseStore: Debug + Send + Sync + 'static {
     /// Reads up to 100 rows, in the order asked for; `None` where there is none.
     async fn read(&self, keys: &[RowKey], consistency: Consistency) -> Result<Vec<Option<Row>>, StoreError>;
 
-    /// Reads the whole table, strongly consistently. An answer is complete; on any failure there is none.
-    async fn scan(&self) -> Result<Table, StoreError>;
+    /// Reads the next page of the whole table, strongly consistently: at most `rows` rows, from `after` on or from the
+    /// beginning. Each row of the table is on one page, unless it is written meanwhile.
+    ///
+    /// The caller bounds the time. A page may take many times as long as a call of one row.
+    async fn scan_page(&self, after: Option<&PageToken>, rows: u32) -> Result<Page, StoreError>;
+
+    /// Reads the whole table, page by page. A page that fails is repeated with growing pauses and asked for in smaller
+    /// parts; pages that were read are kept.
+    ///
+    /// # Errors
+    /// When the service refuses a page, or when one page failed ten times in a row.
+    async fn scan(&self) -> Result<Table, StoreError> {
+        let (mut table, mut after, mut failed) = (Table::default(), None, 0);
+        loop {
+            let rows = ROWS >> failed.min(4);
+            let page = timeout(PAGE_TIMEOUT, self.scan_page(after.as_ref(), rows)).await.unwrap_or_else(|_| {
+                let message = format!("a page of the lease table was not answered within {PAGE_TIMEOUT:?}");
+                Err(StoreError { kind: StoreErrorKind::Unanswered, message, source: None })
+            });
+            match page {
+                Ok(page) => {
+                    failed = 0;
+                    table.append(page.rows);
+                    match page.next {
+                        Some(next) => after = Some(next),
+                        None => return Ok(table),
+                    }
+                }
+                Err(error) if error.kind == StoreErrorKind::Refused || failed + 1 >= PAGE_ATTEMPTS => {
+                    return Err(error);
+                }
+                Err(_) => {
+                    sleep((PAGE_AGAIN * 2_u32.pow(failed)).min(LONGEST_PAUSE)).await;
+                    failed += 1;
+                }
+            }
+        }
+    }
 
     /// Makes one conditional write.
     async fn write(&self, write: &Write) -> Result<Written, StoreError>;

@@ -96,11 +96,15 @@ inventory! {
     SessionsFenced = "kcl.sessions.fenced.total", Worker Counter, [], "Sessions without heartbeats that this worker, as leader, ended.";
     TermsTaken = "kcl.leader.terms.total", Worker Counter, [], "Times this worker became the leader.";
     PlanCycles = "kcl.leader.cycles.total", Worker Counter, [], "Cycles of assignment.";
+    PlanCyclesFailed = "kcl.leader.cycles.failed.total", Worker Counter, [],
+        "Reports of a leader whose cycles fail one after the other: nobody assigns leases meanwhile. An alarm.";
     LeasesUnassignable = "kcl.leader.leases.unassignable", Worker Gauge, [],
         "Of the leader: leases that nobody reads and no worker has capacity for (`max_leases`). Anything but 0 is an alarm.";
     StreamsMissing = "kcl.streams.missing.total", Stream Counter, [], "Times one of several streams was found not to exist any more; its leases are released.";
     TableCalls = "kcl.table.calls.total", Worker Counter, ["operation", "outcome"],
         "Calls to the lease table; `outcome` is `answered`, `throttled`, `unanswered` or `refused`.";
+    TableReadsStalled = "kcl.table.reads.stalled.total", Worker Counter, [],
+        "Reports of a read of the whole table that got no page for 30 seconds or longer. An alarm.";
     RowsDamaged = "kcl.table.rows.damaged.total", Worker Counter, [], "Rows that could not be read.";
     Records = "kcl.records.processed.total", Stream Counter, [], "Records acknowledged.";
     Bytes = "kcl.records.bytes.total", Stream Counter, [], "Payload bytes acknowledged.";

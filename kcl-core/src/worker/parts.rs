@@ -77,6 +77,7 @@ pub(super) async fn described(api: Arc<dyn StreamApi>, outage: Duration) -> Resu
                 | ApiErrorKind::NotReady
                 | ApiErrorKind::Denied
                 | ApiErrorKind::Refused
+                | ApiErrorKind::PositionRefused
                 | ApiErrorKind::IteratorExpired => return Err(failed(&error).because(error)),
             },
             Err(_) => failed(&format!("no answer within {PATIENCE:?}")),

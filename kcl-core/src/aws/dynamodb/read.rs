@@ -1,12 +1,16 @@
-//! Reads: one row, a batch, the whole table.
+//! Reads: one row, a batch, a page of the whole table.
 
 use super::DynamoDbStore;
 use super::attributes::{self, Item, decode, decode_as, name};
 use crate::aws::failure::{Cause, EMPTY, Failure};
-use crate::lease::{Consistency, Row, RowKey, Table};
+use crate::lease::{Consistency, Page, PageToken, Row, RowKey};
+use aws_sdk_dynamodb::config::{Config, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
+
+/// A page has up to a megabyte, and takes longer than a call of one row may. Callers give up sooner, by their own timeout.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The most keys that one BatchGetItem takes (AWS: BatchGetItem).
 const BATCH: usize = 100;
@@ -85,30 +89,38 @@ impl DynamoDbStore {
         }
     }
 
-    pub(super) async fn get_all(&self) -> Result<Table, Failure> {
-        let mut table = Table::default();
-        let mut from = None;
-        loop {
-            let page = self
-                .client
-                .scan()
-                .table_name(&self.table)
-                .consistent_read(true)
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .map_err(|error| Failure::of("Scan", error))?;
-            if page.items.is_none() {
-                return Err(Failure::new(Cause::Unanswered, "Scan", EMPTY));
-            }
-            for row in page.items().iter().filter_map(decode) {
-                table.add(row);
-            }
-            // An empty page may have a successor, and a last page may be full: only the key tells.
-            match page.last_evaluated_key {
-                Some(key) if !key.is_empty() => from = Some(key),
-                Some(_) | None => return Ok(table),
-            }
+    pub(super) async fn get_page(&self, after: Option<&PageToken>, rows: u32) -> Result<Page, Failure> {
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(PAGE_TIMEOUT).build();
+        let got = self
+            .client
+            .scan()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .limit(i32::try_from(rows).unwrap_or(i32::MAX).max(1))
+            .set_exclusive_start_key(after.map(|after| attributes::key_of_text(after.as_str().to_owned())))
+            .customize()
+            .config_override(Config::builder().timeout_config(timeouts))
+            .send()
+            .await
+            .map_err(|error| Failure::of("Scan", error))?;
+        if got.items.is_none() {
+            return Err(Failure::new(Cause::Unanswered, "Scan", EMPTY));
         }
+        let mut page = Page::default();
+        for row in got.items().iter().filter_map(decode) {
+            page.rows.add(row);
+        }
+        // An empty page may have a successor, and a last page may be full: only the key tells.
+        page.next = match got.last_evaluated_key.filter(|key| !key.is_empty()) {
+            None => None,
+            Some(last) => match last.get(name::KEY) {
+                Some(AttributeValue::S(key)) => Some(PageToken::new(key)),
+                Some(_) | None => {
+                    let said = format!("a page ended at a row without a text `{}`", name::KEY);
+                    return Err(Failure::new(Cause::Request, "Scan", said));
+                }
+            },
+        };
+        Ok(page)
     }
 }

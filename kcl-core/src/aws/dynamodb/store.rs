@@ -2,7 +2,7 @@
 
 use crate::aws::error_table::table_kind;
 use crate::aws::failure::Failure;
-use crate::lease::{Consistency, LeaseStore, Row, RowKey, StoreError, StoreErrorKind, Table, Write, Written};
+use crate::lease::{Consistency, LeaseStore, Page, PageToken, Row, RowKey, StoreError, StoreErrorKind, Write, Written};
 use crate::telemetry::event::table::TableCall;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
@@ -57,8 +57,8 @@ impl LeaseStore for DynamoDbStore {
         }
     }
 
-    async fn scan(&self) -> Result<Table, StoreError> {
-        self.told("Scan", self.get_all().await)
+    async fn scan_page(&self, after: Option<&PageToken>, rows: u32) -> Result<Page, StoreError> {
+        self.told("Scan", self.get_page(after, rows).await)
     }
 
     async fn write(&self, write: &Write) -> Result<Written, StoreError> {

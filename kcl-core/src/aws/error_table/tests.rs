@@ -78,7 +78,11 @@ fn the_kinds_that_a_running_worker_decides_by_say_what_the_page_says() {
         assert_eq!(reaction(Step::Table, *cause) == Reaction::Retry, retried, "{title}");
         let retried = match stream_kind(*cause) {
             ApiErrorKind::Throttled | ApiErrorKind::IteratorExpired | ApiErrorKind::NotReady => true,
-            ApiErrorKind::NotFound | ApiErrorKind::Denied | ApiErrorKind::Refused | ApiErrorKind::Unavailable => false,
+            ApiErrorKind::NotFound
+            | ApiErrorKind::Denied
+            | ApiErrorKind::Refused
+            | ApiErrorKind::PositionRefused
+            | ApiErrorKind::Unavailable => false,
         };
         assert_eq!(reaction(Step::Read, *cause) == Reaction::Retry, retried, "{title}");
     }

@@ -12,7 +12,9 @@ use super::error_table::stream_kind;
 use super::failure::{Cause, Failure};
 use crate::config::Parser;
 use crate::record::{ShardId, StartingPosition, StreamRef};
-use crate::shard::{self, ApiError, FanOutApi, Fetched, ListWhich, Listing, ShardPage, StreamApi, StreamDescription};
+use crate::shard::{
+    self, ApiError, ApiErrorKind, FanOutApi, Fetched, ListWhich, Listing, ShardPage, StreamApi, StreamDescription,
+};
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::retry::RetryConfig;

@@ -54,6 +54,11 @@ impl FleetBeat {
         self.moved_on = true;
     }
 
+    /// Time that a slow table took from a cycle is not counted against it.
+    pub(crate) fn excuse(&mut self, time: Duration) {
+        self.sound_at = self.sound_at + time;
+    }
+
     pub(crate) fn cycle_ended_well(&mut self, now: Time) {
         self.sound_at = now;
     }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// A session's row stays so long after its end, for those who look at a table.
 const KEPT_FOR: Duration = Duration::from_secs(120);
+/// Rows that are deleted at once: a heartbeat or a checkpoint must not wait behind thousands of them.
+const MOST_DELETED: usize = 100;
 
 impl Term {
     /// After a full read: plan rows that do not say what this term has told are told again.
@@ -37,20 +39,31 @@ impl Term {
             self.leases.values().filter_map(|lease| Some(&lease.owner.as_ref()?.worker)).collect();
         let ended: Vec<Session> =
             self.sessions.ended().filter(|session| !named.contains(&session.worker)).cloned().collect();
-        self.unnamed.retain(|worker, _| ended.iter().any(|session| session.worker == *worker));
+        let workers: BTreeSet<&WorkerId> = ended.iter().map(|session| &session.worker).collect();
+        self.unnamed.retain(|worker, _| workers.contains(worker));
+        self.backlog.clear();
         for session in ended {
             let since: Time = *self.unnamed.entry(session.worker.clone()).or_insert(effects.now);
             if effects.now.since(since) >= KEPT_FOR {
-                let Session { worker, number, .. } = session;
-                effects.write(
-                    Part::Collect(RowKey::Session(worker.clone())),
-                    Write::DeleteSession { worker, number, own: false },
-                );
+                self.backlog.push((session.worker, session.number));
             }
         }
-        for plan in plans.iter().filter(|plan| !self.sessions.is_known(&plan.worker)) {
+        self.delete_some(effects);
+        for plan in plans.iter().filter(|plan| !self.sessions.is_known(&plan.worker)).take(MOST_DELETED) {
             let (worker, term) = (plan.worker.clone(), self.number());
             effects.write(Part::Collect(RowKey::Plan(worker.clone())), Write::DeletePlan { worker, term });
+        }
+    }
+
+    /// Deletes some of what is left to be cleared away. A row whose deletion fails is found again by the next full read.
+    pub(super) fn delete_some(&mut self, effects: &mut Effects) {
+        let rest = self.backlog.len().saturating_sub(MOST_DELETED);
+        for (worker, number) in self.backlog.drain(rest..) {
+            self.unnamed.remove(&worker);
+            effects.write(
+                Part::Collect(RowKey::Session(worker.clone())),
+                Write::DeleteSession { worker, number, own: false },
+            );
         }
     }
 
@@ -59,14 +72,16 @@ impl Term {
     /// A plan row makes room for the next one, and a stream's for one that its leases tell. The fleet row is made again by whoever looks at it next, and a session's by
     /// its owner.
     pub(super) fn discard(&mut self, damaged: Vec<Damaged>, effects: &mut Effects) {
-        let before = std::mem::take(&mut self.unread);
+        let before: BTreeMap<String, (Damaged, Time)> =
+            std::mem::take(&mut self.unread).into_iter().map(|(row, at)| (row.key.to_string(), (row, at))).collect();
         for row in damaged.into_iter().filter(Damaged::is_ours) {
             match row.key.clone() {
                 RowKey::Plan(_) | RowKey::Stream(_) => {
                     effects.write(Part::Collect(row.key.clone()), Write::Discard(row));
                 }
                 RowKey::Session(_) => {
-                    let since = before.iter().find(|(known, _)| *known == row).map_or(effects.now, |(_, since)| *since);
+                    let since = before.get(&row.key.to_string()).filter(|(known, _)| *known == row);
+                    let since = since.map_or(effects.now, |(_, since)| *since);
                     if effects.now.since(since) >= KEPT_FOR {
                         effects.write(Part::Collect(row.key.clone()), Write::Discard(row));
                     } else {

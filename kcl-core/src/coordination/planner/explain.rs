@@ -22,11 +22,11 @@ use std::collections::BTreeMap;
 #[must_use]
 pub fn explain(table: &Table, settings: &Settings) -> Vec<Explanation> {
     let nobody = WorkerId::from_row("");
-    let mut sessions = Sessions::new(nobody, settings.failover_time, settings.failover_time);
+    let mut sessions = Sessions::new(nobody, settings.failover_time);
     sessions.see_all(table.sessions.clone(), Time::ZERO, Time::ZERO);
     let leases: BTreeMap<LeaseKey, Lease> =
         table.leases.iter().map(|lease| (lease.key.clone(), lease.clone())).collect();
-    let (resting, patience) = (Resting::of(settings), Patience::of(settings));
+    let (resting, patience) = (Resting::default(), Patience::of(settings));
     let mut view = view(&leases, &Newborn::default(), &sessions, &resting, patience);
     if settings.balance_by == BalanceBy::Bytes {
         let mut weights = Weights::default();

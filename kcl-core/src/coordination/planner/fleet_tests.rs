@@ -49,7 +49,7 @@ impl Fleet {
         };
         Fleet {
             leases: (0..leases).map(lease).collect(),
-            sessions: Sessions::new(name(0), F, F / 3),
+            sessions: Sessions::new(name(0), F),
             promises: Promises::default(),
             weights: Weights::default(),
             by,
@@ -94,7 +94,7 @@ impl Fleet {
         }
         let most = self.most_moves();
         let patience = Patience { orphan: F, foreign: F };
-        let resting = Resting::of(&crate::config::Settings::default());
+        let resting = Resting::default();
         let mut view = view(&self.leases, &Newborn::default(), &self.sessions, &resting, patience);
         if self.by == BalanceBy::Bytes {
             view.weights = self.weights.of(&view.leases);

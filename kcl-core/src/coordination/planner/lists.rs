@@ -29,7 +29,7 @@ mod tests {
     #[test]
     fn each_stream_is_listed_by_one_worker_that_serves_it_the_planner_if_it_can() {
         let me = WorkerId::from_row("planner");
-        let mut sessions = Sessions::new(me.clone(), Duration::from_secs(10), Duration::from_secs(3));
+        let mut sessions = Sessions::new(me.clone(), Duration::from_secs(10));
         let mut see = |name: &str, number, state, streams: &[&str]| {
             let streams = Some(streams.iter().map(StreamId::new).collect());
             let worker = WorkerId::from_row(name);

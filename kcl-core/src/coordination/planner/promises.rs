@@ -35,6 +35,8 @@ pub(super) struct Promise {
     pub(super) to: WorkerId,
     pub(super) since: Time,
     pub(super) mode: TakeMode,
+    /// When the read was sent that last showed the lease.
+    pub(super) shown: Time,
 }
 
 impl Promises {
@@ -55,10 +57,6 @@ impl Promises {
         self.of(lease, None).is_some_and(|(to, _)| to == worker)
     }
 
-    pub(crate) fn has_any_on_the_move(&self) -> bool {
-        !self.open.is_empty() || !self.given.is_empty()
-    }
-
     /// To whom it was promised, and how long ago.
     pub(super) fn of(&self, lease: &LeaseKey, now: Option<Time>) -> Option<(&WorkerId, Option<Duration>)> {
         let promise = self.open.get(lease)?;
@@ -73,10 +71,10 @@ impl Promises {
         match self.open.get_mut(&lease) {
             // It has an owner again, who has his time to give it.
             Some(promise) if promise.mode == TakeMode::Now && mode == TakeMode::After => {
-                *promise = Promise { to, since, mode };
+                *promise = Promise { to, since, mode, shown: since };
             }
             Some(_) => {}
-            None => drop(self.open.insert(lease, Promise { to, since, mode })),
+            None => drop(self.open.insert(lease, Promise { to, since, mode, shown: since })),
         }
     }
 
@@ -85,9 +83,21 @@ impl Promises {
         self.unfit.keys()
     }
 
+    /// A read that was sent then showed the lease.
+    pub(crate) fn shown(&mut self, lease: &LeaseKey, sent: Time) {
+        if let Some(promise) = self.open.get_mut(lease) {
+            promise.shown = promise.shown.max(sent);
+        }
+    }
+
+    /// The leases whose takes are overdue: to be read before they are judged.
+    pub(crate) fn overdue(&self, bounds: Bounds, now: Time) -> impl Iterator<Item = &LeaseKey> {
+        self.open.iter().filter(move |(_, promise)| promise.is_overdue(bounds, now)).map(|(lease, _)| lease)
+    }
+
     /// Whether a promise is overdue, so that the table should be read before judging it.
     pub(crate) fn has_overdue(&self, bounds: Bounds, now: Time) -> bool {
-        self.open.values().any(|promise| promise.is_overdue(bounds, now))
+        self.overdue(bounds, now).next().is_some()
     }
 
     /// Marks those unfit that let a promise lapse, and forgets what is settled.
@@ -113,7 +123,8 @@ impl Promises {
                 promise.mode = TakeMode::Now;
                 promise.since = now;
             }
-            if promise.is_overdue(bounds, now) {
+            // A row that was read before the deadline does not show whether the take came in time.
+            if promise.is_overdue(bounds, now.min(promise.shown)) {
                 lapsed.push((lease.clone(), promise.to.clone()));
                 return false;
             }
@@ -174,6 +185,12 @@ mod tests {
         promises.orders(view, 16, BalanceBy::Leases, at).orders
     }
 
+    /// A read at that time shows the lease, and promises are reviewed.
+    fn review(promises: &mut Promises, view: &View<'_>, at: Time) -> Vec<(LeaseKey, WorkerId)> {
+        view.leases.iter().for_each(|lease| promises.shown(&lease.key, at));
+        promises.review(view, BOUNDS, at)
+    }
+
     fn takers(orders: &BTreeMap<WorkerId, Orders>) -> Vec<&str> {
         orders.iter().filter(|(_, orders)| !orders.takes.is_empty()).map(|(worker, _)| worker.as_str()).collect()
     }
@@ -183,9 +200,9 @@ mod tests {
         let lease = Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon);
         let (mut promises, view) = (Promises::default(), view(&lease, Standing::Free));
         assert_eq!(takers(&orders(&mut promises, &view, t(0))), ["a"]);
-        assert_eq!(promises.review(&view, BOUNDS, t(4)), []);
+        assert_eq!(review(&mut promises, &view, t(4)), []);
         assert_eq!(takers(&orders(&mut promises, &view, t(4))), ["a"], "a promise stands until it is overdue");
-        assert_eq!(promises.review(&view, BOUNDS, t(5)), [(lease.key.clone(), worker("a"))]);
+        assert_eq!(review(&mut promises, &view, t(5)), [(lease.key.clone(), worker("a"))]);
         assert_eq!(takers(&orders(&mut promises, &view, t(5))), ["b"]);
     }
 
@@ -194,11 +211,11 @@ mod tests {
         let lease = Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon);
         let (mut promises, view) = (Promises::default(), view(&lease, Standing::Free));
         orders(&mut promises, &view, t(0));
-        promises.review(&view, BOUNDS, t(5));
+        review(&mut promises, &view, t(5));
         orders(&mut promises, &view, t(5));
-        promises.review(&self::view(&lease, Standing::Held(1)), BOUNDS, t(6));
+        review(&mut promises, &self::view(&lease, Standing::Held(1)), t(6));
         assert_eq!(takers(&orders(&mut promises, &view, t(14))), ["b"]);
-        promises.review(&self::view(&lease, Standing::Held(1)), BOUNDS, t(16));
+        review(&mut promises, &self::view(&lease, Standing::Held(1)), t(16));
         assert_eq!(takers(&orders(&mut promises, &view, t(16))), ["a"]);
     }
 
@@ -216,6 +233,18 @@ mod tests {
         let orders = orders(&mut promises, &view, t(0));
         assert_eq!(orders[&worker("a")].takes[0].mode, TakeMode::After);
         assert_eq!(orders[&worker("b")].gives, [Give { lease: lease.key.clone(), counter: 7 }]);
-        assert!(promises.review(&view, BOUNDS, t(40)).is_empty(), "an owner has its handoff timeout");
+        assert!(review(&mut promises, &view, t(40)).is_empty(), "an owner has its handoff timeout");
+    }
+
+    #[test]
+    fn a_take_is_not_judged_by_a_row_that_was_read_before_its_deadline() {
+        let lease = Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon);
+        let (mut promises, view) = (Promises::default(), view(&lease, Standing::Free));
+        orders(&mut promises, &view, t(0));
+        promises.shown(&lease.key, t(3));
+        assert_eq!(promises.review(&view, BOUNDS, t(100)), [], "the read of the whole table took so long");
+        assert_eq!(promises.overdue(BOUNDS, t(100)).collect::<Vec<_>>(), [&lease.key]);
+        promises.shown(&lease.key, t(5));
+        assert_eq!(promises.review(&view, BOUNDS, t(100)), [(lease.key.clone(), worker("a"))]);
     }
 }

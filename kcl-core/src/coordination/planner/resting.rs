@@ -1,23 +1,26 @@
-//! Leases whose owner cannot be asked: another hand's, or one without a session. They are free once they stood still.
+//! Leases whose owner cannot be asked: an external writer's, or one without a session. They are free once they are stale.
 
+use super::view::Patience;
 use crate::clock::Time;
-use crate::config::{Settings, timing};
+use crate::coordination::silence::Contact;
 use crate::lease::row::{Lease, LeaseKey, Owner};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Between two reads while some lease must be seen to stand still, or to move; less where `failover_time` is short.
+/// Between two reads while some lease must be seen to be stale, or to change; less where `failover_time` is short.
 const RESTING_READ: Duration = Duration::from_secs(2);
+/// More leases than this are cheaper to read with the whole table than by their keys: a page of a full read pays for
+/// bytes, a key for at least half a unit.
+const MOST_BY_KEY: usize = 200;
 
 pub(super) fn resting_read(failover_time: Duration) -> Duration {
     RESTING_READ.min(failover_time / 5)
 }
 
-/// What full reads showed of such leases.
-#[derive(Debug)]
+/// What reads showed of such leases. Each read of a row is evidence by itself, however long the read of the whole table
+/// took: from the receipt of the answer that first showed the row to the sending of the call that last did.
+#[derive(Debug, Default)]
 pub(crate) struct Resting {
-    /// Looking stopped for longer than this: what stood still meanwhile proves nothing.
-    longest_gap: Duration,
     seen: BTreeMap<LeaseKey, Seen>,
 }
 
@@ -28,29 +31,25 @@ struct Seen {
     first: Time,
     last: Time,
     moved: bool,
+    /// Whether it must be stale for as long as an external writer's lease.
+    foreign: bool,
 }
 
 impl Resting {
-    /// For the reads of a planner, or of a start.
-    pub(crate) fn of(settings: &Settings) -> Self {
-        let f = settings.failover_time;
-        Resting::new(timing::longest_gap(f, resting_read(f)))
-    }
-
-    fn new(longest_gap: Duration) -> Self {
-        Resting { longest_gap, seen: BTreeMap::new() }
-    }
-
-    /// A full read, asked for at `asked`, showed the lease.
-    pub(crate) fn look(&mut self, lease: &Lease, asked: Time) {
-        let fresh =
-            |moved| Seen { owner: lease.owner.clone(), counter: lease.counter, first: asked, last: asked, moved };
+    /// A call that was sent and answered at these times showed the lease.
+    pub(crate) fn look(&mut self, lease: &Lease, sent: Time, received: Time, contact: &Contact) {
+        let fresh = |moved| Seen {
+            owner: lease.owner.clone(),
+            counter: lease.counter,
+            first: received,
+            last: received,
+            moved,
+            foreign: lease.is_foreign() || lease.owner.as_ref().is_none_or(|owner| owner.session.is_none()),
+        };
         match self.seen.get_mut(&lease.key) {
             Some(seen) if seen.owner == lease.owner && seen.counter == lease.counter => {
-                if asked.since(seen.last) > self.longest_gap {
-                    seen.first = asked;
-                }
-                seen.last = asked;
+                seen.first = seen.first.max(contact.since());
+                seen.last = seen.last.max(sent);
             }
             Some(seen) => *seen = fresh(true),
             None => {
@@ -64,7 +63,7 @@ impl Resting {
         self.seen.retain(|key, _| wanted(key));
     }
 
-    /// Whether it stood still for so long, just as it is given.
+    /// Whether it was stale for so long, just as it is given.
     pub(crate) fn rested(&self, lease: &Lease, long: Duration) -> bool {
         self.seen.get(&lease.key).is_some_and(|seen| {
             // It may have been read since, alone.
@@ -73,13 +72,36 @@ impl Resting {
         })
     }
 
-    /// Whether it was seen to move: somebody else is at work.
+    /// Whether it was seen to change: somebody else is at work.
     pub(crate) fn is_moving(&self, key: &LeaseKey) -> bool {
         self.seen.get(key).is_some_and(|seen| seen.moved)
     }
 
+    /// The leases that were seen to change.
+    pub(crate) fn moving(&self) -> impl Iterator<Item = &LeaseKey> {
+        self.seen.iter().filter(|(_, seen)| seen.moved).map(|(key, _)| key)
+    }
+
+    pub(crate) fn contains(&self, key: &LeaseKey) -> bool {
+        self.seen.contains_key(key)
+    }
+
+    /// When the next read could prove that one of them is stale.
+    pub(crate) fn next_proof(&self, patience: Patience) -> Option<Time> {
+        let not_proven = self.seen.values().filter_map(|seen| {
+            let long = if seen.foreign { patience.foreign } else { patience.orphan };
+            (seen.last.since(seen.first) < long).then(|| seen.first + long)
+        });
+        not_proven.min()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.seen.is_empty()
+    }
+
+    /// The leases to read by their keys, where they are few.
+    pub(crate) fn by_key(&self) -> Option<impl Iterator<Item = &LeaseKey>> {
+        (self.seen.len() <= MOST_BY_KEY).then(|| self.seen.keys())
     }
 }
 
@@ -88,37 +110,62 @@ mod tests {
     use super::*;
     use crate::record::{Checkpoint, ShardId};
 
+    const LONG: Duration = Duration::from_secs(10);
+
     fn t(seconds: u64) -> Time {
         Time::from_origin(Duration::from_secs(seconds))
     }
 
-    #[test]
-    fn a_lease_is_free_once_owner_and_counter_stood_still() {
-        let mut resting = Resting::new(Duration::from_secs(10));
-        let mut lease = Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon);
-        let long = Duration::from_secs(10);
-        resting.look(&lease, t(0));
-        resting.look(&lease, t(9));
-        assert!(!resting.rested(&lease, long));
-        resting.look(&lease, t(10));
-        assert!(resting.rested(&lease, long));
-        lease.counter += 1;
-        assert!(!resting.rested(&lease, long), "it moved since that read");
-        resting.look(&lease, t(10));
-        assert!(resting.is_moving(&lease.key) && !resting.rested(&lease, long));
-        resting.look(&lease, t(20));
-        assert!(resting.rested(&lease, long));
+    fn lease() -> Lease {
+        Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon)
+    }
+
+    /// Answers every second until then.
+    fn contact(until: u64) -> Contact {
+        let mut contact = Contact::new(Duration::from_secs(3));
+        (0..=until).for_each(|at| contact.answered(t(at)));
+        contact
     }
 
     #[test]
-    fn time_in_which_nobody_looked_does_not_count() {
-        let mut resting = Resting::new(Duration::from_secs(5));
-        let lease = Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon);
-        let long = Duration::from_secs(10);
-        resting.look(&lease, t(0));
-        resting.look(&lease, t(30));
-        assert!(!resting.rested(&lease, long), "the machine was suspended");
-        (31..=40).for_each(|at| resting.look(&lease, t(at)));
-        assert!(resting.rested(&lease, long));
+    fn a_lease_is_free_once_owner_and_counter_stood_still() {
+        let (mut resting, mut lease, contact) = (Resting::default(), lease(), contact(20));
+        resting.look(&lease, t(0), t(0), &contact);
+        resting.look(&lease, t(9), t(9), &contact);
+        assert!(!resting.rested(&lease, LONG));
+        resting.look(&lease, t(10), t(10), &contact);
+        assert!(resting.rested(&lease, LONG));
+        lease.counter += 1;
+        assert!(!resting.rested(&lease, LONG), "it moved since that read");
+        resting.look(&lease, t(10), t(10), &contact);
+        assert!(resting.is_moving(&lease.key) && !resting.rested(&lease, LONG));
+        resting.look(&lease, t(20), t(20), &contact);
+        assert!(resting.rested(&lease, LONG));
+    }
+
+    #[test]
+    fn reads_that_take_minutes_are_evidence_from_the_first_receipt_to_the_last_sending() {
+        for read in [3, 11, 100] {
+            let (mut resting, lease, contact) = (Resting::default(), lease(), contact(1_000));
+            resting.look(&lease, t(0), t(read), &contact);
+            resting.look(&lease, t(read + 9), t(2 * read + 9), &contact);
+            assert!(!resting.rested(&lease, LONG), "{read}: it may have changed just before it was first shown");
+            resting.look(&lease, t(read + 10), t(2 * read + 10), &contact);
+            assert!(resting.rested(&lease, LONG), "{read}");
+        }
+    }
+
+    #[test]
+    fn time_in_which_the_table_was_out_of_reach_does_not_count() {
+        let (mut resting, lease, mut contact) = (Resting::default(), lease(), contact(0));
+        resting.look(&lease, t(0), t(0), &contact);
+        contact.answered(t(30));
+        resting.look(&lease, t(30), t(30), &contact);
+        assert!(!resting.rested(&lease, LONG), "the machine was suspended");
+        for at in 31..=40 {
+            contact.answered(t(at));
+            resting.look(&lease, t(at), t(at), &contact);
+        }
+        assert!(resting.rested(&lease, LONG));
     }
 }

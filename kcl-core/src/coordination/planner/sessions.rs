@@ -1,11 +1,16 @@
 //! The sessions as the planner knows them: who lives, who is silent, who has ended.
 
 use crate::clock::Time;
-use crate::coordination::silence::Silence;
+use crate::coordination::silence::{Contact, Silence};
 use crate::coordination::watch::SilentPlanner;
 use crate::lease::row::{Owner, RowKey, Session, SessionNumber, SessionState, WorkerId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+/// The most sessions that are read at once: those seen longest ago, so that each has its turn.
+const MOST_READ: usize = 2_000;
+/// The most that are ended at once. Those that own leases come first.
+const MOST_ENDED: usize = 500;
 
 #[derive(Debug)]
 pub(crate) struct Sessions {
@@ -14,7 +19,6 @@ pub(crate) struct Sessions {
     failover_time: Duration,
     /// The longest that any session named, also one whose row is gone.
     longest_failover_time: Duration,
-    longest_gap: Duration,
     known: BTreeMap<WorkerId, Session>,
     silence: BTreeMap<WorkerId, Silence<(SessionNumber, u64)>>,
 }
@@ -31,12 +35,11 @@ pub(crate) enum OwnerIs {
 }
 
 impl Sessions {
-    pub(crate) fn new(me: WorkerId, failover_time: Duration, longest_gap: Duration) -> Self {
+    pub(crate) fn new(me: WorkerId, failover_time: Duration) -> Self {
         Sessions {
             me,
             failover_time,
             longest_failover_time: failover_time,
-            longest_gap,
             known: BTreeMap::new(),
             silence: BTreeMap::new(),
         }
@@ -55,7 +58,7 @@ impl Sessions {
         self.longest_failover_time = self.longest_failover_time.max(session.failover_time(self.failover_time));
         let mark = (session.number, session.beat);
         match self.silence.get_mut(&session.worker) {
-            Some(silence) => silence.look(&mark, received, self.longest_gap),
+            Some(silence) => silence.look(&mark, received),
             None => {
                 self.silence.insert(session.worker.clone(), Silence::new(mark, received));
             }
@@ -67,6 +70,11 @@ impl Sessions {
                 self.silence.insert(session.worker.clone(), Silence::since(mark, said, received));
             }
         }
+        self.note(session)
+    }
+
+    /// What a row says, whenever it was read.
+    fn note(&mut self, session: Session) -> bool {
         let order = |s: &Session| (s.number, s.state.has_ended(), s.beat);
         match self.known.get_mut(&session.worker) {
             Some(known) if order(known) > order(&session) => false,
@@ -87,13 +95,25 @@ impl Sessions {
         for row in &rows {
             self.forget_if_made_again(row, asked);
         }
-        self.known.retain(|worker, _| rows.iter().any(|row| row.worker == *worker));
-        self.silence.retain(|worker, _| rows.iter().any(|row| row.worker == *worker));
+        let workers: BTreeSet<&WorkerId> = rows.iter().map(|row| &row.worker).collect();
+        self.known.retain(|worker, _| workers.contains(worker));
+        self.silence.retain(|worker, _| workers.contains(worker));
         let mut end_seen = false;
         for row in rows {
             let unknown = !self.known.contains_key(&row.worker);
             end_seen |= unknown && row.state.has_ended();
-            end_seen |= self.see(row, received);
+            // A row may have been read long before the read ended: its page was evidence then, and is none now.
+            end_seen |= if self.silence.contains_key(&row.worker) { self.note(row) } else { self.see(row, received) };
+        }
+        end_seen
+    }
+
+    /// Some of the rows of a full read that is under way. Tells whether they show an end that was not known.
+    pub(crate) fn see_page(&mut self, rows: &[Session], received: Time) -> bool {
+        let mut end_seen = false;
+        for row in rows {
+            end_seen |= !self.known.contains_key(&row.worker) && row.state.has_ended();
+            end_seen |= self.see(row.clone(), received);
         }
         end_seen
     }
@@ -109,10 +129,18 @@ impl Sessions {
         }
     }
 
-    /// The rows to look at.
+    /// The rows to look at: this worker's own among them, so that there is always one.
     pub(crate) fn keys(&self) -> Vec<RowKey> {
-        let live = self.known.values().filter(|session| !session.state.has_ended());
-        live.map(|session| RowKey::Session(session.worker.clone())).collect()
+        let mut live: Vec<&WorkerId> = self.live().map(|session| &session.worker).collect();
+        if live.len() > MOST_READ {
+            let shown = |worker: &&WorkerId| self.silence.get(*worker).map_or(Time::ZERO, Silence::last_shown);
+            live.select_nth_unstable_by_key(MOST_READ, shown);
+            live.truncate(MOST_READ);
+        }
+        if live.is_empty() {
+            live.push(&self.me);
+        }
+        live.into_iter().cloned().map(RowKey::Session).collect()
     }
 
     /// For how long a worker of which nothing is known may still rely on its last heartbeat.
@@ -125,28 +153,39 @@ impl Sessions {
         self.longest_failover_time = self.longest_failover_time.max(failover_time);
     }
 
-    /// Sessions whose heartbeat did not move for their own `failover_time`: worker, number, heartbeat.
-    pub(crate) fn silent(&self) -> Vec<(WorkerId, SessionNumber, u64)> {
-        let live = self.known.values().filter(|s| s.worker != self.me && !s.state.has_ended());
-        live.filter_map(|session| {
-            let silence = self.silence.get(&session.worker)?;
-            let (number, beat) = *silence.value();
-            let same = (number, beat) == (session.number, session.beat);
+    /// Sessions whose heartbeat did not move for their own `failover_time`: worker, number, heartbeat. `owns`: whether a lease
+    /// names it.
+    pub(crate) fn silent(
+        &self,
+        contact: &Contact,
+        owns: impl Fn(&Session) -> bool,
+    ) -> Vec<(WorkerId, SessionNumber, u64)> {
+        let is_silent = |session: &&Session| {
             let long = session.failover_time(self.failover_time);
             let long = if mutated!(FencesTooEarly) { long / 3 } else { long };
-            (same && silence.lasted() >= long).then(|| (session.worker.clone(), number, beat))
-        })
-        .collect()
+            let silence = self.silence.get(&session.worker);
+            silence.is_some_and(|silence| {
+                *silence.value() == (session.number, session.beat) && silence.lasted(contact) >= long
+            })
+        };
+        let mut silent: Vec<&Session> =
+            self.live().filter(|session| session.worker != self.me).filter(is_silent).collect();
+        if silent.len() > MOST_ENDED {
+            silent.sort_by_cached_key(|session| !owns(session));
+            silent.truncate(MOST_ENDED);
+        }
+        silent.into_iter().map(|session| (session.worker.clone(), session.number, session.beat)).collect()
     }
 
     /// When the next look could prove a silence.
-    pub(crate) fn next_proof(&self) -> Option<Time> {
-        let live = self.known.values().filter(|s| s.worker != self.me && !s.state.has_ended());
-        live.filter_map(|session| {
-            let long = session.failover_time(self.failover_time);
-            Some(self.silence.get(&session.worker)?.proves_at(long))
-        })
-        .min()
+    pub(crate) fn next_proof(&self, contact: &Contact) -> Option<Time> {
+        let others = self.live().filter(|session| session.worker != self.me);
+        others
+            .filter_map(|session| {
+                let long = session.failover_time(self.failover_time);
+                Some(self.silence.get(&session.worker)?.proves_at(long, contact))
+            })
+            .min()
     }
 
     pub(crate) fn owner_is(&self, owner: &Owner) -> OwnerIs {
@@ -234,8 +273,17 @@ mod tests {
         }
     }
 
+    /// The table was never out of reach.
+    fn contact() -> Contact {
+        Contact::new(Duration::from_secs(3))
+    }
+
+    fn silent(sessions: &Sessions) -> Vec<(WorkerId, SessionNumber, u64)> {
+        sessions.silent(&contact(), |_| false)
+    }
+
     fn sessions() -> Sessions {
-        Sessions::new(worker("me"), Duration::from_secs(10), Duration::from_secs(3))
+        Sessions::new(worker("me"), Duration::from_secs(10))
     }
 
     fn owner(id: &str, number: u64) -> Owner {
@@ -248,12 +296,12 @@ mod tests {
         for at in 0..10 {
             sessions.see(session("a", 3, 7, SessionState::Active), t(at));
         }
-        assert_eq!(sessions.silent(), []);
-        assert_eq!(sessions.next_proof(), Some(t(10)));
+        assert_eq!(silent(&sessions), []);
+        assert_eq!(sessions.next_proof(&contact()), Some(t(10)));
         sessions.see(session("a", 3, 7, SessionState::Active), t(10));
-        assert_eq!(sessions.silent(), [(worker("a"), 3, 7)]);
+        assert_eq!(silent(&sessions), [(worker("a"), 3, 7)]);
         sessions.see(session("a", 3, 8, SessionState::Active), t(10));
-        assert_eq!(sessions.silent(), []);
+        assert_eq!(silent(&sessions), []);
     }
 
     #[test]
@@ -272,16 +320,16 @@ mod tests {
             for row in &rows {
                 sessions.see(row.clone(), t(at));
             }
-            sessions.silent().into_iter().map(|(worker, ..)| worker.to_string()).collect::<Vec<_>>()
+            silent(sessions).into_iter().map(|(worker, ..)| worker.to_string()).collect::<Vec<_>>()
         };
-        let mut silent = BTreeMap::new();
+        let mut proven = BTreeMap::new();
         for at in 0..=60 {
             for worker in silent_at(&mut sessions, at) {
-                silent.entry(worker).or_insert(at);
+                proven.entry(worker).or_insert(at);
             }
         }
         let expected = [("fast", 4), ("of_an_earlier_version", 10), ("slow", 60)];
-        assert_eq!(silent, expected.map(|(worker, at)| (worker.to_owned(), at)).into());
+        assert_eq!(proven, expected.map(|(worker, at)| (worker.to_owned(), at)).into());
         assert_eq!(
             sessions.longest_failover_time(),
             Duration::from_secs(60),
@@ -295,11 +343,11 @@ mod tests {
         let before = SilentPlanner { worker: worker("p"), session: 2, mirror: Some(9), since: t(0) };
         sessions.seed(&before, t(10));
         sessions.see(session("p", 2, 9, SessionState::Active), t(10));
-        assert_eq!(sessions.silent(), [(worker("p"), 2, 9)]);
+        assert_eq!(silent(&sessions), [(worker("p"), 2, 9)]);
         let mut alive = self::sessions();
         alive.seed(&before, t(10));
         alive.see(session("p", 2, 10, SessionState::Active), t(10));
-        assert_eq!(alive.silent(), []);
+        assert_eq!(silent(&alive), []);
     }
 
     #[test]
@@ -310,13 +358,13 @@ mod tests {
         for at in 1..=5 {
             sessions.see(again.clone(), t(at));
         }
-        assert_eq!(sessions.silent(), [], "a stale read says nothing");
+        assert_eq!(silent(&sessions), [], "a stale read says nothing");
         sessions.see_all(vec![again.clone()], t(5), t(6));
         for at in 7..=16 {
-            assert_eq!(sessions.silent(), []);
+            assert_eq!(silent(&sessions), []);
             sessions.see(again.clone(), t(at));
         }
-        assert_eq!(sessions.silent(), [(worker("a"), 3, 0)]);
+        assert_eq!(silent(&sessions), [(worker("a"), 3, 0)]);
     }
 
     #[test]

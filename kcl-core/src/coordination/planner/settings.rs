@@ -58,7 +58,7 @@ mod tests {
 
     fn agreed_seconds(rows: Vec<Session>) -> Option<u64> {
         let second = Duration::from_secs(1);
-        let mut sessions = Sessions::new(WorkerId::from_row("me"), second, second);
+        let mut sessions = Sessions::new(WorkerId::from_row("me"), second);
         sessions.see_all(rows, Time::ZERO, Time::ZERO);
         agreed(&sessions).map(|agreed| agreed.failover_time.as_secs())
     }

@@ -23,7 +23,7 @@ use crate::coordination::watch::Won;
 use crate::lease::row::{Damaged, Fleet, FleetStart, Lease, LeaseKey, SessionNumber, StreamRow, WorkerId};
 use crate::record::StreamId;
 use crate::shard::Sightings;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The table is read at least so often.
@@ -59,6 +59,22 @@ pub(crate) struct Term {
     /// `wake` as it stood before the last full read.
     pub(super) wake_noted: Option<u64>,
     pub(super) read_at: Option<Time>,
+    /// How long the last full read took.
+    pub(super) read_took: Duration,
+    /// Full reads since a cycle last ended well.
+    pub(super) reads: u32,
+    /// When leases without an owner that can be asked were last read by their keys.
+    pub(super) looked_at: Option<Time>,
+    /// Whether a full read is due for which a plan from what is known was not waited.
+    pub(super) planned_first: bool,
+    /// Sessions that are being ended.
+    pub(super) fencing: BTreeSet<WorkerId>,
+    /// Sessions that were ended since the last cycle was over.
+    pub(super) ended: u32,
+    /// Cycles that failed since one ended well, since when, and when that was last reported.
+    pub(super) failing: Option<Failing>,
+    /// Ended sessions to be cleared away, as many as a cycle may.
+    pub(super) backlog: Vec<(WorkerId, SessionNumber)>,
     /// Once more `failover_time` after a session ended: what it had under way has landed by then.
     pub(super) read_again: Option<Time>,
     /// When damaged rows were last told: at every read would be too often.
@@ -83,6 +99,14 @@ pub(crate) struct Term {
     pub(super) end_seen: bool,
     /// This worker drains: it takes nothing more, but plans on until it holds nothing.
     pub(super) draining: bool,
+}
+
+/// Cycles that fail one after the other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failing {
+    pub(super) cycles: u32,
+    pub(super) since: Time,
+    pub(super) report_at: Time,
 }
 
 /// What one worker's plan row says, and the version under which it was written.
@@ -129,8 +153,7 @@ impl Term {
     ) -> Self {
         let f = settings.failover_time;
         let tick = timing::tick(settings.planner_tick, f);
-        let gap = timing::longest_gap(f, tick);
-        let mut sessions = Sessions::new(me.clone(), f, gap);
+        let mut sessions = Sessions::new(me.clone(), f);
         if let Some(settings) = &won.fleet.settings {
             sessions.note_failover_time(settings.shared.failover_time);
         }
@@ -171,6 +194,14 @@ impl Term {
             filled: won.fleet.filled,
             wake_noted: None,
             read_at: None,
+            read_took: Duration::ZERO,
+            reads: 0,
+            looked_at: None,
+            planned_first: false,
+            fencing: BTreeSet::new(),
+            ended: 0,
+            failing: None,
+            backlog: Vec::new(),
             read_again: None,
             damaged_told: None,
             unnamed: BTreeMap::new(),

@@ -94,7 +94,7 @@ mod tests {
     }
 
     fn sessions(load: u32, beat: u64) -> Sessions {
-        let mut sessions = Sessions::new(WorkerId::from_row("me"), F, F / 3);
+        let mut sessions = Sessions::new(WorkerId::from_row("me"), F);
         let (state, number) = (SessionState::Active, 3);
         let session = Session {
             worker: worker(),

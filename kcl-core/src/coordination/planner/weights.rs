@@ -81,7 +81,7 @@ mod tests {
 
     fn sessions(say: &[(&str, f64)]) -> Sessions {
         let me = WorkerId::parse("me").unwrap();
-        let mut sessions = Sessions::new(me, Duration::from_secs(10), Duration::from_secs(3));
+        let mut sessions = Sessions::new(me, Duration::from_secs(10));
         for (name, rate) in say {
             let measured = [(lease(0, None).key, *rate), (lease(1, None).key, *rate)].into();
             let (worker, weights) = (WorkerId::parse(*name).unwrap(), Some(row::Weights::of(&measured)));

@@ -169,7 +169,7 @@ fn same<T: PartialEq + Debug>(during: &str, store: &T, meant: &T) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::MemoryStore;
+    use crate::lease::{MemoryStore, Page, PageToken};
     use async_trait::async_trait;
 
     #[tokio::test]
@@ -188,8 +188,8 @@ mod tests {
         async fn read(&self, keys: &[RowKey], consistency: Consistency) -> Result<Vec<Option<Row>>, StoreError> {
             self.0.read(keys, consistency).await
         }
-        async fn scan(&self) -> Result<Table, StoreError> {
-            self.0.scan().await
+        async fn scan_page(&self, after: Option<&PageToken>, rows: u32) -> Result<Page, StoreError> {
+            self.0.scan_page(after, rows).await
         }
         async fn write(&self, write: &Write) -> Result<Written, StoreError> {
             let row = self.0.get(&write.key());

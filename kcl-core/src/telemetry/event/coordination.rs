@@ -68,11 +68,29 @@ pub(crate) enum Happening {
         worker: WorkerId,
         session: SessionNumber,
     },
+    /// More sessions ended in one cycle than are reported one by one.
+    SessionsFenced {
+        count: u32,
+    },
     TermTaken {
         term: u64,
     },
     TermLost,
     PlanCycle,
+    /// The leader's cycles fail one after the other.
+    CyclesFailing {
+        cycles: u32,
+        lasted: Duration,
+    },
+    /// A read of the whole table got no page for long.
+    TableReadStalled {
+        pages: u32,
+        stalled: Duration,
+        failure: Failure,
+    },
+    TableReadResumed {
+        stalled: Duration,
+    },
     PromiseLapsed {
         lease: LeaseKey,
         worker: WorkerId,
@@ -313,6 +331,29 @@ impl Happening {
                 warn!(target: "kcl::leader", fenced, session, "session without heartbeats ended; its leases are free");
                 count(Metric::SessionsFenced, 1, &[]);
             }
+            Happening::SessionsFenced { count: fenced } => {
+                warn!(count = fenced, "silent sessions ended, not reported one by one");
+                count(Metric::SessionsFenced, u64::from(*fenced), &[]);
+            }
+            Happening::CyclesFailing { cycles, lasted } => {
+                error!(
+                    cycles,
+                    ?lasted,
+                    "leader cannot complete a cycle: no lease is assigned until one succeeds (is the lease table throttled?)"
+                );
+                count(Metric::PlanCyclesFailed, 1, &[]);
+            }
+            Happening::TableReadStalled { pages, stalled, failure } => {
+                warn!(
+                    pages,
+                    ?stalled,
+                    ?failure,
+                    "read of the lease table stalled: its next page is asked for until it comes (has the table enough \
+                     read capacity?)"
+                );
+                count(Metric::TableReadsStalled, 1, &[]);
+            }
+            Happening::TableReadResumed { stalled } => info!(?stalled, "read of the lease table resumed"),
             Happening::TermTaken { term } => {
                 info!(target: "kcl::leader", term, "this worker is the leader");
                 count(Metric::TermsTaken, 1, &[]);

@@ -93,10 +93,13 @@ pub(crate) async fn play(making: Making, script: Script) -> Facts {
 
 impl Play {
     fn begin(&mut self) {
-        let Script { odds, page, mood, .. } = self.script;
+        let Script { odds, page, page_time, mood, .. } = self.script;
         self.world.weather.odds(odds);
         self.world.weather.uneven();
         self.world.weather.pages(page);
+        if let Some((least, most)) = page_time {
+            self.world.weather.slow_pages(least, most);
+        }
         self.world.mood(mood);
         for id in IDS.iter().take(self.rng.usize(2..=MOST_WORKERS)) {
             self.start(id);
@@ -350,6 +353,11 @@ impl Play {
         (0..self.world.streams().len()).any(|n| !stay().any(|process| serves(process, n)))
     }
 
+    fn rows(&self) -> usize {
+        let rows = self.world.rows();
+        rows.leases.len() + rows.sessions.len() + rows.plans.len() + rows.streams.len() + rows.damaged.len() + 1
+    }
+
     /// Faults end; then everything that was promised must come true.
     async fn calm_down(&mut self) {
         self.world.weather.calm();
@@ -367,7 +375,9 @@ impl Play {
             let drift = if self.script.kinds.drift { self.rng.i32(-20_000..=20_000) } else { 0 };
             self.start_serving("last", Setup { drift, ..Setup::default() });
         }
-        self.world.history.add(Fact::Calm { tampered: self.tampered });
+        // Workers that start meanwhile add rows.
+        let read = self.world.weather.read_time(self.rows() + 8);
+        self.world.history.add(Fact::Calm { tampered: self.tampered, read });
         self.world.streams().into_iter().for_each(|stream| stream.put(20));
         let began = self.now();
         while !self.world.unhandled().is_empty() && self.now() < began + Duration::from_secs(240) {
@@ -376,7 +386,7 @@ impl Play {
         // The dead are known to be dead by then, and the last one out clears the table.
         let f = self.world.settings().failover_time;
         let unseen = self.tampered || self.died_unknown;
-        self.world.pass(f * 2 + if unseen { FULL_READ } else { Duration::ZERO }).await;
+        self.world.pass(f * 2 + read * 4 + if unseen { FULL_READ.max(read * 10) } else { Duration::ZERO }).await;
         for name in self.world.alive() {
             self.world.stop(&name, Duration::from_secs(25));
             let began = self.now();

@@ -72,6 +72,8 @@ pub(crate) struct Script {
     pub(crate) odds: Odds,
     /// Rows a page of a read of the whole table.
     pub(crate) page: usize,
+    /// How many milliseconds such a page takes, at least and at most, where the table is slow all the time.
+    pub(crate) page_time: Option<(u64, u64)>,
     pub(crate) mood: Mood,
 }
 
@@ -96,7 +98,14 @@ impl Script {
             stuck: false,
             poison: 0,
         };
-        Script { kinds, odds, page, mood }
+        Script { kinds, odds, page, page_time: None, mood }
+    }
+
+    /// The table is slow to read, before the faults end and after: a page takes up to two seconds.
+    pub(crate) fn drawn_for_a_slow_table(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed ^ 0x0510_3ead);
+        let (page, longest) = (rng.usize(3..8), [400, 1_000, 2_000][rng.usize(0..3)]);
+        Script { page, page_time: Some((longest / 4, longest)), ..Script::drawn(seed) }
     }
 
     /// Only the model's table takes leases from another hand.
@@ -125,6 +134,6 @@ impl Script {
     pub(crate) fn planned(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed ^ 0x5eed);
         let mood = Mood { longest: Duration::from_millis([20, 200][rng.usize(0..2)]), ..Mood::default() };
-        Script { kinds: Kinds::planned(), odds: Odds::default(), page: usize::MAX, mood }
+        Script { kinds: Kinds::planned(), odds: Odds::default(), page: usize::MAX, page_time: None, mood }
     }
 }

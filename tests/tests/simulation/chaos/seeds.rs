@@ -35,6 +35,11 @@ fn no_clock_that_differs_changes_what_happens() {
     }
 }
 
+#[test]
+fn no_schedule_on_a_table_that_is_slow_to_read_breaks_a_rule() {
+    every_seed("no_schedule_on_a_table", 40, |seed| play_one(Tier::Model, seed, Script::drawn_for_a_slow_table(seed)));
+}
+
 /// How the records of a seed's play are handled.
 fn manner(seed: u64) -> Manner {
     let rest = seed / 8;

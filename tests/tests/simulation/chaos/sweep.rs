@@ -82,7 +82,7 @@ async fn play(fault: Option<(u64, Fate)>) -> (Facts, u64) {
     if world.alive().is_empty() {
         world.start("dan");
     }
-    world.history.add(Fact::Calm { tampered: false });
+    world.history.add(Fact::Calm { tampered: false, read: Duration::ZERO });
     world.stream.put(30);
     for _ in 0..400 {
         if world.unhandled().is_empty() {

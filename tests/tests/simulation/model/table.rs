@@ -6,7 +6,8 @@ use crate::world::history::{Fact, History, Name};
 use crate::world::weather::{Fate, Service, Weather};
 use async_trait::async_trait;
 use kcl_core::lease::{
-    Consistency, LeaseStore, MemoryStore, Row, RowKey, StoreError, StoreErrorKind, Table as Rows, Write, Written,
+    Consistency, LeaseStore, MemoryStore, Page, PageToken, Row, RowKey, StoreError, StoreErrorKind, Table as Rows,
+    Write, Written,
 };
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -148,23 +149,20 @@ impl LeaseStore for TableSeat {
         answer("Read", exchange(&self.weather, fate, effect).await)
     }
 
-    async fn scan(&self) -> Result<Rows, StoreError> {
+    async fn scan_page(&self, after: Option<&PageToken>, rows: u32) -> Result<Page, StoreError> {
         let (_, fate) = self.weather.fate(&self.process, Service::Table, "Scan");
         let (table, weather) = (self.table.clone(), self.weather.clone());
+        let after = after.and_then(|after| after.as_str().parse().ok());
         let effect = async move {
-            let (mut rows, mut cursor, most) = (Rows::default(), None, weather.page());
-            if most == usize::MAX {
-                return table.rows.table();
+            let most = weather.page().min(rows as usize);
+            let time = weather.page_time(after.is_none());
+            if !time.is_zero() {
+                sleep(time).await;
             }
-            loop {
-                let (page, next) = table.page_after(cursor, most);
-                page.into_iter().for_each(|row| rows.add(row));
-                if next.is_none() {
-                    return rows;
-                }
-                cursor = next;
-                sleep(weather.page_pause()).await;
-            }
+            let (page, next) = table.page_after(after, most);
+            let mut rows = Rows::default();
+            page.into_iter().for_each(|row| rows.add(row));
+            Page { rows, next: next.map(|next| PageToken::new(next.to_string())) }
         };
         answer("Scan", exchange(&self.weather, fate, effect).await)
     }

@@ -33,6 +33,7 @@ mod r37_the_table_of_another_stream;
 mod review;
 mod rows_changed_by_hand;
 mod settings_of_a_fleet;
+mod slow_tables;
 mod two_streams;
 
 use crate::invariant::{self, Facts};

@@ -204,9 +204,12 @@ pub(crate) enum Fact {
         shard: String,
         of: String,
     },
-    /// No faults from here on, and what they delayed has landed. Whether a person had changed the table meanwhile.
+    /// No faults from here on, and what they delayed has landed.
     Calm {
+        /// Whether a person had changed the table meanwhile.
         tampered: bool,
+        /// How long a read of the whole table takes, where that is long.
+        read: Duration,
     },
 }
 

@@ -138,6 +138,8 @@ struct State {
     uneven: bool,
     /// Scans are of so many rows a page at most; with time between pages.
     page: usize,
+    /// How many milliseconds a page takes, at least and at most; else little.
+    page_time: Option<(u64, u64)>,
     /// Until then the table has no room for anyone.
     table_full_until: Duration,
     rules: Vec<Rule>,
@@ -159,6 +161,7 @@ impl Weather {
             odds,
             uneven: false,
             page,
+            page_time: None,
             table_full_until,
             rules,
             cut,
@@ -178,6 +181,11 @@ impl Weather {
     /// Reads of the whole table come in pages of so many rows, each as the table is when it is read.
     pub(crate) fn pages(&self, rows: usize) {
         self.state.lock().unwrap().page = rows;
+    }
+
+    /// Pages take so many milliseconds, at least and at most.
+    pub(crate) fn slow_pages(&self, from: u64, to: u64) {
+        self.state.lock().unwrap().page_time = Some((from, to));
     }
 
     pub(crate) fn page(&self) -> usize {
@@ -205,13 +213,24 @@ impl Weather {
         }
     }
 
+    /// The longest that a read of a table of so many rows takes, where every page is answered.
+    pub(crate) fn read_time(&self, rows: usize) -> Duration {
+        let state = self.state.lock().unwrap();
+        let Some((_, longest)) = state.page_time else { return Duration::ZERO };
+        let pages = u32::try_from(rows.div_ceil(state.page.max(1))).unwrap().max(1);
+        (Duration::from_millis(longest) + EACH_WAY * 4) * pages
+    }
+
     /// No rules, no odds, everyone reaches everything. What was delayed is still on its way.
     pub(crate) fn calm(&self) {
         let cut: Vec<Name> = {
             let mut state = self.state.lock().unwrap();
             state.odds = Odds::default();
             state.table_full_until = Duration::ZERO;
-            state.page = usize::MAX;
+            // A table that is slow to read is no fault that ends.
+            if state.page_time.is_none() {
+                state.page = usize::MAX;
+            }
             state.rules.clear();
             state.cut.keys().cloned().collect()
         };
@@ -237,9 +256,14 @@ impl Weather {
         (way(), way())
     }
 
-    /// Between two pages of a read of the whole table.
-    pub(crate) fn page_pause(&self) -> Duration {
-        Duration::from_millis(self.state.lock().unwrap().rng.u64(1..300))
+    /// How long a page of a read of the whole table takes beyond any other call.
+    pub(crate) fn page_time(&self, is_first: bool) -> Duration {
+        let mut state = self.state.lock().unwrap();
+        match state.page_time {
+            Some((from, to)) => Duration::from_millis(state.rng.u64(from..=to)),
+            None if is_first => Duration::ZERO,
+            None => Duration::from_millis(state.rng.u64(1..300)),
+        }
     }
 
     /// The number of calls sent so far.

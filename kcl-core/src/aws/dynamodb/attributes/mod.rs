@@ -43,7 +43,12 @@ pub(super) fn encode(row: &Row) -> Item {
 
 /// A row's primary key.
 pub(super) fn key(key: &RowKey) -> Item {
-    HashMap::from([(name::KEY.to_owned(), text(key.to_string()))])
+    key_of_text(key.to_string())
+}
+
+/// A key of a row of any kind.
+pub(super) fn key_of_text(key: String) -> Item {
+    HashMap::from([(name::KEY.to_owned(), text(key))])
 }
 
 /// Reads an item; `None` when it is a row of a kind that is not ours (Java KCL 3.x keeps several).

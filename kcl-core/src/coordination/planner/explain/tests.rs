@@ -164,9 +164,9 @@ fn what_cannot_be_asked_for_says_what_it_waits_for() {
 #[test]
 fn the_planner_tells_since_when_and_who_was_passed_over() {
     let leases: BTreeMap<LeaseKey, Lease> = [lease(0, None)].map(|lease| (lease.key.clone(), lease)).into();
-    let mut sessions = Sessions::new(worker("a"), Duration::from_secs(10), Duration::from_secs(3));
+    let mut sessions = Sessions::new(worker("a"), Duration::from_secs(10));
     sessions.see_all(table(vec![]).sessions, Time::ZERO, Time::ZERO);
-    let (resting, patience) = (Resting::of(&Settings::default()), Patience::of(&Settings::default()));
+    let (resting, patience) = (Resting::default(), Patience::of(&Settings::default()));
     let t = |seconds| Time::from_origin(Duration::from_secs(seconds));
     let bounds = super::super::promises::Bounds {
         free: Duration::from_secs(4),
@@ -176,6 +176,7 @@ fn the_planner_tells_since_when_and_who_was_passed_over() {
     let view = view(&leases, &Newborn::default(), &sessions, &resting, patience);
     let mut promises = Promises::default();
     promises.orders(&view, 16, BalanceBy::Leases, t(0));
+    promises.shown(&view.leases[0].key, t(5));
     promises.review(&view, bounds, t(5));
     promises.orders(&view, 16, BalanceBy::Leases, t(5));
     let known = Known {
