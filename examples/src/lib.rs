@@ -1,9 +1,12 @@
-//! Runnable consumers, one per use case: see `flights/` and `ledger/`. The README's code is compiled here, as its readers would.
+//! Runnable consumers, one per use case: see `flights/` and `ledger/`. The code of the README and the guides is compiled here, as a reader's program would be.
 
-/// Only for its code blocks.
+/// Only for their code blocks.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
-pub struct Readme;
+#[doc = include_str!("../../docs/guide/failures.md")]
+#[doc = include_str!("../../docs/guide/several-streams.md")]
+#[doc = include_str!("../../docs/guide/replay.md")]
+pub struct Pages;
 
 /// Whether log lines on standard error may have colors: not in files and pipes, and not where `NO_COLOR` is set
 /// (<https://no-color.org>).

@@ -6,10 +6,10 @@ mod form;
 mod key;
 mod parser;
 #[cfg(test)]
-mod readme;
-#[cfg(test)]
 mod rules;
 mod settings;
+#[cfg(test)]
+mod settings_page;
 mod start;
 pub(crate) mod timing;
 mod validate;

@@ -1,4 +1,4 @@
-//! What a worker calls in its life is what the README's policy allows, no more and no less.
+//! What a worker calls in its life is what the policy in `docs/guide/aws.md` allows, no more and no less.
 
 use crate::stage::{APPLICATION, STREAM, Stage};
 use kcl_core::aws::{DynamoDbStore, KinesisDeadLetters};
@@ -11,9 +11,9 @@ use std::time::Duration;
 
 const MIDDLE_OF_THE_LOWER_HALF: &str = "85070591730234615865843651857942052864";
 
-/// The policy in the README, as `service:Operation`.
+/// The policy in the guide, as `service:Operation`.
 fn policy() -> BTreeSet<String> {
-    let blocks = include_str!("../../../README.md").split("```json\n").skip(1);
+    let blocks = include_str!("../../../docs/guide/aws.md").split("```json\n").skip(1);
     let blocks = blocks.filter_map(|rest| rest.split_once("```")).map(|(block, _)| block);
     let policies: Vec<&str> = blocks.filter(|block| block.contains("\"Statement\"")).collect();
     let [policy] = policies.as_slice() else { panic!("one policy, not {}", policies.len()) };
@@ -23,9 +23,9 @@ fn policy() -> BTreeSet<String> {
     actions.map(|action| action.as_str().unwrap().to_owned()).collect()
 }
 
-/// The actions in the README's row of a feature.
+/// The actions in the guide's row of a feature.
 fn of_feature(feature: &str) -> BTreeSet<String> {
-    let table = include_str!("../../../README.md").split_once("<!-- permissions:start -->").unwrap().1;
+    let table = include_str!("../../../docs/guide/aws.md").split_once("<!-- permissions:start -->").unwrap().1;
     let table = table.split_once("<!-- permissions:end -->").unwrap().0;
     let mut rows = table.lines().filter_map(|line| line.strip_prefix(&format!("| `{feature}`")));
     let row = rows.next().unwrap_or_else(|| panic!("no row for {feature}"));

@@ -1,4 +1,4 @@
-//! Holds the README's table of settings against the list.
+//! Compares the table in `docs/settings.md` with the list of settings.
 
 use super::Settings;
 
@@ -12,9 +12,9 @@ fn table() -> String {
 }
 
 #[test]
-fn the_readme_lists_every_setting_with_its_default_and_meaning() {
-    let readme = include_str!("../../../README.md");
-    let (_, rest) = readme.split_once("<!-- settings:begin -->\n").unwrap();
+fn the_page_lists_every_setting_with_its_default_and_meaning() {
+    let page = include_str!("../../../docs/settings.md");
+    let (_, rest) = page.split_once("<!-- settings:begin -->\n").unwrap();
     let (written, _) = rest.split_once("<!-- settings:end -->").unwrap();
-    assert_eq!(written, table(), "put this between the marks in README.md:\n{}", table());
+    assert_eq!(written, table(), "put this between the marks in docs/settings.md:\n{}", table());
 }
