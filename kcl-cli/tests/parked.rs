@@ -84,7 +84,7 @@ async fn a_key_is_parked_shown_kept_at_a_stop_and_resumed() {
     let (fine, told) = kcl(&aws, &["handback", "delays"]).await;
     assert!(!fine && told.contains("KCL-0020"), "{told}");
     let (fine, told) = kcl(&aws, &["parked", "delays", "--resume", "nobody"]).await;
-    assert!(!fine && told.contains("nothing like that"), "{told}");
+    assert!(!fine && told.contains("has no such key in quarantine"), "{told}");
 
     let (running, handle) = worker("ben").await;
     handler.broken.store(false, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! Records that cannot be handled, of a worker whose effects go to SQLite: none is lost and none is there twice.
 
-#![cfg(all(test, feature = "sqlite"))]
+#![cfg(feature = "sqlite")]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use kcl_core::prelude::*;
 use kcl_core::{DeadLetter, sink_fn};
@@ -54,7 +55,7 @@ impl RecordProcessor for Insert {
         }
         transaction.commit().await?;
         // As if the answer to the commit were lost, every third time.
-        if self.batches.fetch_add(1, Ordering::Relaxed) % 3 == 0 {
+        if self.batches.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) {
             return Err("no answer".into());
         }
         outcome.into_result()

@@ -74,7 +74,7 @@ impl Endless {
                 let (mut socket, _) = listener.accept().await.unwrap();
                 let (answer, sent) = (answer.clone(), counted.clone());
                 // It ends when the client closes the connection.
-                tokio::spawn(async move { answer.send(&mut socket, &sent).await });
+                tokio::spawn(async move { Box::pin(answer.send(&mut socket, &sent)).await });
             }
         });
         let http = aws_smithy_http_client::Builder::new().build_http();
@@ -95,8 +95,8 @@ impl Endless {
 }
 
 #[track_caller]
-fn given_up<T>(result: Result<T, ApiError>, said: &str) {
-    let error = result.err().expect("an error");
+fn given_up<T: std::fmt::Debug>(result: Result<T, ApiError>, said: &str) {
+    let error = result.expect_err("an error");
     assert_eq!(error.kind, ApiErrorKind::Unavailable, "{error}");
     assert!(error.message.contains(said), "{error}");
 }
@@ -116,7 +116,7 @@ async fn records_that_never_end_are_given_up_at_what_was_asked_for() {
 async fn a_table_that_never_ends_is_given_up() {
     let server = Endless::serve(Answer::fast("application/x-amz-json-1.0", b"{\"Items\":[")).await;
     let store = DynamoDbStore::new(server.clients.dynamodb.clone(), "app");
-    let error = store.scan().await.err().expect("an error");
+    let error = store.scan_page(None, 1_000).await.expect_err("an error");
     assert_eq!(error.kind, StoreErrorKind::Unanswered, "{error}");
     server.at_most(16 * MIB);
 }

@@ -344,7 +344,7 @@ async fn failures_say_what_the_caller_can_do() {
     for operation in ["Scan", "BatchGetItem", "UpdateItem"] {
         aws.faults().once(operation, empty.clone());
         let error = match operation {
-            "Scan" => store.scan().await.map(drop),
+            "Scan" => store.scan_page(None, 1_000).await.map(drop),
             "BatchGetItem" => {
                 store.read(&[RowKey::Fleet, RowKey::Lease(LeaseKey::new(SHARD))], Consistency::Strong).await.map(drop)
             }

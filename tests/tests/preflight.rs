@@ -285,7 +285,7 @@ fn knows_no_dry_run(aws: &LocalAws) -> Clients {
     let clients = Clients::from_config(&aws.sdk_config()).unwrap();
     let config = clients.kinesis.config().to_builder().interceptor(NoDryRun);
     let kinesis = aws_sdk_kinesis::Client::from_conf(config.build());
-    Clients::given(kinesis, clients.coordination_kinesis.clone(), clients.dynamodb.clone())
+    Clients::given(kinesis, clients.coordination_kinesis.clone(), clients.dynamodb)
 }
 
 /// Each retrieval, with the call that it reads by.

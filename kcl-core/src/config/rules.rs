@@ -118,7 +118,10 @@ fn rules() -> Vec<Rule> {
             "`max_batch_records`, `max_batch_bytes` and `max_unacknowledged` are at least 1.",
             [(settings().max_batch_records(0), "no record could be handed over")],
         ),
-        rule("`max_parked` is 1 to 1000.", [(settings().max_parked(0), "has room for 1 to 1000")]),
+        rule(
+            "`max_parked` is 1 to 1000; fewer find room where keys or errors are long (200 KB in all).",
+            [(settings().max_parked(0), "expected 1 to 1000")],
+        ),
         rule(
             "`batch_window` is shorter than `acknowledge_deadline`.",
             [(settings().batch_window(seconds(600)), "every batch would seem stuck")],

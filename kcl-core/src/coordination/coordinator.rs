@@ -203,7 +203,8 @@ impl Coordinator {
         if let Some(start) = &mut self.starting {
             start.look(&mut self.effects);
         }
-        self.remind_of_contact();
+        // At once: a role that may scan the table but not read its rows is refused before the worker registers.
+        self.effects.call(Part::Contact, Op::Read(vec![RowKey::Fleet], Consistency::Eventual));
         self.out()
     }
 

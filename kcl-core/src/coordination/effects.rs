@@ -127,10 +127,12 @@ impl Part {
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Part::FleetRow => f.write_str("creating the fleet row"),
-            Part::Session => f.write_str("registering the session"),
-            other => write!(f, "{other:?}"),
+        if *self == Part::FleetRow {
+            f.write_str("creating the fleet row")
+        } else if *self == Part::Session {
+            f.write_str("registering the session")
+        } else {
+            write!(f, "{self:?}")
         }
     }
 }

@@ -419,7 +419,7 @@ impl Session {
     }
 
     /// Registers after a write that was to clear the way: at once where it did, and not in a circle where it did not.
-    fn register_after(&mut self, number: SessionNumber, written: &Written, effects: &mut Effects) -> News {
+    fn register_after(&self, number: SessionNumber, written: &Written, effects: &mut Effects) -> News {
         match written {
             Written::Applied(_) => effects.write(Part::Session, self.register(number)),
             Written::Refused(_) => self.repeat(false, effects),

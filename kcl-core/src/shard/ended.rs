@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn an_open_shard_that_lists_leave_out_has_not_ended() {
         let [parent, left, right] = family();
-        for listed in [&[][..], &[left.clone()], &[parent.clone(), left.clone()]] {
+        for listed in [&[][..], std::slice::from_ref(&left), &[parent.clone(), left.clone()]] {
             assert_eq!(settle(2, Doubt::NotFound, &list(listed), 50).0, None, "{listed:?}");
             assert_eq!(settle(2, Doubt::NoChildren, &list(listed), 50).0, None, "{listed:?}");
         }
@@ -305,7 +305,7 @@ mod tests {
         let [parent, left, right] = family();
         assert!(are_children(&id(0), &[left.clone(), right.clone()]));
         let named = |name: &str| Shard { id: ShardId::from(name), ..left.clone() };
-        assert!(!are_children(&id(0), &[right.clone(), named("session/w0")]));
+        assert!(!are_children(&id(0), &[right, named("session/w0")]));
         assert!(!are_children(&id(0), &[named("shardId-000000000000")]), "a shard is not its own child");
         assert!(!are_children(&id(0), &[parent]), "it does not name its parent");
         assert!(!are_children(&id(0), &vec![left; 3_000]));

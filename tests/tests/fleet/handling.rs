@@ -318,7 +318,7 @@ async fn a_request_for_dead_letters_without_a_sink_is_refused_in_the_row_and_nob
         .unwrap();
     let handle = worker.handle();
     let running = tokio::spawn(worker.run());
-    let store = DynamoDbStore::new(stage.aws.dynamodb().clone(), APPLICATION);
+    let store = DynamoDbStore::new(stage.aws.dynamodb(), APPLICATION);
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(wish_parked(&store, &WhichParked::All, Wish::DeadLetter).await.unwrap(), ["shardId-000000000000"]);
     tokio::time::sleep(Duration::from_secs(90)).await;

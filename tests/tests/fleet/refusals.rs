@@ -35,7 +35,7 @@ impl Outage {
     /// Of these faults, one after the other; for that worker only, if one is named.
     fn of(stage: &Stage, faults: &[Fault], only: Option<&'static str>) -> Outage {
         let outage = Outage::default();
-        let (lasts, mut faults) = (Arc::clone(&outage.0), faults.to_vec().into_iter().cycle());
+        let (lasts, mut faults) = (Arc::clone(&outage.0), Vec::from(faults).into_iter().cycle());
         stage.aws.faults().rule(move |call| {
             let reads = matches!(call.operation, "GetRecords" | "GetShardIterator" | "SubscribeToShard");
             let theirs = call.caller.is_some_and(|caller| only.is_none_or(|only| only == caller));

@@ -41,7 +41,7 @@ pub(super) fn takers(
                 let may = members.filter(|(no, (member, name))| {
                     member.serves(stream) && loads[*no] < member.capacity && !tried.contains(*name)
                 });
-                if let Some((to, _)) = may.min_by_key(|(no, (_, name))| (unfit(*name), loads[*no], *no)) {
+                if let Some((to, _)) = may.min_by_key(|(no, (_, name))| (unfit(name), loads[*no], *no)) {
                     loads[to] += 1;
                     takers.insert(n, to);
                 }

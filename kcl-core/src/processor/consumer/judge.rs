@@ -46,7 +46,7 @@ pub(super) struct UnreadParked {
 impl<P: RecordProcessor> Lane<P> {
     /// What follows a failed read. Unless the policy ends it, reading goes on: the fetching task tries again by itself, so there
     /// is nothing to wait for here.
-    pub(super) fn judge_read(&mut self, failed: FailedRead) -> Event {
+    pub(super) fn judge_read(&self, failed: FailedRead) -> Event {
         let FailedRead { error, attempt, since } = failed;
         let (failures, cause) = (Failures { count: attempt, since: Some(since) }, Cause::Read(error));
         let Some(verdict) = self.ask_to_stop(failures, &cause) else {

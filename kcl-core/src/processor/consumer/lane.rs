@@ -316,7 +316,9 @@ impl<P: RecordProcessor> Lane<P> {
         }
         match called {
             Called::Failed(cause) if self.rules.store.is_some() => self.failed_beside_store(state, cause).await,
-            called => self.told(state, called, "process_records"),
+            called @ (Called::Done | Called::GateShut | Called::Closed | Called::Failed(_)) => {
+                self.told(state, called, "process_records")
+            }
         }
     }
 

@@ -337,7 +337,7 @@ mod tests {
         let (once, next) = run(state.clone(), listed(vec![child.clone()]));
         assert_eq!(once, State::NeedIterator { from: after(7) }, "one list is not enough");
         assert!(matches!(next, Next::Pause { .. }));
-        assert_eq!(run_lists(state.clone(), &[child.clone()]), State::Ended { children: vec![child] });
+        assert_eq!(run_lists(state.clone(), std::slice::from_ref(&child)), State::Ended { children: vec![child] });
         for wrong in [vec![], vec![shard(0, &[], true)]] {
             assert!(!matches!(run_lists(state.clone(), &wrong), State::Ended { .. }), "{wrong:?}");
         }

@@ -35,8 +35,6 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// From the sending of a call that failed to the next one, at most (where the call itself did not take longer): reading resumes
 /// within 5 s of the end of an outage.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
-/// The same where the position is refused, which only a person can mend, in the lease's row: the new position is found there.
-const LONGEST_BACKOFF_POSITION: Duration = Duration::from_secs(30);
 
 /// How a call was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,11 +151,11 @@ impl Pace {
                 self.back_off(ceiling, now, rng)
             }
             // A call that took its time to fail was a pause by itself.
-            Answer::Failed => {
+            // One call cannot tell a refused position from an outage in which every position is refused: the pauses are the same.
+            Answer::Failed | Answer::PositionRefused => {
                 let left = self.ceiling(LONGEST_BACKOFF).saturating_sub(now.since(sent)).max(FIRST_BACKOFF);
                 self.back_off(left, now, rng)
             }
-            Answer::PositionRefused => self.back_off(self.ceiling(LONGEST_BACKOFF_POSITION), now, rng),
             // The first time nothing is wrong but that the handler was slow.
             Answer::IteratorExpired if self.failures == 0 => {
                 self.failures = 1;

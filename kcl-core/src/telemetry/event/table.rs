@@ -4,6 +4,7 @@ use crate::telemetry::metric::{Metric, count};
 use crate::telemetry::outage::{Line, Trouble};
 use crate::telemetry::scope::{Scope, Subject};
 use crate::telemetry::text::cut;
+#[cfg(feature = "aws")]
 use std::time::Duration;
 use tracing::{debug, info, trace, warn};
 
@@ -120,6 +121,7 @@ impl TableTooSmall<'_> {
 }
 
 /// A worker that starts waits for AWS to answer.
+#[cfg(feature = "aws")]
 pub(crate) struct StartWaiting<'a> {
     pub(crate) operation: &'a str,
     pub(crate) said: &'a str,
@@ -127,6 +129,7 @@ pub(crate) struct StartWaiting<'a> {
     pub(crate) at_most: Duration,
 }
 
+#[cfg(feature = "aws")]
 impl StartWaiting<'_> {
     pub(crate) fn emit(&self) {
         let (waited_seconds, at_most_seconds) = (self.waited.as_secs_f64(), self.at_most.as_secs_f64());
@@ -142,10 +145,12 @@ impl StartWaiting<'_> {
 }
 
 /// AWS answers the call that a start waited for.
+#[cfg(feature = "aws")]
 pub(crate) struct StartResumed {
     pub(crate) waited: Duration,
 }
 
+#[cfg(feature = "aws")]
 impl StartResumed {
     pub(crate) fn emit(&self) {
         info!(target: "kcl::table", waited_seconds = self.waited.as_secs_f64(), "start resumed");

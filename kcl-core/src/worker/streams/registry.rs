@@ -169,6 +169,9 @@ impl Registry {
 
     /// Connects to a stream and serves it.
     pub(super) async fn add(&self, config: StreamConfig) -> Result<(), Error> {
+        if self.ask.is_closed() {
+            return Err(ended());
+        }
         config.check(&self.settings)?;
         let connection = self.open(&config).await?;
         let served = self.insert(config, connection)?;
@@ -181,7 +184,7 @@ impl Registry {
         let sent = self.ask.send(Ask::Change(Change::Serve(Box::new(served)), done));
         if sent.is_err() || when_done.await.is_err() {
             id.iter().for_each(|id| drop(lock(&self.slots).remove(id)));
-            return Err(Error::new(Code::WorkerState, "the worker has ended: it reads no streams any more"));
+            return Err(ended());
         }
         Ok(())
     }
@@ -357,6 +360,10 @@ fn id_of(identity: &StreamIdentity) -> Result<StreamId, Error> {
             format!("stream `{}` has no ARN of a stream: leases of several streams cannot be told apart", identity.arn);
         Error::new(Code::Setting, message)
     })
+}
+
+fn ended() -> Error {
+    Error::new(Code::WorkerState, "the worker has ended: it reads no streams any more")
 }
 
 fn named_twice(stream: &StreamIdentity, other: &StreamIdentity) -> Error {

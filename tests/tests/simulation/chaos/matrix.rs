@@ -92,7 +92,6 @@ fn no_refusal_of_the_table_ends_a_worker_or_lasts_longer_than_its_cause() {
 }
 
 #[test]
-#[ignore = "until refused reads are waited out"]
 fn no_refusal_of_the_stream_ends_a_worker_or_lasts_longer_than_its_cause() {
     every_cell(&cells(&STREAM));
 }

@@ -191,11 +191,13 @@ fn rows_of_an_earlier_version_are_timed_by_the_observers_failover_time() {
             let key = RowKey::Session(session.worker.clone());
             world.tamper(key, Some(Row::Session(Session { profile: Default::default(), ..session })));
         }
-        let fleet = rows.fleet.unwrap();
+        // Until the leader has read them: what it knew of its sessions it would make the fleet's again.
+        world.seconds(3).await;
+        let fleet = world.rows().fleet.unwrap();
         let before = kcl_core::lease::Fleet { settings: None, planner_failover_time: None, ..fleet };
         world.tamper(RowKey::Fleet, Some(Row::Fleet(before)));
         world.start_with("cat", with(seconds(20)));
-        world.until_shared(&[("ann", 2), ("ben", 1), ("cat", 1)], Duration::from_secs(20)).await;
+        world.until("shared by three", Duration::from_secs(20), |world| world.shares().len() == 3).await;
         world.seconds(60).await;
         assert_eq!((fenced(&world), of_fleet(&world)), (0, None), "not all workers say what they use");
         world.kill("ben");

@@ -158,6 +158,7 @@ fn thousands_of_dead_sessions_are_ended_and_delay_no_failover() {
                 load: 0,
                 weights: None,
                 streams: None,
+                profile: kcl_core::lease::WorkerProfile::default(),
             };
             world.tamper(RowKey::Session(worker), Some(Row::Session(row)));
         }

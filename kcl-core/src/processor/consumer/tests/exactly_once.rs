@@ -101,7 +101,7 @@ impl RecordProcessor for World {
             return Err("no connection".into());
         }
         let mut outcome = BatchOutcome::default();
-        for bad in batch.iter().filter(|record| number_of(record) % self.poison == 0) {
+        for bad in batch.iter().filter(|record| number_of(record).is_multiple_of(self.poison)) {
             outcome.failed(bad, "does not parse");
         }
         match self.way {
@@ -131,7 +131,7 @@ impl Readers for Shard {
         let next = match from {
             StartingPosition::TrimHorizon => 1,
             StartingPosition::At(number) => number.as_str().parse().unwrap(),
-            other => panic!("starts at {other:?}"),
+            other @ (StartingPosition::AtTimestamp(_) | StartingPosition::After(_)) => panic!("starts at {other:?}"),
         };
         Box::new(Reading(next, Arc::clone(&self.0)))
     }

@@ -265,6 +265,7 @@ struct Decodes;
 
 #[cfg(feature = "macros")]
 impl Decodes {
+    #[allow(clippy::needless_pass_by_ref_mut, reason = "the signature that the derive calls")]
     async fn take(&mut self, _: u64, _: &crate::RecordMeta) -> Result<(), BoxError> {
         Ok(())
     }
