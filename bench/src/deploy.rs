@@ -15,14 +15,14 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// Which of the two workers is asked to end.
 #[derive(Clone, Copy, Debug)]
 enum Leaver {
-    Planner,
+    Leader,
     Other,
 }
 
 pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
     let (mut gaps, mut repeated) = (Vec::new(), 0);
     for run in 1..=options.runs {
-        for leaver in [Leaver::Other, Leaver::Planner] {
+        for leaver in [Leaver::Other, Leaver::Leader] {
             let (some, twice) = measure(leaver, options).await?;
             let worst = largest(some.iter().copied());
             eprintln!("deploy {run}/{}: {leaver:?} left: {worst:.2} s, {twice} repeated", options.runs);
@@ -42,10 +42,10 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
 async fn measure(leaver: Leaver, options: &Options) -> Result<(Vec<f64>, usize), Error> {
     let server = Server::start(options.latency, SHARDS, 0).await?;
     let (mut fleet, feed) = Fleet::settled(&server, options.failover_time, 2, SETTLE).await?;
-    let (planner, others) = fleet.roles().await?;
+    let (leader, others) = fleet.roles().await?;
     let leaver = match leaver {
-        Leaver::Planner => planner,
-        Leaver::Other => others.into_iter().next().ok_or("the planner is alone")?,
+        Leaver::Leader => leader,
+        Leaver::Other => others.into_iter().next().ok_or("the leader is alone")?,
     };
     let before = fleet.journal().repeated();
     let asked = clock::now();

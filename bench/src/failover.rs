@@ -16,9 +16,9 @@ const SETTLE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 enum Victims {
     Worker,
-    Planner,
+    Leader,
     /// Both at once.
-    PlannerAndWorker,
+    LeaderAndWorker,
 }
 
 struct Scene {
@@ -48,8 +48,8 @@ fn scenes(failover_time: Duration) -> [Scene; 4] {
     let seconds = failover_time.as_secs_f64();
     [
         scene("failover.worker.gap_max", 2, Victims::Worker, failover_time, seconds + 2.0),
-        scene("failover.planner.gap_max", 2, Victims::Planner, failover_time, seconds + 3.0),
-        scene("failover.fleet.gap_max", 3, Victims::PlannerAndWorker, failover_time, 2.0 * seconds + 3.0),
+        scene("failover.leader.gap_max", 2, Victims::Leader, failover_time, seconds + 3.0),
+        scene("failover.fleet.gap_max", 3, Victims::LeaderAndWorker, failover_time, 2.0 * seconds + 3.0),
         scene("failover.worker3.gap_max", 2, Victims::Worker, short, short.as_secs_f64() + 2.0),
     ]
 }
@@ -57,15 +57,15 @@ fn scenes(failover_time: Duration) -> [Scene; 4] {
 /// The gaps of all shards, in seconds.
 async fn gaps_of(scene: &Scene, run: usize, options: &Options) -> Result<Vec<f64>, Error> {
     let server = Server::start(options.latency, SHARDS, 0).await?;
-    // Each run meets another phase of the beat, which comes four times in a failover time.
+    // Each run meets another phase of the heartbeat, which comes four times in a failover time.
     let phase = scene.failover_time.mul_f64(0.25 * share(run, options.runs));
     let (mut fleet, feed) = Fleet::settled(&server, scene.failover_time, scene.workers, SETTLE + phase).await?;
-    let (planner, others) = fleet.roles().await?;
-    let other = others.into_iter().next().ok_or("the planner is alone")?;
+    let (leader, others) = fleet.roles().await?;
+    let other = others.into_iter().next().ok_or("the leader is alone")?;
     let victims = match scene.victims {
         Victims::Worker => vec![other],
-        Victims::Planner => vec![planner],
-        Victims::PlannerAndWorker => vec![planner, other],
+        Victims::Leader => vec![leader],
+        Victims::LeaderAndWorker => vec![leader, other],
     };
     let killed = clock::now();
     for victim in &victims {

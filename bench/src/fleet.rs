@@ -82,9 +82,9 @@ impl<'a> Fleet<'a> {
         let read = client.get_item().table_name(worker::APPLICATION).consistent_read(true);
         let read = read.key("leaseKey", AttributeValue::S("fleet".to_owned())).send();
         let row = timeout(PATIENCE, read).await?.map_err(aws_sdk_dynamodb::Error::from)?.item.unwrap_or_default();
-        let planner = row.get("planner").and_then(|value| value.as_s().ok()).ok_or("the fleet has no planner")?;
-        let others = self.workers.keys().filter(|id| *id != planner).cloned().collect();
-        Ok((planner.clone(), others))
+        let leader = row.get("leader").and_then(|value| value.as_s().ok()).ok_or("the fleet has no leader")?;
+        let others = self.workers.keys().filter(|id| *id != leader).cloned().collect();
+        Ok((leader.clone(), others))
     }
 
     /// What was said so far.

@@ -103,9 +103,9 @@ pub(crate) async fn run(arguments: &Arguments, file: Option<&Path>) -> Result<()
     let policy = OnError::retry()
         .backoff(Duration::from_millis(50), Duration::from_secs(1))
         .max_attempts(3)
-        .then(Last::Quarantine)
+        .then(FinalAction::Quarantine)
         .when::<Down>(OnError::retry().backoff(Duration::from_millis(100), Duration::from_secs(1)))
-        .when::<DecodeError>(OnError::at_once(Last::DeadLetter));
+        .when::<DecodeError>(OnError::at_once(FinalAction::DeadLetter));
     let (its_world, its_unknown) = (Arc::clone(&world), unknown.clone());
     let worker = Worker::builder(APPLICATION, STREAM)
         .sdk_config(&aws.sdk_config())

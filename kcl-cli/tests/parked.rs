@@ -62,7 +62,7 @@ async fn a_key_is_parked_shown_kept_at_a_stop_and_resumed() {
     let worker = async |id: &str| {
         let settings =
             Settings::default().checkpoint_interval(Duration::from_millis(100)).concurrency(Concurrency::PerKey(4));
-        let policy = OnError::at_once(Last::Quarantine);
+        let policy = OnError::at_once(FinalAction::Quarantine);
         let builder =
             Worker::builder("delays", "clicks").settings(settings).worker_id(id).sdk_config(&aws.sdk_config());
         let handler = handler.clone();

@@ -10,7 +10,7 @@
 //! # }
 //! ```
 //!
-//! The planner itself knows more than rows tell (who was silent, who did not take what it was told to take), and says it
+//! The leader itself knows more than rows tell (who was silent, who did not take what it was told to take), and says it
 //! at the level `debug` under the target `kcl::explain`, whenever the reason of a lease becomes another.
 
 pub use crate::coordination::{Ended, Explanation, Reason, Stays, explain};

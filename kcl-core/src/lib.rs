@@ -48,7 +48,7 @@ mod worker;
 pub use clock::{BootClock, Clock, Time, TokioClock};
 pub use config::{BalanceBy, OnFleetSettings, Parser, Settings, Start};
 pub use coordination::{
-    Handback, HandbackOptions, HandbackProgress, ParkedLease, WhichParked, handback, parked, wish_parked,
+    Handback, HandbackOptions, HandbackProgress, KeySelector, QuarantinedLease, handback, parked, request_quarantined,
 };
 pub use error::{Code, Error, ErrorKind};
 #[cfg(feature = "macros")]
@@ -57,8 +57,8 @@ pub use processor::DecodeError;
 pub use processor::JsonLinesFile;
 pub use processor::{
     Batch, BatchOutcome, BoxError, Cause, CheckpointError, CheckpointStore, ClaimedLease, Concurrency, DeadLetter,
-    DeadLetterSink, Decision, ErrorPolicy, Failure, Last, OnError, PendingCheckpoint, PreparedCheckpoint, RecordHandle,
-    RecordMeta, RecordProcessor, ShardContext, SinkFn, sink_fn,
+    DeadLetterSink, Decision, ErrorPolicy, Failure, FinalAction, OnError, PendingCheckpoint, PreparedCheckpoint,
+    RecordHandle, RecordMeta, RecordProcessor, ShardContext, SinkFn, sink_fn,
 };
 pub use record::aggregate;
 pub use retrieval::{CorruptAggregate, CorruptAggregates, Retrieval};
@@ -70,7 +70,7 @@ pub use worker::{
     Worker, WorkerBuilder, WorkerHandle,
 };
 
-/// Implements [`RecordProcessor`](trait@RecordProcessor) for a struct whose handler takes one decoded record.
+/// Implements [`RecordProcessor`](trait@RecordProcessor) for a struct whose handler acquires one decoded record.
 ///
 /// ```
 /// use kcl_core::prelude::*;
@@ -124,8 +124,8 @@ pub mod prelude {
     pub use crate::shutdown_signal;
     #[doc(no_inline)]
     pub use crate::{
-        Batch, BatchOutcome, BoxError, Concurrency, Last, OnError, RecordMeta, RecordProcessor, Retrieval, Settings,
-        ShardContext, Start, Worker, WorkerHandle,
+        Batch, BatchOutcome, BoxError, Concurrency, FinalAction, OnError, RecordMeta, RecordProcessor, Retrieval,
+        Settings, ShardContext, Start, Worker, WorkerHandle,
     };
 }
 

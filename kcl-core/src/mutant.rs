@@ -22,7 +22,7 @@ pub enum Mutant {
     ChildrenDoNotWait,
     /// I6: the end of a shard is told when it is seen, not when all is acknowledged.
     EndsUnacknowledged,
-    /// I7: a worker takes what its plan row names, old or new, without waiting for the owner.
+    /// I7: a worker acquires what its plan row names, old or new, without waiting for the owner.
     ObeysAnyPlan,
     /// I8: a claim does not wait until the shard's old consumer is gone.
     ConsumersOverlap,
@@ -44,7 +44,7 @@ pub enum Mutant {
     ForgetsParked,
     /// Promise 2: a release writes no checkpoint.
     ReleasesWithoutCheckpoint,
-    /// Who may have a lease: a plan gives leases to any worker, whichever streams it serves.
+    /// Who may have a lease: a plan yields leases to any worker, whichever streams it serves.
     PlansForAnyone,
     /// Streams do not mix: a lease's consumer reads from the first stream of the worker, whichever it is of.
     ReadsTheFirstStream,

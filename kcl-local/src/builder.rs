@@ -85,14 +85,14 @@ impl Builder {
         self
     }
 
-    /// The port for Kinesis. Default: 0, which takes any free one.
+    /// The port for Kinesis. Default: 0, which acquires any free one.
     #[must_use]
     pub fn kinesis_port(mut self, port: u16) -> Self {
         self.kinesis_port = port;
         self
     }
 
-    /// A port of its own for DynamoDB; 0 takes any free one. Default: none, because each port serves both services: they are told
+    /// A port of its own for DynamoDB; 0 acquires any free one. Default: none, because each port serves both services: they are told
     /// apart by the target of each request, not by the port.
     #[must_use]
     pub fn dynamodb_port(mut self, port: u16) -> Self {
@@ -144,7 +144,7 @@ impl Builder {
         self
     }
 
-    /// How long every answer of `service` takes. Default: zero. Can be changed later by [`Faults`](crate::Faults).
+    /// How long every answer of `service` acquires. Default: zero. Can be changed later by [`Faults`](crate::Faults).
     #[must_use]
     pub fn latency(mut self, service: Service, latency: Duration) -> Self {
         self.latencies.push((service, latency));

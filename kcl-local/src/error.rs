@@ -8,7 +8,7 @@ use std::io;
 pub enum Error {
     /// Another process listens there.
     #[error(
-        "port {port} on {host} is taken by another process: stop that process, or choose another port (0 takes any free one)"
+        "port {port} on {host} is taken by another process: stop that process, or choose another port (0 acquires any free one)"
     )]
     PortTaken {
         /// The address asked for.

@@ -43,7 +43,7 @@ use crate::services::Services;
 /// # }
 /// ```
 ///
-/// Without sockets, where time is paused and a test of an hour takes no time:
+/// Without sockets, where time is paused and a test of an hour acquires no time:
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

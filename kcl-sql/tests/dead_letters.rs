@@ -177,7 +177,7 @@ async fn dead_letters_in_the_same_transaction_are_there_once_however_often_the_w
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_named_record_is_the_policys_and_the_position_does_not_pass_it() {
     for (policy, effects, sunk) in
-        [(OnError::retry(), 4, 0), (OnError::retry().max_attempts(2).then(Last::DeadLetter), 9, 1)]
+        [(OnError::retry(), 4, 0), (OnError::retry().max_attempts(2).then(FinalAction::DeadLetter), 9, 1)]
     {
         let stage = Stage::new(Way::Outcome).await;
         // Built first: a stream takes records once it is active.

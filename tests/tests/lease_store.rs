@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use kcl_core::aws::{Clients, DynamoDbStore, TableSpec, prepare_table};
-use kcl_core::lease::conformance::{self, AnotherHand, Harm};
+use kcl_core::lease::conformance::{self, ExternalWriter, Harm};
 use kcl_core::lease::{
     Consistency, Lease, LeaseKey, LeaseStore, Owner, Previous, Row, RowKey, StoreErrorKind, WorkerId, Write, Written,
 };
@@ -111,13 +111,13 @@ struct Editor {
 }
 
 #[async_trait::async_trait]
-impl AnotherHand for Editor {
+impl ExternalWriter for Editor {
     async fn harm(&self, key: &RowKey, harm: Harm) {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
         let (order, content) = match key {
-            RowKey::Fleet => ("sessions", "planVersion"),
+            RowKey::Fleet => ("sessions", "assignmentVersion"),
             RowKey::Session(_) => ("number", "state"),
-            RowKey::Plan(_) => ("term", "takes"),
+            RowKey::Assignment(_) => ("term", "acquires"),
             RowKey::Stream(_) => ("start", "startAt"),
             RowKey::Lease(_) => unreachable!("the suite harms no leases"),
         };
@@ -198,7 +198,7 @@ async fn what_java_wrote_beside_ours_survives_our_writes() {
         me: me(),
         counter: 4712,
         checkpoint: claimed.checkpoint,
-        beside: kcl_core::lease::Beside::default(),
+        extras: kcl_core::lease::CheckpointExtras::default(),
     };
     assert_eq!(lease(store.write(&release).await.unwrap()).owner, None);
     for removed in [
@@ -263,7 +263,7 @@ async fn a_whole_table_is_read_page_by_page() {
     assert_eq!(store.scan().await.unwrap().leases.len(), 12);
     assert!(aws.calls().of(Service::DynamoDb, "Scan") <= 6);
 
-    // A page is no larger than what was asked for, and takes longer than a call of one row may.
+    // A page is no larger than what was asked for, and acquires longer than a call of one row may.
     aws.faults().once("Scan", Fault::Delay(Duration::from_secs(20)));
     let page = store.scan_page(None, 2).await.unwrap();
     assert_eq!((page.rows.leases.len(), page.next.is_some()), (2, true));

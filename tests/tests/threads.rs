@@ -58,11 +58,11 @@ fn quick() -> Settings {
     Settings::default()
         .failover_time(Duration::from_secs(1))
         .watch(Duration::from_millis(50))
-        .planner_tick(Duration::from_millis(100))
+        .assignment_interval(Duration::from_millis(100))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handler_that_blocks_its_thread_does_not_delay_the_beats() {
+async fn a_handler_that_blocks_its_thread_does_not_delay_the_heartbeats() {
     let aws = with_stream().await;
     put(&aws, 5).await;
     let (release, until) = std::sync::mpsc::channel();
@@ -88,7 +88,7 @@ async fn a_handler_that_blocks_its_thread_does_not_delay_the_beats() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(worker.run())
     });
-    beats(&aws, 12).await;
+    heartbeats(&aws, 12).await;
     assert_eq!(seen.load(Ordering::SeqCst), 0, "the handler blocks");
     drop(release);
     news.notified().await;
@@ -99,8 +99,8 @@ async fn a_handler_that_blocks_its_thread_does_not_delay_the_beats() {
 }
 
 /// Waits until the table was written so often: by a worker that holds a shard and acknowledges nothing, these are
-/// beats. Twelve of them take longer than two failover times.
-async fn beats(aws: &LocalAws, writes: u64) {
+/// heartbeats. Twelve of them take longer than two failover times.
+async fn heartbeats(aws: &LocalAws, writes: u64) {
     let limit = tokio::time::Instant::now() + Duration::from_secs(30);
     let mut tick = tokio::time::interval(Duration::from_millis(50));
     while aws.calls().of(Service::DynamoDb, "UpdateItem") < writes + 10 {
@@ -136,7 +136,7 @@ impl RecordProcessor for Hog {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn handlers_that_hog_every_core_and_every_thread_of_their_runtime_do_not_delay_the_beats() {
+async fn handlers_that_hog_every_core_and_every_thread_of_their_runtime_do_not_delay_the_heartbeats() {
     let aws = LocalAws::start().await.unwrap();
     let cores = std::thread::available_parallelism().unwrap().get();
     // Shards and threads for twice as many as there are cores.
@@ -180,8 +180,8 @@ async fn handlers_that_hog_every_core_and_every_thread_of_their_runtime_do_not_d
         tick.tick().await;
     }
     aws.reset_calls();
-    // Ten failover times of nothing but hogs: eight beats each second, and no lease is lost.
-    beats(&aws, 40).await;
+    // Ten failover times of nothing but hogs: eight heartbeats each second, and no lease is lost.
+    heartbeats(&aws, 40).await;
     let owner = |row: &std::collections::HashMap<String, _>| row.contains_key("leaseOwner");
     let rows = aws.dynamodb().scan().table_name("hogs").send().await.unwrap().items.unwrap();
     assert_eq!(rows.iter().filter(|row| owner(row)).count(), hogs, "every lease is kept");
@@ -241,7 +241,7 @@ async fn a_second_process_under_a_worker_id_is_told_which_one_has_it() {
     let first = build().await;
     let handle = first.handle();
     let first = tokio::spawn(first.run());
-    beats(&aws, 1).await;
+    heartbeats(&aws, 1).await;
     let error = build().await.run().await.unwrap_err();
     assert_eq!(error.code(), kcl_core::Code::Replaced, "{error}");
     let process = format!("its id is in use by process {} on host `", std::process::id());

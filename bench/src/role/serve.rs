@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     table_delay: Duration,
 }
 
-/// What PutRecords takes at most.
+/// What PutRecords acquires at most.
 const A_CALL: u64 = 500;
 const RECORD: usize = 1_000;
 

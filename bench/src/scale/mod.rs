@@ -28,7 +28,7 @@ const SETTLE: Duration = Duration::from_secs(90);
 const WINDOW: Duration = Duration::from_secs(120);
 /// Between two looks at whether it is done.
 const LOOK: Duration = Duration::from_millis(100);
-/// What takes longer will not end.
+/// What acquires longer will not end.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Coordination is measured, not polling: shards without a record are read so often.
 const IDLE_POLL: Duration = Duration::from_secs(2);
@@ -56,8 +56,8 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
 async fn measure(options: &Options, stopwatch: &Stopwatch) -> Result<Vec<Figure>, Error> {
     let mut fleet = Fleet::new(options);
     eprintln!("scale: {WORKERS} workers, {SHARDS} shards");
-    // Spread over a beat: a crash meets every phase of it.
-    let start = fleet.add(WORKERS, fleet.settings.beat_interval()).await?;
+    // Spread over a heartbeat: a crash meets every phase of it.
+    let start = fleet.add(WORKERS, fleet.settings.heartbeat_interval()).await?;
     fleet.until_balanced(start).await?;
     sleep(SETTLE).await;
 
@@ -71,15 +71,15 @@ async fn measure(options: &Options, stopwatch: &Stopwatch) -> Result<Vec<Figure>
     eprintln!("scale: {OTHERS} workers more: balanced after {join:.2} s");
     sleep(SETTLE).await;
 
-    let crashed = fleet.crash(OTHERS, Planner::Lives);
+    let crashed = fleet.crash(OTHERS, Leader::Lives);
     let crash = fleet.until_read(crashed).await?;
     let even_again = fleet.until_balanced(crashed).await?;
     eprintln!("scale: {OTHERS} workers crashed: all read again after {crash:.2} s, balanced after {even_again:.2} s");
     sleep(SETTLE).await;
 
-    let crashed = fleet.crash(OTHERS, Planner::DiesToo);
+    let crashed = fleet.crash(OTHERS, Leader::DiesToo);
     let headless = fleet.until_read(crashed).await?;
-    eprintln!("scale: {OTHERS} more, and the planner: all read again after {headless:.2} s");
+    eprintln!("scale: {OTHERS} more, and the leader: all read again after {headless:.2} s");
     fleet.until_balanced(crashed).await?;
     sleep(SETTLE).await;
 
@@ -95,13 +95,13 @@ async fn measure(options: &Options, stopwatch: &Stopwatch) -> Result<Vec<Figure>
         Figure::new("scale.join.seconds", join, "s"),
         Figure::new("scale.crash.seconds", crash, "s"),
         Figure::new("scale.crash.balanced.seconds", even_again, "s"),
-        Figure::new("scale.crash_with_planner.seconds", headless, "s"),
+        Figure::new("scale.crash_with_leader.seconds", headless, "s"),
     ])
 }
 
-/// Whether the planner is among those that crash.
+/// Whether the leader is among those that crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Planner {
+enum Leader {
     Lives,
     DiesToo,
 }
@@ -168,11 +168,11 @@ impl Fleet {
     }
 
     /// Pulls the plugs of so many workers.
-    fn crash(&mut self, workers: usize, planner: Planner) -> Instant {
-        let plans = self.table.planner();
-        let is_planner = |(worker, _): &(WorkerId, Wire)| Some(worker) == plans.as_ref();
+    fn crash(&mut self, workers: usize, leader: Leader) -> Instant {
+        let plans = self.table.leader();
+        let is_leader = |(worker, _): &(WorkerId, Wire)| Some(worker) == plans.as_ref();
         // Those who die come first.
-        self.workers.sort_by_key(|worker| is_planner(worker) != (planner == Planner::DiesToo));
+        self.workers.sort_by_key(|worker| is_leader(worker) != (leader == Leader::DiesToo));
         for (_, wire) in self.workers.drain(..workers) {
             wire.cut();
         }

@@ -1,4 +1,4 @@
-//! How long the planner thinks, in real time: the library marks it with a span.
+//! How long the leader thinks, in real time: the library marks it with a span.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::clock;
 
 /// The target of the span around a cycle's planning.
-const PLANNER: &str = "kcl::leader";
+const LEADER: &str = "kcl::leader";
 
 /// All times taken so far.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +43,7 @@ impl Lap {
 }
 
 impl Stopwatch {
-    /// A subscriber that takes the times of its thread, and hears nothing else.
+    /// A subscriber that acquires the times of its thread, and hears nothing else.
     pub(crate) fn subscriber(&self) -> impl Subscriber + Send + Sync + use<> {
         tracing_subscriber::registry().with(Spans(self.clone()))
     }
@@ -58,7 +58,7 @@ struct Spans(Stopwatch);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
-        metadata.is_span() && metadata.target() == PLANNER
+        metadata.is_span() && metadata.target() == LEADER
     }
 
     fn on_enter(&self, _: &span::Id, _: Context<'_, S>) {

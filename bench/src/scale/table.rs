@@ -1,4 +1,4 @@
-//! The lease table, kept in memory: every call takes as long as a call does, and is paid for.
+//! The lease table, kept in memory: every call acquires as long as a call does, and is paid for.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,9 +51,9 @@ impl Shared {
     }
 
     /// Who plans.
-    pub(crate) fn planner(&self) -> Option<WorkerId> {
+    pub(crate) fn leader(&self) -> Option<WorkerId> {
         let row = self.rows.get(&RowKey::Fleet)?;
-        row.as_fleet()?.planner.as_ref().map(|(worker, _)| worker.clone())
+        row.as_fleet()?.leader.as_ref().map(|(worker, _)| worker.clone())
     }
 
     pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
@@ -83,7 +83,7 @@ impl LeaseStore for Seat {
         let page = self.table.rows.page(after, rows);
         let leases = page.rows.leases.iter().cloned().map(Row::Lease);
         let sessions = page.rows.sessions.iter().cloned().map(Row::Session);
-        let rows = leases.chain(sessions).chain(page.rows.plans.iter().cloned().map(Row::Plan));
+        let rows = leases.chain(sessions).chain(page.rows.plans.iter().cloned().map(Row::Assignment));
         let bytes: usize =
             rows.chain(page.rows.fleet.iter().cloned().map(Row::Fleet)).map(|row| units::size(&row)).sum();
         self.table.books().read += units::of_pages(bytes, Consistency::Strong);

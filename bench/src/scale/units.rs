@@ -1,7 +1,7 @@
 //! What a row weighs and a call costs, by DynamoDB's rules: names and values in UTF-8, numbers by their digits, a read
 //! unit for 4 KB (half of one where the read is eventually consistent), a write unit for 1 KB.
 
-use kcl_core::lease::{Consistency, Fleet, Lease, Plan, Row, Session, SessionState, TakeMode, Written};
+use kcl_core::lease::{AcquireMode, Assignment, Consistency, Fleet, Lease, Row, Session, SessionState, Written};
 
 const KB: usize = 1_024;
 /// A list or a map, and each entry of one, besides what is in it.
@@ -37,7 +37,7 @@ pub(crate) fn size(row: &Row) -> usize {
         Row::Lease(lease) => "LEASE".len() + of_lease(lease),
         Row::Session(session) => "KCL_SESSION".len() + of_session(session),
         Row::Fleet(fleet) => "KCL_FLEET".len() + of_fleet(fleet),
-        Row::Plan(plan) => "KCL_PLAN".len() + of_plan(plan),
+        Row::Assignment(plan) => "KCL_ASSIGNMENT".len() + of_plan(plan),
         // Of tables of several streams: the scenes have one.
         Row::Stream(_) | Row::Damaged(_) => 0,
     }
@@ -86,7 +86,7 @@ fn of_session(session: &Session) -> usize {
         SessionState::Fenced => "fenced",
     };
     number("number", session.number)
-        + number("beat", session.beat)
+        + number("heartbeat", session.heartbeat)
         + text("state", state)
         + number("load", session.load.into())
         + session.capacity.map_or(0, |capacity| number("capacity", capacity.into()))
@@ -96,46 +96,46 @@ fn of_session(session: &Session) -> usize {
 fn of_fleet(fleet: &Fleet) -> usize {
     let numbers = [
         ("term", Some(fleet.term)),
-        ("beat", Some(fleet.beat)),
-        ("mirror", fleet.mirror),
-        ("planVersion", Some(fleet.plan_version)),
+        ("heartbeat", Some(fleet.heartbeat)),
+        ("leaderSessionHeartbeat", fleet.leader_session_heartbeat),
+        ("assignmentVersion", Some(fleet.assignment_version)),
         ("wake", Some(fleet.wake)),
         ("sessions", Some(fleet.sessions)),
         ("format", Some(fleet.format)),
         ("startAt", fleet.start.as_ref().and_then(|start| start.at_ms).map(i64::unsigned_abs)),
-        ("plannerSession", fleet.planner.as_ref().map(|(_, session)| *session)),
+        ("leaderSession", fleet.leader.as_ref().map(|(_, session)| *session)),
     ];
     numbers.iter().filter_map(|(name, value)| Some(number(name, (*value)?))).sum::<usize>()
-        + fleet.planner.as_ref().map_or(0, |(worker, _)| text("planner", worker.as_str()))
+        + fleet.leader.as_ref().map_or(0, |(worker, _)| text("leader", worker.as_str()))
         + fleet.start.as_ref().map_or(0, |start| text("start", start.checkpoint.as_str()))
         + "filled".len()
         + 1
 }
 
-fn of_plan(plan: &Plan) -> usize {
-    let takes = plan.takes.iter().map(|take| {
+fn of_plan(plan: &Assignment) -> usize {
+    let acquires = plan.acquires.iter().map(|take| {
         let owner = take.owner.as_ref();
         NESTED
             + text("lease", take.lease.as_str())
             + number("counter", take.counter)
             + owner.map_or(0, |owner| text("owner", owner.worker.as_str()))
             + owner.and_then(|owner| owner.session).map_or(0, |session| number("session", session))
-            + if take.mode == TakeMode::After { "after".len() + 1 } else { 0 }
+            + if take.mode == AcquireMode::After { "after".len() + 1 } else { 0 }
     });
-    let gives =
-        plan.gives.iter().map(|give| NESTED + text("lease", give.lease.as_str()) + number("counter", give.counter));
+    let yields =
+        plan.yields.iter().map(|give| NESTED + text("lease", give.lease.as_str()) + number("counter", give.counter));
     number("term", plan.term)
         + number("version", plan.version)
-        + "takes".len()
-        + "gives".len()
+        + "acquires".len()
+        + "yields".len()
         + 2 * NESTED
-        + takes.chain(gives).sum::<usize>()
+        + acquires.chain(yields).sum::<usize>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kcl_core::lease::{LeaseKey, Take, WorkerId};
+    use kcl_core::lease::{Acquire, LeaseKey, WorkerId};
     use kcl_core::record::{Checkpoint, ShardId};
 
     fn lease() -> Row {
@@ -156,10 +156,14 @@ mod tests {
         assert_eq!(of_read(Some(&lease()), Consistency::Eventual), 0.5);
         assert_eq!(of_pages(4 * KB + 1, Consistency::Strong), 2.0);
         assert_eq!(of_write(None, &Written::Applied(Some(lease()))), 1.0);
-        let take =
-            |n| Take { lease: LeaseKey::new(format!("shardId-{n:012}")), owner: None, counter: 0, mode: TakeMode::Now };
-        let (takes, worker) = ((0..100).map(take).collect(), WorkerId::from_row("w"));
-        let plan = Row::Plan(Plan { worker, term: 1, version: 1, takes, gives: vec![], lists: vec![] });
-        assert_eq!(of_write(Some(&plan), &Written::Applied(None)), 4.0, "100 takes of 37 bytes");
+        let take = |n| Acquire {
+            lease: LeaseKey::new(format!("shardId-{n:012}")),
+            owner: None,
+            counter: 0,
+            mode: AcquireMode::Now,
+        };
+        let (acquires, worker) = ((0..100).map(take).collect(), WorkerId::from_row("w"));
+        let plan = Row::Assignment(Assignment { worker, term: 1, version: 1, acquires, yields: vec![], lists: vec![] });
+        assert_eq!(of_write(Some(&plan), &Written::Applied(None)), 4.0, "100 acquires of 37 bytes");
     }
 }

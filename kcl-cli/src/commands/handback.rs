@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     failover_time: Duration,
     /// Hand the table over though keys are in quarantine, whose records the next consumer will skip.
     #[arg(long)]
-    leave_parked: bool,
+    leave_quarantined: bool,
     /// Look only, and say what would be done.
     #[arg(long)]
     dry_run: bool,
@@ -28,11 +28,11 @@ pub(crate) struct Arguments {
 
 /// Region, endpoint and credentials are found as the AWS CLI finds them.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
-    let Arguments { table, failover_time, leave_parked, dry_run } = arguments;
+    let Arguments { table, failover_time, leave_quarantined, dry_run } = arguments;
     let clients = Clients::from_environment().await?;
     let store = DynamoDbStore::new(clients.dynamodb, table.clone());
     let mut options = HandbackOptions::default();
-    (options.failover_time, options.leave_parked, options.dry_run) = (failover_time, leave_parked, dry_run);
+    (options.failover_time, options.leave_quarantined, options.dry_run) = (failover_time, leave_quarantined, dry_run);
     let done = handback(&store, &BootClock, &options, |progress| match progress {
         HandbackProgress::Watching { workers, within } => {
             eprintln!("watching for {within:?} whether {} lives ...", workers.join(", "));

@@ -15,19 +15,19 @@ use super::Error;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The port for Kinesis; 0 takes any free one.
+    /// The port for Kinesis; 0 acquires any free one.
     #[arg(long, default_value_t = 4567)]
     kinesis_port: u16,
-    /// The port for DynamoDB; 0 takes any free one.
+    /// The port for DynamoDB; 0 acquires any free one.
     #[arg(long, default_value_t = 8000)]
     dynamodb_port: u16,
     /// The address to listen on. Anyone who reaches it can read and write everything: nothing is checked.
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
-    /// How long Kinesis takes to answer, such as 10ms.
+    /// How long Kinesis acquires to answer, such as 10ms.
     #[arg(long, default_value = "0ms", value_parser = humantime::parse_duration)]
     kinesis_latency: Duration,
-    /// How long DynamoDB takes to answer, such as 5ms.
+    /// How long DynamoDB acquires to answer, such as 5ms.
     #[arg(long, default_value = "0ms", value_parser = humantime::parse_duration)]
     dynamodb_latency: Duration,
     /// Throttle readers as AWS does: 5 calls and 2 MiB a second a shard; with fan-out one call and 2 MiB a second a shard and consumer.
@@ -56,7 +56,7 @@ pub(crate) struct Arguments {
     /// files that the process may open.
     #[arg(long)]
     max_connections: Option<usize>,
-    /// Take requests for this host name too. May be repeated. Addresses, localhost, names without a dot or that end in .internal are
+    /// Acquire requests for this host name too. May be repeated. Addresses, localhost, names without a dot or that end in .internal are
     /// taken anyway; others are refused, because a web page could use them to reach the servers.
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,

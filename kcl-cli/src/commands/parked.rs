@@ -4,8 +4,8 @@ use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use kcl_core::aws::{Clients, DynamoDbStore};
-use kcl_core::lease::Wish;
-use kcl_core::{ParkedLease, WhichParked, parked, wish_parked};
+use kcl_core::lease::QuarantineRequest;
+use kcl_core::{KeySelector, QuarantinedLease, parked, request_quarantined};
 
 use super::Error;
 
@@ -35,17 +35,17 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     let Arguments { table, resume, resume_all, dead_letter, dead_letter_all } = arguments;
     let store = DynamoDbStore::new(Clients::from_environment().await?.dynamodb, table.clone());
     let wish = match (resume, dead_letter) {
-        (Some(key), _) => Some((WhichParked::Key(key), Wish::Resume)),
-        (_, Some(key)) => Some((WhichParked::Key(key), Wish::DeadLetter)),
-        _ if resume_all => Some((WhichParked::All, Wish::Resume)),
-        _ if dead_letter_all => Some((WhichParked::All, Wish::DeadLetter)),
+        (Some(key), _) => Some((KeySelector::Key(key), QuarantineRequest::Resume)),
+        (_, Some(key)) => Some((KeySelector::Key(key), QuarantineRequest::DeadLetter)),
+        _ if resume_all => Some((KeySelector::All, QuarantineRequest::Resume)),
+        _ if dead_letter_all => Some((KeySelector::All, QuarantineRequest::DeadLetter)),
         _ => None,
     };
     let Some((which, wish)) = wish else {
         println!("{}", report(&table, &parked(&store).await?));
         return Ok(());
     };
-    let said = wish_parked(&store, &which, wish).await?;
+    let said = request_quarantined(&store, &which, wish).await?;
     if said.is_empty() {
         return Err(format!(
             "table `{table}` has no such key in quarantine: `kcl parked {table}` lists those there are"
@@ -60,19 +60,19 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     Ok(())
 }
 
-fn report(table: &str, leases: &[ParkedLease]) -> String {
+fn report(table: &str, leases: &[QuarantinedLease]) -> String {
     if leases.is_empty() {
         return format!("table {table}: nothing is in quarantine");
     }
     let mut rows = Table::new();
     rows.load_style(UTF8_BORDERS_ONLY);
-    rows.set_header(["lease", "owner", "key", "records", "first", "tried", "wish", "error"]);
+    rows.set_header(["lease", "owner", "key", "records", "first", "tried", "request", "error"]);
     for lease in leases {
         for key in &lease.keys {
             let wish = match key.wish {
                 None => "",
-                Some(Wish::Resume) => "resume",
-                Some(Wish::DeadLetter) => "dead-letter",
+                Some(QuarantineRequest::Resume) => "resume",
+                Some(QuarantineRequest::DeadLetter) => "dead-letter",
             };
             let wish = match &key.refused {
                 Some(reason) if key.wish.is_none() => format!("refused: {reason}"),

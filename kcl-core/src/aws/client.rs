@@ -14,7 +14,7 @@ fn behavior() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
 }
 
-/// A beat is due four times in a failover time; one that hangs must be given up while the next can still be in time.
+/// A heartbeat is due four times in a failover time; one that hangs must be given up while the next can still be in time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -55,7 +55,7 @@ pub struct Clients {
 impl Clients {
     /// Clients from one configuration: `aws_config`'s, or any other.
     ///
-    /// Reading takes the configuration as it is. Coordination takes Region, endpoints, credentials provider and clocks
+    /// Reading acquires the configuration as it is. Coordination acquires Region, endpoints, credentials provider and clocks
     /// from it, and the HTTP client if it names one (that is where TLS roots and proxies are set); otherwise it has
     /// connections of its own. Its identity cache is its own, its retries are off, its timeouts are 1 s to connect and
     /// 2 s for a call.

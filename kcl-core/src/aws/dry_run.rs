@@ -1,6 +1,6 @@
 //! Asks before a start whether the worker's role may read the stream, without reading anything.
 //!
-//! A worker that registers takes shards from healthy ones. If its role may not read them, they stall until it has given them
+//! A worker that registers acquires shards from healthy ones. If its role may not read them, they stall until it has given them
 //! back, at each restart. So the calls that read are tried with `DryRun` first. The service answers a dry run with an error in
 //! any case, and checks permissions before anything else. Only a permission that is missing, or credentials that are not
 //! accepted, refuse the start: every other answer says that the call is allowed, or that nothing is known.

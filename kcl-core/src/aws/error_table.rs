@@ -95,7 +95,7 @@ pub(super) const CLASSES: &[Class] = &[
             "ExpiredTokenException",
             "RequestExpired",
         ],
-        remedy: "Give the process credentials that are valid and renewed. See KCL-0005.",
+        remedy: "Yield the process credentials that are valid and renewed. See KCL-0005.",
     },
     Class {
         cause: Cause::Permission,

@@ -5,15 +5,15 @@ mod answer_limit;
 mod client;
 #[cfg(feature = "json")]
 mod dead_letters;
+mod diagnosis;
 mod dry_run;
 mod dynamodb;
 mod error_table;
-mod explain;
 mod failure;
 mod fence;
 pub(crate) mod kinesis;
-mod patience;
 mod preflight;
+mod startup_retry;
 
 pub use client::Clients;
 #[cfg(feature = "json")]

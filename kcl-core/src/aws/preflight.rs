@@ -2,12 +2,12 @@
 //! is waited out.
 
 use super::client::Clients;
+use super::diagnosis::{Place, Subject, explain};
 use super::dry_run::DryRun;
 use super::dynamodb::{TableSpec, prepare_table};
-use super::explain::{Place, Subject, explain};
 use super::failure::{Cause, Failure, chain, credentials};
 use super::kinesis::KinesisStream;
-use super::patience::patiently;
+use super::startup_retry::patiently;
 use crate::error::{Code, Error};
 use crate::record::StreamRef;
 use crate::shard::StreamDescription;

@@ -104,14 +104,14 @@ mod tests {
     #[test]
     fn an_environment_without_our_variables_gives_the_defaults() {
         assert_eq!(Settings::from_env_iter(NO_VARIABLES).unwrap(), Settings::default());
-        assert_eq!(Settings::from_env_iter([("PATH", "/bin"), ("kcl_beat", "x")]).unwrap(), Settings::default());
+        assert_eq!(Settings::from_env_iter([("PATH", "/bin"), ("kcl_heartbeat", "x")]).unwrap(), Settings::default());
     }
 
     #[test]
     fn each_kind_of_setting_is_read_from_the_environment() {
         let settings = Settings::from_env_iter([
             ("KCL_FAILOVER_TIME", "3s"),
-            ("KCL_BEAT", "700ms"),
+            ("KCL_HEARTBEAT", "700ms"),
             ("KCL_MAX_RECORDS", "500"),
             ("KCL_BYTE_BUDGET", "64MiB"),
             ("KCL_START", "AT_TIMESTAMP(2026-01-01T00:00:00Z)"),
@@ -122,7 +122,7 @@ mod tests {
         ]);
         let expected = Settings::default()
             .failover_time(Duration::from_secs(3))
-            .beat(Duration::from_millis(700))
+            .heartbeat(Duration::from_millis(700))
             .max_records(500)
             .byte_budget(64 << 20)
             .start(Start::AtTimestamp(1_767_225_600_000))
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn a_key_like_no_other_gets_the_whole_list() {
         let message = Settings::from_env_iter([("KCL_ZZZ", "1")]).unwrap_err().to_string();
-        assert!(message.contains("the settings are KCL_FAILOVER_TIME, KCL_BEAT,"), "{message}");
+        assert!(message.contains("the settings are KCL_FAILOVER_TIME, KCL_HEARTBEAT,"), "{message}");
     }
 
     #[test]

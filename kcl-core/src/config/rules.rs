@@ -47,19 +47,19 @@ fn rules() -> Vec<Rule> {
             [(settings().failover_time(seconds(86_401)), "is longer than 1day")],
         ),
         rule(
-            "`beat` is at most a third of `failover_time`: a worker stops delivering after 95 % of `failover_time` without a confirmed heartbeat, and must be able to lose one.",
-            [(settings().beat(seconds(4)), "longer than a third")],
+            "`heartbeat` is at most a third of `failover_time`: a worker stops delivering after 95 % of `failover_time` without a confirmed heartbeat, and must be able to lose one.",
+            [(settings().heartbeat(seconds(4)), "longer than a third")],
         ),
         rule(
-            "`watch` is shorter than `beat`, or live workers would seem silent. With no `beat` set, it is a quarter of `failover_time`, so a `failover_time` of 2 s or less needs a shorter `watch`.",
-            [(settings().failover_time(seconds(2)), "not shorter than `beat`")],
+            "`watch` is shorter than `heartbeat`, or live workers would seem silent. With no `heartbeat` set, it is a quarter of `failover_time`, so a `failover_time` of 2 s or less needs a shorter `watch`.",
+            [(settings().failover_time(seconds(2)), "not shorter than `heartbeat`")],
         ),
         rule(
-            "`watch` and `planner_tick` are at most 1.5 s: two polls and a claim must fit into the 4 s that a worker has to take a free lease.",
+            "`watch` and `assignment_interval` are at most 1.5 s: two polls and a claim must fit into the 4 s that a worker has to take a free lease.",
             [(settings().watch(seconds(2)), "is above 1s 500ms")],
         ),
         rule(
-            "`watch` and `planner_tick` are short enough for `failover_time`: a live worker that is polled late must not seem silent for `failover_time`.",
+            "`watch` and `assignment_interval` are short enough for `failover_time`: a live worker that is polled late must not seem silent for `failover_time`.",
             [(settings().failover_time(seconds(3)).watch(millis(600)), "is too long for `failover_time`")],
         ),
         rule(
@@ -119,8 +119,8 @@ fn rules() -> Vec<Rule> {
             [(settings().max_batch_records(0), "no record could be handed over")],
         ),
         rule(
-            "`max_parked` is 1 to 1000; fewer find room where keys or errors are long (200 KB in all).",
-            [(settings().max_parked(0), "expected 1 to 1000")],
+            "`max_quarantined` is 1 to 1000; fewer find room where keys or errors are long (200 KB in all).",
+            [(settings().max_quarantined(0), "expected 1 to 1000")],
         ),
         rule(
             "`batch_window` is shorter than `acknowledge_deadline`.",

@@ -17,13 +17,13 @@ macro_rules! with_settings {
         $then! {
             /// A worker whose heartbeat does not move for so long is treated as dead. All workers of an application must agree on it: see `on_fleet_settings`.
             failover_time: Duration = Duration::from_secs(10), (time: Duration) => time, Span;
-            /// Between two beats of a session; a quarter of `failover_time` if absent.
-            beat: Option<Duration> = None, (time: Duration) => Some(time), OptionalTime;
+            /// Between two heartbeats of a session; a quarter of `failover_time` if absent.
+            heartbeat: Option<Duration> = None, (time: Duration) => Some(time), OptionalTime;
             /// Between two looks at the fleet row.
             watch: Duration = Duration::from_millis(500), (time: Duration) => time, Span;
             /// Between two planning cycles; never more than a sixth of `failover_time`.
-            planner_tick: Duration = Duration::from_secs(1), (time: Duration) => time, Span;
-            /// A planned move that takes longer is ended by the old owner's coordination thread.
+            assignment_interval: Duration = Duration::from_secs(1), (time: Duration) => time, Span;
+            /// A planned move that acquires longer is ended by the old owner's coordination thread.
             handoff_timeout: Duration = Duration::from_secs(30), (time: Duration) => time, Span;
             /// How long a shutdown may take before what was acknowledged is released and the rest is dropped.
             shutdown_deadline: Duration = Duration::from_secs(25), (time: Duration) => time, Span;
@@ -35,7 +35,7 @@ macro_rules! with_settings {
             java_failover_time: Duration = Duration::from_secs(20), (time: Duration) => time, Span;
             /// A shard without an answered read for so long has its fetch restarted, later its consumer, then goes to another worker.
             fetch_deadline: Duration = Duration::from_secs(30), (time: Duration) => time, Span;
-            /// One call of a handler that takes longer is told of, and again each time as long has passed.
+            /// One call of a handler that acquires longer is told of, and again each time as long has passed.
             process_deadline: Duration = Duration::from_secs(300), (time: Duration) => time, Span;
             /// Whether a handler that runs past `process_deadline` is dropped and its batch handed over anew.
             restart_stuck_handlers: bool = false, (restart: bool) => restart, Flag;
@@ -77,27 +77,27 @@ macro_rules! with_settings {
             max_batch_bytes: usize = 16 * 1024 * 1024, (bytes: usize) => bytes, Bytes;
             /// How long the first record of a batch waits for others.
             batch_window: Duration = Duration::ZERO, (time: Duration) => time, Span;
-            /// A call of a handler that takes longer is dropped, and has failed; no bound if absent.
+            /// A call of a handler that acquires longer is dropped, and has failed; no bound if absent.
             handler_timeout: Option<Duration> = None, (time: Duration) => Some(time), OptionalTime;
             /// Records of a shard from the first that is not acknowledged on: when there are so many, no more are read before it is. What was read by then is still handed over, so up to 10000 more may be open.
             max_unacknowledged: u64 = 100_000, (records: u64) => records, Count;
             /// Whether a handler's success acknowledges nothing: it checkpoints by itself.
             manual_checkpoints: bool = false, (manual: bool) => manual, Flag;
             /// Whether a lease's row tells what is done beyond its checkpoint, so that a crash does not repeat it.
-            keep_done: bool = true, (keep: bool) => keep, Flag;
+            store_completed_ranges: bool = true, (keep: bool) => keep, Flag;
             /// Records of a shard that may be in quarantine, 1 to 1000; the shard waits when there is no room, or when they take 200 KB of the lease's row.
-            max_parked: usize = 100, (records: usize) => records, Count;
+            max_quarantined: usize = 100, (records: usize) => records, Count;
             /// How often keys in quarantine are tried again; only when somebody says so if absent.
             quarantine_retry: Option<Duration> = None, (time: Duration) => Some(time), OptionalTime;
             /// Whether the last worker hands a plain table over though keys are in quarantine, which a Java KCL would skip.
-            leave_parked: bool = false, (leave: bool) => leave, Flag;
+            leave_quarantined: bool = false, (leave: bool) => leave, Flag;
             /// Where shards start that nobody has read yet.
             start: Start = Start::TrimHorizon, (start: Start) => start, Moment;
             /// A replay: the moment before which reading ends, by itself, in milliseconds since 1970; no end if absent. All workers of an application must agree on it.
             until: Option<i64> = None, (millis: i64) => Some(millis), OptionalMoment;
             /// How long a start waits for AWS in an outage or while it is throttled; what is refused ends the start at once.
             start_deadline: Duration = Duration::from_secs(600), (time: Duration) => time, Span;
-            /// The most leases this worker takes; no bound if absent.
+            /// The most leases this worker acquires; no bound if absent.
             max_leases: Option<u32> = None, (leases: u32) => Some(leases), OptionalCount;
             /// What is balanced among workers, `leases` or `bytes` a second. All workers of an application must agree on it: see `on_fleet_settings`.
             balance_by: BalanceBy = BalanceBy::Leases, (by: BalanceBy) => by, Measure;
@@ -176,10 +176,10 @@ impl Settings {
         self
     }
 
-    /// Between two beats of a session: what `beat` says, or a quarter of `failover_time`.
+    /// Between two heartbeats of a session: what `heartbeat` says, or a quarter of `failover_time`.
     #[must_use]
-    pub fn beat_interval(&self) -> Duration {
-        self.beat.unwrap_or(self.failover_time / 4)
+    pub fn heartbeat_interval(&self) -> Duration {
+        self.heartbeat.unwrap_or(self.failover_time / 4)
     }
 }
 
@@ -188,10 +188,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_beats_four_times_in_a_failover_time_unless_told_otherwise() {
+    fn a_session_heartbeats_four_times_in_a_failover_time_unless_told_otherwise() {
         let settings = Settings::default().failover_time(Duration::from_secs(4));
-        assert_eq!(settings.beat_interval(), Duration::from_secs(1));
-        assert_eq!(settings.beat(Duration::from_millis(700)).beat_interval(), Duration::from_millis(700));
+        assert_eq!(settings.heartbeat_interval(), Duration::from_secs(1));
+        assert_eq!(settings.heartbeat(Duration::from_millis(700)).heartbeat_interval(), Duration::from_millis(700));
     }
 
     #[test]

@@ -84,9 +84,9 @@ impl Settings {
     fn check_presence(&self, wrong: &mut Vec<String>) {
         let intervals = [
             ("failover_time", self.failover_time),
-            ("beat", self.beat_interval()),
+            ("heartbeat", self.heartbeat_interval()),
             ("watch", self.watch),
-            ("planner_tick", self.planner_tick),
+            ("assignment_interval", self.assignment_interval),
             ("handoff_timeout", self.handoff_timeout),
             ("shutdown_deadline", self.shutdown_deadline),
             ("start_deadline", self.start_deadline),
@@ -105,25 +105,25 @@ impl Settings {
     }
 
     fn check_sessions(&self, wrong: &mut Vec<String>) {
-        let (failover, beat, watch) = (self.failover_time, self.beat_interval(), self.watch);
-        // Delivery stops 0.95 of the failover time after the last confirmed beat: with a third, one beat may be lost
+        let (failover, heartbeat, watch) = (self.failover_time, self.heartbeat_interval(), self.watch);
+        // ShardDelivery stops 0.95 of the failover time after the last confirmed heartbeat: with a third, one heartbeat may be lost
         // and the next still has time for its answer, whatever a call may take (a property in `coordination::timing_tests`).
-        if beat > failover / 3 {
+        if heartbeat > failover / 3 {
             wrong.push(format!(
-                "`beat` ({}) is longer than a third of `failover_time` ({}): one lost beat would end the session; \
-                 lower `beat` or raise `failover_time`",
-                shown(beat),
+                "`heartbeat` ({}) is longer than a third of `failover_time` ({}): one lost heartbeat would end the session; \
+                 lower `heartbeat` or raise `failover_time`",
+                shown(heartbeat),
                 shown(failover)
             ));
         }
-        if watch >= beat && !beat.is_zero() {
+        if watch >= heartbeat && !heartbeat.is_zero() {
             wrong.push(format!(
-                "`watch` ({}) is not shorter than `beat` ({}{}): a beat could pass unseen and a live worker seem \
+                "`watch` ({}) is not shorter than `heartbeat` ({}{}): a heartbeat could pass unseen and a live worker seem \
                  silent; lower `watch` or raise `{}`",
                 shown(watch),
-                shown(beat),
-                if self.beat.is_none() { ", a quarter of `failover_time`" } else { "" },
-                if self.beat.is_none() { "failover_time" } else { "beat" },
+                shown(heartbeat),
+                if self.heartbeat.is_none() { ", a quarter of `failover_time`" } else { "" },
+                if self.heartbeat.is_none() { "failover_time" } else { "heartbeat" },
             ));
         }
         let longest = SharedSettings::LONGEST_FAILOVER_TIME;
@@ -134,12 +134,13 @@ impl Settings {
                 shown(longest)
             ));
         }
-        if failover.is_zero() || beat.is_zero() || watch.is_zero() || beat > failover / 3 {
+        if failover.is_zero() || heartbeat.is_zero() || watch.is_zero() || heartbeat > failover / 3 {
             return;
         }
-        for (name, interval, looks) in
-            [("watch", watch, watch), ("planner_tick", self.planner_tick, timing::tick(self.planner_tick, failover))]
-        {
+        for (name, interval, looks) in [
+            ("watch", watch, watch),
+            ("assignment_interval", self.assignment_interval, timing::tick(self.assignment_interval, failover)),
+        ] {
             if interval > timing::longest_look() {
                 wrong.push(format!(
                     "`{name}` ({}) is above {}: two looks and a claim would not fit into the {} that a worker has to take a free \
@@ -150,16 +151,16 @@ impl Settings {
                 ));
                 continue;
             }
-            let (seems, gap) = (timing::seems_silent(beat, looks, failover), timing::longest_gap(failover, looks));
+            let (seems, gap) = (timing::seems_silent(heartbeat, looks, failover), timing::longest_gap(failover, looks));
             if seems > failover {
                 wrong.push(format!(
                     "`{name}` ({}) is too long for `failover_time` ({}): a look may be {} late before the count begins again, and \
-                     a live worker that beats every {} could then seem silent for {}; lower `{name}` or `beat`, or raise \
+                     a live worker that heartbeats every {} could then seem silent for {}; lower `{name}` or `heartbeat`, or raise \
                      `failover_time`",
                     shown(interval),
                     shown(failover),
                     shown(gap),
-                    shown(beat),
+                    shown(heartbeat),
                     shown(seems)
                 ));
             }
@@ -291,11 +292,11 @@ impl Settings {
                 wrong.push(format!("`{name}` is 0: no record could be handed over; set 1 or more"));
             }
         }
-        if !(1..=MOST_PARKED).contains(&self.max_parked) {
+        if !(1..=MOST_PARKED).contains(&self.max_quarantined) {
             wrong.push(format!(
-                "`max_parked` is {}: positions are kept in the lease's row; expected 1 to {MOST_PARKED}, and fewer find room \
+                "`max_quarantined` is {}: positions are kept in the lease's row; expected 1 to {MOST_PARKED}, and fewer find room \
                  where keys or errors are long (200 KB in all)",
-                self.max_parked
+                self.max_quarantined
             ));
         }
         for (name, time) in [("handler_timeout", self.handler_timeout), ("quarantine_retry", self.quarantine_retry)] {
@@ -445,30 +446,30 @@ mod tests {
     }
 
     #[test]
-    fn a_beat_may_be_a_third_of_the_failover_time_and_no_longer() {
-        settings().failover_time(9 * SECOND).beat(3 * SECOND).validate().unwrap();
+    fn a_heartbeat_may_be_a_third_of_the_failover_time_and_no_longer() {
+        settings().failover_time(9 * SECOND).heartbeat(3 * SECOND).validate().unwrap();
         refused(
-            &settings().failover_time(9 * SECOND).beat(millis(3_001)),
-            "`beat` (3s 1ms) is longer than a third of `failover_time` (9s)",
+            &settings().failover_time(9 * SECOND).heartbeat(millis(3_001)),
+            "`heartbeat` (3s 1ms) is longer than a third of `failover_time` (9s)",
         );
-        refused(&settings().beat(11 * SECOND), "lower `beat` or raise `failover_time`");
+        refused(&settings().heartbeat(11 * SECOND), "lower `heartbeat` or raise `failover_time`");
     }
 
     #[test]
-    fn a_watch_must_be_shorter_than_a_beat() {
-        settings().watch(millis(999)).beat(SECOND).validate().unwrap();
-        refused(&settings().watch(SECOND).beat(SECOND), "`watch` (1s) is not shorter than `beat` (1s)");
+    fn a_watch_must_be_shorter_than_a_heartbeat() {
+        settings().watch(millis(999)).heartbeat(SECOND).validate().unwrap();
+        refused(&settings().watch(SECOND).heartbeat(SECOND), "`watch` (1s) is not shorter than `heartbeat` (1s)");
         refused(
             &settings().failover_time(SECOND),
-            "`watch` (500ms) is not shorter than `beat` (250ms, a quarter of `failover_time`)",
+            "`watch` (500ms) is not shorter than `heartbeat` (250ms, a quarter of `failover_time`)",
         );
     }
 
     #[test]
     fn two_looks_and_a_claim_fit_into_the_time_that_a_take_has() {
-        settings().watch(millis(1_500)).planner_tick(millis(1_500)).validate().unwrap();
+        settings().watch(millis(1_500)).assignment_interval(millis(1_500)).validate().unwrap();
         refused(&settings().watch(millis(1_501)), "`watch` (1s 501ms) is above 1s 500ms");
-        refused(&settings().planner_tick(2 * SECOND), "`planner_tick` (2s) is above 1s 500ms");
+        refused(&settings().assignment_interval(2 * SECOND), "`assignment_interval` (2s) is above 1s 500ms");
     }
 
     #[test]
@@ -504,7 +505,7 @@ mod tests {
                 refused(&settings, &format!("`{key}` is zero"));
             }
         }
-        refused(&settings().beat(Duration::ZERO), "`beat` is zero");
+        refused(&settings().heartbeat(Duration::ZERO), "`heartbeat` is zero");
     }
 
     #[test]
@@ -518,8 +519,8 @@ mod tests {
         refused(&settings().max_batch_records(0), "`max_batch_records` is 0");
         refused(&settings().max_batch_bytes(0), "`max_batch_bytes` is 0");
         refused(&settings().max_unacknowledged(0), "`max_unacknowledged` is 0");
-        refused(&settings().max_parked(0), "`max_parked` is 0");
-        refused(&settings().max_parked(1_001), "expected 1 to 1000");
+        refused(&settings().max_quarantined(0), "`max_quarantined` is 0");
+        refused(&settings().max_quarantined(1_001), "expected 1 to 1000");
         refused(&settings().handler_timeout(Duration::ZERO), "`handler_timeout` is zero");
         refused(&settings().quarantine_retry(Duration::ZERO), "`quarantine_retry` is zero");
         refused(&settings().batch_window(600 * SECOND), "every batch would seem stuck");

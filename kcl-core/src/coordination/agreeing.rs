@@ -2,15 +2,15 @@
 
 use super::coordinator::Coordinator;
 use super::effects::Answer;
-use super::planner::Resting;
-use super::silence::Contact;
+use super::fleet_poll::FleetPoll;
+use super::leader::StaleOwnerTracker;
+use super::staleness::Contact;
 use super::start::{Start, shared};
-use super::watch::Watch;
 use crate::config::{OnFleetSettings, timing};
 use crate::error::{Code, Error};
 use crate::lease::row::{Fleet, FleetSettings};
 use crate::lease::{Row, Written};
-use crate::telemetry::event::coordination::Happening;
+use crate::telemetry::event::coordination::CoordinationEvent;
 use std::time::Duration;
 
 impl Coordinator {
@@ -48,13 +48,13 @@ impl Coordinator {
             return Err(Error::new(Code::FleetSettings, message));
         }
         self.settings = adopted;
-        self.resting = Resting::default();
+        self.resting = StaleOwnerTracker::default();
         let gap = timing::longest_gap(self.settings.failover_time, self.settings.watch);
         self.effects.contact = Contact::new(gap);
         self.session.adopt(&self.settings);
-        self.watch = Watch::new(self.identity.me.clone(), &self.settings);
+        self.watch = FleetPoll::new(self.identity.me.clone(), &self.settings);
         self.fleet_row.adopt(settings.clone());
-        self.effects.tell(Happening::FleetSettingsAdopted { settings });
+        self.effects.tell(CoordinationEvent::FleetSettingsAdopted { settings });
         Ok(())
     }
 
@@ -65,7 +65,7 @@ impl Coordinator {
         let (Written::Applied(row) | Written::Refused(row)) = written;
         let Some(Row::Fleet(fleet)) = row else { return };
         if let (true, Some(settings)) = (applied, fleet.settings.clone()) {
-            self.effects.tell(Happening::FleetSettingsChanged { settings });
+            self.effects.tell(CoordinationEvent::FleetSettingsChanged { settings });
         }
         self.see_fleet(fleet);
     }

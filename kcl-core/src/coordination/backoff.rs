@@ -2,7 +2,7 @@
 //!
 //! Pure. [`Effects`](super::effects::Effects) counts the attempts of each part and sets its timers.
 
-use super::effects::Part;
+use super::effects::CallId;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -46,18 +46,18 @@ impl Default for RetryPolicy {
 
 /// How many attempts in a row failed, of each part.
 #[derive(Debug, Default)]
-pub(crate) struct Attempts(BTreeMap<Part, u32>);
+pub(crate) struct Attempts(BTreeMap<CallId, u32>);
 
 impl Attempts {
     /// Another one failed; returns how many did so far.
-    pub(crate) fn failed(&mut self, part: &Part) -> u32 {
+    pub(crate) fn failed(&mut self, part: &CallId) -> u32 {
         let failed = self.0.entry(part.clone()).or_default();
         *failed = failed.saturating_add(1);
         *failed
     }
 
     /// One succeeded.
-    pub(crate) fn succeeded(&mut self, part: &Part) {
+    pub(crate) fn succeeded(&mut self, part: &CallId) {
         self.0.remove(part);
     }
 }
@@ -78,9 +78,9 @@ mod tests {
     #[test]
     fn parts_are_counted_apart_and_from_the_start_after_a_success() {
         let mut attempts = Attempts::default();
-        assert_eq!((attempts.failed(&Part::Wake), attempts.failed(&Part::Wake)), (1, 2));
-        assert_eq!(attempts.failed(&Part::Watch), 1);
-        attempts.succeeded(&Part::Wake);
-        assert_eq!((attempts.failed(&Part::Wake), attempts.failed(&Part::Watch)), (1, 2));
+        assert_eq!((attempts.failed(&CallId::Wake), attempts.failed(&CallId::Wake)), (1, 2));
+        assert_eq!(attempts.failed(&CallId::FleetPoll), 1);
+        attempts.succeeded(&CallId::Wake);
+        assert_eq!((attempts.failed(&CallId::Wake), attempts.failed(&CallId::FleetPoll)), (1, 2));
     }
 }

@@ -1,9 +1,9 @@
 //! One claim: from being told to take a lease until it is held, or somebody else's.
 
 use super::backoff::RetryPolicy;
-use super::effects::{Answer, Effects, Failure, Part};
+use super::effects::{Answer, CallId, Effects, Failure};
 use crate::clock::Time;
-use crate::lease::row::{Lease, LeaseKey, Owner, SessionNumber, Take, TakeMode, WorkerId};
+use crate::lease::row::{Acquire, AcquireMode, Lease, LeaseKey, Owner, SessionNumber, WorkerId};
 use crate::lease::{Previous, Row, Write, Written};
 use crate::record::StreamIdentity;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) struct Claim {
     stream: StreamIdentity,
     owner: Option<Owner>,
     counter: u64,
-    mode: TakeMode,
+    mode: AcquireMode,
     state: State,
     pub(crate) since: Time,
     /// Whether the plan asked for it; else this worker's own reshard did.
@@ -41,7 +41,7 @@ enum State {
 
 /// What became of a claim.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum News {
+pub(crate) enum ClaimEvent {
     /// It goes on.
     Nothing,
     /// It is ready to be sent, when there is room.
@@ -53,7 +53,7 @@ pub(crate) enum News {
 }
 
 impl Claim {
-    pub(crate) fn new(take: &Take, stream: StreamIdentity, now: Time) -> Self {
+    pub(crate) fn new(take: &Acquire, stream: StreamIdentity, now: Time) -> Self {
         Claim {
             lease: take.lease.clone(),
             stream,
@@ -74,7 +74,7 @@ impl Claim {
             stream,
             owner: lease.owner.clone(),
             counter: lease.counter,
-            mode: TakeMode::Now,
+            mode: AcquireMode::Now,
             state: State::Waiting,
             since: now,
             planned: false,
@@ -84,13 +84,13 @@ impl Claim {
 
     /// A claim of a child by the worker that finished its last parent.
     pub(crate) fn of_child(lease: LeaseKey, stream: StreamIdentity, now: Time) -> Self {
-        let take = Take { lease, owner: None, counter: 0, mode: TakeMode::Now };
+        let take = Acquire { lease, owner: None, counter: 0, mode: AcquireMode::Now };
         Claim { planned: false, ..Claim::new(&take, stream, now) }
     }
 
     /// Whether it waits for the owner to release the lease.
     pub(crate) fn awaits_owner(&self) -> bool {
-        self.state == State::Waiting && self.mode == TakeMode::After && self.owner.is_some()
+        self.state == State::Waiting && self.mode == AcquireMode::After && self.owner.is_some()
     }
 
     /// Whether it may be sent now, for the first time.
@@ -113,8 +113,8 @@ impl Claim {
     }
 
     /// The plan moved on.
-    pub(crate) fn follow(&mut self, take: &Take) {
-        // A look may have shown that the owner released it, before the planner knew. For all else the planner's word counts,
+    pub(crate) fn follow(&mut self, take: &Acquire) {
+        // A look may have shown that the owner released it, before the leader knew. For all else the leader's word counts,
         // also where its counter is lower: then the row was put back.
         let released = self.owner.is_none() && take.owner.is_some() && take.counter < self.counter;
         if self.is_settled() && !released {
@@ -127,24 +127,24 @@ impl Claim {
     }
 
     /// A look at the lease while waiting for its owner.
-    pub(crate) fn look(&mut self, row: Option<&Row>) -> News {
+    pub(crate) fn look(&mut self, row: Option<&Row>) -> ClaimEvent {
         if !self.awaits_owner() {
-            return News::Nothing;
+            return ClaimEvent::Nothing;
         }
         match row {
-            None => News::Dropped,
-            Some(Row::Lease(lease)) if lease.checkpoint.is_shard_end() => News::Dropped,
-            Some(Row::Lease(lease)) if lease.counter < self.counter => News::Nothing,
+            None => ClaimEvent::Dropped,
+            Some(Row::Lease(lease)) if lease.checkpoint.is_shard_end() => ClaimEvent::Dropped,
+            Some(Row::Lease(lease)) if lease.counter < self.counter => ClaimEvent::Nothing,
             Some(Row::Lease(lease)) if lease.owner.is_none() => {
                 self.owner = None;
                 self.counter = lease.counter;
-                News::Ready
+                ClaimEvent::Ready
             }
             Some(Row::Lease(lease)) if lease.owner == self.owner => {
                 self.counter = lease.counter;
-                News::Nothing
+                ClaimEvent::Nothing
             }
-            Some(_) => News::Dropped,
+            Some(_) => ClaimEvent::Dropped,
         }
     }
 
@@ -160,7 +160,7 @@ impl Claim {
             stream: self.stream.clone(),
             start_ms: self.start_ms,
         };
-        effects.write(Part::Claim(self.lease.clone()), write);
+        effects.write(CallId::Claim(self.lease.clone()), write);
     }
 
     pub(crate) fn on_answer(
@@ -169,36 +169,36 @@ impl Claim {
         me: &WorkerId,
         session: SessionNumber,
         effects: &mut Effects,
-    ) -> News {
-        let State::Asked { unsettled } = self.state else { return News::Nothing };
+    ) -> ClaimEvent {
+        let State::Asked { unsettled } = self.state else { return ClaimEvent::Nothing };
         let written = match answer {
             Answer::Written(written) => written,
-            Answer::Failed(Failure::Unanswered) if mutated!(ForgetsClaims) => return News::Dropped,
+            Answer::Failed(Failure::Unanswered) if mutated!(ForgetsClaims) => return ClaimEvent::Dropped,
             Answer::Failed(failure) => {
                 self.state = State::Pausing { unsettled: unsettled || failure != Failure::Throttled };
-                effects.repeat_by(RetryPolicy::from(AGAIN), Part::Claim(self.lease.clone()));
-                return News::Nothing;
+                effects.repeat_by(RetryPolicy::from(AGAIN), CallId::Claim(self.lease.clone()));
+                return ClaimEvent::Nothing;
             }
-            Answer::Rows(_) | Answer::Table(_) | Answer::Page(_) | Answer::Listing(_) => return News::Nothing,
+            Answer::Rows(_) | Answer::Table(_) | Answer::Page(_) | Answer::Listing(_) => return ClaimEvent::Nothing,
         };
         let (Written::Applied(row) | Written::Refused(row)) = &written;
-        let Some(lease) = row.as_ref().and_then(Row::as_lease) else { return News::Dropped };
+        let Some(lease) = row.as_ref().and_then(Row::as_lease) else { return ClaimEvent::Dropped };
         if lease.counter < self.counter {
             // The answer to a write is never stale: another hand put the row back. (Should an attempt be applied after all,
-            // the planner reminds its owner.)
-            return News::Dropped;
+            // the leader reminds its owner.)
+            return ClaimEvent::Dropped;
         }
         let mine = lease.is_held_by(me, session);
         if mine && matches!(written, Written::Refused(_)) && mutated!(ForgetsClaims) {
-            return News::Dropped;
+            return ClaimEvent::Dropped;
         }
         if mine && (matches!(written, Written::Applied(_)) || !self.is_pin()) {
             let waited = effects.now.since(self.since);
-            return News::Held { lease: Box::new(lease.clone()), from: self.owner.clone(), waited };
+            return ClaimEvent::Held { lease: Box::new(lease.clone()), from: self.owner.clone(), waited };
         }
         if mine && lease.start_ms.is_some() {
             // The pin had come through before.
-            return News::Held { lease: Box::new(lease.clone()), from: None, waited: Duration::ZERO };
+            return ClaimEvent::Held { lease: Box::new(lease.clone()), from: None, waited: Duration::ZERO };
         }
         self.retry(lease, effects)
     }
@@ -207,20 +207,20 @@ impl Claim {
         self.start_ms.is_some()
     }
 
-    fn retry(&mut self, lease: &Lease, effects: &mut Effects) -> News {
+    fn retry(&mut self, lease: &Lease, effects: &mut Effects) -> ClaimEvent {
         if lease.checkpoint.is_shard_end() || lease.counter == self.counter {
-            return News::Dropped;
+            return ClaimEvent::Dropped;
         }
         if lease.owner.is_none() {
             self.owner = None;
-        } else if lease.owner != self.owner || self.mode == TakeMode::After || lease.is_foreign() {
+        } else if lease.owner != self.owner || self.mode == AcquireMode::After || lease.is_foreign() {
             // Also another hand's lease that was to stand still, and moved.
-            return News::Dropped;
+            return ClaimEvent::Dropped;
         }
         self.counter = lease.counter;
         self.state = State::Pausing { unsettled: false };
-        effects.remind(Part::Claim(self.lease.clone()), effects.now);
-        News::Nothing
+        effects.remind(CallId::Claim(self.lease.clone()), effects.now);
+        ClaimEvent::Nothing
     }
 }
 
@@ -249,9 +249,9 @@ mod tests {
         Lease { owner, counter, kcl_counter, ..unowned }
     }
 
-    fn take(owner: Option<Owner>, counter: u64, mode: TakeMode) -> Claim {
+    fn take(owner: Option<Owner>, counter: u64, mode: AcquireMode) -> Claim {
         let lease = LeaseKey::new("shardId-000000000000");
-        Claim::new(&Take { lease, owner, counter, mode }, stream(), Time::ZERO)
+        Claim::new(&Acquire { lease, owner, counter, mode }, stream(), Time::ZERO)
     }
 
     fn asked(mut claim: Claim) -> (Claim, Effects) {
@@ -273,80 +273,92 @@ mod tests {
 
     #[test]
     fn an_attempt_that_turns_out_to_have_worked_holds_the_lease() {
-        let (mut claim, mut effects) = asked(take(None, 3, TakeMode::Now));
-        assert_eq!(claim.on_answer(Answer::Failed(Failure::Unanswered), &me(), SESSION, &mut effects), News::Nothing);
+        let (mut claim, mut effects) = asked(take(None, 3, AcquireMode::Now));
+        assert_eq!(
+            claim.on_answer(Answer::Failed(Failure::Unanswered), &me(), SESSION, &mut effects),
+            ClaimEvent::Nothing
+        );
         assert!(!claim.is_settled(), "it may be applied yet");
         claim.send(&me(), SESSION, &mut effects);
         let mine = lease(Some(Owner { worker: me(), session: Some(SESSION) }), 4);
         let news = claim.on_answer(refused(mine.clone()), &me(), SESSION, &mut effects);
-        assert!(matches!(news, News::Held { lease, .. } if *lease == mine));
+        assert!(matches!(news, ClaimEvent::Held { lease, .. } if *lease == mine));
     }
 
     #[test]
     fn a_throttled_attempt_is_settled_and_repeated() {
-        let (mut claim, mut effects) = asked(take(None, 3, TakeMode::Now));
+        let (mut claim, mut effects) = asked(take(None, 3, AcquireMode::Now));
         claim.on_answer(Answer::Failed(Failure::Throttled), &me(), SESSION, &mut effects);
         assert!(claim.is_settled());
     }
 
     #[test]
     fn a_late_checkpoint_of_an_ended_owner_only_moves_the_counter() {
-        let (mut claim, mut effects) = asked(take(Some(other(2)), 3, TakeMode::Now));
+        let (mut claim, mut effects) = asked(take(Some(other(2)), 3, AcquireMode::Now));
         effects.take_calls();
-        assert_eq!(claim.on_answer(refused(lease(Some(other(2)), 5)), &me(), SESSION, &mut effects), News::Nothing);
+        assert_eq!(
+            claim.on_answer(refused(lease(Some(other(2)), 5)), &me(), SESSION, &mut effects),
+            ClaimEvent::Nothing
+        );
         claim.send(&me(), SESSION, &mut effects);
         assert_eq!(counter_asked(&mut effects), Some(5));
     }
 
     #[test]
     fn a_claim_follows_the_plan_to_the_owner_of_a_row_that_was_put_back() {
-        let mut claim = take(Some(other(9)), 3, TakeMode::After);
+        let mut claim = take(Some(other(9)), 3, AcquireMode::After);
         let lease = LeaseKey::new("shardId-000000000000");
-        claim.follow(&Take { lease, owner: Some(other(2)), counter: 1, mode: TakeMode::Now });
+        claim.follow(&Acquire { lease, owner: Some(other(2)), counter: 1, mode: AcquireMode::Now });
         assert!(claim.is_ready());
     }
 
     #[test]
     fn a_claim_follows_the_plan_when_the_owner_of_a_row_that_was_put_back_has_ended() {
-        let mut claim = take(Some(other(2)), 9, TakeMode::After);
+        let mut claim = take(Some(other(2)), 9, AcquireMode::After);
         let lease = LeaseKey::new("shardId-000000000000");
-        claim.follow(&Take { lease, owner: Some(other(2)), counter: 3, mode: TakeMode::Now });
+        claim.follow(&Acquire { lease, owner: Some(other(2)), counter: 3, mode: AcquireMode::Now });
         assert!(claim.is_ready());
     }
 
     #[test]
     fn a_claim_that_has_seen_the_release_does_not_go_back_to_waiting_for_it() {
-        let mut claim = take(Some(other(2)), 3, TakeMode::After);
-        assert_eq!(claim.look(Some(&Row::Lease(lease(None, 4)))), News::Ready);
+        let mut claim = take(Some(other(2)), 3, AcquireMode::After);
+        assert_eq!(claim.look(Some(&Row::Lease(lease(None, 4)))), ClaimEvent::Ready);
         let key = LeaseKey::new("shardId-000000000000");
-        claim.follow(&Take { lease: key, owner: Some(other(2)), counter: 3, mode: TakeMode::After });
+        claim.follow(&Acquire { lease: key, owner: Some(other(2)), counter: 3, mode: AcquireMode::After });
         assert!(claim.is_ready());
     }
 
     #[test]
     fn a_claim_of_a_row_that_was_put_back_is_dropped_whatever_is_unsettled() {
-        let (mut claim, mut effects) = asked(take(None, 3, TakeMode::Now));
+        let (mut claim, mut effects) = asked(take(None, 3, AcquireMode::Now));
         claim.on_answer(Answer::Failed(Failure::Unanswered), &me(), SESSION, &mut effects);
         claim.send(&me(), SESSION, &mut effects);
-        assert_eq!(claim.on_answer(refused(lease(Some(other(9)), 2)), &me(), SESSION, &mut effects), News::Dropped);
+        assert_eq!(
+            claim.on_answer(refused(lease(Some(other(9)), 2)), &me(), SESSION, &mut effects),
+            ClaimEvent::Dropped
+        );
     }
 
     #[test]
     fn a_lease_that_another_session_took_is_dropped() {
-        let (mut claim, mut effects) = asked(take(Some(other(2)), 3, TakeMode::Now));
-        assert_eq!(claim.on_answer(refused(lease(Some(other(9)), 4)), &me(), SESSION, &mut effects), News::Dropped);
-        let (mut claim, mut effects) = asked(take(None, 3, TakeMode::Now));
+        let (mut claim, mut effects) = asked(take(Some(other(2)), 3, AcquireMode::Now));
+        assert_eq!(
+            claim.on_answer(refused(lease(Some(other(9)), 4)), &me(), SESSION, &mut effects),
+            ClaimEvent::Dropped
+        );
+        let (mut claim, mut effects) = asked(take(None, 3, AcquireMode::Now));
         let done = Lease { checkpoint: Checkpoint::ShardEnd, ..lease(None, 9) };
-        assert_eq!(claim.on_answer(refused(done), &me(), SESSION, &mut effects), News::Dropped);
+        assert_eq!(claim.on_answer(refused(done), &me(), SESSION, &mut effects), ClaimEvent::Dropped);
     }
 
     #[test]
     fn a_take_after_its_owner_waits_for_the_release() {
-        let mut claim = take(Some(other(2)), 3, TakeMode::After);
+        let mut claim = take(Some(other(2)), 3, AcquireMode::After);
         assert!(claim.awaits_owner());
-        assert_eq!(claim.look(Some(&Row::Lease(lease(Some(other(2)), 4)))), News::Nothing);
-        assert_eq!(claim.look(Some(&Row::Lease(lease(None, 3)))), News::Nothing, "a stale read");
-        assert_eq!(claim.look(Some(&Row::Lease(lease(None, 5)))), News::Ready);
+        assert_eq!(claim.look(Some(&Row::Lease(lease(Some(other(2)), 4)))), ClaimEvent::Nothing);
+        assert_eq!(claim.look(Some(&Row::Lease(lease(None, 3)))), ClaimEvent::Nothing, "a stale read");
+        assert_eq!(claim.look(Some(&Row::Lease(lease(None, 5)))), ClaimEvent::Ready);
         let mut effects = Effects::new(fastrand::Rng::with_seed(1));
         claim.send(&me(), SESSION, &mut effects);
         assert_eq!(counter_asked(&mut effects), Some(5));
@@ -354,25 +366,25 @@ mod tests {
 
     #[test]
     fn nobody_takes_from_an_owner_that_lives() {
-        let mut claim = take(Some(other(2)), 3, TakeMode::After);
-        assert_eq!(claim.look(Some(&Row::Lease(lease(Some(other(7)), 6)))), News::Dropped);
+        let mut claim = take(Some(other(2)), 3, AcquireMode::After);
+        assert_eq!(claim.look(Some(&Row::Lease(lease(Some(other(7)), 6)))), ClaimEvent::Dropped);
     }
 
     #[test]
     fn a_claim_that_follows_the_plan_to_a_living_owner_waits_for_the_release() {
-        let (mut claim, mut effects) = asked(take(None, 3, TakeMode::Now));
+        let (mut claim, mut effects) = asked(take(None, 3, AcquireMode::Now));
         claim.on_answer(Answer::Failed(Failure::Throttled), &me(), SESSION, &mut effects);
         let lease = LeaseKey::new("shardId-000000000000");
-        claim.follow(&Take { lease, owner: Some(other(7)), counter: 4, mode: TakeMode::After });
+        claim.follow(&Acquire { lease, owner: Some(other(7)), counter: 4, mode: AcquireMode::After });
         assert!(claim.awaits_owner() && !claim.is_ready() && !claim.is_pausing());
     }
 
     #[test]
     fn another_hands_lease_that_moved_is_left_to_it() {
         let java = Owner { worker: WorkerId::parse("java").unwrap(), session: None };
-        let (mut claim, mut effects) = asked(take(Some(java.clone()), 3, TakeMode::Now));
+        let (mut claim, mut effects) = asked(take(Some(java.clone()), 3, AcquireMode::Now));
         let moved = lease(Some(java), 4);
         assert!(moved.is_foreign());
-        assert_eq!(claim.on_answer(refused(moved), &me(), SESSION, &mut effects), News::Dropped);
+        assert_eq!(claim.on_answer(refused(moved), &me(), SESSION, &mut effects), ClaimEvent::Dropped);
     }
 }

@@ -1,10 +1,10 @@
 //! All claims under way: a bounded number at once, the rest in order of their keys.
 
-use super::claim::{Claim, News};
-use super::effects::{Answer, Effects, Op, Part};
+use super::claim::{Claim, ClaimEvent};
+use super::effects::{Answer, CallId, Effects, Op};
 use crate::lease::Consistency;
 use crate::lease::Row;
-use crate::lease::row::{LeaseKey, RowKey, SessionNumber, Take, WorkerId};
+use crate::lease::row::{Acquire, LeaseKey, RowKey, SessionNumber, WorkerId};
 use crate::record::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -47,8 +47,8 @@ impl Claims {
     }
 
     /// The plan, as it is now: what it does not name any more is dropped, unless it may be applied yet.
-    pub(crate) fn follow(&mut self, takes: &[Take], effects: &mut Effects) {
-        let named: BTreeMap<&LeaseKey, &Take> = takes.iter().map(|take| (&take.lease, take)).collect();
+    pub(crate) fn follow(&mut self, acquires: &[Acquire], effects: &mut Effects) {
+        let named: BTreeMap<&LeaseKey, &Acquire> = acquires.iter().map(|take| (&take.lease, take)).collect();
         let mut look = false;
         self.open.retain(|lease, claim| {
             if let Some(take) = named.get(lease) {
@@ -67,7 +67,7 @@ impl Claims {
         }
     }
 
-    /// Drops whatever cannot be applied any more: this worker takes nothing more.
+    /// Drops whatever cannot be applied any more: this worker acquires nothing more.
     pub(crate) fn give_up(&mut self) {
         self.open.retain(|_, claim| !claim.is_settled());
         self.ready.retain(|lease| self.open.contains_key(lease));
@@ -115,11 +115,13 @@ impl Claims {
         answer: Answer,
         session: SessionNumber,
         effects: &mut Effects,
-    ) -> News {
-        let Some(claim) = self.open.get_mut(lease).filter(|claim| claim.is_in_flight()) else { return News::Nothing };
+    ) -> ClaimEvent {
+        let Some(claim) = self.open.get_mut(lease).filter(|claim| claim.is_in_flight()) else {
+            return ClaimEvent::Nothing;
+        };
         self.in_flight = self.in_flight.saturating_sub(1);
         let news = claim.on_answer(answer, &self.me, session, effects);
-        if matches!(news, News::Held { .. } | News::Dropped) {
+        if matches!(news, ClaimEvent::Held { .. } | ClaimEvent::Dropped) {
             self.open.remove(lease);
         }
         news
@@ -127,7 +129,7 @@ impl Claims {
 
     fn look_soon(&self, effects: &mut Effects) {
         if self.looking.is_none() {
-            effects.remind(Part::Awaited, effects.now);
+            effects.remind(CallId::Awaited, effects.now);
         }
     }
 
@@ -139,13 +141,13 @@ impl Claims {
         }
         let keys = awaited.iter().cloned().map(RowKey::Lease).collect();
         self.looking = Some(awaited);
-        effects.call(Part::Awaited, Op::Read(keys, Consistency::Eventual));
+        effects.call(CallId::Awaited, Op::Read(keys, Consistency::Eventual));
     }
 
     pub(crate) fn on_look(&mut self, answer: Answer, effects: &mut Effects) {
         let looked = self.looking.take().unwrap_or_default();
-        let Answer::Rows(rows) = answer else { return effects.repeat(Part::Awaited) };
-        effects.remind(Part::Awaited, effects.now + LOOK_EVERY);
+        let Answer::Rows(rows) = answer else { return effects.repeat(CallId::Awaited) };
+        effects.remind(CallId::Awaited, effects.now + LOOK_EVERY);
         for (lease, row) in looked.iter().zip(&rows) {
             self.on_look_at(lease, row.as_ref());
         }
@@ -154,13 +156,13 @@ impl Claims {
     fn on_look_at(&mut self, lease: &LeaseKey, row: Option<&Row>) {
         let Some(claim) = self.open.get_mut(lease) else { return };
         match claim.look(row) {
-            News::Ready => {
+            ClaimEvent::Ready => {
                 self.ready.insert(lease.clone());
             }
-            News::Dropped => {
+            ClaimEvent::Dropped => {
                 self.open.remove(lease);
             }
-            News::Nothing | News::Held { .. } => {}
+            ClaimEvent::Nothing | ClaimEvent::Held { .. } => {}
         }
     }
 }

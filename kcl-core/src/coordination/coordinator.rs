@@ -1,35 +1,35 @@
 //! The whole of one worker's coordination as a machine: events in, calls and consumers to start out. No I/O.
 
 use super::claims::Claims;
-use super::effects::{Answer, Answered, Call, Effects, Failure, Op, Part, Refusal};
+use super::departure::Departure;
+use super::effects::{Answer, Answered, Call, CallId, Effects, Failure, Op, Refusal};
+use super::fleet_poll::{self, FleetPoll};
 use super::fleet_row::{self, FleetRow};
-use super::goodbye::Goodbye;
-use super::held::Held;
-use super::leaving::{Elsewhere, Leaving};
-use super::listings::Listings;
-use super::planner::{self, Resting, Term};
+use super::held_lease::HeldLease;
+use super::leader::{self, StaleOwnerTracker, Term};
 use super::reconcile;
 use super::replay::Looking;
 use super::session::{self, Session};
+use super::shard_sync::ShardSync;
 use super::signals::Signals;
-use super::silence::Contact;
+use super::staleness::Contact;
 use super::start::{self, Start};
+use super::stream_removal::{Elsewhere, StreamRemoval};
 use super::streams::{Change, Streams};
 use super::table_read::TableReads;
+use super::throughput::ThroughputMeter;
 use super::unreadable::UnreadableLeases;
-use super::watch::{self, Watch};
 use super::watchdog::Deadlines;
-use super::weigh::Weighing;
 use crate::clock::{Clock, Time};
 use crate::config::{BalanceBy, Settings, timing};
 use crate::error::{Code, Error};
 use crate::lease::row::{Fleet, FleetSettings, Lease, LeaseKey, ProcessId, RowKey, SessionNumber, WorkerId};
 use crate::lease::{Consistency, Row, Table, Write, Written};
 use crate::process::ThisProcess;
-use crate::processor::{Delivery, Gate, Report, Reports};
+use crate::processor::{DeliveryGate, Report, Reports, ShardDelivery};
 use crate::record::StreamId;
 use crate::shard::Shard;
-use crate::telemetry::event::coordination::{Happening, SESSION_OVER};
+use crate::telemetry::event::coordination::{CoordinationEvent, SESSION_OVER};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,8 +67,8 @@ pub(crate) enum Event {
 #[derive(Debug, Default)]
 pub(crate) struct Step {
     pub(crate) calls: Vec<Call>,
-    pub(crate) start: Vec<Arc<Delivery>>,
-    pub(crate) happened: Vec<Happening>,
+    pub(crate) start: Vec<Arc<ShardDelivery>>,
+    pub(crate) happened: Vec<CoordinationEvent>,
     /// A stream that is to be described, one of several or the only one.
     pub(crate) describe: Option<Option<StreamId>>,
     /// Streams that were to be stopped, and of which nothing is left; who else serves them, if that was asked.
@@ -85,35 +85,35 @@ pub(crate) struct Coordinator {
     pub(super) effects: Effects,
     /// Full reads of the table under way.
     pub(super) reads: TableReads,
-    pub(super) gate: Arc<Gate>,
+    pub(super) gate: Arc<DeliveryGate>,
     pub(super) reports: Reports,
     pub(super) starting: Option<Start>,
-    pub(super) resting: Resting,
+    pub(super) resting: StaleOwnerTracker,
     pub(super) fleet_row: FleetRow,
     pub(super) session: Session,
-    pub(super) watch: Watch,
+    pub(super) watch: FleetPoll,
     pub(super) term: Option<Term>,
     /// The (term, version) of the plan that was read last.
     pub(super) plan_seen: (u64, u64),
     /// The (term, version) for which the plan is being read: a later one may be shown before the answer comes.
     pub(super) reading_plan: Option<(u64, u64)>,
     pub(super) claims: Claims,
-    pub(super) listings: Listings,
+    pub(super) shard_sync: ShardSync,
     /// Streams that are to be stopped.
-    pub(super) leaving: Leaving,
-    pub(super) held: BTreeMap<LeaseKey, Held>,
+    pub(super) leaving: StreamRemoval,
+    pub(super) held: BTreeMap<LeaseKey, HeldLease>,
     /// What consumers were started with that are not gone.
-    pub(super) consumers: BTreeMap<LeaseKey, Arc<Delivery>>,
+    pub(super) consumers: BTreeMap<LeaseKey, Arc<ShardDelivery>>,
     pub(super) deadlines: Deadlines,
     /// Leases that were given up because nothing moved here, and until when others are to try.
     pub(super) refusals: BTreeMap<LeaseKey, Time>,
-    /// Held leases whose shards cannot be read, as they were reported.
+    /// HeldLease leases whose shards cannot be read, as they were reported.
     pub(super) unreadable: UnreadableLeases,
     /// Consumers whose delivery is closed, since when that was seen or told.
     pub(super) lingering: BTreeMap<LeaseKey, Time>,
-    pub(super) weighing: Weighing,
+    pub(super) throughput: ThroughputMeter,
     /// When this worker's own plan row could not be read.
-    pub(super) damaged_plan_told: Option<Time>,
+    pub(super) damaged_assignment_reported: Option<Time>,
     /// When the rows of held leases were last compared with what is held, and which are being read.
     pub(super) verified_at: Time,
     pub(super) verifying: Vec<LeaseKey>,
@@ -124,16 +124,16 @@ pub(crate) struct Coordinator {
     /// Children with two parents, of leases that are finished.
     pub(super) orphaned: BTreeMap<LeaseKey, Vec<Shard>>,
     pub(super) wake: Wake,
-    pub(super) goodbye: Option<Goodbye>,
-    pub(super) start: Vec<Arc<Delivery>>,
+    pub(super) departure: Option<Departure>,
+    pub(super) start: Vec<Arc<ShardDelivery>>,
     pub(super) finished: Option<Result<(), Error>>,
     /// Whether a session was registered, this one or an earlier one.
     pub(super) has_registered: bool,
-    /// The error that the worker ends with once it has said goodbye.
+    /// The error that the worker ends with once it has said departure.
     pub(super) ending_with: Option<Error>,
 }
 
-/// Asking the planner to read the table.
+/// Asking the leader to read the table.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wake {
     #[default]
@@ -159,27 +159,27 @@ impl Coordinator {
         Coordinator {
             effects,
             reads: TableReads::default(),
-            gate: Gate::new(clock),
+            gate: DeliveryGate::new(clock),
             reports,
             starting: Some(Start::new(identity.table.clone(), me.clone(), &settings)),
-            resting: Resting::default(),
+            resting: StaleOwnerTracker::default(),
             fleet_row: FleetRow::new(fleet_settings),
             session: Session::new(me.clone(), identity.streams.ids(), &settings, identity.process.clone()),
-            watch: Watch::new(me.clone(), &settings),
+            watch: FleetPoll::new(me.clone(), &settings),
             term: None,
             plan_seen: (0, 0),
             reading_plan: None,
             claims: Claims::new(me, settings.max_claims_in_flight),
-            listings: Listings::new(settings.shard_sync_interval),
-            leaving: Leaving::default(),
+            shard_sync: ShardSync::new(settings.shard_sync_interval),
+            leaving: StreamRemoval::default(),
             held: BTreeMap::new(),
-            weighing: Weighing::default(),
+            throughput: ThroughputMeter::default(),
             consumers: BTreeMap::new(),
             deadlines: Deadlines::new(&settings),
             refusals: BTreeMap::new(),
             unreadable: UnreadableLeases::default(),
             lingering: BTreeMap::new(),
-            damaged_plan_told: None,
+            damaged_assignment_reported: None,
             verified_at: Time::ZERO,
             verifying: Vec::new(),
             looking: Looking::default(),
@@ -187,7 +187,7 @@ impl Coordinator {
             pins: BTreeMap::new(),
             orphaned: BTreeMap::new(),
             wake: Wake::Idle,
-            goodbye: None,
+            departure: None,
             start: Vec::new(),
             finished: None,
             has_registered: false,
@@ -204,7 +204,7 @@ impl Coordinator {
             start.look(&mut self.effects);
         }
         // At once: a role that may scan the table but not read its rows is refused before the worker registers.
-        self.effects.call(Part::Contact, Op::Read(vec![RowKey::Fleet], Consistency::Eventual));
+        self.effects.call(CallId::Contact, Op::Read(vec![RowKey::Fleet], Consistency::Eventual));
         self.out()
     }
 
@@ -267,77 +267,77 @@ impl Coordinator {
         }
     }
 
-    fn on_timer(&mut self, part: &Part) {
+    fn on_timer(&mut self, part: &CallId) {
         let load = self.load();
         let effects = &mut self.effects;
         match part {
-            Part::Start => {
+            CallId::Start => {
                 if let Some(start) = &mut self.starting {
                     start.look(effects);
                 }
             }
-            Part::Contact => effects.call(Part::Contact, Op::Read(vec![RowKey::Fleet], Consistency::Eventual)),
-            Part::Page(part) => {
+            CallId::Contact => effects.call(CallId::Contact, Op::Read(vec![RowKey::Fleet], Consistency::Eventual)),
+            CallId::Page(part) => {
                 if let Some(op) = self.reads.ask(part) {
                     effects.call((**part).clone(), op);
                 }
             }
-            Part::FleetRow => self.fleet_row.on_timer(effects),
-            Part::Session => {
+            CallId::FleetRow => self.fleet_row.on_timer(effects),
+            CallId::Session => {
                 let weights = (self.settings.balance_by == BalanceBy::Bytes).then(|| {
                     let held = self.held.iter().map(|(lease, held)| held.counted(lease));
-                    self.weighing.look(held, effects.now)
+                    self.throughput.look(held, effects.now)
                 });
                 self.session.on_timer(load, weights, effects);
             }
-            Part::Wake => effects.write(Part::Wake, Write::Wake),
-            Part::Watch => self.watch.on_timer(effects),
-            Part::TakeTerm => self.watch.on_term_timer(effects),
-            Part::Cycle => {
+            CallId::Wake => effects.write(CallId::Wake, Write::Wake),
+            CallId::FleetPoll => self.watch.on_timer(effects),
+            CallId::TakeTerm => self.watch.on_term_timer(effects),
+            CallId::Cycle => {
                 if let Some(term) = &mut self.term {
                     term.on_timer(self.watch.fleet(), effects);
                 }
             }
-            Part::Sessions => {
+            CallId::Sessions => {
                 if let Some(term) = &self.term {
                     term.on_sessions_timer(effects);
                 }
             }
-            Part::Fill => {
+            CallId::SyncPass => {
                 if let Some(term) = &mut self.term {
                     term.on_fill_timer(effects);
                 }
             }
-            Part::Stream(stream) => self.listings.on_fill_timer(stream, effects),
-            Part::FleetBeat => {
+            CallId::Stream(stream) => self.shard_sync.on_fill_timer(stream, effects),
+            CallId::FleetHeartbeat => {
                 if let Some(term) = &mut self.term {
-                    term.on_beat_timer(effects);
+                    term.on_heartbeat_timer(effects);
                 }
             }
-            Part::Awaited => self.claims.on_look_timer(effects),
-            Part::Claim(lease) => self.claims.on_timer(lease),
-            Part::Held(lease) => {
+            CallId::Awaited => self.claims.on_look_timer(effects),
+            CallId::Claim(lease) => self.claims.on_timer(lease),
+            CallId::Held(lease) => {
                 if let Some(held) = self.held.get_mut(lease) {
                     held.on_timer(effects);
                 }
             }
-            Part::Child(parent, child) => self.create_child(parent, child),
-            Part::Parents(lease) => self.look_at_parents(lease),
-            Part::Pin(lease) => self.ask_for_pin(lease),
-            Part::Listings => self.on_listings_timer(),
-            Part::Leaving => self.leaving.on_timer(),
-            Part::Reconcile => self.on_reconcile_timer(),
-            Part::Goodbye => self.on_goodbye_timer(),
+            CallId::Child(parent, child) => self.create_child(parent, child),
+            CallId::Parents(lease) => self.look_at_parents(lease),
+            CallId::Pin(lease) => self.ask_for_pin(lease),
+            CallId::ShardSync => self.on_listings_timer(),
+            CallId::StreamRemoval => self.leaving.on_timer(),
+            CallId::Reconcile => self.on_reconcile_timer(),
+            CallId::Departure => self.on_goodbye_timer(),
             // These have no timers: the cycle repeats them.
-            Part::PlanRow
-            | Part::Fence(_)
-            | Part::PlanOf(_)
-            | Part::Collect(_)
-            | Part::Sync(_)
-            | Part::FleetSettings
-            | Part::Shards
-            | Part::Listed(_)
-            | Part::Replayed => {}
+            CallId::AssignmentRow
+            | CallId::Fence(_)
+            | CallId::PlanOf(_)
+            | CallId::Collect(_)
+            | CallId::Sync(_)
+            | CallId::FleetSettings
+            | CallId::Shards
+            | CallId::Listed(_)
+            | CallId::Replayed => {}
         }
     }
 
@@ -345,56 +345,61 @@ impl Coordinator {
         let Answered { part, sent, answer, .. } = answered;
         if let Answer::Failed(Failure::Refused(refusal)) = &answer {
             self.on_refusal(&part, refusal);
-        } else if !matches!(answer, Answer::Failed(_)) && !matches!(part, Part::Session | Part::FleetRow) {
+        } else if !matches!(answer, Answer::Failed(_)) && !matches!(part, CallId::Session | CallId::FleetRow) {
             // Those two succeed when the session is registered, not with each call.
             self.effects.succeeded(&part);
         }
         match &part {
-            Part::Start => self.on_start_answer(answer),
-            Part::Contact => self.remind_of_contact(),
+            CallId::Start => self.on_start_answer(answer),
+            CallId::Contact => self.remind_of_contact(),
             // Its calls are those of the part that reads.
-            Part::Page(_) => {}
-            Part::FleetRow => {
+            CallId::Page(_) => {}
+            CallId::FleetRow => {
                 let news = self.fleet_row.on_answer(answer, &mut self.effects);
                 self.on_fleet_row(news);
             }
-            Part::Session => self.on_session_answer(sent, answer),
-            Part::Wake => self.on_wake_answer(&answer),
-            Part::Watch => self.on_watch_answer(answer),
-            Part::TakeTerm => self.on_term_answer(answer),
-            Part::PlanRow => self.on_plan_row(answer),
-            Part::Cycle | Part::Shards | Part::Fill | Part::Fence(_) | Part::PlanOf(_) | Part::Sync(_) => {
+            CallId::Session => self.on_session_answer(sent, answer),
+            CallId::Wake => self.on_wake_answer(&answer),
+            CallId::FleetPoll => self.on_watch_answer(answer),
+            CallId::TakeTerm => self.on_term_answer(answer),
+            CallId::AssignmentRow => self.on_assignment_row(answer),
+            CallId::Cycle
+            | CallId::Shards
+            | CallId::SyncPass
+            | CallId::Fence(_)
+            | CallId::PlanOf(_)
+            | CallId::Sync(_) => {
                 self.on_cycle_answer(&part, answer);
             }
-            Part::Sessions => {
-                let beat = self.session.beat();
+            CallId::Sessions => {
+                let heartbeat = self.session.heartbeat();
                 if let Some(term) = &mut self.term {
-                    term.on_sessions_seen(answer, beat, &mut self.effects);
+                    term.on_sessions_seen(answer, heartbeat, &mut self.effects);
                 }
             }
-            Part::FleetBeat => self.on_fleet_beat_answer(answer),
-            Part::FleetSettings => self.on_fleet_settings_answer(answer),
+            CallId::FleetHeartbeat => self.on_fleet_heartbeat_answer(answer),
+            CallId::FleetSettings => self.on_fleet_settings_answer(answer),
             // What was not cleared away is looked at again with the next full read.
-            Part::Collect(_) => {}
-            Part::Listings => self.on_listings_table(answer),
-            Part::Leaving => self.leaving.on_answer(&answer, &self.identity.me, &mut self.effects),
-            Part::Stream(stream) => self.on_listing_answer(stream, &part, answer),
-            Part::Listed(lease) => {
+            CallId::Collect(_) => {}
+            CallId::ShardSync => self.on_listings_table(answer),
+            CallId::StreamRemoval => self.leaving.on_answer(&answer, &self.identity.me, &mut self.effects),
+            CallId::Stream(stream) => self.on_listing_answer(stream, &part, answer),
+            CallId::Listed(lease) => {
                 if let Some(stream) = lease.stream() {
                     self.on_listing_answer(&stream, &part, answer);
                 }
             }
-            Part::Reconcile => self.on_verified(answer),
-            Part::Replayed => self.on_replay_seen(answer),
-            Part::Awaited => self.claims.on_look(answer, &mut self.effects),
-            Part::Claim(lease) => self.on_claim_answer(lease, answer),
-            Part::Held(lease) => self.on_held_answer(lease, answer),
-            Part::Child(parent, child) => self.on_child_answer(parent, child, &answer),
-            Part::Parents(lease) => self.on_parents_answer(lease, answer),
-            Part::Pin(lease) => self.on_pin_answer(lease, answer),
-            Part::Goodbye => {
-                if let Some(goodbye) = &mut self.goodbye {
-                    goodbye.on_answer(answer, &mut self.effects);
+            CallId::Reconcile => self.on_verified(answer),
+            CallId::Replayed => self.on_replay_seen(answer),
+            CallId::Awaited => self.claims.on_look(answer, &mut self.effects),
+            CallId::Claim(lease) => self.on_claim_answer(lease, answer),
+            CallId::Held(lease) => self.on_held_answer(lease, answer),
+            CallId::Child(parent, child) => self.on_child_answer(parent, child, &answer),
+            CallId::Parents(lease) => self.on_parents_answer(lease, answer),
+            CallId::Pin(lease) => self.on_pin_answer(lease, answer),
+            CallId::Departure => {
+                if let Some(departure) = &mut self.departure {
+                    departure.on_answer(answer, &mut self.effects);
                 }
                 self.finish_if_gone();
             }
@@ -404,13 +409,13 @@ impl Coordinator {
     /// A worker that starts ends with a refusal that a person must mend: its operator is watching. One that has registered
     /// repeats the call with growing pauses until the refusal ends, with leases or without: a fleet must not shrink because a key,
     /// a role or a table was out of reach for a while.
-    pub(super) fn on_refusal(&mut self, part: &Part, refusal: &Refusal) {
-        let is_gone = refusal.missing && matches!(part, Part::Stream(_));
+    pub(super) fn on_refusal(&mut self, part: &CallId, refusal: &Refusal) {
+        let is_gone = refusal.missing && matches!(part, CallId::Stream(_));
         if !is_gone {
-            self.effects.tell(Happening::Refused { message: refusal.message.clone() });
+            self.effects.tell(CoordinationEvent::Refused { message: refusal.message.clone() });
         }
         // One of several streams: the others go on.
-        let of_a_stream = matches!(part, Part::Stream(_) | Part::Pin(_)) && self.identity.streams.are_several();
+        let of_a_stream = matches!(part, CallId::Stream(_) | CallId::Pin(_)) && self.identity.streams.are_several();
         if self.has_registered || of_a_stream {
             return;
         }
@@ -419,16 +424,16 @@ impl Coordinator {
         }
     }
 
-    fn on_fleet_row(&mut self, news: fleet_row::News) {
+    fn on_fleet_row(&mut self, news: fleet_row::FleetRowEvent) {
         match news {
-            fleet_row::News::Nothing => {}
-            fleet_row::News::Made(fleet) => {
+            fleet_row::FleetRowEvent::Nothing => {}
+            fleet_row::FleetRowEvent::Made(fleet) => {
                 // Whatever was seen of an earlier row is over.
                 self.watch.forget();
                 self.plan_seen = (0, 0);
                 let agrees = self.agrees(&fleet);
                 self.see_fleet(fleet);
-                if self.session.number().is_some() || self.goodbye.is_some() {
+                if self.session.number().is_some() || self.departure.is_some() {
                     return;
                 }
                 if agrees {
@@ -438,7 +443,7 @@ impl Coordinator {
                     self.examine_table();
                 }
             }
-            fleet_row::News::Obstructed { why } => self.fail_obstructed("fleet", &why),
+            fleet_row::FleetRowEvent::Obstructed { why } => self.fail_obstructed("fleet", &why),
         }
     }
 
@@ -455,10 +460,10 @@ impl Coordinator {
     fn on_start_answer(&mut self, answer: Answer) {
         let Some(start) = &mut self.starting else { return };
         match start.on_answer(answer, &self.identity.streams, &mut self.effects) {
-            start::News::Nothing => {}
-            start::News::Refused(error) => self.finish(Err(error)),
-            start::News::Clear(table) => self.on_table_clear(&table),
-            start::News::Adopted(table, settings) => match self.adopt(settings) {
+            start::StartEvent::Nothing => {}
+            start::StartEvent::Refused(error) => self.finish(Err(error)),
+            start::StartEvent::Clear(table) => self.on_table_clear(&table),
+            start::StartEvent::Adopted(table, settings) => match self.adopt(settings) {
                 Ok(()) => self.on_table_clear(&table),
                 Err(error) => self.finish(Err(error)),
             },
@@ -485,50 +490,50 @@ impl Coordinator {
     fn on_session_answer(&mut self, sent: Time, answer: Answer) {
         let load = self.load();
         match self.session.on_answer(sent, answer, load, &mut self.effects) {
-            session::News::Nothing if self.goodbye.is_some() && self.session.waits_for_another() => {
+            session::SessionEvent::Nothing if self.departure.is_some() && self.session.waits_for_another() => {
                 self.finish_with_pending_error();
             }
-            session::News::Nothing => {}
-            session::News::NoFleet => self.fleet_row.make(&mut self.effects),
-            session::News::Registered { number, until } => {
+            session::SessionEvent::Nothing => {}
+            session::SessionEvent::NoFleet => self.fleet_row.make(&mut self.effects),
+            session::SessionEvent::Registered { number, until } => {
                 self.has_registered = true;
-                self.effects.succeeded(&Part::Session);
-                self.effects.succeeded(&Part::FleetRow);
+                self.effects.succeeded(&CallId::Session);
+                self.effects.succeeded(&CallId::FleetRow);
                 self.gate.open_until(until);
                 self.fleet_row.note(0, number);
-                self.effects.tell(Happening::SessionRegistered { session: number });
+                self.effects.tell(CoordinationEvent::SessionRegistered { session: number });
                 self.watch.begin(&mut self.effects);
-                self.effects.remind(Part::Reconcile, self.effects.now + reconcile::EVERY);
-                self.wake_planner();
-                if self.goodbye.is_some() {
+                self.effects.remind(CallId::Reconcile, self.effects.now + reconcile::EVERY);
+                self.wake_leader();
+                if self.departure.is_some() {
                     self.begin_goodbye(number);
                 }
             }
-            session::News::Confirmed { until } => {
-                self.effects.succeeded(&Part::Session);
-                self.effects.succeeded(&Part::FleetRow);
+            session::SessionEvent::Confirmed { until } => {
+                self.effects.succeeded(&CallId::Session);
+                self.effects.succeeded(&CallId::FleetRow);
                 self.gate.open_until(until);
-                self.effects.tell(Happening::BeatConfirmed);
-                let beat = self.session.beat();
+                self.effects.tell(CoordinationEvent::HeartbeatConfirmed);
+                let heartbeat = self.session.heartbeat();
                 if let Some(term) = &mut self.term {
-                    term.on_session_beat(beat, &mut self.effects);
+                    term.on_session_heartbeat(heartbeat, &mut self.effects);
                 }
             }
-            session::News::Lost { why } => {
-                self.effects.tell(Happening::SessionLost { why });
+            session::SessionEvent::Lost { why } => {
+                self.effects.tell(CoordinationEvent::SessionLost { why });
                 self.lose_everything();
-                if self.goodbye.is_some() {
+                if self.departure.is_some() {
                     self.finish_with_pending_error();
                 } else if self.consumers.is_empty() || mutated!(ConsumersOverlap) {
                     self.begin_session();
                 }
             }
-            session::News::Obstructed { why } => {
+            session::SessionEvent::Obstructed { why } => {
                 let key = crate::lease::row::RowKey::Session(self.identity.me.clone()).to_string();
                 self.fail_obstructed(&key, &why);
             }
-            session::News::Replaced { by, process } => self.on_twin("was replaced by", by, process.as_ref()),
-            session::News::HeldByAnother { session, process } => {
+            session::SessionEvent::Replaced { by, process } => self.on_twin("was replaced by", by, process.as_ref()),
+            session::SessionEvent::HeldByAnother { session, process } => {
                 self.on_twin("cannot start: its id is in use by", session, process.as_ref());
             }
         }
@@ -540,7 +545,7 @@ impl Coordinator {
         let (me, table) = (&self.identity.me, &self.identity.table);
         let process = process.map_or_else(|| "another process".to_owned(), ToString::to_string);
         let message = format!(
-            "worker `{me}` of table `{table}` {what} {process} (session {session}). Give every process a worker id of its own, \
+            "worker `{me}` of table `{table}` {what} {process} (session {session}). Yield every process a worker id of its own, \
              or leave the id out to get a random one"
         );
         self.finish(Err(Error::new(Code::Replaced, message)));
@@ -551,13 +556,13 @@ impl Coordinator {
         self.gate.shut();
         for (lease, held) in std::mem::take(&mut self.held) {
             held.delivery.close();
-            self.effects.tell(Happening::LeaseLost { lease, why: SESSION_OVER });
+            self.effects.tell(CoordinationEvent::LeaseLost { lease, why: SESSION_OVER });
         }
         self.claims.clear();
         self.verifying.clear();
         self.looking = Looking::default();
         self.pins.clear();
-        self.listings.clear();
+        self.shard_sync.clear();
         self.leaving.begin_life();
         self.orphaned.clear();
         self.term = None;
@@ -581,15 +586,15 @@ impl Coordinator {
 
     fn on_watch_answer(&mut self, answer: Answer) {
         match self.watch.on_answer(answer, &mut self.effects) {
-            watch::News::Nothing => {}
-            watch::News::NoFleet => {
+            fleet_poll::FleetPollEvent::Nothing => {}
+            fleet_poll::FleetPollEvent::NoFleet => {
                 self.watch.forget();
-                if self.goodbye.is_none() {
+                if self.departure.is_none() {
                     self.fleet_row.make(&mut self.effects);
                 }
             }
-            watch::News::Seen => self.on_fleet_seen(),
-            watch::News::MadeAgain => {
+            fleet_poll::FleetPollEvent::Seen => self.on_fleet_seen(),
+            fleet_poll::FleetPollEvent::MadeAgain => {
                 if self.term.is_some() {
                     self.depose();
                 }
@@ -611,12 +616,12 @@ impl Coordinator {
             } else {
                 term.woken(fleet.wake, &mut self.effects);
             }
-        } else if let (Some(number), None) = (self.session.number(), &self.goodbye) {
+        } else if let (Some(number), None) = (self.session.number(), &self.departure) {
             self.watch.consider_term(number, &mut self.effects);
         }
-        let shown = (fleet.term, fleet.plan_version);
+        let shown = (fleet.term, fleet.assignment_version);
         if shown > self.plan_seen
-            && fleet.plan_version > 0
+            && fleet.assignment_version > 0
             && self.reading_plan.is_none()
             && self.session.number().is_some()
         {
@@ -627,7 +632,7 @@ impl Coordinator {
     fn on_term_answer(&mut self, answer: Answer) {
         let Some(won) = self.watch.on_term_answer(answer, &mut self.effects) else { return };
         let Some(number) = self.session.number() else { return };
-        self.effects.tell(Happening::TermTaken { term: won.fleet.term });
+        self.effects.tell(CoordinationEvent::TermTaken { term: won.fleet.term });
         let me = self.identity.me.clone();
         let alone = match &self.identity.streams {
             Streams::One(served) => Some((**served).clone()),
@@ -636,7 +641,7 @@ impl Coordinator {
         let resting = std::mem::take(&mut self.resting);
         self.effects.turn_term();
         let mut term = Term::new(won, number, me, alone, &self.settings, resting, &mut self.effects);
-        if self.goodbye.is_some() {
+        if self.departure.is_some() {
             term.drain(&mut self.effects);
         }
         self.term = Some(term);
@@ -645,40 +650,40 @@ impl Coordinator {
     pub(super) fn depose(&mut self) {
         self.term = None;
         self.effects.turn_term();
-        self.effects.tell(Happening::TermLost);
+        self.effects.tell(CoordinationEvent::TermLost);
     }
 
-    fn on_cycle_answer(&mut self, part: &Part, answer: Answer) {
-        let beat = self.session.beat();
+    fn on_cycle_answer(&mut self, part: &CallId, answer: Answer) {
+        let heartbeat = self.session.heartbeat();
         let Some(term) = &mut self.term else { return };
-        let news = term.on_answer(part, answer, self.watch.fleet(), beat, &mut self.effects);
-        self.on_planner_news(news);
+        let news = term.on_answer(part, answer, self.watch.fleet(), heartbeat, &mut self.effects);
+        self.on_leader_news(news);
     }
 
-    fn on_fleet_beat_answer(&mut self, answer: Answer) {
-        let beat = self.session.beat();
+    fn on_fleet_heartbeat_answer(&mut self, answer: Answer) {
+        let heartbeat = self.session.heartbeat();
         let Some(term) = &mut self.term else { return };
-        let news = term.on_beat_answer(answer, beat, &mut self.effects);
-        self.on_planner_news(news);
+        let news = term.on_heartbeat_answer(answer, heartbeat, &mut self.effects);
+        self.on_leader_news(news);
     }
 
-    fn on_planner_news(&mut self, news: planner::News) {
+    fn on_leader_news(&mut self, news: leader::TermEvent) {
         match news {
-            planner::News::Nothing => {}
-            planner::News::Deposed => self.depose(),
-            planner::News::Fleet(fleet) | planner::News::Published(fleet) => {
+            leader::TermEvent::Nothing => {}
+            leader::TermEvent::Deposed => self.depose(),
+            leader::TermEvent::Fleet(fleet) | leader::TermEvent::Published(fleet) => {
                 self.see_fleet(fleet);
                 self.on_fleet_seen();
             }
         }
     }
 
-    // --- asking the planner to look
+    // --- asking the leader to look
 
-    pub(super) fn wake_planner(&mut self) {
+    pub(super) fn wake_leader(&mut self) {
         self.wake = match self.wake {
             Wake::Idle => {
-                self.effects.write(Part::Wake, Write::Wake);
+                self.effects.write(CallId::Wake, Write::Wake);
                 Wake::Asking
             }
             Wake::Asking | Wake::AskAgain => Wake::AskAgain,
@@ -687,7 +692,7 @@ impl Coordinator {
 
     fn on_wake_answer(&mut self, answer: &Answer) {
         if let Answer::Failed(_) = answer {
-            return self.effects.repeat(Part::Wake);
+            return self.effects.repeat(CallId::Wake);
         }
         if let Answer::Written(Written::Applied(Some(Row::Fleet(fleet)))) = answer {
             self.see_fleet(fleet.clone());
@@ -695,7 +700,7 @@ impl Coordinator {
         let again = self.wake == Wake::AskAgain;
         self.wake = Wake::Idle;
         if again {
-            self.wake_planner();
+            self.wake_leader();
         }
     }
 

@@ -1,14 +1,14 @@
 //! What the coordination asks of the outside, as values: calls, timers, happenings. Knows no protocol.
 
 use super::backoff::{Attempts, RetryPolicy};
-use super::silence::Contact;
+use super::staleness::Contact;
 use crate::clock::Time;
 use crate::error::Code;
 use crate::lease::row::{LeaseKey, Row, RowKey, WorkerId};
 use crate::lease::{Consistency, Page, PageToken, Table, Write, Written};
 use crate::record::StreamId;
 use crate::shard::{ListWhich, Listing};
-use crate::telemetry::event::coordination::Happening;
+use crate::telemetry::event::coordination::CoordinationEvent;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
@@ -18,53 +18,53 @@ const LONGEST_GAP: Duration = Duration::from_secs(3);
 
 /// A part of the coordination that has at most one call and one timer under way.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Part {
+pub(crate) enum CallId {
     /// The look at the table before anything is written.
     Start,
     /// Reading a row while a start waits for a slow read, to know that the table can be reached.
     Contact,
     /// The next page of a full read by that part.
-    Page(Box<Part>),
+    Page(Box<CallId>),
     /// Making a fleet row where there is none.
     FleetRow,
     /// Drawing, registering, beating.
     Session,
-    /// Asking the planner to read the table.
+    /// Asking the leader to read the table.
     Wake,
     /// Looking at the fleet row.
-    Watch,
+    FleetPoll,
     /// Taking the next term.
     TakeTerm,
     /// Reading one's plan row.
-    PlanRow,
-    /// The planner's cycle.
+    AssignmentRow,
+    /// The leader's cycle.
     Cycle,
-    /// The planner looks at the sessions while its cycle is at something that may take long.
+    /// The leader looks at the sessions while its cycle is at something that may take long.
     Sessions,
-    /// The planner lists the stream's shards.
+    /// The leader lists the stream's shards.
     Shards,
-    /// The planner pins the start of the only stream, or marks that its leases are complete; and repeats their writes.
-    Fill,
-    /// The planner's beat.
-    FleetBeat,
-    /// The planner writes the settings that all workers use into the fleet row.
+    /// The leader pins the start of the only stream, or marks that its leases are complete; and repeats their writes.
+    SyncPass,
+    /// The leader's heartbeat.
+    FleetHeartbeat,
+    /// The leader writes the settings that all workers use into the fleet row.
     FleetSettings,
-    /// The planner ends a silent session.
+    /// The leader ends a silent session.
     Fence(WorkerId),
-    /// The planner writes a plan row.
+    /// The leader writes a plan row.
     PlanOf(WorkerId),
-    /// The planner clears away a row of a worker that has ended, or one that cannot be read.
+    /// The leader clears away a row of a worker that has ended, or one that cannot be read.
     Collect(RowKey),
-    /// The planner creates or deletes a lease.
+    /// The leader creates or deletes a lease.
     Sync(LeaseKey),
     /// Reading the table, to list streams.
-    Listings,
+    ShardSync,
     /// Pinning and listing one of several streams.
     Stream(StreamId),
     /// Creating or deleting a lease of one of several streams.
     Listed(LeaseKey),
     /// Reading the table, to see who else serves a stream that this worker has left.
-    Leaving,
+    StreamRemoval,
     /// Looking at the leases that one is to take after their owners.
     Awaited,
     /// Claiming a lease.
@@ -81,55 +81,55 @@ pub(crate) enum Part {
     Reconcile,
     /// Looking whether a replay is done.
     Replayed,
-    /// Leaving.
-    Goodbye,
+    /// Orderly shutdown.
+    Departure,
 }
 
-impl Part {
+impl CallId {
     /// Whether it belongs to a term.
-    fn is_planners(&self) -> bool {
+    fn is_leaders(&self) -> bool {
         match self {
-            Part::Cycle
-            | Part::Sessions
-            | Part::Shards
-            | Part::Fill
-            | Part::FleetBeat
-            | Part::FleetSettings
-            | Part::Fence(_)
-            | Part::PlanOf(_)
-            | Part::Collect(_)
-            | Part::Sync(_) => true,
-            Part::Page(part) => part.is_planners(),
-            Part::Start
-            | Part::Contact
-            | Part::FleetRow
-            | Part::Session
-            | Part::Wake
-            | Part::Watch
-            | Part::TakeTerm
-            | Part::PlanRow
-            | Part::Awaited
-            | Part::Claim(_)
-            | Part::Held(_)
-            | Part::Child(..)
-            | Part::Parents(_)
-            | Part::Pin(_)
-            | Part::Listings
-            | Part::Stream(_)
-            | Part::Listed(_)
-            | Part::Leaving
-            | Part::Reconcile
-            | Part::Replayed
-            | Part::Goodbye => false,
+            CallId::Cycle
+            | CallId::Sessions
+            | CallId::Shards
+            | CallId::SyncPass
+            | CallId::FleetHeartbeat
+            | CallId::FleetSettings
+            | CallId::Fence(_)
+            | CallId::PlanOf(_)
+            | CallId::Collect(_)
+            | CallId::Sync(_) => true,
+            CallId::Page(part) => part.is_leaders(),
+            CallId::Start
+            | CallId::Contact
+            | CallId::FleetRow
+            | CallId::Session
+            | CallId::Wake
+            | CallId::FleetPoll
+            | CallId::TakeTerm
+            | CallId::AssignmentRow
+            | CallId::Awaited
+            | CallId::Claim(_)
+            | CallId::Held(_)
+            | CallId::Child(..)
+            | CallId::Parents(_)
+            | CallId::Pin(_)
+            | CallId::ShardSync
+            | CallId::Stream(_)
+            | CallId::Listed(_)
+            | CallId::StreamRemoval
+            | CallId::Reconcile
+            | CallId::Replayed
+            | CallId::Departure => false,
         }
     }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Part::FleetRow {
+        if *self == CallId::FleetRow {
             f.write_str("creating the fleet row")
-        } else if *self == Part::Session {
+        } else if *self == CallId::Session {
             f.write_str("registering the session")
         } else {
             write!(f, "{self:?}")
@@ -196,14 +196,14 @@ pub(crate) struct Refusal {
 /// A call to make.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Call {
-    pub(crate) part: Part,
-    pub(crate) life: Life,
+    pub(crate) part: CallId,
+    pub(crate) life: Generation,
     pub(crate) op: Op,
 }
 
 /// Which life of the worker, and which of its terms, asks: answers to a former one are nobody's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Life {
+pub(crate) struct Generation {
     session: u64,
     term: u64,
 }
@@ -211,8 +211,8 @@ pub(crate) struct Life {
 /// A call that came back.
 #[derive(Clone, Debug)]
 pub(crate) struct Answered {
-    pub(crate) part: Part,
-    pub(crate) life: Life,
+    pub(crate) part: CallId,
+    pub(crate) life: Generation,
     /// When it was sent.
     pub(crate) sent: Time,
     pub(crate) answer: Answer,
@@ -221,25 +221,25 @@ pub(crate) struct Answered {
 /// Timers, one a part.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    by_part: BTreeMap<Part, Time>,
-    by_time: BTreeSet<(Time, Part)>,
+    by_part: BTreeMap<CallId, Time>,
+    by_time: BTreeSet<(Time, CallId)>,
 }
 
 impl Timers {
-    fn set(&mut self, part: Part, at: Time) {
+    fn set(&mut self, part: CallId, at: Time) {
         if let Some(before) = self.by_part.insert(part.clone(), at) {
             self.by_time.remove(&(before, part.clone()));
         }
         self.by_time.insert((at, part));
     }
 
-    fn clear(&mut self, part: &Part) {
+    fn clear(&mut self, part: &CallId) {
         if let Some(at) = self.by_part.remove(part) {
             self.by_time.remove(&(at, part.clone()));
         }
     }
 
-    fn take_due(&mut self, now: Time) -> Option<Part> {
+    fn take_due(&mut self, now: Time) -> Option<CallId> {
         let (at, part) = self.by_time.first()?;
         if *at > now {
             return None;
@@ -259,9 +259,9 @@ const QUICK_ROUNDS: u32 = 2;
 pub(crate) struct Effects {
     pub(crate) now: Time,
     pub(crate) rng: fastrand::Rng,
-    life: Life,
+    life: Generation,
     calls: Vec<Call>,
-    happened: Vec<Happening>,
+    happened: Vec<CoordinationEvent>,
     timers: Timers,
     attempts: Attempts,
     rounds: Attempts,
@@ -274,7 +274,7 @@ impl Effects {
         Effects {
             now: Time::ZERO,
             rng,
-            life: Life::default(),
+            life: Generation::default(),
             calls: Vec::new(),
             happened: Vec::new(),
             timers: Timers::default(),
@@ -285,27 +285,27 @@ impl Effects {
     }
 
     /// Asks for a call.
-    pub(crate) fn call(&mut self, part: Part, op: Op) {
+    pub(crate) fn call(&mut self, part: CallId, op: Op) {
         self.calls.push(Call { part, life: self.life, op });
     }
 
     /// Asks for a write.
-    pub(crate) fn write(&mut self, part: Part, write: Write) {
+    pub(crate) fn write(&mut self, part: CallId, write: Write) {
         self.call(part, Op::Write(write));
     }
 
     /// Asks to be reminded; a later reminder of the same part replaces an earlier one.
-    pub(crate) fn remind(&mut self, part: Part, at: Time) {
+    pub(crate) fn remind(&mut self, part: CallId, at: Time) {
         self.timers.set(part, at);
     }
 
     /// Asks for a reminder to repeat a call that failed: later each time, until [`succeeded`](Self::succeeded).
-    pub(crate) fn repeat(&mut self, part: Part) {
+    pub(crate) fn repeat(&mut self, part: CallId) {
         self.repeat_by(RetryPolicy::default(), part);
     }
 
     /// The same, with pauses of one's own.
-    pub(crate) fn repeat_by(&mut self, policy: RetryPolicy, part: Part) {
+    pub(crate) fn repeat_by(&mut self, policy: RetryPolicy, part: CallId) {
         let pause = policy.pause(self.attempts.failed(&part));
         let pause = self.jittered(pause);
         self.remind(part, self.now + pause);
@@ -313,32 +313,32 @@ impl Effects {
 
     /// Whether a part that is back at its start, although no call failed, may go on at once: so it is for the first rounds
     /// since it last succeeded. After that it is reminded, later each time, and this says so once.
-    pub(crate) fn may_start_over(&mut self, part: &Part) -> bool {
+    pub(crate) fn may_start_over(&mut self, part: &CallId) -> bool {
         let Some(slow) = self.rounds.failed(part).checked_sub(QUICK_ROUNDS).filter(|slow| *slow > 0) else {
             return true;
         };
         let pause = RetryPolicy::default().pause(slow);
         let pause = self.jittered(pause);
         if slow == 1 {
-            self.tell(Happening::StartsOver { part: part.to_string(), pause });
+            self.tell(CoordinationEvent::StartsOver { part: part.to_string(), pause });
         }
         self.remind(part.clone(), self.now + pause);
         false
     }
 
     /// Pauses of this part begin with the shortest again.
-    pub(crate) fn succeeded(&mut self, part: &Part) {
+    pub(crate) fn succeeded(&mut self, part: &CallId) {
         self.attempts.succeeded(part);
         self.rounds.succeeded(part);
     }
 
     /// Asks for no reminder.
-    pub(crate) fn forget(&mut self, part: &Part) {
+    pub(crate) fn forget(&mut self, part: &CallId) {
         self.timers.clear(part);
     }
 
     /// Tells what happened.
-    pub(crate) fn tell(&mut self, happening: Happening) {
+    pub(crate) fn tell(&mut self, happening: CoordinationEvent) {
         self.happened.push(happening);
     }
 
@@ -362,8 +362,8 @@ impl Effects {
     /// A term begins or ends: what a former one had under way does not concern the next.
     pub(crate) fn turn_term(&mut self) {
         self.life.term += 1;
-        let planners: Vec<Part> = self.timers.by_part.keys().filter(|part| part.is_planners()).cloned().collect();
-        for part in planners {
+        let leaders: Vec<CallId> = self.timers.by_part.keys().filter(|part| part.is_leaders()).cloned().collect();
+        for part in leaders {
             self.timers.clear(&part);
         }
     }
@@ -374,20 +374,20 @@ impl Effects {
     }
 
     /// Whether what that part asked for in that life still concerns it.
-    pub(crate) fn is_current(&self, part: &Part, life: Life) -> bool {
-        life.session == self.life.session && (life.term == self.life.term || !part.is_planners())
+    pub(crate) fn is_current(&self, part: &CallId, life: Generation) -> bool {
+        life.session == self.life.session && (life.term == self.life.term || !part.is_leaders())
     }
 
     pub(crate) fn take_calls(&mut self) -> Vec<Call> {
         std::mem::take(&mut self.calls)
     }
 
-    pub(crate) fn take_happenings(&mut self) -> Vec<Happening> {
+    pub(crate) fn take_happenings(&mut self) -> Vec<CoordinationEvent> {
         std::mem::take(&mut self.happened)
     }
 
     /// The next part whose timer is due.
-    pub(crate) fn take_due(&mut self) -> Option<Part> {
+    pub(crate) fn take_due(&mut self) -> Option<CallId> {
         self.timers.take_due(self.now)
     }
 
@@ -404,38 +404,38 @@ mod tests {
     #[test]
     fn a_part_that_comes_back_to_its_start_waits_longer_each_time_and_says_so_once() {
         let mut effects = Effects::new(fastrand::Rng::with_seed(1));
-        assert!(effects.may_start_over(&Part::Session) && effects.may_start_over(&Part::Session));
+        assert!(effects.may_start_over(&CallId::Session) && effects.may_start_over(&CallId::Session));
         let mut pauses = Vec::new();
         for _ in 0..5 {
-            assert!(!effects.may_start_over(&Part::Session));
+            assert!(!effects.may_start_over(&CallId::Session));
             pauses.push(effects.next_due().unwrap().since(effects.now).as_millis());
         }
         assert!(pauses[0] >= 270 && pauses[0] < pauses[1] && pauses[1] < pauses[2], "{pauses:?}");
         assert!(pauses[4] >= 1_350 && pauses[4] <= 1_650, "{pauses:?}");
         assert_eq!(effects.take_happenings().len(), 1);
-        effects.succeeded(&Part::Session);
-        assert!(effects.may_start_over(&Part::Session));
+        effects.succeeded(&CallId::Session);
+        assert!(effects.may_start_over(&CallId::Session));
     }
 
     #[test]
     fn a_later_reminder_replaces_an_earlier_one() {
         let mut effects = Effects::new(fastrand::Rng::with_seed(1));
-        effects.remind(Part::Watch, Time::from_nanos(5));
-        effects.remind(Part::Session, Time::from_nanos(7));
-        effects.remind(Part::Watch, Time::from_nanos(9));
+        effects.remind(CallId::FleetPoll, Time::from_nanos(5));
+        effects.remind(CallId::Session, Time::from_nanos(7));
+        effects.remind(CallId::FleetPoll, Time::from_nanos(9));
         assert_eq!(effects.next_due(), Some(Time::from_nanos(7)));
         effects.now = Time::from_nanos(8);
-        assert_eq!(effects.take_due(), Some(Part::Session));
+        assert_eq!(effects.take_due(), Some(CallId::Session));
         assert_eq!(effects.take_due(), None);
         effects.now = Time::from_nanos(9);
-        assert_eq!(effects.take_due(), Some(Part::Watch));
+        assert_eq!(effects.take_due(), Some(CallId::FleetPoll));
         assert_eq!(effects.next_due(), None);
     }
 
     #[test]
     fn answers_to_a_former_term_are_nobodys_and_the_others_still_arrive() {
         let mut effects = Effects::new(fastrand::Rng::with_seed(1));
-        for part in [Part::FleetBeat, Part::Watch] {
+        for part in [CallId::FleetHeartbeat, CallId::FleetPoll] {
             effects.call(part, Op::Scan);
         }
         let answered = |call: Call| Answered {

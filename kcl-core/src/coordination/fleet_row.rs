@@ -1,7 +1,7 @@
 //! Making the fleet row where there is none, or none that can be read: above every term and number that the table still
 //! knows.
 
-use super::effects::{Answer, Effects, Op, Part};
+use super::effects::{Answer, CallId, Effects, Op};
 use crate::lease::row::{Fleet, FleetSettings, LARGEST_COUNTER, RowKey, SessionNumber};
 use crate::lease::{Row, Table, Write, Written};
 
@@ -33,7 +33,7 @@ enum State {
 
 /// What making it came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum FleetRowEvent {
     Nothing,
     /// The row is there, whoever made it.
     Made(Fleet),
@@ -65,14 +65,14 @@ impl FleetRow {
             return;
         }
         self.state = State::Reading;
-        if effects.may_start_over(&Part::FleetRow) {
+        if effects.may_start_over(&CallId::FleetRow) {
             self.read(effects);
         }
     }
 
     fn read(&mut self, effects: &mut Effects) {
         self.state = State::Reading;
-        effects.call(Part::FleetRow, Op::Scan);
+        effects.call(CallId::FleetRow, Op::Scan);
     }
 
     /// Makes it from a table that was just read.
@@ -96,7 +96,7 @@ impl FleetRow {
         let fleet = Fleet { settings: self.settings.clone(), ..fleet };
         match table.damaged.iter().find(|damaged| damaged.key == RowKey::Fleet && damaged.is_ours()) {
             Some(damaged) => {
-                effects.write(Part::FleetRow, Write::Discard(damaged.clone()));
+                effects.write(CallId::FleetRow, Write::Discard(damaged.clone()));
                 self.state = State::Discarding(Box::new(fleet));
             }
             None => self.create(fleet, effects),
@@ -104,7 +104,7 @@ impl FleetRow {
     }
 
     fn create(&mut self, fleet: Fleet, effects: &mut Effects) {
-        effects.write(Part::FleetRow, Write::CreateFleet(fleet));
+        effects.write(CallId::FleetRow, Write::CreateFleet(fleet));
         self.state = State::Creating;
     }
 
@@ -121,44 +121,44 @@ impl FleetRow {
     }
 
     /// Tells the row once it is there.
-    pub(crate) fn on_answer(&mut self, answer: Answer, effects: &mut Effects) -> News {
+    pub(crate) fn on_answer(&mut self, answer: Answer, effects: &mut Effects) -> FleetRowEvent {
         match (answer, std::mem::take(&mut self.state)) {
             (Answer::Table(table), _) => match table.fleet.clone() {
-                Some(fleet) => News::Made(fleet),
+                Some(fleet) => FleetRowEvent::Made(fleet),
                 None => {
                     self.make_from(&table, effects);
-                    News::Nothing
+                    FleetRowEvent::Nothing
                 }
             },
             (Answer::Written(Written::Applied(None) | Written::Refused(None)), State::Discarding(fleet)) => {
                 self.create(*fleet, effects);
-                News::Nothing
+                FleetRowEvent::Nothing
             }
             (Answer::Written(Written::Applied(row) | Written::Refused(row)), _) => match row {
-                Some(Row::Fleet(fleet)) => News::Made(fleet),
-                Some(Row::Damaged(damaged)) if !damaged.is_ours() => News::Obstructed { why: damaged.why },
+                Some(Row::Fleet(fleet)) => FleetRowEvent::Made(fleet),
+                Some(Row::Damaged(damaged)) if !damaged.is_ours() => FleetRowEvent::Obstructed { why: damaged.why },
                 // Changed since it was read: to be looked at again.
                 Some(Row::Damaged(_)) => {
                     self.read_later(effects);
-                    News::Nothing
+                    FleetRowEvent::Nothing
                 }
-                Some(Row::Lease(_) | Row::Session(_) | Row::Plan(_) | Row::Stream(_)) => News::Nothing,
+                Some(Row::Lease(_) | Row::Session(_) | Row::Assignment(_) | Row::Stream(_)) => FleetRowEvent::Nothing,
                 // Gone between the write and the look at what refused it.
                 None => {
                     self.read_later(effects);
-                    News::Nothing
+                    FleetRowEvent::Nothing
                 }
             },
             (Answer::Failed(_) | Answer::Rows(_) | Answer::Page(_) | Answer::Listing(_), _) => {
                 self.read_later(effects);
-                News::Nothing
+                FleetRowEvent::Nothing
             }
         }
     }
 
     fn read_later(&mut self, effects: &mut Effects) {
         self.state = State::Reading;
-        effects.repeat(Part::FleetRow);
+        effects.repeat(CallId::FleetRow);
     }
 }
 
@@ -216,7 +216,7 @@ mod tests {
     }
 
     /// Makes the row in a table; `between` changes it before the second call.
-    fn made(store: &MemoryStore, mut between: impl FnMut(&MemoryStore, usize)) -> News {
+    fn made(store: &MemoryStore, mut between: impl FnMut(&MemoryStore, usize)) -> FleetRowEvent {
         let (mut effects, mut row) = (Effects::new(fastrand::Rng::with_seed(1)), FleetRow::default());
         row.make(&mut effects);
         for call in 0..20 {
@@ -235,7 +235,7 @@ mod tests {
                 Op::Read(..) | Op::ReadSome(..) | Op::Page { .. } | Op::List(..) => unreachable!(),
             };
             let news = row.on_answer(answer, &mut effects);
-            if news != News::Nothing {
+            if news != FleetRowEvent::Nothing {
                 return news;
             }
         }
@@ -245,20 +245,20 @@ mod tests {
     #[test]
     fn a_row_that_cannot_be_read_is_made_again() {
         let store = MemoryStore::of([damaged("x", true)]);
-        assert!(matches!(made(&store, |_, _| {}), News::Made(_)));
+        assert!(matches!(made(&store, |_, _| {}), FleetRowEvent::Made(_)));
         assert!(matches!(store.get(&RowKey::Fleet), Some(Row::Fleet(_))));
     }
 
     #[test]
     fn a_row_that_another_worker_has_mended_meanwhile_is_left_alone() {
         let store = MemoryStore::of([damaged("x", true)]);
-        let mended = Fleet { beat: 77, ..Fleet::above(3, 3, true) };
+        let mended = Fleet { heartbeat: 77, ..Fleet::above(3, 3, true) };
         let put = Row::Fleet(mended.clone());
         assert_eq!(
             made(&store, |store, call| if call == 1 {
                 store.put(put.clone())
             }),
-            News::Made(mended)
+            FleetRowEvent::Made(mended)
         );
     }
 
@@ -270,13 +270,13 @@ mod tests {
                 store.put(damaged("y", true))
             }
         });
-        assert!(matches!(news, News::Made(_)));
+        assert!(matches!(news, FleetRowEvent::Made(_)));
     }
 
     #[test]
     fn another_kind_of_row_at_its_key_is_not_ours_to_remove() {
         let store = MemoryStore::of([damaged("x", false)]);
-        assert_eq!(made(&store, |_, _| {}), News::Obstructed { why: "no".to_owned() });
+        assert_eq!(made(&store, |_, _| {}), FleetRowEvent::Obstructed { why: "no".to_owned() });
         assert_eq!(store.get(&RowKey::Fleet), Some(damaged("x", false)));
     }
 }

@@ -1,12 +1,12 @@
 //! How pages of full reads reach the parts that asked for the whole table, and what each page shows by itself.
 
 use super::coordinator::Coordinator;
-use super::effects::{Answer, Answered, Failure, Part};
+use super::effects::{Answer, Answered, CallId, Failure};
 use super::table_read::{Next, Report};
 use crate::clock::Time;
 use crate::config::timing;
 use crate::lease::Page;
-use crate::telemetry::event::coordination::Happening;
+use crate::telemetry::event::coordination::CoordinationEvent;
 
 impl Coordinator {
     /// Takes an answer to a call for a page: what is left is an answer to the part that reads.
@@ -24,7 +24,7 @@ impl Coordinator {
                 shown
             }
             Answer::Failed(failure) => {
-                if let (Part::Cycle, Some(term)) = (&part, &mut self.term) {
+                if let (CallId::Cycle, Some(term)) = (&part, &mut self.term) {
                     term.on_page_failed();
                 }
                 if let (Failure::Refused(refusal), true) = (&failure, is_registered) {
@@ -43,7 +43,7 @@ impl Coordinator {
         let (answer, report) = match next? {
             Next::Ask { at, report } => {
                 // Also a page that is due at once: the loop of due timers asks for it in this step.
-                self.effects.remind(Part::Page(Box::new(part.clone())), at);
+                self.effects.remind(CallId::Page(Box::new(part.clone())), at);
                 (None, report)
             }
             Next::Done { table, report } => (Some(Answer::Table(*table)), report),
@@ -51,20 +51,20 @@ impl Coordinator {
         };
         match report {
             Some(Report::Stalled { pages, stalled, failure }) => {
-                self.effects.tell(Happening::TableReadStalled { pages, stalled, failure });
+                self.effects.tell(CoordinationEvent::TableReadStalled { pages, stalled, failure });
             }
-            Some(Report::Resumed { stalled }) => self.effects.tell(Happening::TableReadResumed { stalled }),
+            Some(Report::Resumed { stalled }) => self.effects.tell(CoordinationEvent::TableReadResumed { stalled }),
             None => {}
         }
         answer.map(|answer| Answered { part, life, sent, answer })
     }
 
-    /// A page of a full read came: what it shows is evidence as of now, however long the rest takes.
-    fn on_page(&mut self, part: &Part, page: &Page, sent: Time) {
-        let beat = self.session.beat();
+    /// A page of a full read came: what it shows is evidence as of now, however long the rest acquires.
+    fn on_page(&mut self, part: &CallId, page: &Page, sent: Time) {
+        let heartbeat = self.session.heartbeat();
         match (part, &mut self.starting, &mut self.term) {
-            (Part::Start, Some(start), _) => start.on_page(page, sent, &self.effects),
-            (Part::Cycle, _, Some(term)) => term.on_page(page, sent, beat, &mut self.effects),
+            (CallId::Start, Some(start), _) => start.on_page(page, sent, &self.effects),
+            (CallId::Cycle, _, Some(term)) => term.on_page(page, sent, heartbeat, &mut self.effects),
             _ => {}
         }
     }
@@ -73,7 +73,7 @@ impl Coordinator {
     pub(super) fn remind_of_contact(&mut self) {
         if self.starting.is_some() {
             let gap = timing::longest_gap(self.settings.failover_time, self.settings.watch);
-            self.effects.remind(Part::Contact, self.effects.now + gap / 4);
+            self.effects.remind(CallId::Contact, self.effects.now + gap / 4);
         }
     }
 }

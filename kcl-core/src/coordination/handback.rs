@@ -1,13 +1,13 @@
-//! Leaving a plain KCL table behind after a fleet that did not stop cleanly: what the last worker out would have done.
+//! Leaves a plain KCL table behind after a fleet that did not stop cleanly: what the last worker out would have done.
 //!
 //! What is left are leases in KCL's own format, nobody's, at the positions that were checkpointed. Our attributes stay on
 //! them (`kclStream` so that a later start knows whose table it is, `kclCounter` so that it sees that another hand was there,
 //! `kclStart` for sentinels); every KCL passes over attributes it does not know.
 
-use super::again::{again, read_table};
-use super::clearing::clearing;
-use super::parked;
-use super::silence::{Contact, Silence};
+use super::cleanup::clearing;
+use super::quarantine;
+use super::retry::{again, read_table};
+use super::staleness::{Contact, StalenessTimer};
 use crate::clock::{Clock, Time};
 use crate::error::{Code, Error};
 use crate::lease::row::{Fleet, Lease, Owner, Session, SessionNumber, WorkerId};
@@ -34,12 +34,12 @@ pub struct HandbackOptions {
     /// Whether to look only, and change nothing.
     pub dry_run: bool,
     /// Whether keys in quarantine are left to whoever goes on, who will skip their records.
-    pub leave_parked: bool,
+    pub leave_quarantined: bool,
 }
 
 impl Default for HandbackOptions {
     fn default() -> Self {
-        HandbackOptions { failover_time: Duration::from_secs(10), dry_run: false, leave_parked: false }
+        HandbackOptions { failover_time: Duration::from_secs(10), dry_run: false, leave_quarantined: false }
     }
 }
 
@@ -47,11 +47,11 @@ impl Default for HandbackOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandbackProgress {
-    /// These workers have not said goodbye; whether they live shows within this time.
+    /// These workers have not said departure; whether they live shows within this time.
     Watching {
         /// Their ids.
         workers: Vec<String>,
-        /// How long it takes at most.
+        /// How long it acquires at most.
         within: Duration,
     },
     /// A lease of a dead worker was released.
@@ -104,16 +104,16 @@ pub async fn handback(
 ) -> Result<Handback, Error> {
     let table = read_table(store).await?;
     readable(&table)?;
-    let in_quarantine = parked::of_table(&table);
-    if !in_quarantine.is_empty() && !options.leave_parked && !options.dry_run {
-        return Err(parked::refusal(&in_quarantine));
+    let in_quarantine = quarantine::of_table(&table);
+    if !in_quarantine.is_empty() && !options.leave_quarantined && !options.dry_run {
+        return Err(quarantine::refusal(&in_quarantine));
     }
     let watched = watch(store, clock, &table, options.failover_time, &mut told).await?;
     if options.dry_run {
         return Ok(planned(&table));
     }
-    for Session { worker, number, beat, .. } in watched {
-        let fence = Write::Fence { worker: worker.clone(), number, beat };
+    for Session { worker, number, heartbeat, .. } in watched {
+        let fence = Write::Fence { worker: worker.clone(), number, heartbeat };
         if let Written::Refused(Some(Row::Session(session))) = write(store, &fence).await?
             && !session.state.has_ended()
         {
@@ -188,10 +188,12 @@ async fn watch(
     let now = clock.now();
     let mut contact = Contact::new(LONGEST_GAP);
     contact.answered(now);
-    let mut silences: BTreeMap<WorkerId, Silence<(SessionNumber, u64)>> =
-        open.iter().map(|s| (s.worker.clone(), Silence::new((s.number, s.beat), now))).collect();
+    let mut silences: BTreeMap<WorkerId, StalenessTimer<(SessionNumber, u64)>> =
+        open.iter().map(|s| (s.worker.clone(), StalenessTimer::new((s.number, s.heartbeat), now))).collect();
     let keys: Vec<RowKey> = open.iter().map(|session| RowKey::Session(session.worker.clone())).collect();
-    while silences.iter().any(|(worker, silence)| times.get(worker).is_none_or(|time| silence.lasted(&contact) < *time))
+    while silences
+        .iter()
+        .any(|(worker, staleness)| times.get(worker).is_none_or(|time| staleness.lasted(&contact) < *time))
     {
         sleep(LOOK_EVERY).await;
         for keys in keys.chunks(100) {
@@ -203,20 +205,20 @@ async fn watch(
     Ok(open)
 }
 
-/// Takes in one look. A beat that moved is a sign of life.
+/// Takes in one look. A heartbeat that moved is a sign of life.
 fn look(
     rows: &[Option<Row>],
-    silences: &mut BTreeMap<WorkerId, Silence<(SessionNumber, u64)>>,
+    silences: &mut BTreeMap<WorkerId, StalenessTimer<(SessionNumber, u64)>>,
     now: Time,
 ) -> Result<(), Error> {
     for session in rows.iter().flatten().filter_map(Row::as_session) {
-        let Some(silence) = silences.get_mut(&session.worker) else { continue };
+        let Some(staleness) = silences.get_mut(&session.worker) else { continue };
         if session.state.has_ended() {
             silences.remove(&session.worker);
-        } else if (session.number, session.beat) != *silence.value() {
+        } else if (session.number, session.heartbeat) != *staleness.value() {
             return Err(lives(&session.worker));
         } else {
-            silence.look(&(session.number, session.beat), now);
+            staleness.look(&(session.number, session.heartbeat), now);
         }
     }
     Ok(())
@@ -247,7 +249,7 @@ fn planned(table: &Table) -> Handback {
         released: owned(table).map(|lease| (lease.key.to_string(), owner(lease))).collect(),
         removed: clearing(table, None).iter().map(|removal| name(&removal.key())).collect(),
         foreign: foreign(table),
-        parked: parked::of_table(table).into_iter().map(|parked| parked.lease).collect(),
+        parked: quarantine::of_table(table).into_iter().map(|parked| parked.lease).collect(),
         at_sentinel: at_sentinel(table),
     }
 }
@@ -279,7 +281,7 @@ async fn release(store: &dyn LeaseStore, lease: &Lease, number: SessionNumber) -
         Written::Applied(_) | Written::Refused(_) => return Err(joined(lease.key.as_str())),
     };
     let (key, counter, checkpoint) = (held.key.clone(), held.counter, held.checkpoint.clone());
-    let release = Write::Release { lease: key, me, counter, checkpoint, beside: held.beside };
+    let release = Write::Release { lease: key, me, counter, checkpoint, extras: held.extras };
     match write(store, &release).await? {
         Written::Applied(_) => Ok(Some(owner)),
         Written::Refused(Some(Row::Lease(row))) if row.owner.is_none() => Ok(Some(owner)),
@@ -330,7 +332,7 @@ mod tests {
             worker: worker(id),
             number,
             tag: 0,
-            beat: 7,
+            heartbeat: 7,
             state,
             capacity: None,
             load: 1,
@@ -354,18 +356,18 @@ mod tests {
 
     /// What a fleet of two leaves whose processes were killed.
     fn crashed() -> MemoryStore {
-        let fleet = Fleet { planner: Some((worker("a"), 1)), ..Fleet::above(3, 2, true) };
-        let plan = crate::lease::row::Plan {
+        let fleet = Fleet { leader: Some((worker("a"), 1)), ..Fleet::above(3, 2, true) };
+        let plan = crate::lease::row::Assignment {
             worker: worker("a"),
             term: 4,
             version: 2,
-            takes: vec![],
-            gives: vec![],
+            acquires: vec![],
+            yields: vec![],
             lists: vec![],
         };
         MemoryStore::of([
             Row::Fleet(fleet),
-            Row::Plan(plan),
+            Row::Assignment(plan),
             session("a", 1, SessionState::Active),
             session("b", 2, SessionState::Left),
             lease(0, Some(("a", 1)), Checkpoint::TrimHorizon),
@@ -384,7 +386,7 @@ mod tests {
         let store = crashed();
         let done = hand(&store, false).await.unwrap();
         assert_eq!(done.released, [("shardId-000000000000".to_owned(), "a".to_owned())]);
-        assert_eq!(done.removed, ["plan/a", "session/a", "session/b", "fleet"]);
+        assert_eq!(done.removed, ["assignment/a", "session/a", "session/b", "fleet"]);
         assert_eq!(done.at_sentinel, ["shardId-000000000001"]);
         let table = store.table();
         assert!(table.sessions.is_empty() && table.plans.is_empty() && table.fleet.is_none());
@@ -408,7 +410,7 @@ mod tests {
         let store = crashed();
         let mut table = store.table();
         let lease = table.leases.iter_mut().find(|lease| !lease.checkpoint.is_shard_end()).unwrap();
-        let parked = crate::lease::ParkedKey {
+        let parked = crate::lease::QuarantinedKey {
             key: Some("UA".to_owned()),
             positions: Vec::new(),
             attempts: 1,
@@ -417,13 +419,13 @@ mod tests {
             wish: None,
             refused: None,
         };
-        lease.beside.parked = vec![parked];
+        lease.extras.parked = vec![parked];
         store.put(Row::Lease(lease.clone()));
         let before = store.table();
         let error = hand(&store, false).await.unwrap_err();
         assert!(error.code() == Code::Parked && error.to_string().contains("UA"), "{error}");
         assert_eq!(store.table(), before);
-        let options = HandbackOptions { leave_parked: true, ..HandbackOptions::default() };
+        let options = HandbackOptions { leave_quarantined: true, ..HandbackOptions::default() };
         let done = handback(&store, &TokioClock::new(), &options, |_| {}).await.unwrap();
         assert_eq!((done.parked.len(), store.table().fleet), (1, None));
     }
@@ -433,10 +435,18 @@ mod tests {
         let store = std::sync::Arc::new(crashed());
         let beating = store.clone();
         tokio::spawn(async move {
-            for beat in 7.. {
+            for heartbeat in 7.. {
                 sleep(Duration::from_millis(2_500)).await;
                 let (worker, state) = (worker("a"), SessionState::Active);
-                beating.apply(&Write::Beat { worker, number: 1, beat, state, load: 1, weights: None, streams: None });
+                beating.apply(&Write::Heartbeat {
+                    worker,
+                    number: 1,
+                    heartbeat,
+                    state,
+                    load: 1,
+                    weights: None,
+                    streams: None,
+                });
             }
         });
         let before = store.table();
@@ -459,7 +469,15 @@ mod tests {
         tokio::spawn(async move {
             sleep(Duration::from_secs(15)).await;
             let (worker, state) = (worker("a"), SessionState::Active);
-            beating.apply(&Write::Beat { worker, number: 1, beat: 7, state, load: 1, weights: None, streams: None });
+            beating.apply(&Write::Heartbeat {
+                worker,
+                number: 1,
+                heartbeat: 7,
+                state,
+                load: 1,
+                weights: None,
+                streams: None,
+            });
         });
         let error = hand(&store, false).await.unwrap_err();
         assert!(error.to_string().contains("worker `a` lives"), "{error}");

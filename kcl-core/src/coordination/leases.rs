@@ -3,17 +3,17 @@
 use super::LATEST_MARGIN_MS;
 use super::claim::{self, Claim};
 use super::coordinator::Coordinator;
-use super::effects::{Answer, Op, Part};
-use super::held::{self, Held, Why};
+use super::effects::{Answer, CallId, Op};
+use super::held_lease::{self, HeldLease, Why};
 use super::start::of_range;
 use crate::config::Start;
 use crate::error::{Code, Error};
-use crate::lease::row::{Damaged, Lease, LeaseKey, Owner, Plan, RowKey, TakeMode};
+use crate::lease::row::{AcquireMode, Assignment, Damaged, Lease, LeaseKey, Owner, RowKey};
 use crate::lease::{Consistency, Row, Write};
-use crate::processor::{Delivery, Hold, Report, ReportKind};
+use crate::processor::{ClaimSnapshot, Report, ReportKind, ShardDelivery};
 use crate::record::{Checkpoint, StartingPosition, StreamId};
 use crate::shard::{ListWhich, Shard};
-use crate::telemetry::event::coordination::Happening;
+use crate::telemetry::event::coordination::CoordinationEvent;
 use std::time::Duration;
 
 /// A plan row that cannot be read is told no more often.
@@ -24,28 +24,28 @@ impl Coordinator {
 
     pub(super) fn read_plan(&mut self, shown: (u64, u64)) {
         self.reading_plan = Some(shown);
-        let keys = vec![RowKey::Plan(self.identity.me.clone())];
-        self.effects.call(Part::PlanRow, Op::Read(keys, Consistency::Strong));
+        let keys = vec![RowKey::Assignment(self.identity.me.clone())];
+        self.effects.call(CallId::AssignmentRow, Op::Read(keys, Consistency::Strong));
     }
 
-    pub(super) fn on_plan_row(&mut self, answer: Answer) {
+    pub(super) fn on_assignment_row(&mut self, answer: Answer) {
         let asked = self.reading_plan.take();
         // Without an answer the next look at the fleet row asks again.
         let (Answer::Rows(rows), Some(asked)) = (answer, asked) else { return };
         let Some(fleet) = self.watch.fleet() else { return };
-        let shown = (fleet.term, fleet.plan_version);
+        let shown = (fleet.term, fleet.assignment_version);
         match rows.into_iter().next().flatten() {
-            Some(Row::Plan(mut plan)) if mutated!(ObeysAnyPlan) => {
-                plan.takes.iter_mut().for_each(|take| take.mode = TakeMode::Now);
+            Some(Row::Assignment(mut plan)) if mutated!(ObeysAnyPlan) => {
+                plan.acquires.iter_mut().for_each(|take| take.mode = AcquireMode::Now);
                 self.plan_seen = asked;
                 self.obey(&plan);
             }
-            Some(Row::Plan(plan)) if plan.term == shown.0 && plan.version <= shown.1 => {
+            Some(Row::Assignment(plan)) if plan.term == shown.0 && plan.version <= shown.1 => {
                 self.plan_seen = asked;
                 self.obey(&plan);
             }
             // Written, but not shown yet: the fleet row will say so.
-            Some(Row::Plan(plan)) if (plan.term, plan.version) > shown => {}
+            Some(Row::Assignment(plan)) if (plan.term, plan.version) > shown => {}
             Some(Row::Damaged(damaged)) => {
                 self.plan_seen = asked;
                 self.on_damaged_plan(&damaged);
@@ -54,37 +54,37 @@ impl Coordinator {
         }
     }
 
-    /// The planner writes it anew once it has read the table. Asked for and told at most once a minute.
+    /// The leader writes it anew once it has read the table. Asked for and told at most once a minute.
     fn on_damaged_plan(&mut self, damaged: &Damaged) {
         let now = self.effects.now;
-        if self.damaged_plan_told.is_some_and(|at| now.since(at) < DAMAGED_AGAIN) {
+        if self.damaged_assignment_reported.is_some_and(|at| now.since(at) < DAMAGED_AGAIN) {
             return;
         }
-        self.damaged_plan_told = Some(now);
-        self.effects.tell(Happening::damaged(damaged));
-        self.wake_planner();
+        self.damaged_assignment_reported = Some(now);
+        self.effects.tell(CoordinationEvent::damaged(damaged));
+        self.wake_leader();
     }
 
-    fn obey(&mut self, plan: &Plan) {
+    fn obey(&mut self, plan: &Assignment) {
         let now = self.effects.now;
         let handoff = now + self.settings.handoff_timeout;
-        let deadline = self.goodbye.as_ref().map_or(handoff, |goodbye| handoff.min(goodbye.deadline()));
-        for give in &plan.gives {
+        let deadline = self.departure.as_ref().map_or(handoff, |departure| handoff.min(departure.deadline()));
+        for give in &plan.yields {
             let held = self.held.get_mut(&give.lease);
-            // A hold that began after the planner looked is not meant.
+            // A hold that began after the leader looked is not meant.
             if let Some(held) = held.filter(|held| held.is_working() && held.delivery.fencing_token() <= give.counter) {
                 held.drain(Why::Planned, deadline, &mut self.effects);
-                if let Some(goodbye) = &mut self.goodbye {
-                    goodbye.told(now);
+                if let Some(departure) = &mut self.departure {
+                    departure.told(now);
                 }
             }
         }
-        if self.goodbye.is_some() {
-            return self.listings.follow(&[], &mut self.effects);
+        if self.departure.is_some() {
+            return self.shard_sync.follow(&[], &mut self.effects);
         }
-        self.listings.follow(&plan.lists, &mut self.effects);
-        self.claims.follow(&plan.takes, &mut self.effects);
-        for take in &plan.takes {
+        self.shard_sync.follow(&plan.lists, &mut self.effects);
+        self.claims.follow(&plan.acquires, &mut self.effects);
+        for take in &plan.acquires {
             let refused = self.refusals.contains_key(&take.lease);
             // Of a stream that is not served: the plan will know.
             let Some(served) = self.identity.streams.of(&take.lease) else { continue };
@@ -100,8 +100,8 @@ impl Coordinator {
     pub(super) fn on_claim_answer(&mut self, lease: &LeaseKey, answer: Answer) {
         let Some(number) = self.session.number() else { return };
         match self.claims.on_answer(lease, answer, number, &mut self.effects) {
-            claim::News::Held { lease, from, waited } => self.hold(*lease, from, waited),
-            claim::News::Nothing | claim::News::Ready | claim::News::Dropped => {}
+            claim::ClaimEvent::Held { lease, from, waited } => self.hold(*lease, from, waited),
+            claim::ClaimEvent::Nothing | claim::ClaimEvent::Ready | claim::ClaimEvent::Dropped => {}
         }
     }
 
@@ -121,18 +121,19 @@ impl Coordinator {
             !streams.are_several() || lease.stream.as_ref().is_none_or(|stream| *stream == served.keys.identity)
         });
         let pinned = lease.start_ms.is_some() || !needs_pin(&lease);
-        if !pinned && served && self.goodbye.is_none() {
+        if !pinned && served && self.departure.is_none() {
             return self.pin(lease);
         }
         let fencing_token = lease.counter;
-        self.effects.tell(Happening::LeaseAcquired { lease: key.clone(), from, fencing_token, waited });
-        let hold = Hold::of(key.clone(), lease.shard.clone(), fencing_token, starting_position(&lease));
-        let hold = hold.beside(&lease, self.settings.max_parked, self.settings.keep_done);
-        let delivery = Delivery::new(hold, self.gate.clone(), self.reports.clone());
+        self.effects.tell(CoordinationEvent::LeaseAcquired { lease: key.clone(), from, fencing_token, waited });
+        let hold = ClaimSnapshot::of(key.clone(), lease.shard.clone(), fencing_token, starting_position(&lease));
+        let hold = hold.with_extras(&lease, self.settings.max_quarantined, self.settings.store_completed_ranges);
+        let delivery = ShardDelivery::new(hold, self.gate.clone(), self.reports.clone());
         let me = (self.identity.me.clone(), number);
         let interval = self.settings.checkpoint_interval;
-        let mut held = Held::new(lease, delivery.clone(), me, interval, self.identity.elsewhere, &mut self.effects);
-        if self.goodbye.is_some() || !served {
+        let mut held =
+            HeldLease::new(lease, delivery.clone(), me, interval, self.identity.elsewhere, &mut self.effects);
+        if self.departure.is_some() || !served {
             // Claimed by a request that outlived the wish.
             let why = if served { Why::Shutdown } else { Why::StreamStopped };
             held.release_now(why, &mut self.effects);
@@ -153,7 +154,7 @@ impl Coordinator {
             Some(ids) => ids.into_iter().map(|id| (Some(id.clone()), of(&id))).collect(),
         };
         for (stream, count) in counts {
-            self.effects.tell(Happening::LeasesHeld { stream, count });
+            self.effects.tell(CoordinationEvent::LeasesHeld { stream, count });
         }
     }
 
@@ -183,7 +184,7 @@ impl Coordinator {
     pub(super) fn ask_for_pin(&mut self, lease: &LeaseKey) {
         if let Some(served) = self.identity.streams.of(lease) {
             let list = Op::List(served.keys.id.clone(), ListWhich::AtLatest);
-            self.effects.call(Part::Pin(lease.clone()), list);
+            self.effects.call(CallId::Pin(lease.clone()), list);
         }
     }
 
@@ -195,7 +196,7 @@ impl Coordinator {
                     self.pin_at(&row, now_ms - LATEST_MARGIN_MS);
                 }
             }
-            None => self.effects.repeat(Part::Pin(lease.clone())),
+            None => self.effects.repeat(CallId::Pin(lease.clone())),
         }
     }
 
@@ -227,7 +228,7 @@ impl Coordinator {
                 if let Some(held) = held {
                     held.release_now(Why::ConsumerGaveUp, &mut self.effects);
                 }
-                self.effects.tell(Happening::ConsumerGaveUp { lease: lease.clone(), reason: reason.clone() });
+                self.effects.tell(CoordinationEvent::ConsumerGaveUp { lease: lease.clone(), reason: reason.clone() });
                 // One of several streams that vanished stops nobody.
                 if let Some(code) = stops_with
                     && self.identity.streams.of(&lease).is_some()
@@ -250,11 +251,11 @@ impl Coordinator {
                     self.start.push(next);
                 }
                 let out_of_session = self.session.number().is_none() && self.starting.is_none();
-                if out_of_session && self.consumers.is_empty() && self.session.is_over() && self.goodbye.is_none() {
+                if out_of_session && self.consumers.is_empty() && self.session.is_over() && self.departure.is_none() {
                     self.begin_session();
                 }
-                if self.goodbye.is_some() && self.session.number().is_some() {
-                    self.effects.remind(Part::Goodbye, self.effects.now);
+                if self.departure.is_some() && self.session.number().is_some() {
+                    self.effects.remind(CallId::Departure, self.effects.now);
                 }
             }
         }
@@ -265,31 +266,35 @@ impl Coordinator {
         let news = held.on_answer(answer, &mut self.effects);
         let (lasted, parked) = (self.effects.now.since(held.since), held.delivery.parked());
         match news {
-            held::News::Nothing => return,
-            held::News::Checkpointed => return self.effects.tell(Happening::Checkpointed { lease: lease.clone() }),
-            held::News::Released { why } => {
-                self.effects.tell(Happening::LeaseReleased { lease: lease.clone(), why: why.as_str(), lasted });
+            held_lease::HeldLeaseEvent::Nothing => return,
+            held_lease::HeldLeaseEvent::Checkpointed => {
+                return self.effects.tell(CoordinationEvent::Checkpointed { lease: lease.clone() });
+            }
+            held_lease::HeldLeaseEvent::Released { why } => {
+                self.effects.tell(CoordinationEvent::LeaseReleased { lease: lease.clone(), why: why.as_str(), lasted });
                 if !parked.is_empty() {
                     let (keys, records) = (parked.len(), parked.iter().map(|key| key.positions.len()).sum());
-                    self.effects.tell(Happening::ParkedAtRelease { lease: lease.clone(), keys, records });
+                    self.effects.tell(CoordinationEvent::ParkedAtRelease { lease: lease.clone(), keys, records });
                 }
                 if matches!(why, Why::ConsumerGaveUp | Why::Stalled | Why::Unreadable) {
                     // Nobody expects it.
-                    self.wake_planner();
+                    self.wake_leader();
                 }
             }
-            held::News::Lost { why } => self.effects.tell(Happening::LeaseLost { lease: lease.clone(), why }),
-            held::News::Ended { children } => {
-                self.effects.tell(Happening::ShardEnded { lease: lease.clone(), children: children.len() });
+            held_lease::HeldLeaseEvent::Lost { why } => {
+                self.effects.tell(CoordinationEvent::LeaseLost { lease: lease.clone(), why })
+            }
+            held_lease::HeldLeaseEvent::Ended { children } => {
+                self.effects.tell(CoordinationEvent::ShardEnded { lease: lease.clone(), children: children.len() });
                 self.take_up(lease, children);
-                self.wake_planner();
+                self.wake_leader();
             }
         }
         self.held.remove(lease);
-        self.effects.forget(&Part::Held(lease.clone()));
+        self.effects.forget(&CallId::Held(lease.clone()));
         self.tell_leases_held();
-        if self.goodbye.is_some() && self.held.is_empty() {
-            self.effects.remind(Part::Goodbye, self.effects.now);
+        if self.departure.is_some() && self.held.is_empty() {
+            self.effects.remind(CallId::Departure, self.effects.now);
         }
     }
 
@@ -298,7 +303,7 @@ impl Coordinator {
     /// Creates a child's row; where it has another parent, only if that one has a row.
     pub(super) fn create_child(&mut self, parent: &LeaseKey, child: &LeaseKey) {
         let Some(row) = self.held.get(parent).and_then(|held| held.missing_child(child)) else { return };
-        let part = Part::Child(parent.clone(), child.clone());
+        let part = CallId::Child(parent.clone(), child.clone());
         if row.parents.len() < 2 {
             return self.effects.write(part, Write::CreateLease(Box::new(row)));
         }
@@ -308,7 +313,7 @@ impl Coordinator {
 
     pub(super) fn on_child_answer(&mut self, parent: &LeaseKey, child: &LeaseKey, answer: &Answer) {
         let Some(held) = self.held.get_mut(parent) else { return };
-        let part = Part::Child(parent.clone(), child.clone());
+        let part = CallId::Child(parent.clone(), child.clone());
         match answer {
             Answer::Written(_) => held.on_child(child, &mut self.effects),
             Answer::Rows(rows) if rows.iter().all(Option::is_some) => {
@@ -327,7 +332,7 @@ impl Coordinator {
 
     /// Claims the children of a finished shard whose parents are all done, without waiting for a plan.
     fn take_up(&mut self, finished: &LeaseKey, children: Vec<Shard>) {
-        if self.goodbye.is_some() {
+        if self.departure.is_some() {
             return;
         }
         let (alone, of_two): (Vec<Shard>, Vec<Shard>) = children.into_iter().partition(|child| child.parents.len() < 2);
@@ -341,7 +346,7 @@ impl Coordinator {
     }
 
     fn claim_child(&mut self, finished: &LeaseKey, child: &Shard) {
-        let lease = self.identity.streams.beside(finished, &child.id);
+        let lease = self.identity.streams.sibling_key(finished, &child.id);
         let Some(served) = self.identity.streams.of(&lease) else { return };
         if !self.held.contains_key(&lease) && !self.claims.contains(&lease) {
             let claim = Claim::of_child(lease, served.keys.identity.clone(), self.effects.now);
@@ -352,15 +357,15 @@ impl Coordinator {
     pub(super) fn look_at_parents(&mut self, finished: &LeaseKey) {
         if let Some(children) = self.orphaned.get(finished) {
             let parents = children.iter().flat_map(|child| &child.parents);
-            let keys = parents.map(|id| RowKey::Lease(self.identity.streams.beside(finished, id)));
-            let part = Part::Parents(finished.clone());
+            let keys = parents.map(|id| RowKey::Lease(self.identity.streams.sibling_key(finished, id)));
+            let part = CallId::Parents(finished.clone());
             self.effects.call(part, Op::Read(keys.collect(), Consistency::Strong));
         }
     }
 
     pub(super) fn on_parents_answer(&mut self, finished: &LeaseKey, answer: Answer) {
         let Answer::Rows(rows) = answer else {
-            return self.effects.repeat(Part::Parents(finished.clone()));
+            return self.effects.repeat(CallId::Parents(finished.clone()));
         };
         let children = self.orphaned.remove(finished).unwrap_or_default();
         let done: Vec<_> = rows
@@ -369,7 +374,7 @@ impl Coordinator {
             .filter_map(|row| row.as_lease().filter(|lease| lease.checkpoint.is_shard_end()).map(|l| l.shard.clone()))
             .collect();
         // Of two finishers at least one reads the other's end; the other one's children are taken up there. A parent
-        // without a row may be one to come: the planner knows.
+        // without a row may be one to come: the leader knows.
         for child in children.iter().filter(|child| child.parents.iter().all(|parent| done.contains(parent))) {
             self.claim_child(finished, child);
         }

@@ -29,12 +29,12 @@ pub(crate) enum Pulse {
 
 impl Liveness {
     pub(crate) fn new(session: &Session, received: Time) -> Self {
-        Liveness { mark: (session.number, session.beat), since: received, moves: 0 }
+        Liveness { mark: (session.number, session.heartbeat), since: received, moves: 0 }
     }
 
     /// An answer that was received at `received` shows the session. `failover_time` is that of its worker.
     pub(crate) fn look(&mut self, session: &Session, received: Time, failover_time: Duration) -> Pulse {
-        let mark = (session.number, session.beat);
+        let mark = (session.number, session.heartbeat);
         if mark != self.mark {
             // A new number: somebody has registered meanwhile.
             self.moves += if session.number == self.mark.0 { 1 } else { MOVES_OF_THE_LIVING };
@@ -49,7 +49,7 @@ impl Liveness {
         }
     }
 
-    /// When the next look should be made: soon enough to see each heartbeat, and once silence would be proven.
+    /// When the next look should be made: soon enough to see each heartbeat, and once staleness would be proven.
     pub(crate) fn next_look(&self, now: Time, failover_time: Duration) -> Time {
         let soon = now + (failover_time / 8).min(Duration::from_secs(2));
         let proven = self.since + failover_time;
@@ -68,12 +68,12 @@ mod tests {
         Time::from_origin(Duration::from_secs(seconds))
     }
 
-    fn session(number: u64, beat: u64) -> Session {
+    fn session(number: u64, heartbeat: u64) -> Session {
         Session {
             worker: WorkerId::from_row("a"),
             number,
             tag: 0,
-            beat,
+            heartbeat,
             state: SessionState::Active,
             capacity: None,
             load: 0,

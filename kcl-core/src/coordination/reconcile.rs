@@ -1,14 +1,14 @@
 //! Each tick: are the leases held, the consumers alive, and is every shard moving? What is not so is put right.
 
 use super::coordinator::Coordinator;
-use super::effects::{Answer, Op, Part};
-use super::held::Why;
+use super::effects::{Answer, CallId, Op};
+use super::held_lease::Why;
 use super::leases::starting_position;
 use super::watchdog::{self, Stage, Step};
 use crate::clock::Time;
 use crate::lease::row::{LeaseKey, RowKey};
 use crate::lease::{Consistency, Row};
-use crate::telemetry::event::coordination::Happening;
+use crate::telemetry::event::coordination::CoordinationEvent;
 use std::time::Duration;
 
 /// Between two looks.
@@ -20,7 +20,7 @@ const LINGERS: Duration = Duration::from_secs(30);
 
 impl Coordinator {
     pub(super) fn on_reconcile_timer(&mut self) {
-        self.effects.remind(Part::Reconcile, self.effects.now + EVERY);
+        self.effects.remind(CallId::Reconcile, self.effects.now + EVERY);
         let now = self.effects.now;
         self.refusals.retain(|_, until| now < *until);
         self.match_consumers(now);
@@ -32,12 +32,12 @@ impl Coordinator {
         for (lease, held) in self.held.iter_mut().filter(|(_, held)| held.is_working()) {
             for news in held.watch(now, &self.deadlines) {
                 match news {
-                    watchdog::News::Stalled { stage, stood, step } => {
-                        self.effects.tell(Happening::ShardStalled { lease: lease.clone(), stage, stood, step });
+                    watchdog::WatchdogEvent::Stalled { stage, stood, step } => {
+                        self.effects.tell(CoordinationEvent::ShardStalled { lease: lease.clone(), stage, stood, step });
                         steps.push((lease.clone(), stage, step));
                     }
-                    watchdog::News::Over { stage, stood } => {
-                        self.effects.tell(Happening::StallOver { lease: lease.clone(), stage, stood });
+                    watchdog::WatchdogEvent::Over { stage, stood } => {
+                        self.effects.tell(CoordinationEvent::StallOver { lease: lease.clone(), stage, stood });
                     }
                 }
             }
@@ -57,7 +57,7 @@ impl Coordinator {
         self.verifying = idle.map(|(lease, _)| lease.clone()).collect();
         if !self.verifying.is_empty() {
             let keys = self.verifying.iter().cloned().map(RowKey::Lease).collect();
-            self.effects.call(Part::Reconcile, Op::Read(keys, Consistency::Eventual));
+            self.effects.call(CallId::Reconcile, Op::Read(keys, Consistency::Eventual));
         }
     }
 
@@ -69,16 +69,17 @@ impl Coordinator {
             if !held.is_said_by(row.as_ref()) {
                 held.delivery.close();
                 self.held.remove(&lease);
-                self.effects.forget(&Part::Held(lease.clone()));
-                self.effects.tell(Happening::LeaseLost { lease, why: "its row was changed by another hand" });
-                self.wake_planner();
+                self.effects.forget(&CallId::Held(lease.clone()));
+                self.effects.tell(CoordinationEvent::LeaseLost { lease, why: "its row was changed by another hand" });
+                self.wake_leader();
             } else if let Some(row) = row.as_ref().and_then(Row::as_lease)
                 && held.unreadable().is_some()
                 // (A stale read shows an older counter.)
                 && row.counter >= held.lease.counter
                 && row.checkpoint != held.lease.checkpoint
             {
-                self.effects.tell(Happening::PositionEdited { lease, checkpoint: row.checkpoint.as_str().to_owned() });
+                self.effects
+                    .tell(CoordinationEvent::PositionEdited { lease, checkpoint: row.checkpoint.as_str().to_owned() });
                 held.adopt(row, starting_position(row));
             } else if let Some(row) = &row {
                 held.notice(row);
@@ -112,7 +113,8 @@ impl Coordinator {
     fn match_consumers(&mut self, now: Time) {
         for (lease, held) in &mut self.held {
             if held.is_working() && !self.consumers.contains_key(lease) {
-                self.effects.tell(Happening::Reconciled { lease: lease.clone(), what: "a lease without a consumer" });
+                self.effects
+                    .tell(CoordinationEvent::Reconciled { lease: lease.clone(), what: "a lease without a consumer" });
                 held.release_now(Why::ConsumerGaveUp, &mut self.effects);
             }
         }
@@ -120,7 +122,8 @@ impl Coordinator {
             let held =
                 self.held.get(lease).is_some_and(|held| held.delivery.fencing_token() == delivery.fencing_token());
             if !held && !delivery.is_closed() {
-                self.effects.tell(Happening::Reconciled { lease: lease.clone(), what: "a consumer without a lease" });
+                self.effects
+                    .tell(CoordinationEvent::Reconciled { lease: lease.clone(), what: "a consumer without a lease" });
                 delivery.close();
             }
             if !delivery.is_closed() {
@@ -130,7 +133,7 @@ impl Coordinator {
             let since = self.lingering.entry(lease.clone()).or_insert(now);
             if now.since(*since) >= LINGERS {
                 *since = now;
-                self.effects.tell(Happening::ConsumerLingers { lease: lease.clone() });
+                self.effects.tell(CoordinationEvent::ConsumerLingers { lease: lease.clone() });
             }
         }
         self.lingering.retain(|lease, _| self.consumers.contains_key(lease));

@@ -1,8 +1,8 @@
 //! The loop that obeys the coordinator: makes its calls, starts its consumers, tells what happened.
 
 use super::coordinator::{Coordinator, Event, Step};
-use super::effects::{Answer, Answered, Call, Failure, Op, Part, Refusal};
-use super::leaving::Elsewhere;
+use super::effects::{Answer, Answered, Call, CallId, Failure, Op, Refusal};
+use super::stream_removal::Elsewhere;
 use super::streams::Change;
 use crate::clock::Clock;
 use crate::error::{Code, Error};
@@ -21,9 +21,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
-/// Calls under way at once; beats do not wait for room.
+/// Calls under way at once; heartbeats do not wait for room.
 const MOST_CALLS: usize = 128;
-/// A description of a stream takes milliseconds; the next question comes anyway.
+/// A description of a stream acquires milliseconds; the next question comes anyway.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// DynamoDB's bound for one batch.
 const KEYS_A_READ: usize = 100;
@@ -82,7 +82,7 @@ pub(crate) async fn run(mut coordinator: Coordinator, mut outside: Outside) -> R
         }
         let call_timeout = coordinator.call_timeout();
         for call in calls {
-            if call.part == Part::Session {
+            if call.part == CallId::Session {
                 flying.push(make(call, call_timeout, &outside));
             } else {
                 waiting.push_back(call);
@@ -207,7 +207,7 @@ struct Batches {
     failed: Option<Failed>,
 }
 
-/// Several batches at once, each within the time of a call. One that fails takes nothing from the others.
+/// Several batches at once, each within the time of a call. One that fails acquires nothing from the others.
 async fn batches(keys: &[RowKey], consistency: Consistency, store: &dyn LeaseStore, call_timeout: Duration) -> Batches {
     let batch = |keys| batch(keys, consistency, store, call_timeout).boxed();
     let calls: Vec<BoxFuture<'_, Result<Vec<Option<Row>>, Failed>>> = keys.chunks(KEYS_A_READ).map(batch).collect();

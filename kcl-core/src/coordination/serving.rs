@@ -1,13 +1,13 @@
 //! The coordinator's half that concerns the streams themselves, where there are several: some come, some go, some vanish.
 
 use super::coordinator::Coordinator;
-use super::effects::{Answer, Failure, Part};
-use super::held::Why;
-use super::leaving::Elsewhere;
+use super::effects::{Answer, CallId, Failure};
+use super::held_lease::Why;
+use super::stream_removal::Elsewhere;
 use super::streams::Change;
 use crate::lease::row::LeaseKey;
 use crate::record::StreamId;
-use crate::telemetry::event::coordination::Happening;
+use crate::telemetry::event::coordination::CoordinationEvent;
 
 impl Coordinator {
     pub(super) fn on_change(&mut self, change: Change) {
@@ -15,7 +15,7 @@ impl Coordinator {
             Change::Serve(served) => {
                 if let Some(stream) = served.keys.id.clone() {
                     self.leaving.serve(&stream);
-                    self.effects.tell(Happening::StreamServed { stream });
+                    self.effects.tell(CoordinationEvent::StreamServed { stream });
                 }
                 self.identity.streams.serve(*served);
                 self.say_streams();
@@ -25,7 +25,7 @@ impl Coordinator {
                 self.leaving.stop(stream.clone(), asks);
                 if self.identity.streams.stop(&stream) {
                     let leases = self.leases_of(&stream).len();
-                    self.effects.tell(Happening::StreamStopped { stream: stream.clone(), leases });
+                    self.effects.tell(CoordinationEvent::StreamStopped { stream: stream.clone(), leases });
                     self.let_go(&stream);
                 }
             }
@@ -39,7 +39,7 @@ impl Coordinator {
             return;
         }
         let leases = self.leases_of(stream);
-        self.effects.tell(Happening::StreamMissing { stream: stream.clone(), leases: leases.len() });
+        self.effects.tell(CoordinationEvent::StreamMissing { stream: stream.clone(), leases: leases.len() });
         self.let_go(stream);
         for lease in leases {
             if let Some(held) = self.held.get_mut(&lease) {
@@ -53,7 +53,7 @@ impl Coordinator {
         let deadline = self.effects.now + self.settings.handoff_timeout;
         self.claims.give_up_stream(stream);
         self.pins.retain(|lease, _| lease.stream().as_ref() != Some(stream));
-        self.listings.forget(stream, &mut self.effects);
+        self.shard_sync.forget(stream, &mut self.effects);
         for lease in self.leases_of(stream) {
             if let Some(held) = self.held.get_mut(&lease) {
                 held.drain(Why::StreamStopped, deadline, &mut self.effects);
@@ -70,7 +70,7 @@ impl Coordinator {
         let (streams, load) = (self.identity.streams.ids(), self.load());
         self.session.serve(streams, load, &mut self.effects);
         if self.session.number().is_some() {
-            self.wake_planner();
+            self.wake_leader();
         }
     }
 
@@ -89,19 +89,19 @@ impl Coordinator {
 
     pub(super) fn on_listings_timer(&mut self) {
         let known = self.term.as_ref().and_then(|term| term.known());
-        self.listings.on_timer(known, &self.identity.streams, &mut self.effects);
+        self.shard_sync.on_timer(known, &self.identity.streams, &mut self.effects);
     }
 
     pub(super) fn on_listings_table(&mut self, answer: Answer) {
-        self.listings.on_table(answer, &self.identity.streams, &mut self.effects);
+        self.shard_sync.on_table(answer, &self.identity.streams, &mut self.effects);
     }
 
-    pub(super) fn on_listing_answer(&mut self, stream: &StreamId, part: &Part, answer: Answer) {
+    pub(super) fn on_listing_answer(&mut self, stream: &StreamId, part: &CallId, answer: Answer) {
         if matches!(&answer, Answer::Failed(Failure::Refused(refusal)) if refusal.missing) {
             self.on_missing(stream);
         }
-        if self.listings.on_answer(stream, part, answer, &mut self.effects) {
-            self.wake_planner();
+        if self.shard_sync.on_answer(stream, part, answer, &mut self.effects) {
+            self.wake_leader();
         }
     }
 }

@@ -3,7 +3,7 @@
 mod twin;
 
 use super::backoff::RetryPolicy;
-use super::effects::{Answer, Effects, Failure, Part};
+use super::effects::{Answer, CallId, Effects, Failure};
 use crate::clock::Time;
 use crate::config::{Settings, timing};
 use crate::lease::row::{
@@ -12,7 +12,7 @@ use crate::lease::row::{
 use crate::lease::{Row, Write, Written, next};
 use crate::process::ThisProcess;
 use crate::record::StreamId;
-use crate::telemetry::event::coordination::Happening;
+use crate::telemetry::event::coordination::CoordinationEvent;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use twin::Twin;
@@ -75,8 +75,8 @@ enum State {
 struct Live {
     number: SessionNumber,
     /// Confirmed last.
-    beat: u64,
-    /// When the first attempt of the beat under way was sent, if one is.
+    heartbeat: u64,
+    /// When the first attempt of the heartbeat under way was sent, if one is.
     first_sent: Option<Time>,
     in_flight: bool,
     draining: bool,
@@ -86,7 +86,7 @@ struct Live {
 
 /// What became of the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum SessionEvent {
     Nothing,
     /// There is no fleet row to draw from.
     NoFleet,
@@ -95,7 +95,7 @@ pub(crate) enum News {
         number: SessionNumber,
         until: Time,
     },
-    /// A beat is confirmed, and its owner may deliver until then.
+    /// A heartbeat is confirmed, and its owner may deliver until then.
     Confirmed {
         until: Time,
     },
@@ -136,7 +136,7 @@ impl Session {
             shown: None,
             tag: 0,
             failover_time: settings.failover_time,
-            every: settings.beat_interval(),
+            every: settings.heartbeat_interval(),
             profile,
             process,
             last: None,
@@ -148,9 +148,9 @@ impl Session {
         if let State::Live(live) = &self.state { Some(live.number) } else { None }
     }
 
-    /// The beat confirmed last.
-    pub(crate) fn beat(&self) -> u64 {
-        if let State::Live(live) = &self.state { live.beat } else { 0 }
+    /// The heartbeat confirmed last.
+    pub(crate) fn heartbeat(&self) -> u64 {
+        if let State::Live(live) = &self.state { live.heartbeat } else { 0 }
     }
 
     /// Whether a row for it may exist that it does not know of yet.
@@ -171,7 +171,7 @@ impl Session {
     /// Uses the fleet's settings, with all that the worker derives from them, instead of the worker's own.
     pub(crate) fn adopt(&mut self, settings: &Settings) {
         self.failover_time = settings.failover_time;
-        self.every = settings.beat_interval();
+        self.every = settings.heartbeat_interval();
         let shared = SharedSettings { failover_time: settings.failover_time, balance_by: settings.balance_by };
         self.profile.settings = Some(shared);
         self.profile.adopted = true;
@@ -206,48 +206,48 @@ impl Session {
     pub(crate) fn begin(&mut self, effects: &mut Effects) {
         self.state = State::Drawing;
         self.tag = effects.rng.u64(..);
-        effects.write(Part::Session, Write::Draw);
+        effects.write(CallId::Session, Write::Draw);
     }
 
-    /// Beats no more.
+    /// Heartbeats no more.
     pub(crate) fn end(&mut self, effects: &mut Effects) {
         self.state = State::Over;
-        effects.forget(&Part::Session);
+        effects.forget(&CallId::Session);
     }
 
-    /// Says `draining` from now on, with a beat at once.
+    /// Says `draining` from now on, with a heartbeat at once.
     pub(crate) fn drain(&mut self, load: u32, effects: &mut Effects) {
         if let State::Live(live) = &mut self.state {
             live.draining = true;
             if !live.in_flight {
-                self.send_beat(load, None, effects);
+                self.send_heartbeat(load, None, effects);
             }
         }
     }
 
-    /// Says from now on, with a beat at once, that the worker serves these streams.
+    /// Says from now on, with a heartbeat at once, that the worker serves these streams.
     pub(crate) fn serve(&mut self, streams: Option<BTreeSet<StreamId>>, load: u32, effects: &mut Effects) {
         self.streams = streams;
         self.unsaid = true;
         if matches!(&self.state, State::Live(live) if !live.in_flight) {
-            self.send_beat(load, None, effects);
+            self.send_heartbeat(load, None, effects);
         }
     }
 
     pub(crate) fn on_timer(&mut self, load: u32, weights: Option<Weights>, effects: &mut Effects) {
         match &self.state {
             State::Absent => self.begin(effects),
-            State::Drawing => effects.write(Part::Session, Write::Draw),
-            State::DrawingAbove { last } => effects.write(Part::Session, Write::DrawAbove(*last)),
+            State::Drawing => effects.write(CallId::Session, Write::Draw),
+            State::DrawingAbove { last } => effects.write(CallId::Session, Write::DrawAbove(*last)),
             State::Registering { number, .. } | State::Contending { number, .. } => {
                 let number = *number;
-                effects.write(Part::Session, self.register(number));
+                effects.write(CallId::Session, self.register(number));
             }
-            State::Displacing { write, .. } => effects.write(Part::Session, (**write).clone()),
-            State::Mending { damaged, .. } => effects.write(Part::Session, Write::Discard(damaged.clone())),
-            // One at a time: a second of the same beat would be refused by the first one's success.
+            State::Displacing { write, .. } => effects.write(CallId::Session, (**write).clone()),
+            State::Mending { damaged, .. } => effects.write(CallId::Session, Write::Discard(damaged.clone())),
+            // One at a time: a second of the same heartbeat would be refused by the first one's success.
             State::Live(live) if live.in_flight => {}
-            State::Live(_) => self.send_beat(load, weights, effects),
+            State::Live(_) => self.send_heartbeat(load, weights, effects),
             State::Over => {}
         }
     }
@@ -258,7 +258,7 @@ impl Session {
         Write::Register { worker, number, tag, capacity, streams, profile: self.profile.clone(), over: self.last }
     }
 
-    fn send_beat(&mut self, load: u32, weights: Option<Weights>, effects: &mut Effects) {
+    fn send_heartbeat(&mut self, load: u32, weights: Option<Weights>, effects: &mut Effects) {
         let (worker, streams) = (self.me.clone(), self.streams.clone());
         if let State::Live(live) = &mut self.state {
             live.in_flight = true;
@@ -267,16 +267,24 @@ impl Session {
             let state = if live.draining { SessionState::Draining } else { SessionState::Active };
             #[cfg(kcl_mutants)]
             let load = if mutated!(ComparesClocks) { seconds(effects.now) } else { load };
-            let beat = Write::Beat { worker, number: live.number, beat: live.beat, state, load, weights, streams };
-            effects.write(Part::Session, beat);
+            let heartbeat = Write::Heartbeat {
+                worker,
+                number: live.number,
+                heartbeat: live.heartbeat,
+                state,
+                load,
+                weights,
+                streams,
+            };
+            effects.write(CallId::Session, heartbeat);
         }
     }
 
-    pub(crate) fn on_answer(&mut self, sent: Time, answer: Answer, load: u32, effects: &mut Effects) -> News {
+    pub(crate) fn on_answer(&mut self, sent: Time, answer: Answer, load: u32, effects: &mut Effects) -> SessionEvent {
         let written = match answer {
             Answer::Written(written) => written,
             Answer::Failed(failure) => return self.on_failure(failure, sent, effects),
-            Answer::Rows(_) | Answer::Table(_) | Answer::Page(_) | Answer::Listing(_) => return News::Nothing,
+            Answer::Rows(_) | Answer::Table(_) | Answer::Page(_) | Answer::Listing(_) => return SessionEvent::Nothing,
         };
         match self.state.clone() {
             State::Drawing => self.on_drawn(written, effects),
@@ -295,12 +303,12 @@ impl Session {
                 self.state = State::Registering { number, first_sent: None };
                 self.register_after(number, &written, effects)
             }
-            State::Live(live) => self.on_beat(live, sent, &written, load, effects),
-            State::Absent | State::Over => News::Nothing,
+            State::Live(live) => self.on_heartbeat(live, sent, &written, load, effects),
+            State::Absent | State::Over => SessionEvent::Nothing,
         }
     }
 
-    fn on_failure(&mut self, failure: Failure, sent: Time, effects: &mut Effects) -> News {
+    fn on_failure(&mut self, failure: Failure, sent: Time, effects: &mut Effects) -> SessionEvent {
         let mut trusted = false;
         match &mut self.state {
             State::Registering { first_sent, .. } | State::Contending { first_sent, .. } => {
@@ -309,7 +317,7 @@ impl Session {
             State::Live(live) => {
                 live.in_flight = false;
                 trusted = live.first_sent.is_some_and(|first| effects.now.since(first) < self.failover_time);
-                effects.tell(Happening::BeatMissed { session: live.number, failure });
+                effects.tell(CoordinationEvent::HeartbeatMissed { session: live.number, failure });
             }
             State::Absent
             | State::Drawing
@@ -319,46 +327,46 @@ impl Session {
             | State::Over => {}
         }
         self.repeat(trusted, effects);
-        News::Nothing
+        SessionEvent::Nothing
     }
 
     /// Sends it again, later each time. While others still trust the session no pause is longer than a tenth of the failover
     /// time: a heartbeat that comes through late must not come too late.
     fn repeat(&self, trusted: bool, effects: &mut Effects) {
-        let policy = RetryPolicy::from(timing::beat_again(self.failover_time));
+        let policy = RetryPolicy::from(timing::heartbeat_again(self.failover_time));
         let policy = if trusted { policy.no_longer_than(self.failover_time / 10) } else { policy };
-        effects.repeat_by(policy, Part::Session);
+        effects.repeat_by(policy, CallId::Session);
     }
 
     /// Goes back to an earlier step of the registration: at once the first time, later each time after that.
     fn start_over(&mut self, state: State, effects: &mut Effects) {
         self.state = state;
-        if effects.may_start_over(&Part::Session) {
+        if effects.may_start_over(&CallId::Session) {
             self.on_timer(0, None, effects);
         }
     }
 
-    fn on_drawn(&mut self, written: Written, effects: &mut Effects) -> News {
+    fn on_drawn(&mut self, written: Written, effects: &mut Effects) -> SessionEvent {
         match written {
             Written::Applied(Some(Row::Fleet(fleet))) => {
                 let number = fleet.sessions;
                 self.state = State::Registering { number, first_sent: None };
-                effects.write(Part::Session, self.register(number));
-                News::Nothing
+                effects.write(CallId::Session, self.register(number));
+                SessionEvent::Nothing
             }
             Written::Applied(_) | Written::Refused(_) => {
                 self.state = State::Absent;
-                News::NoFleet
+                SessionEvent::NoFleet
             }
         }
     }
 
-    fn on_drawn_above(&mut self, written: Written, effects: &mut Effects) -> News {
+    fn on_drawn_above(&mut self, written: Written, effects: &mut Effects) -> SessionEvent {
         match written {
             // The fleet row has counted that number meanwhile: the next one is above it for certain.
             Written::Refused(Some(Row::Fleet(_))) => {
                 self.start_over(State::Absent, effects);
-                News::Nothing
+                SessionEvent::Nothing
             }
             written @ (Written::Applied(_) | Written::Refused(_)) => self.on_drawn(written, effects),
         }
@@ -371,7 +379,7 @@ impl Session {
         twin: Option<Box<Twin>>,
         written: &Written,
         effects: &mut Effects,
-    ) -> News {
+    ) -> SessionEvent {
         // Refused by our own row, an earlier attempt had come through. Applied, one may have too, and another hand removed
         // what it made: others count from when they first saw it.
         let (Written::Applied(row) | Written::Refused(row)) = written;
@@ -381,7 +389,7 @@ impl Session {
         }
         let Some(session) = row.as_ref().and_then(Row::as_session) else {
             self.repeat(false, effects);
-            return News::Nothing;
+            return SessionEvent::Nothing;
         };
         let is_ours = (session.number, session.tag) == (number, self.tag);
         if !is_ours && !session.state.has_ended() {
@@ -390,86 +398,94 @@ impl Session {
         if session.number >= LARGEST_COUNTER {
             // No number lies above it. The session has ended, and its row is of no use to anybody.
             let write = Write::DeleteSession { worker: session.worker.clone(), number: session.number, own: false };
-            effects.write(Part::Session, write.clone());
+            effects.write(CallId::Session, write.clone());
             self.state = State::Displacing { number, first_sent: self.first_sent(), write: Box::new(write) };
-            return News::Nothing;
+            return SessionEvent::Nothing;
         }
         if session.number > number {
             self.start_over(State::DrawingAbove { last: session.number }, effects);
-            return News::Nothing;
+            return SessionEvent::Nothing;
         }
         // Ended, under the number that was drawn: perhaps by a process that drew it from a fleet row that is gone.
         if session.state.has_ended() {
             self.start_over(State::Absent, effects);
-            return News::Nothing;
+            return SessionEvent::Nothing;
         }
         self.last = Some(number);
         self.shown.clone_from(&session.streams);
         self.state = State::Live(Live {
             number,
-            beat: session.beat,
+            heartbeat: session.heartbeat,
             first_sent: None,
             in_flight: false,
             draining: false,
             shown_draining: false,
         });
         let next = if self.unsaid { effects.now } else { confirmed + self.every };
-        effects.remind(Part::Session, next);
-        News::Registered { number, until: self.until(confirmed) }
+        effects.remind(CallId::Session, next);
+        SessionEvent::Registered { number, until: self.until(confirmed) }
     }
 
     /// Registers after a write that was to clear the way: at once where it did, and not in a circle where it did not.
-    fn register_after(&self, number: SessionNumber, written: &Written, effects: &mut Effects) -> News {
+    fn register_after(&self, number: SessionNumber, written: &Written, effects: &mut Effects) -> SessionEvent {
         match written {
-            Written::Applied(_) => effects.write(Part::Session, self.register(number)),
+            Written::Applied(_) => effects.write(CallId::Session, self.register(number)),
             Written::Refused(_) => self.repeat(false, effects),
         }
-        News::Nothing
+        SessionEvent::Nothing
     }
 
     /// The session that the row was of has ended with it: its owner registers anew, and that is this worker.
-    fn mend(&mut self, number: SessionNumber, damaged: Damaged, effects: &mut Effects) -> News {
+    fn mend(&mut self, number: SessionNumber, damaged: Damaged, effects: &mut Effects) -> SessionEvent {
         if !damaged.is_ours() {
             self.state = State::Over;
-            return News::Obstructed { why: damaged.why };
+            return SessionEvent::Obstructed { why: damaged.why };
         }
-        effects.tell(Happening::damaged(&damaged));
-        effects.write(Part::Session, Write::Discard(damaged.clone()));
+        effects.tell(CoordinationEvent::damaged(&damaged));
+        effects.write(CallId::Session, Write::Discard(damaged.clone()));
         self.state = State::Mending { number, damaged };
-        News::Nothing
+        SessionEvent::Nothing
     }
 
-    fn on_beat(&mut self, mut live: Live, sent: Time, written: &Written, load: u32, effects: &mut Effects) -> News {
+    fn on_heartbeat(
+        &mut self,
+        mut live: Live,
+        sent: Time,
+        written: &Written,
+        load: u32,
+        effects: &mut Effects,
+    ) -> SessionEvent {
         live.in_flight = false;
         let (row, confirmed) = match written {
             Written::Applied(row) => (row, sent),
             Written::Refused(row) => (row, live.first_sent.unwrap_or(sent)),
         };
         let session = row.as_ref().and_then(Row::as_session);
-        let ours = session.filter(|s| s.number == live.number && s.beat == next(live.beat) && !s.state.has_ended());
+        let ours =
+            session.filter(|s| s.number == live.number && s.heartbeat == next(live.heartbeat) && !s.state.has_ended());
         if let Some(session) = ours {
-            live.beat = next(live.beat);
+            live.heartbeat = next(live.heartbeat);
             live.first_sent = None;
             live.shown_draining = session.state == SessionState::Draining;
             self.shown.clone_from(&session.streams);
             let say_more = (live.draining && !live.shown_draining) || self.unsaid;
             self.state = State::Live(live);
             if say_more {
-                self.send_beat(load, None, effects);
+                self.send_heartbeat(load, None, effects);
             } else {
-                effects.remind(Part::Session, confirmed + self.every);
+                effects.remind(CallId::Session, confirmed + self.every);
             }
-            return News::Confirmed { until: self.until(confirmed) };
+            return SessionEvent::Confirmed { until: self.until(confirmed) };
         }
         self.state = State::Over;
         match session {
             Some(session) if session.number > live.number => {
-                News::Replaced { by: session.number, process: session.profile.process.clone() }
+                SessionEvent::Replaced { by: session.number, process: session.profile.process.clone() }
             }
-            Some(session) if session.state.has_ended() => News::Lost { why: "fenced" },
-            Some(_) => News::Lost { why: "its row was changed by another hand" },
-            None if matches!(row, Some(Row::Damaged(_))) => News::Lost { why: "its row cannot be read" },
-            None => News::Lost { why: "its row is gone" },
+            Some(session) if session.state.has_ended() => SessionEvent::Lost { why: "fenced" },
+            Some(_) => SessionEvent::Lost { why: "its row was changed by another hand" },
+            None if matches!(row, Some(Row::Damaged(_))) => SessionEvent::Lost { why: "its row cannot be read" },
+            None => SessionEvent::Lost { why: "its row is gone" },
         }
     }
 

@@ -4,7 +4,7 @@ use super::coordinator::Coordinator;
 use crate::clock::Time;
 use crate::lease::row::LeaseKey;
 use crate::record::StreamId;
-use crate::telemetry::event::coordination::Happening;
+use crate::telemetry::event::coordination::CoordinationEvent;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -62,14 +62,14 @@ impl Coordinator {
             let (delivery, retention) = (&held.delivery, served.retention);
             let behind = delivery.behind();
             let (lag, unacknowledged) = (behind.lag, behind.unacknowledged);
-            happened.push(Happening::ShardBehind { lease: lease.clone(), lag, unacknowledged });
+            happened.push(CoordinationEvent::ShardBehind { lease: lease.clone(), lag, unacknowledged });
             let left = |age: Duration| retention.saturating_sub(age);
             let is_near = |age: Duration| age >= retention.mul_f64(ALARM_AT);
             if alarms && is_near(lag) {
-                happened.push(Happening::RetentionNear { lease: lease.clone(), lag, left: left(lag) });
+                happened.push(CoordinationEvent::RetentionNear { lease: lease.clone(), lag, left: left(lag) });
             }
             for expired in delivery.expired(retention) {
-                happened.push(Happening::RecordsExpired { lease: lease.clone(), expired });
+                happened.push(CoordinationEvent::RecordsExpired { lease: lease.clone(), expired });
             }
             let keys = delivery.parked();
             let Some(oldest) = keys.iter().map(|key| key.arrived_at_ms).min() else { continue };
@@ -79,11 +79,15 @@ impl Coordinator {
             of_stream.oldest = of_stream.oldest.max(age);
             // What is parked must be dealt with before the stream's retention ends it.
             if alarms && is_near(age) {
-                happened.push(Happening::ParkedAging { lease: lease.clone(), keys: keys.len(), left: left(age) });
+                happened.push(CoordinationEvent::ParkedAging {
+                    lease: lease.clone(),
+                    keys: keys.len(),
+                    left: left(age),
+                });
             }
         }
         for (stream, Parked { records, oldest }) in parked {
-            happened.push(Happening::QuarantineHolds { stream, records, oldest });
+            happened.push(CoordinationEvent::QuarantineHolds { stream, records, oldest });
         }
         for happening in happened {
             self.effects.tell(happening);

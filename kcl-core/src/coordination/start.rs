@@ -7,8 +7,8 @@ pub(super) use agreement::shared;
 pub(super) use examine::of_range;
 
 use self::agreement::{Agreement, Verdict};
-use super::effects::{Answer, Effects, Op, Part};
-use super::planner::Resting;
+use super::effects::{Answer, CallId, Effects, Op};
+use super::leader::StaleOwnerTracker;
 use super::streams::Streams;
 use crate::clock::Time;
 use crate::config::Settings;
@@ -16,7 +16,7 @@ use crate::error::{Code, Error};
 use crate::lease::row::{FleetSettings, Lease, WorkerId};
 use crate::lease::{Page, Table};
 use crate::shard::{ListWhich, Shard};
-use crate::telemetry::event::coordination::Happening;
+use crate::telemetry::event::coordination::CoordinationEvent;
 use std::time::Duration;
 
 /// Java renews every third of its failover time, 3.3 s by default: looks as close as this see it move in time.
@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub(crate) struct Start {
     table: String,
     java_failover_time: Duration,
-    resting: Resting,
+    resting: StaleOwnerTracker,
     /// The stream's shards, once it turned out that they matter.
     shards: Option<Vec<Shard>>,
     damaged_told: bool,
@@ -39,7 +39,7 @@ pub(crate) struct Start {
 
 /// What a look told.
 #[derive(Debug)]
-pub(crate) enum News {
+pub(crate) enum StartEvent {
     Nothing,
     /// The table is ours to work on.
     Clear(Box<Table>),
@@ -57,7 +57,7 @@ impl Start {
             waiting_told: false,
             table,
             java_failover_time,
-            resting: Resting::default(),
+            resting: StaleOwnerTracker::default(),
             shards: None,
             damaged_told: false,
             asked: Time::ZERO,
@@ -66,7 +66,7 @@ impl Start {
 
     pub(crate) fn look(&mut self, effects: &mut Effects) {
         self.asked = effects.now;
-        effects.call(Part::Start, Op::Scan);
+        effects.call(CallId::Start, Op::Scan);
     }
 
     /// A page of the table, as an answer to a call that was sent then.
@@ -77,75 +77,75 @@ impl Start {
     }
 
     /// What was seen of leases that other hands wrote.
-    pub(crate) fn into_resting(self) -> Resting {
+    pub(crate) fn into_resting(self) -> StaleOwnerTracker {
         self.resting
     }
 
-    pub(crate) fn on_answer(&mut self, answer: Answer, streams: &Streams, effects: &mut Effects) -> News {
+    pub(crate) fn on_answer(&mut self, answer: Answer, streams: &Streams, effects: &mut Effects) -> StartEvent {
         match answer {
             Answer::Table(table) => self.on_table(table, streams, effects),
             Answer::Listing(listing) => {
                 self.shards = Some(listing.shards);
                 self.look(effects);
-                News::Nothing
+                StartEvent::Nothing
             }
             Answer::Written(_) | Answer::Rows(_) | Answer::Page(_) | Answer::Failed(_) => {
-                effects.repeat(Part::Start);
-                News::Nothing
+                effects.repeat(CallId::Start);
+                StartEvent::Nothing
             }
         }
     }
 
-    fn on_table(&mut self, table: Table, streams: &Streams, effects: &mut Effects) -> News {
+    fn on_table(&mut self, table: Table, streams: &Streams, effects: &mut Effects) -> StartEvent {
         if let Err(error) = examine::marks(&self.table, streams, &table) {
-            return News::Refused(error);
+            return StartEvent::Refused(error);
         }
         match (streams, &self.shards) {
             (Streams::One(_), None) if examine::unmarked(&table).next().is_some() => {
-                effects.call(Part::Start, Op::List(None, ListWhich::All));
-                return News::Nothing;
+                effects.call(CallId::Start, Op::List(None, ListWhich::All));
+                return StartEvent::Nothing;
             }
             // Keys of several streams say themselves when each was created.
             (Streams::Several(_), _) | (Streams::One(_), None) => {}
             (Streams::One(served), Some(shards)) => {
                 if let Err(error) = examine::incarnation(&self.table, &served.keys.identity, &table, shards) {
-                    return News::Refused(error);
+                    return StartEvent::Refused(error);
                 }
             }
         }
         for damaged in table.damaged.iter().filter(|_| !std::mem::replace(&mut self.damaged_told, true)) {
-            effects.tell(Happening::damaged(damaged));
+            effects.tell(CoordinationEvent::damaged(damaged));
         }
         let mut waiting = false;
         for lease in table.leases.iter().filter(|lease| is_another_hands(lease)) {
             if self.resting.is_moving(&lease.key) {
-                return News::Refused(self.in_use(lease));
+                return StartEvent::Refused(self.in_use(lease));
             }
             waiting |= !self.resting.rested(lease, self.java_failover_time);
         }
         if waiting {
-            effects.tell(Happening::WaitingForForeignHand { for_long: self.java_failover_time });
-            effects.remind(Part::Start, effects.now + LOOK_EVERY);
-            return News::Nothing;
+            effects.tell(CoordinationEvent::WaitingForForeignHand { for_long: self.java_failover_time });
+            effects.remind(CallId::Start, effects.now + LOOK_EVERY);
+            return StartEvent::Nothing;
         }
         let verdict = self.agreement.look(&table, self.asked);
         if matches!(verdict, Verdict::Fits | Verdict::Adopt(_)) {
             for examine::IgnoredStart { stream, setting, pinned } in examine::ignored_starts(streams, &table) {
-                effects.tell(Happening::StartIgnored { stream, setting, pinned });
+                effects.tell(CoordinationEvent::StartIgnored { stream, setting, pinned });
             }
         }
         match verdict {
-            Verdict::Fits => News::Clear(Box::new(table)),
-            Verdict::Adopt(settings) => News::Adopted(Box::new(table), settings),
-            Verdict::Refused(error) => News::Refused(error),
+            Verdict::Fits => StartEvent::Clear(Box::new(table)),
+            Verdict::Adopt(settings) => StartEvent::Adopted(Box::new(table), settings),
+            Verdict::Refused(error) => StartEvent::Refused(error),
             Verdict::Look(after) => {
                 if let Some(theirs) = table.fleet.and_then(|fleet| fleet.settings)
                     && !std::mem::replace(&mut self.waiting_told, true)
                 {
-                    effects.tell(Happening::FleetSettingsDiffer { theirs });
+                    effects.tell(CoordinationEvent::FleetSettingsDiffer { theirs });
                 }
-                effects.remind(Part::Start, effects.now + after);
-                News::Nothing
+                effects.remind(CallId::Start, effects.now + after);
+                StartEvent::Nothing
             }
         }
     }

@@ -76,7 +76,7 @@ impl Streams {
     }
 
     /// The key of another shard's lease, of the same stream.
-    pub(crate) fn beside(&self, lease: &LeaseKey, shard: &ShardId) -> LeaseKey {
+    pub(crate) fn sibling_key(&self, lease: &LeaseKey, shard: &ShardId) -> LeaseKey {
         LeaseKey::of(self.id_of(lease).as_ref(), shard)
     }
 

@@ -3,7 +3,7 @@
 //! Parts of the coordination ask for the whole table ([`Op::Scan`]) and get it ([`Answer::Table`]). [`TableReads`] turns
 //! the first into calls for single pages, and their answers into the second. Pure: [`super::Coordinator`] makes the calls.
 
-use super::effects::{Failure, Life, Op, Part};
+use super::effects::{CallId, Failure, Generation, Op};
 use crate::clock::Time;
 use crate::lease::{Page, PageToken, Table};
 use std::collections::BTreeMap;
@@ -69,7 +69,7 @@ impl Pace {
 /// One read under way.
 #[derive(Debug)]
 struct TableRead {
-    life: Life,
+    life: Generation,
     table: Table,
     next: Option<PageToken>,
     pages: u32,
@@ -84,7 +84,7 @@ struct TableRead {
 #[derive(Debug, Default)]
 pub(crate) struct TableReads {
     pace: Pace,
-    of: BTreeMap<Part, TableRead>,
+    of: BTreeMap<CallId, TableRead>,
 }
 
 /// What became of a call for a page.
@@ -109,7 +109,7 @@ pub(crate) enum Report {
 
 impl TableReads {
     /// A part asks for the whole table: the call for the first page.
-    pub(crate) fn begin(&mut self, part: Part, life: Life, now: Time) -> Op {
+    pub(crate) fn begin(&mut self, part: CallId, life: Generation, now: Time) -> Op {
         let read = TableRead {
             life,
             table: Table::default(),
@@ -124,7 +124,7 @@ impl TableReads {
     }
 
     /// The next call of that part's read, if one is under way.
-    pub(crate) fn ask(&self, part: &Part) -> Option<Op> {
+    pub(crate) fn ask(&self, part: &CallId) -> Option<Op> {
         self.of.get(part).map(|read| self.page(read.next.clone()))
     }
 
@@ -133,14 +133,14 @@ impl TableReads {
     }
 
     /// Whether an answer to that part, asked for in that life, is one of a page.
-    pub(crate) fn awaits(&self, part: &Part, life: Life) -> bool {
+    pub(crate) fn awaits(&self, part: &CallId, life: Generation) -> bool {
         self.of.get(part).is_some_and(|read| read.life == life)
     }
 
     /// A page came, as the answer to a call that was sent then.
     pub(crate) fn on_page(
         &mut self,
-        part: &Part,
+        part: &CallId,
         page: Page,
         sent: Time,
         now: Time,
@@ -163,7 +163,7 @@ impl TableReads {
     /// A page failed. `is_registered`: the worker runs, so that a refusal is waited out as any other failure is.
     pub(crate) fn on_failure(
         &mut self,
-        part: &Part,
+        part: &CallId,
         failure: Failure,
         is_registered: bool,
         now: Time,
@@ -187,8 +187,8 @@ impl TableReads {
 }
 
 /// A worker that shuts down waits for its table no longer than it must; everyone else waits until it answers.
-fn patience(part: &Part) -> u32 {
-    if matches!(part, Part::Goodbye | Part::Leaving) { FEW_FAILURES } else { u32::MAX }
+fn patience(part: &CallId) -> u32 {
+    if matches!(part, CallId::Departure | CallId::StreamRemoval) { FEW_FAILURES } else { u32::MAX }
 }
 
 fn jittered(pause: Duration, rng: &mut fastrand::Rng) -> Duration {
@@ -209,7 +209,7 @@ mod tests {
         MemoryStore::of((0..leases).map(|n| Row::Lease(lease(n))))
     }
 
-    /// Reads a whole table. `answer` says of each call, sent then, how long it takes and whether it fails. Tells how long
+    /// Reads a whole table. `answer` says of each call, sent then, how long it acquires and whether it fails. Tells how long
     /// that took, and how many calls.
     fn read(
         reads: &mut TableReads,
@@ -217,8 +217,8 @@ mod tests {
         mut answer: impl FnMut(Time, u32) -> (Duration, Option<Failure>),
     ) -> (Table, Duration, u32, Vec<Report>) {
         let (mut rng, mut now, mut calls, mut reports) = (fastrand::Rng::with_seed(7), Time::ZERO, 0, Vec::new());
-        let part = Part::Cycle;
-        let mut op = reads.begin(part.clone(), Life::default(), now);
+        let part = CallId::Cycle;
+        let mut op = reads.begin(part.clone(), Generation::default(), now);
         loop {
             let Op::Page { after, rows, within } = op else { unreachable!() };
             calls += 1;
@@ -320,19 +320,19 @@ mod tests {
     fn a_refusal_ends_the_read_of_a_start_and_is_waited_out_by_a_running_worker() {
         let refusal = Failure::Refused(Refusal { code: None, message: "not allowed".to_owned(), missing: false });
         let (mut reads, mut rng) = (TableReads::default(), fastrand::Rng::with_seed(1));
-        reads.begin(Part::Start, Life::default(), Time::ZERO);
-        let next = reads.on_failure(&Part::Start, refusal.clone(), false, Time::ZERO, &mut rng);
+        reads.begin(CallId::Start, Generation::default(), Time::ZERO);
+        let next = reads.on_failure(&CallId::Start, refusal.clone(), false, Time::ZERO, &mut rng);
         assert_eq!(next, Some(Next::Failed(refusal.clone())));
-        reads.begin(Part::Cycle, Life::default(), Time::ZERO);
-        let next = reads.on_failure(&Part::Cycle, refusal, true, Time::ZERO, &mut rng);
+        reads.begin(CallId::Cycle, Generation::default(), Time::ZERO);
+        let next = reads.on_failure(&CallId::Cycle, refusal, true, Time::ZERO, &mut rng);
         assert!(matches!(next, Some(Next::Ask { .. })), "{next:?}");
     }
 
     #[test]
     fn a_worker_that_shuts_down_hears_of_a_table_that_does_not_answer() {
         let (mut reads, mut rng) = (TableReads::default(), fastrand::Rng::with_seed(1));
-        reads.begin(Part::Goodbye, Life::default(), Time::ZERO);
-        let mut fail = || reads.on_failure(&Part::Goodbye, Failure::Throttled, true, Time::ZERO, &mut rng);
+        reads.begin(CallId::Departure, Generation::default(), Time::ZERO);
+        let mut fail = || reads.on_failure(&CallId::Departure, Failure::Throttled, true, Time::ZERO, &mut rng);
         assert!(matches!((fail(), fail()), (Some(Next::Ask { .. }), Some(Next::Ask { .. }))));
         assert_eq!(fail(), Some(Next::Failed(Failure::Throttled)));
     }

@@ -1,6 +1,6 @@
 //! Whatever settings are valid, the times that follow from them leave room for what they are there for.
 
-use super::silence::{Contact, Silence};
+use super::staleness::{Contact, StalenessTimer};
 use crate::clock::Time;
 use crate::config::Settings;
 use crate::config::timing::*;
@@ -15,7 +15,7 @@ prop_compose! {
     /// Some contradict themselves; what is valid is sought among them.
     fn settings()(
         failover in time(60_000),
-        beat in prop::option::of(0.01..0.6f64),
+        heartbeat in prop::option::of(0.01..0.6f64),
         watch in 0.001..0.3f64,
         tick in time(2_000),
         handoff in time(60_000),
@@ -24,11 +24,11 @@ prop_compose! {
         let settings = Settings::default()
             .failover_time(failover)
             .watch(failover.mul_f64(watch))
-            .planner_tick(tick)
+            .assignment_interval(tick)
             .handoff_timeout(handoff)
             .shutdown_deadline(deadline);
-        match beat {
-            Some(share) => settings.beat(failover.mul_f64(share)),
+        match heartbeat {
+            Some(share) => settings.heartbeat(failover.mul_f64(share)),
             None => settings,
         }
     }
@@ -42,45 +42,45 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, max_local_rejects: 1_000_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn one_lost_beat_ends_no_delivery(settings in valid()) {
+    fn one_lost_heartbeat_ends_no_delivery(settings in valid()) {
         let f = settings.failover_time;
         // Sent when due, given up, sent again, and answered at the last moment.
-        let given_up = settings.beat_interval() + call_timeout(f);
-        let answered = given_up + beat_again(f) + call_timeout(f);
+        let given_up = settings.heartbeat_interval() + call_timeout(f);
+        let answered = given_up + heartbeat_again(f) + call_timeout(f);
         prop_assert!(answered <= owned_for(f), "{answered:?} of {:?}", owned_for(f));
     }
 
     #[test]
     fn a_worker_that_lives_is_not_silent_to_one_who_was_blind_for_a_while(settings in valid()) {
         let f = settings.failover_time;
-        for look in [settings.watch, tick(settings.planner_tick, f)] {
+        for look in [settings.watch, tick(settings.assignment_interval, f)] {
             let gap = longest_gap(f, look);
             let at = |after: Duration| Time::ZERO + after;
-            // The last look before the table is out of reach shows a beat whose successor is due at the worst moment:
+            // The last look before the table is out of reach shows a heartbeat whose successor is due at the worst moment:
             // it is lost, and comes through only after the table is back.
-            let (mut contact, mut silence) = (Contact::new(gap), Silence::new(7, at(Duration::ZERO)));
-            let mut look_at = |now: Duration, beat: u64, silence: &mut Silence<u64>| {
+            let (mut contact, mut staleness) = (Contact::new(gap), StalenessTimer::new(7, at(Duration::ZERO)));
+            let mut look_at = |now: Duration, heartbeat: u64, staleness: &mut StalenessTimer<u64>| {
                 contact.answered(at(now));
-                silence.look(&beat, at(now));
-                silence.lasted(&contact)
+                staleness.look(&heartbeat, at(now));
+                staleness.lasted(&contact)
             };
-            let back = settings.beat_interval() + gap;
-            let shown = back + call_timeout(f) + beat_again(f);
-            look_at(settings.beat_interval(), 7, &mut silence);
+            let back = settings.heartbeat_interval() + gap;
+            let shown = back + call_timeout(f) + heartbeat_again(f);
+            look_at(settings.heartbeat_interval(), 7, &mut staleness);
             let mut now = back;
             while now < shown {
-                let lasted = look_at(now, 7, &mut silence);
+                let lasted = look_at(now, 7, &mut staleness);
                 prop_assert!(lasted < f, "fenced after {lasted:?} of {f:?}");
                 now += look;
             }
-            prop_assert_eq!(look_at(shown, 8, &mut silence), Duration::ZERO);
+            prop_assert_eq!(look_at(shown, 8, &mut staleness), Duration::ZERO);
         }
     }
 
     #[test]
     fn one_look_that_is_refused_does_not_hide_a_silence(settings in valid(), lost in 1u32..20) {
         let f = settings.failover_time;
-        for look in [settings.watch, tick(settings.planner_tick, f)] {
+        for look in [settings.watch, tick(settings.assignment_interval, f)] {
             let mut contact = Contact::new(longest_gap(f, look));
             // Looks come up to a tenth late.
             for n in (1..=80).filter(|n| *n != lost) {
@@ -93,7 +93,7 @@ proptest! {
     #[test]
     fn slow_looks_do_not_hide_a_silence(settings in valid()) {
         let f = settings.failover_time;
-        for look in [settings.watch, tick(settings.planner_tick, f)] {
+        for look in [settings.watch, tick(settings.assignment_interval, f)] {
             let mut contact = Contact::new(longest_gap(f, look));
             for n in 1..=20 {
                 contact.answered(Time::ZERO + (look.mul_f64(1.1) + call_timeout(f)) * n);
@@ -112,7 +112,7 @@ proptest! {
 
     #[test]
     fn a_free_lease_is_seen_and_claimed_before_it_goes_to_another(settings in valid()) {
-        let looks = settings.watch.mul_f64(1.1) + tick(settings.planner_tick, settings.failover_time).mul_f64(1.1);
+        let looks = settings.watch.mul_f64(1.1) + tick(settings.assignment_interval, settings.failover_time).mul_f64(1.1);
         prop_assert!(looks < FREE_TAKE, "{looks:?}");
     }
 }

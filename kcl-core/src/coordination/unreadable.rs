@@ -1,17 +1,17 @@
-//! Held leases whose shards cannot be read: the alarm about them, and when another worker is to try.
+//! HeldLease leases whose shards cannot be read: the alarm about them, and when another worker is to try.
 //!
 //! A refusal that concerns all reads passes by itself, or a person mends it; one that concerns a lease's position is that lease's
 //! alone. Either way no worker ends, and the lease is given up at most once by each of two workers, which the row names
 //! (`kclUnreadableBy`); the next owner keeps it, and goes on trying. Whoever reads the shard clears the names.
 
 use super::coordinator::Coordinator;
-use super::held::{Held, Why};
+use super::held_lease::{HeldLease, Why};
 use crate::clock::Time;
 use crate::config::Settings;
 use crate::lease::row::LeaseKey;
 use crate::retrieval::Unreadable;
 use crate::shard::ApiErrorKind;
-use crate::telemetry::event::coordination::Happening;
+use crate::telemetry::event::coordination::CoordinationEvent;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use std::time::Duration;
 const REPEAT: Duration = Duration::from_secs(60);
 /// A position that is refused is refused to everybody, mostly: others try once, soon.
 const POSITION_REFUSED: Duration = Duration::from_secs(60);
-/// A worker that could read nothing it held before gives up what it is given next after this.
+/// A worker that could read nothing it held before yields up what it is given next after this.
 const READS_NOTHING: Duration = Duration::from_secs(10);
 
 /// What is known, and was reported, of the leases that cannot be read.
@@ -41,10 +41,10 @@ struct Reported {
 
 impl UnreadableLeases {
     /// What is to be reported now, of the leases that are held and those of them that cannot be read.
-    fn look(&mut self, held: usize, unreadable: &[(LeaseKey, Unreadable)], now: Time) -> Option<Happening> {
+    fn look(&mut self, held: usize, unreadable: &[(LeaseKey, Unreadable)], now: Time) -> Option<CoordinationEvent> {
         let Some((lease, oldest)) = unreadable.iter().min_by_key(|(_, unreadable)| unreadable.since) else {
             let before = self.reported.take()?;
-            return Some(Happening::ReadsRecovered { lasted: now.since(before.since) });
+            return Some(CoordinationEvent::ReadsRecovered { lasted: now.since(before.since) });
         };
         let (known, leases) = (self.reported, unreadable.len());
         let since = known.map_or(oldest.since, |known| known.since.min(oldest.since));
@@ -53,9 +53,11 @@ impl UnreadableLeases {
         self.reported = Some(Reported { since, at, leases });
         if due {
             let (lasted, error) = (now.since(since), oldest.message.clone());
-            return Some(Happening::ReadsFailing { leases, of: held, lease: lease.clone(), lasted, error });
+            return Some(CoordinationEvent::ReadsFailing { leases, of: held, lease: lease.clone(), lasted, error });
         }
-        known.is_some_and(|known| known.leases != leases).then_some(Happening::UnreadableLeases { count: leases })
+        known
+            .is_some_and(|known| known.leases != leases)
+            .then_some(CoordinationEvent::UnreadableLeases { count: leases })
     }
 
     /// Whether a lease's refused position is to be reported now.
@@ -85,10 +87,10 @@ impl UnreadableLeases {
 }
 
 impl Coordinator {
-    /// Looks at the reads of all held leases: reports those that fail, and gives up what others may be able to read.
+    /// Looks at the reads of all held leases: reports those that fail, and yields up what others may be able to read.
     pub(super) fn look_at_unreadable(&mut self, now: Time) {
         let working = || self.held.iter().filter(|(_, held)| held.is_working());
-        let is_read = |held: &Held| held.unreadable().is_none() && held.delivery.stages.outage.was_answered();
+        let is_read = |held: &HeldLease| held.unreadable().is_none() && held.delivery.stages.outage.was_answered();
         if working().any(|(_, held)| is_read(held)) {
             self.unreadable.reads_nothing = false;
         }
@@ -105,7 +107,7 @@ impl Coordinator {
             if kind == ApiErrorKind::PositionRefused && self.unreadable.reports_position(&lease, now) {
                 let checkpoint = self.held.get(&lease).map(|held| held.lease.checkpoint.as_str().to_owned());
                 let checkpoint = checkpoint.unwrap_or_default();
-                self.effects.tell(Happening::PositionRefused {
+                self.effects.tell(CoordinationEvent::PositionRefused {
                     lease: lease.clone(),
                     checkpoint,
                     error: message,
@@ -160,13 +162,13 @@ mod tests {
             })
             .collect();
         assert_eq!(reported, [0, 60, 120, 180, 240, 250]);
-        let Some(Happening::ReadsFailing { leases: 2, of: 4, lease, lasted, error }) =
+        let Some(CoordinationEvent::ReadsFailing { leases: 2, of: 4, lease, lasted, error }) =
             leases.look(4, &failing(&[290, 280]), at(300))
         else {
             panic!("another outage")
         };
         assert_eq!((lease, lasted, error.as_str()), (LeaseKey::new("lease-1"), Duration::from_secs(20), "no"));
-        assert_eq!(leases.look(4, &failing(&[290]), at(301)), Some(Happening::UnreadableLeases { count: 1 }));
+        assert_eq!(leases.look(4, &failing(&[290]), at(301)), Some(CoordinationEvent::UnreadableLeases { count: 1 }));
     }
 
     #[test]

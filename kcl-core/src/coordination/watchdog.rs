@@ -7,7 +7,7 @@
 //! | acknowledge | records are handed over and not acknowledged, retries and all | an alarm | | |
 //! | checkpoint | what is acknowledged is not written | an alarm | | |
 //!
-//! Each step comes a deadline after the one before. A handler that takes long is not stuck: unless a person says so, it is
+//! Each step comes a deadline after the one before. A handler that acquires long is not stuck: unless a person says so, it is
 //! only told. What is acknowledged and cannot be written could not be released either.
 
 use crate::clock::Time;
@@ -125,7 +125,7 @@ impl Standing {
 
 /// What a look told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum WatchdogEvent {
     Stalled { stage: Stage, stood: Duration, step: Step },
     Over { stage: Stage, stood: Duration },
 }
@@ -153,7 +153,7 @@ struct Watched {
 
 impl Watchdog {
     /// Looks at the lease now.
-    pub(crate) fn look(&mut self, standing: Standing, now: Time, deadlines: &Deadlines) -> Vec<News> {
+    pub(crate) fn look(&mut self, standing: Standing, now: Time, deadlines: &Deadlines) -> Vec<WatchdogEvent> {
         let blind = self.looked.replace(now).is_some_and(|looked| now.since(looked) > LONGEST_GAP);
         let looked = Stage::ALL.into_iter().zip(&mut self.stages).filter_map(|(stage, watched)| {
             let deadline = deadlines.of(stage);
@@ -165,7 +165,7 @@ impl Watchdog {
             });
             // It ended, or another one began.
             if let Some(known) = known.filter(|known| known.before + known.taken > 0 && at != Some(known.since)) {
-                return Some(News::Over { stage, stood: at.unwrap_or(now).since(known.since) });
+                return Some(WatchdogEvent::Over { stage, stood: at.unwrap_or(now).since(known.since) });
             }
             let watched = watched.as_mut()?;
             let passed = now.since(watched.counted).as_nanos().checked_div(deadline.as_nanos()).unwrap_or(0);
@@ -174,7 +174,7 @@ impl Watchdog {
             }
             watched.taken += 1;
             let step = deadlines.step(stage, watched.before + watched.taken);
-            Some(News::Stalled { stage, stood: now.since(watched.since), step })
+            Some(WatchdogEvent::Stalled { stage, stood: now.since(watched.since), step })
         });
         looked.collect()
     }
@@ -205,7 +205,7 @@ mod tests {
         let mut steps = Vec::new();
         for second in 10..400 {
             for news in watchdog.look(standing, t(second), &deadlines) {
-                let News::Stalled { step, stage: stalled, .. } = news else { panic!("{news:?}") };
+                let WatchdogEvent::Stalled { step, stage: stalled, .. } = news else { panic!("{news:?}") };
                 assert_eq!(stalled, stage);
                 steps.push((second - 10, step));
             }
@@ -256,9 +256,12 @@ mod tests {
     #[test]
     fn a_stage_that_goes_on_is_told_and_starts_from_the_beginning() {
         let (deadlines, mut watchdog) = (deadlines(Settings::default()), Watchdog::default());
-        let stalled =
-            |stood| News::Stalled { stage: Stage::Fetch, stood: Duration::from_secs(stood), step: Step::RestartFetch };
-        let over = |stood| News::Over { stage: Stage::Fetch, stood: Duration::from_secs(stood) };
+        let stalled = |stood| WatchdogEvent::Stalled {
+            stage: Stage::Fetch,
+            stood: Duration::from_secs(stood),
+            step: Step::RestartFetch,
+        };
+        let over = |stood| WatchdogEvent::Over { stage: Stage::Fetch, stood: Duration::from_secs(stood) };
         let told: Vec<_> = (0..80)
             .flat_map(|second| {
                 let fetch = match second {

@@ -90,7 +90,7 @@ fn token_of(key: &RowKey) -> PageToken {
         RowKey::Lease(lease) => format!("lease {lease}"),
         RowKey::Session(worker) => format!("session {worker}"),
         RowKey::Fleet => "fleet ".to_owned(),
-        RowKey::Plan(worker) => format!("plan {worker}"),
+        RowKey::Assignment(worker) => format!("plan {worker}"),
         RowKey::Stream(stream) => format!("stream {stream}"),
     })
 }
@@ -101,7 +101,7 @@ fn key_of(token: &PageToken) -> Option<RowKey> {
         "lease" => Some(RowKey::Lease(LeaseKey::new(key))),
         "session" => Some(RowKey::Session(WorkerId::from_row(key))),
         "fleet" => Some(RowKey::Fleet),
-        "plan" => Some(RowKey::Plan(WorkerId::from_row(key))),
+        "plan" => Some(RowKey::Assignment(WorkerId::from_row(key))),
         "stream" => Some(RowKey::Stream(StreamId::new(key))),
         _ => None,
     }

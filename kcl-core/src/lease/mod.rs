@@ -8,9 +8,9 @@ mod write;
 
 pub use memory::MemoryStore;
 pub use row::{
-    Beside, Damaged, Fleet, FleetSettings, FleetStart, Give, Lease, LeaseKey, Owner, ParkedKey, Pending, Plan,
-    ProcessId, Row, RowKey, Session, SessionNumber, SessionState, SharedSettings, StreamRow, Take, TakeMode, Weight,
-    Weights, Wish, WorkerId, WorkerProfile,
+    Acquire, AcquireMode, Assignment, CheckpointExtras, Damaged, Fleet, FleetSettings, FleetStart, Lease, LeaseKey,
+    Owner, Pending, ProcessId, QuarantineRequest, QuarantinedKey, Row, RowKey, Session, SessionNumber, SessionState,
+    SharedSettings, StreamRow, Weight, Weights, WorkerId, WorkerProfile, Yield,
 };
 pub use store::{Consistency, LeaseStore, Page, PageToken, StoreError, StoreErrorKind, Table};
 pub(crate) use write::next;

@@ -1,6 +1,6 @@
 //! The seam to whatever keeps the table.
 
-use super::row::{Damaged, Fleet, Lease, Plan, Row, RowKey, Session, StreamRow};
+use super::row::{Assignment, Damaged, Fleet, Lease, Row, RowKey, Session, StreamRow};
 use super::write::{Write, Written};
 use async_trait::async_trait;
 use std::fmt::Debug;
@@ -32,7 +32,7 @@ pub struct Table {
     /// The sessions.
     pub sessions: Vec<Session>,
     /// The plan rows.
-    pub plans: Vec<Plan>,
+    pub plans: Vec<Assignment>,
     /// The streams, where they are several.
     pub streams: Vec<StreamRow>,
     /// The fleet row.
@@ -84,7 +84,7 @@ impl Table {
         match row {
             Row::Lease(lease) => self.leases.push(lease),
             Row::Session(session) => self.sessions.push(session),
-            Row::Plan(plan) => self.plans.push(plan),
+            Row::Assignment(plan) => self.plans.push(plan),
             Row::Stream(stream) => self.streams.push(stream),
             Row::Fleet(fleet) => self.fleet = Some(fleet),
             Row::Damaged(damaged) => self.damaged.push(damaged),

@@ -1,6 +1,6 @@
 //! What a handler is called with.
 
-use super::handle::{Ledger, RecordHandle};
+use super::handle::{HandleSet, RecordHandle};
 use crate::record::Record;
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ pub struct Batch {
     records: Arc<Vec<Record>>,
     range: Range<usize>,
     millis_behind_latest: Option<u64>,
-    ledger: Option<Arc<Ledger>>,
+    ledger: Option<Arc<HandleSet>>,
 }
 
 impl Batch {
@@ -26,7 +26,7 @@ impl Batch {
         records: Arc<Vec<Record>>,
         range: Range<usize>,
         millis_behind_latest: Option<u64>,
-        ledger: Arc<Ledger>,
+        ledger: Arc<HandleSet>,
     ) -> Self {
         Batch { records, range, millis_behind_latest, ledger: Some(ledger) }
     }
@@ -46,7 +46,7 @@ impl Batch {
     /// One handle a record, in order, to be acknowledged or failed one by one, by whichever task, in any order.
     ///
     /// # Expected flow
-    /// The handler takes the handles, moves them to tasks of its own, and returns `Ok(())`, which then acknowledges nothing.
+    /// The handler acquires the handles, moves them to tasks of its own, and returns `Ok(())`, which then acknowledges nothing.
     /// The next batch comes while handles are open. From `max_unacknowledged` records on (from the first that is not
     /// acknowledged) no more are read; what was read by then, up to 10,000 records, still comes.
     ///
@@ -59,14 +59,14 @@ impl Batch {
     /// Order is the handler's own affair: a record that comes again comes after later ones.
     ///
     /// On a worker with a [`CheckpointStore`](crate::CheckpointStore) there are no handles: a store keeps one position, and
-    /// records that are done in any order have none. The call gives none, and the worker stops when the handler returns
+    /// records that are done in any order have none. The call yields none, and the worker stops when the handler returns
     /// (KCL-0024).
     ///
-    /// A second call gives none. An error of the handler that took them counts for the records that are not acknowledged
+    /// A second call yields none. An error of the handler that took them counts for the records that are not acknowledged
     /// by then; their old handles can still acknowledge, and nothing else.
     #[must_use]
     pub fn take_handles(&self) -> Vec<RecordHandle> {
-        let ledger = self.ledger.clone().unwrap_or_else(|| Ledger::detached(self));
+        let ledger = self.ledger.clone().unwrap_or_else(|| HandleSet::detached(self));
         ledger.take(&ledger)
     }
 

@@ -73,7 +73,7 @@ impl Lanes {
         }
     }
 
-    /// The lane that takes care of a parked key.
+    /// The lane that acquires care of a parked key.
     pub(crate) fn of_key(self, key: Option<&str>) -> usize {
         match (self, key) {
             (Lanes::ByKey(_), Some(key)) => self.by_hash(key),

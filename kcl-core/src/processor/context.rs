@@ -1,6 +1,6 @@
 //! What a handler may know of the shard it works for, and how it checkpoints by itself.
 
-use super::delivery::{Delivery, OutOfRange, ReportKind, WriteAsked};
+use super::delivery::{OutOfRange, ReportKind, ShardDelivery, WriteAsked};
 use crate::lease::row::Pending;
 use crate::record::{Checkpoint, Position, Record, ShardId, StreamIdentity, StreamRef};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 /// What a handler may know of the shard it works for. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ShardContext {
-    delivery: Arc<Delivery>,
+    delivery: Arc<ShardDelivery>,
     stream: StreamRef,
     lane: usize,
     lanes: usize,
@@ -78,7 +78,7 @@ pub struct PendingCheckpoint {
 }
 
 impl ShardContext {
-    pub(crate) fn new(delivery: Arc<Delivery>, stream: StreamRef, lanes: usize) -> Self {
+    pub(crate) fn new(delivery: Arc<ShardDelivery>, stream: StreamRef, lanes: usize) -> Self {
         ShardContext { delivery, stream, lane: 0, lanes }
     }
 
@@ -87,7 +87,7 @@ impl ShardContext {
     }
 
     #[cfg(test)]
-    pub(crate) fn delivery(&self) -> &Delivery {
+    pub(crate) fn delivery(&self) -> &ShardDelivery {
         &self.delivery
     }
 
@@ -184,7 +184,7 @@ impl ShardContext {
 
     /// The first phase of a checkpoint in two (KCL's `prepareCheckpoint`): writes where it is to lead, and what whoever
     /// holds the lease next needs to finish it or to undo it, and moves nothing. Any later checkpoint at or beyond that
-    /// record takes it back.
+    /// record acquires it back.
     ///
     /// # Errors
     /// As [`checkpoint_at`](Self::checkpoint_at).

@@ -7,16 +7,16 @@ mod gate;
 mod lag;
 mod report;
 
-pub(crate) use gate::Gate;
+pub(crate) use gate::DeliveryGate;
 use lag::Lag;
 pub(crate) use lag::{Behind, Expired};
 pub(crate) use report::{Report, ReportKind, Reports, WriteAsked};
 
 use super::quarantine::{Failed, Full, Quarantine};
 use super::stages::Stages;
-use crate::checkpoint::{Done, Positions, Watermark};
+use crate::checkpoint::{CompletedRanges, Positions, Watermark};
 use crate::clock::Time;
-use crate::lease::row::{Beside, HashKeyRange, ParkedKey, Pending, Wish};
+use crate::lease::row::{CheckpointExtras, HashKeyRange, Pending, QuarantineRequest, QuarantinedKey};
 use crate::lease::{Lease, LeaseKey};
 use crate::record::{Checkpoint, Position, Record, ShardId, StartingPosition, StreamIdentity};
 use crate::telemetry::Scope;
@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What is held, and what its row said when it was claimed.
 #[derive(Clone, Debug)]
-pub(crate) struct Hold {
+pub(crate) struct ClaimSnapshot {
     /// The lease.
     pub(crate) lease: LeaseKey,
     /// The shard.
@@ -39,28 +39,28 @@ pub(crate) struct Hold {
     pub(crate) stream: Option<StreamIdentity>,
     /// `leaseCounter` at the claim: only grows from hold to hold.
     pub(crate) fencing_token: u64,
-    /// The hash keys that the shard takes, if the row says so.
+    /// The hash keys that the shard acquires, if the row says so.
     pub(crate) hash_range: Option<HashKeyRange>,
     /// Where reading starts.
     pub(crate) from: StartingPosition,
     /// What is done beyond that.
-    pub(crate) done: Done,
+    pub(crate) done: CompletedRanges,
     /// A checkpoint that was prepared.
     pub(crate) pending: Option<Pending>,
     /// Keys in quarantine.
-    pub(crate) parked: Vec<ParkedKey>,
+    pub(crate) parked: Vec<QuarantinedKey>,
     /// How many records may be there.
     pub(crate) most_parked: usize,
     /// Whether the row is to say what is done beyond the checkpoint.
     pub(crate) keeps_done: bool,
 }
 
-impl Hold {
+impl ClaimSnapshot {
     /// A lease as it was claimed, with nothing beside its checkpoint.
     pub(crate) fn of(lease: LeaseKey, shard: ShardId, fencing_token: u64, from: StartingPosition) -> Self {
-        let (done, pending, parked) = (Done::default(), None, Vec::new());
+        let (done, pending, parked) = (CompletedRanges::default(), None, Vec::new());
         let (stream, hash_range) = (None, None);
-        Hold {
+        ClaimSnapshot {
             lease,
             shard,
             stream,
@@ -76,20 +76,21 @@ impl Hold {
     }
 
     /// With all that the row says beside its checkpoint.
-    pub(crate) fn beside(self, row: &Lease, most_parked: usize, keeps_done: bool) -> Self {
-        let (beside, stream) = (&row.beside, row.stream.clone());
-        let done = beside.done.as_deref().map(|bytes| Done::read(bytes, &row.checkpoint)).unwrap_or_default();
-        let (hash_range, parked) = (row.hash_range, beside.parked.clone());
-        let pending = beside.pending.clone();
-        Hold { stream, hash_range, done, pending, parked, most_parked, keeps_done, ..self }
+    pub(crate) fn with_extras(self, row: &Lease, most_parked: usize, keeps_done: bool) -> Self {
+        let (extras, stream) = (&row.extras, row.stream.clone());
+        let done =
+            extras.done.as_deref().map(|bytes| CompletedRanges::read(bytes, &row.checkpoint)).unwrap_or_default();
+        let (hash_range, parked) = (row.hash_range, extras.parked.clone());
+        let pending = extras.pending.clone();
+        ClaimSnapshot { stream, hash_range, done, pending, parked, most_parked, keeps_done, ..self }
     }
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(crate) struct Delivery {
-    pub(crate) hold: Hold,
-    gate: Arc<Gate>,
+pub(crate) struct ShardDelivery {
+    pub(crate) hold: ClaimSnapshot,
+    gate: Arc<DeliveryGate>,
     /// How long the consumer has been at what.
     pub(crate) stages: Stages,
     /// Notified when the reader is to be replaced.
@@ -130,16 +131,16 @@ pub(crate) struct Standing {
     /// How far records are acknowledged; `None` before the first.
     pub(crate) acknowledged: Option<Position>,
     /// What stands beside a checkpoint.
-    pub(crate) beside: Beside,
+    pub(crate) extras: CheckpointExtras,
 }
 
 /// A position that was not handed over: it cannot be acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutOfRange;
 
-impl Delivery {
+impl ShardDelivery {
     /// A delivery that is open as long as the gate is.
-    pub(crate) fn new(hold: Hold, gate: Arc<Gate>, reports: Reports) -> Arc<Self> {
+    pub(crate) fn new(hold: ClaimSnapshot, gate: Arc<DeliveryGate>, reports: Reports) -> Arc<Self> {
         let stages = Stages::new(&gate.clock());
         Self::begin(hold, gate, stages, None, 0, Duration::ZERO, reports)
     }
@@ -149,7 +150,7 @@ impl Delivery {
     pub(crate) fn of_next(&self, row: Option<StartingPosition>) -> Arc<Self> {
         let behind = self.behind().lag;
         if let Some(from) = row {
-            let hold = Hold { from, done: Done::default(), pending: None, ..self.hold.clone() };
+            let hold = ClaimSnapshot { from, done: CompletedRanges::default(), pending: None, ..self.hold.clone() };
             let stages = self.stages.of_next(&self.gate.clock());
             let (gate, reports) = (Arc::clone(&self.gate), self.reports.clone());
             return Self::begin(hold, gate, stages, None, self.handled_bytes(), behind, reports);
@@ -160,7 +161,7 @@ impl Delivery {
         if let Some(position) = &acknowledged {
             hold.from = StartingPosition::After(position.clone());
         }
-        hold.done = Done::of(progress.beyond(&self.hold.done));
+        hold.done = CompletedRanges::of(progress.beyond(&self.hold.done));
         hold.pending = progress.pending.clone();
         hold.parked = progress.quarantine.keys().to_vec();
         drop(progress);
@@ -170,8 +171,8 @@ impl Delivery {
     }
 
     fn begin(
-        hold: Hold,
-        gate: Arc<Gate>,
+        hold: ClaimSnapshot,
+        gate: Arc<DeliveryGate>,
         stages: Stages,
         before: Option<Position>,
         handled_bytes: u64,
@@ -189,7 +190,7 @@ impl Delivery {
             lag: Lag::begin(gate.clock().now(), behind),
         };
         let scope = Scope::current().of_lease(&hold.lease);
-        Arc::new(Delivery {
+        Arc::new(ShardDelivery {
             hold,
             gate,
             stages,
@@ -515,7 +516,10 @@ impl Delivery {
     }
 
     /// The next parked record of which something is wished, among those keys.
-    pub(crate) fn wished(&self, is_mine: impl Fn(Option<&str>) -> bool) -> Option<(Wish, Position, u32, String)> {
+    pub(crate) fn wished(
+        &self,
+        is_mine: impl Fn(Option<&str>) -> bool,
+    ) -> Option<(QuarantineRequest, Position, u32, String)> {
         let progress = self.lock();
         let (key, wish, position) = progress.quarantine.wished(is_mine, &progress.handed_parked)?;
         Some((wish, position.clone(), key.attempts, key.error.clone()))
@@ -543,12 +547,12 @@ impl Delivery {
     }
 
     /// The keys in quarantine.
-    pub(crate) fn parked(&self) -> Vec<ParkedKey> {
+    pub(crate) fn parked(&self) -> Vec<QuarantinedKey> {
         self.lock().quarantine.keys().to_vec()
     }
 
     /// A person said in the row what is to become of parked keys.
-    pub(crate) fn wish(&self, row: &[ParkedKey]) {
+    pub(crate) fn wish(&self, row: &[QuarantinedKey]) {
         if self.lock().quarantine.wish(row) {
             self.changed.notify_waiters();
         }
@@ -595,18 +599,18 @@ impl Progress {
     }
 
     /// What is done beyond the first gap.
-    fn beyond(&self, known: &Done) -> Vec<(RangeInclusive<Position>, u64)> {
+    fn beyond(&self, known: &CompletedRanges) -> Vec<(RangeInclusive<Position>, u64)> {
         known.with(self.watermark.beyond(), self.read.as_ref())
     }
 
-    fn standing(&self, row: &Checkpoint, hold: &Hold) -> Standing {
+    fn standing(&self, row: &Checkpoint, hold: &ClaimSnapshot) -> Standing {
         let acknowledged = self.acknowledged();
         let ahead = acknowledged.clone().map(Checkpoint::At).filter(|at| row.is_before(at));
         let checkpoint = ahead.as_ref().unwrap_or(row);
-        let done = if hold.keeps_done { Done::write(checkpoint, &self.beyond(&hold.done)) } else { None };
+        let done = if hold.keeps_done { CompletedRanges::write(checkpoint, &self.beyond(&hold.done)) } else { None };
         let pending = self.pending.clone().filter(|pending| checkpoint.is_before(&pending.checkpoint));
         // The owner knows who could not read the shard.
         let (parked, unreadable_by) = (self.quarantine.keys().to_vec(), Vec::new());
-        Standing { acknowledged, beside: Beside { pending, done, parked, unreadable_by } }
+        Standing { acknowledged, extras: CheckpointExtras { pending, done, parked, unreadable_by } }
     }
 }

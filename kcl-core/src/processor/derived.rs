@@ -1,7 +1,7 @@
 //! What a derived processor does with a batch. (What it accepts and refuses is tested beside the macro.)
 
 use super::traits::RecordProcessor;
-use super::{Batch, BoxError, Delivery, Gate, Hold, RecordMeta, ShardContext};
+use super::{Batch, BoxError, ClaimSnapshot, DeliveryGate, RecordMeta, ShardContext, ShardDelivery};
 use crate::DecodeError;
 use crate::clock::TokioClock;
 use crate::lease::LeaseKey;
@@ -45,9 +45,9 @@ impl Sum {
 
 fn shard() -> ShardContext {
     let (reports, _) = tokio::sync::mpsc::unbounded_channel();
-    let gate = Gate::new(Arc::new(TokioClock::new()));
-    let hold = Hold::of(LeaseKey::new("s"), ShardId::new("s"), 1, StartingPosition::TrimHorizon);
-    ShardContext::new(Delivery::new(hold, gate, reports), StreamRef::from("numbers"), 1)
+    let gate = DeliveryGate::new(Arc::new(TokioClock::new()));
+    let hold = ClaimSnapshot::of(LeaseKey::new("s"), ShardId::new("s"), 1, StartingPosition::TrimHorizon);
+    ShardContext::new(ShardDelivery::new(hold, gate, reports), StreamRef::from("numbers"), 1)
 }
 
 fn batch(payloads: &[&'static str]) -> Batch {

@@ -3,7 +3,7 @@
 use super::Batch;
 use super::BoxError;
 use super::consumer::Piece;
-use super::delivery::Delivery;
+use super::delivery::ShardDelivery;
 use super::failure::Cause;
 use crate::record::Record;
 use std::fmt;
@@ -16,18 +16,18 @@ use tokio::sync::mpsc;
 /// Dropped without either, it fails the record: what nobody took care of is not done.
 #[must_use = "a handle that is dropped fails its record"]
 pub struct RecordHandle {
-    ledger: Arc<Ledger>,
+    ledger: Arc<HandleSet>,
     index: usize,
     settled: bool,
 }
 
 /// What became of the records of one call of a handler.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(super) struct HandleSet {
     records: Arc<Vec<Record>>,
     range: Range<usize>,
     /// Where acknowledgements go; nowhere for a batch that a test made.
-    to: Option<Account>,
+    to: Option<HandleSink>,
     /// Positions are kept in a checkpoint store, which knows no gaps: no handles are given out.
     in_order: bool,
     state: Mutex<State>,
@@ -35,9 +35,9 @@ pub(super) struct Ledger {
 
 /// Who is told.
 #[derive(Debug)]
-pub(super) struct Account {
+pub(super) struct HandleSink {
     pub(super) piece: Piece,
-    pub(super) delivery: Arc<Delivery>,
+    pub(super) delivery: Arc<ShardDelivery>,
     pub(super) returned: mpsc::UnboundedSender<Returned>,
 }
 
@@ -67,21 +67,21 @@ struct State {
     acknowledged: Vec<bool>,
 }
 
-impl Ledger {
-    pub(super) fn new(records: Arc<Vec<Record>>, range: Range<usize>, to: Account, in_order: bool) -> Arc<Self> {
-        Arc::new(Ledger { records, range, to: Some(to), in_order, state: Mutex::default() })
+impl HandleSet {
+    pub(super) fn new(records: Arc<Vec<Record>>, range: Range<usize>, to: HandleSink, in_order: bool) -> Arc<Self> {
+        Arc::new(HandleSet { records, range, to: Some(to), in_order, state: Mutex::default() })
     }
 
     pub(super) fn detached(batch: &Batch) -> Arc<Self> {
         let (records, range) = batch.shared();
-        Arc::new(Ledger { records, range, to: None, in_order: false, state: Mutex::default() })
+        Arc::new(HandleSet { records, range, to: None, in_order: false, state: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn take(&self, shared: &Arc<Ledger>) -> Vec<RecordHandle> {
+    pub(super) fn take(&self, shared: &Arc<HandleSet>) -> Vec<RecordHandle> {
         let mut state = self.lock();
         state.refused |= self.in_order;
         if state.taken || state.refused {
@@ -126,7 +126,7 @@ impl Ledger {
             *done = true;
         }
         drop(state);
-        let Some(Account { piece, delivery, returned }) = &self.to else { return };
+        let Some(HandleSink { piece, delivery, returned }) = &self.to else { return };
         match failed {
             None => piece.settle(delivery, index..index + 1),
             // The consumer may be gone: then the record comes again at the next one.

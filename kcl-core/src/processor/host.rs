@@ -1,7 +1,7 @@
 //! Starts consumers on the user's runtime, and knows when all of them are gone.
 
 use super::consumer::{self, Batching, LastWord, ReadAgain, Rules};
-use super::delivery::Delivery;
+use super::delivery::ShardDelivery;
 use super::failure::ErrorPolicy;
 use super::store::CheckpointStore;
 use super::{Concurrency, DeadLetterSink, RecordProcessor, ShardContext};
@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::lease::row::HashKeyRange;
 use crate::record::{Position, ShardId, StartingPosition, StreamRef};
-use crate::retrieval::{Apart, Prefetch, Readers, corrupt_at};
+use crate::retrieval::{Deaggregation, Prefetch, Readers, corrupt_at};
 use crate::spawn::Spawn;
 use crate::stopwatch::Stopwatch;
 use crate::telemetry::{Scope, TasksInSpan};
@@ -22,7 +22,7 @@ use tracing::{Instrument, Span};
 /// Starts a consumer for a lease that was claimed. All that follows is said through the delivery.
 pub(crate) trait StartConsumer: Debug + Send + Sync + 'static {
     /// Returns at once. The last report of the delivery is always `Gone`.
-    fn start(&self, delivery: Arc<Delivery>);
+    fn start(&self, delivery: Arc<ShardDelivery>);
 }
 
 /// How records are handled.
@@ -30,7 +30,7 @@ pub(crate) trait StartConsumer: Debug + Send + Sync + 'static {
 pub(crate) struct Handling {
     /// What happens when a callback fails.
     pub(crate) policy: Arc<dyn ErrorPolicy>,
-    /// Where records go that it gives up.
+    /// Where records go that it yields up.
     pub(crate) sink: Option<Arc<dyn DeadLetterSink>>,
     /// Where positions are kept beside the lease's row.
     pub(crate) store: Option<Arc<dyn CheckpointStore>>,
@@ -43,7 +43,7 @@ pub(crate) struct Handling {
 }
 
 /// What consumers are started with.
-pub(crate) struct Means {
+pub(crate) struct ConsumerDeps {
     pub(crate) tasks: Arc<dyn Spawn>,
     pub(crate) readers: Arc<dyn Readers>,
     pub(crate) stream: StreamRef,
@@ -54,7 +54,7 @@ pub(crate) struct Means {
 
 /// See the module's documentation.
 pub(crate) struct ConsumerHost<F> {
-    means: Means,
+    means: ConsumerDeps,
     handling: Handling,
     tracker: TaskTracker,
     factory: Arc<F>,
@@ -67,7 +67,7 @@ where
     P: RecordProcessor,
 {
     /// A host whose consumers are tasks, each with processors of its own from `factory`.
-    pub(crate) fn new(means: Means, handling: Handling, factory: F) -> Self {
+    pub(crate) fn new(means: ConsumerDeps, handling: Handling, factory: F) -> Self {
         let rng = Mutex::new(means.rng.clone());
         ConsumerHost { means, handling, tracker: TaskTracker::new(), factory: Arc::new(factory), rng }
     }
@@ -103,7 +103,7 @@ where
     }
 
     fn read_again(&self, shard: &ShardId, range: Option<HashKeyRange>) -> ReadAgain {
-        let apart = Apart::new(&self.means.settings);
+        let apart = Deaggregation::new(&self.means.settings);
         let (readers, shard, clock) = (Arc::clone(&self.means.readers), shard.clone(), Arc::clone(&self.means.clock));
         Arc::new(move |position: Position| {
             let (from, watch) = (StartingPosition::At(position.sequence_number.clone()), Stopwatch::new(clock.clone()));
@@ -131,9 +131,9 @@ where
     F: Fn(&ShardId) -> P + Send + Sync + 'static,
     P: RecordProcessor,
 {
-    fn start(&self, delivery: Arc<Delivery>) {
+    fn start(&self, delivery: Arc<ShardDelivery>) {
         let (last_word, shard) = (Arc::new(LastWord(Arc::clone(&delivery))), delivery.shard().clone());
-        let (range, apart) = (delivery.hold.hash_range, Apart::new(&self.means.settings));
+        let (range, apart) = (delivery.hold.hash_range, Deaggregation::new(&self.means.settings));
         let mut rules = self.rules(delivery.shard(), range);
         let context = ShardContext::new(Arc::clone(&delivery), self.means.stream.clone(), rules.lanes.count());
         let (factory, readers) = (Arc::clone(&self.factory), Arc::clone(&self.means.readers));

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::clock::TokioClock;
     use crate::lease::LeaseKey;
-    use crate::processor::{Delivery, Gate, Hold};
+    use crate::processor::{ClaimSnapshot, DeliveryGate, ShardDelivery};
     use crate::record::{StartingPosition, StreamRef};
     use std::sync::Arc;
 
@@ -214,9 +214,10 @@ mod tests {
 
     fn shard() -> ShardContext {
         let (reports, _) = tokio::sync::mpsc::unbounded_channel();
-        let gate = Gate::new(Arc::new(TokioClock::new()));
+        let gate = DeliveryGate::new(Arc::new(TokioClock::new()));
         let (lease, shard) = (LeaseKey::new("shardId-000000000002"), ShardId::new("shardId-000000000002"));
-        let delivery = Delivery::new(Hold::of(lease, shard, 9, StartingPosition::TrimHorizon), gate, reports);
+        let delivery =
+            ShardDelivery::new(ClaimSnapshot::of(lease, shard, 9, StartingPosition::TrimHorizon), gate, reports);
         ShardContext::new(delivery, StreamRef::from("flights"), 1)
     }
 

@@ -27,10 +27,12 @@ pub use context::{CheckpointError, PendingCheckpoint, PreparedCheckpoint, ShardC
 #[cfg(feature = "json")]
 pub use dead_letter::JsonLinesFile;
 pub use dead_letter::{DeadLetter, DeadLetterSink, SinkFn, sink_fn};
-pub(crate) use delivery::{Delivery, Expired, Gate, Hold, Report, ReportKind, Reports, WriteAsked};
-pub use failure::{Cause, Decision, ErrorPolicy, Failure, Last, OnError};
+pub(crate) use delivery::{
+    ClaimSnapshot, DeliveryGate, Expired, Report, ReportKind, Reports, ShardDelivery, WriteAsked,
+};
+pub use failure::{Cause, Decision, ErrorPolicy, Failure, FinalAction, OnError};
 pub use handle::RecordHandle;
-pub(crate) use host::{ConsumerHost, Handling, Means, StartConsumer};
+pub(crate) use host::{ConsumerDeps, ConsumerHost, Handling, StartConsumer};
 #[cfg(feature = "macros")]
 pub use json::DecodeError;
 pub use meta::RecordMeta;

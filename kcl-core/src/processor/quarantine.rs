@@ -3,13 +3,13 @@
 //! A key is parked with the record that failed; every later record of the key joins it, until the key is resumed or given
 //! up and none of its records is left. So a key's order holds, and the others go on.
 
-use crate::lease::row::{ParkedKey, Wish};
+use crate::lease::row::{QuarantineRequest, QuarantinedKey};
 use crate::record::Position;
 
 /// The longest error text, and the longest reason why a wish was refused, that is kept, in bytes.
 const LONGEST_TEXT: usize = 300;
 
-/// The most bytes of a row that quarantine takes: half of the 400 KB that DynamoDB allows a row. Every checkpoint writes
+/// The most bytes of a row that quarantine acquires: half of the 400 KB that DynamoDB allows a row. Every checkpoint writes
 /// the whole row, and has to find room beside it for an application's prepared checkpoint.
 const MOST_BYTES: usize = 200_000;
 
@@ -22,7 +22,7 @@ const BYTES_A_POSITION: usize = 24;
 /// See the module's documentation.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Quarantine {
-    keys: Vec<ParkedKey>,
+    keys: Vec<QuarantinedKey>,
     /// The most records, of all keys.
     most: usize,
 }
@@ -44,14 +44,14 @@ pub(crate) struct Failed {
 
 impl Quarantine {
     /// What a row says, with room for so many records.
-    pub(crate) fn of(keys: Vec<ParkedKey>, most: usize) -> Self {
+    pub(crate) fn of(keys: Vec<QuarantinedKey>, most: usize) -> Self {
         // A key without records, which only a person can have written, would be parked for ever.
         let keys = keys.into_iter().filter(|key| !key.positions.is_empty()).collect();
         Quarantine { keys, most }
     }
 
     /// What a row is to say.
-    pub(crate) fn keys(&self) -> &[ParkedKey] {
+    pub(crate) fn keys(&self) -> &[QuarantinedKey] {
         &self.keys
     }
 
@@ -78,7 +78,7 @@ impl Quarantine {
 
     /// What a row needs for this at most, in bytes: texts may still grow to their longest.
     fn bytes(&self) -> usize {
-        let of_key = |key: &ParkedKey| {
+        let of_key = |key: &QuarantinedKey| {
             let positions: usize = key.positions.iter().map(bytes_of_position).sum();
             bytes_of_key(key.key.as_deref()) + positions
         };
@@ -102,7 +102,7 @@ impl Quarantine {
             return Ok(());
         }
         let (key, positions) = (key.map(str::to_owned), vec![position]);
-        self.keys.push(ParkedKey { key, positions, attempts, error, arrived_at_ms, wish: None, refused: None });
+        self.keys.push(QuarantinedKey { key, positions, attempts, error, arrived_at_ms, wish: None, refused: None });
         Ok(())
     }
 
@@ -129,7 +129,7 @@ impl Quarantine {
     }
 
     /// What a person wants, as a row says it now. Tells whether that is new.
-    pub(crate) fn wish(&mut self, row: &[ParkedKey]) -> bool {
+    pub(crate) fn wish(&mut self, row: &[QuarantinedKey]) -> bool {
         let mut new = false;
         for wanted in row.iter().filter(|wanted| wanted.wish.is_some()) {
             let first = wanted.positions.first();
@@ -146,7 +146,7 @@ impl Quarantine {
     /// Wishes for all that every key is resumed.
     pub(crate) fn resume_all(&mut self) {
         for parked in &mut self.keys {
-            parked.wish.get_or_insert(Wish::Resume);
+            parked.wish.get_or_insert(QuarantineRequest::Resume);
         }
     }
 
@@ -155,7 +155,7 @@ impl Quarantine {
         &self,
         is_mine: impl Fn(Option<&str>) -> bool,
         handed: &[Position],
-    ) -> Option<(&ParkedKey, Wish, &Position)> {
+    ) -> Option<(&QuarantinedKey, QuarantineRequest, &Position)> {
         self.keys.iter().filter(|parked| is_mine(parked.key.as_deref())).find_map(|parked| {
             let next = parked.positions.iter().find(|position| !handed.contains(position));
             Some((parked, parked.wish?, next?))
@@ -237,12 +237,12 @@ mod tests {
         quarantine.park(Some("a"), at(1), failed()).unwrap();
         quarantine.park(Some("b"), at(2), failed()).unwrap();
         let mut row = quarantine.keys().to_vec();
-        row[1].wish = Some(Wish::Resume);
+        row[1].wish = Some(QuarantineRequest::Resume);
         assert!(quarantine.wish(&row));
         assert!(!quarantine.wish(&row), "known");
         assert_eq!(
             quarantine.wished(|_| true, &[]).map(|(_, wish, position)| (wish, position.clone())),
-            Some((Wish::Resume, at(2)))
+            Some((QuarantineRequest::Resume, at(2)))
         );
         assert_eq!(quarantine.wished(|key| key == Some("a"), &[]), None);
         quarantine.park(Some("b"), at(2), failed()).unwrap();

@@ -47,7 +47,7 @@ pub trait RecordProcessor: Send + 'static {
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 
     /// Called once when another worker has the lease, or may have it, also when the error policy gave it up: clean up,
-    /// write nothing. It is dropped if it takes longer than 10 s, as the shard may come back to this worker.
+    /// write nothing. It is dropped if it acquires longer than 10 s, as the shard may come back to this worker.
     fn lease_lost(&mut self, shard: &ShardContext) -> impl Future<Output = ()> + Send {
         let _ = shard;
         ready(())
@@ -61,7 +61,7 @@ pub trait RecordProcessor: Send + 'static {
         ready(Ok(()))
     }
 
-    /// Called once when the worker gives the lease up in an orderly way (shutdown, rebalancing), after the last batch.
+    /// Called once when the worker yields the lease up in an orderly way (shutdown, rebalancing), after the last batch.
     /// It has one try: an error is told and the lease is given up all the same. Not called where `initialize` never
     /// succeeded.
     fn shutdown_requested(&mut self, shard: &ShardContext) -> impl Future<Output = Result<(), BoxError>> + Send {

@@ -4,7 +4,7 @@ use super::text::Text;
 use std::cmp::Ordering;
 use std::fmt;
 
-/// A record's number. Kinesis gives 56 digits today and promises no more than order within a shard:
+/// A record's number. Kinesis yields 56 digits today and promises no more than order within a shard:
 /// never compute with it, and never compare it across shards for time.
 ///
 /// Kept as the text that Kinesis sent; two compare by length, then by digits, which is numeric order as neither has

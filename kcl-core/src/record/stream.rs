@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub struct ShardId(Box<str>);
 
 impl ShardId {
-    /// Takes the name as Kinesis gives it.
+    /// Takes the name as Kinesis yields it.
     pub fn new(id: impl Into<String>) -> Self {
         ShardId(id.into().into_boxed_str())
     }

@@ -1,6 +1,6 @@
 //! How many fetched bytes may be in memory, in the whole process, and whose turn it is to fetch more.
 //!
-//! Who fetches reserves the most that the call may need *before* it, then gives back what it did not need; what is left is
+//! Who fetches reserves the most that the call may need *before* it, then yields back what it did not need; what is left is
 //! free again when the records are done. A shard that holds nothing comes first, in the order of asking; a shard that holds
 //! something may fetch more only where enough is left for one that does not. So a shard whose handler stands cannot take
 //! what others need, and whatever is fetched ahead is taken from what nobody else wants.
@@ -217,12 +217,12 @@ impl Reservation {
     }
 
     /// What is needed beside it, as far as there is room.
-    pub(crate) fn beside(&self, bytes: u64) -> Self {
+    pub(crate) fn extra(&self, bytes: u64) -> Self {
         let Some(Held { inner, shard, .. }) = &self.held else { return Reservation::default() };
         Held::taken(inner, shard.clone(), bytes)
     }
 
-    /// Corrects the reservation once the size of the answer is known. An answer that is larger than was reserved takes
+    /// Corrects the reservation once the size of the answer is known. An answer that is larger than was reserved acquires
     /// what is free and does not wait: waiting while holding memory is how everybody ends up waiting for everybody.
     pub(crate) fn settle(&mut self, bytes: u64) {
         let Some(held) = &mut self.held else { return };

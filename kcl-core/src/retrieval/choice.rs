@@ -1,8 +1,8 @@
 //! How shards are read: by polling, by fan-out, or by whichever is to be had.
 
+use super::end_at_time::EndAtTime;
 use super::fanout::{FanOutReaders, Registrar};
 use super::polling::PollingReaders;
-use super::until::Until;
 use super::{ByteBudget, Readers};
 use crate::config::Settings;
 use crate::error::{Code, Error};
@@ -17,8 +17,8 @@ use std::sync::Arc;
 /// | fan-out | SubscribeToShard, every four to five minutes | nobody: each consumer has 2 MiB a second for each shard | a consumer is billed by shard and hour, and by GB | some 70 ms on AWS | the same; subscriptions that end, break or fall silent (20 s) are replaced, after the last record that was accepted |
 /// | auto | fan-out, and polling whenever nothing is pushed: while the consumer is registered, between two subscriptions, while fan-out is refused (quota, permission, the consumer is gone or used by others) | | as fan-out | | the same; a record that came by both is delivered once |
 ///
-/// Whoever reads, what is handed over is held within the byte budget, and a handler that takes its time slows its own shard
-/// only. (A subscription that nobody takes from is ended by the service; that is no error, and a new one goes on.)
+/// Whoever reads, what is handed over is held within the byte budget, and a handler that acquires its time slows its own shard
+/// only. (A subscription that nobody acquires from is ended by the service; that is no error, and a new one goes on.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Retrieval {
     /// Fan-out, and polling wherever and as long as it is not to be had. Registers the application's consumer, which AWS bills
@@ -69,7 +69,7 @@ pub(crate) fn readers(
         }
     };
     let readers = match settings.until {
-        Some(until_ms) => Arc::new(Until::new(readers, api, until_ms)),
+        Some(until_ms) => Arc::new(EndAtTime::new(readers, api, until_ms)),
         None => readers,
     };
     Ok(Chosen { readers, registrar })

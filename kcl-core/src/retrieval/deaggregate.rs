@@ -6,7 +6,7 @@
 //! Small parts are many times as large once they are records, so an answer is taken apart as it is consumed, and an aggregate
 //! too: a chunk has no more records than the service answers with, and each of them is charged to the byte budget.
 
-use super::polling::{BESIDE_PAYLOAD, Quiet};
+use super::polling::{OVERHEAD_PER_PART, Quiet};
 use super::{Chunk, ReadError, Readers, Reservation, ShardReader};
 use crate::aggregate::{Checksum, Deaggregator, ForeignRecords, Opened, Parts};
 use crate::clock::Time;
@@ -37,16 +37,16 @@ pub struct CorruptAggregate(pub crate::aggregate::Corruption);
 
 /// How aggregates are taken apart, if they are.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Apart {
+pub(crate) struct Deaggregation {
     enabled: bool,
     checksum: Checksum,
     foreign: ForeignRecords,
     corrupt: CorruptAggregates,
 }
 
-impl Apart {
+impl Deaggregation {
     pub(crate) fn new(settings: &Settings) -> Self {
-        Apart {
+        Deaggregation {
             enabled: settings.deaggregate,
             checksum: settings.aggregate_checksum,
             foreign: settings.foreign_records,
@@ -192,8 +192,8 @@ impl Deaggregating {
             AggregatesTakenApart { shard: &self.shard, aggregates, foreign, dropped: self.drops }.emit();
         }
         let more = records.len().saturating_sub(before - left.records.len());
-        let beside = Arc::new(left.reservation.beside(more as u64 * BESIDE_PAYLOAD));
-        let reservation = Reservation::of_all(vec![Arc::clone(&left.reservation), beside]);
+        let extra = Arc::new(left.reservation.extra(more as u64 * OVERHEAD_PER_PART));
+        let reservation = Reservation::of_all(vec![Arc::clone(&left.reservation), extra]);
         if left.records.len() > 0 || left.open.is_some() {
             // Only the last of them ends where the answer does.
             self.left = Some(left);

@@ -17,13 +17,13 @@ mod budget;
 mod call;
 mod choice;
 mod deaggregate;
+mod end_at_time;
 mod fanout;
 mod outage;
 pub(crate) mod polling;
 mod prefetch;
 mod progress;
 mod reader;
-mod until;
 
 pub(crate) use budget::ByteBudget;
 pub use budget::Reservation;
@@ -32,7 +32,7 @@ pub use choice::Retrieval;
 #[cfg(feature = "aws")]
 pub(crate) use choice::consumer;
 pub(crate) use choice::{Chosen, readers};
-pub(crate) use deaggregate::Apart;
+pub(crate) use deaggregate::Deaggregation;
 pub use deaggregate::{CorruptAggregate, CorruptAggregates};
 pub(crate) use fanout::{Lost, Registrar};
 pub(crate) use outage::{FailedRead, ReadOutage, Unreadable};

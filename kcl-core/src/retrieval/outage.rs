@@ -1,6 +1,6 @@
 //! Tracks whether a shard's reads fail: since when, how often, why, and the one failure that its consumer has not judged yet.
 //!
-//! The fetching task writes it, a lane of the consumer takes the failure, and the owner of the lease reads it for its alarm.
+//! The fetching task writes it, a lane of the consumer acquires the failure, and the owner of the lease reads it for its alarm.
 //! There is at most one failure, the newest; the next chunk that is read removes it. So a consumer that was busy, or a policy
 //! that is slow, never judges an error of an outage that is over.
 

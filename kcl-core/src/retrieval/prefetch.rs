@@ -138,7 +138,7 @@ mod tests {
         Arc::new(ReadOutage::new(Arc::new(TokioClock::new())))
     }
 
-    /// Is refused each second until that instant, and then gives one record.
+    /// Is refused each second until that instant, and then yields one record.
     struct RefusedUntil(tokio::time::Instant);
 
     #[async_trait]

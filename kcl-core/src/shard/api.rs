@@ -15,7 +15,7 @@ pub struct Shard {
     pub id: ShardId,
     /// The shards it came from: none, one after a split, two after a merge. They may be gone.
     pub parents: Vec<ShardId>,
-    /// Which hash keys it takes, if Kinesis says so (the API does not promise it).
+    /// Which hash keys it acquires, if Kinesis says so (the API does not promise it).
     pub hash_range: Option<HashKeyRange>,
     /// Less than every record's number in it; its own creation shows in it. Absent for the children that an ended shard
     /// names, and where it could not be read.
@@ -148,7 +148,7 @@ pub enum ApiErrorKind {
     /// The stream is being created or deleted.
     NotReady,
     /// Credentials, a permission or the stream's encryption key are refused. A person ends that, and then the same call
-    /// succeeds: repeat it, with growing pauses, for as long as it takes.
+    /// succeeds: repeat it, with growing pauses, for as long as it acquires.
     Denied,
     /// The request itself is refused, for example its position: the same request fails again.
     Refused,

@@ -84,7 +84,7 @@ mod tests {
     #[derive(Debug)]
     struct Pages {
         count: usize,
-        takes: Duration,
+        acquires: Duration,
         /// Every so-manieth call fails.
         fails: usize,
         kind: ApiErrorKind,
@@ -92,8 +92,8 @@ mod tests {
     }
 
     impl Pages {
-        fn new(count: usize, takes: Duration, fails: usize, kind: ApiErrorKind) -> Self {
-            Pages { count, takes, fails, kind, calls: Mutex::new(0) }
+        fn new(count: usize, acquires: Duration, fails: usize, kind: ApiErrorKind) -> Self {
+            Pages { count, acquires, fails, kind, calls: Mutex::new(0) }
         }
     }
 
@@ -108,7 +108,7 @@ mod tests {
         }
 
         async fn shard_page(&self, _: ListWhich, token: Option<&str>) -> Result<ShardPage, ApiError> {
-            sleep(self.takes).await;
+            sleep(self.acquires).await;
             let call = {
                 let mut calls = self.calls.lock().unwrap();
                 *calls += 1;

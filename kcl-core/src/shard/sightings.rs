@@ -56,7 +56,7 @@ pub(crate) struct Sync {
     pub(crate) made_again: Vec<LeaseKey>,
     /// Leases to delete, with their counters.
     pub(crate) delete: Vec<(LeaseKey, u64)>,
-    /// Hash keys that no unfinished lease takes.
+    /// Hash keys that no unfinished lease acquires.
     pub(crate) hole: Option<HashKeyRange>,
     /// Finished leases, without children, of shards that are listed as open.
     pub(crate) open_again: Vec<LeaseKey>,

@@ -57,13 +57,13 @@ pub(crate) enum Subject {
     Throttles,
     /// Fan-out subscriptions.
     Subscriptions,
-    /// Delivery that waits for the session.
-    Delivery,
+    /// ShardDelivery that waits for the session.
+    ShardDelivery,
     /// One stage of the shards' work that is stalled.
     Stage(&'static str),
     /// The handler of one shard.
     Handler,
-    /// Records that the error policy gives up.
+    /// Records that the error policy yields up.
     DeadLetters,
     /// The dead-letter sink.
     DeadLetterSink,

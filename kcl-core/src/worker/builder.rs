@@ -1,10 +1,10 @@
 //! Building a worker: names, settings, clients, processor.
 
-use super::billed::Billed;
+use super::connection::{self, Connect};
+use super::fan_out_cleanup::FanOutCleanup;
+use super::fleet_membership::Asks;
 use super::handle::{Consumers, Consumption, Link, Reads, Worker};
 use super::host::{self, Runtime};
-use super::others::Asks;
-use super::parts::{self, Connect};
 use super::replay::check_range;
 use crate::aggregate::{Checksum, ForeignRecords};
 use crate::clock::{BootClock, Clock, TokioClock};
@@ -221,7 +221,7 @@ impl<R> WorkerBuilder<R> {
 
     /// Coordinates on the runtime that builds the worker, by its clock, instead of on a thread of its own.
     ///
-    /// For tests under virtual time. In production a handler that blocks its thread would then stop the worker's beats.
+    /// For tests under virtual time. In production a handler that blocks its thread would then stop the worker's heartbeats.
     #[must_use]
     pub fn on_current_runtime(mut self) -> Self {
         self.runtime = Runtime::Current;
@@ -246,7 +246,7 @@ impl WorkerBuilder<NoProcessor> {
         self
     }
 
-    /// Makes the processor of each shard. Called once for each lease that the worker takes.
+    /// Makes the processor of each shard. Called once for each lease that the worker acquires.
     #[must_use]
     pub fn processor<G, P>(self, factory: G) -> WorkerBuilder<OneStream<G>>
     where
@@ -304,7 +304,7 @@ where
         let elsewhere = failing.store.is_some();
         let handling = failing.handling(&settings, connection.description.keyed);
         let consumers = move |with: Consumers| -> Arc<dyn Consumption> { with.host(readers, factory, handling) };
-        let billed = Billed::default();
+        let billed = FanOutCleanup::default();
         if let Some(registrar) = registrar.filter(|_| settings.deregister_consumer) {
             billed.insert(None, registrar);
         }
@@ -328,7 +328,10 @@ impl Source {
         {
             let clients = match (self, api) {
                 (Source::Store(store), Some(api)) => {
-                    return Ok((parts::given(store, vec![api.clone()], spec.settings.start_deadline).boxed(), api));
+                    return Ok((
+                        connection::given(store, vec![api.clone()], spec.settings.start_deadline).boxed(),
+                        api,
+                    ));
                 }
                 (Source::Environment | Source::Store(_), _) => crate::aws::Clients::from_environment().await?,
                 (Source::Config(config), _) => crate::aws::Clients::from_config(&config)?,
@@ -349,7 +352,7 @@ impl Source {
         #[cfg(not(feature = "aws"))]
         match (self, api) {
             (Source::Store(store), Some(api)) => {
-                Ok((parts::given(store, vec![api.clone()], spec.settings.start_deadline).boxed(), api))
+                Ok((connection::given(store, vec![api.clone()], spec.settings.start_deadline).boxed(), api))
             }
             (Source::Store(_) | Source::Missing, _) => Err(no_sdk("`with_store_and_stream`")),
         }
@@ -418,7 +421,7 @@ pub(super) fn check_name(what: &str, name: &str, longest: usize) -> Result<(), E
 fn check_application(application: &str, settings: &Settings) -> Result<(), Error> {
     let wrong = |what: &str, least: usize, most: usize, setting: &str| {
         let message = format!(
-            "the application's name, `{application}`, is also {what}, for which AWS takes {least} to {most} characters: use \
+            "the application's name, `{application}`, is also {what}, for which AWS acquires {least} to {most} characters: use \
              another one, or set `{setting}`"
         );
         Err(Error::new(Code::Setting, message))

@@ -1,6 +1,6 @@
 //! Connecting to AWS, or to whatever speaks its protocols.
 
-use super::parts::{Connect, Connected, Connection};
+use super::connection::{Connect, Connected, Connection};
 use crate::aws::{Clients, DryRun, DynamoDbStore, KinesisStream, TableSpec, preflight};
 use crate::aws::{describe_stream, may_read};
 use crate::lease::LeaseStore;

@@ -14,7 +14,7 @@ impl<R> WorkerBuilder<R> {
         self
     }
 
-    /// Where records go that the error policy gives up.
+    /// Where records go that the error policy yields up.
     #[must_use]
     pub fn dead_letters(mut self, sink: impl DeadLetterSink) -> Self {
         self.failing.sink = Some(Arc::new(sink));
@@ -39,7 +39,7 @@ impl Failing {
         }
         if self.policy.may_dead_letter() && self.sink.is_none() {
             return wrong(
-                "the error policy gives records to the dead-letter sink, and there is none: call `dead_letters` on the \
+                "the error policy yields records to the dead-letter sink, and there is none: call `dead_letters` on the \
                  worker's builder"
                     .to_owned(),
             );

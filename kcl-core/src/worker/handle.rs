@@ -1,8 +1,8 @@
 //! A built worker: running it, and stopping it from elsewhere.
 
-use super::billed::Billed;
+use super::connection::Connection;
+use super::fan_out_cleanup::FanOutCleanup;
 use super::host::{Hosted, Runtime};
-use super::parts::Connection;
 use super::signal;
 use super::streams::Registry;
 use super::within::Token;
@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::coordination::{Ask, Coordinator, Identity, Outside, StreamApis, Streams};
 use crate::error::Error;
 use crate::lease::row::WorkerId;
-use crate::processor::{ConsumerHost, Handling, Means, RecordProcessor, StartConsumer};
+use crate::processor::{ConsumerDeps, ConsumerHost, Handling, RecordProcessor, StartConsumer};
 use crate::record::{ShardId, StreamId, StreamRef};
 use crate::retrieval::Readers;
 use crate::shard::StreamApi;
@@ -51,7 +51,7 @@ pub(super) enum Reads {
     One {
         stream: StreamRef,
         connection: Connection,
-        billed: Billed,
+        billed: FanOutCleanup,
         consumers: Box<dyn FnOnce(Consumers) -> Arc<dyn Consumption> + Send>,
     },
     /// Several.
@@ -99,7 +99,7 @@ impl Consumers {
         P: RecordProcessor,
     {
         let Consumers { tasks, stream, settings, clock, rng } = self;
-        Arc::new(ConsumerHost::new(Means { tasks, readers, stream, settings, clock, rng }, handling, factory))
+        Arc::new(ConsumerHost::new(ConsumerDeps { tasks, readers, stream, settings, clock, rng }, handling, factory))
     }
 }
 
@@ -131,7 +131,7 @@ pub struct WorkerHandle {
 }
 
 impl WorkerHandle {
-    /// Stops the worker in an orderly way: it takes nothing more, gives its shards to others as each handler ends,
+    /// Stops the worker in an orderly way: it acquires nothing more, yields its shards to others as each handler ends,
     /// checkpoints what was acknowledged, and leaves. Nothing is repeated, unless a handler is still busy after
     /// `deadline`: then what was acknowledged by then is checkpointed, and the rest comes again elsewhere.
     ///

@@ -1,7 +1,7 @@
-//! Where the coordination runs: on a thread, a runtime and connections of its own, so that no handler can delay a beat.
+//! Where the coordination runs: on a thread, a runtime and connections of its own, so that no handler can delay a heartbeat.
 
-use super::others::{Asks, Others};
-use super::parts::{Connect, Connected, Connection};
+use super::connection::{Connect, Connected, Connection};
+use super::fleet_membership::{Asks, FleetMembership};
 use crate::coordination::{self, Coordinator, Outside};
 use crate::error::{Code, Error};
 use crate::process::ThisProcess;
@@ -47,7 +47,7 @@ type Begin = Box<dyn FnOnce(Connected) -> (Coordinator, Outside) + Send>;
 /// The coordination, connected and waiting to be told to begin.
 pub(super) struct Hosted {
     begin: oneshot::Sender<Begin>,
-    done: oneshot::Receiver<(Result<(), Error>, Others)>,
+    done: oneshot::Receiver<(Result<(), Error>, FleetMembership)>,
 }
 
 /// What is done on the coordination's runtime, from connecting to the end.
@@ -56,7 +56,7 @@ struct Task {
     connected: oneshot::Sender<Result<Vec<Connection>, Error>>,
     begin: oneshot::Receiver<Begin>,
     asks: Option<Asks>,
-    done: oneshot::Sender<(Result<(), Error>, Others)>,
+    done: oneshot::Sender<(Result<(), Error>, FleetMembership)>,
 }
 
 impl Task {
@@ -78,7 +78,7 @@ impl Task {
         let outcome = coordination::run(coordinator, outside).await;
         let others = match self.asks {
             Some(asks) if outcome.is_ok() => asks.look(store.as_ref()).await,
-            Some(_) | None => Others::NotAsked,
+            Some(_) | None => FleetMembership::NotAsked,
         };
         let _ = self.done.send((outcome, others));
     }
@@ -119,11 +119,11 @@ impl Hosted {
     pub(super) async fn run(
         self,
         begin: impl FnOnce(Connected) -> (Coordinator, Outside) + Send + 'static,
-    ) -> (Result<(), Error>, Others) {
+    ) -> (Result<(), Error>, FleetMembership) {
         if self.begin.send(Box::new(begin)).is_err() {
-            return (Err(gone()), Others::NotAsked);
+            return (Err(gone()), FleetMembership::NotAsked);
         }
-        self.done.await.unwrap_or_else(|_| (Err(gone()), Others::NotAsked))
+        self.done.await.unwrap_or_else(|_| (Err(gone()), FleetMembership::NotAsked))
     }
 }
 

@@ -2,25 +2,25 @@
 
 #[cfg(test)]
 mod balance_tests;
-mod billed;
 mod builder;
 #[cfg(feature = "aws")]
 mod connect;
+mod connection;
+mod deliveries;
 mod failing;
+mod fan_out_cleanup;
+mod fleet_membership;
 mod handle;
 mod host;
-mod others;
-mod parts;
 mod replay;
 mod signal;
-mod stream;
 mod streams;
 mod within;
 
 pub use builder::{NoProcessor, OneStream, WorkerBuilder};
+pub use deliveries::{Delivered, Deliveries};
 pub use handle::{Worker, WorkerHandle};
 pub use replay::{Order, Replay, ReplayBuilder, ReplaySummary};
 #[cfg(feature = "signal")]
 pub use signal::shutdown_signal;
-pub use stream::{Delivered, Deliveries};
 pub use streams::{StreamConfig, Streams};

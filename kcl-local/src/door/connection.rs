@@ -31,7 +31,7 @@ impl Connection {
         Self { going_away: CancellationToken::new(), cut: CancellationToken::new(), activity }
     }
 
-    /// It takes no new requests; those that run go on. Over HTTP/2: `GOAWAY`.
+    /// It acquires no new requests; those that run go on. Over HTTP/2: `GOAWAY`.
     pub(crate) fn go_away(&self) {
         self.going_away.cancel();
     }

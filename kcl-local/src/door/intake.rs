@@ -1,4 +1,4 @@
-//! Reads request bodies within bounds: of one body, of all bodies together, and of the time that one takes.
+//! Reads request bodies within bounds: of one body, of all bodies together, and of the time that one acquires.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::wire::MAX_BODY;
 const MOST_DROPPED: usize = 2 * MAX_BODY;
 /// What all bodies together may occupy.
 const MOST_HELD: usize = 16 * MAX_BODY;
-/// A body that takes longer belongs to a client that has stopped.
+/// A body that acquires longer belongs to a client that has stopped.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The bytes that are left for bodies.

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::{LocalAws, Service};
 
-/// Longer than anything here takes: what waits that long has failed.
+/// Longer than anything here acquires: what waits that long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn connect(aws: &LocalAws) -> TcpStream {

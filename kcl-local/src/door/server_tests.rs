@@ -16,7 +16,7 @@ use crate::kinesis::EngineConfig;
 use crate::{Fault, LocalAws, Service, StreamFault};
 
 const SHARD: &str = "shardId-000000000000";
-/// Longer than anything here takes: what waits that long has failed.
+/// Longer than anything here acquires: what waits that long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server with a stream of one shard, whose consumer is told something a hundred times a second, and the consumer's ARN.

@@ -47,7 +47,7 @@ async fn count(client: &aws_sdk_dynamodb::Client) -> usize {
     client.scan().table_name("leases").send().await.unwrap().items().len()
 }
 
-/// A client that tries once and gives up after two seconds.
+/// A client that tries once and yields up after two seconds.
 fn impatient(aws: &LocalAws, caller: &str) -> aws_sdk_dynamodb::Client {
     let timeouts = TimeoutConfig::builder().operation_timeout(Duration::from_secs(2)).build();
     let config = aws_sdk_dynamodb::config::Builder::from(&aws.sdk_config_for(caller))

@@ -1,4 +1,4 @@
-//! Reads the input of a DynamoDB operation, and finds the error that DynamoDB gives for one that does not fit.
+//! Reads the input of a DynamoDB operation, and finds the error that DynamoDB yields for one that does not fit.
 
 use dynoxide::DynoxideError;
 use serde::de::DeserializeOwned;

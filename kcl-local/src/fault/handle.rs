@@ -3,14 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::plan::{Fate, Plan};
+use super::plan::{Assignment, Fate};
 use super::{Call, Chaos, Fault};
 use crate::service::Service;
 
-/// Makes requests slow, fail or vanish. Clones steer the same servers; every method takes effect with the next request.
+/// Makes requests slow, fail or vanish. Clones steer the same servers; every method acquires effect with the next request.
 ///
 /// A request has at most one fault: the oldest one scripted for its operation with [`once`](Self::once), else the first that a
-/// [`rule`](Self::rule) gives, else what the [`seeded`](Self::seeded) chaos draws.
+/// [`rule`](Self::rule) yields, else what the [`seeded`](Self::seeded) chaos draws.
 ///
 /// The answer to `SubscribeToShard` goes on for minutes, and may go wrong on its way: [`Fault::stream`] says after how many events and how.
 /// What is scripted for the request itself still applies: `Fault::Error("ResourceInUseException".into())` refuses it.
@@ -24,10 +24,10 @@ use crate::service::Service;
 /// To servers in another process, `POST /__kcl/faults` says the same in JSON:
 /// `{"dynamodb_latency_ms": 5, "next": [{"operation": "PutItem", "fault": "lost_response"}], "chaos": {"seed": 7, "throttle": 0.01}}`.
 #[derive(Clone, Debug, Default)]
-pub struct Faults(Arc<Mutex<Plan>>);
+pub struct Faults(Arc<Mutex<Assignment>>);
 
 impl Faults {
-    /// Every answer of `service` takes that long; half of it passes before the request has its effect. Default: zero.
+    /// Every answer of `service` acquires that long; half of it passes before the request has its effect. Default: zero.
     pub fn latency(&self, service: Service, latency: Duration) {
         self.with(|plan| plan.latency(service, latency));
     }
@@ -50,14 +50,14 @@ impl Faults {
 
     /// Forgets scripted faults, rules and chaos. Latencies stay.
     pub fn clear(&self) {
-        self.with(Plan::clear);
+        self.with(Assignment::clear);
     }
 
     pub(crate) fn next(&self, call: &Call<'_>) -> Fate {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).next(call)
     }
 
-    fn with(&self, change: impl FnOnce(&mut Plan)) {
+    fn with(&self, change: impl FnOnce(&mut Assignment)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }

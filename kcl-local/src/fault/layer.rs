@@ -18,7 +18,7 @@ impl From<Cut> for io::Error {
     }
 }
 
-/// An answer that takes the place of the service's.
+/// An answer that acquires the place of the service's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Instead {
     /// The service's error of this name.
@@ -44,7 +44,7 @@ pub(crate) async fn pass<A: Send + 'static>(
             return Err(Cut);
         }
         Ending::ResponseLost => {
-            // Kept until its sender gives up, as the connection would be.
+            // Kept until its sender yields up, as the connection would be.
             let _answer = arrive(arrives, fate.latency, act).await?;
             return lost(closed).await;
         }
@@ -68,7 +68,7 @@ pub(crate) async fn pass<A: Send + 'static>(
     Ok(answer)
 }
 
-/// A request on its way has its effect even if its sender gives up meanwhile, so it travels in a task of its own.
+/// A request on its way has its effect even if its sender yields up meanwhile, so it travels in a task of its own.
 async fn arrive<A: Send + 'static>(
     at: Instant,
     latency: Duration,

@@ -25,7 +25,7 @@ use crate::service::Service;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// It takes that much longer than the service's latency, and then works. In the HTTP form: milliseconds.
+    /// It acquires that much longer than the service's latency, and then works. In the HTTP form: milliseconds.
     #[serde(deserialize_with = "millis")]
     Delay(Duration),
     /// `ProvisionedThroughputExceededException`, without an effect.
@@ -60,7 +60,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// A subscription gives `after` events, and then this happens: `Fault::stream(3, StreamFault::Cut)`.
+    /// A subscription yields `after` events, and then this happens: `Fault::stream(3, StreamFault::Cut)`.
     #[must_use]
     pub fn stream(after: usize, fault: StreamFault) -> Self {
         Self::Stream { after, fault }

@@ -13,7 +13,7 @@ type Rule = Box<dyn FnMut(&Call<'_>) -> Option<Fault> + Send>;
 /// All that was asked to go wrong. The first of these that applies to a request is its fault: the oldest scripted one for its
 /// operation, the rules in the order they were added, the seeded draw.
 #[derive(Default)]
-pub(crate) struct Plan {
+pub(crate) struct Assignment {
     latency: BTreeMap<Service, Duration>,
     scripted: BTreeMap<String, VecDeque<Fault>>,
     rules: Vec<Rule>,
@@ -45,7 +45,7 @@ pub(crate) enum Ending {
     ResponseCut,
 }
 
-impl Plan {
+impl Assignment {
     pub(crate) fn latency(&mut self, service: Service, latency: Duration) {
         self.latency.insert(service, latency);
     }
@@ -93,9 +93,9 @@ impl Plan {
     }
 }
 
-impl fmt::Debug for Plan {
+impl fmt::Debug for Assignment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plan")
+        f.debug_struct("Assignment")
             .field("latency", &self.latency)
             .field("scripted", &self.scripted)
             .field("rules", &self.rules.len())
@@ -118,12 +118,12 @@ mod tests {
 
     #[test]
     fn nothing_goes_wrong_unasked() {
-        assert_eq!(Plan::default().next(&GET), FINE);
+        assert_eq!(Assignment::default().next(&GET), FINE);
     }
 
     #[test]
     fn scripted_faults_hit_their_operation_in_order_and_once() {
-        let mut plan = Plan::default();
+        let mut plan = Assignment::default();
         plan.once("GetRecords", Fault::Error("KMSDisabledException".to_owned()));
         plan.once("GetRecords", Fault::LostResponse);
         assert_eq!(plan.next(&PUT), FINE);
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_rule_can_single_out_a_caller_and_holds_until_cleared() {
-        let mut plan = Plan::default();
+        let mut plan = Assignment::default();
         plan.latency(Service::DynamoDb, Duration::from_millis(10));
         plan.rule(Box::new(|call| (call.caller == Some("a")).then_some(Fault::LostRequest)));
         assert_eq!(plan.next(&GET), ends(Ending::RequestLost));
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_was_scripted_comes_before_the_rules_and_these_before_the_seed() {
-        let mut plan = Plan::default();
+        let mut plan = Assignment::default();
         plan.chaos(Chaos { cut_request: 1.0, ..Chaos::new(fastrand::Rng::with_seed(1)) });
         plan.rule(Box::new(|call| (call.service == Service::Kinesis).then_some(Fault::CutResponse)));
         plan.once("GetRecords", Fault::Throttle);
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_delay_adds_to_the_latency_of_the_service() {
-        let mut plan = Plan::default();
+        let mut plan = Assignment::default();
         plan.latency(Service::DynamoDb, Duration::from_millis(5));
         plan.once("PutItem", Fault::Delay(Duration::from_millis(20)));
         assert_eq!(plan.next(&PUT), Fate { latency: Duration::from_millis(25), ..FINE });

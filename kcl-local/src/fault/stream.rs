@@ -23,7 +23,7 @@ pub enum StreamFault {
     Error(String),
     /// The whole connection is cut, with all that is on it. In process: as `Cut`.
     CutConnection,
-    /// The connection takes no new requests (`GOAWAY`); this one goes on to its end. In process it is not noticed.
+    /// The connection acquires no new requests (`GOAWAY`); this one goes on to its end. In process it is not noticed.
     GoAway,
     /// The next message's checksum is wrong.
     BadChecksum,

@@ -17,7 +17,7 @@ pub struct EngineConfig {
     pub control_rates: bool,
     /// AWS's quotas of an account in a Region. `None`: without.
     pub account_limits: Option<AccountLimits>,
-    /// The most open shards of an account in a Region, with or without its quotas: each takes memory. Default 20,000, which is AWS's
+    /// The most open shards of an account in a Region, with or without its quotas: each acquires memory. Default 20,000, which is AWS's
     /// quota in its largest Regions.
     pub most_shards: usize,
     /// Life of a shard iterator. AWS: 300 s.
@@ -26,15 +26,15 @@ pub struct EngineConfig {
     pub page_token_life: Duration,
     /// Life of a subscription. AWS: 300 s.
     pub subscription_life: Duration,
-    /// After this long without an event a subscription gives one without records. Default 5 s.
+    /// After this long without an event a subscription yields one without records. Default 5 s.
     pub idle_event_interval: Duration,
     /// Whether a consumer has to wait five seconds between two subscriptions to a shard even when the first has ended, which is how
     /// AWS's documentation can be read. Default: off, only while the first is open.
     pub strict_resubscription: bool,
-    /// How many answers without records `GetRecords` may give, at random, before it gives those that are there. AWS does so in gaps of a
+    /// How many answers without records `GetRecords` may give, at random, before it yields those that are there. AWS does so in gaps of a
     /// shard. So it is with the events of a subscription. Default 0.
     pub empty_answers: u8,
-    /// How many answers without records `GetRecords` gives first when the position is older than what the retention period left.
+    /// How many answers without records `GetRecords` yields first when the position is older than what the retention period left.
     /// Default 0.
     pub empty_answers_before_horizon: u8,
     /// In which answer a closed shard ends.
@@ -66,7 +66,7 @@ pub struct Transitions {
 }
 
 impl Transitions {
-    /// Every transition takes `duration`.
+    /// Every transition acquires `duration`.
     #[must_use]
     pub const fn all(duration: Duration) -> Self {
         Self { create: duration, delete: duration, update: duration, register: duration, deregister: duration }
@@ -88,7 +88,7 @@ pub struct AccountLimits {
 }
 
 impl Default for AccountLimits {
-    /// What AWS gives a new account in most Regions.
+    /// What AWS yields a new account in most Regions.
     fn default() -> Self {
         Self { shards: 1000, on_demand_streams: 50, creating_streams: 5, creating_consumers: 5 }
     }

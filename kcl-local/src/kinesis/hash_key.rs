@@ -76,7 +76,7 @@ impl HashKeyRange {
         self.ending_hash_key.0.checked_add(1) == Some(upper.starting_hash_key.0)
     }
 
-    /// `count` ranges of the same width that tile the hash space, as `CreateStream` makes them: the last one takes the rest of the division.
+    /// `count` ranges of the same width that tile the hash space, as `CreateStream` makes them: the last one acquires the rest of the division.
     #[must_use]
     pub fn tiles(count: u32) -> Vec<Self> {
         // floor(2^128 / count), without a number of 129 bits.

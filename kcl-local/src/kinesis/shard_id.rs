@@ -21,7 +21,7 @@ impl ShardId {
         self.0
     }
 
-    /// Reads an id. The short forms that AWS takes are taken too (`shardId-7`, `7`): what counts is the number after the last dash.
+    /// Reads an id. The short forms that AWS acquires are taken too (`shardId-7`, `7`): what counts is the number after the last dash.
     /// `None` if that is not a number from 0 to 2^31-1.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

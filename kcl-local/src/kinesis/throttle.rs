@@ -1,4 +1,4 @@
-//! How much a shard gives and takes in a second.
+//! How much a shard yields and acquires in a second.
 
 use std::collections::VecDeque;
 use std::time::Duration;

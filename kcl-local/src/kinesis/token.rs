@@ -50,7 +50,7 @@ impl Writer {
     }
 }
 
-/// Reads them back in the same order. Every method gives `None` if this is not there.
+/// Reads them back in the same order. Every method yields `None` if this is not there.
 #[derive(Debug)]
 pub(crate) struct Reader {
     bytes: Vec<u8>,

@@ -13,7 +13,7 @@ use http::header::{DATE, HeaderValue};
 use crate::answer::Body;
 use crate::service::Service;
 
-/// Puts request ids, checksum and date on answers. Ids come from a counter: the same run gives the same ids.
+/// Puts request ids, checksum and date on answers. Ids come from a counter: the same run yields the same ids.
 #[derive(Debug, Default)]
 pub(crate) struct Stamp(AtomicU64);
 

@@ -23,7 +23,7 @@ async fn a_joining_worker_gets_its_share_and_nothing_is_repeated() {
 #[tokio::test(start_paused = true)]
 async fn a_dead_workers_leases_are_read_again_within_the_failover_time_and_two_seconds() {
     let stage = Stage::with_shards(4).await;
-    let planner = stage.start("a").await;
+    let leader = stage.start("a").await;
     stage.shared(&[("a", 4)], Duration::from_secs(5)).await;
     let _dead = stage.start("b").await;
     stage.shared(&[("a", 2), ("b", 2)], Duration::from_secs(5)).await;
@@ -33,12 +33,12 @@ async fn a_dead_workers_leases_are_read_again_within_the_failover_time_and_two_s
     stage.cut_off("b");
     stage.put(40..80).await;
     stage.seen(80, Duration::from_secs(12)).await;
-    planner.stop().await.unwrap();
+    leader.stop().await.unwrap();
     stage.assert_all_seen(0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_planners_leases_are_read_again_within_the_failover_time_and_three_seconds() {
+async fn a_dead_leaders_leases_are_read_again_within_the_failover_time_and_three_seconds() {
     let stage = Stage::with_shards(4).await;
     let _dead = stage.start("a").await;
     stage.shared(&[("a", 4)], Duration::from_secs(5)).await;

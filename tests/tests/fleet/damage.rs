@@ -34,15 +34,15 @@ async fn mended(stage: &Stage, key: &str, attribute: &str, within: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_row_that_cannot_be_read_is_replaced_by_the_planner_with_the_next_full_read() {
+async fn a_plan_row_that_cannot_be_read_is_replaced_by_the_leader_with_the_next_full_read() {
     let stage = Stage::with_shards(4).await;
     let (a, b) = (stage.start("a").await, stage.start("b").await);
     stage.shared(&[("a", 2), ("b", 2)], SOON).await;
     tokio::time::sleep(SOON).await;
-    for (key, attribute) in [("plan/a", "term"), ("plan/b", "version")] {
+    for (key, attribute) in [("assignment/a", "term"), ("assignment/b", "version")] {
         edit(&stage, key, attribute, s("x")).await;
     }
-    for (key, attribute) in [("plan/a", "term"), ("plan/b", "version")] {
+    for (key, attribute) in [("assignment/a", "term"), ("assignment/b", "version")] {
         mended(&stage, key, attribute, Duration::from_secs(65)).await;
     }
     // And is obeyed: a third one gets its share.
@@ -64,8 +64,8 @@ async fn a_plan_row_that_is_read_damaged_is_asked_for_at_once() {
     let b = stage.start("b").await;
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_millis(5)).await;
-        if shown(&stage, "plan/b", "takes").await.is_some() {
-            edit(&stage, "plan/b", "takes", s("x")).await;
+        if shown(&stage, "assignment/b", "acquires").await.is_some() {
+            edit(&stage, "assignment/b", "acquires", s("x")).await;
             break;
         }
     }
@@ -79,7 +79,7 @@ async fn a_session_row_that_cannot_be_read_is_a_lost_session_and_its_worker_regi
     let stage = Stage::with_shards(4).await;
     let (a, b) = (stage.start("a").await, stage.start("b").await);
     stage.shared(&[("a", 2), ("b", 2)], SOON).await;
-    for attribute in ["number", "beat", "state"] {
+    for attribute in ["number", "heartbeat", "state"] {
         edit(&stage, "session/b", attribute, AttributeValue::Bool(true)).await;
         tokio::time::sleep(Duration::from_secs(5)).await;
         mended(&stage, "session/b", "number", Duration::ZERO).await;
@@ -97,7 +97,7 @@ async fn a_session_row_that_cannot_be_read_is_a_lost_session_and_its_worker_regi
 
 #[tokio::test(start_paused = true)]
 async fn a_fleet_row_that_cannot_be_read_stalls_nobody() {
-    for attribute in ["term", "beat", "sessions", "wake", "planVersion", "entityType"] {
+    for attribute in ["term", "heartbeat", "sessions", "wake", "assignmentVersion", "entityType"] {
         let stage = Stage::with_shards(4).await;
         let (a, _cut_off) = (stage.start("a").await, stage.start("b").await);
         stage.shared(&[("a", 2), ("b", 2)], SOON).await;
@@ -122,7 +122,7 @@ async fn a_start_finds_damaged_rows_of_a_fleet_that_died_and_the_last_one_out_le
     let _dead = stage.start("a").await;
     stage.shared(&[("a", 2)], SOON).await;
     stage.cut_off("a");
-    for key in ["fleet", "plan/a", "session/a"] {
+    for key in ["fleet", "assignment/a", "session/a"] {
         edit(&stage, key, "entityType", AttributeValue::Bool(true)).await;
     }
     let b = stage.start("b").await;

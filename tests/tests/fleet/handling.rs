@@ -6,11 +6,12 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_kinesis::types::{RecordDistributionStrategy, StreamMode, StreamModeDetails};
 use kcl_core::aws::{DynamoDbStore, Fence, KinesisDeadLetters};
-use kcl_core::lease::Wish;
+use kcl_core::lease::QuarantineRequest;
 use kcl_core::prelude::*;
 use kcl_core::record::Position;
 use kcl_core::{
-    CheckpointStore, ClaimedLease, Deliveries, PendingCheckpoint, WhichParked, WorkerBuilder, parked, wish_parked,
+    CheckpointStore, ClaimedLease, Deliveries, KeySelector, PendingCheckpoint, WorkerBuilder, parked,
+    request_quarantined,
 };
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -154,7 +155,7 @@ async fn a_checkpoint_in_two_phases_outlives_a_crash_in_javas_own_attributes() {
     let pending = takes_over.pending.lock().unwrap()[0].clone().unwrap();
     assert_eq!((pending.checkpoint.as_str(), pending.state), (first.as_str(), Some(b"half way".to_vec())));
     let rows = stage.rows().await;
-    assert!(rows.iter().all(|row| !row.contains_key("pendingCheckpoint")), "a later checkpoint takes it back");
+    assert!(rows.iter().all(|row| !row.contains_key("pendingCheckpoint")), "a later checkpoint acquires it back");
 }
 
 /// Stands at one key; all others are done at once.
@@ -206,7 +207,7 @@ async fn dead_letters_reach_another_stream() {
         }
     }
     let worker = builder(&stage, "a", Settings::default())
-        .error_policy(OnError::at_once(Last::DeadLetter))
+        .error_policy(OnError::at_once(FinalAction::DeadLetter))
         .dead_letters(KinesisDeadLetters::new(kinesis.clone(), "letters"))
         .processor(|_| FailsAt3)
         .build()
@@ -230,7 +231,7 @@ async fn dead_letters_reach_another_stream() {
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_has_no_sink_and_a_store_beside_lanes_are_refused_at_once() {
     let stage = Stage::with_shards(1).await;
-    let policy = OnError::retry().max_attempts(3).then(Last::DeadLetter);
+    let policy = OnError::retry().max_attempts(3).then(FinalAction::DeadLetter);
     let build = builder(&stage, "a", Settings::default()).error_policy(policy).processor(|_| Lanes::default()).build();
     let error = build.await.unwrap_err().to_string();
     assert!(error.contains("KCL-0001") && error.contains("call `dead_letters`"), "{error}");
@@ -239,7 +240,8 @@ async fn a_policy_that_has_no_sink_and_a_store_beside_lanes_are_refused_at_once(
     let error = build.await.unwrap_err().to_string();
     assert!(error.contains("without `then`"), "{error}");
     let stored = || builder(&stage, "a", Settings::default()).checkpoint_store(Nowhere);
-    let build = stored().error_policy(OnError::at_once(Last::Quarantine)).processor(|_| Lanes::default()).build();
+    let build =
+        stored().error_policy(OnError::at_once(FinalAction::Quarantine)).processor(|_| Lanes::default()).build();
     let error = build.await.unwrap_err().to_string();
     assert!(error.contains("KCL-0001") && error.contains("parks keys"), "{error}");
     let lanes = Settings::default().concurrency(Concurrency::PerKey(2));
@@ -310,8 +312,8 @@ impl RecordProcessor for Chokes {
 async fn a_request_for_dead_letters_without_a_sink_is_refused_in_the_row_and_nobody_stops() {
     let stage = Stage::with_shards(1).await;
     stage.put(0..10).await;
-    let worker = builder(&stage, "a", Settings::default().leave_parked(true))
-        .error_policy(OnError::retry().max_attempts(2).then(Last::Quarantine))
+    let worker = builder(&stage, "a", Settings::default().leave_quarantined(true))
+        .error_policy(OnError::retry().max_attempts(2).then(FinalAction::Quarantine))
         .processor(|_: &ShardId| Chokes)
         .build()
         .await
@@ -320,7 +322,10 @@ async fn a_request_for_dead_letters_without_a_sink_is_refused_in_the_row_and_nob
     let running = tokio::spawn(worker.run());
     let store = DynamoDbStore::new(stage.aws.dynamodb(), APPLICATION);
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(wish_parked(&store, &WhichParked::All, Wish::DeadLetter).await.unwrap(), ["shardId-000000000000"]);
+    assert_eq!(
+        request_quarantined(&store, &KeySelector::All, QuarantineRequest::DeadLetter).await.unwrap(),
+        ["shardId-000000000000"]
+    );
     tokio::time::sleep(Duration::from_secs(90)).await;
     let parked = parked(&store).await.unwrap();
     let [lease] = &parked[..] else { panic!("{parked:?}") };

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use kcl_local::Service;
 use std::time::Duration;
 
-/// The largest number that a 64-bit counter holds, one that DynamoDB still takes, and the smallest that is damage.
+/// The largest number that a 64-bit counter holds, one that DynamoDB still acquires, and the smallest that is damage.
 const TOO_LARGE: [&str; 3] = ["18446744073709551615", "99999999999999999999999999999999999999", "4611686018427387905"];
 
 async fn edit(stage: &Stage, key: &str, attribute: &str, digits: &str) {
@@ -15,7 +15,7 @@ async fn edit(stage: &Stage, key: &str, attribute: &str, digits: &str) {
     update.expression_attribute_values(":v", AttributeValue::N(digits.to_owned())).send().await.unwrap();
 }
 
-/// The table takes at most so many calls a second while it heals.
+/// The table acquires at most so many calls a second while it heals.
 const CALLS_A_SECOND: u64 = 40;
 
 /// Two workers go on, a third one gets its share and everything is read after this edit.
@@ -46,14 +46,16 @@ async fn heals(key: &str, attribute: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn a_fleet_row_with_a_number_that_is_too_large_is_made_again() {
-    for attribute in ["term", "beat", "sessions", "wake", "planVersion", "mirror", "plannerSession"] {
+    for attribute in
+        ["term", "heartbeat", "sessions", "wake", "assignmentVersion", "leaderSessionHeartbeat", "leaderSession"]
+    {
         heals("fleet", attribute).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_session_row_with_a_number_that_is_too_large_is_registered_again() {
-    for attribute in ["number", "beat"] {
+    for attribute in ["number", "heartbeat"] {
         heals("session/b", attribute).await;
     }
 }
@@ -61,7 +63,7 @@ async fn a_session_row_with_a_number_that_is_too_large_is_registered_again() {
 #[tokio::test(start_paused = true)]
 async fn a_plan_row_with_a_number_that_is_too_large_is_written_again() {
     for attribute in ["term", "version"] {
-        heals("plan/b", attribute).await;
+        heals("assignment/b", attribute).await;
     }
 }
 
@@ -100,8 +102,9 @@ async fn the_row_of_a_former_session_with_the_largest_number_does_not_drive_a_st
         let put = stage.aws.dynamodb().put_item().table_name(APPLICATION);
         let put = put.item("leaseKey", AttributeValue::S("session/a".to_owned()));
         let put = put.item("entityType", AttributeValue::S("KCL_SESSION".to_owned()));
-        let put =
-            ["tag", "beat", "load"].iter().fold(put, |put, name| put.item(*name, AttributeValue::N("1".to_owned())));
+        let put = ["tag", "heartbeat", "load"]
+            .iter()
+            .fold(put, |put, name| put.item(*name, AttributeValue::N("1".to_owned())));
         let put = put.item("state", AttributeValue::S("left".to_owned()));
         put.item("number", AttributeValue::N(digits.to_owned())).send().await.unwrap();
         let calls = stage.aws.calls().total(Service::DynamoDb);

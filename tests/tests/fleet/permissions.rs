@@ -2,9 +2,9 @@
 
 use crate::stage::{APPLICATION, STREAM, Stage};
 use kcl_core::aws::{DynamoDbStore, KinesisDeadLetters};
-use kcl_core::lease::Wish;
+use kcl_core::lease::QuarantineRequest;
 use kcl_core::prelude::*;
-use kcl_core::{BootClock, HandbackOptions, Last, OnError, WhichParked, handback, parked, wish_parked};
+use kcl_core::{BootClock, FinalAction, HandbackOptions, KeySelector, OnError, handback, parked, request_quarantined};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -135,7 +135,7 @@ impl RecordProcessor for Refuses {
     }
 }
 
-async fn refusing(stage: &Stage, worker: &str, last: Last) -> crate::stage::Running {
+async fn refusing(stage: &Stage, worker: &str, last: FinalAction) -> crate::stage::Running {
     let letters = aws_sdk_kinesis::Client::new(&stage.aws.sdk_config_for("letters"));
     let worker = Worker::builder(APPLICATION, STREAM)
         .worker_id(worker)
@@ -158,7 +158,7 @@ async fn dead_letters_need_what_the_readme_says() {
     stage.aws.kinesis().create_stream().stream_name("letters").shard_count(1).send().await.unwrap();
     let called = record_of(&stage, |caller| caller == "letters");
     stage.put(0..3).await;
-    let worker = refusing(&stage, "a", Last::DeadLetter).await;
+    let worker = refusing(&stage, "a", FinalAction::DeadLetter).await;
     tokio::time::sleep(secs(60)).await;
     worker.stop().await.unwrap();
     assert_eq!(*called.lock().unwrap(), of_feature("KinesisDeadLetters"));
@@ -172,17 +172,17 @@ async fn the_operators_commands_need_what_the_readme_says() {
     let dynamodb = aws_sdk_dynamodb::Client::new(&stage.aws.sdk_config_for("operator"));
     let store = DynamoDbStore::new(dynamodb, APPLICATION);
     stage.put(0..7).await;
-    let worker = refusing(&stage, "a", Last::Quarantine).await;
+    let worker = refusing(&stage, "a", FinalAction::Quarantine).await;
     tokio::time::sleep(secs(60)).await;
 
     assert!(!parked(&store).await.unwrap().is_empty());
     let list = of_feature("kcl parked TABLE");
     assert_eq!(take(), list);
-    wish_parked(&store, &WhichParked::All, Wish::Resume).await.unwrap();
+    request_quarantined(&store, &KeySelector::All, QuarantineRequest::Resume).await.unwrap();
     assert_eq!(take(), list.union(&of_feature("kcl parked TABLE --resume")).cloned().collect());
 
     let mut options = HandbackOptions::default();
-    options.leave_parked = true;
+    options.leave_quarantined = true;
     // One row is read by another call than several.
     let mut called = BTreeSet::new();
     let mut alive = vec![("a", worker)];
@@ -195,7 +195,7 @@ async fn the_operators_commands_need_what_the_readme_says() {
         assert!(!done.released.is_empty() && !done.removed.is_empty(), "{done:?}");
         called.append(&mut take());
         for worker in next {
-            alive.push((worker, refusing(&stage, worker, Last::Quarantine).await));
+            alive.push((worker, refusing(&stage, worker, FinalAction::Quarantine).await));
         }
         tokio::time::sleep(secs(60)).await;
     }

@@ -2,7 +2,7 @@
 
 use crate::stage::{APPLICATION, Running, STREAM, Stage, text};
 use aws_sdk_dynamodb::types::AttributeValue;
-use kcl_core::{Code, Last, OnError, Retrieval, Settings, Worker};
+use kcl_core::{Code, FinalAction, OnError, Retrieval, Settings, Worker};
 use kcl_local::{Fault, Service};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -138,7 +138,7 @@ async fn a_worker_that_may_not_read_leaves_its_shards_to_the_others() {
     Outage::of(&stage, &[denied], Some("w1")).begin();
     stage.put(0..40).await;
     stage.seen(40, Duration::from_secs(150)).await;
-    // It is given leases again now and then, and gives them up at once.
+    // It is given leases again now and then, and yields them up at once.
     let mut longest = Duration::ZERO;
     for number in 40..60 {
         let put = Instant::now();
@@ -158,7 +158,7 @@ async fn a_worker_that_may_not_read_leaves_its_shards_to_the_others() {
 #[tokio::test(start_paused = true)]
 async fn a_worker_ends_for_refused_reads_where_its_policy_says_so_with_a_code_of_its_own() {
     let stage = Stage::with_shards(1).await;
-    let policy = OnError::retry().when_unreadable(Duration::from_secs(60), Last::StopWorker);
+    let policy = OnError::retry().when_unreadable(Duration::from_secs(60), FinalAction::StopWorker);
     let worker = Worker::builder(APPLICATION, STREAM)
         .worker_id("a")
         .sdk_config(&stage.aws.sdk_config_for("a"))

@@ -225,7 +225,7 @@ async fn what_a_handler_cannot_handle_goes_to_the_dead_letters_and_the_rest_is_r
         async { Ok(()) }
     });
     let again = replay(&stage, from, until)
-        .error_policy(OnError::at_once(Last::DeadLetter))
+        .error_policy(OnError::at_once(FinalAction::DeadLetter))
         .dead_letters(sink)
         .processor(move |shard: &ShardId| Fails(recorders(shard), 13));
     let summary = again.build().await.unwrap().run().await.unwrap();
@@ -430,7 +430,7 @@ async fn aggregates_of_a_range_are_taken_apart() {
 async fn a_policy_that_parks_needs_somebody_who_tries_again() {
     let stage = Stage::with_shards(1).await;
     let until = moment(&stage).await;
-    let parks = || replay(&stage, until - 1_000, until).error_policy(OnError::at_once(Last::Quarantine));
+    let parks = || replay(&stage, until - 1_000, until).error_policy(OnError::at_once(FinalAction::Quarantine));
     let error = parks().processor(stage.recorders(REPLAY)).build().await.unwrap_err();
     assert!(error.to_string().contains("`quarantine_retry`"), "{error}");
     let retried = parks().quarantine_retry(Duration::from_secs(5)).processor(stage.recorders(REPLAY));

@@ -49,13 +49,13 @@ impl Log {
 pub(crate) struct Recorder {
     worker: String,
     log: Log,
-    takes: Duration,
+    acquires: Duration,
 }
 
 impl RecordProcessor for Recorder {
     async fn process_records(&mut self, batch: &Batch, shard: &ShardContext) -> Result<(), BoxError> {
-        if !self.takes.is_zero() {
-            tokio::time::sleep(self.takes).await;
+        if !self.acquires.is_zero() {
+            tokio::time::sleep(self.acquires).await;
         }
         for record in batch {
             self.log.push(Seen {
@@ -125,7 +125,7 @@ impl Stage {
         }
     }
 
-    pub(crate) async fn build(&self, worker: &str, settings: Settings, takes: Duration) -> Result<Worker, Error> {
+    pub(crate) async fn build(&self, worker: &str, settings: Settings, acquires: Duration) -> Result<Worker, Error> {
         let (log, name) = (self.log.clone(), worker.to_owned());
         Worker::builder(APPLICATION, STREAM)
             .settings(settings)
@@ -133,7 +133,7 @@ impl Stage {
             .with_seed(worker.bytes().map(u64::from).sum())
             .sdk_config(&self.aws.sdk_config_for(worker))
             .on_current_runtime()
-            .processor(move |_| Recorder { worker: name.clone(), log: log.clone(), takes })
+            .processor(move |_| Recorder { worker: name.clone(), log: log.clone(), acquires })
             .build()
             .await
     }
@@ -141,7 +141,7 @@ impl Stage {
     /// Makes quick handlers that write down what they get, under this name.
     pub(crate) fn recorders(&self, worker: &str) -> impl Fn(&ShardId) -> Recorder + Send + Sync + 'static {
         let (log, worker) = (self.log.clone(), worker.to_owned());
-        move |_| Recorder { worker: worker.clone(), log: log.clone(), takes: Duration::ZERO }
+        move |_| Recorder { worker: worker.clone(), log: log.clone(), acquires: Duration::ZERO }
     }
 
     /// A worker of another application on the same stream.
@@ -165,8 +165,8 @@ impl Stage {
         self.start_with(worker, Settings::default(), Duration::ZERO).await
     }
 
-    pub(crate) async fn start_with(&self, worker: &str, settings: Settings, takes: Duration) -> Running {
-        let worker = self.build(worker, settings, takes).await.unwrap();
+    pub(crate) async fn start_with(&self, worker: &str, settings: Settings, acquires: Duration) -> Running {
+        let worker = self.build(worker, settings, acquires).await.unwrap();
         let handle = worker.handle();
         Running { handle, task: tokio::spawn(worker.run()) }
     }

@@ -100,7 +100,7 @@ async fn rows_of_workers_that_are_gone_are_cleared_away_in_a_fleet_that_goes_on(
     leaves.stop().await.unwrap();
     assert!(keys().await.contains(&"session/b".to_owned()));
     tokio::time::sleep(Duration::from_secs(240)).await;
-    assert_eq!(keys().await, ["fleet", "plan/a", "session/a", "shardId-000000000000"]);
+    assert_eq!(keys().await, ["fleet", "assignment/a", "session/a", "shardId-000000000000"]);
     stays.stop().await.unwrap();
 }
 

@@ -9,14 +9,14 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-/// A page has up to a megabyte, and takes longer than a call of one row may. Callers give up sooner, by their own timeout.
+/// A page has up to a megabyte, and acquires longer than a call of one row may. Callers give up sooner, by their own timeout.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The most keys that one BatchGetItem takes (AWS: BatchGetItem).
+/// The most keys that one BatchGetItem acquires (AWS: BatchGetItem).
 const BATCH: usize = 100;
 
 /// Pauses before keys that the service left out of an answer are asked for again; after the last it is throttled.
-/// Short, as the caller has a beat to keep: it backs off by itself.
+/// Short, as the caller has a heartbeat to keep: it backs off by itself.
 const LEFT_OUT_PAUSES: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(180)];
 

@@ -1,9 +1,9 @@
 //! Prepares the lease table: there, of the right shape, ready.
 
 use super::attributes::name;
-use crate::aws::explain::{Place, Subject, explain};
+use crate::aws::diagnosis::{Place, Subject, explain};
 use crate::aws::failure::{Cause, EMPTY, Failure};
-use crate::aws::patience::patiently;
+use crate::aws::startup_retry::patiently;
 use crate::error::{Code, Error};
 use crate::telemetry::event::table::{TableCreated, TableTooSmall};
 use aws_sdk_dynamodb::Client;
@@ -179,7 +179,7 @@ fn check_throughput(spec: &TableSpec, found: &TableDescription, open_shards: u32
     }
 }
 
-/// Units a second: a checkpoint of each shard an interval and a few beats to write; to read, the fleet row twice a second
+/// Units a second: a checkpoint of each shard an interval and a few heartbeats to write; to read, the fleet row twice a second
 /// for each of a few workers, and the whole table now and then.
 #[allow(clippy::cast_possible_truncation, reason = "shards are thousands at most, intervals seconds")]
 fn wanted_units(open_shards: u32, checkpoint_interval: Duration) -> (i64, i64) {

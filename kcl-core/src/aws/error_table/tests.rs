@@ -11,7 +11,7 @@ This page is written from `kcl-core/src/aws/error_table.rs`, by which the code d
 
 A worker that **starts** ends with an error that a person must mend, before it holds anything: its operator is watching. A worker \
 that **runs** does not end because AWS says no. It repeats the call with growing pauses of at most a few seconds, for as long as it \
-takes, stays a member of the fleet as far as the table lets it, and goes on within 5 s of the end of the outage. What ends a running \
+acquires, stays a member of the fleet as far as the table lets it, and goes on within 5 s of the end of the outage. What ends a running \
 worker is a shutdown, an error policy that says so, or a fault of its own.
 
 An error is classified by its code; one without a known code by its HTTP status: 429 is a throttle, 5xx is no answer. AWS names \

@@ -9,7 +9,7 @@ fn row(number: SessionNumber, state: SessionState) -> Row {
         worker,
         number,
         tag: 0,
-        beat: 0,
+        heartbeat: 0,
         state,
         capacity: None,
         load: 0,
@@ -38,7 +38,7 @@ fn sent(effects: &mut Effects) -> Vec<Write> {
 fn a_last_session_that_another_fleet_row_had_counted_is_outnumbered() {
     let (mut session, mut effects) = registering(4);
     let refused = Answer::Written(Written::Refused(Some(row(900, SessionState::Left))));
-    assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), News::Nothing);
+    assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), SessionEvent::Nothing);
     assert_eq!(sent(&mut effects), [Write::DrawAbove(900)]);
     let drawn = Answer::Written(Written::Applied(Some(fleet(901))));
     session.on_answer(Time::ZERO, drawn, 0, &mut effects);
@@ -46,13 +46,13 @@ fn a_last_session_that_another_fleet_row_had_counted_is_outnumbered() {
 }
 
 /// What another process' row shows at this number and heartbeat.
-fn refused_by(number: SessionNumber, beat: u64, state: SessionState) -> Answer {
+fn refused_by(number: SessionNumber, heartbeat: u64, state: SessionState) -> Answer {
     let Row::Session(session) = row(number, state) else { panic!("a session's row") };
-    Answer::Written(Written::Refused(Some(Row::Session(SessionRow { beat, tag: 99, ..session }))))
+    Answer::Written(Written::Refused(Some(Row::Session(SessionRow { heartbeat, tag: 99, ..session }))))
 }
 
 /// Answers the registration that is repeated until then, once a second.
-fn contended(session: &mut Session, effects: &mut Effects, answers: &[(u64, Answer)]) -> Vec<News> {
+fn contended(session: &mut Session, effects: &mut Effects, answers: &[(u64, Answer)]) -> Vec<SessionEvent> {
     let mut news = Vec::new();
     for (at, answer) in answers {
         effects.now = Time::ZERO + Duration::from_secs(*at);
@@ -64,10 +64,11 @@ fn contended(session: &mut Session, effects: &mut Effects, answers: &[(u64, Answ
 #[test]
 fn a_second_process_gives_up_once_it_sees_that_the_first_one_is_alive() {
     let (mut session, mut effects) = registering(4);
-    let answers = [(0, 7), (2, 7), (3, 8), (5, 9)].map(|(at, beat)| (at, refused_by(3, beat, SessionState::Active)));
+    let answers =
+        [(0, 7), (2, 7), (3, 8), (5, 9)].map(|(at, heartbeat)| (at, refused_by(3, heartbeat, SessionState::Active)));
     let news = contended(&mut session, &mut effects, &answers);
-    assert_eq!(news[..3], [News::Nothing, News::Nothing, News::Nothing]);
-    assert_eq!(news[3], News::HeldByAnother { session: 3, process: None });
+    assert_eq!(news[..3], [SessionEvent::Nothing, SessionEvent::Nothing, SessionEvent::Nothing]);
+    assert_eq!(news[3], SessionEvent::HeldByAnother { session: 3, process: None });
     assert!(session.is_over());
     assert_eq!(sent(&mut effects), [], "nothing was written that concerns the other");
 }
@@ -75,9 +76,9 @@ fn a_second_process_gives_up_once_it_sees_that_the_first_one_is_alive() {
 #[test]
 fn one_that_registered_later_and_is_alive_is_left_alone_too() {
     let (mut session, mut effects) = registering(4);
-    let answers = [(0, 0), (3, 1), (5, 2)].map(|(at, beat)| (at, refused_by(5, beat, SessionState::Active)));
+    let answers = [(0, 0), (3, 1), (5, 2)].map(|(at, heartbeat)| (at, refused_by(5, heartbeat, SessionState::Active)));
     let news = contended(&mut session, &mut effects, &answers);
-    assert_eq!(news[2], News::HeldByAnother { session: 5, process: None });
+    assert_eq!(news[2], SessionEvent::HeldByAnother { session: 5, process: None });
 }
 
 #[test]
@@ -86,17 +87,17 @@ fn a_second_process_ends_a_session_that_is_silent_for_its_failover_time_and_regi
     let silent = |at| (at, refused_by(3, 7, SessionState::Draining));
     contended(&mut session, &mut effects, &[silent(0), silent(5), silent(9)]);
     assert_eq!(sent(&mut effects), []);
-    assert_eq!(effects.next_due(), Some(Time::ZERO + Duration::from_secs(10)), "as soon as silence can be proven");
+    assert_eq!(effects.next_due(), Some(Time::ZERO + Duration::from_secs(10)), "as soon as staleness can be proven");
     contended(&mut session, &mut effects, &[silent(10)]);
     let worker = WorkerId::parse("me").unwrap();
-    assert_eq!(sent(&mut effects), [Write::Fence { worker, number: 3, beat: 7 }]);
+    assert_eq!(sent(&mut effects), [Write::Fence { worker, number: 3, heartbeat: 7 }]);
     let fenced = Answer::Written(Written::Applied(Some(row(3, SessionState::Fenced))));
-    assert_eq!(contended(&mut session, &mut effects, &[(10, fenced)]), [News::Nothing]);
+    assert_eq!(contended(&mut session, &mut effects, &[(10, fenced)]), [SessionEvent::Nothing]);
     assert!(matches!(sent(&mut effects)[..], [Write::Register { number: 4, over: None, .. }]));
 }
 
 #[test]
-fn a_session_that_beats_while_it_is_being_ended_is_watched_again() {
+fn a_session_that_heartbeats_while_it_is_being_ended_is_watched_again() {
     let (mut session, mut effects) = registering(4);
     let silent = |at| (at, refused_by(3, 7, SessionState::Active));
     contended(&mut session, &mut effects, &[silent(0), silent(10)]);
@@ -105,9 +106,10 @@ fn a_session_that_beats_while_it_is_being_ended_is_watched_again() {
     assert_eq!(sent(&mut effects), [], "not in a circle");
     session.on_timer(0, None, &mut effects);
     assert!(matches!(sent(&mut effects)[..], [Write::Register { number: 4, .. }]));
-    let again = [(11, 8), (12, 9), (14, 10)].map(|(at, beat)| (at, refused_by(3, beat, SessionState::Active)));
+    let again =
+        [(11, 8), (12, 9), (14, 10)].map(|(at, heartbeat)| (at, refused_by(3, heartbeat, SessionState::Active)));
     let news = contended(&mut session, &mut effects, &again);
-    assert_eq!(news[2], News::HeldByAnother { session: 3, process: None });
+    assert_eq!(news[2], SessionEvent::HeldByAnother { session: 3, process: None });
 }
 
 #[test]
@@ -116,7 +118,7 @@ fn a_session_that_leaves_is_succeeded_at_once() {
     contended(&mut session, &mut effects, &[(0, refused_by(3, 7, SessionState::Active))]);
     let applied = Answer::Written(Written::Applied(Some(row(4, SessionState::Active))));
     let news = contended(&mut session, &mut effects, &[(2, applied)]);
-    assert!(matches!(news[..], [News::Registered { number: 4, .. }]));
+    assert!(matches!(news[..], [SessionEvent::Registered { number: 4, .. }]));
 }
 
 #[test]
@@ -144,7 +146,7 @@ fn a_row_of_the_same_number_that_another_process_left_is_not_ones_own() {
     let (mut session, mut effects) = registering(4);
     session.tag = 77;
     let refused = Answer::Written(Written::Refused(Some(row(4, SessionState::Left))));
-    assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), News::Nothing);
+    assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), SessionEvent::Nothing);
     assert_eq!(sent(&mut effects), [Write::Draw], "the next number is higher");
     for _ in 0..4 {
         session.on_answer(Time::ZERO, Answer::Written(Written::Applied(Some(fleet(4)))), 0, &mut effects);
@@ -163,7 +165,7 @@ fn a_registration_counts_from_its_first_attempt_whichever_was_applied() {
     let later = Time::ZERO + Duration::from_secs(5);
     let until = Time::ZERO + timing::owned_for(session.failover_time);
     let news = session.on_answer(later, applied, 0, &mut effects);
-    assert_eq!(news, News::Registered { number: 4, until });
+    assert_eq!(news, SessionEvent::Registered { number: 4, until });
 }
 
 #[test]
@@ -175,12 +177,12 @@ fn a_draw_above_that_got_no_answer_replaces_nobody() {
     session.on_timer(0, None, &mut effects);
     sent(&mut effects);
     let refused = Answer::Written(Written::Refused(Some(fleet(901))));
-    assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), News::Nothing);
+    assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), SessionEvent::Nothing);
     assert_eq!(sent(&mut effects), [Write::Draw]);
 }
 
 #[test]
-fn a_beat_is_never_under_way_twice() {
+fn a_heartbeat_is_never_under_way_twice() {
     let me = WorkerId::parse("me").unwrap();
     let mut effects = Effects::new(fastrand::Rng::with_seed(1));
     let mut session = Session::new(me.clone(), None, &Settings::default(), ThisProcess::default());
@@ -189,7 +191,7 @@ fn a_beat_is_never_under_way_twice() {
         worker: me,
         number: 4,
         tag: 0,
-        beat: 0,
+        heartbeat: 0,
         state: SessionState::Active,
         capacity: None,
         load: 0,
@@ -202,13 +204,13 @@ fn a_beat_is_never_under_way_twice() {
     session.drain(0, &mut effects);
     assert_eq!(effects.take_calls().len(), 1, "it says that it drains");
     session.on_timer(0, None, &mut effects);
-    assert_eq!(effects.take_calls(), [], "the beat that was due meanwhile");
+    assert_eq!(effects.take_calls(), [], "the heartbeat that was due meanwhile");
 }
 
 #[test]
-fn streams_that_change_are_said_with_a_beat_at_once() {
+fn streams_that_change_are_said_with_a_heartbeat_at_once() {
     let said = |effects: &mut Effects| match sent(effects).as_slice() {
-        [Write::Beat { streams, .. } | Write::Register { streams, .. }] => streams.clone(),
+        [Write::Heartbeat { streams, .. } | Write::Register { streams, .. }] => streams.clone(),
         other => panic!("{other:?}"),
     };
     let ids = |names: &[&str]| Some(names.iter().map(StreamId::new).collect::<BTreeSet<_>>());
@@ -228,17 +230,17 @@ fn streams_that_change_are_said_with_a_beat_at_once() {
 #[test]
 fn a_stream_is_known_to_be_left_once_the_row_does_not_name_it_any_more() {
     let (a, b) = (StreamId::new("1:a:2"), StreamId::new("1:b:2"));
-    let shown = |beat, streams: &[&StreamId]| {
+    let shown = |heartbeat, streams: &[&StreamId]| {
         let Row::Session(session) = row(4, SessionState::Active) else { panic!("a session's row") };
         let streams = Some(streams.iter().copied().cloned().collect());
-        Answer::Written(Written::Applied(Some(Row::Session(SessionRow { beat, streams, ..session }))))
+        Answer::Written(Written::Applied(Some(Row::Session(SessionRow { heartbeat, streams, ..session }))))
     };
     let (mut session, mut effects) = registering(4);
     assert!(!session.shows_without(&a), "it says nothing yet");
     session.on_answer(Time::ZERO, shown(0, &[&a, &b]), 0, &mut effects);
     assert!(!session.shows_without(&a) && !session.shows_without(&b));
     session.serve(Some([a.clone()].into()), 0, &mut effects);
-    assert!(!session.shows_without(&b), "the beat is on its way");
+    assert!(!session.shows_without(&b), "the heartbeat is on its way");
     session.on_answer(Time::ZERO, shown(1, &[&a]), 0, &mut effects);
     assert!(!session.shows_without(&a) && session.shows_without(&b));
     session.end(&mut effects);

@@ -1,12 +1,12 @@
 //! Another process has registered under this worker's id: this one waits until that session has ended or is proven silent,
-//! and gives up as soon as it is proven alive. So a second process never replaces a living one.
+//! and yields up as soon as it is proven alive. So a second process never replaces a living one.
 
-use super::{News, Session, State};
-use crate::coordination::effects::{Effects, Part};
+use super::{Session, SessionEvent, State};
+use crate::coordination::effects::{CallId, Effects};
 use crate::coordination::liveness::{Liveness, Pulse};
 use crate::lease::Write;
 use crate::lease::row::{Session as SessionRow, SessionNumber};
-use crate::telemetry::event::coordination::Happening;
+use crate::telemetry::event::coordination::CoordinationEvent;
 
 /// The other process' session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) struct Twin {
 impl Twin {
     /// Ends the session, which was proven silent, under the condition that its heartbeat has not moved since.
     fn fence(&self) -> Write {
-        Write::Fence { worker: self.row.worker.clone(), number: self.row.number, beat: self.row.beat }
+        Write::Fence { worker: self.row.worker.clone(), number: self.row.number, heartbeat: self.row.heartbeat }
     }
 }
 
@@ -30,12 +30,12 @@ impl Session {
         twin: Option<Box<Twin>>,
         row: &SessionRow,
         effects: &mut Effects,
-    ) -> News {
+    ) -> SessionEvent {
         let failover_time = row.failover_time(self.failover_time);
         let (mut twin, mut pulse) = match twin {
             Some(twin) => (twin, Pulse::Unknown),
             None => {
-                effects.tell(Happening::WorkerIdInUse {
+                effects.tell(CoordinationEvent::WorkerIdInUse {
                     worker: row.worker.clone(),
                     session: row.number,
                     process: row.profile.process.clone(),
@@ -54,19 +54,19 @@ impl Session {
         let first_sent = self.first_sent();
         match pulse {
             Pulse::Unknown => {
-                effects.remind(Part::Session, twin.liveness.next_look(effects.now, failover_time));
+                effects.remind(CallId::Session, twin.liveness.next_look(effects.now, failover_time));
                 self.state = State::Contending { number, first_sent, twin };
-                News::Nothing
+                SessionEvent::Nothing
             }
             Pulse::Silent => {
                 let write = twin.fence();
-                effects.write(Part::Session, write.clone());
+                effects.write(CallId::Session, write.clone());
                 self.state = State::Displacing { number, first_sent, write: Box::new(write) };
-                News::Nothing
+                SessionEvent::Nothing
             }
             Pulse::Alive => {
                 self.state = State::Over;
-                News::HeldByAnother { session: row.number, process: row.profile.process.clone() }
+                SessionEvent::HeldByAnother { session: row.number, process: row.profile.process.clone() }
             }
         }
     }

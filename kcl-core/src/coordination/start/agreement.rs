@@ -9,7 +9,7 @@ use crate::lease::row::{Fleet, FleetSettings, Session, SharedSettings, WorkerId}
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Compares settings with the fleet's, over as many reads of the table as that takes.
+/// Compares settings with the fleet's, over as many reads of the table as that acquires.
 #[derive(Debug)]
 pub(super) struct Agreement {
     table: String,
@@ -90,7 +90,7 @@ impl Agreement {
 
     /// Whether nobody has drawn a session number, or led, for so long.
     fn has_stood(&mut self, fleet: &Fleet, long: Duration, asked: Time) -> bool {
-        let mark = (fleet.term, fleet.beat, fleet.sessions);
+        let mark = (fleet.term, fleet.heartbeat, fleet.sessions);
         match self.row {
             Some((seen, since)) if seen == mark => asked.since(since) >= long,
             Some(_) | None => {
@@ -160,13 +160,13 @@ mod tests {
         Settings::default().failover_time(Duration::from_secs(failover))
     }
 
-    fn session(id: &str, failover: u64, beat: u64) -> Session {
+    fn session(id: &str, failover: u64, heartbeat: u64) -> Session {
         let process = ProcessId { host: "pod-7".to_owned(), id: 17, started_at_ms: 1_767_225_600_000, kernel: None };
         Session {
             worker: WorkerId::from_row(id),
             number: 3,
             tag: 0,
-            beat,
+            heartbeat,
             state: SessionState::Active,
             capacity: None,
             load: 0,
@@ -194,8 +194,8 @@ mod tests {
     #[test]
     fn another_failover_time_is_refused_once_a_worker_of_the_fleet_is_seen_alive() {
         let mut agreement = agreement(&settings(60));
-        for (at, beat) in [(0, 7), (2, 7), (4, 8)] {
-            let verdict = agreement.look(&table(10, vec![session("worker-b", 10, beat)]), t(at));
+        for (at, heartbeat) in [(0, 7), (2, 7), (4, 8)] {
+            let verdict = agreement.look(&table(10, vec![session("worker-b", 10, heartbeat)]), t(at));
             assert!(matches!(verdict, Verdict::Look(_)), "{verdict:?}");
         }
         let verdict = agreement.look(&table(10, vec![session("worker-b", 10, 9)]), t(6));
@@ -236,8 +236,11 @@ mod tests {
     fn a_fleet_row_that_was_just_made_is_of_a_worker_that_registers_next() {
         let mut agreement = agreement(&settings(60));
         assert!(matches!(agreement.look(&table(10, vec![]), t(0)), Verdict::Look(_)));
-        for (at, beat) in [(1, 0), (3, 1)] {
-            assert!(matches!(agreement.look(&table(10, vec![session("worker-b", 10, beat)]), t(at)), Verdict::Look(_)));
+        for (at, heartbeat) in [(1, 0), (3, 1)] {
+            assert!(matches!(
+                agreement.look(&table(10, vec![session("worker-b", 10, heartbeat)]), t(at)),
+                Verdict::Look(_)
+            ));
         }
         let verdict = agreement.look(&table(10, vec![session("worker-b", 10, 2)]), t(6));
         assert!(matches!(verdict, Verdict::Refused(_)), "{verdict:?}");

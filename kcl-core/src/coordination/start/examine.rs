@@ -37,7 +37,7 @@ pub(in crate::coordination) fn of_range(name: &str, lease: &Lease, until_ms: Opt
     let key = &lease.key;
     let message = match (lease.until_ms, until_ms) {
         (None, _) => format!(
-            "table `{name}` is a live application's: its lease `{key}` is of no replay, and this worker has `until`. Give the \
+            "table `{name}` is a live application's: its lease `{key}` is of no replay, and this worker has `until`. Yield the \
              replay an application name of its own, or use `Replay`, which keeps its progress in memory"
         ),
         (Some(theirs), None) => format!(
@@ -322,8 +322,8 @@ mod tests {
 
     #[test]
     fn each_kind_of_worker_refuses_the_other_kinds_keys() {
-        let (one, several) = (one("orders"), several(&["orders"]));
-        let of = |streams: &Streams| Table { leases: vec![lease(streams, "orders")], ..Table::default() };
+        let (one, several) = (one("instructions"), several(&["instructions"]));
+        let of = |streams: &Streams| Table { leases: vec![lease(streams, "instructions")], ..Table::default() };
         assert_eq!([code(&one, &of(&one)), code(&several, &of(&several))], [None, None]);
         assert_eq!(code(&one, &of(&several)), Some(Code::LeaseKeys));
         assert_eq!(code(&several, &of(&one)), Some(Code::LeaseKeys));
@@ -332,25 +332,27 @@ mod tests {
     #[test]
     fn a_fleet_of_the_other_kind_is_refused_before_it_has_leases() {
         let start = crate::lease::FleetStart { checkpoint: Checkpoint::TrimHorizon, at_ms: None };
-        let row = crate::lease::StreamRow { id: identity("orders").id().unwrap(), start: start.clone(), filled: false };
+        let row =
+            crate::lease::StreamRow { id: identity("instructions").id().unwrap(), start: start.clone(), filled: false };
         let of_several = Table { streams: vec![row], ..Table::default() };
-        assert_eq!(code(&one("orders"), &of_several), Some(Code::LeaseKeys));
-        assert_eq!(code(&several(&["orders"]), &of_several), None);
+        assert_eq!(code(&one("instructions"), &of_several), Some(Code::LeaseKeys));
+        assert_eq!(code(&several(&["instructions"]), &of_several), None);
         let fleet = Fleet { start: Some(start), ..Fleet::above(0, 0, false) };
         let of_one = Table { fleet: Some(fleet), ..Table::default() };
-        assert_eq!(code(&several(&["orders"]), &of_one), Some(Code::LeaseKeys));
-        assert_eq!(code(&one("orders"), &of_one), None);
+        assert_eq!(code(&several(&["instructions"]), &of_one), Some(Code::LeaseKeys));
+        assert_eq!(code(&one("instructions"), &of_one), None);
     }
 
     #[test]
     fn of_several_streams_only_one_with_the_same_keys_is_another() {
-        let streams = several(&["orders"]);
+        let streams = several(&["instructions"]);
         let table = |stream: StreamIdentity| {
-            let lease = Lease { stream: Some(stream), ..lease(&streams, "orders") };
+            let lease = Lease { stream: Some(stream), ..lease(&streams, "instructions") };
             Table { leases: vec![lease, self::lease(&streams, "payments")], ..Table::default() }
         };
-        assert_eq!(code(&streams, &table(identity("orders"))), None, "nobody serves the other one");
-        let there = StreamIdentity { arn: identity("orders").arn.replace("us-east-1", "eu-west-1"), created_at: 1 };
+        assert_eq!(code(&streams, &table(identity("instructions"))), None, "nobody serves the other one");
+        let there =
+            StreamIdentity { arn: identity("instructions").arn.replace("us-east-1", "eu-west-1"), created_at: 1 };
         assert_eq!(code(&streams, &table(there)), Some(Code::OtherStream));
     }
 }

@@ -3,8 +3,9 @@
 
 use crate::config::BalanceBy;
 use crate::lease::row::{
-    Beside, Fleet, FleetSettings, FleetStart, Give, HashKeyRange, Lease, LeaseKey, Owner, ParkedKey, Pending, Plan,
-    ProcessId, SessionState, SharedSettings, StreamRow, Take, TakeMode, Wish, WorkerId, WorkerProfile,
+    Acquire, AcquireMode, Assignment, CheckpointExtras, Fleet, FleetSettings, FleetStart, HashKeyRange, Lease,
+    LeaseKey, Owner, Pending, ProcessId, QuarantineRequest, QuarantinedKey, SessionState, SharedSettings, StreamRow,
+    WorkerId, WorkerProfile, Yield,
 };
 use crate::lease::write::{Previous, Write};
 use crate::record::{Checkpoint, Position, SequenceNumber, ShardId, StreamId, StreamIdentity};
@@ -38,15 +39,20 @@ fn fleet() -> Vec<Case> {
     let seen = Some((worker("a"), 8));
     let start = FleetStart { checkpoint: Checkpoint::Latest, at_ms: Some(1_700_000_000_123) };
     let created = Fleet::above(3, 7, false);
-    let take = |term, beat, planner: Option<(WorkerId, u64)>| Write::TakeTerm {
+    let take = |term, heartbeat, leader: Option<(WorkerId, u64)>| Write::TakeTerm {
         term,
-        beat,
-        planner,
+        heartbeat,
+        leader,
         me: me.clone(),
         failover_time: Duration::from_millis(60_001),
     };
-    let beat = |term, beat| Write::FleetBeat { term, beat, mirror: 41, plan_version: 2 };
-    let delete = |term, beat, wake, sessions| Write::DeleteFleet { term, beat, wake, sessions };
+    let heartbeat = |term, heartbeat| Write::FleetHeartbeat {
+        term,
+        heartbeat,
+        leader_session_heartbeat: 41,
+        assignment_version: 2,
+    };
+    let delete = |term, heartbeat, wake, sessions| Write::DeleteFleet { term, heartbeat, wake, sessions };
     vec![
         case(
             "create the fleet",
@@ -58,7 +64,7 @@ fn fleet() -> Vec<Case> {
                 Write::Filled,
                 Write::PinStart(start.clone()),
                 take(4, 0, None),
-                beat(4, 0),
+                heartbeat(4, 0),
                 delete(4, 0, 1, 7),
             ],
             Write::CreateFleet(created.clone()),
@@ -100,7 +106,7 @@ fn fleet() -> Vec<Case> {
             vec![take(3, 0, None), take(4, 1, None), take(4, 0, seen.clone())],
             take(4, 0, None),
         ),
-        case("beat the fleet", vec![], vec![beat(4, 1), beat(5, 0)], beat(5, 1)),
+        case("heartbeat the fleet", vec![], vec![heartbeat(4, 1), heartbeat(5, 0)], heartbeat(5, 1)),
         case(
             "take the next term",
             vec![],
@@ -205,10 +211,10 @@ fn sessions() -> Vec<Case> {
         profile: crate::lease::WorkerProfile::default(),
         over: None,
     };
-    let serve = |beat, streams: &[&str]| Write::Beat {
+    let serve = |heartbeat, streams: &[&str]| Write::Heartbeat {
         worker: worker("s4"),
         number: 1,
-        beat,
+        heartbeat,
         state: SessionState::Active,
         load: 0,
         weights: None,
@@ -223,28 +229,28 @@ fn sessions() -> Vec<Case> {
         profile: crate::lease::WorkerProfile::default(),
         over: None,
     };
-    let beat = |name: &str, number, beat, state| Write::Beat {
+    let heartbeat = |name: &str, number, heartbeat, state| Write::Heartbeat {
         worker: worker(name),
         number,
-        beat,
+        heartbeat,
         state,
         load: 3,
         weights: None,
         streams: None,
     };
-    let fence = |name: &str, number, beat| Write::Fence { worker: worker(name), number, beat };
+    let fence = |name: &str, number, heartbeat| Write::Fence { worker: worker(name), number, heartbeat };
     let leave = |name: &str, number| Write::Leave { worker: worker(name), number };
     let delete = |name: &str, number, own| Write::DeleteSession { worker: worker(name), number, own };
     vec![
         case(
             "register",
             vec![],
-            vec![beat("s1", 5, 0, SessionState::Active), fence("s1", 5, 0), leave("s1", 5), delete("s1", 5, true)],
+            vec![heartbeat("s1", 5, 0, SessionState::Active), fence("s1", 5, 0), leave("s1", 5), delete("s1", 5, true)],
             register("s1", 5, Some(10)),
         ),
         case(
             "a higher number replaces",
-            vec![beat("s1", 5, 0, SessionState::Draining), leave("s1", 5)],
+            vec![heartbeat("s1", 5, 0, SessionState::Draining), leave("s1", 5)],
             vec![register("s1", 5, None), register("s1", 4, None)],
             register("s1", 6, None),
         ),
@@ -256,23 +262,23 @@ fn sessions() -> Vec<Case> {
         ),
         case(
             "one that is draining lives",
-            vec![beat("s5", 6, 0, SessionState::Draining)],
+            vec![heartbeat("s5", 6, 0, SessionState::Draining)],
             vec![register("s5", 7, None)],
             fence("s5", 6, 1),
         ),
         case("a fenced session is replaced", vec![], vec![register("s5", 6, None)], register("s5", 7, None)),
         case(
-            "beat",
+            "heartbeat",
             vec![],
-            vec![beat("s1", 5, 0, SessionState::Active), beat("s1", 6, 1, SessionState::Active)],
-            beat("s1", 6, 0, SessionState::Draining),
+            vec![heartbeat("s1", 5, 0, SessionState::Active), heartbeat("s1", 6, 1, SessionState::Active)],
+            heartbeat("s1", 6, 0, SessionState::Draining),
         ),
         case("fence", vec![], vec![fence("s1", 6, 0), fence("s1", 5, 1)], fence("s1", 6, 1)),
         case(
             "a fenced session is over",
             vec![],
             vec![
-                beat("s1", 6, 1, SessionState::Active),
+                heartbeat("s1", 6, 1, SessionState::Active),
                 fence("s1", 6, 1),
                 leave("s1", 6),
                 delete("s1", 5, false),
@@ -284,7 +290,7 @@ fn sessions() -> Vec<Case> {
         case(
             "a session that left is over",
             vec![],
-            vec![beat("s2", 9, 0, SessionState::Active), fence("s2", 9, 0)],
+            vec![heartbeat("s2", 9, 0, SessionState::Active), fence("s2", 9, 0)],
             leave("s2", 9),
         ),
         case("serve streams", vec![], vec![serve(0, &["1:a:2"])], registered),
@@ -298,25 +304,26 @@ fn plans() -> Vec<Case> {
     let plan = |term, version| {
         let owner = Some(Owner { worker: worker("b"), session: Some(2) });
         let java = Some(Owner { worker: worker("java"), session: None });
-        let take = |lease: &str, owner, mode| Take { lease: LeaseKey::new(lease), owner, counter: 4711, mode };
-        Write::Plan(Plan {
+        let take = |lease: &str, owner, mode| Acquire { lease: LeaseKey::new(lease), owner, counter: 4711, mode };
+        Write::Assignment(Assignment {
             worker: worker("p1"),
             term,
             version,
-            takes: vec![
-                take("l1", None, TakeMode::Now),
-                take("l2", owner, TakeMode::After),
-                take("l3", java, TakeMode::Now),
+            acquires: vec![
+                take("l1", None, AcquireMode::Now),
+                take("l2", owner, AcquireMode::After),
+                take("l3", java, AcquireMode::Now),
             ],
-            gives: vec![Give { lease: LeaseKey::new("l4"), counter: 12 }],
+            yields: vec![Yield { lease: LeaseKey::new("l4"), counter: 12 }],
             lists: vec![stream_id(), StreamId::new("1:a:2")],
         })
     };
-    let empty = Plan { worker: worker("p1"), term: 2, version: 2, takes: vec![], gives: vec![], lists: vec![] };
-    let delete = |name: &str, term| Write::DeletePlan { worker: worker(name), term };
+    let empty =
+        Assignment { worker: worker("p1"), term: 2, version: 2, acquires: vec![], yields: vec![], lists: vec![] };
+    let delete = |name: &str, term| Write::DeleteAssignment { worker: worker(name), term };
     vec![
         case("plan", vec![], vec![], plan(2, 1)),
-        case("a later version replaces", vec![], vec![plan(2, 1), plan(2, 0), plan(1, 9)], Write::Plan(empty)),
+        case("a later version replaces", vec![], vec![plan(2, 1), plan(2, 0), plan(1, 9)], Write::Assignment(empty)),
         case("a later term replaces", vec![], vec![plan(2, 2)], plan(3, 0)),
         case("delete a plan", vec![], vec![delete("p1", 2)], delete("p1", 3)),
         case("delete a plan that is not there", vec![], vec![], delete("p2", 3)),
@@ -426,12 +433,12 @@ fn claims() -> Vec<Case> {
     ]
 }
 
-fn parked(key: Option<&str>, wish: Option<Wish>) -> ParkedKey {
+fn parked(key: Option<&str>, wish: Option<QuarantineRequest>) -> QuarantinedKey {
     let digits = "49590338271490256608559692538361571095921575989136588897";
     let number = SequenceNumber::parse(digits).ok();
     let position =
         |sub_sequence_number| number.clone().map(|sequence_number| Position { sequence_number, sub_sequence_number });
-    ParkedKey {
+    QuarantinedKey {
         key: key.map(str::to_owned),
         positions: [0, 7].into_iter().filter_map(position).collect(),
         attempts: 3,
@@ -449,10 +456,10 @@ fn owned() -> Vec<Case> {
         me,
         counter,
         checkpoint: at("49590338271490256608559692538361571095921575989136588898", 0),
-        beside: Beside {
+        extras: CheckpointExtras {
             pending: Some(Pending { checkpoint: Checkpoint::ShardEnd, state: Some(vec![0, 255]) }),
             done: Some(vec![1, 2, 3]),
-            parked: vec![parked(Some("UA"), None), parked(None, Some(Wish::DeadLetter))],
+            parked: vec![parked(Some("UA"), None), parked(None, Some(QuarantineRequest::DeadLetter))],
             unreadable_by: vec![worker("a"), worker("b")],
         },
     };
@@ -461,13 +468,16 @@ fn owned() -> Vec<Case> {
         me,
         counter,
         checkpoint: at("49590338271490256608559692538361571095921575989136588899", 3),
-        beside: Beside { parked: vec![parked(Some("UA"), Some(Wish::Resume))], ..Beside::default() },
+        extras: CheckpointExtras {
+            parked: vec![parked(Some("UA"), Some(QuarantineRequest::Resume))],
+            ..CheckpointExtras::default()
+        },
     };
     let disown = |key: &str, from, counter| Write::Disown { lease: LeaseKey::new(key), counter, from };
-    let wish = |key: &str, counter| Write::Wish {
+    let wish = |key: &str, counter| Write::QuarantineRequest {
         lease: LeaseKey::new(key),
         counter,
-        parked: vec![parked(Some("UA"), Some(Wish::Resume))],
+        parked: vec![parked(Some("UA"), Some(QuarantineRequest::Resume))],
     };
     vec![
         case(
@@ -569,14 +579,14 @@ fn ends() -> Vec<Case> {
                     me: me("me", 9),
                     counter: 7,
                     checkpoint: Checkpoint::TrimHorizon,
-                    beside: Beside::default(),
+                    extras: CheckpointExtras::default(),
                 },
                 Write::Release {
                     lease: LeaseKey::new("held"),
                     me: me("me", 9),
                     counter: 7,
                     checkpoint: Checkpoint::TrimHorizon,
-                    beside: Beside::default(),
+                    extras: CheckpointExtras::default(),
                 },
                 end("held", me("me", 9), 7, &[]),
             ],

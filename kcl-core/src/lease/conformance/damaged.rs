@@ -1,7 +1,7 @@
 //! Rows that another hand has made unreadable: told by their key, and discarded only as they were seen.
 
 use super::{Divergence, Pair};
-use crate::lease::row::{Damaged, Fleet, FleetStart, Mark, Plan, RowKey, Shows, StreamRow, WorkerId};
+use crate::lease::row::{Assignment, Damaged, Fleet, FleetStart, Mark, RowKey, Shows, StreamRow, WorkerId};
 use crate::lease::store::LeaseStore;
 use crate::lease::write::{Write, Written};
 use crate::record::{Checkpoint, StreamId};
@@ -19,7 +19,7 @@ pub enum Harm {
     Fraction,
     /// Its order is a number above [`LARGEST_COUNTER`](crate::lease::row::LARGEST_COUNTER), to which nobody has counted.
     TooLarge,
-    /// What it says is of another type: `takes`, `state` or `planVersion`.
+    /// What it says is of another type: `acquires`, `state` or `assignmentVersion`.
     Content,
     /// It is another kind of row: that is nobody's to discard.
     OtherKind,
@@ -31,7 +31,7 @@ impl Harm {
 
 /// Whoever can write the store's rows as they should never be.
 #[async_trait]
-pub trait AnotherHand: Send + Sync {
+pub trait ExternalWriter: Send + Sync {
     /// Harms the row, which is there. What it shows from then on differs with each call.
     async fn harm(&self, key: &RowKey, harm: Harm);
     /// Removes the row.
@@ -42,10 +42,16 @@ pub trait AnotherHand: Send + Sync {
 ///
 /// # Errors
 /// The first [`Divergence`].
-pub async fn run_damaged(store: &dyn LeaseStore, hand: &dyn AnotherHand) -> Result<(), Divergence> {
+pub async fn run_damaged(store: &dyn LeaseStore, hand: &dyn ExternalWriter) -> Result<(), Divergence> {
     let worker = WorkerId::from_row("w");
-    let plan =
-        Plan { worker: worker.clone(), term: 3, version: 4, takes: Vec::new(), gives: Vec::new(), lists: Vec::new() };
+    let plan = Assignment {
+        worker: worker.clone(),
+        term: 3,
+        version: 4,
+        acquires: Vec::new(),
+        yields: Vec::new(),
+        lists: Vec::new(),
+    };
     let start = FleetStart { checkpoint: Checkpoint::Latest, at_ms: Some(7) };
     let made = [
         Write::CreateFleet(Fleet::above(3, 7, true)),
@@ -58,7 +64,7 @@ pub async fn run_damaged(store: &dyn LeaseStore, hand: &dyn AnotherHand) -> Resu
             profile: crate::lease::WorkerProfile::default(),
             over: None,
         },
-        Write::Plan(plan),
+        Write::Assignment(plan),
         Write::PinStream(StreamRow { id: StreamId::new("1:orders:2"), start, filled: true }),
     ];
     for make in made {
@@ -69,7 +75,7 @@ pub async fn run_damaged(store: &dyn LeaseStore, hand: &dyn AnotherHand) -> Resu
     Ok(())
 }
 
-async fn one(store: &dyn LeaseStore, hand: &dyn AnotherHand, make: &Write, harm: Harm) -> Result<(), Divergence> {
+async fn one(store: &dyn LeaseStore, hand: &dyn ExternalWriter, make: &Write, harm: Harm) -> Result<(), Divergence> {
     let key = make.key();
     let during = format!("{key}, harmed: {harm:?}");
     Pair { store, model: BTreeMap::new() }.write(&during, make).await?;
@@ -141,7 +147,7 @@ mod tests {
     }
 
     #[async_trait]
-    impl AnotherHand for Hand {
+    impl ExternalWriter for Hand {
         async fn harm(&self, key: &RowKey, harm: Harm) {
             let shows = Shows::Text(self.calls.fetch_add(1, Ordering::Relaxed).to_string());
             let marks = if harm == Harm::OtherKind { vec![] } else { vec![Mark { attribute: "term", shows }] };

@@ -8,7 +8,7 @@ mod case;
 mod damaged;
 mod random;
 
-pub use damaged::{AnotherHand, Harm, run_damaged};
+pub use damaged::{ExternalWriter, Harm, run_damaged};
 
 #[cfg(all(test, feature = "aws"))]
 pub(crate) use random::write as random_write;
@@ -152,7 +152,7 @@ impl Pair<'_> {
             .map_err(|source| Divergence::Failed { during: format!("{during}: reading the table"), source })?;
         let Table { leases, sessions, plans, streams, fleet, damaged } = table;
         let rows = leases.into_iter().map(Row::Lease);
-        let rows = rows.chain(sessions.into_iter().map(Row::Session)).chain(plans.into_iter().map(Row::Plan));
+        let rows = rows.chain(sessions.into_iter().map(Row::Session)).chain(plans.into_iter().map(Row::Assignment));
         let rows = rows.chain(streams.into_iter().map(Row::Stream));
         let rows = rows.chain(fleet.map(Row::Fleet)).chain(damaged.into_iter().map(Row::Damaged));
         Ok(rows.map(|row| (row.key(), row)).collect())

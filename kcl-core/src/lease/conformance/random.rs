@@ -2,9 +2,9 @@
 
 use crate::config::BalanceBy;
 use crate::lease::row::{
-    Beside, Fleet, FleetSettings, FleetStart, Give, LARGEST_COUNTER, Lease, LeaseKey, Owner, ParkedKey, Pending, Plan,
-    ProcessId, Row, RowKey, SessionNumber, SessionState, SharedSettings, StreamRow, Take, TakeMode, Weights, Wish,
-    WorkerId, WorkerProfile,
+    Acquire, AcquireMode, Assignment, CheckpointExtras, Fleet, FleetSettings, FleetStart, LARGEST_COUNTER, Lease,
+    LeaseKey, Owner, Pending, ProcessId, QuarantineRequest, QuarantinedKey, Row, RowKey, SessionNumber, SessionState,
+    SharedSettings, StreamRow, Weights, WorkerId, WorkerProfile, Yield,
 };
 use crate::lease::write::{Previous, Write};
 use crate::record::{Checkpoint, Position, SequenceNumber, ShardId, StreamId, StreamIdentity};
@@ -43,7 +43,7 @@ fn maybe<T>(rng: &mut Rng, value: T) -> Option<T> {
 
 fn fleet(rng: &mut Rng, now: Option<&Fleet>) -> Write {
     let Some(now) = now else { return Write::CreateFleet(Fleet::above(rng.u64(0..9), rng.u64(0..9), rng.bool())) };
-    let (term, beat) = (near(rng, now.term), near(rng, now.beat));
+    let (term, heartbeat) = (near(rng, now.term), near(rng, now.heartbeat));
     match rng.u8(0..10) {
         0 if rng.bool() => Write::DrawAbove(near(rng, now.sessions)),
         0 => Write::Draw,
@@ -58,16 +58,21 @@ fn fleet(rng: &mut Rng, now: Option<&Fleet>) -> Write {
             Write::PinStart(FleetStart { checkpoint, at_ms: maybe(rng, 17) })
         }
         4 | 5 => {
-            let planner = if rng.u8(0..5) == 0 { None } else { now.planner.clone() };
+            let leader = if rng.u8(0..5) == 0 { None } else { now.leader.clone() };
             let failover_time = Duration::from_millis(rng.u64(1..99));
-            Write::TakeTerm { term, beat, planner, me: (worker(rng), rng.u64(0..4)), failover_time }
+            Write::TakeTerm { term, heartbeat, leader, me: (worker(rng), rng.u64(0..4)), failover_time }
         }
-        6 | 7 => Write::FleetBeat { term, beat, mirror: rng.u64(..=LARGEST_COUNTER), plan_version: rng.u64(0..9) },
+        6 | 7 => Write::FleetHeartbeat {
+            term,
+            heartbeat,
+            leader_session_heartbeat: rng.u64(..=LARGEST_COUNTER),
+            assignment_version: rng.u64(0..9),
+        },
         8 => {
-            let me = now.planner.clone().unwrap_or((worker(rng), 1));
+            let me = now.leader.clone().unwrap_or((worker(rng), 1));
             Write::Resign { term, me: (me.0, near(rng, me.1)) }
         }
-        _ => Write::DeleteFleet { term, beat, wake: near(rng, now.wake), sessions: near(rng, now.sessions) },
+        _ => Write::DeleteFleet { term, heartbeat, wake: near(rng, now.wake), sessions: near(rng, now.sessions) },
     }
 }
 
@@ -93,8 +98,8 @@ fn profile(rng: &mut Rng) -> WorkerProfile {
 fn session(rng: &mut Rng, model: &Model) -> Write {
     let worker = worker(rng);
     let now = model.get(&RowKey::Session(worker.clone())).and_then(Row::as_session);
-    let (number, beat) = now.map_or((1, 0), |now| (now.number, now.beat));
-    let (number, beat) = (near(rng, number), near(rng, beat));
+    let (number, heartbeat) = now.map_or((1, 0), |now| (now.number, now.heartbeat));
+    let (number, heartbeat) = (near(rng, number), near(rng, heartbeat));
     match rng.u8(0..8) {
         0 | 1 => {
             let (tag, capacity) = (rng.u64(..), maybe(rng, 40));
@@ -104,9 +109,9 @@ fn session(rng: &mut Rng, model: &Model) -> Write {
         2..5 => {
             let state = if rng.bool() { SessionState::Active } else { SessionState::Draining };
             let weights = rng.bool().then(|| weights(rng));
-            Write::Beat { worker, number, beat, state, load: rng.u32(0..9), weights, streams: streams(rng) }
+            Write::Heartbeat { worker, number, heartbeat, state, load: rng.u32(0..9), weights, streams: streams(rng) }
         }
-        5 => Write::Fence { worker, number, beat },
+        5 => Write::Fence { worker, number, heartbeat },
         6 => Write::Leave { worker, number },
         _ => Write::DeleteSession { worker, number, own: rng.bool() },
     }
@@ -139,23 +144,23 @@ fn weights(rng: &mut Rng) -> Weights {
 
 fn plan(rng: &mut Rng, model: &Model) -> Write {
     let worker = worker(rng);
-    let now = model.get(&RowKey::Plan(worker.clone())).and_then(Row::as_plan);
+    let now = model.get(&RowKey::Assignment(worker.clone())).and_then(Row::as_plan);
     let (term, version) = now.map_or((1, 1), |now| (now.term, now.version));
     let (term, version) = (near(rng, term), near(rng, version));
     if rng.u8(0..4) == 0 {
-        return Write::DeletePlan { worker, term };
+        return Write::DeleteAssignment { worker, term };
     }
-    let takes = (0..rng.usize(0..3))
-        .map(|_| Take {
+    let acquires = (0..rng.usize(0..3))
+        .map(|_| Acquire {
             lease: key(rng),
             owner: maybe(rng, ()).map(|()| owner(rng)),
             counter: rng.u64(0..9),
-            mode: if rng.bool() { TakeMode::Now } else { TakeMode::After },
+            mode: if rng.bool() { AcquireMode::Now } else { AcquireMode::After },
         })
         .collect();
-    let gives = (0..rng.usize(0..3)).map(|_| Give { lease: key(rng), counter: rng.u64(0..9) }).collect();
+    let yields = (0..rng.usize(0..3)).map(|_| Yield { lease: key(rng), counter: rng.u64(0..9) }).collect();
     let lists = streams(rng).unwrap_or_default().into_iter().collect();
-    Write::Plan(Plan { worker, term, version, takes, gives, lists })
+    Write::Assignment(Assignment { worker, term, version, acquires, yields, lists })
 }
 
 fn key(rng: &mut Rng) -> LeaseKey {
@@ -180,18 +185,19 @@ fn checkpoint(rng: &mut Rng) -> Checkpoint {
     }
 }
 
-fn beside(rng: &mut Rng) -> Beside {
+fn extras(rng: &mut Rng) -> CheckpointExtras {
     let bytes = |rng: &mut Rng| (0..rng.usize(0..4)).map(|_| rng.u8(..)).collect();
-    let parked = |rng: &mut Rng| ParkedKey {
+    let parked = |rng: &mut Rng| QuarantinedKey {
         key: maybe(rng, "key".to_owned()),
         positions: (0..rng.usize(1..3)).filter_map(|_| position(rng)).collect(),
         attempts: rng.u32(..),
         error: String::new(),
         arrived_at_ms: rng.i64(..),
-        wish: maybe(rng, ()).map(|()| if rng.bool() { Wish::Resume } else { Wish::DeadLetter }),
+        wish: maybe(rng, ())
+            .map(|()| if rng.bool() { QuarantineRequest::Resume } else { QuarantineRequest::DeadLetter }),
         refused: maybe(rng, "no sink".to_owned()),
     };
-    Beside {
+    CheckpointExtras {
         pending: maybe(rng, ())
             .map(|()| Pending { checkpoint: checkpoint(rng), state: maybe(rng, ()).map(|()| bytes(rng)) }),
         done: maybe(rng, ()).map(|()| bytes(rng)),
@@ -217,7 +223,7 @@ fn lease(rng: &mut Rng, model: &Model) -> Write {
     };
     match rng.u8(0..14) {
         0 => create(rng, &lease),
-        13 => Write::Wish { lease, counter, parked: beside(rng).parked },
+        13 => Write::QuarantineRequest { lease, counter, parked: extras(rng).parked },
         12 => Write::Disown { lease, counter, from: me },
         1..5 => {
             let from = if rng.u8(0..5) == 0 { maybe(rng, ()).map(|()| owner(rng)) } else { now.owner.clone() };
@@ -231,8 +237,8 @@ fn lease(rng: &mut Rng, model: &Model) -> Write {
                 start_ms: maybe(rng, 99),
             }
         }
-        5..8 => Write::Checkpoint { lease, me, counter, checkpoint: checkpoint(rng), beside: beside(rng) },
-        8..10 => Write::Release { lease, me, counter, checkpoint: checkpoint(rng), beside: beside(rng) },
+        5..8 => Write::Checkpoint { lease, me, counter, checkpoint: checkpoint(rng), extras: extras(rng) },
+        8..10 => Write::Release { lease, me, counter, checkpoint: checkpoint(rng), extras: extras(rng) },
         10 => {
             let children = (0..rng.usize(0..3)).map(|n| ShardId::new(format!("shardId-{n:012}"))).collect();
             Write::ShardEnd { lease, me, counter, children }

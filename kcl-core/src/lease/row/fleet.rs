@@ -7,19 +7,19 @@ use std::time::Duration;
 /// The row `fleet`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fleet {
-    /// The planner's term; every new planner takes the next.
+    /// The leader's term; every new leader acquires the next.
     pub term: u64,
     /// Who plans: worker and session.
-    pub planner: Option<(WorkerId, SessionNumber)>,
-    /// The planner's own `failover_time`: its beat must stand still for so long before another worker takes the term. Absent
+    pub leader: Option<(WorkerId, SessionNumber)>,
+    /// The leader's own `failover_time`: its heartbeat must stand still for so long before another worker acquires the term. Absent
     /// where an earlier version took the term.
-    pub planner_failover_time: Option<Duration>,
-    /// The planning beat: moves while planning goes on.
-    pub beat: u64,
-    /// The planner's session beat that stood when it last beat here.
-    pub mirror: Option<u64>,
+    pub leader_failover_time: Option<Duration>,
+    /// The planning heartbeat: moves while planning goes on.
+    pub heartbeat: u64,
+    /// The leader's session heartbeat that stood when it last heartbeat here.
+    pub leader_session_heartbeat: Option<u64>,
     /// The version of the plan rows that may be obeyed.
-    pub plan_version: u64,
+    pub assignment_version: u64,
     /// Added to by anyone who wants the table read.
     pub wake: u64,
     /// The last session number drawn.
@@ -57,11 +57,11 @@ impl Fleet {
     pub fn above(term: u64, sessions: SessionNumber, filled: bool) -> Self {
         Fleet {
             term: term.saturating_add(1),
-            planner: None,
-            planner_failover_time: None,
-            beat: 0,
-            mirror: None,
-            plan_version: 0,
+            leader: None,
+            leader_failover_time: None,
+            heartbeat: 0,
+            leader_session_heartbeat: None,
+            assignment_version: 0,
             wake: 1,
             sessions,
             format: Fleet::FORMAT,

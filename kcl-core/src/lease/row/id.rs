@@ -126,7 +126,7 @@ pub enum RowKey {
     /// The fleet row.
     Fleet,
     /// A worker's plan row.
-    Plan(WorkerId),
+    Assignment(WorkerId),
     /// One of several streams.
     Stream(StreamId),
 }
@@ -138,7 +138,7 @@ impl fmt::Display for RowKey {
             RowKey::Lease(key) => write!(f, "{key}"),
             RowKey::Session(worker) => write!(f, "session/{worker}"),
             RowKey::Fleet => write!(f, "fleet"),
-            RowKey::Plan(worker) => write!(f, "plan/{worker}"),
+            RowKey::Assignment(worker) => write!(f, "assignment/{worker}"),
             RowKey::Stream(stream) => write!(f, "stream/{stream}"),
         }
     }

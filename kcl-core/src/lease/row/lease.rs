@@ -1,6 +1,6 @@
 //! A lease: which worker reads a shard, and how far it has come. KCL's row, with some attributes of our own.
 
-use super::{Beside, LeaseKey, SessionNumber, WorkerId};
+use super::{CheckpointExtras, LeaseKey, SessionNumber, WorkerId};
 use crate::record::{Checkpoint, ShardId, StreamId, StreamIdentity};
 
 /// A shard's lease.
@@ -19,14 +19,14 @@ pub struct Lease {
     /// How far the shard is done.
     pub checkpoint: Checkpoint,
     /// What stands beside the checkpoint.
-    pub beside: Beside,
+    pub extras: CheckpointExtras,
     /// How often the owner changed since the last checkpoint.
     pub owner_switches: u64,
     /// The shards this one came from: none, one after a split, two after a merge.
     pub parents: Vec<ShardId>,
     /// The shards this one ended in.
     pub children: Vec<ShardId>,
-    /// Which hash keys the shard takes.
+    /// Which hash keys the shard acquires.
     pub hash_range: Option<HashKeyRange>,
     /// `kclStream`: the stream the lease belongs to.
     pub stream: Option<StreamIdentity>,
@@ -67,7 +67,7 @@ impl Lease {
             counter: 0,
             kcl_counter: Some(0),
             checkpoint,
-            beside: Beside::default(),
+            extras: CheckpointExtras::default(),
             owner_switches: 0,
             parents: Vec::new(),
             children: Vec::new(),

@@ -1,22 +1,22 @@
 //! The rows of the table, one type a kind.
 
-mod beside;
+mod assignment;
+mod checkpoint_extras;
 mod damaged;
 mod fleet;
 mod id;
 mod lease;
-mod plan;
 mod profile;
 mod session;
 mod stream;
 mod weights;
 
-pub use beside::{Beside, ParkedKey, Pending, Wish};
+pub use assignment::{Acquire, AcquireMode, Assignment, Yield};
+pub use checkpoint_extras::{CheckpointExtras, Pending, QuarantineRequest, QuarantinedKey};
 pub use damaged::{Damaged, Mark, Shows};
 pub use fleet::{Fleet, FleetStart};
 pub use id::{InvalidWorkerId, LeaseKey, RowKey, SessionNumber, WorkerId};
 pub use lease::{HashKeyRange, Lease, Owner};
-pub use plan::{Give, Plan, Take, TakeMode};
 pub use profile::{FleetSettings, ProcessId, SharedSettings, WorkerProfile};
 pub use session::{Session, SessionState};
 pub(crate) use stream::StreamKeys;
@@ -37,8 +37,8 @@ pub enum Row {
     Session(Session),
     /// The fleet's one row.
     Fleet(Fleet),
-    /// What the planner tells one worker.
-    Plan(Plan),
+    /// What the leader tells one worker.
+    Assignment(Assignment),
     /// One of several streams.
     Stream(StreamRow),
     /// A row that claims to be one of the above and cannot be read as it.
@@ -53,7 +53,7 @@ impl Row {
             Row::Lease(lease) => RowKey::Lease(lease.key.clone()),
             Row::Session(session) => RowKey::Session(session.worker.clone()),
             Row::Fleet(_) => RowKey::Fleet,
-            Row::Plan(plan) => RowKey::Plan(plan.worker.clone()),
+            Row::Assignment(plan) => RowKey::Assignment(plan.worker.clone()),
             Row::Stream(stream) => RowKey::Stream(stream.id.clone()),
             Row::Damaged(damaged) => damaged.key.clone(),
         }
@@ -85,7 +85,7 @@ impl Row {
 
     /// The plan row, if it is one.
     #[must_use]
-    pub fn as_plan(&self) -> Option<&Plan> {
-        if let Row::Plan(plan) = self { Some(plan) } else { None }
+    pub fn as_plan(&self) -> Option<&Assignment> {
+        if let Row::Assignment(plan) = self { Some(plan) } else { None }
     }
 }

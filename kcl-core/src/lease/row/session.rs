@@ -16,12 +16,12 @@ pub struct Session {
     /// was removed by hand.
     pub tag: u64,
     /// Moves every quarter of `failover_time` while the worker lives.
-    pub beat: u64,
+    pub heartbeat: u64,
     /// Where the session stands.
     pub state: SessionState,
     /// The most leases the worker wants, if it set a bound.
     pub capacity: Option<u32>,
-    /// How many leases it held at its last beat.
+    /// How many leases it held at its last heartbeat.
     pub load: u32,
     /// What those leases weigh, where the fleet is balanced by bytes.
     pub weights: Option<Weights>,
@@ -54,11 +54,11 @@ impl Session {
 pub enum SessionState {
     /// Takes part.
     Active,
-    /// Gives everything up and takes nothing.
+    /// Gives everything up and acquires nothing.
     Draining,
     /// Ended by itself.
     Left,
-    /// Ended by the fleet: its beat stood still for `failover_time`.
+    /// Ended by the fleet: its heartbeat stood still for `failover_time`.
     Fenced,
 }
 

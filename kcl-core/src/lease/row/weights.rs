@@ -30,7 +30,7 @@ impl Weight {
 ///
 /// As text it has at most [`Weights::MOST_BYTES`], however many leases there are: `<rest>` and then ` <lease>:<weight>` for
 /// each name, weights in hexadecimal. `shardId-000000000042` is written as `42`. With it a session row stays below 1 KB,
-/// which is one write unit, so that a beat costs what it costs without.
+/// which is one write unit, so that a heartbeat costs what it costs without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Weights {
     rest: Weight,

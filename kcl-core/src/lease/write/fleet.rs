@@ -18,26 +18,28 @@ pub(super) fn apply(write: &Write, old: Option<&Fleet>) -> Option<Option<Fleet>>
         Write::PinStart(start) if old.start.is_none() => new.start = Some(start.clone()),
         Write::Filled => new.filled = true,
         Write::ChangeSettings { seen, to } if old.settings == *seen => new.settings = Some(to.clone()),
-        Write::TakeTerm { term, beat, planner, me, failover_time }
-            if old.term == *term && old.beat == *beat && old.planner == *planner =>
+        Write::TakeTerm { term, heartbeat, leader, me, failover_time }
+            if old.term == *term && old.heartbeat == *heartbeat && old.leader == *leader =>
         {
             new.term = next(new.term);
-            new.beat = next(new.beat);
-            new.planner = Some(me.clone());
-            new.planner_failover_time = Some(*failover_time);
-            new.mirror = None;
+            new.heartbeat = next(new.heartbeat);
+            new.leader = Some(me.clone());
+            new.leader_failover_time = Some(*failover_time);
+            new.leader_session_heartbeat = None;
         }
-        Write::FleetBeat { term, beat, mirror, plan_version } if old.term == *term && old.beat == *beat => {
-            new.beat = next(new.beat);
-            new.mirror = Some(*mirror);
-            new.plan_version = *plan_version;
+        Write::FleetHeartbeat { term, heartbeat, leader_session_heartbeat, assignment_version }
+            if old.term == *term && old.heartbeat == *heartbeat =>
+        {
+            new.heartbeat = next(new.heartbeat);
+            new.leader_session_heartbeat = Some(*leader_session_heartbeat);
+            new.assignment_version = *assignment_version;
         }
-        Write::Resign { term, me } if old.term == *term && old.planner.as_ref() == Some(me) => {
-            new.planner = None;
-            new.planner_failover_time = None;
+        Write::Resign { term, me } if old.term == *term && old.leader.as_ref() == Some(me) => {
+            new.leader = None;
+            new.leader_failover_time = None;
         }
-        Write::DeleteFleet { term, beat, wake, sessions }
-            if old.term == *term && old.beat == *beat && old.wake == *wake && old.sessions == *sessions =>
+        Write::DeleteFleet { term, heartbeat, wake, sessions }
+            if old.term == *term && old.heartbeat == *heartbeat && old.wake == *wake && old.sessions == *sessions =>
         {
             return Some(None);
         }

@@ -1,6 +1,6 @@
 //! What the writes of lease rows mean. Each but a creation moves the counter.
 
-use super::{Beside, Checkpoint, Lease, Owner, SessionNumber, WorkerId, Write, next};
+use super::{Checkpoint, CheckpointExtras, Lease, Owner, SessionNumber, WorkerId, Write, next};
 
 /// The row after the write (`None`: deleted), or no answer where the condition does not hold.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the caller dispatched by key; a write of another row is refused")]
@@ -22,26 +22,28 @@ pub(super) fn apply(write: &Write, old: Option<&Lease>) -> Option<Option<Lease>>
             new.stream.get_or_insert_with(|| stream.clone());
             new.start_ms = start_ms.or(old.start_ms);
         }
-        Write::Checkpoint { me, counter, checkpoint, beside, .. } if owned(old, me, *counter) => {
+        Write::Checkpoint { me, counter, checkpoint, extras, .. } if owned(old, me, *counter) => {
             new.checkpoint = checkpoint.clone();
-            new.beside = beside.clone();
+            new.extras = extras.clone();
             new.owner_switches = 0;
         }
-        Write::Release { me, counter, checkpoint, beside, .. } if owned(old, me, *counter) => {
+        Write::Release { me, counter, checkpoint, extras, .. } if owned(old, me, *counter) => {
             new.checkpoint = checkpoint.clone();
-            new.beside = beside.clone();
+            new.extras = extras.clone();
             new.owner_switches = 0;
             new.owner = None;
         }
         Write::ShardEnd { me, counter, children, .. } if owned(old, me, *counter) => {
             new.checkpoint = Checkpoint::ShardEnd;
-            new.beside = Beside::default();
+            new.extras = CheckpointExtras::default();
             new.owner_switches = 0;
             new.owner = None;
             new.children = children.clone();
         }
-        Write::Wish { counter, parked, .. } if old.counter == *counter && !old.checkpoint.is_shard_end() => {
-            new.beside.parked = parked.clone();
+        Write::QuarantineRequest { counter, parked, .. }
+            if old.counter == *counter && !old.checkpoint.is_shard_end() =>
+        {
+            new.extras.parked = parked.clone();
         }
         Write::Disown { counter, from, .. } if owned(old, from, *counter) => new.owner = None,
         Write::DeleteLease { counter, .. } if old.counter == *counter && old.checkpoint.is_shard_end() => {

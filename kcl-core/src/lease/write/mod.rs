@@ -8,8 +8,8 @@ mod session;
 mod stream;
 
 use super::row::{
-    Beside, Damaged, Fleet, FleetSettings, FleetStart, Lease, LeaseKey, Owner, ParkedKey, Plan, Row, RowKey, Session,
-    SessionNumber, SessionState, StreamRow, Weights, WorkerId, WorkerProfile,
+    Assignment, CheckpointExtras, Damaged, Fleet, FleetSettings, FleetStart, Lease, LeaseKey, Owner, QuarantinedKey,
+    Row, RowKey, Session, SessionNumber, SessionState, StreamRow, Weights, WorkerId, WorkerProfile,
 };
 use crate::record::{Checkpoint, ShardId, StreamId, StreamIdentity};
 use std::collections::BTreeSet;
@@ -25,7 +25,7 @@ pub enum Write {
     /// Draws a session number above this one, which another fleet row had counted. Condition: the fleet row exists and has
     /// counted less. The new row tells the number.
     DrawAbove(SessionNumber),
-    /// Asks the planner to read the table. Condition: the fleet row exists. Adds 1 to `wake`.
+    /// Asks the leader to read the table. Condition: the fleet row exists. Adds 1 to `wake`.
     Wake,
     /// Pins the application's start before its first lease is created. Condition: the fleet row exists and has none.
     PinStart(FleetStart),
@@ -63,14 +63,14 @@ pub enum Write {
         /// An earlier session of the same process, which may be replaced before it has ended.
         over: Option<SessionNumber>,
     },
-    /// A session's beat. Condition: number and beat as given, state neither fenced nor left.
-    Beat {
+    /// A session's heartbeat. Condition: number and heartbeat as given, state neither fenced nor left.
+    Heartbeat {
         /// Whose.
         worker: WorkerId,
         /// Its number.
         number: SessionNumber,
-        /// The beat before this one.
-        beat: u64,
+        /// The heartbeat before this one.
+        heartbeat: u64,
         /// Active or draining.
         state: SessionState,
         /// Leases held.
@@ -80,14 +80,14 @@ pub enum Write {
         /// The streams it serves; `None` leaves what the row says.
         streams: Option<BTreeSet<StreamId>>,
     },
-    /// Ends a silent session. Condition: number and beat as seen, state active or draining.
+    /// Ends a silent session. Condition: number and heartbeat as seen, state active or draining.
     Fence {
         /// Whose.
         worker: WorkerId,
         /// Its number.
         number: SessionNumber,
-        /// The beat that stood still.
-        beat: u64,
+        /// The heartbeat that stood still.
+        heartbeat: u64,
     },
     /// Ends one's own session. Condition: number as given, not fenced.
     Leave {
@@ -96,37 +96,37 @@ pub enum Write {
         /// Its number.
         number: SessionNumber,
     },
-    /// Becomes the planner. Condition: term, beat and planner as seen.
+    /// Becomes the leader. Condition: term, heartbeat and leader as seen.
     TakeTerm {
         /// The term seen.
         term: u64,
-        /// The planning beat seen.
-        beat: u64,
-        /// The planner seen.
-        planner: Option<(WorkerId, SessionNumber)>,
-        /// Who takes the next term.
+        /// The planning heartbeat seen.
+        heartbeat: u64,
+        /// The leader seen.
+        leader: Option<(WorkerId, SessionNumber)>,
+        /// Who acquires the next term.
         me: (WorkerId, SessionNumber),
         /// Its `failover_time`.
         failover_time: Duration,
     },
     /// Replaces a plan row. Condition: absent, or a lower (term, version).
-    Plan(Plan),
-    /// The planning beat. Condition: term and beat as given.
-    FleetBeat {
-        /// The planner's term.
+    Assignment(Assignment),
+    /// The planning heartbeat. Condition: term and heartbeat as given.
+    FleetHeartbeat {
+        /// The leader's term.
         term: u64,
-        /// The beat before this one.
-        beat: u64,
-        /// The planner's session beat confirmed last.
-        mirror: u64,
+        /// The heartbeat before this one.
+        heartbeat: u64,
+        /// The leader's session heartbeat confirmed last.
+        leader_session_heartbeat: u64,
         /// The plan version that may be obeyed.
-        plan_version: u64,
+        assignment_version: u64,
     },
-    /// Gives the term up. Condition: term and planner as given.
+    /// Gives the term up. Condition: term and leader as given.
     Resign {
         /// The term.
         term: u64,
-        /// The planner.
+        /// The leader.
         me: (WorkerId, SessionNumber),
     },
     /// Creates a lease. Condition: absent.
@@ -139,7 +139,7 @@ pub enum Write {
         counter: u64,
         /// Its owner: nobody, or one whose session has ended or is missing.
         from: Previous,
-        /// Who takes it.
+        /// Who acquires it.
         me: (WorkerId, SessionNumber),
         /// The stream, for a row that another hand created without saying it.
         stream: StreamIdentity,
@@ -157,7 +157,7 @@ pub enum Write {
         /// Where to.
         checkpoint: Checkpoint,
         /// What stands beside it.
-        beside: Beside,
+        extras: CheckpointExtras,
     },
     /// Gives a lease up, at this checkpoint. Condition: as a checkpoint's.
     Release {
@@ -170,7 +170,7 @@ pub enum Write {
         /// Where to.
         checkpoint: Checkpoint,
         /// What stands beside it.
-        beside: Beside,
+        extras: CheckpointExtras,
     },
     /// Ends a lease: SHARD_END, its children named, no owner. Condition: as a checkpoint's; the children's rows exist.
     ShardEnd {
@@ -184,13 +184,13 @@ pub enum Write {
         children: Vec<ShardId>,
     },
     /// Says what is to become of a key in quarantine, whoever holds the lease. Condition: counter as given, not at SHARD_END.
-    Wish {
+    QuarantineRequest {
         /// Which lease.
         lease: LeaseKey,
         /// Its counter.
         counter: u64,
         /// All that is parked there, as it is to be.
-        parked: Vec<ParkedKey>,
+        parked: Vec<QuarantinedKey>,
     },
     /// Deletes a finished lease whose shard Kinesis no longer lists. Condition: counter as given, at SHARD_END.
     DeleteLease {
@@ -200,10 +200,10 @@ pub enum Write {
         counter: u64,
     },
     /// Deletes a plan row, of a fleet that ends. Condition: term at most as given.
-    DeletePlan {
+    DeleteAssignment {
         /// Whose.
         worker: WorkerId,
-        /// The last planner's term.
+        /// The last leader's term.
         term: u64,
     },
     /// Deletes an ended session. Condition: number as given, left or fenced, or one's own.
@@ -230,8 +230,8 @@ pub enum Write {
     DeleteFleet {
         /// The term seen.
         term: u64,
-        /// The beat seen.
-        beat: u64,
+        /// The heartbeat seen.
+        heartbeat: u64,
         /// `wake` as seen.
         wake: u64,
         /// `sessions` as seen.
@@ -293,16 +293,16 @@ impl Write {
             | Write::Filled
             | Write::ChangeSettings { .. }
             | Write::TakeTerm { .. }
-            | Write::FleetBeat { .. }
+            | Write::FleetHeartbeat { .. }
             | Write::Resign { .. }
             | Write::DeleteFleet { .. } => RowKey::Fleet,
             Write::Register { worker, .. }
-            | Write::Beat { worker, .. }
+            | Write::Heartbeat { worker, .. }
             | Write::Fence { worker, .. }
             | Write::Leave { worker, .. }
             | Write::DeleteSession { worker, .. } => RowKey::Session(worker.clone()),
-            Write::Plan(plan) => RowKey::Plan(plan.worker.clone()),
-            Write::DeletePlan { worker, .. } => RowKey::Plan(worker.clone()),
+            Write::Assignment(plan) => RowKey::Assignment(plan.worker.clone()),
+            Write::DeleteAssignment { worker, .. } => RowKey::Assignment(worker.clone()),
             Write::PinStream(stream) | Write::DeleteStream(stream) => RowKey::Stream(stream.id.clone()),
             Write::StreamFilled(stream) => RowKey::Stream(stream.clone()),
             Write::CreateLease(lease) => RowKey::Lease(lease.key.clone()),
@@ -310,7 +310,7 @@ impl Write {
             | Write::Checkpoint { lease, .. }
             | Write::Release { lease, .. }
             | Write::ShardEnd { lease, .. }
-            | Write::Wish { lease, .. }
+            | Write::QuarantineRequest { lease, .. }
             | Write::Disown { lease, .. }
             | Write::DeleteLease { lease, .. } => RowKey::Lease(lease.clone()),
             Write::Discard(damaged) => damaged.key.clone(),
@@ -330,7 +330,9 @@ impl Write {
         let outcome = match self.key() {
             RowKey::Fleet => fleet::apply(self, old.and_then(Row::as_fleet)).map(|row| row.map(Row::Fleet)),
             RowKey::Session(_) => session::apply(self, old.and_then(Row::as_session)).map(|row| row.map(Row::Session)),
-            RowKey::Plan(_) => session::apply_plan(self, old.and_then(Row::as_plan)).map(|row| row.map(Row::Plan)),
+            RowKey::Assignment(_) => {
+                session::apply_plan(self, old.and_then(Row::as_plan)).map(|row| row.map(Row::Assignment))
+            }
             RowKey::Stream(_) => stream::apply(self, old.and_then(Row::as_stream)).map(|row| row.map(Row::Stream)),
             RowKey::Lease(_) => lease::apply(self, old.and_then(Row::as_lease)).map(|row| row.map(Row::Lease)),
         };

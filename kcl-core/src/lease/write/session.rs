@@ -1,7 +1,7 @@
 //! What the writes of session and plan rows mean.
 
 use super::{Session, SessionState, Write, next};
-use crate::lease::row::Plan;
+use crate::lease::row::Assignment;
 
 /// The row after the write (`None`: deleted), or no answer where the condition does not hold.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the caller dispatched by key; a write of another row is refused")]
@@ -13,7 +13,7 @@ pub(super) fn apply(write: &Write, old: Option<&Session>) -> Option<Option<Sessi
                 worker: worker.clone(),
                 number: *number,
                 tag: *tag,
-                beat: 0,
+                heartbeat: 0,
                 state: SessionState::Active,
                 capacity: *capacity,
                 load: 0,
@@ -26,10 +26,10 @@ pub(super) fn apply(write: &Write, old: Option<&Session>) -> Option<Option<Sessi
     let old = old?;
     let mut new = old.clone();
     match write {
-        Write::Beat { number, beat, state, load, weights, streams, .. }
-            if old.number == *number && old.beat == *beat && !old.state.has_ended() =>
+        Write::Heartbeat { number, heartbeat, state, load, weights, streams, .. }
+            if old.number == *number && old.heartbeat == *heartbeat && !old.state.has_ended() =>
         {
-            new.beat = next(new.beat);
+            new.heartbeat = next(new.heartbeat);
             new.state = *state;
             new.load = *load;
             if weights.is_some() {
@@ -39,7 +39,9 @@ pub(super) fn apply(write: &Write, old: Option<&Session>) -> Option<Option<Sessi
                 new.streams.clone_from(streams);
             }
         }
-        Write::Fence { number, beat, .. } if old.number == *number && old.beat == *beat && !old.state.has_ended() => {
+        Write::Fence { number, heartbeat, .. }
+            if old.number == *number && old.heartbeat == *heartbeat && !old.state.has_ended() =>
+        {
             new.state = SessionState::Fenced;
         }
         Write::Leave { number, .. } if old.number == *number && old.state != SessionState::Fenced => {
@@ -55,13 +57,13 @@ pub(super) fn apply(write: &Write, old: Option<&Session>) -> Option<Option<Sessi
 
 /// The same for plan rows.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the caller dispatched by key; a write of another row is refused")]
-pub(super) fn apply_plan(write: &Write, old: Option<&Plan>) -> Option<Option<Plan>> {
+pub(super) fn apply_plan(write: &Write, old: Option<&Assignment>) -> Option<Option<Assignment>> {
     match write {
-        Write::Plan(plan) => {
+        Write::Assignment(plan) => {
             let newer = old.is_none_or(|old| (old.term, old.version) < (plan.term, plan.version));
             newer.then(|| Some(plan.clone()))
         }
-        Write::DeletePlan { term, .. } => old.is_none_or(|old| old.term <= *term).then_some(None),
+        Write::DeleteAssignment { term, .. } => old.is_none_or(|old| old.term <= *term).then_some(None),
         _ => None,
     }
 }
@@ -73,7 +75,7 @@ mod tests {
     use crate::lease::write::Written;
 
     #[test]
-    fn a_beat_that_says_nothing_of_weights_and_streams_leaves_what_the_row_says() {
+    fn a_heartbeat_that_says_nothing_of_weights_and_streams_leaves_what_the_row_says() {
         let streams = Some([crate::record::StreamId::new("1:orders:2")].into());
         let worker = WorkerId::parse("a").unwrap();
         let said = Weights::of(&[(LeaseKey::new("shard"), 5_000.0)].into());
@@ -86,17 +88,17 @@ mod tests {
             profile: crate::lease::WorkerProfile::default(),
             over: None,
         };
-        let beat = |beat, weights| Write::Beat {
+        let heartbeat = |heartbeat, weights| Write::Heartbeat {
             worker: worker.clone(),
             number: 1,
-            beat,
+            heartbeat,
             state: SessionState::Active,
             load: 1,
             weights,
             streams: None,
         };
         let mut row = None;
-        for write in [register, beat(0, Some(said.clone())), beat(1, None)] {
+        for write in [register, heartbeat(0, Some(said.clone())), heartbeat(1, None)] {
             let Written::Applied(after) = write.apply(row.as_ref()) else { panic!("refused") };
             row = after;
         }

@@ -1,7 +1,7 @@
 //! Calling the user's code: it may fail, panic, take too long, or be given up with the lease.
 
 use crate::processor::BoxError;
-use crate::processor::delivery::Delivery;
+use crate::processor::delivery::ShardDelivery;
 use crate::processor::failure::Cause;
 use futures_util::FutureExt;
 use std::any::Any;
@@ -18,9 +18,9 @@ pub(super) enum Called {
     Failed(Cause),
 }
 
-/// Runs a callback until it is done, or takes too long, or the delivery is closed, which drops it.
+/// Runs a callback until it is done, or acquires too long, or the delivery is closed, which drops it.
 pub(super) async fn attend(
-    delivery: &Delivery,
+    delivery: &ShardDelivery,
     within: Option<Duration>,
     callback: impl Future<Output = Result<(), BoxError>>,
 ) -> Called {

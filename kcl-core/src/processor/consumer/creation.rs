@@ -4,7 +4,7 @@ use super::call::panic_message;
 use super::state::{Failures, Verdict};
 use super::{Rules, SENSELESS};
 use crate::error::Code;
-use crate::processor::delivery::{Delivery, ReportKind};
+use crate::processor::delivery::{ReportKind, ShardDelivery};
 use crate::processor::failure::{Cause, Decision, Failure};
 use crate::record::ShardId;
 use crate::telemetry::event::processing::{HandlerFailed, NextStep};
@@ -18,7 +18,7 @@ const CALLBACK: &str = "processor factory";
 /// A processor for each lane; `None` where the lease ends, or the error policy ends it, before the factory returns them.
 pub(in crate::processor) async fn processors<P>(
     factory: &(impl Fn(&ShardId) -> P + ?Sized),
-    delivery: &Delivery,
+    delivery: &ShardDelivery,
     rules: &mut Rules,
 ) -> Option<Vec<P>> {
     let (shard, mut failures) = (delivery.shard(), Failures::default());

@@ -4,10 +4,10 @@
 //! its lane until a batch is full or due.
 
 use super::piece::{Numbers, Piece};
-use crate::checkpoint::{Done, Positions};
+use crate::checkpoint::{CompletedRanges, Positions};
 use crate::clock::Time;
 use crate::processor::concurrency::Lanes;
-use crate::processor::delivery::Delivery;
+use crate::processor::delivery::ShardDelivery;
 use crate::record::{Position, Record};
 use crate::retrieval::{Chunk, corrupt_at};
 use crate::shard::Shard;
@@ -31,7 +31,7 @@ pub(in crate::processor) struct Batching {
 pub(super) struct Feed {
     lanes: Lanes,
     batching: Batching,
-    done: Done,
+    done: CompletedRanges,
     /// One a lane where a key's lane is fixed, one for all elsewhere.
     queues: Vec<Queue>,
     end: Option<Vec<Shard>>,
@@ -58,7 +58,7 @@ pub(super) enum Taken {
 }
 
 impl Feed {
-    pub(super) fn new(lanes: Lanes, batching: Batching, done: Done) -> Self {
+    pub(super) fn new(lanes: Lanes, batching: Batching, done: CompletedRanges) -> Self {
         let queues = if let Lanes::ByKey(_) = lanes { lanes.count() } else { 1 };
         let queues = (0..queues).map(|_| Queue::default()).collect();
         Feed { lanes, batching, done, queues, end: None }
@@ -70,7 +70,7 @@ impl Feed {
     }
 
     /// Takes what was read.
-    pub(super) fn add(&mut self, chunk: Chunk, delivery: &Delivery, now: Time) {
+    pub(super) fn add(&mut self, chunk: Chunk, delivery: &ShardDelivery, now: Time) {
         let Chunk { mut records, millis_behind_latest, end, reservation, passed, corrupt, .. } = chunk;
         self.end = end;
         if records.is_empty() {
@@ -177,7 +177,7 @@ impl Feed {
 }
 
 /// A position whose record nobody gets is done as soon as it is read.
-fn pass(passed: Option<Position>, delivery: &Delivery) {
+fn pass(passed: Option<Position>, delivery: &ShardDelivery) {
     if let Some(position) = passed {
         let number = delivery.delivered(Positions::List(Box::new([position])));
         delivery.acknowledge(number..number + 1);

@@ -1,19 +1,19 @@
 //! The loop that obeys a lane's state: one callback at a time, each given up when the lease is.
 
 use super::call::{Called, attend, bounded};
-use super::judge::UnreadParked;
+use super::disposition::UnreadParked;
 use super::piece::Numbers;
 use super::source::{Next, Source};
 use super::state::{Command, Event, Failures, State, Task, Verdict, step};
 use super::stored::{self, Answer};
-use super::todo::{Todo, passed_failure};
+use super::work_item::{WorkItem, passed_failure};
 use super::{LastWord, Rules};
 use crate::clock::Time;
 use crate::error::Code;
 use crate::processor::dead_letter::DeadLetter;
-use crate::processor::delivery::{Delivery, ReportKind};
+use crate::processor::delivery::{ReportKind, ShardDelivery};
 use crate::processor::failure::Cause;
-use crate::processor::handle::{Account, Ledger, Returned};
+use crate::processor::handle::{HandleSet, HandleSink, Returned};
 use crate::processor::{Batch, BoxError, RecordProcessor, ShardContext};
 use crate::record::StreamIdentity;
 use crate::telemetry::Scope;
@@ -39,21 +39,21 @@ pub(super) struct Lane<P> {
     pub(super) processor: P,
     pub(super) index: usize,
     /// What was taken and not finished, in order.
-    pub(super) todo: VecDeque<Todo>,
+    pub(super) todo: VecDeque<WorkItem>,
     /// The records at hand.
-    pub(super) loaded: Option<Todo>,
+    pub(super) loaded: Option<WorkItem>,
     /// Handles that came back.
     returned: mpsc::UnboundedReceiver<Returned>,
     returns: mpsc::UnboundedSender<Returned>,
     /// What handlers took the handles of, and are not done with.
-    open: Vec<Arc<Ledger>>,
+    open: Vec<Arc<HandleSet>>,
     /// When what is parked is tried again.
     pub(super) resume_at: Option<tokio::time::Instant>,
     /// Parked records that could not be read again.
     pub(super) unread_parked: UnreadParked,
     pub(super) source: Arc<Source>,
     pub(super) context: ShardContext,
-    pub(super) delivery: Arc<Delivery>,
+    pub(super) delivery: Arc<ShardDelivery>,
     pub(super) rules: Rules,
     _last_word: Arc<LastWord>,
 }
@@ -61,9 +61,9 @@ pub(super) struct Lane<P> {
 /// What was taken, with regard to keys that are parked.
 struct Sorted {
     /// What is next.
-    now: Option<Todo>,
+    now: Option<WorkItem>,
     /// What comes after it.
-    later: Option<Todo>,
+    later: Option<WorkItem>,
     /// Whether the first record of what comes after it, whose key is parked, finds room there.
     has_room: bool,
 }
@@ -74,7 +74,7 @@ impl<P: RecordProcessor> Lane<P> {
         index: usize,
         source: Arc<Source>,
         context: ShardContext,
-        delivery: Arc<Delivery>,
+        delivery: Arc<ShardDelivery>,
         rules: Rules,
         last_word: Arc<LastWord>,
     ) -> Self {
@@ -177,7 +177,7 @@ impl<P: RecordProcessor> Lane<P> {
             next = self.source.next(self.index) => next,
         };
         match next {
-            Next::Batch(piece) => self.load(state, Todo::new(piece)),
+            Next::Batch(piece) => self.load(state, WorkItem::new(piece)),
             Next::Nothing => Event::Nothing,
             Next::Changed => Event::Due,
             Next::End(children) => Event::End(children),
@@ -193,7 +193,7 @@ impl<P: RecordProcessor> Lane<P> {
     }
 
     /// What was taken is at hand, but for records whose key is parked.
-    fn load(&mut self, state: &State, todo: Todo) -> Event {
+    fn load(&mut self, state: &State, todo: WorkItem) -> Event {
         let Sorted { now, later, has_room } = self.without_parked(todo);
         if let Some(later) = later {
             self.todo.push_front(later);
@@ -208,7 +208,7 @@ impl<P: RecordProcessor> Lane<P> {
     }
 
     /// The records up to the first whose key is parked, and those after it; that one joins its key.
-    fn without_parked(&self, mut todo: Todo) -> Sorted {
+    fn without_parked(&self, mut todo: WorkItem) -> Sorted {
         while todo.piece.len() > 0 && !matches!(todo.piece.numbers, Numbers::Parked) && self.delivery.has_parked() {
             let parked = self.delivery.parked();
             let is_parked = |index: &usize| {
@@ -219,8 +219,8 @@ impl<P: RecordProcessor> Lane<P> {
                 None => break,
                 Some(index) if index > todo.piece.range.start => {
                     let (now, later) = todo.piece.split(index - todo.piece.range.start);
-                    let later = Todo { piece: later, tries: todo.tries, ..Todo::new(todo.piece.clone()) };
-                    let now = Some(Todo { piece: now, ..todo });
+                    let later = WorkItem { piece: later, tries: todo.tries, ..WorkItem::new(todo.piece.clone()) };
+                    let now = Some(WorkItem { piece: now, ..todo });
                     return Sorted { now, later: Some(later), has_room: true };
                 }
                 Some(index) => {
@@ -245,7 +245,7 @@ impl<P: RecordProcessor> Lane<P> {
         match returned {
             Returned::AllSettled => self.open.retain(|ledger| ledger.is_open()),
             Returned::Failed { piece, cause } => {
-                self.todo.push_back(Todo { failed: Some(cause), tries: 1, ..Todo::new(piece) });
+                self.todo.push_back(WorkItem { failed: Some(cause), tries: 1, ..WorkItem::new(piece) });
             }
         }
         Event::Due
@@ -268,8 +268,8 @@ impl<P: RecordProcessor> Lane<P> {
         let (piece, delivery, lane) = (todo.piece.clone(), &self.delivery, self.index);
         let (delivered, returned) = (Arc::clone(delivery), self.returns.clone());
         let (records, range) = (Arc::clone(&piece.records), piece.range.clone());
-        let to = Account { piece: piece.clone(), delivery: delivered, returned };
-        let ledger = Ledger::new(Arc::clone(&records), range.clone(), to, self.rules.store.is_some());
+        let to = HandleSink { piece: piece.clone(), delivery: delivered, returned };
+        let ledger = HandleSet::new(Arc::clone(&records), range.clone(), to, self.rules.store.is_some());
         let batch = Batch::of(records, range, piece.millis_behind_latest, Arc::clone(&ledger));
         let end = piece.range.clone().filter_map(|index| piece.number(index)).max();
         let (began, span) = (self.rules.clock.now(), self.span_of("process_records"));
@@ -355,7 +355,7 @@ impl<P: RecordProcessor> Lane<P> {
     fn misused(&self, state: &State, what: &str) -> Event {
         let reason = format!(
             "shard `{}`: {what}, and the worker has a checkpoint store: a store keeps one position, so this would skip \
-             records. Give the outcome to `advance` before the commit, or write failed records to a table of dead letters \
+             records. Yield the outcome to `advance` before the commit, or write failed records to a table of dead letters \
              in the same transaction and return `Ok(())`",
             self.delivery.shard()
         );
@@ -476,7 +476,7 @@ impl<P: RecordProcessor> Lane<P> {
 }
 
 /// Waits until the gate is open; whether it still is when the batch is handed over is asked again then.
-async fn hold(delivery: &Delivery) -> Event {
+async fn hold(delivery: &ShardDelivery) -> Event {
     loop {
         let event = wait(delivery, LOOK_AGAIN).await;
         if event != Event::Due || delivery.is_open() {
@@ -486,7 +486,7 @@ async fn hold(delivery: &Delivery) -> Event {
 }
 
 /// Waits without a callback running.
-async fn wait(delivery: &Delivery, how_long: Duration) -> Event {
+async fn wait(delivery: &ShardDelivery, how_long: Duration) -> Event {
     tokio::select! {
         biased;
         () = delivery.closed() => Event::Closed,

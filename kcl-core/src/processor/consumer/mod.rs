@@ -14,8 +14,8 @@
 
 mod call;
 mod creation;
+mod disposition;
 mod feed;
-mod judge;
 mod lane;
 mod piece;
 mod source;
@@ -23,7 +23,7 @@ mod state;
 mod stored;
 #[cfg(test)]
 mod tests;
-mod todo;
+mod work_item;
 
 pub(super) use creation::processors;
 pub(super) use feed::Batching;
@@ -32,7 +32,7 @@ pub(super) use stored::starting_position;
 
 use super::concurrency::Lanes;
 use super::dead_letter::DeadLetterSink;
-use super::delivery::{Delivery, ReportKind};
+use super::delivery::{ReportKind, ShardDelivery};
 use super::failure::ErrorPolicy;
 use super::store::CheckpointStore;
 use super::{RecordProcessor, ShardContext};
@@ -58,7 +58,7 @@ pub(super) type ReadAgain = Arc<dyn Fn(Position) -> BoxFuture<'static, Result<Op
 
 /// Reports `Gone` when it is dropped. Shared by all that must be dropped before: the last one to go says it.
 #[derive(Debug)]
-pub(super) struct LastWord(pub(super) Arc<Delivery>);
+pub(super) struct LastWord(pub(super) Arc<ShardDelivery>);
 
 impl Drop for LastWord {
     fn drop(&mut self) {
@@ -71,7 +71,7 @@ impl Drop for LastWord {
 pub(super) struct Rules {
     /// What happens when a callback fails.
     pub(super) policy: Arc<dyn ErrorPolicy>,
-    /// Where records go that it gives up.
+    /// Where records go that it yields up.
     pub(super) sink: Option<Arc<dyn DeadLetterSink>>,
     /// Where positions are kept beside the lease's row.
     pub(super) store: Option<Arc<dyn CheckpointStore>>,
@@ -108,7 +108,7 @@ pub(super) fn lanes<P: RecordProcessor>(
     processors: Vec<P>,
     chunks: Prefetch,
     context: &ShardContext,
-    delivery: &Arc<Delivery>,
+    delivery: &Arc<ShardDelivery>,
     rules: &Rules,
     last_word: &Arc<LastWord>,
 ) -> Vec<BoxFuture<'static, ()>> {

@@ -1,7 +1,7 @@
 //! Records on their way to a handler: some of those that were read together, with their numbers.
 
 use crate::clock::Time;
-use crate::processor::delivery::Delivery;
+use crate::processor::delivery::ShardDelivery;
 use crate::record::Record;
 use crate::retrieval::{CorruptAggregate, Reservation};
 use std::ops::Range;
@@ -73,7 +73,7 @@ impl Piece {
     }
 
     /// These records are done.
-    pub(in crate::processor) fn settle(&self, delivery: &Delivery, range: Range<usize>) {
+    pub(in crate::processor) fn settle(&self, delivery: &ShardDelivery, range: Range<usize>) {
         match &self.numbers {
             Numbers::From(first) => delivery.acknowledge(first + range.start as u64..first + range.end as u64),
             Numbers::Each(numbers) => {
@@ -89,7 +89,7 @@ impl Piece {
     }
 
     /// All of them are.
-    pub(in crate::processor) fn settle_all(&self, delivery: &Delivery) {
+    pub(in crate::processor) fn settle_all(&self, delivery: &ShardDelivery) {
         self.settle(delivery, self.range.clone());
     }
 

@@ -3,7 +3,7 @@
 use super::feed::{Feed, Taken};
 use super::piece::Piece;
 use crate::clock::Clock;
-use crate::processor::delivery::Delivery;
+use crate::processor::delivery::ShardDelivery;
 use crate::retrieval::{Chunk, FailedRead, Prefetch};
 use crate::shard::Shard;
 use crate::telemetry::event::reading::{CheckpointExpired, ChunkReceived};
@@ -17,7 +17,7 @@ use tokio::time::sleep;
 pub(super) struct Source {
     feed: Mutex<Feed>,
     chunks: tokio::sync::Mutex<Prefetch>,
-    delivery: Arc<Delivery>,
+    delivery: Arc<ShardDelivery>,
     clock: Arc<dyn Clock>,
     /// Records that may be open before no more are read.
     window: u64,
@@ -57,7 +57,7 @@ impl Source {
     pub(super) fn new(
         feed: Feed,
         chunks: Prefetch,
-        delivery: Arc<Delivery>,
+        delivery: Arc<ShardDelivery>,
         clock: Arc<dyn Clock>,
         window: u64,
         manual: bool,

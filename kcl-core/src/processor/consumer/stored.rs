@@ -1,20 +1,23 @@
 //! Asking the store of checkpoints how far a shard has come: before it is read, and before its lease is given up.
 
 use super::Rules;
-use crate::processor::delivery::{Delivery, ReportKind};
+use crate::processor::delivery::{ReportKind, ShardDelivery};
 use crate::processor::failure::Backoff;
 use crate::processor::store::ClaimedLease;
 use crate::record::{Position, StartingPosition};
 use crate::telemetry::event::delivery::{CheckpointStoreAnswered, CheckpointStoreFailed};
 use tokio::time::sleep;
 
-fn claimed(delivery: &Delivery) -> ClaimedLease {
+fn claimed(delivery: &ShardDelivery) -> ClaimedLease {
     let hold = &delivery.hold;
     ClaimedLease::new(hold.lease.as_str(), hold.shard.clone(), hold.fencing_token)
 }
 
 /// Where reading starts: after what the store says, if there is one; nowhere, where the lease is given up before it answers.
-pub(in crate::processor) async fn starting_position(delivery: &Delivery, rules: &Rules) -> Option<StartingPosition> {
+pub(in crate::processor) async fn starting_position(
+    delivery: &ShardDelivery,
+    rules: &Rules,
+) -> Option<StartingPosition> {
     let hold = &delivery.hold;
     let Some(store) = &rules.store else { return Some(hold.from.clone()) };
     let claimed = claimed(delivery);
@@ -68,8 +71,8 @@ pub(super) enum Answer {
     Closed,
 }
 
-/// How far the shard is done by the store's word, however long it takes to say so.
-pub(super) async fn position(delivery: &Delivery, rules: &Rules) -> Answer {
+/// How far the shard is done by the store's word, however long it acquires to say so.
+pub(super) async fn position(delivery: &ShardDelivery, rules: &Rules) -> Answer {
     let Some(store) = &rules.store else { return Answer::At(None) };
     let claimed = claimed(delivery);
     let (mut rng, mut attempt) = (rules.rng.clone(), 0);
@@ -100,7 +103,7 @@ pub(super) async fn position(delivery: &Delivery, rules: &Rules) -> Answer {
 
 /// Acknowledges what the store says is done. A handler's last batch may have failed after its commit: the lease's row must
 /// say of it what the store does, for whoever goes on without the store.
-pub(super) async fn catch_up(delivery: &Delivery, rules: &Rules) {
+pub(super) async fn catch_up(delivery: &ShardDelivery, rules: &Rules) {
     let Some(store) = &rules.store else { return };
     let claimed = claimed(delivery);
     let asked = tokio::select! {

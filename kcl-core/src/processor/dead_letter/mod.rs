@@ -1,4 +1,4 @@
-//! Where records go that a policy gives up.
+//! Where records go that a policy yields up.
 
 #[cfg(feature = "json")]
 mod file;

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 /// Until when a session may deliver records, by the worker's own clock. One a session, shared by all its deliveries.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct DeliveryGate {
     clock: Arc<dyn Clock>,
     until_nanos: AtomicU64,
 }
 
-impl Gate {
+impl DeliveryGate {
     /// A gate that is shut.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Gate { clock, until_nanos: AtomicU64::new(0) })
+        Arc::new(DeliveryGate { clock, until_nanos: AtomicU64::new(0) })
     }
 
     /// The worker's clock.

@@ -4,7 +4,7 @@ mod backoff;
 mod on_error;
 
 pub(crate) use backoff::Backoff;
-pub use on_error::{Last, OnError};
+pub use on_error::{FinalAction, OnError};
 
 use super::BoxError;
 use crate::record::{Record, ShardId};
@@ -75,7 +75,7 @@ pub enum Decision {
     DeadLetter,
     /// The failing record's key is parked, and the others go on. A batch of several is split until that record is found.
     Quarantine,
-    /// Give the lease up. Nothing that was not acknowledged is passed over: whoever takes it gets it again.
+    /// Yield the lease up. Nothing that was not acknowledged is passed over: whoever acquires it gets it again.
     StopShard,
     /// Stop the worker with an error. Nothing that was not acknowledged is passed over.
     StopWorker,

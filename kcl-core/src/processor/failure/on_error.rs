@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// What is done when trying again is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Last {
+pub enum FinalAction {
     /// The failing record goes to the dead-letter sink; see [`Decision::DeadLetter`].
     DeadLetter,
     /// The failing record's key is parked; see [`Decision::Quarantine`].
@@ -19,13 +19,13 @@ pub enum Last {
     StopWorker,
 }
 
-impl From<Last> for Decision {
-    fn from(last: Last) -> Self {
+impl From<FinalAction> for Decision {
+    fn from(last: FinalAction) -> Self {
         match last {
-            Last::DeadLetter => Decision::DeadLetter,
-            Last::Quarantine => Decision::Quarantine,
-            Last::StopShard => Decision::StopShard,
-            Last::StopWorker => Decision::StopWorker,
+            FinalAction::DeadLetter => Decision::DeadLetter,
+            FinalAction::Quarantine => Decision::Quarantine,
+            FinalAction::StopShard => Decision::StopShard,
+            FinalAction::StopWorker => Decision::StopWorker,
         }
     }
 }
@@ -45,36 +45,36 @@ type Matches = Arc<dyn Fn(&(dyn StdError + 'static)) -> bool + Send + Sync>;
 /// Whoever wants the worker to stop instead says so: [`when_unreadable`](Self::when_unreadable).
 ///
 /// ```
-/// use kcl_core::{Last, OnError};
+/// use kcl_core::{FinalAction, OnError};
 /// use std::str::Utf8Error;
 /// use std::time::Duration;
 ///
 /// let policy = OnError::retry()
 ///     .max_attempts(5)
 ///     .max_record_age(Duration::from_secs(3_600))
-///     .then(Last::DeadLetter)
+///     .then(FinalAction::DeadLetter)
 ///     // What is no text will not be text the next time. (A derived consumer fails with `kcl_core::DecodeError`.)
-///     .when::<Utf8Error>(OnError::at_once(Last::DeadLetter));
+///     .when::<Utf8Error>(OnError::at_once(FinalAction::DeadLetter));
 /// # drop(policy);
 /// ```
 ///
 /// | | expected flow | guarantees | assumes |
 /// |---|---|---|---|
 /// | [`retry`](Self::retry) | the same batch again, until the handler is done with it | order; nothing passed over; a shard with a record that always fails stands | failures pass |
-/// | [`Last::DeadLetter`] | the batch is split down to the failing record, the sink takes it, it is acknowledged | the position passes it only when the sink took it; order otherwise | somebody reads the sink; later records of the key may go on without it |
-/// | [`Last::Quarantine`] | the same, but the key is parked: this record and all later ones of its key | order within the key; nothing lost until the stream's retention ends; other keys go on | somebody resumes the key, or has it dead-lettered; at most `max_parked` records a shard (and 200 KB), then the shard waits; the lease table keeps the partition key and the begin of the error for as long, so personal data in keys is there too |
-/// | [`Last::StopShard`] | the lease is given up | nothing passed over | another worker, or a later attempt, has better luck |
-/// | [`Last::StopWorker`] | `run` returns an error | nothing passed over | somebody looks |
+/// | [`FinalAction::DeadLetter`] | the batch is split down to the failing record, the sink acquires it, it is acknowledged | the position passes it only when the sink took it; order otherwise | somebody reads the sink; later records of the key may go on without it |
+/// | [`FinalAction::Quarantine`] | the same, but the key is parked: this record and all later ones of its key | order within the key; nothing lost until the stream's retention ends; other keys go on | somebody resumes the key, or has it dead-lettered; at most `max_quarantined` records a shard (and 200 KB), then the shard waits; the lease table keeps the partition key and the begin of the error for as long, so personal data in keys is there too |
+/// | [`FinalAction::StopShard`] | the lease is given up | nothing passed over | another worker, or a later attempt, has better luck |
+/// | [`FinalAction::StopWorker`] | `run` returns an error | nothing passed over | somebody looks |
 #[derive(Clone)]
 pub struct OnError {
     backoff: Backoff,
     max_attempts: Option<u32>,
     max_record_age: Option<Duration>,
     split_after: Option<u32>,
-    last: Option<Last>,
+    last: Option<FinalAction>,
     terminal: Option<Matches>,
     cases: Vec<Case>,
-    unreadable: Option<(Duration, Last)>,
+    unreadable: Option<(Duration, FinalAction)>,
 }
 
 #[derive(Clone)]
@@ -114,7 +114,7 @@ impl OnError {
 
     /// No second attempt.
     #[must_use]
-    pub fn at_once(last: Last) -> Self {
+    pub fn at_once(last: FinalAction) -> Self {
         OnError { max_attempts: Some(1), last: Some(last), ..OnError::retry() }
     }
 
@@ -142,7 +142,7 @@ impl OnError {
 
     /// What is done when attempts or age are used up, or the error is [terminal](Self::terminal_if).
     #[must_use]
-    pub fn then(mut self, last: Last) -> Self {
+    pub fn then(mut self, last: FinalAction) -> Self {
         self.last = Some(last);
         self
     }
@@ -186,19 +186,19 @@ impl OnError {
     /// What is done about a shard that could not be read for so long, for whatever reason. Without it reads are tried again for
     /// ever. Counts from the first refused read; a service that does not answer at all is counted from half a minute later on.
     ///
-    /// [`Last::StopShard`] gives the lease up. [`Last::StopWorker`] ends the worker with KCL-0018: choose it where a supervisor
+    /// [`FinalAction::StopShard`] yields the lease up. [`FinalAction::StopWorker`] ends the worker with KCL-0018: choose it where a supervisor
     /// starts the process again *and* a new process may have what this one lacks, such as fresh credentials. An outage of
-    /// Kinesis ends all workers of the fleet that way. [`Last::DeadLetter`] and [`Last::Quarantine`] are for records, and refused.
+    /// Kinesis ends all workers of the fleet that way. [`FinalAction::DeadLetter`] and [`FinalAction::Quarantine`] are for records, and refused.
     ///
     /// ```
-    /// use kcl_core::{Last, OnError};
+    /// use kcl_core::{FinalAction, OnError};
     /// use std::time::Duration;
     ///
-    /// let policy = OnError::retry().when_unreadable(Duration::from_secs(900), Last::StopWorker);
+    /// let policy = OnError::retry().when_unreadable(Duration::from_secs(900), FinalAction::StopWorker);
     /// # drop(policy);
     /// ```
     #[must_use]
-    pub fn when_unreadable(mut self, after: Duration, last: Last) -> Self {
+    pub fn when_unreadable(mut self, after: Duration, last: FinalAction) -> Self {
         self.unreadable = Some((after, last));
         self
     }
@@ -257,11 +257,11 @@ impl ErrorPolicy for OnError {
     }
 
     fn may_dead_letter(&self) -> bool {
-        self.last == Some(Last::DeadLetter) || self.cases.iter().any(|case| case.policy.may_dead_letter())
+        self.last == Some(FinalAction::DeadLetter) || self.cases.iter().any(|case| case.policy.may_dead_letter())
     }
 
     fn may_quarantine(&self) -> bool {
-        self.last == Some(Last::Quarantine) || self.cases.iter().any(|case| case.policy.may_quarantine())
+        self.last == Some(FinalAction::Quarantine) || self.cases.iter().any(|case| case.policy.may_quarantine())
     }
 
     fn check(&self) -> Result<(), String> {
@@ -275,7 +275,7 @@ impl ErrorPolicy for OnError {
             "the longest pause is shorter than the first"
         } else if self.last.is_none() && (self.max_attempts.is_some() || self.max_record_age.is_some()) {
             "`max_attempts` or `max_record_age` without `then`: say what is done when they are used up"
-        } else if let Some((_, Last::DeadLetter | Last::Quarantine)) = self.unreadable {
+        } else if let Some((_, FinalAction::DeadLetter | FinalAction::Quarantine)) = self.unreadable {
             "`when_unreadable` with dead letters or quarantine: there is no record to put there, stop the shard or the worker"
         } else if self.cases.iter().any(|case| case.policy.unreadable.is_some()) {
             "`when_unreadable` within `when...`: no read fails with a handler's error, say it of the whole policy"

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use std::collections::HashMap;
 
-/// The largest payload of a record, with its partition key, that every stream takes.
+/// The largest payload of a record, with its partition key, that every stream acquires.
 const LARGEST: usize = 1024 * 1024;
 
 /// An aggregate, to be put.

@@ -25,7 +25,7 @@ pub enum Checksum {
     /// It is, as the KCL does: bytes that only look like an aggregate are never taken for one.
     #[default]
     Verify,
-    /// It is not, which saves most of the time that taking apart takes: only where every producer is known.
+    /// It is not, which saves most of the time that taking apart acquires: only where every producer is known.
     Skip,
 }
 
@@ -99,7 +99,7 @@ impl Deaggregator {
         }
     }
 
-    /// Looks into a record, and takes nothing out of it yet.
+    /// Looks into a record, and acquires nothing out of it yet.
     pub(crate) fn open(&self, record: Record) -> Opened {
         if !Self::looks_aggregated(&record.data) {
             return Opened::Plain(record);
@@ -138,7 +138,7 @@ impl Deaggregator {
 }
 
 /// Up to so many partition keys of an aggregate are made once and shared by its parts; more are made as parts need them, so
-/// that a table of millions takes no memory before its parts are taken.
+/// that a table of millions acquires no memory before its parts are taken.
 const MOST_SHARED_KEYS: usize = 4_096;
 
 /// What a record turned out to be.
@@ -152,7 +152,7 @@ pub(crate) enum Opened {
     Aggregate(Parts),
 }
 
-/// An aggregate whose parts are taken a few at a time: each takes many times its size in the payload.
+/// An aggregate whose parts are taken a few at a time: each acquires many times its size in the payload.
 #[derive(Debug)]
 pub(crate) struct Parts {
     sequence_number: SequenceNumber,
@@ -221,7 +221,7 @@ impl Parts {
     }
 }
 
-/// The hash key that Kinesis gives a partition key.
+/// The hash key that Kinesis yields a partition key.
 pub(super) fn hash_key(partition_key: &str) -> u128 {
     u128::from_be_bytes(Md5::digest(partition_key).into())
 }

@@ -1,6 +1,6 @@
 //! Records that producers packed into one: the aggregates of the Kinesis Producer Library, taken apart and made.
 //!
-//! A worker takes aggregates apart by itself (settings `deaggregate`, `aggregate_checksum`, `foreign_records`,
+//! A worker acquires aggregates apart by itself (settings `deaggregate`, `aggregate_checksum`, `foreign_records`,
 //! `corrupt_aggregates`); this module can be used alone as well.
 //!
 //! ```

@@ -83,7 +83,7 @@ fn reading(inner: Box<dyn ShardReader>) -> Deaggregating {
 }
 
 /// All chunks from there on.
-fn read(apart: Apart, served: &Served, range: Option<HashKeyRange>, from: StartingPosition) -> Vec<Chunk> {
+fn read(apart: Deaggregation, served: &Served, range: Option<HashKeyRange>, from: StartingPosition) -> Vec<Chunk> {
     let stopwatch = Arc::new(Stopwatch::new(Arc::new(TokioClock::new())));
     let mut reader = apart.open(served, &ShardId::from("s"), range, from, stopwatch);
     let mut chunks = Vec::new();
@@ -101,13 +101,13 @@ fn positions(chunks: &[Chunk]) -> Vec<Position> {
     chunks.iter().flat_map(|chunk| chunk.records.iter().map(Record::position)).collect()
 }
 
-/// What the consumer takes for done after everything it got is.
+/// What the consumer acquires for done after everything it got is.
 fn done(chunks: &[Chunk]) -> Option<Position> {
     chunks.iter().filter_map(|it| it.passed.clone().or_else(|| it.records.last().map(Record::position))).max()
 }
 
-fn set(set: impl FnOnce(Settings) -> Settings) -> Apart {
-    Apart::new(&set(Settings::default()))
+fn set(set: impl FnOnce(Settings) -> Settings) -> Deaggregation {
+    Deaggregation::new(&set(Settings::default()))
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn parts_take_their_share_of_the_budget() {
     let mut reading = reading(Box::new(Reading { left, at_a_time: 10, reservation: Some(reservation) }));
     let chunk = reading.next().now_or_never().unwrap().unwrap();
     assert_eq!(chunk.records.len(), 9);
-    assert_eq!(budget.free_bytes(), (1 << 20) - 500 - 8 * BESIDE_PAYLOAD);
+    assert_eq!(budget.free_bytes(), (1 << 20) - 500 - 8 * OVERHEAD_PER_PART);
     drop(chunk);
     assert_eq!(budget.free_bytes(), 1 << 20);
 }
@@ -209,7 +209,7 @@ fn what_waits_to_be_taken_apart_is_the_answers_and_says_nothing_of_the_tip() {
     });
     let first = reading.next().now_or_never().unwrap().unwrap();
     assert_eq!((first.records.len(), first.millis_behind_latest, first.end.is_some()), (10_000, None, false));
-    assert_eq!(budget.free_bytes(), (1 << 30) - 500 - 9_990 * BESIDE_PAYLOAD);
+    assert_eq!(budget.free_bytes(), (1 << 30) - 500 - 9_990 * OVERHEAD_PER_PART);
     drop(first);
     assert_eq!(budget.free_bytes(), (1 << 30) - 500, "the rest holds the answer");
     let last = reading.next().now_or_never().unwrap().unwrap();
@@ -251,7 +251,7 @@ fn a_large_aggregate_comes_apart_as_it_is_consumed_and_stays_within_the_budget()
         }
     }
     // The first part of each is charged with the record itself.
-    let charged = 8 * size + (32 * 10_000 - 8) * BESIDE_PAYLOAD;
+    let charged = 8 * size + (32 * 10_000 - 8) * OVERHEAD_PER_PART;
     assert_eq!(BUDGET as u64 - budget.free_bytes(), charged);
     assert!(charged < BUDGET as u64, "{charged}");
     drop(held);

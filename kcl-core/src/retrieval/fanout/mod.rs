@@ -1,4 +1,4 @@
-//! Reading a shard by enhanced fan-out: a subscription pushes its records, at a rate that no other reader takes from.
+//! Reading a shard by enhanced fan-out: a subscription pushes its records, at a rate that no other reader acquires from.
 //!
 //! | part | is |
 //! |---|---|
@@ -22,9 +22,9 @@
 mod machine;
 mod reader;
 mod registrar;
+mod subscribe_rate;
 #[cfg(test)]
 mod tests;
-mod turns;
 
 pub(crate) use machine::Lost;
 pub(crate) use reader::FanOutReaders;

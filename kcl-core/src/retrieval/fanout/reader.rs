@@ -2,11 +2,11 @@
 
 use super::machine::{Event, Lost, Machine, Next, State};
 use super::registrar::Registrar;
-use super::turns::Turns;
+use super::subscribe_rate::SubscribeRateLimiter;
 use crate::clock::Time;
 use crate::record::{ShardId, StartingPosition};
 use crate::retrieval::call::{CALL_DEADLINE, PROBE_DEADLINE, UNANSWERED, in_time_of};
-use crate::retrieval::polling::{BESIDE_PAYLOAD, PollingReaders, Quiet};
+use crate::retrieval::polling::{OVERHEAD_PER_PART, PollingReaders, Quiet};
 use crate::retrieval::progress::Progress;
 use crate::retrieval::{ByteBudget, Chunk, ReadError, Readers, Reservation, ShardReader};
 use crate::shard::{ApiError, ApiErrorKind, FanOutApi, ListWhich, StreamApi, Subscription, pages};
@@ -28,7 +28,7 @@ pub(crate) struct FanOutReaders {
     api: Arc<dyn FanOutApi>,
     stream: Arc<dyn StreamApi>,
     registrar: Arc<Registrar>,
-    turns: Arc<Mutex<Turns>>,
+    turns: Arc<Mutex<SubscribeRateLimiter>>,
     budget: ByteBudget,
     /// What is read by where nothing is pushed; nothing where that is forbidden.
     polling: Option<Arc<PollingReaders>>,
@@ -106,7 +106,7 @@ struct Calls {
     api: Arc<dyn FanOutApi>,
     stream: Arc<dyn StreamApi>,
     registrar: Arc<Registrar>,
-    turns: Arc<Mutex<Turns>>,
+    turns: Arc<Mutex<SubscribeRateLimiter>>,
     shard: ShardId,
     origin: Instant,
     fetching: Arc<Stopwatch>,
@@ -372,7 +372,7 @@ impl FanOutReader {
     fn count_bytes(&mut self, event: &Event) -> Reservation {
         let Event::Pushed(pushed) = event else { return Reservation::default() };
         let payload: u64 = pushed.records.iter().map(|record| record.data.len() as u64).sum();
-        self.last_event = payload + pushed.records.len() as u64 * BESIDE_PAYLOAD;
+        self.last_event = payload + pushed.records.len() as u64 * OVERHEAD_PER_PART;
         self.budget.take(&self.calls.shard, self.last_event)
     }
 

@@ -17,9 +17,9 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 const FIND: &str = "DescribeStreamConsumer";
-/// Between two looks at a consumer that is not active yet. AWS takes some seconds.
+/// Between two looks at a consumer that is not active yet. AWS acquires some seconds.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How often one that asks looks before it is told to come back: AWS takes less than a minute.
+/// How often one that asks looks before it is told to come back: AWS acquires less than a minute.
 const MOST_LOOKS: u32 = 90;
 /// How long a failure holds for others.
 const FAILURE_HOLDS: Duration = Duration::from_secs(2);

@@ -14,7 +14,7 @@ const CALLS_WINDOW: Duration = Duration::from_secs(1);
 /// AWS: each shard serves 2 MiB a second; an answer of 10 MiB blocks it for 5 s.
 const BYTES_A_SECOND: u64 = 2 * MIB;
 const BYTES_BLOCK: Duration = Duration::from_secs(5);
-/// AWS: the largest answer, and what a shard takes in a second.
+/// AWS: the largest answer, and what a shard acquires in a second.
 pub(super) const LARGEST_ANSWER: u64 = 10 * MIB;
 const WRITTEN_A_SECOND: u64 = MIB;
 const MIB: u64 = 1024 * 1024;
@@ -165,7 +165,7 @@ impl Pace {
         }
     }
 
-    /// The rate grows by the same steps for every reader of a shard, and each throttle takes a share of it: that is what
+    /// The rate grows by the same steps for every reader of a shard, and each throttle acquires a share of it: that is what
     /// makes them converge on equal shares.
     fn recover(&mut self, now: Time) {
         if self.interval > self.poll_interval {

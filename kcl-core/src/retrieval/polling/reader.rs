@@ -1,8 +1,8 @@
 //! The loop that obeys the machine: one call at a time, each with a deadline, paced, within the byte budget.
 
-use super::learnt::{OfShard, OfStream};
 use super::machine::{Event, Next, State, step};
 use super::pace::{Answer, LARGEST_ANSWER};
+use super::shard_limits::{OfShard, OfStream};
 use crate::clock::Time;
 use crate::config::Settings;
 use crate::record::{ShardId, StartingPosition};
@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep_until};
 /// While an answer is decoded its text is in memory too: base64 is a third longer than what it says, and the SDK puts
 /// the pieces of a body together before it reads it.
 const WIRE: u64 = 3;
-/// What a record takes beside its payload: its numbers, its key, the place in a list.
-pub(in crate::retrieval) const BESIDE_PAYLOAD: u64 = 224;
+/// What a record acquires beside its payload: its numbers, its key, the place in a list.
+pub(in crate::retrieval) const OVERHEAD_PER_PART: u64 = 224;
 
 /// What the largest call needs: what a shard that holds something leaves for others.
 pub(crate) const LARGEST_CALL: u64 = LARGEST_ANSWER * WIRE;
@@ -31,7 +31,7 @@ const ITERATOR: &str = "GetShardIterator";
 
 /// So many records with so much payload.
 fn in_memory((count, bytes): (usize, u64)) -> u64 {
-    bytes + count as u64 * BESIDE_PAYLOAD
+    bytes + count as u64 * OVERHEAD_PER_PART
 }
 
 /// Makes polling readers for one stream.
@@ -42,13 +42,20 @@ pub(crate) struct PollingReaders {
     settings: Settings,
     rng: Mutex<fastrand::Rng>,
     origin: Instant,
-    learnt: Mutex<OfStream>,
+    shard_limits: Mutex<OfStream>,
 }
 
 impl PollingReaders {
     /// Readers that share this budget.
     pub(crate) fn new(api: Arc<dyn StreamApi>, budget: ByteBudget, settings: Settings, rng: fastrand::Rng) -> Self {
-        PollingReaders { api, budget, settings, rng: Mutex::new(rng), origin: Instant::now(), learnt: Mutex::default() }
+        PollingReaders {
+            api,
+            budget,
+            settings,
+            rng: Mutex::new(rng),
+            origin: Instant::now(),
+            shard_limits: Mutex::default(),
+        }
     }
 }
 
@@ -56,7 +63,7 @@ impl Readers for PollingReaders {
     fn open(&self, shard: &ShardId, from: StartingPosition, fetching: Arc<Stopwatch>) -> Box<dyn ShardReader> {
         let rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner).fork();
         let now = Time::from_origin(self.origin.elapsed());
-        let mut learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shard_limits = self.shard_limits.lock().unwrap_or_else(PoisonError::into_inner);
         Box::new(PollingReader {
             api: Arc::clone(&self.api),
             shard: shard.clone(),
@@ -64,7 +71,7 @@ impl Readers for PollingReaders {
             progress: Progress::from(&from),
             state: State::NeedIterator { from },
             evidence: EndEvidence::default(),
-            learnt: learnt.begin(shard, &self.settings, now),
+            shard_limits: shard_limits.begin(shard, &self.settings, now),
             rng,
             origin: self.origin,
             fetching,
@@ -80,7 +87,7 @@ struct PollingReader {
     state: State,
     progress: Progress,
     evidence: EndEvidence,
-    learnt: OfShard,
+    shard_limits: OfShard,
     rng: fastrand::Rng,
     origin: Instant,
     /// Runs while no call is answered.
@@ -91,18 +98,18 @@ struct PollingReader {
 impl ShardReader for PollingReader {
     async fn next(&mut self) -> Result<Chunk, ReadError> {
         loop {
-            let not_before = self.origin + self.learnt.lock().not_before.since(Time::ZERO);
+            let not_before = self.origin + self.shard_limits.lock().not_before.since(Time::ZERO);
             if Instant::now() < not_before {
                 sleep_until(not_before).await;
             }
             let mut reservation = match self.state {
                 State::Ready { .. } => {
-                    let largest = self.learnt.lock().pace.largest_answer(self.now());
+                    let largest = self.shard_limits.lock().pace.largest_answer(self.now());
                     self.budget.reserve(&self.shard, largest * WIRE).await
                 }
                 State::NeedIterator { .. } | State::Doubting { .. } | State::Ended { .. } => Reservation::default(),
             };
-            let (sent, limit) = (self.now(), self.learnt.lock().amount.records());
+            let (sent, limit) = (self.now(), self.shard_limits.lock().amount.records());
             self.fetching.begin();
             let (event, error) = match self.call(limit).await {
                 Ok(event) => (event, None),
@@ -207,16 +214,16 @@ impl PollingReader {
     /// No call is sent for about so long: readers of many shards must not ask in step.
     fn pause(&mut self, pause: Duration) {
         let not_before = self.now() + pause.mul_f64(0.8 + 0.4 * self.rng.f64());
-        let mut learnt = self.learnt.lock();
-        learnt.not_before = learnt.not_before.max(not_before);
+        let mut shard_limits = self.shard_limits.lock();
+        shard_limits.not_before = shard_limits.not_before.max(not_before);
     }
 
     /// Sets how many records the next call asks for.
     fn learn_amount(&self, answer: Option<Answer>, sent: Time) {
         let took = self.now().since(sent);
         match answer {
-            Some(Answer::Records { count, .. }) => self.learnt.lock().amount.came(count, took),
-            Some(Answer::Failed) => self.learnt.lock().amount.did_not_come(took),
+            Some(Answer::Records { count, .. }) => self.shard_limits.lock().amount.came(count, took),
+            Some(Answer::Failed) => self.shard_limits.lock().amount.did_not_come(took),
             Some(Answer::Throttled | Answer::IteratorExpired | Answer::PositionRefused) | None => {}
         }
     }
@@ -226,10 +233,10 @@ impl PollingReader {
         // An iterator costs nothing; a list of shards that settled nothing must not be asked for in a loop.
         let Some(answer) = answer.or((*next == Next::BackOff).then_some(Answer::Failed)) else { return };
         let now = self.now();
-        let mut learnt = self.learnt.lock();
-        learnt.not_before = learnt.pace.answered(answer, sent, now, &mut self.rng);
-        let retry_after = learnt.not_before.since(now);
-        let (shard, failures) = (&self.shard, learnt.pace.failures());
+        let mut shard_limits = self.shard_limits.lock();
+        shard_limits.not_before = shard_limits.pace.answered(answer, sent, now, &mut self.rng);
+        let retry_after = shard_limits.not_before.since(now);
+        let (shard, failures) = (&self.shard, shard_limits.pace.failures());
         match answer {
             Answer::Records { .. } => ReadAnswered { shard }.emit(),
             Answer::IteratorExpired if *next == Next::Renew => IteratorExpired { shard }.emit(),

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 const MIB: usize = 1024 * 1024;
 
-/// A stream of one shard. Every call takes 10 ms. Iterators are the index of the next record.
+/// A stream of one shard. Every call acquires 10 ms. Iterators are the index of the next record.
 #[derive(Debug)]
 struct Scripted {
     /// Payload sizes; record `n` has sequence number `n + 1`.
@@ -422,7 +422,7 @@ async fn what_waits_for_handlers_never_exceeds_the_budget_and_every_shard_is_ser
     let tracker = TaskTracker::new();
     let runtime = tokio::runtime::Handle::current();
     let waiting = Arc::new(AtomicUsize::new(0));
-    // Each record is 4 MiB, an answer holds two of them, every handler takes 100 ms.
+    // Each record is 4 MiB, an answer holds two of them, every handler acquires 100 ms.
     let handlers = (0..6).map(|n| {
         let api = Arc::new(Scripted::new(vec![4 * MIB; 10]));
         let (its_budget, settings) = (budget.clone(), settings().poll_interval(Duration::ZERO));

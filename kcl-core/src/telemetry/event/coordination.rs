@@ -23,7 +23,7 @@ macro_rules! settings_logged {
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Happening {
+pub(crate) enum CoordinationEvent {
     /// What is parked will not be in the stream much longer.
     ParkedAging {
         lease: LeaseKey,
@@ -39,8 +39,8 @@ pub(crate) enum Happening {
     SessionRegistered {
         session: SessionNumber,
     },
-    BeatConfirmed,
-    BeatMissed {
+    HeartbeatConfirmed,
+    HeartbeatMissed {
         session: SessionNumber,
         failure: Failure,
     },
@@ -95,7 +95,7 @@ pub(crate) enum Happening {
         lease: LeaseKey,
         worker: WorkerId,
     },
-    WithoutRoom {
+    CapacityAlarm {
         leases: usize,
         workers: usize,
     },
@@ -291,51 +291,57 @@ pub(crate) enum Happening {
     },
 }
 
-impl Happening {
+impl CoordinationEvent {
     /// A row cannot be read.
-    pub(crate) fn damaged(row: &Damaged) -> Happening {
-        Happening::RowDamaged { key: row.key.to_string(), why: row.why.clone(), rebuilt: row.is_ours() }
+    pub(crate) fn damaged(row: &Damaged) -> CoordinationEvent {
+        CoordinationEvent::RowDamaged { key: row.key.to_string(), why: row.why.clone(), rebuilt: row.is_ours() }
     }
 
     /// Writes its log line and moves its metrics.
     #[allow(clippy::cognitive_complexity, reason = "one arm a happening")]
     pub(crate) fn emit(&self) {
         match self {
-            Happening::SessionRegistered { session } => info!(target: "kcl::session", session, "session registered"),
-            Happening::WorkerIdInUse { worker, session, process, at_most } => {
+            CoordinationEvent::SessionRegistered { session } => {
+                info!(target: "kcl::session", session, "session registered")
+            }
+            CoordinationEvent::WorkerIdInUse { worker, session, process, at_most } => {
                 let process = process.as_ref().map(ToString::to_string);
                 warn!(target: "kcl::session", %worker, session, process, at_most_seconds = at_most.as_secs_f64(), "worker id in use: waiting to see whether \
                        that session's heartbeat moves");
             }
-            Happening::FleetSettingsDiffer { theirs } => settings_logged!(
+            CoordinationEvent::FleetSettingsDiffer { theirs } => settings_logged!(
                 warn,
                 theirs,
                 "fleet settings differ: waiting to see whether a worker that uses them is alive"
             ),
-            Happening::FleetSettingsAdopted { settings } => settings_logged!(info, settings, "fleet settings adopted"),
-            Happening::FleetSettingsChanged { settings } => settings_logged!(info, settings, "fleet settings changed"),
-            Happening::BeatConfirmed => count(Metric::Heartbeats, 1, &[]),
-            Happening::BeatMissed { session, failure } => {
+            CoordinationEvent::FleetSettingsAdopted { settings } => {
+                settings_logged!(info, settings, "fleet settings adopted")
+            }
+            CoordinationEvent::FleetSettingsChanged { settings } => {
+                settings_logged!(info, settings, "fleet settings changed")
+            }
+            CoordinationEvent::HeartbeatConfirmed => count(Metric::Heartbeats, 1, &[]),
+            CoordinationEvent::HeartbeatMissed { session, failure } => {
                 let failure = cut(failure_text(failure));
                 debug!(target: "kcl::session", session, failure, "heartbeat failed; retrying");
                 count(Metric::HeartbeatsMissed, 1, &[]);
             }
-            Happening::SessionLost { why } => {
+            CoordinationEvent::SessionLost { why } => {
                 gauge(Metric::LeasesUnassignable, 0.0, &[]);
                 gauge(Metric::LeasesWaiting, 0.0, &[]);
                 error!(target: "kcl::session", why, "session lost: all leases are dropped; registering a new session");
                 count(Metric::SessionsLost, 1, &[]);
             }
-            Happening::SessionFenced { worker, session } => {
+            CoordinationEvent::SessionFenced { worker, session } => {
                 let fenced = cut(worker.as_str());
                 warn!(target: "kcl::leader", fenced, session, "session without heartbeats ended; its leases are free");
                 count(Metric::SessionsFenced, 1, &[]);
             }
-            Happening::SessionsFenced { count: fenced } => {
+            CoordinationEvent::SessionsFenced { count: fenced } => {
                 warn!(count = fenced, "silent sessions ended, not reported one by one");
                 count(Metric::SessionsFenced, u64::from(*fenced), &[]);
             }
-            Happening::CyclesFailing { cycles, lasted } => {
+            CoordinationEvent::CyclesFailing { cycles, lasted } => {
                 error!(
                     cycles,
                     ?lasted,
@@ -343,7 +349,7 @@ impl Happening {
                 );
                 count(Metric::PlanCyclesFailed, 1, &[]);
             }
-            Happening::TableReadStalled { pages, stalled, failure } => {
+            CoordinationEvent::TableReadStalled { pages, stalled, failure } => {
                 warn!(
                     pages,
                     ?stalled,
@@ -353,26 +359,26 @@ impl Happening {
                 );
                 count(Metric::TableReadsStalled, 1, &[]);
             }
-            Happening::TableReadResumed { stalled } => info!(?stalled, "read of the lease table resumed"),
-            Happening::TermTaken { term } => {
+            CoordinationEvent::TableReadResumed { stalled } => info!(?stalled, "read of the lease table resumed"),
+            CoordinationEvent::TermTaken { term } => {
                 info!(target: "kcl::leader", term, "this worker is the leader");
                 count(Metric::TermsTaken, 1, &[]);
             }
-            Happening::TermLost => {
+            CoordinationEvent::TermLost => {
                 info!(target: "kcl::leader", "this worker is not the leader any more");
                 gauge(Metric::LeasesUnassignable, 0.0, &[]);
                 gauge(Metric::LeasesWaiting, 0.0, &[]);
             }
-            Happening::PlanCycle => count(Metric::PlanCycles, 1, &[]),
-            Happening::PromiseLapsed { lease, worker } => {
+            CoordinationEvent::PlanCycle => count(Metric::PlanCycles, 1, &[]),
+            CoordinationEvent::PromiseLapsed { lease, worker } => {
                 let to = cut(worker.as_str());
                 warn!(target: "kcl::leader", %lease, to, "pending move expired: the worker did not claim the lease in time");
             }
-            Happening::WithoutRoom { leases: 0, .. } => {
+            CoordinationEvent::CapacityAlarm { leases: 0, .. } => {
                 info!(target: "kcl::leader", "all leases are assignable again");
                 gauge(Metric::LeasesUnassignable, 0.0, &[]);
             }
-            Happening::WithoutRoom { leases, workers } => {
+            CoordinationEvent::CapacityAlarm { leases, workers } => {
                 error!(
                     target: "kcl::leader",
                     leases,
@@ -382,30 +388,30 @@ impl Happening {
                 );
                 gauge(Metric::LeasesUnassignable, *leases as f64, &[]);
             }
-            Happening::Explained { lease, reason } => debug!(target: EXPLAIN, %lease, %reason),
-            Happening::LeaseAcquired { .. }
-            | Happening::LeaseReleased { .. }
-            | Happening::LeaseLost { .. }
-            | Happening::LeasesHeld { .. }
-            | Happening::Checkpointed { .. }
-            | Happening::ShardEnded { .. }
-            | Happening::ConsumerGaveUp { .. }
-            | Happening::ShardStalled { .. }
-            | Happening::StallOver { .. }
-            | Happening::Reconciled { .. }
-            | Happening::ConsumerLingers { .. }
-            | Happening::ParkedAging { .. }
-            | Happening::ShardBehind { .. }
-            | Happening::RetentionNear { .. }
-            | Happening::RecordsExpired { .. }
-            | Happening::ParkedAtRelease { .. } => self.emit_of_lease(),
+            CoordinationEvent::Explained { lease, reason } => debug!(target: EXPLAIN, %lease, %reason),
+            CoordinationEvent::LeaseAcquired { .. }
+            | CoordinationEvent::LeaseReleased { .. }
+            | CoordinationEvent::LeaseLost { .. }
+            | CoordinationEvent::LeasesHeld { .. }
+            | CoordinationEvent::Checkpointed { .. }
+            | CoordinationEvent::ShardEnded { .. }
+            | CoordinationEvent::ConsumerGaveUp { .. }
+            | CoordinationEvent::ShardStalled { .. }
+            | CoordinationEvent::StallOver { .. }
+            | CoordinationEvent::Reconciled { .. }
+            | CoordinationEvent::ConsumerLingers { .. }
+            | CoordinationEvent::ParkedAging { .. }
+            | CoordinationEvent::ShardBehind { .. }
+            | CoordinationEvent::RetentionNear { .. }
+            | CoordinationEvent::RecordsExpired { .. }
+            | CoordinationEvent::ParkedAtRelease { .. } => self.emit_of_lease(),
             // The lines of the reads' trouble say it.
-            Happening::ReadsFailing { leases, of, lease, error, lasted } => {
+            CoordinationEvent::ReadsFailing { leases, of, lease, error, lasted } => {
                 let (error, lasted_seconds) = (cut(error), lasted.as_secs_f64());
                 debug!(target: "kcl::lease", leases, of, %lease, error, lasted_seconds, "reads failing");
                 gauge(Metric::LeasesUnreadable, *leases as f64, &[]);
             }
-            Happening::PositionRefused { lease, checkpoint, error, lasted } => {
+            CoordinationEvent::PositionRefused { lease, checkpoint, error, lasted } => {
                 let (checkpoint, error, lasted_seconds) = (cut(checkpoint), cut(error), lasted.as_secs_f64());
                 error!(
                     target: "kcl::lease", %lease, checkpoint, error, lasted_seconds,
@@ -413,35 +419,37 @@ impl Happening {
                      lease's row to a sequence number of the shard, or to TRIM_HORIZON; other leases are not affected"
                 );
             }
-            Happening::PositionEdited { lease, checkpoint } => {
+            CoordinationEvent::PositionEdited { lease, checkpoint } => {
                 info!(target: "kcl::lease", %lease, checkpoint = cut(checkpoint), "checkpoint corrected: reading starts there");
             }
-            Happening::UnreadableLeases { count } => gauge(Metric::LeasesUnreadable, *count as f64, &[]),
-            Happening::ReadsRecovered { lasted } => {
+            CoordinationEvent::UnreadableLeases { count } => gauge(Metric::LeasesUnreadable, *count as f64, &[]),
+            CoordinationEvent::ReadsRecovered { lasted } => {
                 debug!(target: "kcl::lease", lasted_seconds = lasted.as_secs_f64(), "reads recovered");
                 gauge(Metric::LeasesUnreadable, 0.0, &[]);
             }
-            Happening::QuarantineHolds { stream, records, oldest } => {
+            CoordinationEvent::QuarantineHolds { stream, records, oldest } => {
                 let scope = of_stream(stream.as_ref());
                 scope.gauge(Metric::QuarantineRecords, *records as f64, &[]);
                 scope.gauge(Metric::QuarantineOldest, oldest.as_secs_f64(), &[]);
             }
-            Happening::Replayed { shards } => info!(target: "kcl::worker", shards, "every shard of the range is done"),
-            Happening::ForeignHand { lease, owner } => {
+            CoordinationEvent::Replayed { shards } => {
+                info!(target: "kcl::worker", shards, "every shard of the range is done")
+            }
+            CoordinationEvent::ForeignHand { lease, owner } => {
                 let owner = owner.as_ref().map_or("nobody", WorkerId::as_str);
                 error!(
                     target: "kcl::leader", %lease, owner = cut(owner),
                     "another kind of consumer (Java KCL?) writes this table: stop it, or this fleet"
                 );
             }
-            Happening::WaitingForForeignHand { for_long } => {
+            CoordinationEvent::WaitingForForeignHand { for_long } => {
                 info!(
                     target: "kcl::worker",
                     wait_seconds = for_long.as_secs_f64(),
                     "leases of another kind of consumer (Java KCL?): waiting to see that nobody renews them"
                 );
             }
-            Happening::ShardsIncomplete { stream, hole } => {
+            CoordinationEvent::ShardsIncomplete { stream, hole } => {
                 let stream = stream.as_ref().map(StreamId::as_str);
                 let (from, to) = (hole.start.to_string(), hole.end.to_string());
                 error!(
@@ -450,12 +458,12 @@ impl Happening {
                 );
                 count(Metric::ShardsUncovered, 1, &[]);
             }
-            Happening::ListUnusable { stream, why } => {
+            CoordinationEvent::ListUnusable { stream, why } => {
                 let (stream, why) = (stream.as_ref().map(StreamId::as_str), why.as_str());
                 warn!(target: "kcl::leader", stream, why, "list of shards not usable; asking again");
                 count(Metric::ListsUnusable, 1, &[]);
             }
-            Happening::ParentsInCircle { stream, shards, example } => {
+            CoordinationEvent::ParentsInCircle { stream, shards, example } => {
                 let stream = stream.as_ref().map(StreamId::as_str);
                 error!(
                     target: "kcl::leader", stream, shards, %example,
@@ -464,15 +472,15 @@ impl Happening {
                 );
                 count(Metric::ListsUnusable, 1, &[]);
             }
-            Happening::LeasesWaiting { leases } => gauge(Metric::LeasesWaiting, *leases as f64, &[]),
-            Happening::LeasesWaitInCircle { leases, example, lasted } => {
+            CoordinationEvent::LeasesWaiting { leases } => gauge(Metric::LeasesWaiting, *leases as f64, &[]),
+            CoordinationEvent::LeasesWaitInCircle { leases, example, lasted } => {
                 error!(
                     target: "kcl::leader", leases, %example, lasted_seconds = lasted.as_secs_f64(),
                     "leases wait for parents that wait for them, and are never read: correct `parentShardId` in their rows"
                 );
                 count(Metric::LeasesInCircle, 1, &[]);
             }
-            Happening::EndedShardOpen { lease } => {
+            CoordinationEvent::EndedShardOpen { lease } => {
                 error!(
                     target: "kcl::leader", %lease,
                     "shard is open but its lease is at SHARD_END, so nobody reads its new records: set the lease's checkpoint to \
@@ -480,18 +488,18 @@ impl Happening {
                 );
                 count(Metric::EndedShardsOpen, 1, &[]);
             }
-            Happening::LeaseMadeAgain { lease } => {
+            CoordinationEvent::LeaseMadeAgain { lease } => {
                 warn!(
                     target: "kcl::leader", %lease,
                     "lease created although a child of its shard has one: the shard is read from its oldest record"
                 );
             }
-            Happening::StreamServed { stream } => info!(target: "kcl::stream", %stream, "stream served"),
-            Happening::StreamStopped { stream, leases } => {
+            CoordinationEvent::StreamServed { stream } => info!(target: "kcl::stream", %stream, "stream served"),
+            CoordinationEvent::StreamStopped { stream, leases } => {
                 info!(target: "kcl::stream", %stream, leases, "stream not served any more; its leases are released");
                 Scope::current().of_stream(stream.as_str()).gauge(Metric::LeasesHeld, 0.0, &[]);
             }
-            Happening::StreamMissing { stream, leases } => {
+            CoordinationEvent::StreamMissing { stream, leases } => {
                 let scope = Scope::current().of_stream(stream.as_str());
                 warn!(
                     target: "kcl::stream", %stream, leases,
@@ -500,7 +508,7 @@ impl Happening {
                 scope.count(Metric::StreamsMissing, 1, &[]);
                 scope.gauge(Metric::LeasesHeld, 0.0, &[]);
             }
-            Happening::RowDamaged { key, why, rebuilt } => {
+            CoordinationEvent::RowDamaged { key, why, rebuilt } => {
                 let (key, why) = (cut(key), cut(why));
                 if *rebuilt {
                     warn!(target: "kcl::table", key, why, "row of the lease table cannot be read; the fleet replaces it");
@@ -512,7 +520,7 @@ impl Happening {
                 }
                 count(Metric::RowsDamaged, 1, &[]);
             }
-            Happening::StartIgnored { stream, setting, pinned } => {
+            CoordinationEvent::StartIgnored { stream, setting, pinned } => {
                 let stream = stream.as_ref().map(StreamId::as_str);
                 match pinned {
                     Some(pinned) => warn!(
@@ -527,12 +535,14 @@ impl Happening {
                 }
             }
             // The lines of the table's and the streams' trouble say it.
-            Happening::StartsOver { part, pause } => warn!(
+            CoordinationEvent::StartsOver { part, pause } => warn!(
                 target: "kcl::table", part, pause_seconds = pause.as_secs_f64(),
                 "the table does not show what was written to it; starting over with growing pauses"
             ),
-            Happening::Refused { message } => debug!(target: "kcl::table", message = cut(message), "call refused"),
-            Happening::ShutdownAsked { within } => {
+            CoordinationEvent::Refused { message } => {
+                debug!(target: "kcl::table", message = cut(message), "call refused")
+            }
+            CoordinationEvent::ShutdownAsked { within } => {
                 info!(target: "kcl::worker", within_seconds = within.as_secs_f64(), "shutting down");
             }
         }
@@ -543,7 +553,7 @@ impl Happening {
     fn emit_of_lease(&self) {
         let scope = |lease: &LeaseKey| Scope::current().of_lease(lease);
         match self {
-            Happening::LeaseAcquired { lease, from, fencing_token, waited } => {
+            CoordinationEvent::LeaseAcquired { lease, from, fencing_token, waited } => {
                 let previous = from.as_ref().map_or("nobody".to_owned(), |owner| cut(owner.worker.as_str()));
                 let waited_seconds = waited.as_secs_f64();
                 info!(target: "kcl::lease", %lease, from = previous, fencing_token, waited_seconds, "lease acquired");
@@ -554,7 +564,7 @@ impl Happening {
                 };
                 scope(lease).count(Metric::LeasesAcquired, 1, &[("from", kind)]);
             }
-            Happening::LeaseReleased { lease, why, lasted } => {
+            CoordinationEvent::LeaseReleased { lease, why, lasted } => {
                 let lasted_seconds = lasted.as_secs_f64();
                 // Of a move, the acquiring side's line is the one; a shutdown has lines of its own.
                 if matches!(*why, "planned" | "shutdown") {
@@ -565,7 +575,7 @@ impl Happening {
                 scope(lease).count(Metric::LeasesReleased, 1, &[("why", why)]);
                 scope(lease).end_gauges_of(lease);
             }
-            Happening::LeaseLost { lease, why } => {
+            CoordinationEvent::LeaseLost { lease, why } => {
                 // Of a session, one line says it for all its leases.
                 if *why == SESSION_OVER {
                     debug!(target: "kcl::lease", %lease, why, "lease lost");
@@ -575,26 +585,26 @@ impl Happening {
                 scope(lease).count(Metric::LeasesLost, 1, &[]);
                 scope(lease).end_gauges_of(lease);
             }
-            Happening::LeasesHeld { stream, count } => {
+            CoordinationEvent::LeasesHeld { stream, count } => {
                 of_stream(stream.as_ref()).gauge(Metric::LeasesHeld, *count as f64, &[]);
             }
-            Happening::Checkpointed { lease } => {
+            CoordinationEvent::Checkpointed { lease } => {
                 debug!(target: "kcl::checkpoint", %lease, "checkpoint written");
                 scope(lease).count(Metric::Checkpoints, 1, &[]);
             }
-            Happening::ShardEnded { lease, children } => {
+            CoordinationEvent::ShardEnded { lease, children } => {
                 info!(target: "kcl::lease", %lease, children, "shard read to its end");
                 scope(lease).count(Metric::ShardsEnded, 1, &[]);
                 scope(lease).end_gauges_of(lease);
             }
-            Happening::ConsumerGaveUp { lease, reason } => {
+            CoordinationEvent::ConsumerGaveUp { lease, reason } => {
                 let reason = cut(reason);
                 error!(target: "kcl::lease", %lease, reason, "consumer gave up; releasing its lease");
             }
-            Happening::ShardStalled { lease, stage, stood, step } => {
+            CoordinationEvent::ShardStalled { lease, stage, stood, step } => {
                 stalled(&scope(lease), lease, *stage, *stood, *step)
             }
-            Happening::StallOver { lease, stage, stood } => {
+            CoordinationEvent::StallOver { lease, stage, stood } => {
                 let (stage, lasted_seconds) = (stage.as_str(), stood.as_secs_f64());
                 let scope = scope(lease);
                 debug!(target: "kcl::lease", %lease, stage, lasted_seconds, "shard goes on");
@@ -603,14 +613,14 @@ impl Happening {
                     info!(target: "kcl::lease", stage, lasted_seconds, "stalled shards go on");
                 }
             }
-            Happening::Reconciled { lease, what } => {
+            CoordinationEvent::Reconciled { lease, what } => {
                 error!(
                     target: "kcl::lease", %lease, what,
                     "leases and consumers did not match, which is a bug; it was put right"
                 );
                 scope(lease).count(Metric::Reconciled, 1, &[]);
             }
-            Happening::ConsumerLingers { lease } => {
+            CoordinationEvent::ConsumerLingers { lease } => {
                 warn!(
                     target: "kcl::handler", %lease,
                     "a handler does not end although its lease is gone (does it block its thread?): until it does, this \
@@ -618,7 +628,7 @@ impl Happening {
                 );
                 scope(lease).count(Metric::Lingering, 1, &[]);
             }
-            Happening::ParkedAging { lease, keys, left } => {
+            CoordinationEvent::ParkedAging { lease, keys, left } => {
                 error!(
                     target: "kcl::quarantine", %lease, keys, left_seconds = left.as_secs_f64(),
                     "the stream's retention will end the first records of quarantined keys: resume them or have them \
@@ -626,12 +636,12 @@ impl Happening {
                 );
                 scope(lease).count(Metric::ParkedAging, 1, &[]);
             }
-            Happening::ShardBehind { lease, lag, unacknowledged } => {
+            CoordinationEvent::ShardBehind { lease, lag, unacknowledged } => {
                 let (scope, shard) = (scope(lease), [("shard", lease.as_str())]);
                 scope.gauge(Metric::Behind, lag.as_secs_f64(), &shard);
                 scope.gauge(Metric::Unacknowledged, unacknowledged.as_secs_f64(), &shard);
             }
-            Happening::RetentionNear { lease, lag, left } => {
+            CoordinationEvent::RetentionNear { lease, lag, left } => {
                 let scope = scope(lease);
                 scope.count(Metric::RetentionNear, 1, &[]);
                 let (behind_seconds, left_seconds) = (lag.as_secs_f64(), left.as_secs_f64());
@@ -646,7 +656,7 @@ impl Happening {
                     );
                 }
             }
-            Happening::RecordsExpired { lease, expired } => {
+            CoordinationEvent::RecordsExpired { lease, expired } => {
                 let scope = scope(lease);
                 let (from, to) = (time_text(expired.from_ms), time_text(expired.to_ms));
                 let lasted_seconds = expired.to_ms.saturating_sub(expired.from_ms) as f64 / 1_000.0;
@@ -657,7 +667,7 @@ impl Happening {
                 scope.count(Metric::RecordsExpired, 1, &[("evidence", "position")]);
                 scope.observe(Metric::ExpiredSeconds, lasted_seconds, &[]);
             }
-            Happening::ParkedAtRelease { lease, keys, records } => {
+            CoordinationEvent::ParkedAtRelease { lease, keys, records } => {
                 warn!(target: "kcl::quarantine", %lease, keys, records, "lease released with keys in quarantine");
             }
             _ => {}
@@ -705,7 +715,7 @@ fn failure_text(failure: &Failure) -> &str {
 }
 
 /// Around the leader's computation of assignments, which calls nothing and waits for nothing: for those who want to know how
-/// long it takes.
+/// long it acquires.
 pub(crate) fn planning() -> tracing::Span {
     tracing::debug_span!(target: "kcl::leader", "planning")
 }

@@ -1,6 +1,6 @@
 //! What becomes of records that failed, were given up, parked, or acknowledged too late.
 
-use crate::lease::row::Wish;
+use crate::lease::row::QuarantineRequest;
 use crate::record::{Position, ShardId};
 use crate::telemetry::metric::{Metric, count};
 use crate::telemetry::outage::{Line, Trouble};
@@ -55,7 +55,7 @@ impl DeadLettered<'_> {
         if let Some(Line::Ended(trouble)) = scope.recovered(Subject::DeadLetterSink, shard.as_str()) {
             let Trouble { total: failures, lasting, .. } = trouble;
             let lasted_seconds = lasting.as_secs_f64();
-            info!(target: "kcl::dead_letter", failures, lasted_seconds, "dead-letter sink takes records again");
+            info!(target: "kcl::dead_letter", failures, lasted_seconds, "dead-letter sink acquires records again");
         }
         // The sink has them all: a producer's bug must not be a line for each of its records.
         match scope.failed(Subject::DeadLetters, "") {
@@ -90,7 +90,7 @@ impl DeadLetterFailed<'_> {
             Some(Line::Began(_)) => {
                 error!(
                     target: "kcl::dead_letter", %shard, %error, attempt, retry_seconds,
-                    "dead-letter sink failed: the shard is blocked until the sink takes the record"
+                    "dead-letter sink failed: the shard is blocked until the sink acquires the record"
                 );
             }
             Some(Line::Continues(Trouble { failures, members: shards, lasting, .. })) => {
@@ -165,30 +165,30 @@ impl QuarantineFull<'_> {
 pub(crate) struct ParkedTakenUp<'a> {
     pub(crate) shard: &'a ShardId,
     pub(crate) position: &'a Position,
-    pub(crate) wish: Wish,
+    pub(crate) wish: QuarantineRequest,
 }
 
 impl ParkedTakenUp<'_> {
     pub(crate) fn emit(self) {
         let ParkedTakenUp { shard, position, wish } = self;
         let to = match wish {
-            Wish::Resume => "handler",
-            Wish::DeadLetter => "dead-letter sink",
+            QuarantineRequest::Resume => "handler",
+            QuarantineRequest::DeadLetter => "dead-letter sink",
         };
         debug!(target: "kcl::quarantine", %shard, %position, to, "quarantined record read again");
     }
 }
 
 /// A person's wish for a key in quarantine cannot be fulfilled here: the key stays as it is, and its row says why.
-pub(crate) struct WishRefused<'a> {
+pub(crate) struct QuarantineRequestRefused<'a> {
     pub(crate) shard: &'a ShardId,
     pub(crate) position: &'a Position,
     pub(crate) reason: &'a str,
 }
 
-impl WishRefused<'_> {
+impl QuarantineRequestRefused<'_> {
     pub(crate) fn emit(self) {
-        let WishRefused { shard, position, reason } = self;
+        let QuarantineRequestRefused { shard, position, reason } = self;
         error!(target: "kcl::quarantine", %shard, %position, reason, "request for a quarantined key refused: the key stays in quarantine");
     }
 }

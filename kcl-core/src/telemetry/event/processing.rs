@@ -67,7 +67,7 @@ impl BatchProcessed<'_> {
             let lasted_seconds = lasting.as_secs_f64();
             info!(target: "kcl::handler", %shard, failures, lasted_seconds, "handler succeeds again");
         }
-        if let Some(Line::Ended(trouble)) = scope.recovered(Subject::Delivery, shard.as_str()) {
+        if let Some(Line::Ended(trouble)) = scope.recovered(Subject::ShardDelivery, shard.as_str()) {
             let lasted_seconds = trouble.lasting.as_secs_f64();
             info!(target: "kcl::handler", lasted_seconds, "records are delivered again");
         }
@@ -137,7 +137,7 @@ impl DeliveryHeld<'_> {
     pub(crate) fn emit(self) {
         let DeliveryHeld { shard, fencing_token } = self;
         let scope = Scope::current();
-        match scope.failed(Subject::Delivery, shard.as_str()) {
+        match scope.failed(Subject::ShardDelivery, shard.as_str()) {
             // The table's trouble is why the session is not confirmed.
             Some(Line::Began(_) | Line::Continues(_)) if !scope.is_in_trouble(Subject::Table) => {
                 warn!(

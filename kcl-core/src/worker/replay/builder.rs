@@ -79,7 +79,7 @@ impl<R> ReplayBuilder<R> {
         self.with(|worker| worker.error_policy(policy))
     }
 
-    /// Where records go that the error policy gives up.
+    /// Where records go that the error policy yields up.
     #[must_use]
     pub fn dead_letters(self, sink: impl DeadLetterSink) -> Self {
         self.with(|worker| worker.dead_letters(sink))

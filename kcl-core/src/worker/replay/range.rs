@@ -3,7 +3,7 @@
 use crate::config::{Settings, Start};
 use crate::error::{Code, Error};
 use crate::shard::{ApiError, ListWhich, StreamApi};
-use crate::worker::parts::Connection;
+use crate::worker::connection::Connection;
 use std::time::Duration;
 
 /// The service answers within this, or not at all.

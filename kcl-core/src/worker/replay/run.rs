@@ -34,17 +34,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// ```
 ///
 /// # Guarantees
-/// Each record that arrived at `from` or later and before `until`, by the arrival time that Kinesis gives it, is handled as
+/// Each record that arrived at `from` or later and before `until`, by the arrival time that Kinesis yields it, is handled as
 /// a worker handles it: at least once, in the order of its partition key ([`Order::ParentsFirst`](crate::Order)), with the
 /// error policy, dead letters, lanes and aggregates that were set. Where a handler fails or is dropped its records come
 /// again, as ever; nothing else repeats them.
 ///
 /// A live application does not notice: positions are kept in memory, and no table is read, created or written. (What reading
-/// takes of each shard's 5 calls and 2 MiB a second is shared by all that poll; see [`Retrieval`](crate::Retrieval). With
+/// acquires of each shard's 5 calls and 2 MiB a second is shared by all that poll; see [`Retrieval`](crate::Retrieval). With
 /// fan-out, the consumer is named `replay` unless `consumer_name` says otherwise.)
 ///
 /// A range whose end is to come is read until then. Where the process ends before, nothing is kept: the next replay begins
-/// anew. For progress that is kept, or a range that takes a fleet, give a [`Worker`] with an application name of its own
+/// anew. For progress that is kept, or a range that acquires a fleet, give a [`Worker`] with an application name of its own
 /// `start` and `until`: each worker of that fleet returns from `run` when all is done.
 ///
 /// # Assumptions

@@ -6,10 +6,10 @@ use crate::config::Settings;
 use crate::error::{Code, Error};
 use crate::lease::LeaseStore;
 use crate::worker::builder::{Base, Source, Spec, WorkerBuilder};
+use crate::worker::connection::{self, Connect};
+use crate::worker::fleet_membership::Asks;
 use crate::worker::handle::{Reads, Worker};
 use crate::worker::host;
-use crate::worker::others::Asks;
-use crate::worker::parts::{self, Connect};
 use futures_util::FutureExt;
 use std::sync::Arc;
 
@@ -177,7 +177,7 @@ impl Way {
         }
         let apis: Result<Vec<_>, Error> = configs.iter().map(StreamConfig::given).collect();
         match &self.store {
-            Some(store) => Ok(parts::given(store.clone(), apis?, spec.settings.start_deadline).boxed()),
+            Some(store) => Ok(connection::given(store.clone(), apis?, spec.settings.start_deadline).boxed()),
             None => {
                 let message = "give the worker a table with `with_store`: this build has no AWS SDK (feature `aws`)";
                 Err(Error::new(Code::Setting, message))

@@ -49,7 +49,7 @@ pub(super) enum Reach {
 
 impl StreamConfig {
     /// A stream, by its name or its ARN, and what makes the processor of each of its shards. As with
-    /// [`processor`](crate::WorkerBuilder::processor), the factory is called once for each lease that the worker takes (once
+    /// [`processor`](crate::WorkerBuilder::processor), the factory is called once for each lease that the worker acquires (once
     /// a lane, where [`Concurrency`](crate::Concurrency) has several).
     pub fn new<F, P>(stream: impl Into<StreamRef>, factory: F) -> Self
     where

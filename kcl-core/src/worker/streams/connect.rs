@@ -4,7 +4,7 @@ use super::config::{Api, Reach, StreamConfig};
 use crate::aws::{Clients, DryRun, DynamoDbStore, KinesisStream, TableSpec, describe_stream, may_read, prepare_table};
 use crate::config::Parser;
 use crate::error::Error;
-use crate::worker::parts::{Connect, Connected, Connection, described};
+use crate::worker::connection::{Connect, Connected, Connection, described};
 use futures_util::FutureExt;
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,7 +13,7 @@ mod config;
 #[cfg(feature = "aws")]
 mod connect;
 mod handle;
-mod incarnation;
+mod identity_guard;
 mod reading;
 mod registry;
 mod watched;

@@ -1,24 +1,24 @@
 //! What a worker of several streams has of each: the ways to it, and who starts its consumers.
 
 use super::config::{Api, StreamConfig};
-use super::incarnation::Incarnation;
+use super::identity_guard::IdentityGuard;
 use super::watched::Watched;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::coordination::{Ask, Change, Served, StreamApis, Streams};
 use crate::error::{Code, Error};
 use crate::lease::LeaseKey;
-use crate::processor::{Delivery, ReportKind, StartConsumer};
+use crate::processor::{ReportKind, ShardDelivery, StartConsumer};
 use crate::record::{StreamId, StreamIdentity, StreamRef};
 use crate::retrieval::{self, ByteBudget, Chosen, Readers, in_time};
 use crate::shard::StreamDescription;
 use crate::spawn::Spawn;
 use crate::telemetry::event::processing::AwaitsItself;
 use crate::telemetry::{Scope, ScopedTasks};
-use crate::worker::billed::Billed;
 use crate::worker::builder::{Failing, check_consumer};
+use crate::worker::connection::Connection;
+use crate::worker::fan_out_cleanup::FanOutCleanup;
 use crate::worker::handle::{Consumers, Consumption};
-use crate::worker::parts::Connection;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ pub(in crate::worker) struct Registry {
     means: OnceLock<(Arc<dyn Spawn>, Arc<dyn Clock>)>,
     slots: Mutex<BTreeMap<StreamId, Arc<Slot>>>,
     /// Also of streams that were left.
-    pub(in crate::worker) billed: Billed,
+    pub(in crate::worker) billed: FanOutCleanup,
     /// Also those of streams that are gone: their consumers may not be.
     hosts: Mutex<Vec<Arc<dyn Consumption>>>,
 }
@@ -99,7 +99,7 @@ impl Registry {
             scope,
             means: OnceLock::new(),
             slots: Mutex::default(),
-            billed: Billed::default(),
+            billed: FanOutCleanup::default(),
             hosts: Mutex::default(),
         })
     }
@@ -141,7 +141,7 @@ impl Registry {
         }
         let served = connection.served(Some(id.clone()), config.start.unwrap_or(self.settings.start), None);
         let watched = |api| {
-            let incarnation = Incarnation::new(api, id.clone(), identity.clone(), self.me.clone());
+            let incarnation = IdentityGuard::new(api, id.clone(), identity.clone(), self.me.clone());
             Arc::new(Watched(Arc::new(incarnation)))
         };
         let reading: Api = watched(self.reading(&config)?);
@@ -195,7 +195,7 @@ impl Registry {
             let reading = crate::aws::DryRun::of(&config.settings(&self.settings)?, &self.application);
             return super::connect::open(config, clients, &reading, self.rng()).await;
         }
-        crate::worker::parts::described(self.reading(config)?, Duration::ZERO).await
+        crate::worker::connection::described(self.reading(config)?, Duration::ZERO).await
     }
 
     /// Serves a stream no more, and waits until nothing of it is left.
@@ -386,7 +386,7 @@ impl StreamApis for Registry {
 }
 
 impl StartConsumer for Registry {
-    fn start(&self, delivery: Arc<Delivery>) {
+    fn start(&self, delivery: Arc<ShardDelivery>) {
         match self.host_of(&delivery.hold.lease) {
             Some(host) => host.start(delivery),
             // Removed in the same instant.

@@ -1,6 +1,6 @@
 //! A stream whose disappearance is noticed by whoever lists it, and that it was made again by whoever reads it.
 
-use super::incarnation::Incarnation;
+use super::identity_guard::IdentityGuard;
 use crate::record::{ShardId, StartingPosition};
 use crate::shard::{
     ApiError, ApiErrorKind, ConsumerRef, FanOutApi, Fetched, ListWhich, Listing, RegisteredConsumer, ShardPage,
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Hands every call on, and tells when a list is refused because there is no such stream. (A reader that is told so of a
 /// shard lists the shards before it believes it.)
 #[derive(Debug)]
-pub(super) struct Watched(pub(super) Arc<Incarnation>);
+pub(super) struct Watched(pub(super) Arc<IdentityGuard>);
 
 #[async_trait]
 impl StreamApi for Watched {
@@ -59,7 +59,7 @@ impl StreamApi for Watched {
 #[derive(Debug)]
 struct WatchedFanOut {
     api: Arc<dyn FanOutApi>,
-    incarnation: Arc<Incarnation>,
+    incarnation: Arc<IdentityGuard>,
 }
 
 #[async_trait]

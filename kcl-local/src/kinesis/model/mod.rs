@@ -1,4 +1,4 @@
-//! The messages of the Kinesis Data Streams API (version 2013-12-02), typed, with the names AWS gives them.
+//! The messages of the Kinesis Data Streams API (version 2013-12-02), typed, with the names AWS yields them.
 //!
 //! Inputs are taken as sent: every member is optional and enumerations are text, because it is the engine that answers a broken
 //! constraint with AWS's words. Outputs are typed; absent members are left out. The serde form depends on `is_human_readable()`: see [`Blob`] and [`Timestamp`].

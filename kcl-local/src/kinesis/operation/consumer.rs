@@ -51,7 +51,7 @@ pub(super) fn register(
         )));
     }
     stream.consumers.register(&stream.arn, &name, input.tags.unwrap_or_default(), now, active);
-    // The answer shows the state before the registration is done, even if that takes no time.
+    // The answer shows the state before the registration is done, even if that acquires no time.
     let consumer = stream.consumers.get(&name).map(Consumer::describe).ok_or_else(|| unknown(call, &name))?;
     Ok(Response::RegisterStreamConsumer(RegisterStreamConsumerOutput { consumer }))
 }

@@ -15,7 +15,7 @@ use crate::kinesis::stream::retention::Retention;
 use crate::kinesis::stream::shard_set::ShardSet;
 use crate::kinesis::stream::{DEFAULT_RECORD_KIB, Stream};
 
-/// AWS: a new on-demand stream takes 4 MB a second.
+/// AWS: a new on-demand stream acquires 4 MB a second.
 const ON_DEMAND_SHARDS: i64 = 4;
 const MOST_SHARDS: i64 = 1_000_000;
 

@@ -227,7 +227,7 @@ fn check_size(stream: &Stream, arriving: &Arriving) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(ApiError::invalid_argument(format!(
-        "A record of {bytes} bytes, partition key counted, is larger than the {most} bytes that stream {} takes.",
+        "A record of {bytes} bytes, partition key counted, is larger than the {most} bytes that stream {} acquires.",
         stream.name
     )))
 }

@@ -88,9 +88,9 @@ fn stream_of<'a>(
     Ok((stream, horizon))
 }
 
-/// How far behind an answer is that gives none of the records that are there; `None` if records are due.
+/// How far behind an answer is that yields none of the records that are there; `None` if records are due.
 ///
-/// AWS looks at a bounded part of a shard in one call, so gaps give such answers; and it gives them for a while when a position is older than
+/// AWS looks at a bounded part of a shard in one call, so gaps give such answers; and it yields them for a while when a position is older than
 /// the horizon.
 fn empty_answer(shard: &Shard, call: &mut Call<'_>, iterator: &ShardIterator, period: i64) -> Option<i64> {
     let next = shard.log.next_arrival(iterator.position)?;

@@ -33,7 +33,7 @@ fn check_provisioned(stream: &Stream, operation: &str) -> Result<(), ApiError> {
     }
 }
 
-/// An open shard by the id that a request gives.
+/// An open shard by the id that a request yields.
 fn open_shard<'a>(stream: &'a Stream, call: &Call<'_>, id: &str) -> Result<&'a Shard, ApiError> {
     let account = &call.scope.account;
     let found = ShardId::parse(id)

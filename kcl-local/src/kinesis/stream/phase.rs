@@ -14,7 +14,7 @@ pub(crate) enum Phase {
     Deleting { until: EngineTime },
 }
 
-/// What takes effect when `UPDATING` ends.
+/// What acquires effect when `UPDATING` ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     Split { shard: ShardId, at: HashKey },

@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(totals(&set), (5, 5));
     }
 
-    /// Where each step looks at every shard, this takes minutes.
+    /// Where each step looks at every shard, this acquires minutes.
     #[test]
     fn thousands_of_shards_are_rescaled_in_an_instant() {
         let began = tokio::time::Instant::now();

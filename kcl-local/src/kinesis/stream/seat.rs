@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::kinesis::throttle::FanOutBudget;
 use crate::kinesis::{EngineTime, SubscriptionId};
 
-/// AWS: a second call within five seconds of a successful one is refused, a later one takes over.
+/// AWS: a second call within five seconds of a successful one is refused, a later one acquires over.
 const UNDISTURBED: Duration = Duration::from_secs(5);
 
 /// The place of one consumer at one shard.

@@ -1,4 +1,4 @@
-//! The shards of a stream: which one takes a hash key, and how splits and merges make new ones.
+//! The shards of a stream: which one acquires a hash key, and how splits and merges make new ones.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map;
@@ -62,7 +62,7 @@ impl ShardSet {
         self.routes.values().copied()
     }
 
-    /// The open shard that takes `key`. `None` only if there are no shards at all.
+    /// The open shard that acquires `key`. `None` only if there are no shards at all.
     pub(crate) fn route(&self, key: HashKey) -> Option<ShardId> {
         self.routes.range(..=key).next_back().map(|(_, id)| *id)
     }

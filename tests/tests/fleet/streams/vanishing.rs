@@ -97,7 +97,7 @@ async fn one_that_is_made_again_unnoticed_is_not_read_as_the_one_before() {
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_stops_the_worker_does_not_do_so_for_a_stream_that_vanished() {
     let ledger = Ledger::with(&[("orders", 1), ("payments", 1)]).await;
-    let builder = ledger.builder("a").error_policy(OnError::at_once(Last::StopWorker));
+    let builder = ledger.builder("a").error_policy(OnError::at_once(FinalAction::StopWorker));
     let worker = run(builder.stream(ledger.config("a", "orders")).stream(ledger.config("a", "payments"))).await;
     ledger.put("payments", 0..10).await;
     ledger.seen("payments", 10, SOON).await;

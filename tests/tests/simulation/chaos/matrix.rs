@@ -35,10 +35,10 @@ enum Refused {
 const TABLE: [Refused; 8] = [
     Refused::Only("Read"),
     Refused::Only("Scan"),
-    Refused::Only("Beat"),
+    Refused::Only("Heartbeat"),
     Refused::Only("Checkpoint"),
-    Refused::Only("FleetBeat"),
-    Refused::Only("Plan"),
+    Refused::Only("FleetHeartbeat"),
+    Refused::Only("Assignment"),
     Refused::Only("Claim"),
     Refused::All(Service::Table),
 ];

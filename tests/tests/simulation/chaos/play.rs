@@ -17,7 +17,7 @@ use std::time::Duration;
 const LANDED: Duration = Duration::from_secs(13);
 /// Who dies within this of its start may have told nobody of itself.
 const UNKNOWN: Duration = Duration::from_secs(30);
-/// Between two full reads of a planner, which notice what nobody told.
+/// Between two full reads of a leader, which notice what nobody told.
 const FULL_READ: Duration = Duration::from_secs(60);
 const MOST_SHARDS: usize = 6;
 const MOST_WORKERS: usize = 4;
@@ -40,7 +40,7 @@ struct Play {
     later: Vec<(Duration, Later)>,
     /// Those that were asked to stop: what comes after them is arranged.
     stopping: BTreeSet<Name>,
-    /// Plan rows as they once were.
+    /// Assignment rows as they once were.
     old_plans: Vec<Row>,
     /// Leases as they once were.
     old_leases: Vec<Lease>,
@@ -74,8 +74,8 @@ pub(crate) async fn play(making: Making, script: Script) -> Facts {
         play.world.pass(step).await;
         let records = play.rng.u32(0..8);
         play.world.stream.put(records);
-        if let Some(beside) = play.world.beside.clone().filter(Stream::is_there) {
-            beside.put(play.rng.u32(0..8));
+        if let Some(second) = play.world.second.clone().filter(Stream::is_there) {
+            second.put(play.rng.u32(0..8));
         }
         if packs {
             play.world.stream.put_packed(play.rng.u32(0..6), 0);
@@ -141,7 +141,7 @@ impl Play {
                 before.iter().for_each(|name| self.end(name));
                 self.start(&id);
             }
-            Later::Make(shards) => self.world.beside.iter().for_each(|beside| beside.make(shards)),
+            Later::Make(shards) => self.world.second.iter().for_each(|second| second.make(shards)),
             Later::Thaw(name) => self.world.thaw(&name),
             Later::Mend(name) => self.world.mend(&name),
         }
@@ -155,10 +155,10 @@ impl Play {
         alive.get(n).cloned()
     }
 
-    fn planner(&self) -> Option<Name> {
-        let planner = self.world.planner()?;
+    fn leader(&self) -> Option<Name> {
+        let leader = self.world.leader()?;
         let mut alive = self.world.alive().into_iter().filter(|name| !self.stopping.contains(name));
-        alive.find(|name| self.world.process(name).worker == planner)
+        alive.find(|name| self.world.process(name).worker == leader)
     }
 
     fn new_id(&mut self) -> String {
@@ -187,8 +187,8 @@ impl Play {
                 self.kill(victim);
             }
             4..6 if kills => {
-                let planner = self.planner();
-                self.kill(planner);
+                let leader = self.leader();
+                self.kill(leader);
             }
             6..7 if kills => self.kill_all(),
             7..11 if cuts => {
@@ -231,8 +231,8 @@ impl Play {
                 }
             }
             48..51 if vanishing => {
-                if let Some(beside) = self.world.beside.clone().filter(Stream::is_there) {
-                    beside.delete();
+                if let Some(second) = self.world.second.clone().filter(Stream::is_there) {
+                    second.delete();
                     let longest = [3_000, 20_000, 60_000][self.rng.usize(0..3)];
                     let shards = self.rng.u32(1..4);
                     self.after(1_000..longest, Later::Make(shards));
@@ -278,8 +278,8 @@ impl Play {
     }
 
     fn reshard(&mut self) {
-        let beside = self.world.beside.clone().filter(Stream::is_there);
-        let stream = beside.filter(|_| self.rng.bool()).unwrap_or_else(|| self.world.stream.clone());
+        let second = self.world.second.clone().filter(Stream::is_there);
+        let stream = second.filter(|_| self.rng.bool()).unwrap_or_else(|| self.world.stream.clone());
         let open = stream.open().len();
         let n = self.rng.usize(0..open);
         if self.rng.bool() && open < MOST_SHARDS {
@@ -296,7 +296,7 @@ impl Play {
             return self.tamper_with_a_lease(rows.leases);
         }
         let sessions = rows.sessions.iter().map(|session| RowKey::Session(session.worker.clone()));
-        let plans = rows.plans.iter().map(|plan| RowKey::Plan(plan.worker.clone()));
+        let plans = rows.plans.iter().map(|plan| RowKey::Assignment(plan.worker.clone()));
         let streams = rows.streams.iter().map(|stream| RowKey::Stream(stream.id.clone()));
         let all = sessions.chain(plans).chain(rows.fleet.as_ref().map(|_| RowKey::Fleet)).chain(streams);
         let all: Vec<RowKey> = all.collect();
@@ -308,7 +308,7 @@ impl Play {
         }
     }
 
-    /// A lease that is not finished is put back to what it once was, or made nobody's. (Who removes one gives up what was not
+    /// A lease that is not finished is put back to what it once was, or made nobody's. (Who removes one yields up what was not
     /// read of it, if its children have begun.)
     fn tamper_with_a_lease(&mut self, leases: Vec<Lease>) {
         self.old_leases.extend(leases.iter().cloned());
@@ -326,10 +326,10 @@ impl Play {
         self.world.tamper(RowKey::Lease(lease.key.clone()), Some(Row::Lease(row)));
     }
 
-    /// Plan rows are put back to what they were, or removed.
+    /// Assignment rows are put back to what they were, or removed.
     fn tamper_with_plans(&mut self) {
         let plans = self.world.rows().plans;
-        self.old_plans.extend(plans.iter().cloned().map(Row::Plan));
+        self.old_plans.extend(plans.iter().cloned().map(Row::Assignment));
         let row = if self.rng.bool() {
             let n = self.rng.usize(0..self.old_plans.len().max(1));
             self.old_plans.get(n).cloned()
@@ -339,7 +339,7 @@ impl Play {
         let n = self.rng.usize(0..plans.len().max(1));
         match (row, plans.get(n)) {
             (Some(row), _) => self.world.tamper(row.key(), Some(row)),
-            (None, Some(plan)) => self.world.tamper(RowKey::Plan(plan.worker.clone()), None),
+            (None, Some(plan)) => self.world.tamper(RowKey::Assignment(plan.worker.clone()), None),
             (None, None) => {}
         }
     }
@@ -401,7 +401,7 @@ impl Play {
 fn unreadable(key: &RowKey, text: u32) -> Row {
     let (kind, order) = match key {
         RowKey::Session(_) => ("KCL_SESSION", "number"),
-        RowKey::Plan(_) => ("KCL_PLAN", "version"),
+        RowKey::Assignment(_) => ("KCL_ASSIGNMENT", "version"),
         RowKey::Stream(_) => ("KCL_STREAM", "start"),
         RowKey::Fleet | RowKey::Lease(_) => ("KCL_FLEET", "term"),
     };

@@ -5,7 +5,7 @@ use super::script::{Kinds, Script};
 use crate::invariant::{self, Facts, Violation};
 use crate::world::manner::Manner;
 use crate::world::transcript::transcript;
-use crate::world::{Beside, Making, Tier, run};
+use crate::world::{Making, SecondStream, Tier, run};
 use kcl_core::{Retrieval, Settings};
 use std::fmt::Write;
 use std::sync::Mutex;
@@ -22,7 +22,7 @@ fn no_schedule_over_the_wire_breaks_a_rule() {
     every_seed("no_schedule_over_the_wire", 5, |seed| play_one(Tier::Wire, seed, Script::drawn_for_the_wire(seed)));
 }
 
-/// The same seed gives the same history, whatever the processes' clocks show.
+/// The same seed yields the same history, whatever the processes' clocks show.
 #[test]
 fn no_clock_that_differs_changes_what_happens() {
     let history = |seed: u64, clock_seed: u64| {
@@ -92,9 +92,9 @@ pub(crate) fn two_streams(seed: u64) -> Making {
     const WAYS: [Retrieval; 3] = [Retrieval::Polling, Retrieval::Auto, Retrieval::FanOut];
     let n = |seed: u64| usize::try_from(seed % 3).unwrap();
     let shards = |seed: u64| 1 + u32::try_from(seed % 4).unwrap();
-    let beside = Some(Beside { shards: shards(seed / 4), retrieval: [WAYS[n(seed)], WAYS[n(seed / 3)]] });
+    let second = Some(SecondStream { shards: shards(seed / 4), retrieval: [WAYS[n(seed)], WAYS[n(seed / 3)]] });
     let settings = Settings::default().shard_sync_interval(Duration::from_secs(5));
-    Making { beside, settings, ..Making::new(seed, shards(seed)) }
+    Making { second, settings, ..Making::new(seed, shards(seed)) }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! **I1** A record is delivered only while the worker's own clock is before (time its last confirmed beat was sent) + 0.95 F
+//! **I1** A record is delivered only while the worker's own clock is before (time its last confirmed heartbeat was sent) + 0.95 F
 //! and it holds the lease. And once a newer hold of a shard has delivered, an older one never does again.
 
 use super::state::State;
@@ -20,7 +20,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
     for event in &facts.events {
         state.apply(&event.fact);
         match &event.fact {
-            Fact::Sent { process, call, write: Write::Beat { .. } | Write::Register { .. } } => {
+            Fact::Sent { process, call, write: Write::Heartbeat { .. } | Write::Register { .. } } => {
                 sent.insert(*call, facts.clock(process, event.at));
             }
             Fact::Changed {

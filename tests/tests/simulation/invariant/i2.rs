@@ -1,7 +1,7 @@
 //! **I2** A lease changes owner only from unowned, from an ended session, or from an owner without a session that stood still;
 //! always by compare-and-swap on `leaseCounter`.
 //!
-//! An owner whose row has been gone for as long has confirmed no beat since, and delivers nothing any more: what moves its
+//! An owner whose row has been gone for as long has confirmed no heartbeat since, and delivers nothing any more: what moves its
 //! lease after that is a checkpoint of what was handled before.
 
 use super::state::{State, lease_change};
@@ -11,7 +11,7 @@ use kcl_core::lease::{Lease, LeaseKey, Owner, Row, RowKey, WorkerId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Standing still is timed by the planner's clock, which may be off by 2.5 %.
+/// Standing still is timed by the leader's clock, which may be off by 2.5 %.
 const DRIFT: f64 = 0.975;
 
 pub(crate) fn check(facts: &Facts) -> Vec<String> {

@@ -1,5 +1,5 @@
-//! **I3** A session is fenced only by one who saw its beat unchanged for F, as the session's own worker has it, on its own clock, by compare-and-swap on number
-//! and beat.
+//! **I3** A session is fenced only by one who saw its heartbeat unchanged for F, as the session's own worker has it, on its own clock, by compare-and-swap on number
+//! and heartbeat.
 
 use super::{Facts, seconds};
 use crate::world::history::Fact;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub(crate) fn check(facts: &Facts) -> Vec<String> {
     let mut sent: HashMap<u64, Duration> = HashMap::new();
-    // When each beat was first there. One that another hand removes may be there again, by a request that is late: no word
+    // When each heartbeat was first there. One that another hand removes may be there again, by a request that is late: no word
     // of its sender's.
     let mut beaten: BTreeMap<(&WorkerId, u64, u64), Duration> = BTreeMap::new();
     let mut broken = Vec::new();
@@ -25,16 +25,16 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
                     && !fenced(before)
                 {
                     let decided = call.and_then(|call| sent.get(&call).copied()).unwrap_or(event.at);
-                    let beat = beaten.get(&(worker, before.number, before.beat)).copied().unwrap_or_default();
-                    let silent = facts.clock(by, decided).saturating_sub(facts.clock(by, beat));
-                    let same = (before.number, before.beat) == (after.number, after.beat);
-                    if !same || beat > decided || silent < before.failover_time(facts.failover_time) {
+                    let heartbeat = beaten.get(&(worker, before.number, before.heartbeat)).copied().unwrap_or_default();
+                    let silent = facts.clock(by, decided).saturating_sub(facts.clock(by, heartbeat));
+                    let same = (before.number, before.heartbeat) == (after.number, after.heartbeat);
+                    if !same || heartbeat > decided || silent < before.failover_time(facts.failover_time) {
                         let silent = seconds(silent);
                         broken.push(format!("at {} {by} fenced {worker} after {silent} of silence", seconds(event.at)));
                     }
                 }
                 if let Some(after) = after {
-                    beaten.entry((worker, after.number, after.beat)).or_insert(event.at);
+                    beaten.entry((worker, after.number, after.heartbeat)).or_insert(event.at);
                 }
             }
             _ => {}

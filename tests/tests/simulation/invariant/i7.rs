@@ -6,7 +6,7 @@ use kcl_core::lease::RowKey;
 
 /// What is broken of I1 to I6 in a world in which plan rows were put back, or removed, by another hand.
 pub(crate) fn check(facts: &Facts) -> Vec<String> {
-    let by_hand = |event: &Event| matches!(event.fact, Fact::Changed { by: None, key: RowKey::Plan(_), .. });
+    let by_hand = |event: &Event| matches!(event.fact, Fact::Changed { by: None, key: RowKey::Assignment(_), .. });
     if !facts.events.iter().any(by_hand) {
         return Vec::new();
     }

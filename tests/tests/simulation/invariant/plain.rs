@@ -19,7 +19,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
         Row::Lease(lease) if lease.owner.is_none() => None,
         Row::Lease(lease) if lease.stream_name.is_some() && is_unknown(lease) => None,
         Row::Lease(lease) => Some(format!("{} is left to {:?}", lease.key, lease.owner)),
-        Row::Session(_) | Row::Fleet(_) | Row::Plan(_) | Row::Stream(_) | Row::Damaged(_) => {
+        Row::Session(_) | Row::Fleet(_) | Row::Assignment(_) | Row::Stream(_) | Row::Damaged(_) => {
             Some(format!("left behind: {:?}", row.key()))
         }
     };

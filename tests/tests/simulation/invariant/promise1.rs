@@ -34,14 +34,14 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
             fact => {
                 let Some((by, Some(before), Some(after))) = lease_change(fact) else { continue };
                 let Checkpoint::At(position) = &after.checkpoint else { continue };
-                if before.checkpoint == after.checkpoint && before.beside.parked == after.beside.parked {
+                if before.checkpoint == after.checkpoint && before.extras.parked == after.extras.parked {
                     continue;
                 }
                 let shard = shards.entry(after.key.as_str()).or_default();
                 match shard.numbers.get(&place(position)) {
                     None => broken.push(format!("at {} {by} put {} at no record", seconds(event.at), after.key)),
                     Some(to) => {
-                        let parked = after.beside.parked.iter().flat_map(|key| &key.positions);
+                        let parked = after.extras.parked.iter().flat_map(|key| &key.positions);
                         let parked: BTreeSet<&u32> =
                             parked.filter_map(|position| shard.numbers.get(&place(position))).collect();
                         let skipped: Vec<&u32> =

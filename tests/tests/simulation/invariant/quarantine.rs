@@ -27,6 +27,6 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
 
 /// The records that the row names as parked.
 pub(super) fn parked(lease: &Lease, numbers: &HashMap<(&str, (&str, u64)), u32>) -> BTreeSet<u32> {
-    let positions = lease.beside.parked.iter().flat_map(|key| &key.positions);
+    let positions = lease.extras.parked.iter().flat_map(|key| &key.positions);
     positions.filter_map(|position| numbers.get(&(lease.key.as_str(), place(position))).copied()).collect()
 }

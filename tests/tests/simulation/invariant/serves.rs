@@ -32,8 +32,8 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
                     ));
                 }
             }
-            Fact::Changed { by: Some(by), after: Some(Row::Plan(plan)), .. } => {
-                for take in &plan.takes {
+            Fact::Changed { by: Some(by), after: Some(Row::Assignment(plan)), .. } => {
+                for take in &plan.acquires {
                     let stream = stream_of(take.lease.as_str());
                     if stream.is_some_and(|stream| !served.contains(&(plan.worker.as_str(), stream))) {
                         let (worker, lease) = (&plan.worker, &take.lease);

@@ -35,7 +35,7 @@ impl State {
                 }
             }
             (RowKey::Lease(lease), None) => drop(self.tampered.insert(lease.clone())),
-            (RowKey::Session(_) | RowKey::Lease(_) | RowKey::Fleet | RowKey::Plan(_) | RowKey::Stream(_), _) => {}
+            (RowKey::Session(_) | RowKey::Lease(_) | RowKey::Fleet | RowKey::Assignment(_) | RowKey::Stream(_), _) => {}
         }
     }
 

@@ -9,7 +9,7 @@ use crate::world::handler::Mood;
 use crate::world::manner::Manner;
 use crate::world::weather::{Fate, Odds};
 use crate::world::{Making, World, run};
-use kcl_core::lease::row::Beside;
+use kcl_core::lease::row::CheckpointExtras;
 use kcl_core::lease::{Row, Write};
 use kcl_core::mutant::Mutant;
 use kcl_core::record::Checkpoint;
@@ -251,15 +251,15 @@ fn promise1_a_checkpoint_of_the_other_streams_shard_is_noticed() {
 /// A checkpoint says what that of the other stream's shard of the same name said last.
 fn checkpoint_of_the_other(write: Write, row: Option<&Row>) -> Write {
     thread_local! {
-        static LAST: RefCell<BTreeMap<(String, String), (Checkpoint, Beside)>> = RefCell::default();
+        static LAST: RefCell<BTreeMap<(String, String), (Checkpoint, CheckpointExtras)>> = RefCell::default();
     }
     match (write, row.and_then(Row::as_lease)) {
-        (Write::Checkpoint { lease, me, counter, checkpoint, beside }, Some(row)) => LAST.with_borrow_mut(|last| {
+        (Write::Checkpoint { lease, me, counter, checkpoint, extras }, Some(row)) => LAST.with_borrow_mut(|last| {
             let (own, shard) = (row.stream_name.clone().unwrap().to_string(), row.shard.to_string());
-            last.insert((own.clone(), shard.clone()), (checkpoint.clone(), beside.clone()));
+            last.insert((own.clone(), shard.clone()), (checkpoint.clone(), extras.clone()));
             let other = last.iter().find(|((stream, of), _)| *of == shard && stream[..12] != own[..12]);
-            let (checkpoint, beside) = other.map_or((checkpoint, beside), |(_, other)| other.clone());
-            Write::Checkpoint { lease, me, counter, checkpoint, beside }
+            let (checkpoint, extras) = other.map_or((checkpoint, extras), |(_, other)| other.clone());
+            Write::Checkpoint { lease, me, counter, checkpoint, extras }
         }),
         (write, _) => write,
     }
@@ -280,15 +280,15 @@ fn delay(world: &World, operation: &'static str, by: Duration) {
 }
 
 #[test]
-fn i3_a_fence_that_ignores_the_beat_is_noticed() {
-    staged("I3", fence_at_any_beat, async |mut world| {
+fn i3_a_fence_that_ignores_the_heartbeat_is_noticed() {
+    staged("I3", fence_at_any_heartbeat, async |mut world| {
         world.start("ann");
         world.until_shared(&[("ann", 4)], Duration::from_secs(5)).await;
         world.start("ben");
         world.until_shared(&[("ann", 2), ("ben", 2)], Duration::from_secs(5)).await;
         delay(&world, "Fence", Duration::from_secs(3));
         world.freeze("ben");
-        // It wakes, and beats, while the fence is on its way.
+        // It wakes, and heartbeats, while the fence is on its way.
         world.pass(Duration::from_millis(12_000)).await;
         world.thaw("ben");
         world.seconds(10).await;
@@ -296,9 +296,11 @@ fn i3_a_fence_that_ignores_the_beat_is_noticed() {
     });
 }
 
-fn fence_at_any_beat(write: Write, row: Option<&Row>) -> Write {
+fn fence_at_any_heartbeat(write: Write, row: Option<&Row>) -> Write {
     match (write, row.and_then(Row::as_session)) {
-        (Write::Fence { worker, .. }, Some(row)) => Write::Fence { worker, number: row.number, beat: row.beat },
+        (Write::Fence { worker, .. }, Some(row)) => {
+            Write::Fence { worker, number: row.number, heartbeat: row.heartbeat }
+        }
         (write, _) => write,
     }
 }
@@ -310,8 +312,8 @@ fn i4_a_checkpoint_that_ignores_the_counter_is_noticed() {
 
 fn checkpoint_at_any_counter(write: Write, row: Option<&Row>) -> Write {
     match (write, row.and_then(Row::as_lease)) {
-        (Write::Checkpoint { lease, me, checkpoint, beside, .. }, Some(row)) => {
-            Write::Checkpoint { lease, me, counter: row.counter, checkpoint, beside }
+        (Write::Checkpoint { lease, me, checkpoint, extras, .. }, Some(row)) => {
+            Write::Checkpoint { lease, me, counter: row.counter, checkpoint, extras }
         }
         (write, _) => write,
     }
@@ -334,9 +336,9 @@ fn i4_a_release_by_anyone_is_noticed() {
 
 fn release_by_anyone(write: Write, row: Option<&Row>) -> Write {
     match (write, row.and_then(Row::as_lease)) {
-        (Write::Release { lease, checkpoint, me, counter, beside }, Some(row)) => {
+        (Write::Release { lease, checkpoint, me, counter, extras }, Some(row)) => {
             let owner = row.owner.as_ref().and_then(|owner| Some((owner.worker.clone(), owner.session?)));
-            Write::Release { lease, checkpoint, me: owner.unwrap_or(me), counter: counter.max(row.counter), beside }
+            Write::Release { lease, checkpoint, me: owner.unwrap_or(me), counter: counter.max(row.counter), extras }
         }
         (write, _) => write,
     }

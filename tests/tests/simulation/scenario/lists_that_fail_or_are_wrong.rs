@@ -28,7 +28,7 @@ fn leases_of_a_dead_worker_are_taken_in_time_while_lists_fail_or_crawl() {
                 world.fleet(&["ann", "ben"]).await;
                 lists_meet(&world, fate);
                 world.seconds(20).await;
-                let (leader, term) = (world.planner().unwrap(), world.rows().fleet.unwrap().term);
+                let (leader, term) = (world.leader().unwrap(), world.rows().fleet.unwrap().term);
                 let victim = if leader == "ann" { "ben" } else { "ann" };
                 world.kill(victim);
                 world.until_shared(&[(leader.as_str(), 4)], failover + Duration::from_secs(4)).await;

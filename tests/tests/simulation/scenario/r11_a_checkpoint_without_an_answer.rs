@@ -1,4 +1,4 @@
-//! R11. *Given* a worker that beats while it checkpoints; *when* the answer to a checkpoint is lost; *then* it learns what the
+//! R11. *Given* a worker that heartbeats while it checkpoints; *when* the answer to a checkpoint is lost; *then* it learns what the
 //! row says, and the next checkpoint succeeds.
 
 use super::play;

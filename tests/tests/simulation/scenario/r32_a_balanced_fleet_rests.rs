@@ -1,5 +1,5 @@
 //! R32. *Given* a balanced fleet without traffic; *when* an hour passes; *then* no lease moves; *when* one more worker joins;
-//! *then* no more than its share moves, and each lease once. (Loads that jitter are the planner's properties.)
+//! *then* no more than its share moves, and each lease once. (Loads that jitter are the leader's properties.)
 
 use super::play;
 use crate::world::Making;

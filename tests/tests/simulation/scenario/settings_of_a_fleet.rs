@@ -73,7 +73,7 @@ fn workers_with_different_failover_times_fence_nobody_that_lives_and_repeat_noth
         world.until_handled(Duration::from_secs(10)).await;
         assert_eq!((fenced(&world), repeated(&world)), (0, 0));
         assert_eq!(of_fleet(&world), Some(10), "the others have not changed");
-        // Each is timed by its own: the slow one is dead after a minute, and nobody takes its leases before.
+        // Each is timed by its own: the slow one is dead after a minute, and nobody acquires its leases before.
         world.kill(&slow);
         world.stream.put(60);
         let took = world.until_shared(&[("ann", 3), ("ben", 3)], Duration::from_secs(66)).await;
@@ -101,7 +101,7 @@ fn a_slow_worker_that_leads_is_not_deposed_by_faster_ones() {
         world.until_handled(Duration::from_secs(10)).await;
         assert_eq!((fenced(&world), repeated(&world)), (0, 0));
         let term = world.rows().fleet.map(|fleet| fleet.term);
-        assert_eq!((term, world.planner().as_deref()), (Some(2), Some("cat")));
+        assert_eq!((term, world.leader().as_deref()), (Some(2), Some("cat")));
         ends_plainly("a slow leader", world).await;
     });
 }
@@ -194,7 +194,7 @@ fn rows_of_an_earlier_version_are_timed_by_the_observers_failover_time() {
         // Until the leader has read them: what it knew of its sessions it would make the fleet's again.
         world.seconds(3).await;
         let fleet = world.rows().fleet.unwrap();
-        let before = kcl_core::lease::Fleet { settings: None, planner_failover_time: None, ..fleet };
+        let before = kcl_core::lease::Fleet { settings: None, leader_failover_time: None, ..fleet };
         world.tamper(RowKey::Fleet, Some(Row::Fleet(before)));
         world.start_with("cat", with(seconds(20)));
         world.until("shared by three", Duration::from_secs(20), |world| world.shares().len() == 3).await;

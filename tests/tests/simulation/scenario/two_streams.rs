@@ -4,15 +4,15 @@
 
 use super::play;
 use crate::world::weather::{Cut, Fate};
-use crate::world::{Beside, Making, World};
+use crate::world::{Making, SecondStream, World};
 use kcl_core::lease::Lease;
 use kcl_core::{Retrieval, Settings};
 use std::time::Duration;
 
 fn making(seed: u64, retrieval: Retrieval) -> Making {
-    let beside = Some(Beside { shards: 2, retrieval: [Retrieval::Polling, retrieval] });
+    let second = Some(SecondStream { shards: 2, retrieval: [Retrieval::Polling, retrieval] });
     let settings = Settings::default().shard_sync_interval(Duration::from_secs(20));
-    Making { beside, settings, ..Making::new(seed, 2) }
+    Making { second, settings, ..Making::new(seed, 2) }
 }
 
 /// The leases of the second stream, of the first that had the name, or of all.
@@ -34,14 +34,14 @@ fn one_that_is_made_again_while_no_look_is_answered_is_found() {
         world.start("ann");
         world.until_shared(&[("ann", 4)], Duration::from_secs(5)).await;
         read(&world).await;
-        let beside = world.beside.clone().unwrap();
-        beside.delete();
+        let second = world.second.clone().unwrap();
+        second.delete();
         world.until_shared(&[("ann", 2)], Duration::from_secs(5)).await;
         world.note("when looks for it are never answered");
         world.weather.rule(|call| (call.operation == "DescribeStreamSummary").then_some(Fate::LostRequest));
         world.seconds(50).await;
         world.weather.calm();
-        beside.make(1);
+        second.make(1);
         read(&world).await;
         assert_eq!(leases(&world).len(), 3);
         world
@@ -56,11 +56,11 @@ fn one_that_is_made_again_behind_a_worker_that_is_cut_off_is_another() {
             world.start("ann");
             world.until_shared(&[("ann", 4)], Duration::from_secs(5)).await;
             world.seconds(5).await;
-            let (beside, before) = (world.beside.clone().unwrap(), leases(&world));
+            let (second, before) = (world.second.clone().unwrap(), leases(&world));
             world.cut("ann", Cut::Stream);
-            beside.delete();
+            second.delete();
             world.seconds(2).await;
-            beside.make(2);
+            second.make(2);
             world.seconds(2).await;
             world.mend("ann");
             read(&world).await;

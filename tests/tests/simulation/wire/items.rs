@@ -4,8 +4,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use kcl_core::BalanceBy;
 use kcl_core::lease::row::{Damaged, Shows};
 use kcl_core::lease::{
-    Beside, Fleet, FleetSettings, FleetStart, Give, Lease, LeaseKey, Owner, ParkedKey, Plan, Row, RowKey, Session,
-    SessionState, SharedSettings, StreamRow, Take, TakeMode, WorkerId, WorkerProfile,
+    Acquire, AcquireMode, Assignment, CheckpointExtras, Fleet, FleetSettings, FleetStart, Lease, LeaseKey, Owner,
+    QuarantinedKey, Row, RowKey, Session, SessionState, SharedSettings, StreamRow, WorkerId, WorkerProfile, Yield,
 };
 use kcl_core::record::{Checkpoint, Position, ShardId, StreamId, StreamIdentity};
 use serde_json::Value;
@@ -17,7 +17,7 @@ pub(super) fn key(item: &Value) -> Option<RowKey> {
     let key = item["leaseKey"]["S"].as_str()?;
     Some(match key.split_once('/') {
         Some(("session", worker)) => RowKey::Session(WorkerId::from_row(worker)),
-        Some(("plan", worker)) => RowKey::Plan(WorkerId::from_row(worker)),
+        Some(("plan", worker)) => RowKey::Assignment(WorkerId::from_row(worker)),
         Some(("stream", id)) => RowKey::Stream(StreamId::new(id)),
         _ if key == "fleet" => RowKey::Fleet,
         _ => RowKey::Lease(LeaseKey::new(key)),
@@ -28,7 +28,7 @@ pub(super) fn key(item: &Value) -> Option<RowKey> {
 pub(super) fn name(key: &RowKey) -> String {
     match key {
         RowKey::Session(worker) => format!("session/{worker}"),
-        RowKey::Plan(worker) => format!("plan/{worker}"),
+        RowKey::Assignment(worker) => format!("assignment/{worker}"),
         RowKey::Stream(id) => format!("stream/{id}"),
         RowKey::Fleet => "fleet".to_owned(),
         RowKey::Lease(lease) => lease.to_string(),
@@ -39,7 +39,7 @@ pub(super) fn row(item: &Value) -> Option<Row> {
     let key = key(item)?;
     let read = match &key {
         RowKey::Session(worker) => session(worker.clone(), item).map(Row::Session),
-        RowKey::Plan(worker) => plan(worker.clone(), item).map(Row::Plan),
+        RowKey::Assignment(worker) => plan(worker.clone(), item).map(Row::Assignment),
         RowKey::Fleet => fleet(item).map(Row::Fleet),
         RowKey::Stream(id) => stream(id.clone(), item).map(Row::Stream),
         RowKey::Lease(lease_key) => lease(lease_key.clone(), item).map(Row::Lease),
@@ -74,7 +74,7 @@ fn session(worker: WorkerId, item: &Value) -> Option<Session> {
         worker,
         number: count(item, "number")?,
         tag: count(item, "tag")?,
-        beat: count(item, "beat")?,
+        heartbeat: count(item, "heartbeat")?,
         state,
         capacity,
         load,
@@ -100,14 +100,14 @@ fn settings(item: &Value) -> Option<FleetSettings> {
 }
 
 fn fleet(item: &Value) -> Option<Fleet> {
-    let planner = string(item, "planner").map(|worker| WorkerId::from_row(&worker)).zip(count(item, "plannerSession"));
+    let leader = string(item, "leader").map(|worker| WorkerId::from_row(&worker)).zip(count(item, "leaderSession"));
     Some(Fleet {
         term: count(item, "term")?,
-        planner,
-        planner_failover_time: count(item, "plannerFailoverTime").map(Duration::from_millis),
-        beat: count(item, "beat")?,
-        mirror: count(item, "mirror"),
-        plan_version: count(item, "planVersion")?,
+        leader,
+        leader_failover_time: count(item, "leaderFailoverTime").map(Duration::from_millis),
+        heartbeat: count(item, "heartbeat")?,
+        leader_session_heartbeat: count(item, "leaderSessionHeartbeat"),
+        assignment_version: count(item, "assignmentVersion")?,
         wake: count(item, "wake")?,
         sessions: count(item, "sessions")?,
         format: count(item, "format")?,
@@ -127,25 +127,25 @@ fn stream(id: StreamId, item: &Value) -> Option<StreamRow> {
     Some(StreamRow { id, start: start(item)?, filled: item["filled"]["BOOL"].as_bool()? })
 }
 
-fn plan(worker: WorkerId, item: &Value) -> Option<Plan> {
+fn plan(worker: WorkerId, item: &Value) -> Option<Assignment> {
     let entries = |name: &str| item[name]["L"].as_array().cloned().unwrap_or_default();
     let take = |entry: &Value| {
         let entry = &entry["M"];
         let session = count(entry, "session");
         let owner = string(entry, "owner").map(|worker| Owner { worker: WorkerId::from_row(&worker), session });
-        let mode = if entry["after"]["BOOL"] == true { TakeMode::After } else { TakeMode::Now };
-        Some(Take { lease: LeaseKey::new(string(entry, "lease")?), owner, counter: count(entry, "counter")?, mode })
+        let mode = if entry["after"]["BOOL"] == true { AcquireMode::After } else { AcquireMode::Now };
+        Some(Acquire { lease: LeaseKey::new(string(entry, "lease")?), owner, counter: count(entry, "counter")?, mode })
     };
     let give = |entry: &Value| {
         let entry = &entry["M"];
-        Some(Give { lease: LeaseKey::new(string(entry, "lease")?), counter: count(entry, "counter")? })
+        Some(Yield { lease: LeaseKey::new(string(entry, "lease")?), counter: count(entry, "counter")? })
     };
-    Some(Plan {
+    Some(Assignment {
         worker,
         term: count(item, "term")?,
         version: count(item, "version")?,
-        takes: entries("takes").iter().map(take).collect::<Option<_>>()?,
-        gives: entries("gives").iter().map(give).collect::<Option<_>>()?,
+        acquires: entries("acquires").iter().map(take).collect::<Option<_>>()?,
+        yields: entries("yields").iter().map(give).collect::<Option<_>>()?,
         lists: strings(item, "lists").into_iter().map(StreamId::new).collect(),
     })
 }
@@ -171,7 +171,7 @@ fn lease(key: LeaseKey, item: &Value) -> Option<Lease> {
         stream,
         key,
         stream_name,
-        beside: Beside { parked: parked(item)?, ..Beside::default() },
+        extras: CheckpointExtras { parked: parked(item)?, ..CheckpointExtras::default() },
         start_ms: item["kclStart"]["N"].as_str().and_then(|ms| ms.parse().ok()),
         until_ms: item["kclUntil"]["N"].as_str().and_then(|ms| ms.parse().ok()),
         ..Lease::unowned(shard, Checkpoint::parse(&string(item, "checkpoint")?, sub).ok()?)
@@ -179,15 +179,15 @@ fn lease(key: LeaseKey, item: &Value) -> Option<Lease> {
 }
 
 /// The keys in quarantine.
-fn parked(item: &Value) -> Option<Vec<ParkedKey>> {
-    let keys = item["kclParked"]["L"].as_array().cloned().unwrap_or_default();
+fn parked(item: &Value) -> Option<Vec<QuarantinedKey>> {
+    let keys = item["kclQuarantined"]["L"].as_array().cloned().unwrap_or_default();
     let position = |written: &Value| {
         let (digits, sub) = written["S"].as_str()?.split_once('.').unwrap_or((written["S"].as_str()?, "0"));
         Some(Position { sequence_number: digits.parse().ok()?, sub_sequence_number: sub.parse().ok()? })
     };
     let key = |entry: &Value| {
         let entry = &entry["M"];
-        Some(ParkedKey {
+        Some(QuarantinedKey {
             key: string(entry, "key"),
             positions: entry["at"]["L"].as_array()?.iter().map(position).collect::<Option<_>>()?,
             attempts: u32::try_from(count(entry, "attempts")?).ok()?,
@@ -217,7 +217,7 @@ pub(super) fn item(row: &Row) -> HashMap<String, AttributeValue> {
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     };
     let plan = match row {
-        Row::Plan(plan) => plan,
+        Row::Assignment(plan) => plan,
         Row::Damaged(damaged) => {
             let shown = damaged.marks.iter().map(|mark| match &mark.shows {
                 Shows::Text(shown) => (mark.attribute, text(shown)),
@@ -227,26 +227,26 @@ pub(super) fn item(row: &Row) -> HashMap<String, AttributeValue> {
         }
         Row::Session(_) | Row::Fleet(_) | Row::Stream(_) | Row::Lease(_) => panic!("not put back: {row:?}"),
     };
-    let take = |take: &Take| {
+    let take = |take: &Acquire| {
         let mut entry = vec![("lease", text(take.lease.as_str())), ("counter", number(take.counter))];
         if let Some(owner) = &take.owner {
             entry.push(("owner", text(owner.worker.as_str())));
             entry.extend(owner.session.map(|session| ("session", number(session))));
         }
-        if take.mode == TakeMode::After {
+        if take.mode == AcquireMode::After {
             entry.push(("after", AttributeValue::Bool(true)));
         }
         AttributeValue::M(named(entry))
     };
-    let give = |give: &Give| {
+    let give = |give: &Yield| {
         AttributeValue::M(named(vec![("lease", text(give.lease.as_str())), ("counter", number(give.counter))]))
     };
     named(vec![
         ("leaseKey", text(name(&row.key()))),
-        ("entityType", text("KCL_PLAN")),
+        ("entityType", text("KCL_ASSIGNMENT")),
         ("term", number(plan.term)),
         ("version", number(plan.version)),
-        ("takes", AttributeValue::L(plan.takes.iter().map(take).collect())),
-        ("gives", AttributeValue::L(plan.gives.iter().map(give).collect())),
+        ("acquires", AttributeValue::L(plan.acquires.iter().map(take).collect())),
+        ("yields", AttributeValue::L(plan.yields.iter().map(give).collect())),
     ])
 }

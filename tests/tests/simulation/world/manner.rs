@@ -2,7 +2,7 @@
 
 use super::database::Database;
 use super::history::{Fact, History, Name};
-use kcl_core::{Concurrency, DeadLetter, Last, OnError, Settings, WorkerBuilder, sink_fn};
+use kcl_core::{Concurrency, DeadLetter, FinalAction, OnError, Settings, WorkerBuilder, sink_fn};
 use std::time::Duration;
 
 /// One of the ways.
@@ -60,7 +60,7 @@ impl Manner {
             Manner::Unordered => settings.concurrency(Concurrency::Unordered(3)),
             Manner::DeadLetters { lanes: n, .. } => settings.concurrency(lanes(n)),
             Manner::Quarantine { lanes: n } => {
-                settings.concurrency(lanes(n)).quarantine_retry(Duration::from_secs(10)).max_parked(30)
+                settings.concurrency(lanes(n)).quarantine_retry(Duration::from_secs(10)).max_quarantined(30)
             }
         }
     }
@@ -79,7 +79,7 @@ impl Manner {
                 let policy = OnError::retry()
                     .backoff(Duration::from_millis(50), Duration::from_secs(1))
                     .max_attempts(3)
-                    .then(Last::DeadLetter);
+                    .then(FinalAction::DeadLetter);
                 let sink = sink_fn(move |letter: DeadLetter| {
                     let (process, history) = (process.clone(), history.clone());
                     async move {
@@ -94,10 +94,10 @@ impl Manner {
                 let policy = OnError::retry()
                     .backoff(Duration::from_millis(50), Duration::from_secs(1))
                     .max_attempts(2)
-                    .then(Last::Quarantine);
+                    .then(FinalAction::Quarantine);
                 builder.error_policy(policy)
             }
-            Manner::Stops => builder.error_policy(OnError::at_once(Last::StopWorker)),
+            Manner::Stops => builder.error_policy(OnError::at_once(FinalAction::StopWorker)),
             Manner::Database { .. } => builder.checkpoint_store(database.clone()),
         }
     }

@@ -70,7 +70,7 @@ pub(crate) struct Making {
     /// Some records are packed into one.
     pub(crate) packs: bool,
     /// Another stream, of the same name in another account.
-    pub(crate) beside: Option<Beside>,
+    pub(crate) second: Option<SecondStream>,
     /// A broken table, for those who show that it is noticed.
     pub(crate) sabotage: Option<model::Sabotage>,
 }
@@ -78,13 +78,13 @@ pub(crate) struct Making {
 impl Making {
     pub(crate) fn new(seed: u64, shards: u32) -> Self {
         let (tier, manner, settings) = (Tier::Model, Manner::Plain, Settings::default());
-        Making { seed, tier, clock_seed: seed, shards, settings, manner, packs: false, beside: None, sabotage: None }
+        Making { seed, tier, clock_seed: seed, shards, settings, manner, packs: false, second: None, sabotage: None }
     }
 }
 
 /// The second of two streams.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Beside {
+pub(crate) struct SecondStream {
     pub(crate) shards: u32,
     /// How the first and this one are read.
     pub(crate) retrieval: [Retrieval; 2],
@@ -111,7 +111,7 @@ pub(crate) struct World {
     pub(crate) weather: Weather,
     pub(crate) stream: Stream,
     /// The second of two.
-    pub(crate) beside: Option<Stream>,
+    pub(crate) second: Option<Stream>,
     pub(crate) moods: Moods,
     pub(crate) rng: fastrand::Rng,
     making: Making,
@@ -133,7 +133,7 @@ impl World {
         let (place, stream) = match making.tier {
             Tier::Model => (
                 Place::Model(model::Table::new(history.clone(), making.sabotage)),
-                match making.beside {
+                match making.second {
                     None => Stream::here(seed, shards, history.clone()),
                     Some(_) => Stream::here_among_several(seed, shards, history.clone()),
                 },
@@ -144,11 +144,11 @@ impl World {
                 (Place::Wire(wire), stream)
             }
         };
-        let beside = making.beside.map(|beside| stream.of_another_account(beside.shards));
+        let second = making.second.map(|second| stream.of_another_account(second.shards));
         World {
             weather,
             stream,
-            beside,
+            second,
             place,
             moods: Arc::default(),
             clock_rng: fastrand::Rng::with_seed(making.clock_seed),
@@ -191,11 +191,11 @@ impl World {
 
     /// The only one, or both.
     pub(crate) fn streams(&self) -> Vec<&Stream> {
-        [&self.stream].into_iter().chain(&self.beside).collect()
+        [&self.stream].into_iter().chain(&self.second).collect()
     }
 
     /// What a process needs to know of each of several streams.
-    fn configs(&self, seat: &Seat, rng: &Arc<Mutex<fastrand::Rng>>, beside: Beside) -> Configs {
+    fn configs(&self, seat: &Seat, rng: &Arc<Mutex<fastrand::Rng>>, second: SecondStream) -> Configs {
         let streams: Vec<Stream> = self.streams().into_iter().cloned().collect();
         let (weather, memory) = (self.weather.clone(), self.memory.clone());
         let (seat, rng) = (seat.clone(), rng.clone());
@@ -204,7 +204,7 @@ impl World {
             let api = model::StreamSeat::new(stream.clone(), weather.clone(), seat.process.clone(), memory.clone());
             let (seat, rng, of) = (seat.clone(), rng.clone(), arn.clone());
             let handler = move |_: &_| Handler::of_stream(seat.clone(), of.clone(), rng.lock().unwrap().fork());
-            StreamConfig::new(&*arn, handler).retrieval(beside.retrieval[n]).with_api(Arc::new(api))
+            StreamConfig::new(&*arn, handler).retrieval(second.retrieval[n]).with_api(Arc::new(api))
         })
     }
 
@@ -234,11 +234,11 @@ impl World {
         let handler_rng = Arc::new(Mutex::new(self.rng.fork()));
         let (place, stream, weather) = (self.place.clone(), self.stream.clone(), self.weather.clone());
         let memory = self.memory.clone();
-        let serving = self.making.beside.map(|beside| {
+        let serving = self.making.second.map(|second| {
             let names = self.streams().iter().map(|stream| (stream.account_and_name(), stream.arn())).collect();
             let all = || (0..self.streams().len()).collect();
             let wanted = setup.serves.unwrap_or_else(all);
-            Serving::new(self.configs(&seat, &handler_rng, beside), names, wanted)
+            Serving::new(self.configs(&seat, &handler_rng, second), names, wanted)
         });
         let served = serving.clone();
         let build: Build = Box::new(move || {
@@ -385,8 +385,8 @@ impl World {
     }
 
     /// Who plans, as the table says.
-    pub(crate) fn planner(&self) -> Option<String> {
-        self.rows().fleet?.planner.map(|(worker, _)| worker.to_string())
+    pub(crate) fn leader(&self) -> Option<String> {
+        self.rows().fleet?.leader.map(|(worker, _)| worker.to_string())
     }
 
     // --- time

@@ -1,7 +1,7 @@
 //! A history as a person reads it: who did what, when, a line each; what is alike and happens at once is told once.
 
 use super::history::{Event, Fact, Name};
-use kcl_core::lease::{Fleet, Lease, ParkedKey, Plan, Row, RowKey, Session, SessionState};
+use kcl_core::lease::{Assignment, Fleet, Lease, QuarantinedKey, Row, RowKey, Session, SessionState};
 use kcl_core::record::Checkpoint;
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -105,7 +105,7 @@ impl Teller {
                 numbers.into_iter().for_each(|number| self.add(at, process, what.clone(), Some(number)));
             }
             Fact::GivenUp { process, number } => {
-                self.add(at, process, "gives up, to the dead letters,", Some(number.to_string()));
+                self.add(at, process, "yields up, to the dead letters,", Some(number.to_string()));
             }
             Fact::Failed { process, .. } => self.add(at, process, "fails to handle them", None),
             Fact::LeaseLost { process, shard } => self.add(at, process, "hears that it lost", Some(short(shard))),
@@ -158,8 +158,8 @@ impl Teller {
             (RowKey::Fleet, before, Some(Row::Fleet(after))) => {
                 self.fleet(at, by, before.and_then(Row::as_fleet), after);
             }
-            (RowKey::Plan(worker), _, None) => self.add(at, by, "removes the plans of", Some(worker.to_string())),
-            (RowKey::Plan(worker), _, Some(Row::Plan(plan))) => self.plan(at, by, worker.as_str(), plan),
+            (RowKey::Assignment(worker), _, None) => self.add(at, by, "removes the plans of", Some(worker.to_string())),
+            (RowKey::Assignment(worker), _, Some(Row::Assignment(plan))) => self.plan(at, by, worker.as_str(), plan),
             (RowKey::Stream(id), _, None) => self.add(at, by, "removes the row of", Some(id.to_string())),
             (RowKey::Stream(id), _, Some(Row::Stream(row))) => {
                 let what = if row.filled { "has filled" } else { "pins the start of" };
@@ -193,21 +193,21 @@ impl Teller {
         if before.is_none() {
             self.add(at, by, "makes the fleet row", None);
         }
-        if before.is_some_and(|before| before.planner != after.planner) {
-            match &after.planner {
+        if before.is_some_and(|before| before.leader != after.leader) {
+            match &after.leader {
                 Some(_) => self.add(at, by, format!("plans from now on (term {})", after.term), None),
                 None => self.add(at, by, "plans no more", None),
             }
         }
     }
 
-    fn plan(&mut self, at: Duration, by: &str, worker: &str, plan: &Plan) {
-        for take in &plan.takes {
+    fn plan(&mut self, at: Duration, by: &str, worker: &str, plan: &Assignment) {
+        for take in &plan.acquires {
             let from = take.owner.as_ref().map_or_else(String::new, |owner| format!(", {}'s", owner.worker));
             let thing = Some(short(take.lease.as_str()));
             self.add(at, by, format!("tells {worker} to take{from}"), thing);
         }
-        for give in &plan.gives {
+        for give in &plan.yields {
             self.add(at, by, format!("tells {worker} to give"), Some(short(give.lease.as_str())));
         }
     }
@@ -223,24 +223,24 @@ impl Teller {
             }
             (old, Some(new)) if old.as_ref() != Some(new) => {
                 let from = old.as_ref().map_or_else(String::new, |owner| format!(", {}'s until then,", owner.worker));
-                self.add(at, by, format!("takes{from} at its checkpoint"), Some(format!("{name} ({position})")));
+                self.add(at, by, format!("acquires{from} at its checkpoint"), Some(format!("{name} ({position})")));
             }
             (Some(_), None) => self.add(at, by, "releases", Some(format!("{name} ({position})"))),
-            _ if before.beside.parked != after.beside.parked => {
-                let parked = self.parked(&after.beside.parked);
+            _ if before.extras.parked != after.extras.parked => {
+                let parked = self.parked(&after.extras.parked);
                 self.add(at, by, format!("checkpoints {name} ({position}), with {parked} parked"), None);
             }
             _ if before.checkpoint != after.checkpoint => {
                 self.add(at, by, "checkpoints", Some(format!("{name} ({position})")));
             }
-            _ if before.beside.done != after.beside.done => {
+            _ if before.extras.done != after.extras.done => {
                 self.add(at, by, "says what is done beyond", Some(format!("{name} ({position})")));
             }
             _ => self.add(at, by, "writes", Some(name)),
         }
     }
 
-    fn parked(&self, keys: &[ParkedKey]) -> String {
+    fn parked(&self, keys: &[QuarantinedKey]) -> String {
         let numbers = keys.iter().flat_map(|key| &key.positions);
         let numbers: Vec<String> = numbers.map(|position| self.position(&Checkpoint::At(position.clone()))).collect();
         if numbers.is_empty() { "nothing".to_owned() } else { listed(&numbers) }

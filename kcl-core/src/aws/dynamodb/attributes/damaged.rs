@@ -17,7 +17,7 @@ fn is_of_its_kind(key: &RowKey, fields: Fields<'_>) -> bool {
         RowKey::Lease(_) => return false,
         RowKey::Session(_) => name::SESSION,
         RowKey::Fleet => name::FLEET,
-        RowKey::Plan(_) => name::PLAN,
+        RowKey::Assignment(_) => name::ASSIGNMENT,
         RowKey::Stream(_) => name::STREAM,
     };
     fields.text(name::ENTITY_TYPE).is_ok_and(|written| written.is_none_or(|written| written == kind))
@@ -31,7 +31,7 @@ fn marks(key: &RowKey, fields: Fields<'_>) -> Vec<Mark> {
         RowKey::Session(_) => &[
             name::ENTITY_TYPE,
             name::NUMBER,
-            name::BEAT,
+            name::HEARTBEAT,
             name::STATE,
             name::CAPACITY,
             name::LOAD,
@@ -41,24 +41,24 @@ fn marks(key: &RowKey, fields: Fields<'_>) -> Vec<Mark> {
         RowKey::Fleet => &[
             name::ENTITY_TYPE,
             name::TERM,
-            name::BEAT,
+            name::HEARTBEAT,
             name::WAKE,
             name::SESSIONS,
             name::FORMAT,
-            name::PLANNER,
-            name::PLANNER_SESSION,
-            name::MIRROR,
-            name::PLAN_VERSION,
+            name::LEADER,
+            name::LEADER_SESSION,
+            name::LEADER_SESSION_HEARTBEAT,
+            name::ASSIGNMENT_VERSION,
             name::START,
             name::START_AT,
             name::FILLED,
-            name::PLANNER_FAILOVER_TIME,
+            name::LEADER_FAILOVER_TIME,
             name::FAILOVER_TIME,
             name::BALANCE_BY,
             name::UNTIL,
         ],
         RowKey::Stream(_) => &[name::ENTITY_TYPE, name::START, name::START_AT, name::FILLED],
-        RowKey::Plan(_) => &[name::ENTITY_TYPE, name::TERM, name::VERSION, name::TAKES, name::GIVES],
+        RowKey::Assignment(_) => &[name::ENTITY_TYPE, name::TERM, name::VERSION, name::ACQUIRES, name::YIELDS],
     };
     attributes.iter().map(|attribute| Mark { attribute, shows: fields.shows(attribute) }).collect()
 }

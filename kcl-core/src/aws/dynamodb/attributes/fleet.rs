@@ -7,17 +7,17 @@ use crate::record::Checkpoint;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 pub(super) fn encode(fleet: &Fleet) -> Item {
-    let planner = fleet.planner.as_ref();
+    let leader = fleet.leader.as_ref();
     let start = fleet.start.as_ref();
     let attributes: [(&str, Option<AttributeValue>); 15] = [
         (name::ENTITY_TYPE, Some(text(name::FLEET))),
         (name::TERM, Some(number(fleet.term))),
-        (name::PLANNER, planner.map(|(worker, _)| text(worker.as_str()))),
-        (name::PLANNER_SESSION, planner.map(|(_, session)| number(session))),
-        (name::PLANNER_FAILOVER_TIME, fleet.planner_failover_time.map(millis)),
-        (name::BEAT, Some(number(fleet.beat))),
-        (name::MIRROR, fleet.mirror.map(number)),
-        (name::PLAN_VERSION, Some(number(fleet.plan_version))),
+        (name::LEADER, leader.map(|(worker, _)| text(worker.as_str()))),
+        (name::LEADER_SESSION, leader.map(|(_, session)| number(session))),
+        (name::LEADER_FAILOVER_TIME, fleet.leader_failover_time.map(millis)),
+        (name::HEARTBEAT, Some(number(fleet.heartbeat))),
+        (name::LEADER_SESSION_HEARTBEAT, fleet.leader_session_heartbeat.map(number)),
+        (name::ASSIGNMENT_VERSION, Some(number(fleet.assignment_version))),
         (name::WAKE, Some(number(fleet.wake))),
         (name::SESSIONS, Some(number(fleet.sessions))),
         (name::FORMAT, Some(number(fleet.format))),
@@ -40,19 +40,19 @@ pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Fleet, Damage> {
     if format > Fleet::FORMAT {
         return Ok(of_the_future(format, fields));
     }
-    let planner = match fields.text(name::PLANNER)? {
+    let leader = match fields.text(name::LEADER)? {
         Some(worker) => {
-            Some((WorkerId::from_row(worker), required(name::PLANNER_SESSION, fields.counter(name::PLANNER_SESSION)?)?))
+            Some((WorkerId::from_row(worker), required(name::LEADER_SESSION, fields.counter(name::LEADER_SESSION)?)?))
         }
         None => None,
     };
     Ok(Fleet {
         term: required(name::TERM, fields.counter(name::TERM)?)?,
-        planner,
-        planner_failover_time: settings::failover_time(name::PLANNER_FAILOVER_TIME, fields)?,
-        beat: required(name::BEAT, fields.counter(name::BEAT)?)?,
-        mirror: fields.counter(name::MIRROR)?,
-        plan_version: required(name::PLAN_VERSION, fields.counter(name::PLAN_VERSION)?)?,
+        leader,
+        leader_failover_time: settings::failover_time(name::LEADER_FAILOVER_TIME, fields)?,
+        heartbeat: required(name::HEARTBEAT, fields.counter(name::HEARTBEAT)?)?,
+        leader_session_heartbeat: fields.counter(name::LEADER_SESSION_HEARTBEAT)?,
+        assignment_version: required(name::ASSIGNMENT_VERSION, fields.counter(name::ASSIGNMENT_VERSION)?)?,
         wake: required(name::WAKE, fields.counter(name::WAKE)?)?,
         sessions: required(name::SESSIONS, fields.counter(name::SESSIONS)?)?,
         format,
@@ -77,11 +77,11 @@ fn of_the_future(format: u64, fields: Fields<'_>) -> Fleet {
     let number = |name: &str| fields.number(name).ok().flatten().unwrap_or(0);
     Fleet {
         term: number(name::TERM),
-        planner: None,
-        planner_failover_time: None,
-        beat: number(name::BEAT),
-        mirror: None,
-        plan_version: number(name::PLAN_VERSION),
+        leader: None,
+        leader_failover_time: None,
+        heartbeat: number(name::HEARTBEAT),
+        leader_session_heartbeat: None,
+        assignment_version: number(name::ASSIGNMENT_VERSION),
         wake: number(name::WAKE),
         sessions: number(name::SESSIONS),
         format,

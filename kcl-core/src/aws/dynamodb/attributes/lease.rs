@@ -1,6 +1,6 @@
 //! Lease rows, in the format of KCL's `DynamoDBLeaseSerializer`, with some attributes of our own that KCL passes over.
 
-use super::beside::{self, done_bytes, parked_list, pending_checkpoint};
+use super::checkpoint_extras::{self, done_bytes, parked_list, pending_checkpoint};
 use super::field::{Damage, Fields, required};
 use super::{Item, name, number, text, text_set};
 use crate::lease::row::HashKeyRange;
@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 pub(super) fn encode(lease: &Lease) -> Item {
     let owner = lease.owner.as_ref();
     let several_streams = lease.stream_name.is_some();
-    let [pending, pending_sub, pending_state] = pending_checkpoint(&lease.beside);
+    let [pending, pending_sub, pending_state] = pending_checkpoint(&lease.extras);
     let attributes: [(&str, Option<AttributeValue>); 23] = [
         (name::KEY, Some(text(lease.key.as_str()))),
         (name::ENTITY_TYPE, Some(text(name::LEASE))),
@@ -22,8 +22,8 @@ pub(super) fn encode(lease: &Lease) -> Item {
         (name::PENDING, pending),
         (name::PENDING_SUB, pending_sub),
         (name::PENDING_STATE, pending_state),
-        (name::KCL_DONE, done_bytes(&lease.beside)),
-        (name::KCL_PARKED, parked_list(&lease.beside.parked)),
+        (name::KCL_COMPLETED, done_bytes(&lease.extras)),
+        (name::KCL_QUARANTINED, parked_list(&lease.extras.parked)),
         (name::OWNER_SWITCHES, Some(number(lease.owner_switches))),
         (name::OWNER, owner.map(|owner| text(owner.worker.as_str()))),
         (name::KCL_SESSION, owner.and_then(|owner| owner.session).map(number)),
@@ -53,7 +53,7 @@ pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Lease, Damage> {
         counter: required(name::COUNTER, fields.counter(name::COUNTER)?)?,
         kcl_counter: fields.counter(name::KCL_COUNTER)?,
         checkpoint: checkpoint(fields)?,
-        beside: beside::decode(fields)?,
+        extras: checkpoint_extras::decode(fields)?,
         // Informational in KCL, which writes it always; rows of its first versions may lack it.
         owner_switches: fields.counter(name::OWNER_SWITCHES)?.unwrap_or(0),
         parents: shards(fields, name::PARENTS)?,

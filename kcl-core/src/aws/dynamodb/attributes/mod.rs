@@ -1,20 +1,20 @@
 //! How rows are written as items: leases with KCL's own attributes, our other rows with an `entityType` that KCL 3.5
 //! skips.
 
-mod beside;
+mod assignment;
+mod checkpoint_extras;
 mod damaged;
 mod field;
 mod fleet;
 mod lease;
 pub(super) mod name;
-mod plan;
 mod session;
 mod settings;
 mod stream;
 #[cfg(test)]
 mod tests;
 
-pub(super) use beside::{done_bytes, parked_list, pending_checkpoint, unreadable_list};
+pub(super) use checkpoint_extras::{done_bytes, parked_list, pending_checkpoint, unreadable_list};
 pub(super) use field::{flag, number, text, text_set};
 pub(super) use lease::{checkpoint_text, stream_text};
 pub(super) use session::{state_text, streams_text};
@@ -34,7 +34,7 @@ pub(super) fn encode(row: &Row) -> Item {
         Row::Lease(lease) => lease::encode(lease),
         Row::Session(session) => session::encode(session),
         Row::Fleet(fleet) => fleet::encode(fleet),
-        Row::Plan(plan) => plan::encode(plan),
+        Row::Assignment(plan) => assignment::encode(plan),
         Row::Stream(row) => stream::encode(row),
         // Damaged rows are never written: what is left is the key, which any condition on the row will refuse.
         Row::Damaged(damaged) => key(&damaged.key),
@@ -59,7 +59,7 @@ pub(super) fn decode(item: &Item) -> Option<Row> {
         Ok(None | Some(name::LEASE)) => lease::decode(key, fields).map(Row::Lease),
         Ok(Some(name::SESSION)) => session::decode(key, fields).map(Row::Session),
         Ok(Some(name::FLEET)) => fleet::decode(key, fields).map(Row::Fleet),
-        Ok(Some(name::PLAN)) => plan::decode(key, fields).map(Row::Plan),
+        Ok(Some(name::ASSIGNMENT)) => assignment::decode(key, fields).map(Row::Assignment),
         Ok(Some(name::STREAM)) => stream::decode(key, fields).map(Row::Stream),
         Ok(Some(_)) => return None,
         Err(damage) => Err(damage),
@@ -86,7 +86,8 @@ fn row_key(key: &str) -> RowKey {
     if key == "fleet" {
         return RowKey::Fleet;
     }
-    let of_worker = session::worker(key).map(RowKey::Session).or_else(|_| plan::worker(key).map(RowKey::Plan));
+    let of_worker =
+        session::worker(key).map(RowKey::Session).or_else(|_| assignment::worker(key).map(RowKey::Assignment));
     let of_stream = |_| stream::id(key).map(RowKey::Stream);
     of_worker.or_else(of_stream).unwrap_or_else(|_| RowKey::Lease(LeaseKey::new(key)))
 }

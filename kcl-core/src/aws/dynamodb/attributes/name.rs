@@ -7,7 +7,7 @@ pub(in super::super) const ENTITY_TYPE: &str = "entityType";
 pub(in super::super) const LEASE: &str = "LEASE";
 pub(in super::super) const SESSION: &str = "KCL_SESSION";
 pub(in super::super) const FLEET: &str = "KCL_FLEET";
-pub(in super::super) const PLAN: &str = "KCL_PLAN";
+pub(in super::super) const ASSIGNMENT: &str = "KCL_ASSIGNMENT";
 pub(in super::super) const STREAM: &str = "KCL_STREAM";
 
 // Leases.
@@ -35,8 +35,8 @@ pub(in super::super) const KCL_COUNTER: &str = "kclCounter";
 pub(in super::super) const KCL_STREAM: &str = "kclStream";
 pub(in super::super) const KCL_START: &str = "kclStart";
 pub(in super::super) const KCL_UNTIL: &str = "kclUntil";
-pub(in super::super) const KCL_DONE: &str = "kclDone";
-pub(in super::super) const KCL_PARKED: &str = "kclParked";
+pub(in super::super) const KCL_COMPLETED: &str = "kclCompleted";
+pub(in super::super) const KCL_QUARANTINED: &str = "kclQuarantined";
 pub(in super::super) const KCL_UNREADABLE_BY: &str = "kclUnreadableBy";
 
 // Parked keys, which are maps.
@@ -45,13 +45,13 @@ pub(in super::super) const PARKED_AT: &str = "at";
 pub(in super::super) const PARKED_ATTEMPTS: &str = "attempts";
 pub(in super::super) const PARKED_ERROR: &str = "error";
 pub(in super::super) const PARKED_ARRIVED: &str = "arrived";
-pub(in super::super) const PARKED_WISH: &str = "wish";
+pub(in super::super) const PARKED_WISH: &str = "request";
 pub(in super::super) const PARKED_REFUSED: &str = "refused";
 
 // Sessions.
 pub(in super::super) const NUMBER: &str = "number";
 pub(in super::super) const TAG: &str = "tag";
-pub(in super::super) const BEAT: &str = "beat";
+pub(in super::super) const HEARTBEAT: &str = "heartbeat";
 pub(in super::super) const STATE: &str = "state";
 pub(in super::super) const CAPACITY: &str = "capacity";
 pub(in super::super) const LOAD: &str = "load";
@@ -73,13 +73,13 @@ pub(in super::super) const BALANCE_BY: &str = "balanceBy";
 pub(in super::super) const UNTIL: &str = "until";
 pub(in super::super) const SET_BY: &str = "settingsBy";
 
-// The fleet; `beat` as above.
-pub(in super::super) const PLANNER_FAILOVER_TIME: &str = "plannerFailoverTime";
+// The fleet; `heartbeat` as above.
+pub(in super::super) const LEADER_FAILOVER_TIME: &str = "leaderFailoverTime";
 pub(in super::super) const TERM: &str = "term";
-pub(in super::super) const PLANNER: &str = "planner";
-pub(in super::super) const PLANNER_SESSION: &str = "plannerSession";
-pub(in super::super) const MIRROR: &str = "mirror";
-pub(in super::super) const PLAN_VERSION: &str = "planVersion";
+pub(in super::super) const LEADER: &str = "leader";
+pub(in super::super) const LEADER_SESSION: &str = "leaderSession";
+pub(in super::super) const LEADER_SESSION_HEARTBEAT: &str = "leaderSessionHeartbeat";
+pub(in super::super) const ASSIGNMENT_VERSION: &str = "assignmentVersion";
 pub(in super::super) const WAKE: &str = "wake";
 pub(in super::super) const SESSIONS: &str = "sessions";
 pub(in super::super) const FORMAT: &str = "format";
@@ -90,11 +90,11 @@ pub(in super::super) const FILLED: &str = "filled";
 
 // Plans; `term` as above.
 pub(in super::super) const VERSION: &str = "version";
-pub(in super::super) const TAKES: &str = "takes";
-pub(in super::super) const GIVES: &str = "gives";
+pub(in super::super) const ACQUIRES: &str = "acquires";
+pub(in super::super) const YIELDS: &str = "yields";
 pub(in super::super) const LISTS: &str = "lists";
 
-// Takes and gives, which are maps.
+// Takes and yields, which are maps.
 pub(in super::super) const ENTRY_LEASE: &str = "lease";
 pub(in super::super) const ENTRY_COUNTER: &str = "counter";
 pub(in super::super) const ENTRY_OWNER: &str = "owner";

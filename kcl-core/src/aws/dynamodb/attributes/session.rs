@@ -13,7 +13,7 @@ pub(super) fn encode(session: &Session) -> Item {
         (name::ENTITY_TYPE.to_owned(), text(name::SESSION)),
         (name::NUMBER.to_owned(), number(session.number)),
         (name::TAG.to_owned(), number(session.tag)),
-        (name::BEAT.to_owned(), number(session.beat)),
+        (name::HEARTBEAT.to_owned(), number(session.heartbeat)),
         (name::STATE.to_owned(), state_text(session.state)),
         (name::LOAD.to_owned(), number(session.load)),
     ]);
@@ -29,7 +29,7 @@ pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Session, Damage> {
         worker: worker(key)?,
         number: required(name::NUMBER, fields.counter(name::NUMBER)?)?,
         tag: fields.number(name::TAG)?.unwrap_or(0),
-        beat: required(name::BEAT, fields.counter(name::BEAT)?)?,
+        heartbeat: required(name::HEARTBEAT, fields.counter(name::HEARTBEAT)?)?,
         state: state(required(name::STATE, fields.text(name::STATE)?)?)?,
         capacity: fields.number(name::CAPACITY)?,
         load: fields.number(name::LOAD)?.unwrap_or(0),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::lease::row::HashKeyRange;
-use crate::lease::{Beside, Lease, Owner, Pending};
+use crate::lease::{CheckpointExtras, Lease, Owner, Pending};
 use crate::record::{Checkpoint, Position, SequenceNumber, ShardId};
 use aws_sdk_dynamodb::primitives::Blob;
 
@@ -116,7 +116,7 @@ fn javas_leases_are_read_as_anothers() {
     ));
     let position = Position { sequence_number: SequenceNumber::parse(DIGITS).unwrap(), sub_sequence_number: 3 };
     let pending = Pending { checkpoint: Checkpoint::At(position), state: Some(b"state".to_vec()) };
-    assert_eq!(prepared.beside, Beside { pending: Some(pending), ..Beside::default() });
+    assert_eq!(prepared.extras, CheckpointExtras { pending: Some(pending), ..CheckpointExtras::default() });
 
     let handed = lease(&with(root(), [("leaseOwner", text("worker-b")), ("checkpointOwner", text("worker-a"))]));
     assert_eq!(handed.owner.unwrap().worker.as_str(), "worker-b");
@@ -178,7 +178,7 @@ fn what_cannot_be_read_is_told_by_its_attribute() {
             ("leaseKey", text("session/a")),
             ("entityType", text("KCL_SESSION")),
             ("number", number(1)),
-            ("beat", number(1)),
+            ("heartbeat", number(1)),
             ("state", text(state)),
         ])
     };
@@ -219,7 +219,7 @@ fn a_session_lives_on_with_weights_that_cannot_be_read() {
         worker: crate::lease::WorkerId::from_row("a"),
         number: 3,
         tag: 5,
-        beat: 9,
+        heartbeat: 9,
         state: crate::lease::SessionState::Active,
         capacity: None,
         load: 1,
@@ -238,7 +238,7 @@ fn a_session_lives_on_with_weights_that_cannot_be_read() {
 
 #[test]
 fn rows_of_several_streams_read_as_they_were_written() {
-    use crate::lease::{FleetStart, Plan, Session, SessionState, StreamRow};
+    use crate::lease::{Assignment, FleetStart, Session, SessionState, StreamRow};
     use crate::record::StreamId;
     let ids = || ["1:orders:2", "1:payments:2"].map(StreamId::new);
     let start = FleetStart { checkpoint: Checkpoint::AtTimestamp, at_ms: Some(1_700_000_000_123) };
@@ -256,7 +256,7 @@ fn rows_of_several_streams_read_as_they_were_written() {
             worker,
             number,
             tag: 5,
-            beat: 9,
+            heartbeat: 9,
             state,
             capacity,
             load: 1,
@@ -266,8 +266,8 @@ fn rows_of_several_streams_read_as_they_were_written() {
         };
         assert_eq!(decode(&encode(&Row::Session(session.clone()))), Some(Row::Session(session)));
     }
-    let plan = Plan { worker, term: 1, version: 2, takes: vec![], gives: vec![], lists: ids().to_vec() };
-    assert_eq!(decode(&encode(&Row::Plan(plan.clone()))), Some(Row::Plan(plan)));
+    let plan = Assignment { worker, term: 1, version: 2, acquires: vec![], yields: vec![], lists: ids().to_vec() };
+    assert_eq!(decode(&encode(&Row::Assignment(plan.clone()))), Some(Row::Assignment(plan)));
 }
 
 #[test]
@@ -278,9 +278,10 @@ fn a_slip_in_the_wish_for_a_quarantined_key_does_not_make_the_lease_unreadable()
         ("attempts", number(2)),
         ("error", text("down")),
         ("arrived", number(5)),
-        ("wish", text("retry please")),
+        ("request", text("retry please")),
     ]);
-    let parked = lease(&with(root(), [("kclParked", AttributeValue::L(vec![AttributeValue::M(entry)]))])).beside.parked;
+    let parked =
+        lease(&with(root(), [("kclQuarantined", AttributeValue::L(vec![AttributeValue::M(entry)]))])).extras.parked;
     assert_eq!((parked.len(), parked[0].wish), (1, None));
     assert!(parked[0].refused.as_ref().unwrap().contains("neither `resume` nor `dead-letter`"), "{parked:?}");
 }

@@ -5,7 +5,7 @@ use super::{Expression, Request, name};
 use crate::lease::{FleetSettings, FleetStart, RowKey, SessionNumber, WorkerId, next};
 use std::time::Duration;
 
-type Planner = (WorkerId, SessionNumber);
+type Leader = (WorkerId, SessionNumber);
 
 /// The row is there, and is a fleet's.
 fn exists() -> Expression {
@@ -13,14 +13,14 @@ fn exists() -> Expression {
 }
 
 /// The row still shows what was seen.
-fn seen(term: u64, beat: u64) -> Expression {
-    exists().equals(name::TERM, number(term)).equals(name::BEAT, number(beat))
+fn seen(term: u64, heartbeat: u64) -> Expression {
+    exists().equals(name::TERM, number(term)).equals(name::HEARTBEAT, number(heartbeat))
 }
 
-fn planned_by(expression: Expression, planner: Option<&Planner>) -> Expression {
+fn planned_by(expression: Expression, leader: Option<&Leader>) -> Expression {
     expression
-        .equals_or_absent(name::PLANNER, planner.map(|(worker, _)| text(worker.as_str())))
-        .equals_or_absent(name::PLANNER_SESSION, planner.map(|(_, session)| number(session)))
+        .equals_or_absent(name::LEADER, leader.map(|(worker, _)| text(worker.as_str())))
+        .equals_or_absent(name::LEADER_SESSION, leader.map(|(_, session)| number(session)))
 }
 
 pub(super) fn add(counter: &str) -> Request {
@@ -64,37 +64,40 @@ pub(super) fn change_settings(seen: Option<&FleetSettings>, to: &FleetSettings) 
 
 pub(super) fn take_term(
     term: u64,
-    beat: u64,
-    planner: Option<&Planner>,
-    me: &Planner,
+    heartbeat: u64,
+    leader: Option<&Leader>,
+    me: &Leader,
     failover_time: Duration,
 ) -> Request {
-    planned_by(seen(term, beat), planner)
+    planned_by(seen(term, heartbeat), leader)
         .set(name::TERM, number(next(term)))
-        .set(name::BEAT, number(next(beat)))
-        .set(name::PLANNER, text(me.0.as_str()))
-        .set(name::PLANNER_SESSION, number(me.1))
-        .set(name::PLANNER_FAILOVER_TIME, millis(failover_time))
-        .remove(name::MIRROR)
+        .set(name::HEARTBEAT, number(next(heartbeat)))
+        .set(name::LEADER, text(me.0.as_str()))
+        .set(name::LEADER_SESSION, number(me.1))
+        .set(name::LEADER_FAILOVER_TIME, millis(failover_time))
+        .remove(name::LEADER_SESSION_HEARTBEAT)
         .update(&RowKey::Fleet)
 }
 
-pub(super) fn beat(term: u64, beat: u64, mirror: u64, plan_version: u64) -> Request {
-    seen(term, beat)
-        .set(name::BEAT, number(next(beat)))
-        .set(name::MIRROR, number(mirror))
-        .set(name::PLAN_VERSION, number(plan_version))
+pub(super) fn heartbeat(term: u64, heartbeat: u64, leader_session_heartbeat: u64, assignment_version: u64) -> Request {
+    seen(term, heartbeat)
+        .set(name::HEARTBEAT, number(next(heartbeat)))
+        .set(name::LEADER_SESSION_HEARTBEAT, number(leader_session_heartbeat))
+        .set(name::ASSIGNMENT_VERSION, number(assignment_version))
         .update(&RowKey::Fleet)
 }
 
-pub(super) fn resign(term: u64, me: &Planner) -> Request {
+pub(super) fn resign(term: u64, me: &Leader) -> Request {
     planned_by(exists().equals(name::TERM, number(term)), Some(me))
-        .remove(name::PLANNER)
-        .remove(name::PLANNER_SESSION)
-        .remove(name::PLANNER_FAILOVER_TIME)
+        .remove(name::LEADER)
+        .remove(name::LEADER_SESSION)
+        .remove(name::LEADER_FAILOVER_TIME)
         .update(&RowKey::Fleet)
 }
 
-pub(super) fn delete(term: u64, beat: u64, wake: u64, sessions: SessionNumber) -> Request {
-    seen(term, beat).equals(name::WAKE, number(wake)).equals(name::SESSIONS, number(sessions)).delete(&RowKey::Fleet)
+pub(super) fn delete(term: u64, heartbeat: u64, wake: u64, sessions: SessionNumber) -> Request {
+    seen(term, heartbeat)
+        .equals(name::WAKE, number(wake))
+        .equals(name::SESSIONS, number(sessions))
+        .delete(&RowKey::Fleet)
 }

@@ -4,7 +4,7 @@ use super::attributes::{
     checkpoint_text, done_bytes, number, parked_list, pending_checkpoint, stream_text, text, text_set, unreadable_list,
 };
 use super::{Expression, Request, name};
-use crate::lease::{Beside, LeaseKey, ParkedKey, Previous, RowKey, SessionNumber, WorkerId, next};
+use crate::lease::{CheckpointExtras, LeaseKey, Previous, QuarantinedKey, RowKey, SessionNumber, WorkerId, next};
 use crate::record::{Checkpoint, ShardId, StreamIdentity};
 
 type Me = (WorkerId, SessionNumber);
@@ -19,8 +19,8 @@ fn moves(counter: u64) -> Expression {
 }
 
 /// The same, and it is mine; the write sets the checkpoint, and all that stands beside it.
-fn checkpoints(me: &Me, counter: u64, checkpoint: &Checkpoint, beside: &Beside) -> Expression {
-    let [pending, pending_sub, pending_state] = pending_checkpoint(beside);
+fn checkpoints(me: &Me, counter: u64, checkpoint: &Checkpoint, extras: &CheckpointExtras) -> Expression {
+    let [pending, pending_sub, pending_state] = pending_checkpoint(extras);
     moves(counter)
         .equals(name::OWNER, text(me.0.as_str()))
         .equals(name::KCL_SESSION, number(me.1))
@@ -30,9 +30,9 @@ fn checkpoints(me: &Me, counter: u64, checkpoint: &Checkpoint, beside: &Beside) 
         .set_or_remove(name::PENDING, pending)
         .set_or_remove(name::PENDING_SUB, pending_sub)
         .set_or_remove(name::PENDING_STATE, pending_state)
-        .set_or_remove(name::KCL_DONE, done_bytes(beside))
-        .set_or_remove(name::KCL_PARKED, parked_list(&beside.parked))
-        .set_or_remove(name::KCL_UNREADABLE_BY, unreadable_list(beside))
+        .set_or_remove(name::KCL_COMPLETED, done_bytes(extras))
+        .set_or_remove(name::KCL_QUARANTINED, parked_list(&extras.parked))
+        .set_or_remove(name::KCL_UNREADABLE_BY, unreadable_list(extras))
 }
 
 fn row(lease: &LeaseKey) -> RowKey {
@@ -67,22 +67,35 @@ pub(super) fn claim(
     .update(&row(lease))
 }
 
-pub(super) fn checkpoint(lease: &LeaseKey, me: &Me, counter: u64, checkpoint: &Checkpoint, beside: &Beside) -> Request {
-    checkpoints(me, counter, checkpoint, beside).update(&row(lease))
+pub(super) fn checkpoint(
+    lease: &LeaseKey,
+    me: &Me,
+    counter: u64,
+    checkpoint: &Checkpoint,
+    extras: &CheckpointExtras,
+) -> Request {
+    checkpoints(me, counter, checkpoint, extras).update(&row(lease))
 }
 
-pub(super) fn release(lease: &LeaseKey, me: &Me, counter: u64, checkpoint: &Checkpoint, beside: &Beside) -> Request {
-    checkpoints(me, counter, checkpoint, beside).remove(name::OWNER).remove(name::KCL_SESSION).update(&row(lease))
+pub(super) fn release(
+    lease: &LeaseKey,
+    me: &Me,
+    counter: u64,
+    checkpoint: &Checkpoint,
+    extras: &CheckpointExtras,
+) -> Request {
+    checkpoints(me, counter, checkpoint, extras).remove(name::OWNER).remove(name::KCL_SESSION).update(&row(lease))
 }
 
 pub(super) fn shard_end(lease: &LeaseKey, me: &Me, counter: u64, children: &[ShardId]) -> Request {
     let end = &Checkpoint::ShardEnd;
-    let expression = checkpoints(me, counter, end, &Beside::default()).remove(name::OWNER).remove(name::KCL_SESSION);
+    let expression =
+        checkpoints(me, counter, end, &CheckpointExtras::default()).remove(name::OWNER).remove(name::KCL_SESSION);
     expression.set_or_remove(name::CHILDREN, text_set(children)).update(&row(lease))
 }
 
-pub(super) fn wish(lease: &LeaseKey, counter: u64, parked: &[ParkedKey]) -> Request {
-    moves(counter).set_or_remove(name::KCL_PARKED, parked_list(parked)).update(&row(lease))
+pub(super) fn wish(lease: &LeaseKey, counter: u64, parked: &[QuarantinedKey]) -> Request {
+    moves(counter).set_or_remove(name::KCL_QUARANTINED, parked_list(parked)).update(&row(lease))
 }
 
 pub(super) fn disown(lease: &LeaseKey, counter: u64, from: &Me) -> Request {

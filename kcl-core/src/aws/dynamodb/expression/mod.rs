@@ -27,12 +27,14 @@ pub(super) fn request(write: &Write) -> Request {
         Write::PinStart(start) => fleet::pin_start(start),
         Write::Filled => fleet::filled(),
         Write::ChangeSettings { seen, to } => fleet::change_settings(seen.as_ref(), to),
-        Write::TakeTerm { term, beat, planner, me, failover_time } => {
-            fleet::take_term(*term, *beat, planner.as_ref(), me, *failover_time)
+        Write::TakeTerm { term, heartbeat, leader, me, failover_time } => {
+            fleet::take_term(*term, *heartbeat, leader.as_ref(), me, *failover_time)
         }
-        Write::FleetBeat { term, beat, mirror, plan_version } => fleet::beat(*term, *beat, *mirror, *plan_version),
+        Write::FleetHeartbeat { term, heartbeat, leader_session_heartbeat, assignment_version } => {
+            fleet::heartbeat(*term, *heartbeat, *leader_session_heartbeat, *assignment_version)
+        }
         Write::Resign { term, me } => fleet::resign(*term, me),
-        Write::DeleteFleet { term, beat, wake, sessions } => fleet::delete(*term, *beat, *wake, *sessions),
+        Write::DeleteFleet { term, heartbeat, wake, sessions } => fleet::delete(*term, *heartbeat, *wake, *sessions),
         Write::PinStream(stream) => Expression::default().absent(name::KEY).put(&Row::Stream(stream.clone())),
         Write::StreamFilled(stream) => stream::filled(stream),
         Write::DeleteStream(seen) => stream::delete(seen),
@@ -41,7 +43,7 @@ pub(super) fn request(write: &Write) -> Request {
                 worker: worker.clone(),
                 number: *number,
                 tag: *tag,
-                beat: 0,
+                heartbeat: 0,
                 state: SessionState::Active,
                 capacity: *capacity,
                 load: 0,
@@ -51,25 +53,25 @@ pub(super) fn request(write: &Write) -> Request {
             };
             session::register(session, *over)
         }
-        Write::Beat { worker, number, beat, state, load, weights, streams } => {
-            session::beat(worker, *number, *beat, *state, *load, weights.as_ref(), streams.as_ref())
+        Write::Heartbeat { worker, number, heartbeat, state, load, weights, streams } => {
+            session::heartbeat(worker, *number, *heartbeat, *state, *load, weights.as_ref(), streams.as_ref())
         }
-        Write::Fence { worker, number, beat } => session::fence(worker, *number, *beat),
+        Write::Fence { worker, number, heartbeat } => session::fence(worker, *number, *heartbeat),
         Write::Leave { worker, number } => session::leave(worker, *number),
         Write::DeleteSession { worker, number, own } => session::delete(worker, *number, *own),
-        Write::Plan(plan) => session::plan(plan),
-        Write::DeletePlan { worker, term } => session::delete_plan(worker, *term),
+        Write::Assignment(plan) => session::plan(plan),
+        Write::DeleteAssignment { worker, term } => session::delete_plan(worker, *term),
         Write::CreateLease(lease) => Expression::default().absent(name::KEY).put(&Row::Lease((**lease).clone())),
         Write::Claim { lease, counter, from, me, stream, start_ms } => {
             lease::claim(lease, *counter, from, me, stream, *start_ms)
         }
-        Write::Checkpoint { lease, me, counter, checkpoint, beside } => {
-            lease::checkpoint(lease, me, *counter, checkpoint, beside)
+        Write::Checkpoint { lease, me, counter, checkpoint, extras } => {
+            lease::checkpoint(lease, me, *counter, checkpoint, extras)
         }
-        Write::Release { lease, me, counter, checkpoint, beside } => {
-            lease::release(lease, me, *counter, checkpoint, beside)
+        Write::Release { lease, me, counter, checkpoint, extras } => {
+            lease::release(lease, me, *counter, checkpoint, extras)
         }
-        Write::Wish { lease, counter, parked } => lease::wish(lease, *counter, parked),
+        Write::QuarantineRequest { lease, counter, parked } => lease::wish(lease, *counter, parked),
         Write::ShardEnd { lease, me, counter, children } => lease::shard_end(lease, me, *counter, children),
         Write::Discard(damaged) => discard::discard(damaged),
         Write::Disown { lease, counter, from } => lease::disown(lease, *counter, from),

@@ -2,7 +2,7 @@
 
 use super::attributes::{number, state_text, streams_text, text};
 use super::{Expression, Request, name};
-use crate::lease::{Plan, Row, RowKey, Session, SessionNumber, SessionState, Weights, WorkerId, next};
+use crate::lease::{Assignment, Row, RowKey, Session, SessionNumber, SessionState, Weights, WorkerId, next};
 use crate::record::StreamId;
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ fn is(number_seen: SessionNumber) -> Expression {
     Expression::default().equals(name::NUMBER, number(number_seen))
 }
 
-/// The session is this one at this beat, and has not ended.
-fn lives(number_seen: SessionNumber, beat: u64) -> Expression {
+/// The session is this one at this heartbeat, and has not ended.
+fn lives(number_seen: SessionNumber, heartbeat: u64) -> Expression {
     is(number_seen)
-        .equals(name::BEAT, number(beat))
+        .equals(name::HEARTBEAT, number(heartbeat))
         .one_of(name::STATE, [state_text(SessionState::Active), state_text(SessionState::Draining)])
 }
 
@@ -42,17 +42,17 @@ pub(super) fn register(session: Session, over: Option<SessionNumber>) -> Request
         .put(&Row::Session(session))
 }
 
-pub(super) fn beat(
+pub(super) fn heartbeat(
     worker: &WorkerId,
     mine: SessionNumber,
-    beat: u64,
+    heartbeat: u64,
     state: SessionState,
     load: u32,
     weights: Option<&Weights>,
     streams: Option<&BTreeSet<StreamId>>,
 ) -> Request {
-    let expression = lives(mine, beat)
-        .set(name::BEAT, number(next(beat)))
+    let expression = lives(mine, heartbeat)
+        .set(name::HEARTBEAT, number(next(heartbeat)))
         .set(name::STATE, state_text(state))
         .set(name::LOAD, number(load));
     let expression = match weights {
@@ -66,8 +66,8 @@ pub(super) fn beat(
     .update(&row(worker))
 }
 
-pub(super) fn fence(worker: &WorkerId, silent: SessionNumber, beat: u64) -> Request {
-    lives(silent, beat).set(name::STATE, state_text(SessionState::Fenced)).update(&row(worker))
+pub(super) fn fence(worker: &WorkerId, silent: SessionNumber, heartbeat: u64) -> Request {
+    lives(silent, heartbeat).set(name::STATE, state_text(SessionState::Fenced)).update(&row(worker))
 }
 
 pub(super) fn leave(worker: &WorkerId, mine: SessionNumber) -> Request {
@@ -87,14 +87,14 @@ pub(super) fn delete(worker: &WorkerId, seen: SessionNumber, own: bool) -> Reque
     expression.delete(&row(worker))
 }
 
-pub(super) fn plan(plan: &Plan) -> Request {
+pub(super) fn plan(plan: &Assignment) -> Request {
     Expression::default()
         .holds(
             "(attribute_not_exists(#leaseKey) OR #term < :term OR (#term = :term AND #version < :version))",
             [name::KEY, name::TERM, name::VERSION],
             [(":term", number(plan.term)), (":version", number(plan.version))],
         )
-        .put(&Row::Plan(plan.clone()))
+        .put(&Row::Assignment(plan.clone()))
 }
 
 pub(super) fn delete_plan(worker: &WorkerId, term: u64) -> Request {
@@ -104,5 +104,5 @@ pub(super) fn delete_plan(worker: &WorkerId, term: u64) -> Request {
             [name::KEY, name::TERM],
             [(":term", number(term))],
         )
-        .delete(&RowKey::Plan(worker.clone()))
+        .delete(&RowKey::Assignment(worker.clone()))
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::aws::dynamodb::attributes::{number, text};
 use crate::lease::conformance::random_write;
-use crate::lease::{Beside, LeaseKey, Owner, Previous, RowKey, WorkerId};
+use crate::lease::{CheckpointExtras, LeaseKey, Owner, Previous, RowKey, WorkerId};
 use crate::record::{Checkpoint, StreamIdentity};
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,7 +57,7 @@ fn a_checkpoint_removes_what_java_had_prepared() {
         me: me(),
         counter: 7,
         checkpoint: Checkpoint::TrimHorizon,
-        beside: Beside::default(),
+        extras: CheckpointExtras::default(),
     };
     let checkpoint = request(&write);
     assert_eq!(
@@ -66,7 +66,7 @@ fn a_checkpoint_removes_what_java_had_prepared() {
          #kclSession = :is_kclSession"
     );
     assert!(update(&checkpoint).ends_with(
-        "REMOVE #pendingCheckpoint, #pendingCheckpointSubSequenceNumber, #pendingCheckpointState, #kclDone, #kclParked, \
+        "REMOVE #pendingCheckpoint, #pendingCheckpointSubSequenceNumber, #pendingCheckpointState, #kclCompleted, #kclQuarantined, \
          #kclUnreadableBy"
     ));
 }
@@ -78,9 +78,9 @@ fn a_release_is_a_checkpoint_that_removes_the_owner() {
         me: me(),
         counter: 7,
         checkpoint: Checkpoint::TrimHorizon,
-        beside: Beside::default(),
+        extras: CheckpointExtras::default(),
     };
-    assert!(update(&request(&write)).ends_with("#kclParked, #kclUnreadableBy, #leaseOwner, #kclSession"));
+    assert!(update(&request(&write)).ends_with("#kclQuarantined, #kclUnreadableBy, #leaseOwner, #kclSession"));
 }
 
 /// The service refuses a request that uses a placeholder without saying what it is, or the other way round.

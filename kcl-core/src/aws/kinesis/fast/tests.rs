@@ -92,14 +92,14 @@ fn nesting_is_bounded_where_the_sdk_bounds_it() {
     }
 }
 
-/// Ours takes nothing that the SDK's parser refuses, and reads nothing otherwise.
+/// Ours acquires nothing that the SDK's parser refuses, and reads nothing otherwise.
 #[track_caller]
 fn strict(text: &[u8]) {
     let (ours, theirs) = answers(text);
     if let Ok(ours) = ours {
         match theirs {
             Ok(theirs) => assert_eq!(ours, theirs),
-            Err(error) => panic!("only ours takes {:?}: {error}", String::from_utf8_lossy(text)),
+            Err(error) => panic!("only ours acquires {:?}: {error}", String::from_utf8_lossy(text)),
         }
     }
 }
@@ -214,7 +214,7 @@ proptest! {
         same(text.as_bytes());
     }
 
-    /// Nothing is read as something else than the SDK reads; what only one of them takes is told.
+    /// Nothing is read as something else than the SDK reads; what only one of them acquires is told.
     #[test]
     fn a_damaged_answer_is_never_read_otherwise(
         text in answer(),

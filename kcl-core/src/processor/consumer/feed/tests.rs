@@ -1,14 +1,14 @@
 use super::*;
 use crate::clock::TokioClock;
 use crate::lease::LeaseKey;
-use crate::processor::{Gate, Hold};
+use crate::processor::{ClaimSnapshot, DeliveryGate};
 use crate::record::{SequenceNumber, ShardId, StartingPosition};
 use proptest::prelude::*;
 
-fn delivery() -> Arc<Delivery> {
+fn delivery() -> Arc<ShardDelivery> {
     let (reports, _) = tokio::sync::mpsc::unbounded_channel();
-    let hold = Hold::of(LeaseKey::new("s"), ShardId::new("s"), 1, StartingPosition::TrimHorizon);
-    Delivery::new(hold, Gate::new(Arc::new(TokioClock::new())), reports)
+    let hold = ClaimSnapshot::of(LeaseKey::new("s"), ShardId::new("s"), 1, StartingPosition::TrimHorizon);
+    ShardDelivery::new(hold, DeliveryGate::new(Arc::new(TokioClock::new())), reports)
 }
 
 fn record(n: u64) -> Record {
@@ -29,7 +29,7 @@ fn numbers(piece: &Piece) -> Vec<u64> {
 
 #[tokio::test]
 async fn a_chunk_for_one_lane_is_handed_on_as_it_is() {
-    let (mut feed, delivery) = (Feed::new(Lanes::One, batching(10_000), Done::default()), delivery());
+    let (mut feed, delivery) = (Feed::new(Lanes::One, batching(10_000), CompletedRanges::default()), delivery());
     let chunk = chunk(1..5);
     let records = chunk.records.as_ptr();
     feed.add(chunk, &delivery, Time::ZERO);
@@ -40,7 +40,7 @@ async fn a_chunk_for_one_lane_is_handed_on_as_it_is() {
 
 #[tokio::test]
 async fn lanes_that_share_a_queue_get_even_parts() {
-    let (mut feed, delivery) = (Feed::new(Lanes::Any(4), batching(10_000), Done::default()), delivery());
+    let (mut feed, delivery) = (Feed::new(Lanes::Any(4), batching(10_000), CompletedRanges::default()), delivery());
     feed.add(chunk(1..9), &delivery, Time::ZERO);
     let parts: Vec<Vec<u64>> = (0..8)
         .map_while(
@@ -59,7 +59,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let lanes = [Lanes::One, Lanes::ByKey(lanes), Lanes::Any(lanes)][usize::from(mode)];
-            let (mut feed, delivery) = (Feed::new(lanes, batching(most), Done::default()), delivery());
+            let (mut feed, delivery) = (Feed::new(lanes, batching(most), CompletedRanges::default()), delivery());
             let (mut next, mut seen) = (1, Vec::new());
             for size in sizes {
                 feed.add(chunk(next..next + size), &delivery, Time::ZERO);

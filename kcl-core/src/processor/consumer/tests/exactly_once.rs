@@ -3,7 +3,7 @@
 
 use super::stage::*;
 use crate::processor::{
-    Batch, BatchOutcome, BoxError, CheckpointStore, ClaimedLease, DeadLetter, Last, OnError, RecordProcessor,
+    Batch, BatchOutcome, BoxError, CheckpointStore, ClaimedLease, DeadLetter, FinalAction, OnError, RecordProcessor,
     ShardContext,
 };
 use crate::record::{Position, Record, ShardId, StartingPosition};
@@ -155,8 +155,8 @@ fn policies() -> Vec<OnError> {
     vec![
         quick(),
         quick().split_after(2),
-        quick().max_attempts(2).then(Last::DeadLetter),
-        OnError::at_once(Last::DeadLetter),
+        quick().max_attempts(2).then(FinalAction::DeadLetter),
+        OnError::at_once(FinalAction::DeadLetter),
     ]
 }
 

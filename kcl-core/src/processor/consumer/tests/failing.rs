@@ -3,7 +3,7 @@
 use super::stage::*;
 use crate::error::Code;
 use crate::processor::{
-    Batch, BatchOutcome, BoxError, DeadLetter, Last, OnError, RecordProcessor, ShardContext, sink_fn,
+    Batch, BatchOutcome, BoxError, DeadLetter, FinalAction, OnError, RecordProcessor, ShardContext, sink_fn,
 };
 #[cfg(feature = "macros")]
 use crate::record::Record;
@@ -51,7 +51,7 @@ fn poisoned(
 }
 
 fn thrice() -> OnError {
-    OnError::retry().max_attempts(3).then(Last::DeadLetter)
+    OnError::retry().max_attempts(3).then(FinalAction::DeadLetter)
 }
 
 /// R1: what came before the poison is done, the poison goes to the sink once, what follows is done after it.
@@ -79,7 +79,7 @@ async fn a_record_that_always_fails_is_found_and_given_up_and_the_others_are_don
 async fn while_the_sink_fails_the_position_stays_and_nothing_passes() {
     let letters = Letters::default();
     *letters.1.lock().unwrap() = u32::MAX;
-    let it = Stage::policy(OnError::at_once(Last::DeadLetter)).sink(letters.sink()).run(poisoned(&["5"]));
+    let it = Stage::policy(OnError::at_once(FinalAction::DeadLetter)).sink(letters.sink()).run(poisoned(&["5"]));
     it.feed(1..=10);
     sleep(secs(600)).await;
     assert_eq!((letters.numbers(), it.acknowledged()), (vec![], Some(4)));
@@ -92,7 +92,7 @@ async fn while_the_sink_fails_the_position_stays_and_nothing_passes() {
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_never_answers_does_not_outlive_the_lease() {
     let sink = sink_fn(|_| async { pending().await });
-    let mut it = Stage::policy(OnError::at_once(Last::DeadLetter)).sink(sink).run(poisoned(&["1"]));
+    let mut it = Stage::policy(OnError::at_once(FinalAction::DeadLetter)).sink(sink).run(poisoned(&["1"]));
     it.feed(1..=1);
     sleep(secs(5)).await;
     it.delivery.close();
@@ -103,7 +103,7 @@ async fn a_sink_that_never_answers_does_not_outlive_the_lease() {
 /// R2: the shard or the worker stops, nothing after the failing record is handed over, and the position stays.
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_stops_releases_the_shard_where_it_was() {
-    for (last, stops) in [(Last::StopShard, None), (Last::StopWorker, Some(Code::StoppedByPolicy))] {
+    for (last, stops) in [(FinalAction::StopShard, None), (FinalAction::StopWorker, Some(Code::StoppedByPolicy))] {
         let policy = OnError::retry().when_panicked(OnError::at_once(last));
         let mut it = Stage::policy(policy).run(first(1, "records 2", || async { panic!("no gate") }.boxed()));
         it.feed(1..=1);
@@ -172,7 +172,7 @@ async fn only_records_that_are_named_as_failed_come_again() {
 async fn records_that_are_named_are_given_up_each_with_its_own_error_and_without_splitting() {
     let (letters, log) = (Letters::default(), Log::new());
     let mine = log.clone();
-    let stage = Stage::policy(OnError::at_once(Last::DeadLetter)).sink(letters.sink());
+    let stage = Stage::policy(OnError::at_once(FinalAction::DeadLetter)).sink(letters.sink());
     let it = stage.start(log, move |_| Names(&[2, 4], mine.clone()));
     it.feed(1..=5);
     sleep(secs(3)).await;
@@ -216,7 +216,7 @@ async fn what_a_derived_processor_handled_before_it_failed_does_not_come_again()
     }
     let (letters, log) = (Letters::default(), Log::new());
     let mine = log.clone();
-    let policy = OnError::retry().when::<Unlucky>(OnError::retry().max_attempts(2).then(Last::DeadLetter));
+    let policy = OnError::retry().when::<Unlucky>(OnError::retry().max_attempts(2).then(FinalAction::DeadLetter));
     let it = Stage::policy(policy).sink(letters.sink()).start(log, move |_| Adds(mine.clone(), 0));
     let records = (1..=5).map(|n| crate::record::Record::new(number(n), n.to_string()));
     it.feed
@@ -243,7 +243,7 @@ async fn a_record_that_cannot_be_decoded_is_given_up_at_once_and_alone() {
     }
     let (letters, log) = (Letters::default(), Log::new());
     let mine = log.clone();
-    let policy = OnError::retry().when::<crate::DecodeError>(OnError::at_once(Last::DeadLetter));
+    let policy = OnError::retry().when::<crate::DecodeError>(OnError::at_once(FinalAction::DeadLetter));
     let it = Stage::policy(policy).sink(letters.sink()).start(log, move |_| Adds(mine.clone(), 0));
     let records = (1..=4).map(|n| {
         let data = if n == 3 { "three".to_owned() } else { n.to_string() };
@@ -298,7 +298,7 @@ impl FailsOnce {
 #[tokio::test(start_paused = true)]
 async fn attempts_are_counted_anew_for_each_record_that_a_derived_handler_fails_at() {
     let letters = crate::sink_fn(|_| async { panic!("each record is handled at its second attempt") });
-    let policy = OnError::retry().max_attempts(2).then(Last::DeadLetter);
+    let policy = OnError::retry().max_attempts(2).then(FinalAction::DeadLetter);
     let it = Stage::policy(policy).sink(letters).start(Log::new(), |_| FailsOnce::default());
     let payload = |n: u64| Record::new(number(n), n.to_string());
     it.feed.send(Ok(Chunk { records: (1..=5).map(payload).collect(), ..Chunk::default() })).unwrap();

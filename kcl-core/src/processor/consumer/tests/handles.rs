@@ -1,7 +1,7 @@
 //! Acknowledging record by record.
 
 use super::stage::*;
-use crate::processor::{Batch, BoxError, Last, OnError, RecordHandle, RecordProcessor, ShardContext};
+use crate::processor::{Batch, BoxError, FinalAction, OnError, RecordHandle, RecordProcessor, ShardContext};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::time::sleep;
@@ -19,7 +19,7 @@ impl RecordProcessor for Takes {
             self.1.say(format!("took {number}"));
             self.0.lock().unwrap().insert(number, handle);
         }
-        assert!(batch.take_handles().is_empty(), "a second call gives none");
+        assert!(batch.take_handles().is_empty(), "a second call yields none");
         Ok(())
     }
 
@@ -80,7 +80,7 @@ async fn the_policy_counts_what_handles_say() {
         kept.lock().unwrap().push((letter.record.sequence_number.to_string(), letter.attempts));
         async { Ok(()) }
     });
-    let (it, taken) = start(Stage::policy(OnError::at_once(Last::DeadLetter)).sink(sink));
+    let (it, taken) = start(Stage::policy(OnError::at_once(FinalAction::DeadLetter)).sink(sink));
     it.feed(1..=2);
     sleep(secs(1)).await;
     drop(taken.lock().unwrap().remove(&1));

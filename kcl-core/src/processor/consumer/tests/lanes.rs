@@ -1,7 +1,7 @@
 //! Several handlers on one shard, and when batches are handed over.
 
 use super::stage::*;
-use crate::checkpoint::Done;
+use crate::checkpoint::CompletedRanges;
 use crate::processor::{Batch, BoxError, Concurrency, RecordProcessor, ShardContext};
 use crate::record::{Checkpoint, Record};
 use crate::retrieval::Chunk;
@@ -20,7 +20,7 @@ fn send(it: &Fixture, records: impl Iterator<Item = Record>) {
 /// What was handed over, by key: in which lane, and which record.
 type Seen = Arc<Mutex<BTreeMap<String, Vec<(usize, u64)>>>>;
 
-/// Every record takes a moment; what was handed over, by key and lane.
+/// Every record acquires a moment; what was handed over, by key and lane.
 struct Slow {
     each: Duration,
     seen: Seen,
@@ -117,7 +117,7 @@ async fn without_order_every_lane_has_work() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_stands_does_not_hold_up_the_others_and_the_window_bounds_them() {
-    let stuck = |call: &str| if call.split(' ').any(|number| number == "1") { takes(100_000) } else { fine() };
+    let stuck = |call: &str| if call.split(' ').any(|number| number == "1") { acquires(100_000) } else { fine() };
     let stage = Stage::lanes(Concurrency::PerKey(4)).set(|settings| settings.max_unacknowledged(50));
     let it = stage.run(stuck);
     for n in 1..=100 {
@@ -134,13 +134,13 @@ async fn a_key_that_stands_does_not_hold_up_the_others_and_the_window_bounds_the
 #[tokio::test(start_paused = true)]
 async fn all_lanes_end_before_the_shard_and_before_the_lease() {
     for lanes in [Concurrency::PerKey(3), Concurrency::Unordered(3)] {
-        let mut it = Stage::lanes(lanes).run(|call| if call.starts_with("records") { takes(1) } else { fine() });
+        let mut it = Stage::lanes(lanes).run(|call| if call.starts_with("records") { acquires(1) } else { fine() });
         let chunk = Chunk { records: (1..=30).map(keyed).collect(), end: Some(children()), ..Chunk::default() };
         it.feed.send(Ok(chunk)).unwrap();
         assert_eq!(it.reports().await, [Said::Ended(children())]);
         assert_eq!((it.acknowledged(), it.log.count("shard_ended")), (Some(30), 3));
         assert_eq!((it.log.count("initialize"), it.log.count("processor dropped")), (3, 3));
-        let mut it = Stage::lanes(lanes).run(|call| if call.starts_with("records") { takes(1) } else { fine() });
+        let mut it = Stage::lanes(lanes).run(|call| if call.starts_with("records") { acquires(1) } else { fine() });
         send(&it, (1..=30).map(keyed));
         sleep(Duration::from_millis(500)).await;
         it.delivery.drain();
@@ -153,8 +153,8 @@ async fn all_lanes_end_before_the_shard_and_before_the_lease() {
 async fn what_an_earlier_owner_did_beyond_the_checkpoint_does_not_come_again() {
     for lanes in [Concurrency::Serial, Concurrency::PerKey(2)] {
         let run = |from: u64, to: u64| (record(from).position()..=record(to).position(), to - from + 1);
-        let bytes = Done::write(&Checkpoint::TrimHorizon, &[run(3, 4), run(6, 6)]).unwrap();
-        let done = Done::read(&bytes, &Checkpoint::TrimHorizon);
+        let bytes = CompletedRanges::write(&Checkpoint::TrimHorizon, &[run(3, 4), run(6, 6)]).unwrap();
+        let done = CompletedRanges::read(&bytes, &Checkpoint::TrimHorizon);
         let it = Stage { done, ..Stage::lanes(lanes) }.run(|_| fine());
         send(&it, (1..=8).map(keyed));
         sleep(secs(1)).await;
@@ -243,7 +243,7 @@ proptest! {
 
 #[tokio::test(start_paused = true)]
 async fn a_lane_that_gives_up_takes_the_others_with_it() {
-    let policy = crate::OnError::retry().when_panicked(crate::OnError::at_once(crate::Last::StopShard));
+    let policy = crate::OnError::retry().when_panicked(crate::OnError::at_once(crate::FinalAction::StopShard));
     let mut stage = Stage::lanes(Concurrency::PerKey(4));
     stage.handling.policy = Arc::new(policy);
     let mut it = stage.run(|call| match call.split(' ').any(|number| number == "7") {

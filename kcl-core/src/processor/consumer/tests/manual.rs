@@ -99,11 +99,11 @@ async fn a_checkpoint_in_two_phases_is_first_written_down_and_then_counts() {
     let (prepared, ()) = tokio::join!(context.prepare_checkpoint(&record_2, Some(b"half".to_vec())), write(&mut it, 0));
     let checkpoint = Checkpoint::At(record_2.position());
     let pending = Some(Pending { checkpoint: checkpoint.clone(), state: Some(b"half".to_vec()) });
-    assert_eq!(it.delivery.standing(&Checkpoint::TrimHorizon).beside.pending, pending);
+    assert_eq!(it.delivery.standing(&Checkpoint::TrimHorizon).extras.pending, pending);
     assert_eq!(it.acknowledged(), None);
     let (committed, ()) = tokio::join!(prepared.unwrap().commit(), write(&mut it, 2));
     assert_eq!((committed, it.acknowledged()), (Ok(()), Some(2)));
-    assert_eq!(it.delivery.standing(&checkpoint).beside.pending, None);
+    assert_eq!(it.delivery.standing(&checkpoint).extras.pending, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,8 +1,8 @@
 //! A key that is parked while the others go on.
 
 use super::stage::*;
-use crate::lease::row::{ParkedKey, Wish};
-use crate::processor::{BoxError, Concurrency, Last, OnError};
+use crate::lease::row::{QuarantineRequest, QuarantinedKey};
+use crate::processor::{BoxError, Concurrency, FinalAction, OnError};
 use crate::record::{Position, Record};
 use crate::retrieval::{Chunk, CorruptAggregates};
 use futures_util::future::BoxFuture;
@@ -24,7 +24,7 @@ fn poison() -> (Arc<AtomicBool>, impl Fn(&str) -> BoxFuture<'static, Result<(), 
 }
 
 fn stage(concurrency: Concurrency) -> Stage {
-    let mut stage = Stage::policy(OnError::retry().max_attempts(2).then(Last::Quarantine));
+    let mut stage = Stage::policy(OnError::retry().max_attempts(2).then(FinalAction::Quarantine));
     stage.handling.concurrency = concurrency;
     stage.kept = (1..=200).map(keyed).collect();
     stage
@@ -40,15 +40,15 @@ fn parked(it: &Fixture) -> Vec<(Option<String>, Vec<u64>)> {
     it.delivery.parked().into_iter().map(|key| (key.key, key.positions.iter().map(number).collect())).collect()
 }
 
-fn wish(it: &Fixture, wish: Wish) {
-    let row: Vec<ParkedKey> =
-        it.delivery.parked().into_iter().map(|key| ParkedKey { wish: Some(wish), ..key }).collect();
+fn wish(it: &Fixture, wish: QuarantineRequest) {
+    let row: Vec<QuarantinedKey> =
+        it.delivery.parked().into_iter().map(|key| QuarantinedKey { wish: Some(wish), ..key }).collect();
     it.delivery.wish(&row);
 }
 
 /// `key-1` as a row has it.
-pub(super) fn parked_key(numbers: &[u64], wish: Option<Wish>) -> ParkedKey {
-    ParkedKey {
+pub(super) fn parked_key(numbers: &[u64], wish: Option<QuarantineRequest>) -> QuarantinedKey {
+    QuarantinedKey {
         key: Some("key-1".to_owned()),
         positions: numbers.iter().map(|n| keyed(*n).position()).collect(),
         attempts: 2,
@@ -81,7 +81,7 @@ async fn a_key_that_is_resumed_comes_in_order_before_its_later_records() {
         send(&it, 1..=25);
         sleep(secs(60)).await;
         poisoned.store(false, Ordering::Relaxed);
-        wish(&it, Wish::Resume);
+        wish(&it, QuarantineRequest::Resume);
         sleep(secs(1)).await;
         assert_eq!(parked(&it), []);
         let lines = it.log.lines();
@@ -102,7 +102,7 @@ async fn a_key_that_fails_again_stays_parked_until_the_next_wish() {
     send(&it, 1..=15);
     sleep(secs(60)).await;
     let before = it.delivery.parked()[0].attempts;
-    wish(&it, Wish::Resume);
+    wish(&it, QuarantineRequest::Resume);
     sleep(secs(60)).await;
     assert_eq!(parked(&it), [(Some("key-1".to_owned()), vec![1, 11])]);
     let key = it.delivery.parked()[0].clone();
@@ -121,7 +121,7 @@ async fn a_key_that_is_given_up_goes_to_the_sink_in_order() {
     let it = stage(Concurrency::PerKey(2)).sink(sink).run(script);
     send(&it, 1..=15);
     sleep(secs(60)).await;
-    wish(&it, Wish::DeadLetter);
+    wish(&it, QuarantineRequest::DeadLetter);
     sleep(secs(1)).await;
     let down = "database is down".to_owned();
     assert_eq!(*letters.lock().unwrap(), [("1".to_owned(), down.clone()), ("11".to_owned(), down)]);
@@ -145,13 +145,13 @@ async fn without_a_wish_a_setting_has_parked_keys_tried_again() {
 async fn when_quarantine_is_full_the_shard_stands_and_loses_nothing() {
     for lanes in [Concurrency::Serial, Concurrency::PerKey(1)] {
         let (poisoned, script) = poison();
-        let it = stage(lanes).set(|settings| settings.max_parked(2)).run(script);
+        let it = stage(lanes).set(|settings| settings.max_quarantined(2)).run(script);
         send(&it, 1..=45);
         sleep(secs(600)).await;
         assert_eq!(parked(&it), [(Some("key-1".to_owned()), vec![1, 11])]);
         assert_eq!(it.acknowledged(), Some(20), "the third of the key finds no room");
         poisoned.store(false, Ordering::Relaxed);
-        wish(&it, Wish::Resume);
+        wish(&it, QuarantineRequest::Resume);
         sleep(secs(60)).await;
         assert_eq!((parked(&it), it.acknowledged()), (vec![], Some(45)));
     }
@@ -160,9 +160,9 @@ async fn when_quarantine_is_full_the_shard_stands_and_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_full_quarantine_is_tried_again_where_the_setting_says_so_whoever_filled_it() {
     let (poisoned, script) = poison();
-    let settings = |settings: crate::Settings| settings.max_parked(2).quarantine_retry(secs(100));
+    let settings = |settings: crate::Settings| settings.max_quarantined(2).quarantine_retry(secs(100));
     let position = |n: u64| keyed(n).position();
-    let key = ParkedKey {
+    let key = QuarantinedKey {
         key: Some("key-1".to_owned()),
         positions: vec![position(1), position(11)],
         attempts: 2,
@@ -183,13 +183,13 @@ async fn a_full_quarantine_is_tried_again_where_the_setting_says_so_whoever_fill
 #[tokio::test(start_paused = true)]
 async fn a_record_that_fails_and_finds_no_room_waits_behind_what_is_resumed() {
     let (poisoned, script) = poison();
-    let it = stage(Concurrency::Serial).set(|settings| settings.max_parked(1)).run(script);
+    let it = stage(Concurrency::Serial).set(|settings| settings.max_quarantined(1)).run(script);
     let records = [keyed(1), record(11).with_partition_key("another"), keyed(12)];
     it.feed.send(Ok(Chunk { records: records.to_vec(), ..Chunk::default() })).unwrap();
     sleep(secs(60)).await;
     assert_eq!((parked(&it).len(), it.acknowledged()), (1, Some(1)));
     poisoned.store(false, Ordering::Relaxed);
-    wish(&it, Wish::Resume);
+    wish(&it, QuarantineRequest::Resume);
     sleep(secs(5)).await;
     // It was given up already: it is parked as soon as there is room.
     assert_eq!(parked(&it), [(Some("another".to_owned()), vec![11])]);
@@ -206,7 +206,7 @@ async fn the_end_of_the_shard_waits_for_what_is_parked() {
     assert!(it.reports.try_recv().is_err());
     assert_eq!((it.acknowledged(), it.log.count("shard_ended")), (Some(15), 0));
     poisoned.store(false, Ordering::Relaxed);
-    wish(&it, Wish::Resume);
+    wish(&it, QuarantineRequest::Resume);
     assert_eq!(it.reports().await, [Said::Ended(children())]);
 }
 
@@ -214,7 +214,7 @@ async fn the_end_of_the_shard_waits_for_what_is_parked() {
 async fn what_an_earlier_owner_parked_is_parked_still() {
     let (poisoned, script) = poison();
     let position = |n: u64| keyed(n).position();
-    let key = ParkedKey {
+    let key = QuarantinedKey {
         key: Some("key-1".to_owned()),
         positions: vec![position(1), position(11)],
         attempts: 2,
@@ -228,7 +228,7 @@ async fn what_an_earlier_owner_parked_is_parked_still() {
     sleep(secs(60)).await;
     assert_eq!(parked(&it), [(Some("key-1".to_owned()), vec![1, 11, 21])]);
     poisoned.store(false, Ordering::Relaxed);
-    wish(&it, Wish::Resume);
+    wish(&it, QuarantineRequest::Resume);
     sleep(secs(1)).await;
     assert_eq!((parked(&it), it.acknowledged()), (vec![], Some(25)));
     assert_eq!(["records 1", "records 11", "records 21"].map(|call| it.log.count(call)), [1; 3]);
@@ -243,7 +243,7 @@ async fn a_parked_record_that_the_stream_has_lost_is_told_and_does_not_hold_up_t
     send(&it, 1..=15);
     sleep(secs(60)).await;
     poisoned.store(false, Ordering::Relaxed);
-    wish(&it, Wish::Resume);
+    wish(&it, QuarantineRequest::Resume);
     sleep(Duration::from_secs(1)).await;
     assert_eq!((parked(&it), it.log.count("records 11")), (vec![], 1));
 }
@@ -253,7 +253,7 @@ async fn a_corrupt_aggregate_that_is_resumed_is_corrupt_still() {
     // It has the begin of an aggregate, and no more of one.
     let mut corrupt = keyed(1);
     corrupt.data = [&[0xf3, 0x89, 0x9a, 0xc2][..], &[7; 30]].concat().into();
-    let mut stage = Stage::policy(OnError::at_once(Last::Quarantine))
+    let mut stage = Stage::policy(OnError::at_once(FinalAction::Quarantine))
         .set(|settings| settings.corrupt_aggregates(CorruptAggregates::Fail));
     stage.kept = vec![corrupt.clone(), keyed(2)];
     let it = stage.run(|_| fine());
@@ -261,7 +261,7 @@ async fn a_corrupt_aggregate_that_is_resumed_is_corrupt_still() {
     sleep(secs(1)).await;
     for _ in 0..2 {
         assert_eq!(parked(&it), [(Some("key-1".to_owned()), vec![1])]);
-        wish(&it, Wish::Resume);
+        wish(&it, QuarantineRequest::Resume);
         sleep(secs(1)).await;
     }
     assert_eq!((it.log.count("records 1"), it.log.count("records 2")), (0, 1));
@@ -274,7 +274,7 @@ async fn without_a_sink_a_wish_for_dead_letters_is_refused_and_the_shard_goes_on
     let mut it = stage(Concurrency::PerKey(2)).run(script);
     send(&it, 1..=15);
     sleep(secs(60)).await;
-    wish(&it, Wish::DeadLetter);
+    wish(&it, QuarantineRequest::DeadLetter);
     sleep(secs(1)).await;
     send(&it, 16..=25);
     sleep(secs(600)).await;
@@ -283,19 +283,20 @@ async fn without_a_sink_a_wish_for_dead_letters_is_refused_and_the_shard_goes_on
     assert!(key.refused.unwrap().contains("no dead-letter sink"));
     assert!(it.reports.try_recv().is_err(), "nothing was given up");
     assert_eq!(it.acknowledged(), Some(25));
-    wish(&it, Wish::Resume);
-    assert_eq!(it.delivery.parked()[0].refused, None, "another wish takes the refusal back");
+    wish(&it, QuarantineRequest::Resume);
+    assert_eq!(it.delivery.parked()[0].refused, None, "another wish acquires the refusal back");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_resumed_record_that_fails_goes_back_whatever_the_policy_says() {
     // The policy of today knows no quarantine; the keys were parked under another one.
-    let policies = [OnError::retry(), OnError::at_once(Last::StopWorker), OnError::at_once(Last::StopShard)];
+    let policies =
+        [OnError::retry(), OnError::at_once(FinalAction::StopWorker), OnError::at_once(FinalAction::StopShard)];
     for policy in policies {
         let (_, script) = poison();
         let mut stage = Stage::policy(policy);
         stage.kept = (1..=200).map(keyed).collect();
-        stage.parked = vec![parked_key(&[1, 11], Some(Wish::Resume))];
+        stage.parked = vec![parked_key(&[1, 11], Some(QuarantineRequest::Resume))];
         let mut it = stage.run(script);
         send(&it, 12..=20);
         sleep(secs(120)).await;
@@ -314,7 +315,7 @@ async fn a_sink_that_fails_for_a_parked_record_leaves_it_parked_and_holds_nobody
     let it = stage(Concurrency::Serial).sink(sink).run(script);
     send(&it, 1..=15);
     sleep(secs(60)).await;
-    wish(&it, Wish::DeadLetter);
+    wish(&it, QuarantineRequest::DeadLetter);
     send(&it, 16..=20);
     sleep(secs(60)).await;
     let key = it.delivery.parked()[0].clone();
@@ -327,7 +328,7 @@ async fn a_sink_that_fails_for_a_parked_record_leaves_it_parked_and_holds_nobody
 async fn a_handler_that_checkpoints_by_itself_gets_each_resumed_record_once_and_unparks_it_with_a_checkpoint() {
     let mut stage = Stage::policy(OnError::retry()).set(|settings| settings.manual_checkpoints(true));
     stage.kept = (1..=200).map(keyed).collect();
-    stage.parked = vec![parked_key(&[1, 11], Some(Wish::Resume))];
+    stage.parked = vec![parked_key(&[1, 11], Some(QuarantineRequest::Resume))];
     let it = stage.run(|_| fine());
     send(&it, 12..=20);
     sleep(secs(60)).await;
@@ -342,7 +343,7 @@ async fn a_handler_that_checkpoints_by_itself_gets_each_resumed_record_once_and_
 #[tokio::test(start_paused = true)]
 async fn a_key_without_records_in_the_row_is_none() {
     let mut stage = stage(Concurrency::Serial);
-    stage.parked = vec![parked_key(&[], Some(Wish::Resume))];
+    stage.parked = vec![parked_key(&[], Some(QuarantineRequest::Resume))];
     let mut it = stage.run(|_| fine());
     it.feed_end(1..=2);
     assert_eq!(it.reports().await, [Said::Ended(children())]);
@@ -351,9 +352,9 @@ async fn a_key_without_records_in_the_row_is_none() {
 #[tokio::test(start_paused = true)]
 async fn quarantine_takes_no_more_of_a_row_than_half_of_what_a_row_may_have() {
     let mut it = stage(Concurrency::Serial)
-        .set(|settings| settings.max_parked(1_000))
+        .set(|settings| settings.max_quarantined(1_000))
         .run(|call| if call.starts_with("records") { fails() } else { fine() });
-    // The longest keys that Kinesis takes, four bytes a character.
+    // The longest keys that Kinesis acquires, four bytes a character.
     let long = |n: u64| record(n).with_partition_key(format!("{n:04}{}", "\u{1f680}".repeat(252)));
     it.feed.send(Ok(Chunk { records: (1..=1_000).map(long).collect(), ..Chunk::default() })).unwrap();
     sleep(secs(3_600)).await;

@@ -2,7 +2,7 @@
 
 use super::stage::*;
 use crate::error::Code;
-use crate::processor::{Last, OnError, ReportKind};
+use crate::processor::{FinalAction, OnError, ReportKind};
 use crate::record::{Checkpoint, Record, SequenceNumber, ShardId, StartingPosition};
 use crate::retrieval::{Chunk, ReadError, Readers, ShardReader};
 use crate::shard::{ApiError, ApiErrorKind};
@@ -30,7 +30,7 @@ async fn batches_come_in_order_and_move_the_acknowledged_position() {
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_finishes_the_batch_and_leaves_the_next_one() {
-    let mut it = consumer(|call| if call == "records 1 2" { takes(3) } else { fine() });
+    let mut it = consumer(|call| if call == "records 1 2" { acquires(3) } else { fine() });
     it.feed(1..=2);
     it.feed(3..=4);
     sleep(secs(1)).await;
@@ -77,7 +77,7 @@ async fn a_lost_lease_drops_the_running_handler_and_takes_no_acknowledgement() {
 
 #[tokio::test(start_paused = true)]
 async fn gone_is_said_after_processor_and_reader_are_dropped() {
-    let mut it = consumer(|call| if call == "lease_lost" { takes(2) } else { fine() });
+    let mut it = consumer(|call| if call == "lease_lost" { acquires(2) } else { fine() });
     it.feed(1..=2);
     sleep(secs(1)).await;
     it.delivery.close();
@@ -215,7 +215,7 @@ async fn a_factory_that_panics_is_called_again_as_initialize_would_be() {
 
 #[tokio::test(start_paused = true)]
 async fn a_factory_that_panics_goes_to_the_error_policy() {
-    for (last, stops) in [(Last::StopShard, None), (Last::StopWorker, Some(Code::StoppedByPolicy))] {
+    for (last, stops) in [(FinalAction::StopShard, None), (FinalAction::StopWorker, Some(Code::StoppedByPolicy))] {
         let policy = OnError::retry().when_panicked(OnError::retry().max_attempts(3).then(last));
         let log = Log::new();
         let mut it = Stage::policy(policy).start(log.clone(), panics(usize::MAX, &log));
@@ -252,7 +252,7 @@ fn refused(it: &Fixture, kind: ApiErrorKind) {
 async fn reads_that_are_refused_stop_neither_the_shard_nor_the_worker_and_resume() {
     for kind in [ApiErrorKind::Refused, ApiErrorKind::NotFound, ApiErrorKind::Unavailable] {
         // Neither does a policy that stops for whatever a handler fails with.
-        let it = Stage::policy(OnError::at_once(Last::StopWorker)).run(|_| fine());
+        let it = Stage::policy(OnError::at_once(FinalAction::StopWorker)).run(|_| fine());
         for _ in 0..600 {
             refused(&it, kind);
             sleep(secs(1)).await;
@@ -280,8 +280,8 @@ async fn a_policy_with_long_pauses_does_not_delay_reading_after_an_outage() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_read_is_not_judged_once_the_outage_is_over() {
-    let stops = OnError::retry().when_unreadable(secs(5), Last::StopWorker);
-    let it = Stage::policy(stops).run(|call| if call == "records 1" { takes(60) } else { fine() });
+    let stops = OnError::retry().when_unreadable(secs(5), FinalAction::StopWorker);
+    let it = Stage::policy(stops).run(|call| if call == "records 1" { acquires(60) } else { fine() });
     it.feed(1..=1);
     sleep(secs(1)).await;
     // An outage begins and ends while the handler is busy.
@@ -296,7 +296,7 @@ async fn a_failed_read_is_not_judged_once_the_outage_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_names_refused_reads_is_obeyed_after_the_time_it_says_with_a_code_of_its_own() {
-    for (last, stops) in [(Last::StopShard, None), (Last::StopWorker, Some(Code::CannotRead))] {
+    for (last, stops) in [(FinalAction::StopShard, None), (FinalAction::StopWorker, Some(Code::CannotRead))] {
         let mut it = Stage::policy(OnError::retry().when_unreadable(secs(30), last)).run(|_| fine());
         for _ in 0..29 {
             refused(&it, ApiErrorKind::Refused);
@@ -316,7 +316,7 @@ async fn a_policy_that_names_refused_reads_is_obeyed_after_the_time_it_says_with
 
 #[tokio::test(start_paused = true)]
 async fn two_chunks_are_fetched_ahead_of_a_busy_handler_and_no_more() {
-    let it = consumer(|call| if call == "records 1" { takes(60) } else { fine() });
+    let it = consumer(|call| if call == "records 1" { acquires(60) } else { fine() });
     for n in 1..=9 {
         it.feed(n..=n);
     }
@@ -336,7 +336,7 @@ async fn whatever_gate_handler_and_owner_do_records_come_in_order_and_none_is_pa
             match rng.u8(0..6) {
                 0 => fails(),
                 1 => async { panic!("no") }.boxed(),
-                2 => takes(rng.u64(1..5)),
+                2 => acquires(rng.u64(1..5)),
                 _ => fine(),
             }
         });

@@ -1,14 +1,14 @@
 //! A consumer with a scripted reader and a scripted processor.
 
-use crate::checkpoint::Done;
+use crate::checkpoint::CompletedRanges;
 use crate::clock::TokioClock;
 use crate::config::Settings;
 use crate::error::Code;
 use crate::lease::LeaseKey;
-use crate::lease::row::ParkedKey;
+use crate::lease::row::QuarantinedKey;
 use crate::processor::{
-    Batch, BoxError, Concurrency, ConsumerHost, DeadLetterSink, Delivery, ErrorPolicy, Gate, Handling, Hold, Means,
-    OnError, RecordProcessor, Report, ReportKind, ShardContext, StartConsumer,
+    Batch, BoxError, ClaimSnapshot, Concurrency, ConsumerDeps, ConsumerHost, DeadLetterSink, DeliveryGate, ErrorPolicy,
+    Handling, OnError, RecordProcessor, Report, ReportKind, ShardContext, ShardDelivery, StartConsumer,
 };
 use crate::record::{Record, SequenceNumber, ShardId, StartingPosition, StreamRef};
 use crate::retrieval::{Chunk, ReadError, Readers, ShardReader};
@@ -149,8 +149,8 @@ impl RecordProcessor for Scripted {
 }
 
 pub(super) struct Fixture {
-    pub(super) gate: Arc<Gate>,
-    pub(super) delivery: Arc<Delivery>,
+    pub(super) gate: Arc<DeliveryGate>,
+    pub(super) delivery: Arc<ShardDelivery>,
     pub(super) reports: mpsc::UnboundedReceiver<Report>,
     pub(super) feed: mpsc::UnboundedSender<Fed>,
     pub(super) log: Log,
@@ -198,8 +198,8 @@ where
 pub(super) struct Stage {
     pub(super) settings: Settings,
     pub(super) handling: Handling,
-    pub(super) parked: Vec<ParkedKey>,
-    pub(super) done: Done,
+    pub(super) parked: Vec<QuarantinedKey>,
+    pub(super) done: CompletedRanges,
     /// What is read again, when something was parked.
     pub(super) kept: Vec<Record>,
     /// Where the lease's row stands.
@@ -212,7 +212,7 @@ impl Default for Stage {
         let concurrency = Concurrency::Auto;
         let handling = Handling { policy, sink: None, store: None, concurrency, keyed: true, manual: false };
         let (parked, kept) = (Vec::new(), Vec::new());
-        let (done, from) = (Done::default(), StartingPosition::TrimHorizon);
+        let (done, from) = (CompletedRanges::default(), StartingPosition::TrimHorizon);
         Stage { settings: Settings::default(), handling, parked, done, kept, from }
     }
 }
@@ -274,17 +274,17 @@ impl Stage {
         factory: impl Fn(&ShardId) -> P + Send + Sync + 'static,
     ) -> Fixture {
         let clock = Arc::new(TokioClock::new());
-        let gate = Gate::new(clock.clone());
+        let gate = DeliveryGate::new(clock.clone());
         gate.open_until(crate::Time::from_nanos(u64::MAX));
         let (sender, reports) = mpsc::unbounded_channel();
         let shard = ShardId::from("shardId-000000000000");
-        let hold = Hold::of(LeaseKey::from(&shard), shard, 7, self.from);
-        let most_parked = self.settings.max_parked;
-        let hold = Hold { parked: self.parked, done: self.done, most_parked, ..hold };
-        let delivery = Delivery::new(hold, Arc::clone(&gate), sender);
+        let hold = ClaimSnapshot::of(LeaseKey::from(&shard), shard, 7, self.from);
+        let most_parked = self.settings.max_quarantined;
+        let hold = ClaimSnapshot { parked: self.parked, done: self.done, most_parked, ..hold };
+        let delivery = ShardDelivery::new(hold, Arc::clone(&gate), sender);
         let (runtime, stream) = (tokio::runtime::Handle::current(), StreamRef::from("clicks"));
         let (settings, rng) = (self.settings, fastrand::Rng::with_seed(1));
-        let means = Means { tasks: Arc::new(runtime), readers, stream, settings, clock, rng };
+        let means = ConsumerDeps { tasks: Arc::new(runtime), readers, stream, settings, clock, rng };
         let host = Box::new(ConsumerHost::new(means, self.handling, factory));
         host.start(Arc::clone(&delivery));
         Fixture { gate, delivery, reports, feed, log, host }
@@ -355,7 +355,7 @@ pub(super) fn fine() -> BoxFuture<'static, Result<(), BoxError>> {
     ready(Ok(())).boxed()
 }
 
-pub(super) fn takes(secs: u64) -> BoxFuture<'static, Result<(), BoxError>> {
+pub(super) fn acquires(secs: u64) -> BoxFuture<'static, Result<(), BoxError>> {
     sleep(Duration::from_secs(secs)).map(Ok).boxed()
 }
 

@@ -1,7 +1,7 @@
 //! Positions that another store keeps.
 
 use super::stage::*;
-use crate::lease::row::Wish;
+use crate::lease::row::QuarantineRequest;
 use crate::processor::{
     Batch, BatchOutcome, BoxError, CheckpointStore, ClaimedLease, Decision, ErrorPolicy, Failure, RecordProcessor,
     ShardContext,
@@ -146,7 +146,7 @@ async fn a_key_that_was_parked_before_there_was_a_store_is_not_resumed_beside_it
     stage.parked = vec![super::quarantine::parked_key(&[1, 3], None)];
     stage.kept = (1..=20).map(keyed).collect();
     let it = stage.run(|_| fine());
-    it.delivery.wish(&[super::quarantine::parked_key(&[1, 3], Some(Wish::Resume))]);
+    it.delivery.wish(&[super::quarantine::parked_key(&[1, 3], Some(QuarantineRequest::Resume))]);
     it.feed(6..=8);
     sleep(secs(600)).await;
     let parked = it.delivery.parked();

@@ -52,8 +52,11 @@ const READS: [ApiErrorKind; 6] = [
 
 #[test]
 fn a_shard_that_cannot_be_read_is_retried_for_ever_whatever_is_said_of_handlers() {
-    let policies =
-        [OnError::retry(), OnError::retry().max_attempts(1).then(Last::StopWorker), OnError::at_once(Last::StopShard)];
+    let policies = [
+        OnError::retry(),
+        OnError::retry().max_attempts(1).then(FinalAction::StopWorker),
+        OnError::at_once(FinalAction::StopShard),
+    ];
     for (policy, kind) in policies.iter().flat_map(|policy| READS.map(|kind| (policy, kind))) {
         assert_eq!(decide(policy, &read(kind), 0, 1, 0), within(200));
         assert_eq!(decide(policy, &read(kind), 0, u32::MAX, 1_000_000), within(30_000));
@@ -62,7 +65,9 @@ fn a_shard_that_cannot_be_read_is_retried_for_ever_whatever_is_said_of_handlers(
 
 #[test]
 fn only_a_policy_that_names_unreadable_shards_stops_for_them_and_after_its_time() {
-    for (last, decision) in [(Last::StopShard, Decision::StopShard), (Last::StopWorker, Decision::StopWorker)] {
+    for (last, decision) in
+        [(FinalAction::StopShard, Decision::StopShard), (FinalAction::StopWorker, Decision::StopWorker)]
+    {
         let policy = OnError::retry().when_unreadable(Duration::from_secs(60), last);
         for kind in READS {
             assert_eq!(decide(&policy, &read(kind), 0, 40, 59), within(30_000));
@@ -74,7 +79,8 @@ fn only_a_policy_that_names_unreadable_shards_stops_for_them_and_after_its_time(
 
 #[test]
 fn attempts_and_age_are_used_up() {
-    let policy = OnError::retry().max_attempts(3).max_record_age(Duration::from_secs(100)).then(Last::Quarantine);
+    let policy =
+        OnError::retry().max_attempts(3).max_record_age(Duration::from_secs(100)).then(FinalAction::Quarantine);
     assert_eq!(decide(&policy, &down(), 1, 2, 0), within(400));
     assert_eq!(decide(&policy, &down(), 1, 3, 0), Decision::Quarantine);
     assert_eq!(decide(&policy, &down(), 1, 1, 39), within(200), "the record is 99 s old");
@@ -85,9 +91,9 @@ fn attempts_and_age_are_used_up() {
 #[test]
 fn an_error_of_a_type_has_a_policy_of_its_own_also_as_a_cause() {
     let policy = OnError::retry()
-        .when::<NoAirport>(OnError::at_once(Last::DeadLetter))
-        .when_panicked(OnError::at_once(Last::StopShard))
-        .when_timed_out(OnError::at_once(Last::StopWorker));
+        .when::<NoAirport>(OnError::at_once(FinalAction::DeadLetter))
+        .when_panicked(OnError::at_once(FinalAction::StopShard))
+        .when_timed_out(OnError::at_once(FinalAction::StopWorker));
     for cause in [Cause::Error(NoAirport.into()), Cause::Error(NotStored(NoAirport).into())] {
         assert_eq!(decide(&policy, &cause, 1, 1, 0), Decision::DeadLetter);
     }
@@ -98,7 +104,7 @@ fn an_error_of_a_type_has_a_policy_of_its_own_also_as_a_cause() {
 
 #[test]
 fn a_terminal_error_is_not_tried_again() {
-    let policy = OnError::retry().terminal_if(|error| error.is::<NoAirport>()).then(Last::DeadLetter);
+    let policy = OnError::retry().terminal_if(|error| error.is::<NoAirport>()).then(FinalAction::DeadLetter);
     assert_eq!(decide(&policy, &Cause::Error(NoAirport.into()), 1, 1, 0), Decision::DeadLetter);
     assert_eq!(decide(&policy, &down(), 1, 1_000, 0), within(30_000));
 }
@@ -118,22 +124,22 @@ fn a_policy_that_contradicts_itself_says_so() {
         (OnError::retry().max_attempts(3), "without `then`"),
         (OnError::retry().max_record_age(second), "without `then`"),
         (OnError::retry().terminal_if(|_| true), "without `then`"),
-        (OnError::retry().max_attempts(0).then(Last::DeadLetter), "tried once"),
+        (OnError::retry().max_attempts(0).then(FinalAction::DeadLetter), "tried once"),
         (OnError::retry().split_after(0), "tried once"),
         (OnError::retry().backoff(Duration::ZERO, second), "without a rest"),
         (OnError::retry().backoff(second, second / 2), "shorter than the first"),
         (OnError::retry().when_panicked(OnError::retry().max_attempts(3)), "without `then`"),
-        (OnError::retry().when_unreadable(second, Last::DeadLetter), "no record to put there"),
-        (OnError::retry().when_unreadable(second, Last::Quarantine), "no record to put there"),
+        (OnError::retry().when_unreadable(second, FinalAction::DeadLetter), "no record to put there"),
+        (OnError::retry().when_unreadable(second, FinalAction::Quarantine), "no record to put there"),
         (
-            OnError::retry().when_panicked(OnError::retry().when_unreadable(second, Last::StopShard)),
+            OnError::retry().when_panicked(OnError::retry().when_unreadable(second, FinalAction::StopShard)),
             "of the whole policy",
         ),
     ];
     for (policy, why) in wrong {
         assert!(policy.check().unwrap_err().contains(why), "{policy:?}");
     }
-    assert_eq!(OnError::retry().max_attempts(3).then(Last::StopShard).check(), Ok(()));
+    assert_eq!(OnError::retry().max_attempts(3).then(FinalAction::StopShard).check(), Ok(()));
     assert!(!OnError::retry().may_dead_letter());
-    assert!(OnError::retry().when_panicked(OnError::at_once(Last::DeadLetter)).may_dead_letter());
+    assert!(OnError::retry().when_panicked(OnError::at_once(FinalAction::DeadLetter)).may_dead_letter());
 }

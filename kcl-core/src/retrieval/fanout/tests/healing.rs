@@ -226,7 +226,7 @@ fn calls() -> impl Strategy<Value = Call> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(120))]
 
-    /// Whatever calls and subscriptions do, and however often the caller gives up waiting.
+    /// Whatever calls and subscriptions do, and however often the caller yields up waiting.
     #[test]
     fn every_record_comes_once_and_in_order(
         calls in proptest::collection::vec(calls(), 0..12),

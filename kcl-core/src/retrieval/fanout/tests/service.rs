@@ -201,7 +201,7 @@ impl FanOutApi for Service {
         if let Some(kind) = state.find_fails {
             return Err(failed(kind));
         }
-        // It takes five seconds to become active.
+        // It acquires five seconds to become active.
         let arn = format!("consumer/{}", state.registered);
         let active = |since: Instant| since.elapsed() >= Duration::from_secs(5);
         Ok(state.consumer.map(|since| RegisteredConsumer { arn, active: active(since) }))

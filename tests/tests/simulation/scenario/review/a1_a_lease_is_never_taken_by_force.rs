@@ -1,5 +1,5 @@
-//! A1. *Given* an owner that beats but hears nothing, as the fleet row and its plan do not reach it; *when* its leases should
-//! move, and `handoff_timeout` passes; *then* nobody takes them from it; when it hears again, it gives them.
+//! A1. *Given* an owner that heartbeats but hears nothing, as the fleet row and its plan do not reach it; *when* its leases should
+//! move, and `handoff_timeout` passes; *then* nobody acquires them from it; when it hears again, it yields them.
 
 use crate::scenario::play;
 use crate::world::Making;
@@ -15,7 +15,7 @@ fn a1_a_lease_is_never_taken_by_force_from_an_owner_that_did_not_hear() {
             let deaf = &**call.process == "ben" && call.operation == "Read" && history.now() < until;
             deaf.then_some(Fate::LostRequest)
         });
-        world.note("given ben, which beats and hears nothing; when ann is told to leave and cat joins");
+        world.note("given ben, which heartbeats and hears nothing; when ann is told to leave and cat joins");
         world.start("cat");
         world.stream.put(20);
         world.until_handled(Duration::from_secs(5)).await;

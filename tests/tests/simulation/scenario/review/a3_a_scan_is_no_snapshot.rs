@@ -1,5 +1,5 @@
 //! A3. *Given* a read of the whole table that shows a worker's old session and, later, a lease of its new one; *when* the
-//! planner plans by it; *then* it does not take the new session for an ended one.
+//! leader plans by it; *then* it does not take the new session for an ended one.
 
 use crate::scenario::play;
 use crate::world::Making;

@@ -1,4 +1,4 @@
-//! A4. *Given* a planner whose reads of the table take nine seconds; *when* a worker joins, so that it has to read; *then* its
+//! A4. *Given* a leader whose reads of the table take nine seconds; *when* a worker joins, so that it has to read; *then* its
 //! own shards are read all the while, and it is not taken for dead.
 
 use crate::scenario::play;
@@ -8,7 +8,7 @@ use crate::world::weather::Fate;
 use std::time::Duration;
 
 #[test]
-fn a4_a_slow_cycle_stops_none_of_the_planners_own_shards() {
+fn a4_a_slow_cycle_stops_none_of_the_leaders_own_shards() {
     play("review/a4_a_slow_cycle_stops_no_shard", Making::new(104, 4), async |mut world| {
         world.fleet(&["ann", "ben"]).await;
         world.weather.rule(|call| (call.operation == "Scan").then_some(Fate::SlowAnswer(Duration::from_secs(9))));

@@ -1,4 +1,4 @@
-//! A7. *Given* a planner whose looks take two seconds to be answered; *when* a worker is silent for a little less than
+//! A7. *Given* a leader whose looks take two seconds to be answered; *when* a worker is silent for a little less than
 //! `failover_time`; *then* it is not taken for dead, and delivers nothing in between.
 
 use crate::scenario::play;

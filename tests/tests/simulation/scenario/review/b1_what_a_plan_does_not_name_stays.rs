@@ -1,4 +1,4 @@
-//! B1. *Given* a planner that reads the table slowly; *when* a worker meanwhile ends a shard and claims its children, which the
+//! B1. *Given* a leader that reads the table slowly; *when* a worker meanwhile ends a shard and claims its children, which the
 //! plan of that read does not know; *then* the worker keeps them.
 
 use crate::scenario::play;

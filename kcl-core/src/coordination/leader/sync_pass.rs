@@ -1,0 +1,397 @@
+//! Keeping the table's leases in step with the stream's shards: the first sync_pass, and the list of every minute.
+//!
+//! CheckpointExtras the leader's cycle: no assignment waits for a list, nor for the rows that it calls for.
+
+use super::row_writes::RowWrites;
+use crate::config::Start;
+use crate::coordination::LATEST_MARGIN_MS;
+use crate::coordination::effects::{Answer, CallId, Effects, Op};
+use crate::lease::row::{Fleet, FleetStart, Lease, LeaseKey, StreamKeys, StreamRow};
+use crate::lease::{Row, Write, Written};
+use crate::record::{Checkpoint, ShardId};
+use crate::shard::{self, ListWhich, Listing, Sightings, Unusable};
+use crate::telemetry::event::coordination::CoordinationEvent;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Before a write that pins the start, or marks the end of the first sync_pass, is repeated; twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(300);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// One pass. A list that failed ends it, and another pass begins anew; a write that failed is repeated alone.
+#[derive(Debug)]
+pub(crate) struct SyncPass {
+    stream: StreamKeys,
+    start: Start,
+    state: State,
+    /// Whether it is, or may be, the first one.
+    first: bool,
+    /// Failures in a row of the write that pins or marks.
+    failures: u32,
+    /// Nothing more is begun.
+    stopped: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// First sync_pass: to learn the service's own time.
+    AskingTime,
+    /// First sync_pass: to pin what the start means.
+    Pinning(Write),
+    /// First sync_pass: to list the shards open at the start.
+    ListingStart { start: FleetStart, fallback: bool },
+    /// Later: to list all shards.
+    ListingAll,
+    /// To create and delete rows.
+    Writing {
+        first: bool,
+        rows: RowWrites,
+        /// Whether another list is needed soon.
+        soon: bool,
+    },
+    /// First sync_pass: to say that it is complete.
+    Marking(Write),
+}
+
+/// What a step told.
+#[derive(Debug)]
+pub(crate) enum SyncEvent {
+    Going,
+    /// A lease's row, as it is now; `None` after it was deleted. `done`: it was the last one.
+    Lease {
+        key: LeaseKey,
+        lease: Option<Box<Lease>>,
+        done: Option<Done>,
+    },
+    /// The fleet row, as it is now.
+    Fleet(Fleet),
+    Done(Done),
+    Failed,
+}
+
+/// How a pass ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// The table is in step with the shards.
+    Settled,
+    /// It is as far as this list can be believed: another one is needed soon.
+    Unsettled,
+}
+
+impl SyncPass {
+    /// For a stream that has the table for itself.
+    pub(crate) fn begin(
+        stream: StreamKeys,
+        start: Start,
+        filled: bool,
+        pinned: Option<FleetStart>,
+        effects: &mut Effects,
+    ) -> Self {
+        let mut sync_pass = SyncPass::new(stream, start, !filled);
+        match (filled, pinned) {
+            (true, _) => sync_pass.list(ListWhich::All, effects),
+            (false, Some(pinned)) => sync_pass.list_start(pinned, false, effects),
+            (false, None) => sync_pass.begin_first(effects),
+        }
+        sync_pass
+    }
+
+    /// For one of several, given its row, and whether the table shows leases of it. One that has leases and no row was read
+    /// by a fleet that ended.
+    pub(crate) fn of_several(
+        stream: StreamKeys,
+        start: Start,
+        row: Option<&StreamRow>,
+        has_leases: bool,
+        effects: &mut Effects,
+    ) -> Self {
+        match row {
+            Some(row) => SyncPass::begin(stream, start, row.filled, Some(row.start.clone()), effects),
+            None if has_leases => {
+                let mut sync_pass = SyncPass::new(stream, start, false);
+                sync_pass.pin(Checkpoint::TrimHorizon, None, effects);
+                sync_pass
+            }
+            None => SyncPass::begin(stream, start, false, None, effects),
+        }
+    }
+
+    fn new(stream: StreamKeys, start: Start, first: bool) -> Self {
+        SyncPass { stream, start, state: State::ListingAll, first, failures: 0, stopped: false }
+    }
+
+    fn begin_first(&mut self, effects: &mut Effects) {
+        match self.start {
+            Start::Latest => {
+                self.state = State::AskingTime;
+                self.list(ListWhich::AtLatest, effects);
+            }
+            Start::TrimHorizon => self.pin(Checkpoint::TrimHorizon, None, effects),
+            Start::AtTimestamp(ms) => self.pin(Checkpoint::AtTimestamp, Some(ms), effects),
+        }
+    }
+
+    /// Whether the stream may have no leases before it is done.
+    pub(crate) fn is_first(&self) -> bool {
+        self.first
+    }
+
+    /// Whether a write is under way, which may be applied any time.
+    pub(crate) fn is_writing(&self) -> bool {
+        match &self.state {
+            State::AskingTime | State::ListingStart { .. } | State::ListingAll => false,
+            State::Pinning(_) | State::Marking(_) => true,
+            State::Writing { rows, .. } => rows.is_writing(),
+        }
+    }
+
+    /// Begins nothing from now on: what is under way comes to its end.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+        if let State::Writing { rows, .. } = &mut self.state {
+            rows.stop();
+        }
+    }
+
+    fn list(&self, which: ListWhich, effects: &mut Effects) {
+        let part = self.stream.id.clone().map_or(CallId::Shards, CallId::Stream);
+        effects.call(part, Op::List(self.stream.id.clone(), which));
+    }
+
+    /// The part of the writes that pin and mark, and of the timer.
+    fn part(&self) -> CallId {
+        self.stream.id.clone().map_or(CallId::SyncPass, CallId::Stream)
+    }
+
+    fn row_part(&self, lease: &LeaseKey) -> CallId {
+        if self.stream.id.is_some() { CallId::Listed(lease.clone()) } else { CallId::Sync(lease.clone()) }
+    }
+
+    fn pin(&mut self, checkpoint: Checkpoint, at_ms: Option<i64>, effects: &mut Effects) {
+        let start = FleetStart { checkpoint, at_ms };
+        let write = match &self.stream.id {
+            None => Write::PinStart(start),
+            Some(id) => Write::PinStream(StreamRow { id: id.clone(), start, filled: !self.first }),
+        };
+        effects.write(self.part(), write.clone());
+        self.state = State::Pinning(write);
+    }
+
+    fn mark(&mut self, effects: &mut Effects) {
+        let write = self.stream.id.clone().map_or(Write::Filled, Write::StreamFilled);
+        effects.write(self.part(), write.clone());
+        self.state = State::Marking(write);
+    }
+
+    fn list_start(&mut self, start: FleetStart, fallback: bool, effects: &mut Effects) {
+        let which = match start.at_ms {
+            Some(ms) if !fallback && start.checkpoint != Checkpoint::TrimHorizon => ListWhich::AtTimestamp(ms),
+            _ => ListWhich::AtTrimHorizon,
+        };
+        self.list(which, effects);
+        self.state = State::ListingStart { start, fallback };
+    }
+
+    /// Sends what is due again.
+    pub(crate) fn on_timer(&mut self, effects: &mut Effects) {
+        match &self.state {
+            State::Pinning(write) | State::Marking(write) => effects.write(self.part(), write.clone()),
+            State::Writing { .. } => self.send_rows(effects),
+            State::AskingTime | State::ListingStart { .. } | State::ListingAll => {}
+        }
+    }
+
+    pub(crate) fn on_answer(
+        &mut self,
+        part: &CallId,
+        answer: Answer,
+        leases: &BTreeMap<LeaseKey, Lease>,
+        sightings: &mut Sightings,
+        effects: &mut Effects,
+    ) -> SyncEvent {
+        if let CallId::Sync(key) | CallId::Listed(key) = part {
+            return self.on_row(key, answer, effects);
+        }
+        match (answer, &self.state) {
+            _ if self.stopped => SyncEvent::Failed,
+            (Answer::Failed(_), State::Pinning(_) | State::Marking(_)) => {
+                let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(8)).min(LONGEST_PAUSE);
+                self.failures += 1;
+                let again = effects.now + effects.jittered(pause);
+                effects.remind(self.part(), again);
+                SyncEvent::Going
+            }
+            (Answer::Failed(_), _) => SyncEvent::Failed,
+            (Answer::Listing(listing), State::AskingTime) => {
+                let Some(now_ms) = listing.answered_at_ms else { return SyncEvent::Failed };
+                self.pin(self.start.sentinel(), Some(now_ms - LATEST_MARGIN_MS), effects);
+                SyncEvent::Going
+            }
+            (Answer::Listing(listing), State::ListingStart { start, fallback }) => {
+                let (start, fallback) = (start.clone(), *fallback);
+                self.on_start_listed(&listing, start, fallback, sightings, effects)
+            }
+            (Answer::Listing(listing), State::ListingAll) => self.on_all_listed(&listing, leases, sightings, effects),
+            (Answer::Written(Written::Applied(row) | Written::Refused(row)), State::Pinning(_)) => match row {
+                Some(Row::Fleet(fleet)) => match fleet.start.clone() {
+                    Some(pinned) => {
+                        self.list_start(pinned, false, effects);
+                        SyncEvent::Fleet(fleet)
+                    }
+                    None => SyncEvent::Failed,
+                },
+                Some(Row::Stream(row)) => {
+                    self.first = !row.filled;
+                    if row.filled {
+                        self.state = State::ListingAll;
+                        self.list(ListWhich::All, effects);
+                    } else {
+                        self.list_start(row.start, false, effects);
+                    }
+                    SyncEvent::Going
+                }
+                _ => SyncEvent::Failed,
+            },
+            (Answer::Written(Written::Applied(Some(Row::Fleet(_) | Row::Stream(_)))), State::Marking(_)) => {
+                SyncEvent::Done(Done::Settled)
+            }
+            _ => SyncEvent::Failed,
+        }
+    }
+
+    fn on_start_listed(
+        &mut self,
+        listing: &Listing,
+        start: FleetStart,
+        fallback: bool,
+        sightings: &mut Sightings,
+        effects: &mut Effects,
+    ) -> SyncEvent {
+        let hole = shard::hole_in(&listing.shards);
+        match hole {
+            // A stream younger than the instant meant has no shards open at it: read its oldest, from that instant on.
+            Some(_) if !fallback => {
+                self.list_start(start, true, effects);
+                SyncEvent::Going
+            }
+            Some(hole) => {
+                effects.tell(CoordinationEvent::ShardsIncomplete { stream: self.stream.id.clone(), hole });
+                SyncEvent::Failed
+            }
+            None => match sightings.usable(&listing.shards) {
+                Ok((shards, tangled)) => {
+                    self.report_tangled(tangled, effects);
+                    let rows = shard::first_fill(&shards, &start, &self.stream);
+                    self.write(true, RowWrites::new(rows, Vec::new()), false, effects)
+                }
+                Err(why) => self.unusable(why, effects),
+            },
+        }
+    }
+
+    fn unusable(&self, why: Unusable, effects: &mut Effects) -> SyncEvent {
+        effects.tell(CoordinationEvent::ListUnusable { stream: self.stream.id.clone(), why });
+        SyncEvent::Failed
+    }
+
+    fn report_tangled(&self, tangled: Vec<ShardId>, effects: &mut Effects) {
+        if let Some(example) = tangled.first().cloned() {
+            let (stream, shards) = (self.stream.id.clone(), tangled.len());
+            effects.tell(CoordinationEvent::ParentsInCircle { stream, shards, example });
+        }
+    }
+
+    fn on_all_listed(
+        &mut self,
+        listing: &Listing,
+        leases: &BTreeMap<LeaseKey, Lease>,
+        sightings: &mut Sightings,
+        effects: &mut Effects,
+    ) -> SyncEvent {
+        let leases: Vec<Lease> = leases.values().filter(|lease| self.stream.has(lease)).cloned().collect();
+        if self.stream.until_ms.is_some() {
+            // Shards that ended with the range leave holes, and what is done must be seen to be done: nothing is forgotten.
+            return match sightings.usable(&listing.shards) {
+                Ok((shards, tangled)) => {
+                    self.report_tangled(tangled, effects);
+                    let rows = shard::missing_of_range(&leases, &shards, &self.stream);
+                    self.write(false, RowWrites::new(rows, Vec::new()), false, effects)
+                }
+                Err(why) => self.unusable(why, effects),
+            };
+        }
+        let sync = match sightings.sync(&leases, &listing.shards, &self.stream, effects.now) {
+            Ok(sync) => sync,
+            Err(why) => return self.unusable(why, effects),
+        };
+        self.report_tangled(sync.tangled, effects);
+        if let Some(hole) = sync.hole {
+            effects.tell(CoordinationEvent::ShardsIncomplete { stream: self.stream.id.clone(), hole });
+        }
+        for lease in sync.open_again {
+            effects.tell(CoordinationEvent::EndedShardOpen { lease });
+        }
+        for lease in sync.made_again {
+            effects.tell(CoordinationEvent::LeaseMadeAgain { lease });
+        }
+        self.write(false, RowWrites::new(sync.create, sync.delete), sync.is_unsettled, effects)
+    }
+
+    fn write(&mut self, first: bool, rows: RowWrites, soon: bool, effects: &mut Effects) -> SyncEvent {
+        self.state = State::Writing { first, rows, soon };
+        self.send_rows(effects);
+        self.after_row(effects).map_or(SyncEvent::Going, SyncEvent::Done)
+    }
+
+    fn send_rows(&mut self, effects: &mut Effects) {
+        let State::Writing { rows, .. } = &mut self.state else { return };
+        let (writes, again) = rows.send(effects.now);
+        for write in writes {
+            if let crate::lease::RowKey::Lease(key) = write.key() {
+                effects.write(self.row_part(&key), write);
+            }
+        }
+        match again {
+            Some(again) => effects.remind(self.part(), again),
+            None => effects.forget(&self.part()),
+        }
+    }
+
+    fn on_row(&mut self, key: &LeaseKey, answer: Answer, effects: &mut Effects) -> SyncEvent {
+        let State::Writing { rows, .. } = &mut self.state else { return SyncEvent::Going };
+        let Answer::Written(Written::Applied(row) | Written::Refused(row)) = answer else {
+            rows.on_failed(key, effects.now);
+            if self.stopped {
+                rows.stop();
+                return if rows.is_done() { SyncEvent::Failed } else { SyncEvent::Going };
+            }
+            self.send_rows(effects);
+            return SyncEvent::Going;
+        };
+        rows.on_written(key);
+        if self.stopped {
+            rows.stop();
+        }
+        self.send_rows(effects);
+        let lease = if let Some(Row::Lease(lease)) = row { Some(Box::new(lease)) } else { None };
+        let done = self.after_row(effects);
+        SyncEvent::Lease { key: key.clone(), lease, done }
+    }
+
+    /// Where all rows are written: what comes then.
+    fn after_row(&mut self, effects: &mut Effects) -> Option<Done> {
+        let State::Writing { first, rows, soon } = &self.state else { return None };
+        match (rows.is_done(), first) {
+            (false, _) => None,
+            (true, true) if self.stopped => Some(Done::Unsettled),
+            (true, true) => {
+                self.mark(effects);
+                None
+            }
+            (true, false) => Some(if *soon { Done::Unsettled } else { Done::Settled }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! The fan-out consumers that this worker is to remove once nobody of its fleet needs them: until then they are billed.
+
+use super::fleet_membership::FleetMembership;
+use crate::coordination::Elsewhere;
+use crate::record::StreamId;
+use crate::retrieval::Registrar;
+use crate::shard::{ApiError, ApiErrorKind};
+use crate::telemetry::Scope;
+use crate::telemetry::event::fanout::ConsumerRemoved;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// One a stream that was ever read here by fan-out; of one stream, without a name.
+#[derive(Debug, Default)]
+pub(super) struct FanOutCleanup(Mutex<BTreeMap<Option<StreamId>, Arc<Registrar>>>);
+
+impl FanOutCleanup {
+    pub(super) fn insert(&self, stream: Option<StreamId>, registrar: Arc<Registrar>) {
+        self.lock().insert(stream, registrar);
+    }
+
+    /// The stream is no more, and its consumer with it.
+    pub(super) fn forget(&self, stream: &StreamId) {
+        self.lock().remove(&Some(stream.clone()));
+    }
+
+    /// Whether there is one of this stream.
+    pub(super) fn has(&self, stream: &StreamId) -> bool {
+        self.lock().contains_key(&Some(stream.clone()))
+    }
+
+    /// This worker has left a stream. Where others read it, one of them will remove its consumer, or this worker at its end,
+    /// if they have gone by then.
+    pub(super) async fn left(&self, stream: &StreamId, elsewhere: Elsewhere) {
+        let stream = Some(stream.clone());
+        match elsewhere {
+            Elsewhere::Nobody => self.remove(&stream).await,
+            Elsewhere::Unknown => {
+                if let Some(id) = &stream {
+                    untold(Some(id), "its table did not tell who else reads the stream");
+                }
+            }
+            Elsewhere::NotAsked | Elsewhere::Somebody => {}
+        }
+    }
+
+    /// This worker has ended.
+    pub(super) async fn ended(&self, others: &FleetMembership) {
+        let streams: Vec<Option<StreamId>> = self.lock().keys().cloned().collect();
+        for stream in streams {
+            match others.have_left(stream.as_ref()) {
+                Ok(true) => self.remove(&stream).await,
+                Ok(false) => {}
+                Err(why) => untold(stream.as_ref(), &why),
+            }
+        }
+    }
+
+    async fn remove(&self, stream: &Option<StreamId>) {
+        let Some(registrar) = self.lock().remove(stream) else { return };
+        let scope = scope_of(stream.as_ref());
+        let removal = async { ConsumerRemoved { error: registrar.deregister().await.err().as_ref() }.emit() };
+        scope.around(removal).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Option<StreamId>, Arc<Registrar>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn untold(stream: Option<&StreamId>, why: &str) {
+    let error = ApiError { kind: ApiErrorKind::Unavailable, message: why.to_owned(), source: None };
+    scope_of(stream).enter(|| ConsumerRemoved { error: Some(&error) }.emit());
+}
+
+/// The scope of one of several streams, or of the only one.
+fn scope_of(stream: Option<&StreamId>) -> Scope {
+    let scope = Scope::current();
+    stream.map_or(scope.clone(), |stream| scope.of_stream(stream.as_str()))
+}

@@ -1,0 +1,259 @@
+//! Whether the stream that answers to a name is still the one that this worker serves: it may have been deleted, and another made
+//! under its name, without anybody here noticing.
+//!
+//! Iterators and sequence numbers are of one stream, and another refuses them. Two things are not: where a shard is read from its
+//! beginning or from a moment on, and a list of shards. There the service is asked, after the answer, which stream it is: if it
+//! is the old one then, the answer was the old one's.
+
+use super::registry::{DESCRIBE, Registry};
+use crate::record::{StartingPosition, StreamId, StreamIdentity};
+use crate::retrieval::in_time;
+use crate::shard::{ApiError, ApiErrorKind, Shard, StreamApi};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// Between two questions: DescribeStreamSummary allows 20 a second to an account, and one answer does for many shards.
+const PACE: Duration = Duration::from_secs(1);
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct IdentityGuard {
+    pub(super) api: Arc<dyn StreamApi>,
+    pub(super) stream: StreamId,
+    identity: StreamIdentity,
+    registry: Weak<Registry>,
+    /// When the last question was asked whose answer was that it is the same.
+    known: tokio::sync::Mutex<Known>,
+    /// The latest second in which a shard without parents was made that is known to be this stream's.
+    newest: Mutex<u64>,
+}
+
+#[derive(Debug)]
+struct Known {
+    same: Instant,
+    asked: Instant,
+}
+
+impl IdentityGuard {
+    /// Of a stream that was just described.
+    pub(super) fn new(
+        api: Arc<dyn StreamApi>,
+        stream: StreamId,
+        identity: StreamIdentity,
+        registry: Weak<Registry>,
+    ) -> Self {
+        let newest = Mutex::new(u64::try_from(identity.created_at).unwrap_or_default());
+        let (same, asked) = (Instant::now(), Instant::now());
+        let known = tokio::sync::Mutex::new(Known { same, asked });
+        IdentityGuard { api, stream, identity, registry, known, newest }
+    }
+
+    /// The service says that there is no such stream.
+    pub(super) fn is_missing(&self) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.on_missing(&self.stream);
+        }
+    }
+
+    /// After an answer to whoever reads a shard from there on.
+    pub(super) async fn after_start<T>(
+        &self,
+        from: &StartingPosition,
+        answer: Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let doubtful = match (&answer, from) {
+            (Ok(_), StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_)) => true,
+            (Ok(_), StartingPosition::At(_) | StartingPosition::After(_)) => false,
+            // A position of another stream is refused like anything else.
+            (Err(error), _) => matches!(error.kind, ApiErrorKind::Refused | ApiErrorKind::PositionRefused),
+        };
+        if doubtful {
+            self.ask().await?;
+        }
+        answer
+    }
+
+    /// After a list of shards.
+    pub(super) async fn after_list(&self, shards: &[Shard]) -> Result<(), ApiError> {
+        let newest = newest_root(shards);
+        if newest.is_none_or(|newest| newest <= *self.lock_newest()) {
+            return Ok(());
+        }
+        self.ask().await?;
+        if let Some(newest) = newest {
+            let mut known = self.lock_newest();
+            *known = newest.max(*known);
+        }
+        Ok(())
+    }
+
+    /// Asks which stream it is, unless that was asked since this was called.
+    pub(super) async fn ask(&self) -> Result<(), ApiError> {
+        if mutated!(TrustsNames) {
+            return Ok(());
+        }
+        let called = Instant::now();
+        let mut known = self.known.lock().await;
+        if known.same > called {
+            return Ok(());
+        }
+        sleep_until(known.asked + PACE).await;
+        known.asked = Instant::now();
+        match in_time(|| DESCRIBE.to_owned(), self.api.describe()).await {
+            Ok(description) if description.identity == self.identity => {
+                known.same = known.asked;
+                Ok(())
+            }
+            Ok(description) => {
+                let message =
+                    format!("stream `{}` was deleted, and another was made under its name", self.identity.arn);
+                if let Some(registry) = self.registry.upgrade() {
+                    registry.on_made_again(&self.stream, description);
+                }
+                Err(ApiError { kind: ApiErrorKind::NotFound, message, source: None })
+            }
+            Err(error) if error.kind == ApiErrorKind::NotFound => {
+                self.is_missing();
+                Err(error)
+            }
+            // Who reads on without an answer may read another stream, and nobody would ever notice.
+            Err(error) => Err(error),
+        }
+    }
+
+    fn lock_newest(&self) -> std::sync::MutexGuard<'_, u64> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When the newest of those shards was made that came from no others: with their stream, and never after.
+fn newest_root(shards: &[Shard]) -> Option<u64> {
+    let roots = shards.iter().filter(|shard| shard.parents.is_empty());
+    roots.filter_map(|shard| shard.starting_sequence_number.as_ref()?.shard_created_second()).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{SequenceNumber, ShardId};
+    use crate::shard::{FanOutApi, Fetched, ListWhich, Listing, StreamDescription};
+    use async_trait::async_trait;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    const ARN: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/orders";
+    /// When its shard was made, by the number that its records begin with.
+    const MADE: i64 = 0x5bf4_e5c2;
+    const NUMBER: &str = "49590338271490256608559692538361571095921575989136588898";
+
+    /// A stream that says when it was made, or does not.
+    #[derive(Debug)]
+    struct Told {
+        created_at: Mutex<Option<i64>>,
+        asked: AtomicU32,
+    }
+
+    #[async_trait]
+    impl StreamApi for Told {
+        async fn describe(&self) -> Result<StreamDescription, ApiError> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let created_at = self.created_at.lock().unwrap().ok_or_else(|| error(ApiErrorKind::Throttled))?;
+            let identity = StreamIdentity { arn: ARN.to_owned(), created_at };
+            Ok(StreamDescription { identity, retention_hours: 24, open_shards: 1, keyed: true })
+        }
+
+        async fn list_shards(&self, _: ListWhich) -> Result<Listing, ApiError> {
+            unreachable!()
+        }
+
+        async fn shard_iterator(&self, _: &ShardId, _: &StartingPosition) -> Result<String, ApiError> {
+            unreachable!()
+        }
+
+        async fn get_records(&self, _: &str, _: u32) -> Result<Fetched, ApiError> {
+            unreachable!()
+        }
+
+        fn fan_out(&self) -> Option<Arc<dyn FanOutApi>> {
+            None
+        }
+    }
+
+    fn error(kind: ApiErrorKind) -> ApiError {
+        ApiError { kind, message: "no".to_owned(), source: None }
+    }
+
+    fn of(created_at: i64) -> (Arc<Told>, IdentityGuard) {
+        let told = Arc::new(Told { created_at: Mutex::new(Some(created_at)), asked: AtomicU32::new(0) });
+        let identity = StreamIdentity { arn: ARN.to_owned(), created_at };
+        let stream = identity.id().unwrap();
+        (told.clone(), IdentityGuard::new(told, stream, identity, Weak::new()))
+    }
+
+    fn listing(parents: &[&str]) -> [Shard; 1] {
+        let parents = parents.iter().map(|id| ShardId::from(*id)).collect();
+        let (id, number) = (ShardId::from("shardId-000000000000"), SequenceNumber::parse(NUMBER).ok());
+        let shard = Shard { id, parents, hash_range: None, starting_sequence_number: number, closed: false };
+        [shard]
+    }
+
+    fn after() -> StartingPosition {
+        StartingPosition::At(SequenceNumber::parse(NUMBER).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_of_the_streams_own_shards_asks_nothing() {
+        let (told, incarnation) = of(MADE);
+        incarnation.after_list(&listing(&[])).await.unwrap();
+        let (older, incarnation_of_older) = of(MADE - 1_000);
+        incarnation_of_older.after_list(&listing(&["shardId-000000000007"])).await.unwrap();
+        assert_eq!((told.asked.load(Ordering::Relaxed), older.asked.load(Ordering::Relaxed)), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shard_without_parents_that_is_newer_than_its_stream_is_asked_about_once() {
+        let (told, incarnation) = of(MADE - 1_000);
+        for _ in 0..3 {
+            incarnation.after_list(&listing(&[])).await.unwrap();
+        }
+        assert_eq!(told.asked.load(Ordering::Relaxed), 1, "the service says that it is the same");
+        let (told, incarnation) = of(MADE - 1_000);
+        *told.created_at.lock().unwrap() = Some(MADE);
+        let error = incarnation.after_list(&listing(&[])).await.unwrap_err();
+        assert!(error.kind == ApiErrorKind::NotFound && error.message.contains("made under its name"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_beginning_is_any_streams_and_a_number_is_one_streams_own() {
+        let (told, incarnation) = of(MADE);
+        *told.created_at.lock().unwrap() = Some(MADE + 1);
+        incarnation.after_start(&after(), Ok(())).await.unwrap();
+        for from in [StartingPosition::TrimHorizon, StartingPosition::AtTimestamp(7)] {
+            assert_eq!(incarnation.after_start(&from, Ok(())).await.unwrap_err().kind, ApiErrorKind::NotFound);
+        }
+        let refused = || Err::<(), _>(error(ApiErrorKind::Refused));
+        assert_eq!(incarnation.after_start(&after(), refused()).await.unwrap_err().kind, ApiErrorKind::NotFound);
+        *told.created_at.lock().unwrap() = Some(MADE);
+        assert_eq!(incarnation.after_start(&after(), refused()).await.unwrap_err().kind, ApiErrorKind::Refused);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_shards_that_begin_together_are_one_question_or_two() {
+        let (told, incarnation) = of(MADE);
+        tokio::time::sleep(PACE).await;
+        let starts = (0..500).map(|_| incarnation.after_start(&StartingPosition::TrimHorizon, Ok(())));
+        let began = Instant::now();
+        futures_util::future::try_join_all(starts).await.unwrap();
+        assert!(told.asked.load(Ordering::Relaxed) <= 2 && began.elapsed() <= PACE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_an_answer_nothing_is_read_until_there_is_one() {
+        let (told, incarnation) = of(MADE);
+        *told.created_at.lock().unwrap() = None;
+        let error = incarnation.after_start(&StartingPosition::TrimHorizon, Ok(())).await.unwrap_err();
+        assert_eq!(error.kind, ApiErrorKind::Throttled);
+        *told.created_at.lock().unwrap() = Some(MADE);
+        incarnation.after_start(&StartingPosition::TrimHorizon, Ok(())).await.unwrap();
+    }
+}
