@@ -1,4 +1,4 @@
-//! `ack`: how many acknowledgements a second one core acquires, in random order over a window.
+//! `ack`: how many acknowledgements a second one core takes, in random order over a window.
 
 use std::hint::black_box;
 

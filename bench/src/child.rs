@@ -85,7 +85,7 @@ impl Child {
 }
 
 impl Voice {
-    /// The next that the child says, if it acquires hours; nothing once it has ended.
+    /// The next that the child says, if it takes hours; nothing once it has ended.
     pub(crate) async fn next(&mut self) -> Result<Option<Said>, Error> {
         let line = self.lines.next_line().await?;
         Ok(line.map(|line| serde_json::from_str(&line)).transpose()?)

@@ -59,7 +59,7 @@ async fn busy(options: &Options) -> Result<Joined, Error> {
     Ok(Joined { took, repeated: journal.repeated(), gap })
 }
 
-/// Many shards without a record: feeding them acquires the processors that the workers need.
+/// Many shards without a record: feeding them takes the processors that the workers need.
 async fn idle(options: &Options) -> Result<f64, Error> {
     let server = Server::start(options.latency, MANY, 0).await?;
     let mut fleet = Fleet::new(&server, options.failover_time);

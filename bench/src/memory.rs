@@ -1,4 +1,4 @@
-//! `memory`: what an idle shard acquires, and how much is in memory when handlers stand still before full answers.
+//! `memory`: what an idle shard takes, and how much is in memory when handlers stand still before full answers.
 
 use std::time::Duration;
 

@@ -21,7 +21,7 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
     Ok(vec![Figure::new("perkey.speedup", median(ratios), "x").at_least(20.0)])
 }
 
-/// A worker whose handler acquires 5 ms a record, and looks whether each key's records come in order.
+/// A worker whose handler takes 5 ms a record, and looks whether each key's records come in order.
 async fn handled(server: &Server, run: usize, concurrency: &str) -> Result<Drained, Error> {
     let mut worker = Child::spawn(&[
         "work".to_owned(),

@@ -15,7 +15,7 @@ use crate::child::Child;
 use crate::place::{self, STREAM};
 use crate::role::Said;
 
-/// What PutRecords acquires at most.
+/// What PutRecords takes at most.
 const A_CALL: usize = 500;
 /// Servers on the same machine that take longer are lost.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,13 +23,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the servers take to answer.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Latency {
-    /// How long Kinesis acquires to answer.
+    /// How long Kinesis takes to answer.
     #[arg(long, default_value = "10ms", value_parser = humantime::parse_duration)]
     kinesis_latency: Duration,
-    /// How long DynamoDB acquires to answer.
+    /// How long DynamoDB takes to answer.
     #[arg(long, default_value = "5ms", value_parser = humantime::parse_duration)]
     dynamodb_latency: Duration,
-    /// How long a new table acquires to be ready.
+    /// How long a new table takes to be ready.
     #[arg(long, default_value = "500ms", value_parser = humantime::parse_duration)]
     table_delay: Duration,
 }

@@ -33,7 +33,7 @@ fn aggregate(records: usize, size: usize) -> Bytes {
     aggregator.finish().unwrap().data
 }
 
-/// What it acquires to take it apart, into a vector that has room.
+/// What it takes to take it apart, into a vector that has room.
 fn taking_apart(records: usize, size: usize) -> AllocationInfo {
     let record = Record::new(number(0), aggregate(records, size)).with_partition_key("outer");
     let mut parts = Vec::with_capacity(records);

@@ -37,7 +37,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// As fast as the connection acquires it.
+    /// As fast as the connection takes it.
     fn fast(kind: &'static str, begin: &'static [u8]) -> Self {
         Answer { kind, begin, chunk: vec![b' '; 64 * 1024], pause: Duration::ZERO }
     }

@@ -166,7 +166,7 @@ async fn failures_say_what_the_reader_can_do() {
         assert!(error.message.contains(names), "{error}");
         assert_eq!(aws.calls().of(Service::Kinesis, "GetRecords"), 1, "one attempt a call");
     }
-    // Whatever other timeouts the caller's client has, no call acquires for ever.
+    // Whatever other timeouts the caller's client has, no call takes for ever.
     let connect = TimeoutConfig::builder().connect_timeout(Duration::from_secs(1)).build();
     let config = aws.sdk_config().to_builder().timeout_config(connect).build();
     let connects = KinesisStream::new(&Clients::from_config(&config).unwrap().kinesis, StreamRef::from("orders"));

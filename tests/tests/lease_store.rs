@@ -263,7 +263,7 @@ async fn a_whole_table_is_read_page_by_page() {
     assert_eq!(store.scan().await.unwrap().leases.len(), 12);
     assert!(aws.calls().of(Service::DynamoDb, "Scan") <= 6);
 
-    // A page is no larger than what was asked for, and acquires longer than a call of one row may.
+    // A page is no larger than what was asked for, and takes longer than a call of one row may.
     aws.faults().once("Scan", Fault::Delay(Duration::from_secs(20)));
     let page = store.scan_page(None, 2).await.unwrap();
     assert_eq!((page.rows.leases.len(), page.next.is_some()), (2, true));

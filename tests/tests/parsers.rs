@@ -115,7 +115,7 @@ async fn the_largest_record_comes_whole() {
     come_alike(&aws, &sent).await;
 }
 
-/// An answer that the SDK's parser acquires and ours does not: a control character as it is, beside an escape.
+/// An answer that the SDK's parser takes and ours does not: a control character as it is, beside an escape.
 #[derive(Debug)]
 struct Odd;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// Far below the deadline of the shutdown, and far above what an immediate end acquires.
+/// Far below the deadline of the shutdown, and far above what an immediate end takes.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Never finishes.

@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     fan_out: bool,
 }
 
-/// The most that GetRecords yields.
+/// The most that GetRecords gives.
 const LIMIT: i32 = 10_000;
 
 pub(super) async fn play(arguments: Arguments) -> Result<(), Error> {

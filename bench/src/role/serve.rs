@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     table_delay: Duration,
 }
 
-/// What PutRecords acquires at most.
+/// What PutRecords takes at most.
 const A_CALL: u64 = 500;
 const RECORD: usize = 1_000;
 

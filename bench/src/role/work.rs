@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     /// The setting of that name.
     #[arg(long, value_parser = humantime::parse_duration)]
     idle_poll_interval: Option<Duration>,
-    /// What a handler acquires for a record.
+    /// What a handler takes for a record.
     #[arg(long, value_parser = humantime::parse_duration, requires = "drain")]
     handler_time: Option<Duration>,
     /// The setting of that name.

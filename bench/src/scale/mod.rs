@@ -28,7 +28,7 @@ const SETTLE: Duration = Duration::from_secs(90);
 const WINDOW: Duration = Duration::from_secs(120);
 /// Between two looks at whether it is done.
 const LOOK: Duration = Duration::from_millis(100);
-/// What acquires longer will not end.
+/// What takes longer will not end.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Coordination is measured, not polling: shards without a record are read so often.
 const IDLE_POLL: Duration = Duration::from_secs(2);

@@ -43,7 +43,7 @@ impl Lap {
 }
 
 impl Stopwatch {
-    /// A subscriber that acquires the times of its thread, and hears nothing else.
+    /// A subscriber that takes the times of its thread, and hears nothing else.
     pub(crate) fn subscriber(&self) -> impl Subscriber + Send + Sync + use<> {
         tracing_subscriber::registry().with(Spans(self.clone()))
     }

@@ -1,4 +1,4 @@
-//! The lease table, kept in memory: every call acquires as long as a call does, and is paid for.
+//! The lease table, kept in memory: every call takes as long as a call does, and is paid for.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

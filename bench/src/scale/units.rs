@@ -164,6 +164,6 @@ mod tests {
         };
         let (acquires, worker) = ((0..100).map(take).collect(), WorkerId::from_row("w"));
         let plan = Row::Assignment(Assignment { worker, term: 1, version: 1, acquires, yields: vec![], lists: vec![] });
-        assert_eq!(of_write(Some(&plan), &Written::Applied(None)), 4.0, "100 acquires of 37 bytes");
+        assert_eq!(of_write(Some(&plan), &Written::Applied(None)), 4.0, "100 takes of 37 bytes");
     }
 }

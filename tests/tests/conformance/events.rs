@@ -1,4 +1,4 @@
-//! What a subscription yields, and how it ends. K24, K46, K74, K87 to K90.
+//! What a subscription gives, and how it ends. K24, K46, K74, K87 to K90.
 
 use std::time::Duration;
 

@@ -60,7 +60,7 @@ impl Stream<'_> {
         Ok(self.server.client.put_records().stream_name(&self.name).set_records(Some(entries)).send().await?)
     }
 
-    /// All shards that are listed, over as many pages as it acquires.
+    /// All shards that are listed, over as many pages as it takes.
     pub(crate) async fn shards(&self) -> Vec<Shard> {
         self.listed(None).await.unwrap()
     }
@@ -144,7 +144,7 @@ impl Stream<'_> {
         data(&self.rest(shard, from).await.records)
     }
 
-    /// Splits a shard in the middle and waits for it; yields the children.
+    /// Splits a shard in the middle and waits for it; gives the children.
     pub(crate) async fn split(&self, shard: &str) -> Vec<Shard> {
         self.begin_split(shard).await.unwrap();
         self.active().await;
@@ -162,7 +162,7 @@ impl Stream<'_> {
         Ok(())
     }
 
-    /// Merges two shards and waits for it; yields the child.
+    /// Merges two shards and waits for it; gives the child.
     pub(crate) async fn merge(&self, lower: &str, upper: &str) -> Shard {
         self.begin_merge(lower, upper).await.unwrap();
         self.active().await;

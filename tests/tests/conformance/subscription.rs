@@ -68,7 +68,7 @@ impl Subscription {
         self.next().await.unwrap()
     }
 
-    /// The next `count` records, through as many events as it acquires, and the last of these.
+    /// The next `count` records, through as many events as it takes, and the last of these.
     pub(crate) async fn records(&mut self, count: usize) -> (Vec<String>, SubscribeToShardEvent) {
         let mut records = Vec::new();
         loop {

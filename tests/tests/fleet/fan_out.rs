@@ -235,7 +235,7 @@ async fn r22_a_restart_while_the_old_subscription_is_alive_waits_and_does_not_as
     }
 }
 
-/// Nobody acquires from its subscription for minutes, again and again.
+/// Nobody takes from its subscription for minutes, again and again.
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_takes_minutes_is_no_failure_of_its_subscription() {
     let said = Said::default();

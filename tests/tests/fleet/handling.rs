@@ -155,7 +155,7 @@ async fn a_checkpoint_in_two_phases_outlives_a_crash_in_javas_own_attributes() {
     let pending = takes_over.pending.lock().unwrap()[0].clone().unwrap();
     assert_eq!((pending.checkpoint.as_str(), pending.state), (first.as_str(), Some(b"half way".to_vec())));
     let rows = stage.rows().await;
-    assert!(rows.iter().all(|row| !row.contains_key("pendingCheckpoint")), "a later checkpoint acquires it back");
+    assert!(rows.iter().all(|row| !row.contains_key("pendingCheckpoint")), "a later checkpoint takes it back");
 }
 
 /// Stands at one key; all others are done at once.

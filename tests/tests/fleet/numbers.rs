@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use kcl_local::Service;
 use std::time::Duration;
 
-/// The largest number that a 64-bit counter holds, one that DynamoDB still acquires, and the smallest that is damage.
+/// The largest number that a 64-bit counter holds, one that DynamoDB still takes, and the smallest that is damage.
 const TOO_LARGE: [&str; 3] = ["18446744073709551615", "99999999999999999999999999999999999999", "4611686018427387905"];
 
 async fn edit(stage: &Stage, key: &str, attribute: &str, digits: &str) {
@@ -15,7 +15,7 @@ async fn edit(stage: &Stage, key: &str, attribute: &str, digits: &str) {
     update.expression_attribute_values(":v", AttributeValue::N(digits.to_owned())).send().await.unwrap();
 }
 
-/// The table acquires at most so many calls a second while it heals.
+/// The table takes at most so many calls a second while it heals.
 const CALLS_A_SECOND: u64 = 40;
 
 /// Two workers go on, a third one gets its share and everything is read after this edit.

@@ -138,7 +138,7 @@ async fn a_worker_that_may_not_read_leaves_its_shards_to_the_others() {
     Outage::of(&stage, &[denied], Some("w1")).begin();
     stage.put(0..40).await;
     stage.seen(40, Duration::from_secs(150)).await;
-    // It is given leases again now and then, and yields them up at once.
+    // It is given leases again now and then, and gives them up at once.
     let mut longest = Duration::ZERO;
     for number in 40..60 {
         let put = Instant::now();

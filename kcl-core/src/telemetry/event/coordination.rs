@@ -715,7 +715,7 @@ fn failure_text(failure: &Failure) -> &str {
 }
 
 /// Around the leader's computation of assignments, which calls nothing and waits for nothing: for those who want to know how
-/// long it acquires.
+/// long it takes.
 pub(crate) fn planning() -> tracing::Span {
     tracing::debug_span!(target: "kcl::leader", "planning")
 }

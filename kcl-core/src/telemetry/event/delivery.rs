@@ -55,7 +55,7 @@ impl DeadLettered<'_> {
         if let Some(Line::Ended(trouble)) = scope.recovered(Subject::DeadLetterSink, shard.as_str()) {
             let Trouble { total: failures, lasting, .. } = trouble;
             let lasted_seconds = lasting.as_secs_f64();
-            info!(target: "kcl::dead_letter", failures, lasted_seconds, "dead-letter sink acquires records again");
+            info!(target: "kcl::dead_letter", failures, lasted_seconds, "dead-letter sink takes records again");
         }
         // The sink has them all: a producer's bug must not be a line for each of its records.
         match scope.failed(Subject::DeadLetters, "") {
@@ -90,7 +90,7 @@ impl DeadLetterFailed<'_> {
             Some(Line::Began(_)) => {
                 error!(
                     target: "kcl::dead_letter", %shard, %error, attempt, retry_seconds,
-                    "dead-letter sink failed: the shard is blocked until the sink acquires the record"
+                    "dead-letter sink failed: the shard is blocked until the sink takes the record"
                 );
             }
             Some(Line::Continues(Trouble { failures, members: shards, lasting, .. })) => {

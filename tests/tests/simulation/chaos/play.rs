@@ -308,7 +308,7 @@ impl Play {
         }
     }
 
-    /// A lease that is not finished is put back to what it once was, or made nobody's. (Who removes one yields up what was not
+    /// A lease that is not finished is put back to what it once was, or made nobody's. (Who removes one gives up what was not
     /// read of it, if its children have begun.)
     fn tamper_with_a_lease(&mut self, leases: Vec<Lease>) {
         self.old_leases.extend(leases.iter().cloned());

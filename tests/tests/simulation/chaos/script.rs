@@ -72,7 +72,7 @@ pub(crate) struct Script {
     pub(crate) odds: Odds,
     /// Rows a page of a read of the whole table.
     pub(crate) page: usize,
-    /// How many milliseconds such a page acquires, at least and at most, where the table is slow all the time.
+    /// How many milliseconds such a page takes, at least and at most, where the table is slow all the time.
     pub(crate) page_time: Option<(u64, u64)>,
     pub(crate) mood: Mood,
 }
@@ -101,14 +101,14 @@ impl Script {
         Script { kinds, odds, page, page_time: None, mood }
     }
 
-    /// The table is slow to read, before the faults end and after: a page acquires up to two seconds.
+    /// The table is slow to read, before the faults end and after: a page takes up to two seconds.
     pub(crate) fn drawn_for_a_slow_table(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed ^ 0x0510_3ead);
         let (page, longest) = (rng.usize(3..8), [400, 1_000, 2_000][rng.usize(0..3)]);
         Script { page, page_time: Some((longest / 4, longest)), ..Script::drawn(seed) }
     }
 
-    /// Only the model's table acquires leases from another hand.
+    /// Only the model's table takes leases from another hand.
     pub(crate) fn drawn_for_the_wire(seed: u64) -> Self {
         let drawn = Script::drawn(seed);
         Script { kinds: Kinds { lease_rows: false, ..drawn.kinds }, ..drawn }
@@ -119,7 +119,7 @@ impl Script {
         let drawn = Script::drawn(seed);
         let poison = if manner.bears_poison() { 11 } else { 0 };
         let mood = Mood { fails: 8, panics: 1, poison, ..drawn.mood };
-        // Who yields up a lease by hand, or puts it back, says what becomes of the keys that are parked in it.
+        // Who gives up a lease by hand, or puts it back, says what becomes of the keys that are parked in it.
         Script { kinds: Kinds { lease_rows: false, ..drawn.kinds }, mood, ..drawn }
     }
 

@@ -22,7 +22,7 @@ fn no_schedule_over_the_wire_breaks_a_rule() {
     every_seed("no_schedule_over_the_wire", 5, |seed| play_one(Tier::Wire, seed, Script::drawn_for_the_wire(seed)));
 }
 
-/// The same seed yields the same history, whatever the processes' clocks show.
+/// The same seed gives the same history, whatever the processes' clocks show.
 #[test]
 fn no_clock_that_differs_changes_what_happens() {
     let history = |seed: u64, clock_seed: u64| {

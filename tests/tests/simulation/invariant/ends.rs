@@ -1,4 +1,4 @@
-//! How processes end: nobody ends without being asked to, and a stop acquires no longer than it was given, and what the
+//! How processes end: nobody ends without being asked to, and a stop takes no longer than it was given, and what the
 //! last writes may take.
 
 use super::{Facts, seconds};

@@ -1,6 +1,6 @@
 //! **L1** Once faults stop and what they delayed has landed, every open shard with finished parents is being read within
-//! 2 F + 5 s, and four times what a read of the whole table acquires. What only a full read can notice (rows changed by hand)
-//! adds its minute, or ten times what a read acquires.
+//! 2 F + 5 s, and four times what a read of the whole table takes. What only a full read can notice (rows changed by hand)
+//! adds its minute, or ten times what a read takes.
 
 use super::done::Done;
 use super::{Facts, seconds};

@@ -67,7 +67,7 @@ impl Facts {
 /// One rule: its id, and what is broken of it.
 pub(crate) type Check = fn(&Facts) -> Vec<String>;
 
-/// Every rule that one history can be checked against. (I9 acquires two.)
+/// Every rule that one history can be checked against. (I9 takes two.)
 pub(crate) const ALL: [(&str, Check); 18] = [
     ("I1", i1::check),
     ("I2", i2::check),

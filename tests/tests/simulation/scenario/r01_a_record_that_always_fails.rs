@@ -1,4 +1,4 @@
-//! R1. *Given* records of which one always fails, and a policy that yields it up after three attempts; *when* it runs; *then*
+//! R1. *Given* records of which one always fails, and a policy that gives it up after three attempts; *when* it runs; *then*
 //! those before it are done, it goes to the dead letters once, those after it are done after it, and the checkpoint passes
 //! it only then.
 

@@ -1,6 +1,6 @@
 //! Rows changed by hand. *Given* an idle fleet; *when* somebody removes the row of a lease, puts it back as it once was, or
 //! damages the plan of a worker; *then* the lease is read again by one worker and not by two, and the plan is replaced, each
-//! within what a full read acquires.
+//! within what a full read takes.
 
 use super::play;
 use crate::world::Making;
@@ -40,7 +40,7 @@ fn a_plan_row_that_cannot_be_read_is_replaced() {
         world.seconds(5).await;
         let key = RowKey::Assignment(WorkerId::parse("ben").unwrap());
         let marks = vec![Mark { attribute: "acquires", shows: Shows::Number("7".to_owned()) }];
-        let damaged = Damaged { key: key.clone(), why: "`acquires` is a number".to_owned(), marks };
+        let damaged = Damaged { key: key.clone(), why: "`takes` is a number".to_owned(), marks };
         world.tamper(key.clone(), Some(Row::Damaged(damaged)));
         world.note("when ben's plan is damaged, and ann stops");
         world.stop("ann", Duration::from_secs(25));

@@ -73,7 +73,7 @@ fn workers_with_different_failover_times_fence_nobody_that_lives_and_repeat_noth
         world.until_handled(Duration::from_secs(10)).await;
         assert_eq!((fenced(&world), repeated(&world)), (0, 0));
         assert_eq!(of_fleet(&world), Some(10), "the others have not changed");
-        // Each is timed by its own: the slow one is dead after a minute, and nobody acquires its leases before.
+        // Each is timed by its own: the slow one is dead after a minute, and nobody takes its leases before.
         world.kill(&slow);
         world.stream.put(60);
         let took = world.until_shared(&[("ann", 3), ("ben", 3)], Duration::from_secs(66)).await;

@@ -1,4 +1,4 @@
-//! *Given* a table whose full read acquires seconds or minutes; *when* owners vanish, a Java fleet has stopped, workers die and
+//! *Given* a table whose full read takes seconds or minutes; *when* owners vanish, a Java fleet has stopped, workers die and
 //! join; *then* every lease is taken, within a bound that grows with the time of a read.
 
 use crate::invariant::{self, Facts};
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Between a read that shows something and what follows from it.
 const MORE: Duration = Duration::from_secs(10);
 
-/// Plays it on tables of which a page of one row acquires so long that a full read acquires about 3, 11 and 100 seconds.
+/// Plays it on tables of which a page of one row takes so long that a full read takes about 3, 11 and 100 seconds.
 fn on_slow_tables(seed: u64, scenario: impl AsyncFn(World, Duration) -> World) {
     for page_ms in [450, 1_600, 12_000] {
         let world = run(async {

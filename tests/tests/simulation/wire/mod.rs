@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How long every call acquires where nothing befalls it.
+/// How long every call takes where nothing befalls it.
 const LATENCY: Duration = Duration::from_millis(4);
 
 /// The servers, and the table as their writes have made it.

@@ -1,4 +1,4 @@
-//! A handler that writes down what it is given, acquires its time, and fails when it is told to.
+//! A handler that writes down what it is given, takes its time, and fails when it is told to.
 
 use super::database::Database;
 use super::history::{Fact, Handed, History, Name};
@@ -15,13 +15,13 @@ use tokio::time::sleep;
 /// How handlers behave. Shared by all of a world, unless a process has one of its own.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Mood {
-    /// The longest a batch acquires; shorter times are as likely.
+    /// The longest a batch takes; shorter times are as likely.
     pub(crate) longest: Duration,
     /// In hundredths.
     pub(crate) fails: u32,
     /// In hundredths.
     pub(crate) panics: u32,
-    /// The longest that `lease_lost` acquires.
+    /// The longest that `lease_lost` takes.
     pub(crate) farewell: Duration,
     /// Batches never come back.
     pub(crate) stuck: bool,

@@ -208,7 +208,7 @@ pub(crate) enum Fact {
     Calm {
         /// Whether a person had changed the table meanwhile.
         tampered: bool,
-        /// How long a read of the whole table acquires, where that is long.
+        /// How long a read of the whole table takes, where that is long.
         read: Duration,
     },
 }

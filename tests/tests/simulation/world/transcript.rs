@@ -105,7 +105,7 @@ impl Teller {
                 numbers.into_iter().for_each(|number| self.add(at, process, what.clone(), Some(number)));
             }
             Fact::GivenUp { process, number } => {
-                self.add(at, process, "yields up, to the dead letters,", Some(number.to_string()));
+                self.add(at, process, "gives up, to the dead letters,", Some(number.to_string()));
             }
             Fact::Failed { process, .. } => self.add(at, process, "fails to handle them", None),
             Fact::LeaseLost { process, shard } => self.add(at, process, "hears that it lost", Some(short(shard))),
@@ -223,7 +223,7 @@ impl Teller {
             }
             (old, Some(new)) if old.as_ref() != Some(new) => {
                 let from = old.as_ref().map_or_else(String::new, |owner| format!(", {}'s until then,", owner.worker));
-                self.add(at, by, format!("acquires{from} at its checkpoint"), Some(format!("{name} ({position})")));
+                self.add(at, by, format!("takes{from} at its checkpoint"), Some(format!("{name} ({position})")));
             }
             (Some(_), None) => self.add(at, by, "releases", Some(format!("{name} ({position})"))),
             _ if before.extras.parked != after.extras.parked => {

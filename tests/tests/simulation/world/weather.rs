@@ -138,7 +138,7 @@ struct State {
     uneven: bool,
     /// Scans are of so many rows a page at most; with time between pages.
     page: usize,
-    /// How many milliseconds a page acquires, at least and at most; else little.
+    /// How many milliseconds a page takes, at least and at most; else little.
     page_time: Option<(u64, u64)>,
     /// Until then the table has no room for anyone.
     table_full_until: Duration,
@@ -213,7 +213,7 @@ impl Weather {
         }
     }
 
-    /// The longest that a read of a table of so many rows acquires, where every page is answered.
+    /// The longest that a read of a table of so many rows takes, where every page is answered.
     pub(crate) fn read_time(&self, rows: usize) -> Duration {
         let state = self.state.lock().unwrap();
         let Some((_, longest)) = state.page_time else { return Duration::ZERO };
@@ -246,7 +246,7 @@ impl Weather {
         self.state.lock().unwrap().uneven = true;
     }
 
-    /// How long a call acquires there and back when nothing befalls it.
+    /// How long a call takes there and back when nothing befalls it.
     pub(crate) fn latency(&self) -> (Duration, Duration) {
         let mut state = self.state.lock().unwrap();
         if !state.uneven {
@@ -256,7 +256,7 @@ impl Weather {
         (way(), way())
     }
 
-    /// How long a page of a read of the whole table acquires beyond any other call.
+    /// How long a page of a read of the whole table takes beyond any other call.
     pub(crate) fn page_time(&self, is_first: bool) -> Duration {
         let mut state = self.state.lock().unwrap();
         match state.page_time {

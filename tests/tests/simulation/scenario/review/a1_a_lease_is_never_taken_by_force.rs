@@ -1,5 +1,5 @@
 //! A1. *Given* an owner that heartbeats but hears nothing, as the fleet row and its plan do not reach it; *when* its leases should
-//! move, and `handoff_timeout` passes; *then* nobody acquires them from it; when it hears again, it yields them.
+//! move, and `handoff_timeout` passes; *then* nobody takes them from it; when it hears again, it gives them.
 
 use crate::scenario::play;
 use crate::world::Making;

@@ -1,4 +1,4 @@
-//! A9. *Given* a running fleet; *when* a Java worker acquires one of its leases, as after a rollback of a deploy, and renews it;
+//! A9. *Given* a running fleet; *when* a Java worker takes one of its leases, as after a rollback of a deploy, and renews it;
 //! *then* the fleet lets go of that lease and plans nothing for it, until it has stood still for `java_failover_time`. A start
 //! on such a table is refused with the owner's name.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const LEASE: &str = "shardId-000000000000";
 
-/// As Java acquires or renews a lease: owner and counter, and nothing that it does not know.
+/// As Java takes or renews a lease: owner and counter, and nothing that it does not know.
 fn java_writes(world: &World) {
     let lease = world.lease(LEASE).unwrap();
     let session = lease.owner.as_ref().and_then(|owner| owner.session);
@@ -26,7 +26,7 @@ fn owner(world: &World) -> String {
 fn a9_a_java_worker_that_takes_a_lease_keeps_it_while_it_renews_it() {
     play("review/a9_a_java_fleet_that_comes_back", Making::new(109, 2), async |mut world| {
         world.fleet(&["ann"]).await;
-        world.note("when a Java worker acquires #0, and renews it every three seconds");
+        world.note("when a Java worker takes #0, and renews it every three seconds");
         for _ in 0..30 {
             java_writes(&world);
             world.seconds(3).await;
