@@ -1,6 +1,7 @@
 #![cfg(test)]
 #![allow(clippy::wildcard_enum_match_arm, reason = "a check looks at the few facts that concern it")]
-//! Whole fleets in one thread, on virtual time, from one seed: what must hold at every instant, and what must come true.
+//! Simulates whole fleets in one thread, on virtual time and from one seed, and checks what must
+//! hold at every instant (safety) and what must happen in the end (liveness).
 
 mod chaos;
 mod invariant;

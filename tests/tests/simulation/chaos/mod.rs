@@ -1,4 +1,5 @@
-//! Fleets under faults drawn from a seed, then calm: what must hold at every instant, and what must come true.
+//! Fleets under faults drawn from a seed, then without faults: invariants hold at every instant,
+//! and promises come true in the end.
 
 mod matrix;
 pub(crate) mod play;

@@ -1,4 +1,4 @@
-//! One play: from a seed, a world and what happens in it.
+//! One play: creates a world from a seed and executes the events of its script.
 
 use super::script::{Kinds, Script};
 use crate::invariant::Facts;
@@ -13,23 +13,23 @@ use kcl_core::lease::{Lease, Row, RowKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// What faults delayed has landed after this.
+/// After this time every delayed call has arrived.
 const LANDED: Duration = Duration::from_secs(13);
-/// Who dies within this of its start may have told nobody of itself.
+/// A process that dies within this time of its start may have reported nothing about itself.
 const UNKNOWN: Duration = Duration::from_secs(30);
-/// Between two full reads of a leader, which notice what nobody told.
+/// The interval of the leader's full reads, which find changes that nobody reported.
 const FULL_READ: Duration = Duration::from_secs(60);
 const MOST_SHARDS: usize = 6;
 const MOST_WORKERS: usize = 4;
 const IDS: [&str; 5] = ["ann", "ben", "cat", "dan", "eve"];
 
-/// What comes due later.
+/// Actions that are due later.
 #[derive(Clone, Debug)]
 enum Later {
     Start(String),
     Thaw(Name),
     Mend(Name),
-    /// The second stream is made again, with so many shards.
+    /// Creates the second stream again, with this number of shards.
     Make(u32),
 }
 
@@ -38,19 +38,19 @@ struct Play {
     script: Script,
     rng: fastrand::Rng,
     later: Vec<(Duration, Later)>,
-    /// Those that were asked to stop: what comes after them is arranged.
+    /// Processes that were asked to stop and whose restart is scheduled.
     stopping: BTreeSet<Name>,
-    /// Assignment rows as they once were.
+    /// Earlier versions of assignment rows.
     old_plans: Vec<Row>,
-    /// Leases as they once were.
+    /// Earlier versions of leases.
     old_leases: Vec<Lease>,
     tampered: bool,
     started: BTreeMap<Name, Duration>,
-    /// Somebody died who may be unknown.
+    /// A process died that may be unknown to the fleet.
     died_unknown: bool,
 }
 
-/// Plays the script in a world made like this.
+/// Plays the script in a world made from this configuration.
 pub(crate) async fn play(making: Making, script: Script) -> Facts {
     let packs = making.packs;
     let mut world = World::new(making);
@@ -135,7 +135,7 @@ impl Play {
     fn come_true(&mut self, later: Later) {
         match later {
             Later::Start(id) => {
-                // Whoever starts an id again has seen to it that no other process has it.
+                // The user makes sure that no other process uses the id before starting it again.
                 let mut before = self.world.alive();
                 before.retain(|name| self.world.process(name).worker == id);
                 before.iter().for_each(|name| self.end(name));
@@ -147,7 +147,7 @@ impl Play {
         }
     }
 
-    /// Those that run and are not about to do something else.
+    /// Running processes for which nothing else is scheduled.
     fn anyone(&mut self) -> Option<Name> {
         let mut alive = self.world.alive();
         alive.retain(|name| !self.stopping.contains(name));
@@ -165,7 +165,7 @@ impl Play {
         format!("new-{}", self.rng.u32(..))
     }
 
-    /// Something, or nothing.
+    /// Executes one random event, or none.
     fn happen(&mut self) {
         let Kinds {
             kills,
@@ -216,7 +216,9 @@ impl Play {
             30..36 if plans => self.tamper_with_plans(),
             36..38 if clocks => {
                 if let Some(name) = self.anyone() {
-                    // As after a suspension; a short one is a freeze. A clock that gains seconds while none pass is broken.
+                    // Like the resume of a suspended machine; a short suspension is a freeze. A
+                    // clock that gains seconds without a suspension is broken, which is not
+                    // simulated.
                     let ahead = Duration::from_millis(self.rng.u64(4_000..60_000));
                     self.world.jump_clock(&name, ahead);
                 }
@@ -270,7 +272,8 @@ impl Play {
         let within = if self.script.kinds.are_planned() { 25 } else { self.rng.u64(0..25) };
         self.world.stop(&name, Duration::from_secs(within));
         self.stopping.insert(name.clone());
-        // Two processes never have one id at a time: that is the user's word, and without it nothing holds.
+        // No two processes have one id at a time: the user guarantees this, and no promise holds
+        // without it.
         let same = self.rng.bool();
         let id = if same { self.world.process(&name).worker.clone() } else { self.new_id() };
         let from = if same { 1_000 * (within + 20) } else { 0 };
@@ -289,7 +292,7 @@ impl Play {
         }
     }
 
-    /// As somebody with a text editor, or a script that cleans up too much.
+    /// Edits the table like a person with a text editor, or a script that cleans up too much.
     fn tamper(&mut self) {
         let rows = self.world.rows();
         if self.script.kinds.lease_rows && self.rng.bool() {
@@ -308,8 +311,8 @@ impl Play {
         }
     }
 
-    /// A lease that is not finished is put back to what it once was, or made nobody's. (Who removes one gives up what was not
-    /// read of it, if its children have begun.)
+    /// Restores an unfinished lease to an earlier version, or removes its owner. (Deleting a lease
+    /// whose children have begun gives up its unread records, so that is not played.)
     fn tamper_with_a_lease(&mut self, leases: Vec<Lease>) {
         self.old_leases.extend(leases.iter().cloned());
         let open = |lease: &&Lease| !lease.checkpoint.is_shard_end();
@@ -326,7 +329,7 @@ impl Play {
         self.world.tamper(RowKey::Lease(lease.key.clone()), Some(Row::Lease(row)));
     }
 
-    /// Assignment rows are put back to what they were, or removed.
+    /// Restores assignment rows to earlier versions, or deletes them.
     fn tamper_with_plans(&mut self) {
         let plans = self.world.rows().plans;
         self.old_plans.extend(plans.iter().cloned().map(Row::Assignment));
@@ -344,7 +347,7 @@ impl Play {
         }
     }
 
-    /// Whether there is a stream that nobody reads who goes on.
+    /// True if there is a stream that no running process reads.
     fn is_anything_unserved(&self) -> bool {
         let alive: Vec<Name> = self.world.alive();
         let stay = || alive.iter().filter(|name| !self.stopping.contains(*name)).map(|name| self.world.process(name));
@@ -358,7 +361,7 @@ impl Play {
         rows.leases.len() + rows.sessions.len() + rows.plans.len() + rows.streams.len() + rows.damaged.len() + 1
     }
 
-    /// Faults end; then everything that was promised must come true.
+    /// Ends all faults and checks that every promise comes true.
     async fn calm_down(&mut self) {
         self.world.weather.calm();
         self.world.mood(Mood::default());
@@ -383,7 +386,7 @@ impl Play {
         while !self.world.unhandled().is_empty() && self.now() < began + Duration::from_secs(240) {
             self.world.pass(Duration::from_millis(250)).await;
         }
-        // The dead are known to be dead by then, and the last one out clears the table.
+        // By then the dead workers are detected, and the last worker cleans up the table.
         let f = self.world.settings().failover_time;
         let unseen = self.tampered || self.died_unknown;
         self.world.pass(f * 2 + read * 4 + if unseen { FULL_READ.max(read * 10) } else { Duration::ZERO }).await;
@@ -397,7 +400,7 @@ impl Play {
     }
 }
 
-/// The row with a text where its order should be.
+/// The row with a string in place of its order number.
 fn unreadable(key: &RowKey, text: u32) -> Row {
     let (kind, order) = match key {
         RowKey::Session(_) => ("KCL_SESSION", "number"),

@@ -1,4 +1,4 @@
-//! Plays many seeds, on every core, and tells of those that failed how to play them again.
+//! Plays many seeds on every core and prints the command that repeats a failed one.
 
 use super::play::play;
 use super::script::{Kinds, Script};
@@ -40,7 +40,7 @@ fn no_schedule_on_a_table_that_is_slow_to_read_breaks_a_rule() {
     every_seed("no_schedule_on_a_table", 40, |seed| play_one(Tier::Model, seed, Script::drawn_for_a_slow_table(seed)));
 }
 
-/// How the records of a seed's play are handled.
+/// The processing mode of a seed.
 fn manner(seed: u64) -> Manner {
     let rest = seed / 8;
     match seed % 8 {
@@ -87,7 +87,7 @@ fn no_way_of_reading_breaks_a_rule() {
     });
 }
 
-/// A world of two streams of one name in two accounts, of which each is read in a way of its own.
+/// A world of two streams of one name in two accounts, each with its own retrieval.
 pub(crate) fn two_streams(seed: u64) -> Making {
     const WAYS: [Retrieval; 3] = [Retrieval::Polling, Retrieval::Auto, Retrieval::FanOut];
     let n = |seed: u64| usize::try_from(seed % 3).unwrap();
@@ -154,8 +154,8 @@ fn play_one(tier: Tier, seed: u64, script: Script) -> Facts {
     run(play(Making { tier, ..Making::new(seed, shards) }, script))
 }
 
-/// Plays these seeds: `usual` many of them, unless the environment says how many, and from which on. Of a single one the
-/// whole story is told where it fails.
+/// Plays `usual` seeds, unless the environment gives a number and a first seed. Prints the whole
+/// transcript of a single seed that fails.
 fn every_seed(test: &str, usual: u64, play: impl Fn(u64) -> Facts + Sync) {
     let number = |name: &str, otherwise| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
     let (seeds, from) = (number("SIM_SEEDS", usual), number("SIM_FROM", 1));

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// All that can befall a call.
+/// Every fault of a call.
 const FATES: [Fate; 9] = [
     Fate::LostRequest,
     Fate::LostResponse,
@@ -26,7 +26,7 @@ const FATES: [Fate; 9] = [
 fn no_single_fault_at_any_call_breaks_a_rule() {
     let calls = run(async { play(None).await.1 });
     assert!(calls > 300, "{calls} calls: the story has shrunk");
-    // Every third call meets one fate, in turn; with `SIM_SWEEP=all` every call meets every fate.
+    // One fault for every third call, in turn; with `SIM_SWEEP=all` every fault for every call.
     let all = std::env::var_os("SIM_SWEEP").is_some_and(|what| what == "all");
     let count = u64::try_from(FATES.len()).unwrap();
     let total = if all { calls * count } else { calls / 3 };
@@ -53,8 +53,8 @@ fn no_single_fault_at_any_call_breaks_a_rule() {
     assert!(failed.is_empty(), "{} of {total}:\n{}", failed.len(), failed.join("\n"));
 }
 
-/// The story: a fleet of two with a third that joins, records, a split, a merge, a worker that stops, and the end. Tells
-/// what happened, and how many calls there were before its end.
+/// The story: a fleet of two that a third worker joins, records, a split, a merge, a worker that
+/// stops, and the end. Returns the history and the number of calls before the end.
 async fn play(fault: Option<(u64, Fate)>) -> (Facts, u64) {
     let mut world = World::new(Making::new(7, 3));
     if let Some((number, fate)) = fault {
@@ -77,7 +77,7 @@ async fn play(fault: Option<(u64, Fate)>) -> (Facts, u64) {
     world.stream.put(30);
     world.seconds(3).await;
     let calls = world.weather.calls();
-    // What was frozen, or on its way, has landed.
+    // By now every frozen process has resumed and every delayed call has arrived.
     world.seconds(if fault.is_some() { 14 } else { 0 }).await;
     if world.alive().is_empty() {
         world.start("dan");

@@ -1,5 +1,5 @@
-//! **Streams do not mix** A record is handed over under the lease of the shard that it was put into, and by a handler that was
-//! made for its stream.
+//! **Streams do not mix.** A record is delivered under the lease of the shard that it was put into,
+//! to a processor of its stream.
 
 use super::{Facts, seconds};
 use crate::world::history::Fact;

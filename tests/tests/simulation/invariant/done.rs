@@ -1,9 +1,10 @@
-//! Which records are done: handled, acknowledged one by one, applied to the database, or given up to the dead letters.
+//! Determines which records are done: handled, acknowledged one by one, applied to the database, or
+//! sent to the dead letters.
 
 use crate::world::history::Fact;
 use std::collections::HashMap;
 
-/// Follows a history, and tells at each fact which records it says are done.
+/// Follows a history and returns for each fact the records that it reports as done.
 #[derive(Debug, Default)]
 pub(super) struct Done {
     batches: HashMap<u64, Vec<u32>>,

@@ -1,5 +1,5 @@
-//! How processes end: nobody ends without being asked to, and a stop takes no longer than it was given, and what the
-//! last writes may take.
+//! How processes end: no process ends without being asked to, and a shutdown takes no longer than
+//! its deadline plus the time of the last writes.
 
 use super::{Facts, seconds};
 use crate::world::history::{Fact, Name};
@@ -11,7 +11,7 @@ const FAREWELL: Duration = Duration::from_millis(6_500);
 
 pub(crate) fn check(facts: &Facts) -> Vec<String> {
     let mut asked: BTreeMap<&Name, Duration> = BTreeMap::new();
-    // Who was frozen cannot stop, and whose id was started again is replaced.
+    // A frozen process cannot stop, and a process whose id was started again is replaced.
     let mut excused: BTreeSet<&Name> = BTreeSet::new();
     let mut workers: BTreeMap<&str, &Name> = BTreeMap::new();
     let mut dead: BTreeSet<&Name> = BTreeSet::new();
@@ -37,7 +37,8 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
             Fact::Ended { process, error } if !excused.contains(process) && !dead.contains(process) => {
                 let at = seconds(event.at);
                 match (asked.get(process), error) {
-                    // The last one out leaves a table with keys in quarantine as it is, and says so.
+                    // The last worker leaves a table with quarantined keys as it is, and reports
+                    // that.
                     (Some(_), Some(error)) if error.contains("KCL-0020") => {}
                     (_, Some(error)) => broken.push(format!("at {at} {process} ended with: {error}")),
                     (None, None) => broken.push(format!("at {at} {process} ended, and nobody had asked it to")),

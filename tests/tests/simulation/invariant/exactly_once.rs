@@ -1,4 +1,5 @@
-//! **Exactly once** Where effects and positions change together in a database, each record's effect is there once.
+//! **Exactly once.** If effects and positions change together in a database, each record's effect
+//! is there once.
 
 use super::{Facts, seconds};
 use crate::world::history::{Fact, Name};

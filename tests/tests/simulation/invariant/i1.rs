@@ -1,5 +1,6 @@
-//! **I1** A record is delivered only while the worker's own clock is before (time its last confirmed heartbeat was sent) + 0.95 F
-//! and it holds the lease. And once a newer hold of a shard has delivered, an older one never does again.
+//! **I1** A record is delivered only while the worker's own clock is before (time its last
+//! confirmed heartbeat was sent) + 0.95 F and it holds the lease. After a newer owner of a shard
+//! has delivered, an older one never delivers again.
 
 use super::state::State;
 use super::{Facts, seconds};
@@ -8,7 +9,7 @@ use kcl_core::lease::{Row, RowKey, Write};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-/// Part of `failover_time` that an owner counts.
+/// The part of `failover_time` that an owner counts.
 const OWNERS_SHARE: f64 = 0.95;
 
 pub(crate) fn check(facts: &Facts) -> Vec<String> {
@@ -31,7 +32,8 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
                 ..
             } => {
                 let of_own = call.and_then(|call| sent.get(&call).copied());
-                // Over the wire it is not known when a request was sent: no later than it had its effect.
+                // Over the wire the sending time of a request is unknown; it is no later than its
+                // effect.
                 let sent = of_own.or_else(|| call.is_none().then(|| facts.clock(process, event.at)));
                 if let Some(sent) = sent {
                     let deadline = sent + session.failover_time(facts.failover_time).mul_f64(OWNERS_SHARE);

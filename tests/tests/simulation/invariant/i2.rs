@@ -1,8 +1,9 @@
-//! **I2** A lease changes owner only from unowned, from an ended session, or from an owner without a session that stood still;
-//! always by compare-and-swap on `leaseCounter`.
+//! **I2** A lease changes owner only from nobody, from an ended session, or from an owner without a
+//! session that was stale; always by compare-and-swap on `leaseCounter`.
 //!
-//! An owner whose row has been gone for as long has confirmed no heartbeat since, and delivers nothing any more: what moves its
-//! lease after that is a checkpoint of what was handled before.
+//! An owner whose row has been gone for that long has confirmed no heartbeat since, and delivers
+//! nothing any more. A later change of its lease is a checkpoint of records that were handled
+//! before.
 
 use super::state::{State, lease_change};
 use super::{Facts, seconds};
@@ -11,7 +12,7 @@ use kcl_core::lease::{Lease, LeaseKey, Owner, Row, RowKey, WorkerId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Standing still is timed by the leader's clock, which may be off by 2.5 %.
+/// Staleness is timed by the leader's clock, which may be off by 2.5 %.
 const DRIFT: f64 = 0.975;
 
 pub(crate) fn check(facts: &Facts) -> Vec<String> {
@@ -27,7 +28,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
             let stood = event.at.saturating_sub(moved.get(&before.key).copied().unwrap_or_default());
             let free = match (&before.owner, &after.owner) {
                 (None, _) => true,
-                // Given up; or freed, as whoever had it is no more.
+                // Released; or freed because its owner no longer exists.
                 (Some(owner), None) => owner
                     .session
                     .is_some_and(|session| state.is_its(by, session) || state.has_ended(&owner.worker, session)),

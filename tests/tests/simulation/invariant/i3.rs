@@ -1,5 +1,5 @@
-//! **I3** A session is fenced only by one who saw its heartbeat unchanged for F, as the session's own worker has it, on its own clock, by compare-and-swap on number
-//! and heartbeat.
+//! **I3** A session is fenced only by a worker that saw its heartbeat unchanged for F (that of the
+//! session's own worker) on its own clock, by compare-and-swap on number and heartbeat.
 
 use super::{Facts, seconds};
 use crate::world::history::Fact;
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 pub(crate) fn check(facts: &Facts) -> Vec<String> {
     let mut sent: HashMap<u64, Duration> = HashMap::new();
-    // When each heartbeat was first there. One that another hand removes may be there again, by a request that is late: no word
-    // of its sender's.
+    // The first time of each heartbeat. A session row that an external writer removed may reappear
+    // because of a late request; that is not a sign of life.
     let mut beaten: BTreeMap<(&WorkerId, u64, u64), Duration> = BTreeMap::new();
     let mut broken = Vec::new();
     for event in &facts.events {

@@ -1,5 +1,5 @@
-//! **I4** Every write of a lease row moves `leaseCounter` and is conditional on owner, session and counter. A checkpoint
-//! never moves backwards, never overwrites SHARD_END.
+//! **I4** Every write of a lease row moves `leaseCounter` and is conditional on owner, session and
+//! counter. A checkpoint never moves backwards and never overwrites SHARD_END.
 
 use super::state::{State, lease_change};
 use super::{Facts, seconds};
@@ -37,7 +37,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
                     }
                     let kept = after.owner == before.owner || after.owner.is_none();
                     let its = before.owner.as_ref().and_then(|owner| owner.session);
-                    // What nobody could take is freed by the last one out.
+                    // The last worker frees leases that no worker could acquire.
                     let owner = before.owner.as_ref().filter(|_| after.owner.is_none());
                     let freed =
                         owner.is_some_and(|owner| owner.session.is_some_and(|n| state.has_ended(&owner.worker, n)));
@@ -60,7 +60,7 @@ fn call_of(fact: &Fact) -> Option<u64> {
     if let Fact::Changed { call, .. } = fact { *call } else { None }
 }
 
-/// The counter that a write of a lease was meant for.
+/// The counter that a write of a lease is conditional on.
 fn counter(write: &Write) -> Option<u64> {
     match write {
         Write::Claim { counter, .. }

@@ -1,5 +1,6 @@
-//! **I5** Child leases exist before their parent's SHARD_END; a child is read only when every parent that has a lease is at
-//! SHARD_END. (The child of a merge exists before the end of the parent that ends last.)
+//! **I5** Child leases exist before their parent's SHARD_END; a child is read only when every
+//! parent that has a lease is at SHARD_END. (The child of a merge exists before the end of the
+//! parent that ends last.)
 
 use super::state::{State, lease_change};
 use super::{Facts, seconds};

@@ -1,5 +1,6 @@
-//! **I6** SHARD_END is written only when every delivered record of that shard was acknowledged: as nothing is put into a
-//! closed shard, when all that was ever put into it is handled.
+//! **I6** SHARD_END is written only when every delivered record of that shard was acknowledged. A
+//! closed shard receives no records, so this is when all records that were ever put into it are
+//! done.
 
 use super::done::Done;
 use super::state::lease_change;

@@ -1,10 +1,12 @@
-//! **I7** The plan is advice: lost, late, repeated, reordered or deleted plan rows never break I1-I6.
+//! **I7** The assignment is advice: lost, late, repeated, reordered or deleted assignment rows
+//! never break I1-I6.
 
 use super::{Facts, i1, i2, i3, i4, i5, i6};
 use crate::world::history::{Event, Fact};
 use kcl_core::lease::RowKey;
 
-/// What is broken of I1 to I6 in a world in which plan rows were put back, or removed, by another hand.
+/// Violations of I1 to I6 in a world in which an external writer restored or removed assignment
+/// rows.
 pub(crate) fn check(facts: &Facts) -> Vec<String> {
     let by_hand = |event: &Event| matches!(event.fact, Fact::Changed { by: None, key: RowKey::Assignment(_), .. });
     if !facts.events.iter().any(by_hand) {

@@ -1,5 +1,6 @@
-//! **I8** At most one consumer per shard in a process, created and dropped with its lease; a claim waits until the old one
-//! is gone. (A consumer has as many processors as the manner of handling says.)
+//! **I8** At most one consumer per shard in a process, created and dropped with its lease; a claim
+//! waits until the former one is gone. (The processing mode says how many processors a consumer
+//! has.)
 
 use super::{Facts, seconds};
 use crate::world::history::{Fact, Name};

@@ -1,9 +1,10 @@
-//! **I9** No wall clock is compared between machines: whatever the clocks show, the same happens.
+//! **I9** No wall clock is compared between machines: whatever the clocks show, the history is the
+//! same.
 
 use super::seconds;
 use crate::world::history::Event;
 
-/// Compares two worlds of one seed that differ only in what their clocks show.
+/// Compares two worlds of one seed that differ only in their clocks.
 pub(crate) fn check(one: &[Event], other: &[Event]) -> Vec<String> {
     let differ = one.iter().zip(other).find(|(a, b)| a != b);
     match differ {

@@ -1,6 +1,7 @@
-//! **L1** Once faults stop and what they delayed has landed, every open shard with finished parents is being read within
-//! 2 F + 5 s, and four times what a read of the whole table takes. What only a full read can notice (rows changed by hand)
-//! adds its minute, or ten times what a read takes.
+//! **L1** Once faults stop and every delayed call has arrived, every open shard with finished
+//! parents is read within 2 F + 5 s plus four times the time of a full table read. Changes that
+//! only a full read can notice (rows changed by hand) add a minute, or ten times the time of a
+//! read.
 
 use super::done::Done;
 use super::{Facts, seconds};
@@ -10,10 +11,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 const MORE: Duration = Duration::from_secs(5);
-/// A batch that a slow handler began before the calm, and what had piled up behind it.
+/// A batch that a slow handler began before the faults ended, and the records that accumulated
+/// behind it.
 const HANDLERS: Duration = Duration::from_secs(5);
 const FULL_READ: Duration = Duration::from_secs(60);
-/// What is parked is tried again every ten seconds, and children wait for their parents' quarantine.
+/// Quarantined records are retried every ten seconds, and children wait for their parents'
+/// quarantine.
 const QUARANTINE: Duration = Duration::from_secs(60);
 
 pub(crate) fn check(facts: &Facts) -> Vec<String> {
@@ -33,14 +36,15 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
         }
         match &event.fact {
             Fact::Calm { tampered, read } => {
-                // One read may have begun too early to show what is to be seen, one shows it, one confirms it a
-                // failover time later, and a leader that died meanwhile costs another.
+                // One read may have begun too early to show the change, one shows it, one confirms
+                // it a failover time later, and a leader that died meanwhile costs another.
                 let reads = *read * 4;
                 let by_hand = if *tampered { FULL_READ.max(*read * 10) } else { Duration::ZERO };
                 let bound = facts.failover_time * 2 + MORE + HANDLERS + reads + by_hand + parked;
                 calm = Some((event.at, event.at + bound));
             }
-            // What is put later is no measure: its shard may be read long before.
+            // Records that are put later are no measure: their shard may have been read long
+            // before.
             Fact::Deleted { stream } => open.retain(|_, shard| !is_of(shard, stream)),
             Fact::Put { number, shard, .. } if calm.is_none_or(|(at, _)| event.at == at) => {
                 open.insert(*number, shard);

@@ -1,4 +1,4 @@
-//! What must hold, a file each. A check reads the whole history of a world and tells what is broken.
+//! The invariants, a file each. A check reads the whole history of a world and returns violations.
 
 pub(crate) mod belongs;
 pub(crate) mod done;
@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A history, and what is needed to judge it.
+/// A history, and the facts needed to check it.
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) events: Vec<Event>,
@@ -39,9 +39,9 @@ pub(crate) struct Facts {
     pub(crate) failover_time: Duration,
     pub(crate) java_failover_time: Duration,
     pub(crate) manner: Manner,
-    /// Nothing went wrong in this world: whatever moved was planned.
+    /// No faults in this world: every move was planned.
     pub(crate) planned: bool,
-    /// Everybody was stopped in an orderly way in the end.
+    /// Every process was stopped in an orderly way in the end.
     pub(crate) stopped: bool,
 }
 
@@ -58,16 +58,16 @@ impl Facts {
         }
     }
 
-    /// What the process's clock showed at that true time.
+    /// The process's clock at that true time.
     fn clock(&self, process: &Name, at: Duration) -> Duration {
         self.clocks.get(process).map_or(at, |clock| clock.at(at))
     }
 }
 
-/// One rule: its id, and what is broken of it.
+/// One rule: its id and its check.
 pub(crate) type Check = fn(&Facts) -> Vec<String>;
 
-/// Every rule that one history can be checked against. (I9 takes two.)
+/// Every rule that can be checked against one history. (I9 needs two.)
 pub(crate) const ALL: [(&str, Check); 18] = [
     ("I1", i1::check),
     ("I2", i2::check),
@@ -89,7 +89,7 @@ pub(crate) const ALL: [(&str, Check); 18] = [
     ("ends", ends::check),
 ];
 
-/// Something that should have held.
+/// A violation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
     pub(crate) id: &'static str,
@@ -102,7 +102,7 @@ impl std::fmt::Display for Violation {
     }
 }
 
-/// Everything that is broken.
+/// All violations.
 pub(crate) fn check(facts: &Facts) -> Vec<Violation> {
     let of = |(id, check): &(&'static str, Check)| -> Vec<Violation> {
         check(facts).into_iter().map(|what| Violation { id, what }).collect()
@@ -110,7 +110,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<Violation> {
     ALL.iter().flat_map(of).collect()
 }
 
-/// Where a record is: its sequence number, and its place in an aggregate.
+/// A record's position: its sequence number, and its index in an aggregate.
 fn place(position: &Position) -> (&str, u64) {
     (position.sequence_number.as_str(), position.sub_sequence_number)
 }

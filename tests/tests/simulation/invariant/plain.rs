@@ -1,4 +1,5 @@
-//! **Promise 6**, its end: a fleet that stopped cleanly leaves a table that any KCL reads: leases only, nobody's.
+//! **Promise 6**, its end: a fleet that stopped cleanly leaves a table that any KCL reads: leases
+//! only, without owners.
 
 use super::Facts;
 use super::state::State;
@@ -12,7 +13,8 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
     }
     let mut state = State::default();
     facts.events.iter().for_each(|event| state.apply(&event.fact));
-    // Where a session's row was removed by hand, nobody knows that it ended; of a stream that nobody serves nobody needs to.
+    // If a session's row was removed by hand, no worker knows that it ended; for a stream that no
+    // worker serves, none needs to.
     let by_hand: BTreeSet<&str> = facts.events.iter().filter_map(|event| removed_by_hand(&event.fact)).collect();
     let is_unknown = |lease: &Lease| lease.owner.as_ref().is_some_and(|owner| by_hand.contains(owner.worker.as_str()));
     let left = |row: &Row| match row {

@@ -1,4 +1,5 @@
-//! **Promise 1** No record is skipped: a checkpoint moves only past records that are done, or that the row names as parked.
+//! **Promise 1** No record is skipped: a checkpoint moves only past records that are done, or that
+//! the row names as quarantined.
 
 use super::done::Done;
 use super::state::lease_change;
@@ -9,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 #[derive(Debug, Default)]
 struct Shard<'a> {
-    /// Records by their sequence numbers, and their places in an aggregate.
+    /// Records by their sequence numbers and indexes in aggregates.
     numbers: HashMap<(&'a str, u64), u32>,
     open: BTreeSet<u32>,
 }

@@ -1,5 +1,5 @@
-//! **Promise 2** At least once, close to once: a planned move repeats nothing, and whatever happens, nothing that the
-//! checkpoint had passed when a lease was taken is given to its new owner.
+//! **Promise 2** At least once, close to once: a planned move repeats nothing, and in no case does
+//! a new owner receive records that the checkpoint had passed when it claimed the lease.
 
 use super::state::lease_change;
 use super::{Facts, place, quarantine, seconds};
@@ -12,9 +12,9 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
     let mut numbers: HashMap<(&str, (&str, u64)), u32> = HashMap::new();
     let mut taken_at: HashMap<(&str, u64), u32> = HashMap::new();
     let mut given: HashMap<u32, &Name> = HashMap::new();
-    // Leases that another hand changed count anew, or go back.
+    // Leases that an external writer changed may start over, or go back.
     let mut by_hand: HashSet<&str> = HashSet::new();
-    // What any row ever named as parked.
+    // Records that any row ever named as quarantined.
     let mut parked: HashMap<&str, BTreeSet<u32>> = HashMap::new();
     let mut broken = Vec::new();
     for event in &facts.events {
@@ -48,7 +48,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
                 if let (Some(_), Checkpoint::At(position)) = (&after.owner, &after.checkpoint) {
                     let key = after.key.as_str();
                     if let Some(number) = numbers.get(&(key, place(position))) {
-                        // The counter after a claim is that hold's fencing token.
+                        // The counter after a claim is the fencing token.
                         taken_at.insert((key, after.counter), *number);
                     }
                 }

@@ -1,5 +1,5 @@
-//! **Promise 3** Order: the records of a key are first given to a handler in the order in which they were put, across
-//! reshards too; and none is before those before it are done.
+//! **Promise 3** Order: the records of a key are first delivered in the order in which they were
+//! put, across reshards too, and none before its predecessors are done.
 
 use super::done::Done;
 use super::{Facts, seconds};

@@ -1,4 +1,5 @@
-//! **Quarantine loses nothing** A record that a row names as parked is named until it is done.
+//! **Quarantine loses nothing.** A record that a row names as quarantined is named until it is
+//! done.
 
 use super::done::Done;
 use super::state::lease_change;
@@ -25,7 +26,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
     broken
 }
 
-/// The records that the row names as parked.
+/// The records that the row names as quarantined.
 pub(super) fn parked(lease: &Lease, numbers: &HashMap<(&str, (&str, u64)), u32>) -> BTreeSet<u32> {
     let positions = lease.extras.parked.iter().flat_map(|key| &key.positions);
     positions.filter_map(|position| numbers.get(&(lease.key.as_str(), place(position))).copied()).collect()

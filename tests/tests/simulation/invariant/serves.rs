@@ -1,5 +1,6 @@
-//! **Who may have a lease** Of several streams, a worker is only told to take leases of one that it served at some time, claims
-//! no others, and is given nothing of one that it does not serve, or has left.
+//! **Who may have a lease.** With several streams, a worker is only assigned leases of streams that
+//! it served at some time, claims no others, and receives no records of a stream that it does not
+//! serve or has left.
 
 use super::state::lease_change;
 use super::{Facts, seconds};
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) fn check(facts: &Facts) -> Vec<String> {
     let mut streams: BTreeSet<&str> = BTreeSet::new();
     let mut workers: BTreeMap<&Name, &str> = BTreeMap::new();
-    // Whoever may have it now, and whoever, by its worker's name, ever could.
+    // The streams that a worker serves now, and those that a worker of this name ever served.
     let mut serves: BTreeSet<(&Name, &str)> = BTreeSet::new();
     let mut served: BTreeSet<(&str, &str)> = BTreeSet::new();
     let mut broken = Vec::new();

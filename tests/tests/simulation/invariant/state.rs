@@ -1,4 +1,4 @@
-//! The table and its sessions, made again from the facts, as they are at each event.
+//! Reconstructs the table and its sessions from the facts, as of each event.
 
 use crate::world::history::{Fact, Name};
 use kcl_core::lease::{Lease, LeaseKey, Row, RowKey, Session, SessionNumber, WorkerId};
@@ -9,14 +9,15 @@ pub(super) struct State {
     rows: BTreeMap<RowKey, Row>,
     /// The sessions that each process registered.
     sessions: BTreeMap<Name, BTreeSet<SessionNumber>>,
-    /// The last session of each worker, and whether that one has ended. It stays so, whatever becomes of the row.
+    /// The last session of each worker, and whether it has ended. An end is final, whatever happens
+    /// to the row.
     last: BTreeMap<WorkerId, (SessionNumber, bool)>,
-    /// Leases that another hand changed: what is theirs is anybody's guess from then on.
+    /// Leases that an external writer changed: their state is unknown from then on.
     tampered: BTreeSet<LeaseKey>,
 }
 
 impl State {
-    /// Takes in what an event changed.
+    /// Applies an event.
     pub(super) fn apply(&mut self, fact: &Fact) {
         let Fact::Changed { by, key, before, after, .. } = fact else { return };
         match after {
@@ -47,17 +48,17 @@ impl State {
         self.rows.get(&RowKey::Session(worker.clone()))?.as_session()
     }
 
-    /// Whether that session is over, for ever.
+    /// True if that session has ended.
     pub(super) fn has_ended(&self, worker: &WorkerId, session: SessionNumber) -> bool {
         self.last.get(worker).is_some_and(|(last, ended)| *last > session || (*last == session && *ended))
     }
 
-    /// Whether the process registered this session.
+    /// True if the process registered this session.
     pub(super) fn is_its(&self, process: &Name, session: SessionNumber) -> bool {
         self.sessions.get(process).is_some_and(|sessions| sessions.contains(&session))
     }
 
-    /// Whether another hand changed the lease.
+    /// True if an external writer changed the lease.
     pub(super) fn is_tampered(&self, shard: &str) -> bool {
         self.tampered.contains(&LeaseKey::new(shard))
     }
@@ -67,7 +68,7 @@ impl State {
     }
 }
 
-/// The lease before and after a change that a process made.
+/// The lease before and after a change by a process.
 pub(super) fn lease_change(fact: &Fact) -> Option<(&Name, Option<&Lease>, Option<&Lease>)> {
     match fact {
         Fact::Changed { by: Some(by), key: RowKey::Lease(_), before, after, .. } => {

@@ -1,4 +1,4 @@
-//! The engine's answers in the library's terms.
+//! Converts the engine's answers to the library's types.
 
 use kcl_core::lease::row::HashKeyRange;
 use kcl_core::record::{Record, SequenceNumber, ShardId};

@@ -1,4 +1,4 @@
-//! Fan-out, as one process sees it: subscriptions of the Kinesis engine, asked for their events directly.
+//! Fan-out for one process: reads events of the Kinesis engine's subscriptions directly.
 
 use super::stream::{StreamSeat, name, starting_at, wrong};
 use super::{convert, refusal};
@@ -103,7 +103,7 @@ struct Subscribed {
 
 #[async_trait]
 impl Subscription for Subscribed {
-    /// Events meet their fates one by one: those of somebody who is cut off do not come any more.
+    /// A fault is drawn for each event. Events for a process that is cut off no longer arrive.
     async fn next(&mut self) -> Result<Option<Pushed>, ApiError> {
         let StreamSeat { stream, weather, process, memory } = &self.seat;
         let event = match stream.next_event(self.id).await {
@@ -136,7 +136,7 @@ impl Subscription for Subscribed {
 
 impl Drop for Subscribed {
     fn drop(&mut self) {
-        // A process that dies tells nobody, but its connection does.
+        // A killed process sends no goodbye, but its connection closes.
         self.seat.stream.unsubscribe(self.id);
     }
 }

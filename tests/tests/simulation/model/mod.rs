@@ -1,4 +1,5 @@
-//! The fast tier: the table in memory and the Kinesis engine called directly, as seats that each process has.
+//! The fast tier: an in-memory table and the Kinesis engine, called directly; each process has a
+//! client of both.
 
 mod convert;
 mod fan_out;

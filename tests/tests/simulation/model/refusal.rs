@@ -1,18 +1,18 @@
-//! What the library is told of a refused call where there is no AWS client: the same as the wire tier's clients say, which a
-//! test compares.
+//! The errors that the library receives for a refused call in this tier, which has no AWS client. A
+//! test compares them with those of the wire tier's clients.
 
 use crate::world::refusal::AwsError;
 use kcl_core::lease::{StoreError, StoreErrorKind};
 use kcl_core::shard::{ApiError, ApiErrorKind};
 use kcl_core::{Code, Error};
 
-/// Of a call to the table.
+/// The error of a refused call to the table.
 pub(super) fn of_table(operation: &str, error: AwsError) -> StoreError {
     let message = format!("{operation} of the table was refused: {}", error.name());
     StoreError { kind: table_kind(error), source: source(error, Code::TableMissing, &message), message }
 }
 
-/// Of a call to the stream.
+/// The error of a refused call to the stream.
 pub(super) fn of_stream(operation: &str, error: AwsError) -> ApiError {
     let message = format!("{operation} of the stream was refused: {}", error.name());
     ApiError { kind: stream_kind(error), source: source(error, Code::StreamMissing, &message), message }
@@ -70,7 +70,7 @@ fn stream_kind(error: AwsError) -> ApiErrorKind {
     }
 }
 
-/// The page that an operator is sent to.
+/// The documentation page that the error names.
 fn code(error: AwsError, missing: Code) -> Code {
     match error {
         AwsError::AccessDenied => Code::Permission,
@@ -96,7 +96,7 @@ fn code(error: AwsError, missing: Code) -> Code {
     }
 }
 
-/// The two tiers tell the library the same of every error.
+/// Both tiers report the same for every error.
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +126,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_model_says_of_a_refused_read_what_an_aws_client_says() {
-        // An empty answer of GetRecords is the end of a shard that names no children, which a list of shards must confirm.
+        // An empty GetRecords answer is the end of a shard without children, which a list of shards
+        // must confirm.
         for error in AwsError::ALL.into_iter().filter(|error| *error != AwsError::Empty) {
             let aws = LocalAws::in_process();
             let fault = fault(Fate::Refused(error), Service::Stream, "GetRecords").unwrap();

@@ -1,4 +1,4 @@
-//! The stream, as one process sees it: the Kinesis engine called directly.
+//! The stream for one process: calls the Kinesis engine directly.
 
 use super::{convert, refusal};
 use crate::world::exchange::{Reply, exchange};
@@ -34,7 +34,7 @@ impl StreamSeat {
         self.ask_anyhow(operation, request).await.map(|(answer, at, _)| (answer, at))
     }
 
-    /// The answer, and in which way it is to be wrong.
+    /// The answer, and the way in which it is to be falsified, if any.
     async fn ask_anyhow(
         &self,
         operation: &'static str,
@@ -63,7 +63,7 @@ pub(super) fn name() -> Option<String> {
     Some(STREAM.to_owned())
 }
 
-/// An answer of another operation than the one asked for.
+/// The engine answered with another operation's response.
 pub(super) fn wrong<T>(answer: &Response) -> T {
     panic!("the engine answered {answer:?}")
 }
@@ -99,7 +99,7 @@ impl StreamApi for StreamSeat {
         let input = ListShardsInput { stream_name: name(), shard_filter, ..ListShardsInput::default() };
         let (answer, at_ms, way) = self.ask_anyhow("ListShards", input.into()).await?;
         let Response::ListShards(answer) = answer else { return wrong(&answer) };
-        // The service's clock is told in whole seconds.
+        // The service reports its time in whole seconds.
         let answered_at_ms = Some(at_ms / 1_000 * 1_000);
         let mut shards = answer.shards.iter().map(convert::shard).collect();
         if let Some(way) = way {
@@ -148,8 +148,8 @@ impl StreamApi for StreamSeat {
     }
 }
 
-/// Makes a list wrong: empty, without one of its shards, as it was before the last reshard, or with a shard that is its own
-/// ancestor.
+/// Falsifies a list: empty, without one of its shards, as it was before the last reshard, or with a
+/// shard that is its own ancestor.
 fn make_wrong(shards: &mut Vec<Shard>, way: u32) {
     let nth = usize::try_from(way / 4).unwrap() % shards.len().max(1);
     match way % 4 {
@@ -170,7 +170,7 @@ fn make_wrong(shards: &mut Vec<Shard>, way: u32) {
     }
 }
 
-/// Kind, number and time of a starting position.
+/// Kind, sequence number and timestamp of a starting position.
 pub(super) fn starting_at(from: &StartingPosition) -> (&'static str, Option<String>, Option<Timestamp>) {
     match from {
         StartingPosition::TrimHorizon => ("TRIM_HORIZON", None, None),

@@ -1,4 +1,5 @@
-//! The lease table in memory, as processes see it: late, stale, page by page, or not at all.
+//! The in-memory lease table for one process: with late answers, stale reads, paged reads, or no
+//! answer.
 
 use super::refusal;
 use crate::world::exchange::{Reply, exchange};
@@ -15,10 +16,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// A stale read is no older than this.
+/// The maximum age of a stale read.
 const OLDEST_READ: Duration = Duration::from_secs(4);
 
-/// Breaks a rule of the table: makes of a write, and the row as it is, the write that is carried out.
+/// Breaks a rule of the table: returns the write to execute instead of the given one, which may
+/// depend on the current row.
 pub(crate) type Sabotage = fn(Write, Option<&Row>) -> Write;
 
 /// The table. Clones share it.
@@ -30,7 +32,7 @@ pub(crate) struct Table {
 #[derive(Debug)]
 struct Inner {
     rows: MemoryStore,
-    /// What rows were before they changed, and until when: newest last.
+    /// Earlier versions of rows with the time until which each was current, newest last.
     past: Mutex<VecDeque<(Duration, RowKey, Option<Row>)>>,
     history: History,
     sabotage: Option<Sabotage>,
@@ -41,7 +43,7 @@ impl Table {
         Table { inner: Arc::new(Inner { rows: MemoryStore::default(), past: Mutex::default(), history, sabotage }) }
     }
 
-    /// As it is.
+    /// The current row.
     pub(crate) fn rows(&self) -> Rows {
         self.inner.rows.table()
     }
@@ -50,7 +52,7 @@ impl Table {
         self.inner.rows.get(key)
     }
 
-    /// Another hand puts a row there, or removes it.
+    /// An external writer puts or removes a row.
     pub(crate) fn tamper(&self, key: RowKey, row: Option<Row>) {
         let before = self.inner.rows.get(&key);
         match &row {
@@ -87,7 +89,7 @@ impl Inner {
         self.history.add(Fact::Changed { by, call, key, before, after });
     }
 
-    /// A row as it was so long ago.
+    /// The row as it was that long ago.
     fn stale(&self, key: &RowKey, age: Duration) -> Option<Row> {
         let then = self.history.now().saturating_sub(age);
         let past = self.past.lock().unwrap();
@@ -97,7 +99,7 @@ impl Inner {
         }
     }
 
-    /// Rows in the order of a scan, which has nothing to do with their names.
+    /// The order of a scan, which is unrelated to the keys.
     fn page_after(&self, cursor: Option<u64>, most: usize) -> (Vec<Row>, Option<u64>) {
         let place = |row: &Row| {
             let mut hasher = DefaultHasher::new();
@@ -119,7 +121,7 @@ impl Inner {
     }
 }
 
-/// One process's way to the table.
+/// One process's client of the table.
 #[derive(Debug)]
 pub(crate) struct TableSeat {
     table: Arc<Inner>,
@@ -189,7 +191,7 @@ fn answer<T>(operation: &str, reply: Reply<T>) -> Result<T, StoreError> {
     }
 }
 
-/// What a transcript calls a write.
+/// The name of a write in transcripts.
 pub(crate) fn name(write: &Write) -> &'static str {
     match write {
         Write::CreateFleet(_) => "CreateFleet",

@@ -17,7 +17,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Plays until a check notices, at most `most` seeds, and tells after how many which checks did.
+/// Plays at most `most` seeds until a check notices. Returns the number of plays, and which checks
+/// noticed.
 fn noticed(id: &str, most: u64, script: impl Fn(u64) -> Script, sabotage: Option<Sabotage>) {
     noticed_in(Manner::Plain, id, most, script, sabotage);
 }
@@ -27,7 +28,7 @@ fn noticed_in(manner: Manner, id: &str, most: u64, script: impl Fn(u64) -> Scrip
     noticed_made(making, id, most, script, sabotage);
 }
 
-/// In worlds of two streams, which come and go.
+/// In worlds of two streams that are removed and added.
 fn noticed_between_streams(id: &str, most: u64, sabotage: Option<Sabotage>) {
     let script = |seed| Script { kinds: Kinds { streams: true, vanishing: true, ..rough(seed).kinds }, ..rough(seed) };
     noticed_made(two_streams, id, most, script, sabotage);
@@ -62,7 +63,7 @@ fn broken(mutant: Mutant, id: &str, most: u64, script: impl Fn(u64) -> Script) {
     noticed(id, most, script, None);
 }
 
-/// A rule of handling broken, with handlers that fail and records that are poison.
+/// A broken rule of record processing, with failing handlers and poison records.
 fn mishandled(mutant: Mutant, manner: Manner, id: &str, most: u64) {
     let _broken = mutant.begin();
     let rough = |seed| Script {
@@ -72,7 +73,7 @@ fn mishandled(mutant: Mutant, manner: Manner, id: &str, most: u64) {
     noticed_in(manner, id, most, rough, None);
 }
 
-/// Everything at once.
+/// All kinds of faults at once.
 fn rough(seed: u64) -> Script {
     let drawn = Script::drawn(seed);
     let kinds =
@@ -81,7 +82,7 @@ fn rough(seed: u64) -> Script {
     Script { kinds, odds, ..drawn }
 }
 
-/// As `rough`, with handlers and farewells that take seconds.
+/// Like `rough`, with handlers and shutdowns that take seconds.
 fn slow(seed: u64) -> Script {
     let mood = Mood { longest: Duration::from_secs(3), farewell: Duration::from_secs(8), ..Mood::default() };
     Script { mood, ..rough(seed) }
@@ -232,7 +233,7 @@ fn i2_a_claim_that_ignores_the_counter_is_noticed() {
     noticed("I2", 60, rough, Some(claim_at_any_counter));
 }
 
-/// A claim is carried out at whatever counter, over whatever owner.
+/// Executes a claim at any counter, over any owner.
 fn claim_at_any_counter(write: Write, row: Option<&Row>) -> Write {
     match (write, row.and_then(Row::as_lease)) {
         (Write::Claim { lease, me, stream, start_ms, .. }, Some(row)) => {
@@ -248,7 +249,7 @@ fn promise1_a_checkpoint_of_the_other_streams_shard_is_noticed() {
     noticed_between_streams("promise 1", 20, Some(checkpoint_of_the_other));
 }
 
-/// A checkpoint says what that of the other stream's shard of the same name said last.
+/// A checkpoint stores the last one of the other stream's shard of the same name.
 fn checkpoint_of_the_other(write: Write, row: Option<&Row>) -> Write {
     thread_local! {
         static LAST: RefCell<BTreeMap<(String, String), (Checkpoint, CheckpointExtras)>> = RefCell::default();
@@ -265,7 +266,7 @@ fn checkpoint_of_the_other(write: Write, row: Option<&Row>) -> Write {
     }
 }
 
-/// Plays a small world of its own, and tells whether the check notices.
+/// Plays a small world of its own, and returns whether the check notices.
 fn staged<F: Future<Output = World>>(id: &str, sabotage: Sabotage, play: impl Fn(World) -> F) {
     for (sabotage, found) in [(None, false), (Some(sabotage), true)] {
         let world = World::new(Making { sabotage, ..Making::new(1, 4) });
@@ -274,7 +275,7 @@ fn staged<F: Future<Output = World>>(id: &str, sabotage: Sabotage, play: impl Fn
     }
 }
 
-/// Every write of this kind is on its way for so long.
+/// Delays every write of this kind by this time.
 fn delay(world: &World, operation: &'static str, by: Duration) {
     world.weather.rule(move |call| (call.operation == operation).then_some(Fate::Late(by)));
 }
@@ -288,7 +289,7 @@ fn i3_a_fence_that_ignores_the_heartbeat_is_noticed() {
         world.until_shared(&[("ann", 2), ("ben", 2)], Duration::from_secs(5)).await;
         delay(&world, "Fence", Duration::from_secs(3));
         world.freeze("ben");
-        // It wakes, and heartbeats, while the fence is on its way.
+        // It resumes and sends a heartbeat while the fence is on its way.
         world.pass(Duration::from_millis(12_000)).await;
         world.thaw("ben");
         world.seconds(10).await;
@@ -326,7 +327,8 @@ fn i4_a_release_by_anyone_is_noticed() {
         world.until_shared(&[("ann", 4)], Duration::from_secs(5)).await;
         world.start("ben");
         world.until_shared(&[("ann", 2), ("ben", 2)], Duration::from_secs(5)).await;
-        // Whoever stops is gone before its releases arrive, and the other one has taken its leases.
+        // A stopped process is gone before its releases arrive, and the other one has acquired its
+        // leases.
         delay(&world, "Release", Duration::from_secs(12));
         world.stop("ben", Duration::from_secs(1));
         world.seconds(20).await;

@@ -1,5 +1,5 @@
-//! *Given* lists of shards that fail, crawl or make no sense; *then* nobody waits for them: neither the leases of a worker that
-//! died, nor the leader's term, nor a shutdown.
+//! *Given* lists of shards that fail, are slow, or are wrong; *then* nothing waits for them:
+//! neither the leases of a dead worker, nor the leader's term, nor a shutdown.
 
 use crate::invariant::{self, Facts};
 use crate::world::refusal::AwsError;
@@ -57,14 +57,15 @@ fn a_list_that_takes_long_is_waited_for_at_a_first_start_and_costs_nobody_the_te
 
 #[test]
 fn shards_that_are_listed_as_their_own_ancestors_stop_neither_the_leader_nor_a_shutdown() {
-    // Wrong once, and wrong for good.
+    // Wrong once, and wrong from then on.
     for wrong_lists in [1, u32::MAX] {
         run(async {
             let mut world = World::new(Making::new(1, 3));
             let mut lists = 0;
             world.weather.rule(move |call| {
                 lists += u32::from(call.operation == "ListShards");
-                // Its second way is a shard that is its own parent. (The first list at a start only asks for the time.)
+                // The second way is a shard that is its own parent. (The first list at a start only
+                // reads the time.)
                 (call.operation == "ListShards" && lists <= wrong_lists.saturating_add(1)).then_some(Fate::Wrong(3))
             });
             world.start("ann");

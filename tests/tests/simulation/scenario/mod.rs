@@ -1,7 +1,7 @@
-//! Named scenarios: given, when, then, a file each, with the transcript of what happened beside it (`golden/`).
+//! Named scenarios: given, when, then, a file each, with a transcript of the events (`golden/`).
 //!
-//! A transcript is compared to the letter. After a change that is meant: `SIM_BLESS=1 cargo test -p kcl-tests --test
-//! simulation scenario`, then read the difference as a story.
+//! Transcripts are compared literally. After an intended change: `SIM_BLESS=1 cargo test -p
+//! kcl-tests --test simulation scenario`, then read the difference as a story.
 
 mod lists_that_fail_or_are_wrong;
 mod r01_a_record_that_always_fails;
@@ -41,13 +41,13 @@ use crate::world::transcript::transcript;
 use crate::world::{Making, World, run};
 use std::path::PathBuf;
 
-/// Plays a scenario: no rule is broken in it, and it goes as its transcript says.
+/// Plays a scenario, checks every invariant, and compares the transcript.
 pub(crate) fn play<F: Future<Output = World>>(name: &str, making: Making, scenario: impl FnOnce(World) -> F) {
     let world = run(async move { scenario(World::new(making)).await });
     golden(name, &checked(name, world));
 }
 
-/// No rule is broken in this world; its story.
+/// Checks every invariant in this world and returns its transcript.
 fn checked(name: &str, world: World) -> String {
     let facts = Facts::of(&world);
     let (broken, story) = (invariant::check(&facts), transcript(&facts.events));

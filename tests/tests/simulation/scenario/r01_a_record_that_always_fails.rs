@@ -1,6 +1,6 @@
-//! R1. *Given* records of which one always fails, and a policy that gives it up after three attempts; *when* it runs; *then*
-//! those before it are done, it goes to the dead letters once, those after it are done after it, and the checkpoint passes
-//! it only then.
+//! R1. *Given* records of which one always fails, and a policy that gives a record up after three
+//! attempts; *when* the worker runs; *then* the records before it are done, it goes to the dead
+//! letters once, the records after it are done after it, and the checkpoint passes it only then.
 
 use super::play;
 use crate::world::Making;

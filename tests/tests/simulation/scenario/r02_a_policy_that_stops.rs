@@ -1,5 +1,6 @@
-//! R2. *Given* a policy that stops the worker; *when* its handler panics; *then* it ends with an error, its lease is released
-//! where it was, and no record after the failing one was handed over; another worker goes on from there.
+//! R2. *Given* a policy that stops the worker; *when* its handler panics; *then* the worker ends
+//! with an error, its lease is released at its position, and no record after the failing one was
+//! delivered; another worker continues from there.
 
 use super::play;
 use crate::world::handler::Mood;

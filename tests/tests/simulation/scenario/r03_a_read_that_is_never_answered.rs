@@ -1,6 +1,7 @@
-//! R3. *Given* two workers, one of whose reads are never answered; *when* `fetch_deadline` passes, again and again; *then* the
-//! fetch is restarted twice, then the consumer, then the lease is given up and the other worker reads it; the worker that could
-//! read nothing lives on, and is given no leases for a while.
+//! R3. *Given* two workers, one of which gets no answers to its reads; *when* `fetch_deadline`
+//! passes repeatedly; *then* the fetch is restarted twice, then the consumer, then the lease is
+//! given up and the other worker reads it; the first worker does not end, and is assigned no leases
+//! for a while.
 
 use super::play;
 use crate::world::Making;

@@ -1,5 +1,6 @@
-//! R5. *Given* three workers; *when* the one that plans is killed; *then* another plans after `failover_time` and a look more,
-//! and a new shard gets an owner; also when the whole fleet is replaced at once.
+//! R5. *Given* three workers; *when* the leader is killed; *then* another worker leads after
+//! `failover_time` and one poll, and a new shard gets an owner; also when the whole fleet is
+//! replaced at once.
 
 use super::play;
 use crate::world::Making;

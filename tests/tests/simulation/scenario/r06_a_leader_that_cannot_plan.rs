@@ -1,5 +1,5 @@
-//! R6. *Given* a leader whose every cycle fails while its session heartbeats go on; *when* that lasts; *then* it falls silent as
-//! leader, keeps its own leases, and another one plans.
+//! R6. *Given* a leader whose every cycle fails while its session heartbeats go on; *when* that
+//! lasts; *then* it stops the fleet heartbeat, keeps its own leases, and another worker leads.
 
 use super::play;
 use crate::world::Making;

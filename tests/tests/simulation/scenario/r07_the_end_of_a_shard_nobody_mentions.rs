@@ -1,5 +1,6 @@
-//! R7. *Given* a split, and a handler that knows nothing of the ends of shards; *when* the parent is read and acknowledged;
-//! *then* its SHARD_END is stored, and both children are read from their beginnings.
+//! R7. *Given* a split, and a handler without code for the ends of shards; *when* the parent is
+//! read and acknowledged; *then* its SHARD_END is stored, and both children are read from their
+//! beginnings.
 
 use super::play;
 use crate::world::Making;

@@ -1,5 +1,6 @@
-//! R8. *Given* a shard whose last hundred records are in other hands when its end is seen; *then* SHARD_END is written only
-//! after the hundredth is acknowledged. And an acknowledgement that comes after the lease is lost changes nothing.
+//! R8. *Given* a shard whose last hundred records are held by other tasks when its end is seen;
+//! *then* SHARD_END is written only after the hundredth is acknowledged. An acknowledgement after
+//! the lease was lost changes nothing.
 
 use super::play;
 use crate::world::Making;

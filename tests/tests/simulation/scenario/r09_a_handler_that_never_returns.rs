@@ -1,6 +1,6 @@
-//! R9. *Given* a handler that does not return for ten failover times; *when* others are there to take its leases; *then* it
-//! keeps them, with one consumer a shard, and goes on where it was. (Threads that are blocked, and cores that are hogged, are
-//! tested on real ones.)
+//! R9. *Given* a handler that does not return for ten failover times; *when* other workers could
+//! take its leases; *then* it keeps them, with one consumer per shard, and continues where it was.
+//! (Blocked threads and busy cores are tested on real ones.)
 
 use super::play;
 use crate::world::handler::Mood;

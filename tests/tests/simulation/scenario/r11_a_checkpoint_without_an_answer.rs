@@ -1,5 +1,5 @@
-//! R11. *Given* a worker that heartbeats while it checkpoints; *when* the answer to a checkpoint is lost; *then* it learns what the
-//! row says, and the next checkpoint succeeds.
+//! R11. *Given* a worker that sends heartbeats while it stores a checkpoint; *when* the answer to
+//! the checkpoint is lost; *then* it reads the row, and the next checkpoint succeeds.
 
 use super::play;
 use crate::world::Making;

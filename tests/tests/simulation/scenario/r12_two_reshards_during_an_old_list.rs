@@ -1,5 +1,5 @@
-//! R12. *Given* a list of shards that is on its way; *when* the stream is resharded twice meanwhile; *then* every shard that is
-//! open in the end is read, and no hash key is without a reader.
+//! R12. *Given* a list of shards that is on its way; *when* the stream is resharded twice
+//! meanwhile; *then* every shard that is open in the end is read, and every hash key has a reader.
 
 use super::play;
 use crate::world::Making;

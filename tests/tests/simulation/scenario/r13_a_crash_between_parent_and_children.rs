@@ -1,5 +1,6 @@
-//! R13. *Given* a parent that is read to its end; *when* its worker dies at any call between that and the claim of its
-//! children; *then* no child is missing and no record is skipped, whoever goes on.
+//! R13. *Given* a parent that is read to its end; *when* its worker dies at any call between that
+//! and the claim of its children; *then* no child is missing and no record is skipped, whichever
+//! worker continues.
 
 use super::{checked, play};
 use crate::world::weather::Fate;

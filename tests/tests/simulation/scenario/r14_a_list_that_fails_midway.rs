@@ -1,6 +1,6 @@
-//! R14. *Given* 2,500 shards, which take three pages to list; *when* a page fails; *then* that page is asked for again; and
-//! where it keeps failing there is no list, rather than a part of one, and nothing is done by it. (Pages after the first are asked for by their token
-//! alone: beside a stream's name Kinesis refuses it.)
+//! R14. *Given* 2,500 shards, which take three pages to list; *when* a page fails; *then* that page
+//! is requested again, and while it keeps failing the partial list is not used. (Later pages are
+//! requested by their token alone: Kinesis refuses a stream name beside it.)
 
 use super::play;
 use crate::world::weather::Fate;
@@ -21,7 +21,8 @@ fn r14_a_page_that_fails_makes_no_partial_list() {
         let mut pages = 0;
         aws.faults().rule(move |call| {
             pages += u32::from(call.operation == "ListShards");
-            // The second page of the first list, for as often as it is asked for; and once of the second list.
+            // The second page of the first list, as often as it is requested; and once of the
+            // second list.
             ((2..=7).contains(&pages) || pages == 9)
                 .then(|| Fault::Error("InternalFailure".to_owned()))
                 .filter(|_| call.operation == "ListShards")

@@ -1,5 +1,5 @@
-//! R16. *Given* workers whose clocks have nothing to do with each other, drift apart, and jump ahead; *when* one of them dies;
-//! *then* leases behave as ever: what clocks show is never compared.
+//! R16. *Given* workers whose clocks are unrelated, drift apart, and jump ahead; *when* one of them
+//! dies; *then* leases behave as usual: clock readings are never compared.
 
 use super::play;
 use crate::world::{Making, Setup};

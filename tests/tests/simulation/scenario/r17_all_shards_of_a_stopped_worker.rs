@@ -1,5 +1,6 @@
-//! R17. *Given* 40 shards on `ann`; *when* `ann` gets SIGTERM and `ben` is idle; *then* all 40 resume on `ben` in less than
-//! 3 s from exactly the acknowledged positions, `ann` is not a candidate any more, and nothing is repeated.
+//! R17. *Given* 40 shards on `ann`; *when* `ann` gets SIGTERM and `ben` is idle; *then* all 40
+//! resume on `ben` in less than 3 s from exactly the acknowledged positions, `ann` is assigned no
+//! leases any more, and nothing is repeated.
 
 use super::play;
 use crate::world::Making;

@@ -1,4 +1,5 @@
-//! R19. *Given* a checkpoint that is on its way; *when* the shard's SHARD_END is stored before it arrives; *then* it is refused.
+//! R19. *Given* a checkpoint that is on its way; *when* the shard's SHARD_END is stored before it
+//! arrives; *then* it is refused.
 
 use super::play;
 use crate::world::Making;

@@ -1,11 +1,11 @@
-//! R20. *Given* a worker in whatever phase of its start; *when* it is asked to stop, once or twice; *then* it ends within its
-//! deadline, no task of it is left, and the table is as it should be.
+//! R20. *Given* a worker in any phase of its start; *when* it is asked to stop, once or twice;
+//! *then* it ends within its deadline, none of its tasks is left, and the table is consistent.
 
 use super::{checked, play};
 use crate::world::{Making, World, run};
 use std::time::Duration;
 
-/// It is asked to stop so long after its start.
+/// The time between its start and the request to stop.
 async fn stops(mut world: World, after: Duration, twice: bool) -> World {
     world.stream.put(5);
     let ann = world.start("ann");
@@ -19,7 +19,7 @@ async fn stops(mut world: World, after: Duration, twice: bool) -> World {
     world.seconds(2).await;
     assert_eq!(world.process("ann").host.tasks(), 0, "tasks are left after {after:?}");
     let rows = world.rows();
-    // One that is told twice does not wait until it knows whether its session was registered.
+    // A worker that is asked twice does not wait until it knows whether its session was registered.
     let ended = rows.sessions.iter().all(|session| session.state.has_ended());
     assert!(twice || ended, "after {after:?}: {:?}", rows.sessions);
     world

@@ -1,7 +1,8 @@
-//! R22. *Given* a worker that reads by fan-out; *when* it is replaced while a subscription of the deployment before is open and
-//! too young to be taken over; *then* the new one is refused, waits, and asks no shard for more than one subscription a second;
-//! no lease moves over it and nothing is logged as an error; where polling is allowed nobody notices, else records wait for as
-//! long as Kinesis protects the old subscription.
+//! R22. *Given* a worker that reads by fan-out; *when* it is replaced while a subscription of the
+//! former deployment is open and too young to be taken over; *then* the new one is refused, waits,
+//! and requests at most one subscription a second for each shard; no lease moves because of it and
+//! nothing is logged as an error. If polling is allowed no record is late; otherwise records wait
+//! for as long as Kinesis protects the old subscription.
 //!
 //! (Over the real SDK: `fleet/fan_out.rs`.)
 
@@ -30,7 +31,7 @@ fn r22_without_polling_a_redeploy_waits_for_the_old_subscription_and_no_longer()
     redeploy("r22_a_redeploy_that_waits", Retrieval::FanOut, Duration::from_secs(7));
 }
 
-/// The worst delay of a record is to be less than `worst`.
+/// The worst delay of a record must be less than `worst`.
 fn redeploy(name: &str, retrieval: Retrieval, worst: Duration) {
     let settings = Settings::default().retrieval(retrieval);
     let said = Said::default();
@@ -62,7 +63,7 @@ fn redeploy(name: &str, retrieval: Retrieval, worst: Duration) {
     assert_eq!(said.text(), "", "nothing here is an error, or worth a warning");
 }
 
-/// Puts a record each second, and waits until it is handled; how long that took at worst.
+/// Puts a record each second and waits until it is handled; returns the worst delay.
 async fn put_for(world: &World, seconds: u64, within: Duration) -> Duration {
     let mut worst = Duration::ZERO;
     for _ in 0..seconds {
@@ -74,7 +75,7 @@ async fn put_for(world: &World, seconds: u64, within: Duration) -> Duration {
     worst
 }
 
-/// What Kinesis allows for each shard and consumer, whatever the answers.
+/// The limit of Kinesis for each shard and consumer, whatever the answers.
 fn at_most_once_a_second(world: &World) {
     let mut last: HashMap<String, Duration> = HashMap::new();
     world.history.with(|events| {
@@ -89,7 +90,7 @@ fn at_most_once_a_second(world: &World) {
     assert_eq!(last.len() as u32, SHARDS);
 }
 
-/// A process that nobody knows of any more subscribes to every shard in the application's name.
+/// An unknown process subscribes to every shard in the application's name.
 fn subscribe_as_before(world: &World) {
     let ask = |request: Request| world.stream.try_ask(request).unwrap();
     let summary = DescribeStreamSummaryInput { stream_name: Some(STREAM.to_owned()), ..Default::default() };

@@ -1,6 +1,7 @@
-//! R24. *Given* a worker that reads by fan-out; *when* its calls are not answered, its subscriptions are reset, fall silent, or
-//! open and say nothing at all; *then* each is noticed within its deadline (10 s for a call, 8 s for the first event, 20 s for each other) and replaced
-//! after the last record, and where that does not help the shard is polled; a rotation is noticed by nobody.
+//! R24. *Given* a worker that reads by fan-out; *when* its calls are not answered, or its
+//! subscriptions are reset, stop sending, or open and send nothing; *then* each is detected within
+//! its deadline (10 s for a call, 8 s for the first event, 20 s for each other) and replaced after
+//! the last record; if that does not help the shard is polled. A rotation delays nothing.
 //!
 //! (Real connections, with `GOAWAY`, one that the server closes while it is idle, and 300 subscriptions where a connection has
 //! room for 100: `tests/connections.rs`.)
@@ -16,7 +17,7 @@ const CALL: Duration = Duration::from_secs(10);
 const FIRST_EVENT: Duration = Duration::from_secs(8);
 const EVENT: Duration = Duration::from_secs(20);
 
-/// Puts a record, after which the one shard is to be idle; how long it took to be handled.
+/// Puts a record, then leaves the one shard idle; returns how long the record took.
 async fn put(world: &World, within: Duration) -> Duration {
     world.stream.put(1);
     let took = world.until_handled(within).await;
@@ -24,13 +25,13 @@ async fn put(world: &World, within: Duration) -> Duration {
     took
 }
 
-/// Until this is so often.
+/// Waits until this happened that often.
 async fn until_pushed(world: &World, times: usize, within: Duration) {
     let pushed = |world: &World| world.count(|fact| matches!(fact, Fact::Pushed { .. })) >= times;
     world.until("pushed", within, pushed).await;
 }
 
-/// The next calls, or events, of that kind meet this.
+/// The next calls, or events, of that kind meet this fault.
 fn next(world: &World, operation: &'static str, times: u32, fate: Fate) {
     let mut left = times;
     world.weather.rule(move |call| {

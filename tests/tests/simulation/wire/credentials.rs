@@ -1,5 +1,5 @@
-//! Clients that find no credentials for one call: the servers mark the call, and the client fails as it does when its provider
-//! has none.
+//! Clients that find no credentials for one call: the servers mark the call, and the client fails
+//! as it does when its provider has none.
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::http::{
@@ -9,10 +9,10 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
-/// The status of an answer that stands for missing credentials: no service uses it.
+/// The status of an answer that stands for missing credentials; no service uses it.
 pub(super) const MARK: u16 = 599;
 
-/// An HTTP client over another one.
+/// An HTTP client that wraps another one.
 #[derive(Debug)]
 pub(super) struct Client(pub(super) SharedHttpClient);
 

@@ -1,4 +1,5 @@
-//! The table's items, read and written by rules of the tests' own: the code under test is not asked what it meant.
+//! Reads and writes the table's items by rules of the tests' own, so that the code under test does
+//! not check itself.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use kcl_core::BalanceBy;
@@ -12,7 +13,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Which row an item is.
+/// The kind of an item's row.
 pub(super) fn key(item: &Value) -> Option<RowKey> {
     let key = item["leaseKey"]["S"].as_str()?;
     Some(match key.split_once('/') {
@@ -24,7 +25,7 @@ pub(super) fn key(item: &Value) -> Option<RowKey> {
     })
 }
 
-/// The name of a row's item.
+/// The name of an item's row.
 pub(super) fn name(key: &RowKey) -> String {
     match key {
         RowKey::Session(worker) => format!("session/{worker}"),
@@ -200,7 +201,7 @@ fn parked(item: &Value) -> Option<Vec<QuarantinedKey>> {
     keys.iter().map(key).collect()
 }
 
-// --- the other way, for the one kind of row that a play puts back
+// --- the other way, for the one kind of row that a play restores
 
 pub(super) fn text(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
@@ -211,7 +212,7 @@ fn number(number: u64) -> AttributeValue {
 }
 
 /// # Panics
-/// For other rows than plans.
+/// For rows other than assignments.
 pub(super) fn item(row: &Row) -> HashMap<String, AttributeValue> {
     let named = |pairs: Vec<(&str, AttributeValue)>| -> HashMap<String, AttributeValue> {
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

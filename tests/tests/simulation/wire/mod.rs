@@ -1,4 +1,5 @@
-//! The faithful tier: AWS's own clients, over the in-process servers, from the first call of a start to the last of a stop.
+//! The faithful tier: AWS's own clients over the in-process servers, from the first call of a start
+//! to the last call of a shutdown.
 
 mod credentials;
 mod items;
@@ -14,10 +15,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How long every call takes where nothing befalls it.
+/// The duration of each call without a fault.
 const LATENCY: Duration = Duration::from_millis(4);
 
-/// The servers, and the table as their writes have made it.
+/// The servers, and the table that results from their writes.
 #[derive(Clone, Debug)]
 pub(crate) struct Wire {
     pub(crate) aws: Arc<LocalAws>,
@@ -65,7 +66,7 @@ impl Wire {
         self.rows.lock().unwrap().get(key).cloned()
     }
 
-    /// Another hand puts a row there, or removes it, within milliseconds.
+    /// An external writer puts or removes a row, within milliseconds.
     pub(crate) fn tamper(&self, key: &RowKey, row: Option<&Row>) {
         let client = self.aws.dynamodb();
         match row {
@@ -82,7 +83,7 @@ impl Wire {
     }
 }
 
-/// The operation's name, as long as the world lives.
+/// The operation's name, with the world's lifetime.
 fn known(operation: &str) -> &'static str {
     const OPERATIONS: [&str; 16] = [
         "BatchGetItem",
@@ -105,20 +106,21 @@ fn known(operation: &str) -> &'static str {
     OPERATIONS.into_iter().find(|known| *known == operation).unwrap_or("another call")
 }
 
-/// A configuration of clients that can fail for want of credentials.
+/// A configuration of clients that can fail for lack of credentials.
 pub(crate) fn without_credentials(config: aws_types::SdkConfig) -> aws_types::SdkConfig {
     let client = config.http_client().expect("in process, the servers bring the client");
     let client = SharedHttpClient::new(credentials::Client(client));
     config.into_builder().http_client(client).build()
 }
 
-/// What the servers do about it. They are always consistent and never wrong, so a stale read is none here, nor a wrong answer.
+/// The server's part of a fault. The servers are always consistent and never wrong, so stale reads
+/// and wrong answers do not occur here.
 pub(crate) fn fault(fate: Fate, service: Service, operation: &str) -> Option<Fault> {
     match fate {
         Fate::LostRequest | Fate::Crash { effect: false } => Some(Fault::LostRequest),
         Fate::LostResponse | Fate::Crash { effect: true } => Some(Fault::LostResponse),
         Fate::Throttled => Some(Fault::Throttle),
-        // Half of it passes before the request has its effect.
+        // Half of the time passes before the request has its effect.
         Fate::Late(by) => Some(Fault::Delay(by * 2)),
         Fate::SlowAnswer(by) => Some(Fault::Delay(by)),
         Fate::IteratorExpired if operation == "SubscribeToShard" => Some(Fault::stream(3, StreamFault::Silence)),

@@ -1,11 +1,12 @@
-//! A process's own clock: it has an origin of its own, drifts, and jumps ahead where the machine was suspended.
+//! A process's own clock. It has its own origin, drifts, and jumps ahead when the machine was
+//! suspended.
 
 use kcl_core::{Clock, Time};
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// From `since` on (true time) the clock shows `shown`, and moves `rate` times as fast as true time.
+/// From true time `since` on, the clock shows `shown` and advances at `rate` times true time.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     since: Duration,
@@ -13,7 +14,7 @@ struct Segment {
     rate: f64,
 }
 
-/// See the module's documentation. True time is the time since the world began.
+/// See the module's documentation. True time is the time since the world's start.
 #[derive(Debug)]
 pub(crate) struct ProcessClock {
     began: Instant,
@@ -21,20 +22,20 @@ pub(crate) struct ProcessClock {
 }
 
 impl ProcessClock {
-    /// A clock of a world that began at `began`; now it shows `origin`.
+    /// Creates a clock in a world that started at `began`; it shows `origin` now.
     pub(crate) fn new(began: Instant, origin: Duration, rate: f64) -> Self {
         let first = Segment { since: began.elapsed(), shown: origin, rate };
         ProcessClock { began, segments: Mutex::new(vec![first]) }
     }
 
-    /// What it shows, or showed, at that true time.
+    /// The clock's reading at the given true time.
     pub(crate) fn at(&self, time: Duration) -> Duration {
         let segments = self.segments.lock().unwrap();
         let segment = segments.iter().rev().find(|segment| segment.since <= time).unwrap_or(&segments[0]);
         segment.shown + time.saturating_sub(segment.since).mul_f64(segment.rate)
     }
 
-    /// From now on it shows so much more.
+    /// Adds this to the clock's reading from now on.
     pub(crate) fn jump(&self, ahead: Duration) {
         let now = self.began.elapsed();
         let shown = self.at(now) + ahead;

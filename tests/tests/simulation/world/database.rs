@@ -1,4 +1,5 @@
-//! A database that keeps effects, positions and fencing tokens, and changes them together or not at all.
+//! A database that stores effects, positions and fencing tokens, and changes them together or not
+//! at all.
 
 use super::history::{Fact, Handed, History, Name};
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ pub(crate) struct Database {
     history: History,
 }
 
-/// The highest fencing token of a lease, and how far it has come.
+/// The highest fencing token of a lease, and its stored position.
 type Known = (u64, Option<Position>);
 
 impl Database {
@@ -22,8 +23,8 @@ impl Database {
         Database { leases: Arc::default(), history }
     }
 
-    /// One transaction: the effects of the records that are new to the database, and the position after them. (A broken one
-    /// does not look which are.)
+    /// One transaction: applies the effects of records that are new to the database, and stores the
+    /// position after them. (A broken one applies all.)
     pub(crate) fn apply(
         &self,
         process: &Name,

@@ -1,4 +1,4 @@
-//! One call on its way to a service and back: it outlives its sender, and its answer may not come.
+//! One call to a service and its answer. The call outlives its sender, and its answer may be lost.
 
 use super::refusal::AwsError;
 use super::weather::{Fate, Weather};
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-/// What the caller is told.
+/// The result for the caller.
 #[derive(Debug)]
 pub(crate) enum Reply<T> {
     Answer(T),
@@ -16,8 +16,8 @@ pub(crate) enum Reply<T> {
     Refused(AwsError),
 }
 
-/// Sends a call that meets `fate`; `effect` is what the service does with it, when it arrives. Where there is no answer this
-/// never completes: callers have their own patience.
+/// Sends a call that meets `fault`; `effect` is executed by the service when the call arrives.
+/// Without an answer this never completes: callers have their own timeouts.
 pub(crate) async fn exchange<T: Send + 'static>(
     weather: &Weather,
     fate: Option<Fate>,
@@ -32,19 +32,19 @@ pub(crate) async fn exchange<T: Send + 'static>(
         Some(Fate::Refused(error)) => return after(there + back, Reply::Refused(error)).await,
         Some(Fate::Late(by)) => there += by,
         Some(Fate::SlowAnswer(by)) => back += by,
-        // The caller makes a wrong answer of the right one.
+        // The caller falsifies the answer.
         Some(Fate::LostResponse | Fate::Crash { effect: true } | Fate::Stale(_) | Fate::Freeze(_) | Fate::Wrong(_))
         | None => {}
     }
     let unanswered = matches!(fate, Some(Fate::LostResponse | Fate::Crash { effect: true }));
     let (answer, answered) = oneshot::channel();
-    // A task of its own, which belongs to nobody: what was sent arrives whatever becomes of the sender.
+    // Runs in a task without an owner, because a sent call arrives even if its sender is gone.
     tokio::spawn(async move {
         sleep(there).await;
         let outcome = effect.await;
         if !unanswered {
             sleep(back).await;
-            // The sender may have lost its patience.
+            // The sender may have timed out.
             let _ = answer.send(outcome);
         }
     });

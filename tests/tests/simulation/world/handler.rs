@@ -1,4 +1,4 @@
-//! A handler that writes down what it is given, takes its time, and fails when it is told to.
+//! A handler that records its calls, takes some time, and fails on request.
 
 use super::database::Database;
 use super::history::{Fact, Handed, History, Name};
@@ -12,20 +12,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// How handlers behave. Shared by all of a world, unless a process has one of its own.
+/// The handlers' behaviour. All processes of a world share one, unless a process has its own.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Mood {
-    /// The longest a batch takes; shorter times are as likely.
+    /// The longest time of a batch; shorter times are equally likely.
     pub(crate) longest: Duration,
-    /// In hundredths.
+    /// In percent.
     pub(crate) fails: u32,
-    /// In hundredths.
+    /// In percent.
     pub(crate) panics: u32,
-    /// The longest that `lease_lost` takes.
+    /// The longest time of `lease_lost`.
     pub(crate) farewell: Duration,
-    /// Batches never come back.
+    /// Batches never complete.
     pub(crate) stuck: bool,
-    /// Every so many records one cannot be handled, whatever is tried; none if 0.
+    /// One record in this many fails every time; none if 0.
     pub(crate) poison: u32,
 }
 
@@ -35,10 +35,10 @@ impl Mood {
     }
 }
 
-/// A mood that may change while handlers run.
+/// Behaviour that may change while handlers run.
 pub(crate) type Moods = Arc<Mutex<Mood>>;
 
-/// What the handlers of a process share.
+/// State that a process's handlers share.
 #[derive(Clone, Debug)]
 pub(crate) struct Seat {
     pub(crate) process: Name,
@@ -55,9 +55,9 @@ pub(crate) struct Seat {
 #[derive(Debug)]
 pub(crate) struct Handler {
     seat: Seat,
-    /// The lease's key; of several streams, once it is known.
+    /// The lease's key; with several streams, from the first call on.
     shard: Option<String>,
-    /// The ARN of the stream that it is made for, of several.
+    /// The ARN of the stream that the processor was created for, with several streams.
     stream: Option<Arc<str>>,
     rng: fastrand::Rng,
 }
@@ -69,7 +69,7 @@ impl Handler {
         handler
     }
 
-    /// One that is made for one of several streams: of which lease, its first call tells.
+    /// Creates a processor for one of several streams; the first call says for which lease.
     pub(crate) fn of_stream(seat: Seat, stream: Arc<str>, rng: fastrand::Rng) -> Self {
         Handler { seat, shard: None, stream: Some(stream), rng }
     }
@@ -83,7 +83,7 @@ impl Handler {
         *self.seat.moods.lock().unwrap()
     }
 
-    /// The records are done, some time, by tasks of their own; or some are not.
+    /// Tasks acknowledge the records later; some are not acknowledged.
     fn settle(&mut self, handles: Vec<RecordHandle>, mood: Mood) {
         for handle in handles {
             let record = handed(handle.record()).unwrap();
@@ -154,7 +154,7 @@ impl RecordProcessor for Handler {
         if drawn < mood.fails + mood.panics || !poison.is_empty() {
             self.seat.history.add(Fact::Failed { process: process.clone(), batch: number });
             if (mood.fails..mood.fails + mood.panics).contains(&drawn) {
-                // As a panic does, without its message on the terminal.
+                // Like a panic, without its message on the terminal.
                 std::panic::resume_unwind(Box::new("the handler panics, as it was told to"));
             }
             if drawn < mood.fails || !self.seat.manner.names_failures() {
@@ -173,7 +173,7 @@ impl RecordProcessor for Handler {
         if let Manner::Database { sound } = self.seat.manner {
             let both: Vec<(Record, Handed)> = batch.iter().cloned().zip(records).collect();
             self.seat.database.apply(&process, shard.lease_key(), shard.fencing_token(), &both, sound)?;
-            // The transaction may have come through, and the handler not know.
+            // The transaction may have been committed although the handler received no answer.
             if self.rng.u32(0..100) < mood.fails {
                 self.seat.history.add(Fact::Failed { process, batch: number });
                 return Err("no answer to the commit".into());

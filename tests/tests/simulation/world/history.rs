@@ -1,4 +1,4 @@
-//! What happened, in order: the facts that invariants are checked against.
+//! The facts of a play in order; invariants are checked against them.
 
 use kcl_core::lease::{Row, RowKey, Write};
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The name of a process. A worker id that is started again is another process.
+/// The name of a process. A restarted worker id is another process.
 pub(crate) type Name = Arc<str>;
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Event {
-    /// True time since the world began.
+    /// True time since the world's start.
     pub(crate) at: Duration,
     pub(crate) fact: Fact,
 }
 
-/// A record as a handler was given it.
+/// A record as a handler received it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Handed {
     pub(crate) number: u32,
@@ -27,36 +27,36 @@ pub(crate) struct Handed {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(clippy::large_enum_variant, reason = "most facts of a play are the large ones")]
 pub(crate) enum Fact {
-    /// What a scenario says of itself.
+    /// A statement of the scenario, for the transcript.
     Note(String),
-    /// A record is in the stream.
+    /// A record was put into the stream.
     Put {
         number: u32,
         key: String,
         shard: String,
         sequence: String,
-        /// Its place in an aggregate; 0 where it is alone.
+        /// Its index in an aggregate; 0 if it is alone.
         part: u64,
     },
-    /// One of several streams is no more, and what was not read of it.
+    /// One of several streams was deleted, with these unread records.
     Deleted {
         stream: String,
     },
-    /// Another stream was made under the name of one that was deleted.
+    /// Another stream was created under the name of a deleted one.
     MadeAgain {
         stream: String,
     },
-    /// Shards ended in others.
+    /// Shards ended, with these children.
     Resharded {
         parents: Vec<String>,
         children: Vec<String>,
     },
-    /// A process began, under this worker id.
+    /// A process started under this worker id.
     Started {
         process: Name,
         worker: String,
     },
-    /// It could not be built; its supervisor tries again.
+    /// Its worker could not be built; its supervisor tries again.
     BuildFailed {
         process: Name,
         error: String,
@@ -66,12 +66,12 @@ pub(crate) enum Fact {
         process: Name,
         within: Duration,
     },
-    /// It came to its end by itself, or because it was asked to.
+    /// It ended, by itself or on request.
     Ended {
         process: Name,
         error: Option<String>,
     },
-    /// A scenario says that the process is to end with an error.
+    /// The scenario expects the process to end with an error.
     MayFail {
         process: Name,
     },
@@ -95,19 +95,19 @@ pub(crate) enum Fact {
         process: Name,
         ahead: Duration,
     },
-    /// Something befell a call.
+    /// A call met a fault.
     Befell {
         process: Name,
         operation: &'static str,
         what: String,
     },
-    /// A process sent a write. (Not known over the wire.)
+    /// A process sent a write. (Unknown over the wire.)
     Sent {
         process: Name,
         call: u64,
         write: Write,
     },
-    /// A row changed. `by` is `None` where another hand did it.
+    /// A row changed. `by` is `None` for an external writer.
     Changed {
         by: Option<Name>,
         call: Option<u64>,
@@ -115,7 +115,7 @@ pub(crate) enum Fact {
         before: Option<Row>,
         after: Option<Row>,
     },
-    /// A processor was made for a shard, or dropped.
+    /// A processor was created for a shard, or dropped.
     ProcessorMade {
         process: Name,
         shard: String,
@@ -124,7 +124,7 @@ pub(crate) enum Fact {
         process: Name,
         shard: String,
     },
-    /// A handler is called.
+    /// A handler was called.
     Handed {
         process: Name,
         worker: String,
@@ -133,27 +133,27 @@ pub(crate) enum Fact {
         batch: u64,
         records: Vec<Handed>,
     },
-    /// That call came back with success.
+    /// That call returned successfully.
     Handled {
         process: Name,
         batch: u64,
     },
-    /// This record is done, whatever becomes of the others of its call.
+    /// This record is done, independently of the others of its call.
     Acknowledged {
         process: Name,
         number: u32,
     },
-    /// The dead-letter sink took this record.
+    /// The dead-letter sink stored this record.
     GivenUp {
         process: Name,
         number: u32,
     },
-    /// A transaction changed the database for this record.
+    /// A transaction applied this record's effect to the database.
     Applied {
         process: Name,
         number: u32,
     },
-    /// That call failed, or was given up.
+    /// That call failed, or was cancelled.
     Failed {
         process: Name,
         batch: u64,
@@ -162,53 +162,53 @@ pub(crate) enum Fact {
         process: Name,
         shard: String,
     },
-    /// A process asks that a shard's records be pushed to it. (These four are not known over the wire.)
+    /// A process subscribes to a shard. (This and the next three are unknown over the wire.)
     AsksToBePushed {
         process: Name,
         shard: String,
     },
-    /// They are from now on.
+    /// The subscription is open.
     Pushed {
         process: Name,
         shard: String,
     },
-    /// They are not.
+    /// The subscription was refused or has ended.
     PushRefused {
         process: Name,
         shard: String,
         why: String,
     },
-    /// A process begins to poll a shard.
+    /// A process starts to poll a shard.
     Polls {
         process: Name,
         shard: String,
     },
-    /// A process is told to serve streams of that account and name, of several, or is built with them.
+    /// A process is told to serve the streams of that account and name, or is built with them.
     Serves {
         process: Name,
         stream: String,
     },
-    /// It is told to serve them no more.
+    /// It is told to stop serving them.
     ServesNoMore {
         process: Name,
         stream: String,
     },
-    /// And nothing of them is left in it.
+    /// It has nothing of them left.
     HasLeft {
         process: Name,
         stream: String,
     },
-    /// A handler that was made for one stream was given records of another.
+    /// A processor of one stream received records of another.
     Strayed {
         process: Name,
         shard: String,
         of: String,
     },
-    /// No faults from here on, and what they delayed has landed.
+    /// No faults from here on, and every delayed call has arrived.
     Calm {
-        /// Whether a person had changed the table meanwhile.
+        /// True if a person had changed the table meanwhile.
         tampered: bool,
-        /// How long a read of the whole table takes, where that is long.
+        /// The time of a read of the whole table, if that is long.
         read: Duration,
     },
 }
@@ -223,14 +223,14 @@ pub(crate) struct History {
 #[derive(Debug, Default)]
 struct State {
     events: Vec<Event>,
-    /// Records that no handler has handled yet, and where they are.
+    /// Records that no handler has handled yet, and their places.
     unhandled: BTreeMap<u32, String>,
-    /// What handlers are at work on.
+    /// Records in running handler calls.
     batches: BTreeMap<u64, Vec<u32>>,
 }
 
 impl History {
-    /// A world begins now.
+    /// Starts a world now.
     pub(crate) fn begin() -> Self {
         History { began: Instant::now(), state: Arc::default() }
     }
@@ -239,7 +239,7 @@ impl History {
         self.began
     }
 
-    /// True time since the world began.
+    /// True time since the world's start.
     pub(crate) fn now(&self) -> Duration {
         self.began.elapsed()
     }
@@ -255,12 +255,12 @@ impl History {
         self.lock().events.clone()
     }
 
-    /// Looks at the facts without copying them.
+    /// Gives access to the facts without a copy.
     pub(crate) fn with<T>(&self, look: impl FnOnce(&[Event]) -> T) -> T {
         look(&self.lock().events)
     }
 
-    /// The records that were put and that no handler has handled yet.
+    /// Records that were put and that no handler has handled yet.
     pub(crate) fn unhandled(&self) -> BTreeSet<u32> {
         self.lock().unhandled.keys().copied().collect()
     }
@@ -270,7 +270,7 @@ impl History {
     }
 }
 
-/// Whether a lease, by its key, is one of this stream, or of one of this account and name.
+/// True if a lease, by its key, belongs to this stream, or to a stream of this account and name.
 pub(crate) fn is_of(lease: &str, stream: &str) -> bool {
     lease.strip_prefix(stream).is_some_and(|rest| rest.starts_with(':'))
 }

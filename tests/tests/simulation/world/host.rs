@@ -1,4 +1,5 @@
-//! Where a process's tasks run: it can be frozen, as a suspended machine, and killed, as by `kill -9`.
+//! Runs a process's tasks. It can freeze them, like a suspended machine, and kill them, like `kill
+//! -9`.
 
 use futures_util::future::BoxFuture;
 use kcl_core::Spawn;
@@ -9,17 +10,17 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// One process, as far as its tasks are concerned. Clones are the same process.
+/// One process as the executor of its tasks. Clones are the same process.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Host {
     dead: CancellationToken,
-    /// The tasks that wanted to go on while it was frozen.
+    /// Tasks that were woken while the process was frozen.
     frozen: Arc<Mutex<Option<Vec<Waker>>>>,
     tasks: Arc<AtomicUsize>,
 }
 
 impl Host {
-    /// Its tasks are dropped at once, without a last word.
+    /// Drops its tasks at once.
     pub(crate) fn kill(&self) {
         self.dead.cancel();
         self.thaw();
@@ -29,23 +30,23 @@ impl Host {
         self.dead.is_cancelled()
     }
 
-    /// No task of it goes on.
+    /// Stops polling its tasks.
     pub(crate) fn freeze(&self) {
         self.frozen.lock().unwrap().get_or_insert_default();
     }
 
-    /// All go on: what was due meanwhile is due now.
+    /// Resumes all tasks; timers that expired meanwhile fire now.
     pub(crate) fn thaw(&self) {
         let waiting = self.frozen.lock().unwrap().take();
         waiting.into_iter().flatten().for_each(Waker::wake);
     }
 
-    /// How many tasks it has.
+    /// The number of its tasks.
     pub(crate) fn tasks(&self) -> usize {
         self.tasks.load(Ordering::Relaxed)
     }
 
-    /// Whether the task has to wait.
+    /// True if the task must wait.
     fn park(&self, task: &Waker) -> bool {
         match self.frozen.lock().unwrap().as_mut() {
             Some(waiting) => {
@@ -65,7 +66,7 @@ impl Spawn for Host {
     }
 }
 
-/// One task, as long as it lives.
+/// One task, for its lifetime.
 struct Counted(Arc<AtomicUsize>);
 
 impl Counted {

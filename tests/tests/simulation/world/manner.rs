@@ -1,44 +1,46 @@
-//! In what manner records are handled: how many handlers a shard has, how they acknowledge, and what is done with what fails.
+//! The processing mode: the number of handlers per shard, how they acknowledge, and what happens to
+//! failed records.
 
 use super::database::Database;
 use super::history::{Fact, History, Name};
 use kcl_core::{Concurrency, DeadLetter, FinalAction, OnError, Settings, WorkerBuilder, sink_fn};
 use std::time::Duration;
 
-/// One of the ways.
+/// One processing mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// One handler; a batch is done or comes again.
+    /// One handler; a failed batch is delivered again.
     #[default]
     Plain,
     /// Three handlers, each key in order.
     PerKey,
     /// Three handlers, in no order.
     Unordered,
-    /// Records are acknowledged one by one, later, by other tasks.
+    /// Other tasks acknowledge records one by one, later.
     Handles,
-    /// What fails three times is given up; the handler says which records failed, or does not.
+    /// Records that fail three times go to the dead letters; the handler names the failed records,
+    /// or does not.
     DeadLetters { names: bool, lanes: u16 },
-    /// What fails twice is parked with its key.
+    /// Keys of records that fail twice go to quarantine.
     Quarantine { lanes: u16 },
-    /// What fails stops the worker.
+    /// A failure stops the worker.
     Stops,
-    /// Effects and positions change together, in a database; in a broken one not so.
+    /// Effects and positions change together in a database; in a broken one they do not.
     Database { sound: bool },
 }
 
 impl Manner {
-    /// Whether a key's records come in order, and none before the ones before it are done.
+    /// True if the records of a key arrive in order, each after the former ones are done.
     pub(crate) fn keeps_order(self) -> bool {
         !matches!(self, Manner::Unordered | Manner::Handles)
     }
 
-    /// Whether a record that is given up or parked makes way for others.
+    /// True if a given-up or quarantined record lets others pass.
     pub(crate) fn names_failures(self) -> bool {
         matches!(self, Manner::DeadLetters { names: true, .. })
     }
 
-    /// How many handlers a shard has.
+    /// The number of handlers per shard.
     pub(crate) fn lanes(self) -> u32 {
         match self {
             Manner::PerKey | Manner::Unordered => 3,
@@ -47,7 +49,7 @@ impl Manner {
         }
     }
 
-    /// Whether records may be poison.
+    /// True if records may be poison.
     pub(crate) fn bears_poison(self) -> bool {
         matches!(self, Manner::DeadLetters { .. } | Manner::Quarantine { .. })
     }
@@ -65,7 +67,7 @@ impl Manner {
         }
     }
 
-    /// What a worker is built with.
+    /// Configures a worker.
     pub(crate) fn build<R>(
         self,
         builder: WorkerBuilder<R>,

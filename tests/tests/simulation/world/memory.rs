@@ -1,10 +1,10 @@
-//! How many bytes of payload are in memory: those of every record that was read and is not dropped yet.
+//! Counts the payload bytes in memory: those of every record that was read and is not dropped yet.
 
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// See the module's documentation. Clones count together.
+/// See the module's documentation. Clones share the count.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
     now: Arc<AtomicUsize>,
@@ -12,12 +12,12 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// The most there ever was.
+    /// The maximum so far.
     pub(crate) fn peak(&self) -> usize {
         self.peak.load(Ordering::Relaxed)
     }
 
-    /// The same bytes, counted as long as they live.
+    /// Counts these bytes for as long as they live.
     pub(crate) fn count(&self, bytes: Bytes) -> Bytes {
         let now = self.now.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
         self.peak.fetch_max(now, Ordering::Relaxed);

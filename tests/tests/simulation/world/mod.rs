@@ -1,5 +1,6 @@
-//! A world: one stream, or two, one table, and processes that read the one and coordinate through the other, in one thread on
-//! virtual time. Whatever happens in it is drawn from one seed and written into one history.
+//! A world: one stream or two, one table, and processes that read the stream and coordinate through
+//! the table, in one thread on virtual time. Everything in it is drawn from one seed and recorded
+//! in one history.
 
 pub(crate) mod clock;
 pub(crate) mod database;
@@ -39,39 +40,39 @@ use weather::{Cut, Weather};
 
 pub(crate) const APPLICATION: &str = "delays";
 
-/// What processes and services are joined by.
+/// The tier: how processes reach the services.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Tier {
-    /// A table in memory and the Kinesis engine, called directly.
+    /// An in-memory table and the Kinesis engine, called directly.
     #[default]
     Model,
     /// AWS's clients over the in-process servers.
     Wire,
 }
 
-/// The table, and whatever leads to it.
+/// The table, with what each tier needs to reach it.
 #[derive(Clone, Debug)]
 enum Place {
     Model(model::Table),
     Wire(Wire),
 }
 
-/// What a world is made of.
+/// The configuration of a world.
 #[derive(Clone, Debug)]
 pub(crate) struct Making {
     pub(crate) seed: u64,
     pub(crate) tier: Tier,
-    /// The origins of the processes' clocks are drawn from it alone.
+    /// The origins of the processes' clocks depend on this seed alone.
     pub(crate) clock_seed: u64,
     pub(crate) shards: u32,
     pub(crate) settings: Settings,
-    /// How records are handled.
+    /// The processing mode.
     pub(crate) manner: Manner,
-    /// Some records are packed into one.
+    /// Packs some records into aggregates.
     pub(crate) packs: bool,
-    /// Another stream, of the same name in another account.
+    /// A second stream, of the same name in another account.
     pub(crate) second: Option<SecondStream>,
-    /// A broken table, for those who show that it is noticed.
+    /// Breaks the table, to show that a check notices.
     pub(crate) sabotage: Option<model::Sabotage>,
 }
 
@@ -86,22 +87,22 @@ impl Making {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SecondStream {
     pub(crate) shards: u32,
-    /// How the first and this one are read.
+    /// The retrieval of the first stream and of this one.
     pub(crate) retrieval: [Retrieval; 2],
 }
 
-/// What is special about one process.
+/// Settings of one process.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Setup {
     pub(crate) settings: Option<Settings>,
     pub(crate) moods: Option<Moods>,
-    /// Which of several streams it serves; all if absent.
+    /// The streams it serves; all if absent.
     pub(crate) serves: Option<BTreeSet<usize>>,
-    /// How much faster its clock is, in millionths; slower if negative.
+    /// How much faster its clock is, in parts per million; slower if negative.
     pub(crate) drift: i32,
 }
 
-/// Makes workers for one process.
+/// Creates workers for one process.
 type Build = Box<dyn Fn() -> futures_util::future::BoxFuture<'static, Result<Worker, kcl_core::Error>> + Send>;
 
 /// See the module's documentation.
@@ -110,7 +111,7 @@ pub(crate) struct World {
     pub(crate) history: History,
     pub(crate) weather: Weather,
     pub(crate) stream: Stream,
-    /// The second of two.
+    /// The second of two streams.
     pub(crate) second: Option<Stream>,
     pub(crate) moods: Moods,
     pub(crate) rng: fastrand::Rng,
@@ -119,7 +120,7 @@ pub(crate) struct World {
     clock_rng: fastrand::Rng,
     batches: Arc<AtomicU64>,
     pub(crate) database: Database,
-    /// What was read and is not dropped yet, in the model tier.
+    /// Payload bytes that were read and are not dropped yet, in the model tier.
     pub(crate) memory: Memory,
     processes: BTreeMap<Name, Process>,
 }
@@ -164,7 +165,7 @@ impl World {
 
     // --- processes
 
-    /// Starts a process under this worker id, and tells its name.
+    /// Starts a process under this worker id and returns its name.
     pub(crate) fn start(&mut self, worker: &str) -> Name {
         self.start_with(worker, Setup::default())
     }
@@ -189,12 +190,12 @@ impl World {
         name
     }
 
-    /// The only one, or both.
+    /// The only stream, or both.
     pub(crate) fn streams(&self) -> Vec<&Stream> {
         [&self.stream].into_iter().chain(&self.second).collect()
     }
 
-    /// What a process needs to know of each of several streams.
+    /// What a process needs for each of several streams.
     fn configs(&self, seat: &Seat, rng: &Arc<Mutex<fastrand::Rng>>, second: SecondStream) -> Configs {
         let streams: Vec<Stream> = self.streams().into_iter().cloned().collect();
         let (weather, memory) = (self.weather.clone(), self.memory.clone());
@@ -208,7 +209,7 @@ impl World {
         })
     }
 
-    /// Makes workers for one process.
+    /// Creates workers for one process.
     fn builder(
         &mut self,
         process: Name,
@@ -284,7 +285,7 @@ impl World {
         self.processes.get(name).unwrap_or_else(|| panic!("there is no process {name}"))
     }
 
-    /// Those that have not ended and were not asked to.
+    /// Processes that have not ended and were not asked to.
     pub(crate) fn alive(&self) -> Vec<Name> {
         let alive = self.processes.values().filter(|process| !process.has_ended());
         alive.map(|process| process.name.clone()).collect()
@@ -320,7 +321,7 @@ impl World {
         self.history.add(Fact::ClockJumped { process: process.name.clone(), ahead });
     }
 
-    /// The clocks of all processes that ever were.
+    /// The clocks of all processes so far.
     pub(crate) fn clocks(&self) -> BTreeMap<Name, Arc<ProcessClock>> {
         self.processes.values().map(|process| (process.name.clone(), process.clock.clone())).collect()
     }
@@ -335,7 +336,7 @@ impl World {
 
     // --- the table
 
-    /// Every row, as it is.
+    /// Every current row.
     pub(crate) fn rows(&self) -> Rows {
         match &self.place {
             Place::Model(table) => table.rows(),
@@ -354,7 +355,7 @@ impl World {
         self.row(&RowKey::Lease(LeaseKey::new(shard)))?.as_lease().cloned()
     }
 
-    /// A client of the table's service, for what only the wire tier has.
+    /// A client of the table's service, for features that only the wire tier has.
     ///
     /// # Panics
     /// In the model tier.
@@ -365,7 +366,7 @@ impl World {
         }
     }
 
-    /// As somebody with a text editor.
+    /// Changes a row, like a person with a text editor.
     pub(crate) fn tamper(&self, key: RowKey, row: Option<Row>) {
         match &self.place {
             Place::Model(table) => table.tamper(key, row),
@@ -373,7 +374,7 @@ impl World {
         }
     }
 
-    /// How many leases that are not finished each worker has.
+    /// The number of unfinished leases of each worker.
     pub(crate) fn shares(&self) -> BTreeMap<String, usize> {
         let mut shares = BTreeMap::new();
         for lease in self.rows().leases.iter().filter(|lease| !lease.checkpoint.is_shard_end()) {
@@ -384,7 +385,7 @@ impl World {
         shares
     }
 
-    /// Who plans, as the table says.
+    /// The leader, according to the table.
     pub(crate) fn leader(&self) -> Option<String> {
         self.rows().fleet?.leader.map(|(worker, _)| worker.to_string())
     }
@@ -399,10 +400,10 @@ impl World {
         self.pass(Duration::from_secs(seconds)).await;
     }
 
-    /// Waits until something is so, and tells how long that took.
+    /// Waits until a condition holds, and returns how long that took.
     ///
     /// # Panics
-    /// When it is not so within `within`, with what the table says then.
+    /// If it does not hold within `within`; the message contains the table.
     pub(crate) async fn until(&self, what: &str, within: Duration, is_so: impl Fn(&World) -> bool) -> Duration {
         let began = Instant::now();
         while !is_so(self) {
@@ -412,7 +413,7 @@ impl World {
         began.elapsed()
     }
 
-    /// Waits until the unfinished leases are shared like this.
+    /// Waits until the unfinished leases are distributed like this.
     pub(crate) async fn until_shared(&self, shares: &[(&str, usize)], within: Duration) -> Duration {
         let wanted: BTreeMap<String, usize> = shares.iter().map(|(w, n)| ((*w).to_owned(), *n)).collect();
         self.until(&format!("shared {wanted:?}"), within, |world| world.shares() == wanted).await
@@ -423,17 +424,17 @@ impl World {
         self.until("all handled", within, |world| world.unhandled().is_empty()).await
     }
 
-    /// The records that were put and that no handler has handled yet.
+    /// Records that were put and that no handler has handled yet.
     pub(crate) fn unhandled(&self) -> std::collections::BTreeSet<u32> {
         self.history.unhandled()
     }
 
-    /// A sentence for the transcript.
+    /// Adds a sentence to the transcript.
     pub(crate) fn note(&self, text: impl Into<String>) {
         self.history.add(Fact::Note(text.into()));
     }
 
-    /// Starts these, one after the other, and waits until they have equal shares.
+    /// Starts these workers one after the other and waits until they have equal shares.
     pub(crate) async fn fleet(&mut self, workers: &[&str]) {
         let leases = self.stream.open().len();
         for (n, worker) in workers.iter().enumerate() {
@@ -449,12 +450,12 @@ impl World {
         }
     }
 
-    /// The process is meant to end with an error.
+    /// Expects the process to end with an error.
     pub(crate) fn may_fail(&self, name: &str) {
         self.history.add(Fact::MayFail { process: self.process(name).name.clone() });
     }
 
-    /// With what a process ended, or could not be built.
+    /// The error with which a process ended or could not be built.
     pub(crate) fn error_of(&self, name: &str) -> Option<String> {
         self.history.with(|events| {
             events.iter().rev().find_map(|event| match &event.fact {
@@ -465,18 +466,18 @@ impl World {
         })
     }
 
-    /// How many facts are like this.
+    /// The number of facts that match.
     pub(crate) fn count(&self, is_like: impl Fn(&Fact) -> bool) -> usize {
         self.history.with(|events| events.iter().filter(|event| is_like(&event.fact)).count())
     }
 
-    /// How often owners of leases changed.
+    /// The number of ownership changes.
     pub(crate) fn moves(&self) -> usize {
         let owner = |row: &Option<Row>| row.as_ref().and_then(Row::as_lease).and_then(|lease| lease.owner.clone());
         self.count(|fact| matches!(fact, Fact::Changed { key: RowKey::Lease(_), before, after, .. } if owner(before) != owner(after)))
     }
 
-    /// From now on handlers behave like this.
+    /// Sets the handlers' behaviour from now on.
     pub(crate) fn mood(&self, mood: Mood) {
         *self.moods.lock().unwrap() = mood;
     }

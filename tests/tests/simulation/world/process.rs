@@ -1,4 +1,4 @@
-//! One process with one worker in it: how it starts, runs, and ends.
+//! One process with one worker: how it starts, runs, and ends.
 
 use super::clock::ProcessClock;
 use super::history::{Fact, History, Name};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// A supervisor tries again after this.
+/// The supervisor's pause before another attempt.
 const RESTART: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
@@ -24,18 +24,18 @@ pub(crate) enum Life {
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) name: Name,
-    /// The id under which the fleet knows it.
+    /// Its worker id.
     pub(crate) worker: String,
     pub(crate) host: Host,
     pub(crate) clock: Arc<ProcessClock>,
-    /// Of several streams.
+    /// The streams it serves, with several streams.
     pub(crate) serving: Option<Serving>,
     life: Arc<Mutex<Life>>,
     pub(super) history: History,
 }
 
 impl Process {
-    /// Builds a worker, again and again where that fails, and runs it.
+    /// Builds a worker, repeatedly while that fails, and runs it.
     pub(crate) fn start<B, F>(
         name: Name,
         worker: String,
@@ -78,13 +78,13 @@ impl Process {
         self.host.is_dead() || matches!(*self.life.lock().unwrap(), Life::Ended)
     }
 
-    /// As `kill -9`.
+    /// Like `kill -9`.
     pub(crate) fn kill(&self) {
         self.host.kill();
         self.history.add(Fact::Killed { process: self.name.clone() });
     }
 
-    /// As SIGTERM. One that is still being built ends at once.
+    /// Like SIGTERM. A worker that is still being built ends at once.
     pub(crate) fn stop(&self, within: Duration) {
         self.history.add(Fact::StopAsked { process: self.name.clone(), within });
         let life = self.life.lock().unwrap().clone();

@@ -1,6 +1,6 @@
-//! The errors that AWS, or something on the way to it, answers a call with.
+//! The errors with which AWS, or something on the way to it, answers a call.
 
-/// An answer that is no success. Each refuses its call without an effect.
+/// An unsuccessful answer. Each refuses its call without an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum AwsError {
     AccessDenied,
@@ -22,11 +22,11 @@ pub(crate) enum AwsError {
     InternalError,
     /// HTTP 503.
     ServiceUnavailable,
-    /// A page of a proxy, with status 200.
+    /// A proxy's HTML page, with status 200.
     HtmlOk,
-    /// A page of a proxy, with status 403.
+    /// A proxy's HTML page, with status 403.
     HtmlForbidden,
-    /// An empty object with status 200, in place of what the service always sends.
+    /// An empty object with status 200, without the members that the service always sends.
     Empty,
 }
 
@@ -53,7 +53,7 @@ impl AwsError {
         AwsError::Empty,
     ];
 
-    /// As the error's code has it, or as a person would call it.
+    /// The error's code, or its name in plain words.
     pub(crate) fn name(self) -> &'static str {
         match self {
             AwsError::AccessDenied => "AccessDeniedException",
@@ -78,7 +78,7 @@ impl AwsError {
         }
     }
 
-    /// Whether a subscription that is open can end with it.
+    /// True if an open subscription can end with it.
     pub(crate) fn breaks_a_subscription(self) -> bool {
         match self {
             AwsError::KmsAccessDenied

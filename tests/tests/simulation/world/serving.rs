@@ -1,4 +1,4 @@
-//! Which of several streams a process serves, and telling it to serve others.
+//! The streams that a process serves, and changes of them.
 
 use super::history::{Fact, History, Name};
 use super::process::{Life, Process};
@@ -10,21 +10,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Somebody who could not add a stream tries again after this.
+/// The pause before another attempt to add a stream.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Makes what a process needs to know of the n-th stream.
+/// Creates what a process needs for the n-th stream.
 pub(crate) type Configs = Arc<dyn Fn(usize) -> StreamConfig + Send + Sync>;
 
-/// What a process has of each of several streams.
+/// A process's state for each of several streams.
 #[derive(Clone)]
 pub(crate) struct Serving {
     pub(crate) configs: Configs,
     /// Account and name, and the ARN, of each stream.
     pub(crate) names: Vec<(String, String)>,
-    /// Those that it is to serve.
+    /// The streams it is to serve.
     wanted: Arc<Mutex<BTreeSet<usize>>>,
-    /// It is at one thing at a time.
+    /// One change at a time.
     busy: Arc<AtomicBool>,
 }
 
@@ -33,12 +33,12 @@ impl Serving {
         Serving { configs, names, wanted: Arc::new(Mutex::new(wanted)), busy: Arc::default() }
     }
 
-    /// Those that it is to serve.
+    /// The streams it is to serve.
     pub(crate) fn wanted(&self) -> BTreeSet<usize> {
         self.wanted.lock().unwrap().clone()
     }
 
-    /// All that it is to be built with.
+    /// Everything it is built with.
     pub(crate) fn all(&self) -> Vec<StreamConfig> {
         self.wanted().into_iter().map(|n| (self.configs)(n)).collect()
     }
@@ -62,8 +62,8 @@ impl Serving {
 }
 
 impl Process {
-    /// Tells a running process to serve the n-th stream if it does not, and not to if it does. One that is at something, or
-    /// does not run, is not told.
+    /// Adds the n-th stream to a running process, or removes it if the process serves it. Does
+    /// nothing while a change is under way or the process does not run.
     pub(crate) fn toggle(&self, n: usize) {
         let (Some(serving), Life::Running(handle)) = (self.serving.clone(), self.life()) else { return };
         if serving.busy.swap(true, Ordering::Relaxed) {

@@ -1,4 +1,5 @@
-//! The stream: putting records, splitting and merging, whichever tier serves it. One of several can be deleted and made again.
+//! The stream in either tier: puts records, splits and merges shards. One of several streams can be
+//! deleted and created again.
 
 use super::history::{Fact, History};
 use kcl_core::aggregate::Aggregator;
@@ -14,10 +15,10 @@ use tokio::sync::Notify;
 
 pub(crate) const STREAM: &str = "flights";
 
-/// 2026-01-01T00:00:00Z, as the embedded servers' virtual time has it.
+/// 2026-01-01T00:00:00Z, the start of the embedded servers' virtual time.
 const EPOCH_MS: i64 = 1_767_225_600_000;
 
-/// Where the engine lives.
+/// The place of the engine.
 #[derive(Clone, Debug)]
 enum Place {
     Here(Arc<Mutex<Engine>>),
@@ -31,18 +32,18 @@ pub(crate) struct Stream {
     scope: Scope,
     history: History,
     put: Arc<Mutex<u32>>,
-    /// Rung whenever a subscription may have something new.
+    /// Notified whenever a subscription may have an event.
     bell: Arc<Notify>,
-    /// Of one of several.
+    /// Set for one of several streams.
     life: Option<Arc<Mutex<Life>>>,
 }
 
-/// Which stream goes by the name at present.
+/// The stream that currently has the name.
 #[derive(Debug, Default)]
 struct Life {
-    /// How keys of leases begin; nothing while there is no stream.
+    /// The prefix of lease keys; empty while there is no stream.
     id: Option<String>,
-    /// How many there were.
+    /// The number of streams that had the name so far.
     nth: u32,
 }
 
@@ -62,7 +63,7 @@ impl Stream {
         stream
     }
 
-    /// Another of that name, in another account.
+    /// Another stream of that name, in another account.
     pub(crate) fn of_another_account(&self, shards: u32) -> Self {
         let scope = Scope::new("111111111111", "us-east-1");
         let stream = Stream { scope, life: Some(Arc::default()), ..self.clone() };
@@ -70,7 +71,7 @@ impl Stream {
         stream
     }
 
-    /// The engine of embedded servers.
+    /// The engine of the embedded servers.
     pub(crate) fn served(aws: Arc<LocalAws>, shards: u32, history: History) -> Self {
         let scope = aws.scope().clone();
         Self::create(Place::Served(aws), scope, shards, history)
@@ -82,7 +83,7 @@ impl Stream {
         stream
     }
 
-    /// Makes it, for the first time or again.
+    /// Creates the stream, for the first time or again.
     pub(crate) fn make(&self, shards: u32) {
         self.ask(CreateStreamInput {
             stream_name: Some(STREAM.to_owned()),
@@ -109,7 +110,7 @@ impl Stream {
         }
     }
 
-    /// Deletes it, with all that nobody has read.
+    /// Deletes the stream with its unread records.
     pub(crate) fn delete(&self) {
         self.ask(DeleteStreamInput {
             stream_name: Some(STREAM.to_owned()),
@@ -124,7 +125,7 @@ impl Stream {
         self.life.as_ref().is_none_or(|life| life.lock().unwrap().id.is_some())
     }
 
-    /// How the ids of all streams of that name begin, in a table of several.
+    /// The prefix of the ids of all streams of that name, in a table of several streams.
     pub(crate) fn account_and_name(&self) -> String {
         format!("{}:{STREAM}", self.scope.account)
     }
@@ -133,13 +134,14 @@ impl Stream {
         format!("arn:aws:kinesis:{}:{}:stream/{STREAM}", self.scope.region, self.scope.account)
     }
 
-    /// A shard's lease, as the table's key has it.
+    /// The lease key of a shard.
     fn lease(&self, shard: &str) -> String {
         let id = self.life.as_ref().and_then(|life| life.lock().unwrap().id.clone());
         id.map_or_else(|| shard.to_owned(), |id| format!("{id}:{shard}"))
     }
 
-    /// The key of a record of that number. Streams of one name, one after the other, have keys of their own.
+    /// The partition key of the record with that number. Successive streams of one name use
+    /// different keys.
     fn key(&self, number: u32) -> String {
         let key = number % 9;
         match &self.life {
@@ -156,7 +158,7 @@ impl Stream {
         EngineTime::from_millis(EPOCH_MS + i64::try_from(self.history.now().as_millis()).unwrap())
     }
 
-    /// What the engine answers.
+    /// The engine's answer.
     pub(crate) fn try_ask(&self, request: impl Into<Request>) -> Result<Response, kcl_local::kinesis::model::ApiError> {
         let request = request.into();
         match &self.place {
@@ -177,7 +179,7 @@ impl Stream {
         self.try_ask(request).unwrap_or_else(|error| panic!("{error:?}"))
     }
 
-    /// The next event of a subscription, when it is due; or its end.
+    /// Waits for the next event of a subscription, or its end.
     pub(crate) async fn next_event(&self, id: SubscriptionId) -> Step {
         let Place::Here(engine) = &self.place else { panic!("served streams push by themselves") };
         loop {
@@ -199,21 +201,21 @@ impl Stream {
         }
     }
 
-    /// Puts so many records, under keys of their numbers' remainder of nine.
+    /// Puts this many records, under the nine keys `number % 9`.
     pub(crate) fn put(&self, records: u32) {
         for _ in 0..records {
             self.put_one();
         }
     }
 
-    /// The same, with payloads of so many bytes.
+    /// The same, with payloads of this size in bytes.
     pub(crate) fn put_large(&self, records: u32, bytes: usize) {
         for _ in 0..records {
             self.put_sized(bytes);
         }
     }
 
-    /// Puts so many records of one key in one, with payloads of so many bytes.
+    /// Puts an aggregate of this many records of one key, with payloads of this size in bytes.
     pub(crate) fn put_packed(&self, records: u32, bytes: usize) {
         let first = {
             let mut put = self.put.lock().unwrap();
@@ -273,7 +275,7 @@ impl Stream {
         listed.shards
     }
 
-    /// Those that take records, in the order of their hash keys.
+    /// The open shards in the order of their hash keys.
     pub(crate) fn open(&self) -> Vec<Shard> {
         let mut open = self.shards();
         open.retain(|shard| shard.sequence_number_range.ending_sequence_number.is_none());

@@ -1,4 +1,5 @@
-//! A history as a person reads it: who did what, when, a line each; what is alike and happens at once is told once.
+//! Formats a history for people: who did what and when, a line each; equal events at one instant
+//! share a line.
 
 use super::history::{Event, Fact, Name};
 use kcl_core::lease::{Assignment, Fleet, Lease, QuarantinedKey, Row, RowKey, Session, SessionState};
@@ -7,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// One line: somebody does something to one or more things.
+/// One line: an actor does something to one or more things.
 #[derive(Debug, PartialEq)]
 struct Line {
     /// Tenths of a second.
@@ -17,7 +18,7 @@ struct Line {
     things: Vec<String>,
 }
 
-/// Tells the history.
+/// Formats the history.
 pub(crate) fn transcript(events: &[Event]) -> String {
     let mut teller = Teller::default();
     events.iter().for_each(|event| teller.tell(event));
@@ -45,14 +46,14 @@ struct Teller {
     lines: Vec<Line>,
     /// Records by their sequence numbers.
     numbers: HashMap<String, u32>,
-    /// How each process reads each shard that it asked to be pushed: whether by polling.
+    /// For each process and each shard that it subscribed to: true while it polls.
     polls: HashMap<(Name, String), bool>,
 }
 
 impl Teller {
     fn add(&mut self, at: Duration, who: &str, what: impl Into<String>, thing: Option<String>) {
         let (at, what) = (at.as_millis() / 100, what.into());
-        // What several do at the same time stands in between.
+        // Whether events of several actors at one instant are interleaved.
         let alike =
             self.lines.iter_mut().rev().take_while(|line| line.at == at).find(|l| l.who == who && l.what == what);
         match (alike, thing) {
@@ -257,7 +258,7 @@ impl Teller {
     }
 }
 
-/// `shardId-000000000012` as `#12`, after its stream, if there are several.
+/// Formats `shardId-000000000012` as `#12`, after its stream if there are several.
 fn short(shard: &str) -> String {
     if let Some((stream, shard)) = shard.rsplit_once(':') {
         return format!("{stream}{}", short(shard));

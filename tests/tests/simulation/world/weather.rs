@@ -1,4 +1,4 @@
-//! What befalls calls: by a script, because a process is cut off, or by chance.
+//! The faults of calls: scripted, because a process is cut off, or random.
 
 use super::history::{Fact, History, Name};
 use super::host::Host;
@@ -7,62 +7,62 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How long calls take where they all take equally long.
+/// The duration of each call when all take equally long.
 const EACH_WAY: Duration = Duration::from_millis(2);
 
-/// What a call goes to.
+/// The target of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
     Table,
     Stream,
 }
 
-/// A call of a process, as it is about to be sent.
+/// A call of a process, before it is sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call<'a> {
     pub(crate) process: &'a Name,
     pub(crate) service: Service,
     pub(crate) operation: &'static str,
-    /// How many calls were sent before it, by anyone.
+    /// The number of calls sent before it, by any process.
     pub(crate) number: u64,
 }
 
-/// What befalls one call.
+/// A fault of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It has no effect, and gets no answer.
+    /// It has no effect and gets no answer.
     LostRequest,
-    /// It has its effect, and gets no answer.
+    /// It has its effect and gets no answer.
     LostResponse,
-    /// It is refused for want of room.
+    /// It is throttled.
     Throttled,
-    /// It arrives so much later.
+    /// It arrives this much later.
     Late(Duration),
-    /// Its answer arrives so much later.
+    /// Its answer arrives this much later.
     SlowAnswer(Duration),
-    /// A read shows what was so long ago.
+    /// A read shows a state that is this old.
     Stale(Duration),
     /// The process dies: before the call has its effect, or after.
     Crash { effect: bool },
-    /// The process is frozen for so long, with the call on its way.
+    /// The process is frozen for this time while the call is on its way.
     Freeze(Duration),
-    /// The iterator is too old.
+    /// The iterator has expired.
     IteratorExpired,
-    /// The service fails by itself.
+    /// The service fails with an internal error.
     Unavailable,
     /// The service, or something on the way to it, refuses the call with this error.
     Refused(AwsError),
-    /// The answer is wrong; the number says in which of several ways (`model::stream`).
+    /// The answer is wrong; the number selects one of several ways (`model::stream`).
     Wrong(u32),
 }
 
 impl Fate {
-    /// Of what is pushed: whether it does not come, nor anything after it.
+    /// For pushed events: true if this event and all later ones are lost.
     pub(crate) fn is_silent(self) -> bool {
         matches!(self, Fate::LostRequest | Fate::LostResponse | Fate::Crash { .. })
     }
 
-    /// Of what is pushed: how much later it comes.
+    /// For pushed events: the additional delay.
     pub(crate) fn delay(self) -> Option<Duration> {
         match self {
             Fate::Late(by) | Fate::SlowAnswer(by) => Some(by),
@@ -79,7 +79,7 @@ impl Fate {
     }
 }
 
-/// What a process is cut off from.
+/// The service that a process is cut off from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
     Everything,
@@ -105,7 +105,7 @@ impl Cut {
     }
 }
 
-/// How likely things are, in thousandths of all calls.
+/// Probabilities in thousandths of all calls.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Odds {
     pub(crate) lost: u32,
@@ -115,17 +115,17 @@ pub(crate) struct Odds {
     pub(crate) stale: u32,
     pub(crate) broken: u32,
     pub(crate) refused: u32,
-    /// Answers of the stream that are wrong: of reads so many, and of lists of shards ten times as many. They are wrong once:
-    /// the lists after a wrong one are right.
+    /// Wrong answers of the stream: of this many reads in a thousand, and of ten times as many
+    /// lists of shards. They are wrong once: the lists that follow a wrong one are right.
     pub(crate) wrong: u32,
 }
 
-/// So many lists after a wrong one are right.
+/// The number of right lists after a wrong one.
 const RIGHT_LISTS: u32 = 8;
 
 type Rule = Box<dyn FnMut(&Call<'_>) -> Option<Fate> + Send>;
 
-/// See the module's documentation. Clones are the same weather.
+/// See the module's documentation. Clones are the same fault injector.
 #[derive(Clone)]
 pub(crate) struct Weather {
     state: Arc<Mutex<State>>,
@@ -136,19 +136,19 @@ struct State {
     rng: fastrand::Rng,
     odds: Odds,
     uneven: bool,
-    /// Scans are of so many rows a page at most; with time between pages.
+    /// The most rows in a page of a scan; pages take time.
     page: usize,
-    /// How many milliseconds a page takes, at least and at most; else little.
+    /// The shortest and the longest time of a page in milliseconds; a few milliseconds if absent.
     page_time: Option<(u64, u64)>,
-    /// Until then the table has no room for anyone.
+    /// Until then the table throttles every call.
     table_full_until: Duration,
     rules: Vec<Rule>,
     cut: BTreeMap<Name, Cut>,
     hosts: BTreeMap<Name, Host>,
     calls: u64,
-    /// How many of the next lists are right whatever the odds.
+    /// How many of the next lists are right, whatever the odds.
     right_lists: u32,
-    /// Those that have sent a heartbeat. Until then a refusal ends a worker, as it should.
+    /// Processes that have sent a heartbeat. Before that a refusal ends a worker, by design.
     beating: BTreeSet<Name>,
 }
 
@@ -173,17 +173,18 @@ impl Weather {
         Weather { state: Arc::new(Mutex::new(state)), history }
     }
 
-    /// What may happen to any call from now on.
+    /// Sets the odds from now on.
     pub(crate) fn odds(&self, odds: Odds) {
         self.state.lock().unwrap().odds = odds;
     }
 
-    /// Reads of the whole table come in pages of so many rows, each as the table is when it is read.
+    /// Reads of the whole table consist of pages of at most this many rows, each as the table is
+    /// when that page is read.
     pub(crate) fn pages(&self, rows: usize) {
         self.state.lock().unwrap().page = rows;
     }
 
-    /// Pages take so many milliseconds, at least and at most.
+    /// Sets the shortest and the longest time of a page in milliseconds.
     pub(crate) fn slow_pages(&self, from: u64, to: u64) {
         self.state.lock().unwrap().page_time = Some((from, to));
     }
@@ -192,12 +193,12 @@ impl Weather {
         self.state.lock().unwrap().page
     }
 
-    /// The table has no room for so long.
+    /// Throttles the table for this time.
     pub(crate) fn throttle_table(&self, how_long: Duration) {
         self.state.lock().unwrap().table_full_until = self.history.now() + how_long;
     }
 
-    /// Every call is shown to `rule`, before chance has its turn.
+    /// Adds a rule that sees every call before random faults are drawn.
     pub(crate) fn rule(&self, rule: impl FnMut(&Call<'_>) -> Option<Fate> + Send + 'static) {
         self.state.lock().unwrap().rules.push(Box::new(rule));
     }
@@ -213,7 +214,7 @@ impl Weather {
         }
     }
 
-    /// The longest that a read of a table of so many rows takes, where every page is answered.
+    /// The longest time of a read of a table with this many rows, if every page is answered.
     pub(crate) fn read_time(&self, rows: usize) -> Duration {
         let state = self.state.lock().unwrap();
         let Some((_, longest)) = state.page_time else { return Duration::ZERO };
@@ -221,13 +222,13 @@ impl Weather {
         (Duration::from_millis(longest) + EACH_WAY * 4) * pages
     }
 
-    /// No rules, no odds, everyone reaches everything. What was delayed is still on its way.
+    /// Removes rules and odds, and reconnects every process. Delayed calls are still on their way.
     pub(crate) fn calm(&self) {
         let cut: Vec<Name> = {
             let mut state = self.state.lock().unwrap();
             state.odds = Odds::default();
             state.table_full_until = Duration::ZERO;
-            // A table that is slow to read is no fault that ends.
+            // A table that is slow to read stays slow: it is a property, not a fault.
             if state.page_time.is_none() {
                 state.page = usize::MAX;
             }
@@ -246,7 +247,7 @@ impl Weather {
         self.state.lock().unwrap().uneven = true;
     }
 
-    /// How long a call takes there and back when nothing befalls it.
+    /// The round trip of a call without a fault.
     pub(crate) fn latency(&self) -> (Duration, Duration) {
         let mut state = self.state.lock().unwrap();
         if !state.uneven {
@@ -256,7 +257,7 @@ impl Weather {
         (way(), way())
     }
 
-    /// How long a page of a read of the whole table takes beyond any other call.
+    /// The additional time of a page of a scan.
     pub(crate) fn page_time(&self, is_first: bool) -> Duration {
         let mut state = self.state.lock().unwrap();
         match state.page_time {
@@ -271,7 +272,7 @@ impl Weather {
         self.state.lock().unwrap().calls
     }
 
-    /// What befalls this call; crashes and freezes have their effect on the process here.
+    /// Draws the fault of this call; crashes and freezes take effect on the process here.
     pub(crate) fn fate(&self, process: &Name, service: Service, operation: &'static str) -> (u64, Option<Fate>) {
         let (number, fate, host) = {
             let mut state = self.state.lock().unwrap();
