@@ -1,5 +1,6 @@
-//! R25. *Given* many shards that start at the oldest record, with answers of megabytes, some of them aggregates, and handlers
-//! that are slow; *then* the payload in memory never exceeds the budget, every shard is read, and no lease is lost over it.
+//! R25. *Given* many shards that start at the oldest record, with answers of megabytes, some of
+//! them aggregates, and slow handlers; *then* the payload in memory never exceeds the budget, every
+//! shard is read, and no lease is lost because of it.
 
 use super::play;
 use crate::world::Making;
@@ -15,7 +16,7 @@ fn r25_full_answers_and_slow_handlers_stay_within_the_budget() {
     let settings = Settings::default().byte_budget(budget);
     play("r25_full_answers_and_slow_handlers", Making { settings, ..Making::new(25, 16) }, async |mut world| {
         world.mood(Mood { longest: Duration::from_secs(4), ..Mood::default() });
-        // 160 MiB, five times what may be in memory.
+        // 160 MiB, five times the budget.
         for _ in 0..8 {
             world.stream.put_large(14, MIB - 1_000);
             for _ in 0..6 {

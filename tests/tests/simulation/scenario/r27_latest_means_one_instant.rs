@@ -1,5 +1,6 @@
-//! R27. *Given* an application that starts at LATEST and has read nothing yet; *when* it pauses until its iterators are too
-//! old, crashes, or its leases move, and records arrive meanwhile; *then* all of them are delivered.
+//! R27. *Given* an application that starts at LATEST and has read nothing yet; *when* it pauses
+//! until its iterators have expired, crashes, or its leases move, and records arrive meanwhile;
+//! *then* all of them are delivered.
 
 use super::play;
 use crate::world::Making;

@@ -1,5 +1,5 @@
-//! R29. *Given* a start; *when* any one call of it fails for a while, or is not answered; *then* it is tried again, one set of
-//! consumers comes of it, and records are read.
+//! R29. *Given* a start; *when* any one of its calls fails for a while, or is not answered; *then*
+//! the call is retried, exactly one set of consumers starts, and records are read.
 
 use super::{checked, play};
 use crate::world::weather::Fate;

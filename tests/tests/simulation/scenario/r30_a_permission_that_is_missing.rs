@@ -1,6 +1,6 @@
-//! R30. *Given* a worker that lacks one permission; *when* it starts; *then* it ends at once with an error that names the action
-//! and the resource, and makes few calls. (Each action of the policy, at a start and in a running fleet, is tested with the
-//! other tests of fleets.)
+//! R30. *Given* a worker that lacks one permission; *when* it starts; *then* it ends at once with
+//! an error that names the action and the resource, and makes few calls. (The fleet tests cover
+//! each action of the policy, at a start and in a running fleet.)
 
 use super::play;
 use crate::world::refusal::AwsError;

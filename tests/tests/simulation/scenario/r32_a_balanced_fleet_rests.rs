@@ -1,5 +1,6 @@
-//! R32. *Given* a balanced fleet without traffic; *when* an hour passes; *then* no lease moves; *when* one more worker joins;
-//! *then* no more than its share moves, and each lease once. (Loads that jitter are the leader's properties.)
+//! R32. *Given* a balanced fleet without traffic; *when* an hour passes; *then* no lease moves;
+//! *when* one more worker joins; *then* only its share moves, and each lease once. (Varying loads
+//! are covered by properties of the leader's assignment.)
 
 use super::play;
 use crate::world::Making;

@@ -1,5 +1,6 @@
-//! R33. *Given* a table with rows of an unknown kind, and unknown attributes on known rows, and more workers than shards;
-//! *when* the fleet works on it, and stops; *then* all works, and what it does not know is still there.
+//! R33. *Given* a table with rows of an unknown kind, and unknown attributes on known rows, and
+//! more workers than shards; *when* the fleet runs and stops; *then* it works as usual, and
+//! everything unknown is still there.
 
 use super::play;
 use crate::world::{APPLICATION, Making, Tier, World};

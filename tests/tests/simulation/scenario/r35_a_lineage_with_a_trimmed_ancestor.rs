@@ -1,5 +1,6 @@
-//! R35. *Given* shards that were merged and split again before anybody read them, and an ancestor that is past its retention;
-//! *when* a fleet starts; *then* each key's records come in order, and what is gone does not hold up the rest.
+//! R35. *Given* shards that were merged and split again before they were read, and an ancestor that
+//! is past its retention; *when* a fleet starts; *then* each key's records come in order, and the
+//! missing ancestor does not block the rest.
 
 use super::play;
 use crate::world::Making;

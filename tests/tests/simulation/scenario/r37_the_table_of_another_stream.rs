@@ -1,5 +1,6 @@
-//! R37. *Given* the table of a fleet that has stopped; *when* its stream is deleted and made again under the same name, and a
-//! worker starts; *then* it refuses to run, and says why and what to do.
+//! R37. *Given* the table of a fleet that has stopped; *when* its stream is deleted and created
+//! again under the same name, and a worker starts; *then* the worker refuses to run, with the
+//! reason and the remedy.
 
 use super::play;
 use crate::world::Making;

@@ -1,6 +1,7 @@
-//! Rows changed by hand. *Given* an idle fleet; *when* somebody removes the row of a lease, puts it back as it once was, or
-//! damages the plan of a worker; *then* the lease is read again by one worker and not by two, and the plan is replaced, each
-//! within what a full read takes.
+//! Rows changed by hand. *Given* an idle fleet; *when* somebody deletes the row of a lease,
+//! restores an earlier version of it, or damages a worker's assignment row; *then* the lease is
+//! read again by exactly one worker, and the assignment is replaced, each within the time of a full
+//! read.
 
 use super::play;
 use crate::world::Making;

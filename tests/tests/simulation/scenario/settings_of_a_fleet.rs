@@ -1,4 +1,4 @@
-//! Workers of one application that are configured with different `failover_time`s.
+//! Workers of one application that are configured with different values of `failover_time`.
 
 use super::checked;
 use crate::world::history::Fact;
@@ -22,7 +22,7 @@ fn changing(failover: u64) -> Setup {
     with(seconds(failover).on_fleet_settings(OnFleetSettings::Change))
 }
 
-/// The `failover_time` that the fleet row says, in seconds.
+/// The `failover_time` in the fleet row, in seconds.
 fn of_fleet(world: &World) -> Option<u64> {
     Some(world.rows().fleet?.settings?.shared.failover_time.as_secs())
 }
@@ -34,7 +34,7 @@ fn fenced(world: &World) -> usize {
     world.count(|fact| matches!(fact, Fact::Changed { key: RowKey::Session(_), before, after, .. } if is_fenced(after) && !is_fenced(before)))
 }
 
-/// How many records handlers were given more than once.
+/// The number of records that handlers received more than once.
 fn repeated(world: &World) -> usize {
     world.history.with(|events| {
         let handed = events.iter().filter_map(|event| match &event.fact {
@@ -46,7 +46,7 @@ fn repeated(world: &World) -> usize {
     })
 }
 
-/// Everybody stops: a plain table is left, and no rule was broken on the way.
+/// Stops every worker: a plain table must remain, and no invariant may be violated.
 async fn ends_plainly(name: &str, world: World) {
     for process in world.alive() {
         world.stop(&process, DEADLINE);
@@ -73,7 +73,8 @@ fn workers_with_different_failover_times_fence_nobody_that_lives_and_repeat_noth
         world.until_handled(Duration::from_secs(10)).await;
         assert_eq!((fenced(&world), repeated(&world)), (0, 0));
         assert_eq!(of_fleet(&world), Some(10), "the others have not changed");
-        // Each is timed by its own: the slow one is dead after a minute, and nobody takes its leases before.
+        // Each worker is timed by its own value: the slow one is dead after a minute, and its
+        // leases stay with it until then.
         world.kill(&slow);
         world.stream.put(60);
         let took = world.until_shared(&[("ann", 3), ("ben", 3)], Duration::from_secs(66)).await;
@@ -185,13 +186,14 @@ fn rows_of_an_earlier_version_are_timed_by_the_observers_failover_time() {
     run(async {
         let mut world = World::new(Making::new(87, 4));
         world.fleet(&["ann", "ben"]).await;
-        // What an earlier version writes: no settings anywhere.
+        // Rows of an earlier version, without settings.
         let rows = world.rows();
         for session in rows.sessions {
             let key = RowKey::Session(session.worker.clone());
             world.tamper(key, Some(Row::Session(Session { profile: Default::default(), ..session })));
         }
-        // Until the leader has read them: what it knew of its sessions it would make the fleet's again.
+        // Waits until the leader has read them; otherwise it would store the settings that it knew
+        // before.
         world.seconds(3).await;
         let fleet = world.rows().fleet.unwrap();
         let before = kcl_core::lease::Fleet { settings: None, leader_failover_time: None, ..fleet };

@@ -1,5 +1,6 @@
-//! *Given* a table whose full read takes seconds or minutes; *when* owners vanish, a Java fleet has stopped, workers die and
-//! join; *then* every lease is taken, within a bound that grows with the time of a read.
+//! *Given* a table whose full read takes seconds or minutes; *when* owners vanish, a Java fleet has
+//! stopped, workers die and join; *then* every lease is acquired, within a bound that grows with
+//! the time of a read.
 
 use crate::invariant::{self, Facts};
 use crate::world::weather::Fate;
@@ -8,17 +9,18 @@ use kcl_core::lease::{Lease, LeaseKey, Owner, Row, RowKey, Session, SessionState
 use kcl_core::record::{Checkpoint, ShardId};
 use std::time::Duration;
 
-/// Between a read that shows something and what follows from it.
+/// The time between a read that shows a change and its effect.
 const MORE: Duration = Duration::from_secs(10);
 
-/// Plays it on tables of which a page of one row takes so long that a full read takes about 3, 11 and 100 seconds.
+/// Plays this on tables where a page of one row takes so long that a full read takes about 3, 11
+/// and 100 seconds.
 fn on_slow_tables(seed: u64, scenario: impl AsyncFn(World, Duration) -> World) {
     for page_ms in [450, 1_600, 12_000] {
         let world = run(async {
             let world = World::new(Making::new(seed, 4));
             world.weather.pages(1);
             world.weather.slow_pages(page_ms, page_ms + page_ms / 10);
-            // Four leases, a fleet row, and a session and a plan of each of three workers.
+            // Four leases, a fleet row, and a session and an assignment of each of three workers.
             let read = world.weather.read_time(11);
             scenario(world, read).await
         });
@@ -58,7 +60,7 @@ fn a_leader_that_dies_is_followed_by_one_that_completes_a_slow_read() {
         let term = world.rows().fleet.unwrap().term;
         world.kill("ann");
         world.until_shared(&[("ben", 4)], f * 2 + read * 4 + MORE).await;
-        // A read of minutes costs the leader no term.
+        // A read of minutes does not cost the leader its term.
         world.pass(read * 4).await;
         assert_eq!(world.rows().fleet.unwrap().term, term + 1);
         world
@@ -75,7 +77,7 @@ fn leases_of_owners_without_a_session_are_taken_however_slow_a_full_read_is() {
         world.until_shared(&[("ann", 2), ("ben", 2)], read * 4 + f + MORE).await;
         world.kill("ben");
         world.tamper(RowKey::Session(WorkerId::from_row("ben")), None);
-        // Nothing asks for a read: the leases are found by the one that is made in any case.
+        // Nothing requests a read: the periodic one finds the leases.
         let unasked = Duration::from_secs(60).max(read * 10);
         world.until_shared(&[("ann", 4)], unasked + f * 2 + read * 4 + MORE).await;
         world
@@ -98,7 +100,8 @@ fn leases_of_a_stopped_java_fleet_are_taken_however_slow_a_full_read_is() {
     });
 }
 
-/// A page of a table with little room for reads is refused every other time; the calls of single rows are answered.
+/// A page of a table with little read capacity is throttled every other time; calls for single rows
+/// are answered.
 #[test]
 fn pages_that_are_throttled_half_of_the_time_do_not_keep_a_fleet_from_failing_over() {
     let world = run(async {
@@ -124,7 +127,7 @@ fn pages_that_are_throttled_half_of_the_time_do_not_keep_a_fleet_from_failing_ov
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-/// Waits until it is so, in steps that suit a table of thousands of rows.
+/// Waits for a condition, in steps that suit a table of thousands of rows.
 async fn until(world: &World, within: Duration, is_so: impl Fn(&World) -> bool) {
     let began = world.history.now();
     while !is_so(world) {
@@ -138,8 +141,8 @@ fn shared(world: &World, wanted: &[(&str, usize)]) -> bool {
     world.shares() == wanted.iter().map(|(worker, n)| ((*worker).to_owned(), *n)).collect()
 }
 
-/// As many rows as a crash loop leaves, or an attacker writes: none of them ever sends a heartbeat. Read one batch after the
-/// other, they take longer than a call may.
+/// As many rows as a crash loop leaves behind, or an attacker writes. None of their sessions ever
+/// sends a heartbeat. Reading them in sequential batches would take longer than a call may.
 #[test]
 fn thousands_of_dead_sessions_are_ended_and_delay_no_failover() {
     const DEAD: u64 = 3_000;
@@ -170,7 +173,7 @@ fn thousands_of_dead_sessions_are_ended_and_delay_no_failover() {
         until(&world, failover(&world) * 2 + MORE, |world| shared(world, &[("ann", 4)])).await;
         let alive = |world: &World| world.rows().sessions.iter().filter(|s| !s.state.has_ended()).count();
         until(&world, Duration::from_secs(60), |world| alive(world) == 1).await;
-        // Their rows are cleared away, some in each cycle.
+        // The leader deletes some of their rows in each cycle.
         until(&world, Duration::from_secs(400), |world| world.rows().sessions.len() == 1).await;
         world
     });
@@ -193,7 +196,7 @@ fn ten_thousand_leases_in_slow_pages_do_not_keep_a_fleet_from_failing_over() {
             world.tamper(RowKey::Lease(key), Some(Row::Lease(lease)));
         }
         world.weather.slow_pages(100, 10_000);
-        // Six pages of two thousand rows; one may be given up once before it is answered.
+        // Six pages of two thousand rows; a page may time out once before it is answered.
         let read = Duration::from_secs(6 * 20);
         world.start("ben");
         until(&world, read * 6, |world| world.shares().get("ben") == Some(&2)).await;
@@ -208,7 +211,8 @@ fn ten_thousand_leases_in_slow_pages_do_not_keep_a_fleet_from_failing_over() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-/// What an idle worker asks for in an hour: two polls a second of the fleet row and of each shard at most, and less of all else.
+/// The calls of an idle worker in an hour: at most two polls a second of the fleet row and of each
+/// shard, and fewer of everything else.
 #[test]
 fn an_idle_worker_makes_few_calls() {
     let world = run(async {

@@ -1,6 +1,7 @@
-//! Two streams. *Given* a worker of two streams of one name; *when* one of them is deleted and made again while the worker cannot
-//! see it, or leaves it while another worker reads on; *then* the new one is read under leases of its own, from its beginning,
-//! the former one's leases stay as they were, and the other stream is read as ever.
+//! Two streams. *Given* a worker of two streams of one name; *when* one of them is deleted and
+//! created again while the worker cannot see it, or the worker stops serving it while another
+//! worker continues; *then* the new stream is read under leases of its own from its beginning, the
+//! former one's leases stay as they were, and the other stream is read as before.
 
 use super::play;
 use crate::world::weather::{Cut, Fate};
@@ -15,7 +16,7 @@ fn making(seed: u64, retrieval: Retrieval) -> Making {
     Making { second, settings, ..Making::new(seed, 2) }
 }
 
-/// The leases of the second stream, of the first that had the name, or of all.
+/// The leases of the second stream, of the first stream that had the name, or of all.
 fn leases(world: &World) -> Vec<Lease> {
     let mut leases = world.rows().leases;
     leases.retain(|lease| lease.key.as_str().starts_with("111111111111"));

@@ -1,5 +1,6 @@
-//! A1. *Given* an owner that heartbeats but hears nothing, as the fleet row and its plan do not reach it; *when* its leases should
-//! move, and `handoff_timeout` passes; *then* nobody takes them from it; when it hears again, it gives them.
+//! A1. *Given* an owner that sends heartbeats but reads neither the fleet row nor its assignment;
+//! *when* its leases should move, and `handoff_timeout` passes; *then* no worker takes them; when
+//! it can read again, it releases them.
 
 use crate::scenario::play;
 use crate::world::Making;

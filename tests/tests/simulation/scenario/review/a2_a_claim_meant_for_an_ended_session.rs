@@ -1,5 +1,6 @@
-//! A2. *Given* a claim of the lease of a worker's ended session, which is slow to arrive; *when* that worker is back under its
-//! id, with another session, and holds the lease again; *then* the claim is refused.
+//! A2. *Given* a slow claim of the lease of a worker's ended session; *when* that worker has
+//! restarted under its id with a new session, and holds the lease again; *then* the claim is
+//! refused.
 
 use crate::scenario::play;
 use crate::world::history::Fact;

@@ -1,5 +1,6 @@
-//! A3. *Given* a read of the whole table that shows a worker's old session and, later, a lease of its new one; *when* the
-//! leader plans by it; *then* it does not take the new session for an ended one.
+//! A3. *Given* a read of the whole table that shows a worker's old session and, on a later page, a
+//! lease of its new one; *when* the leader assigns by it; *then* it does not treat the new session
+//! as ended.
 
 use crate::scenario::play;
 use crate::world::Making;

@@ -1,5 +1,6 @@
-//! A4. *Given* a leader whose reads of the table take nine seconds; *when* a worker joins, so that it has to read; *then* its
-//! own shards are read all the while, and it is not taken for dead.
+//! A4. *Given* a leader whose reads of the table take nine seconds; *when* a worker joins, so that
+//! the leader has to read; *then* its own shards are read meanwhile, and no worker declares it
+//! dead.
 
 use crate::scenario::play;
 use crate::world::Making;

@@ -1,5 +1,5 @@
-//! A5. *Given* a checkpoint that is ten seconds on its way; *when* the next ones have been written meanwhile; *then* it is
-//! refused, and the position stays.
+//! A5. *Given* a checkpoint that is on its way for ten seconds; *when* later ones have been written
+//! meanwhile; *then* it is refused, and the position stays.
 
 use crate::scenario::play;
 use crate::world::Making;

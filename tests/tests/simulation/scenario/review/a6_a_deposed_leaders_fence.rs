@@ -1,5 +1,6 @@
-//! A6. *Given* a leader that is frozen with a fence on its way; *when* another has taken the term and ended the same silent
-//! session; *then* that session ends once, and whoever wakes does no harm.
+//! A6. *Given* a leader that is frozen with a fence on its way; *when* another worker has taken the
+//! term and fenced the same dead session; *then* that session ends once, and the former leader does
+//! no harm when it resumes.
 
 use crate::scenario::play;
 use crate::world::Making;

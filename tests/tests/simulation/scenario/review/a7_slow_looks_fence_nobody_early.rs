@@ -1,5 +1,5 @@
-//! A7. *Given* a leader whose looks take two seconds to be answered; *when* a worker is silent for a little less than
-//! `failover_time`; *then* it is not taken for dead, and delivers nothing in between.
+//! A7. *Given* a leader whose reads take two seconds; *when* a worker sends no heartbeat for a
+//! little less than `failover_time`; *then* it is not fenced, and delivers nothing in between.
 
 use crate::scenario::play;
 use crate::world::Making;

@@ -1,5 +1,6 @@
-//! A8. *Given* two shards that are merged, read by two workers, of which one is slow; *when* the quick one has finished its
-//! parent; *then* the child is not read before the slow one has finished the other.
+//! A8. *Given* two shards that are merged, read by two workers, of which one is slow; *when* the
+//! fast one has finished its parent; *then* the child is not read before the slow one has finished
+//! the other.
 
 use crate::scenario::play;
 use crate::world::handler::Mood;

@@ -1,6 +1,7 @@
-//! A9. *Given* a running fleet; *when* a Java worker takes one of its leases, as after a rollback of a deploy, and renews it;
-//! *then* the fleet lets go of that lease and plans nothing for it, until it has stood still for `java_failover_time`. A start
-//! on such a table is refused with the owner's name.
+//! A9. *Given* a running fleet; *when* a Java worker takes one of its leases, as after a rollback
+//! of a deploy, and renews it; *then* the fleet releases that lease and does not assign it until it
+//! was unchanged for `java_failover_time`. A start on such a table is refused with the owner's
+//! name.
 
 use crate::scenario::play;
 use crate::world::{Making, World};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 const LEASE: &str = "shardId-000000000000";
 
-/// As Java takes or renews a lease: owner and counter, and nothing that it does not know.
+/// Takes or renews a lease like Java: owner and counter, and no attribute of ours.
 fn java_writes(world: &World) {
     let lease = world.lease(LEASE).unwrap();
     let session = lease.owner.as_ref().and_then(|owner| owner.session);

@@ -1,5 +1,6 @@
-//! B1. *Given* a leader that reads the table slowly; *when* a worker meanwhile ends a shard and claims its children, which the
-//! plan of that read does not know; *then* the worker keeps them.
+//! B1. *Given* a leader that reads the table slowly; *when* a worker meanwhile ends a shard and
+//! claims its children, which the assignment of that read does not contain; *then* the worker keeps
+//! them.
 
 use crate::scenario::play;
 use crate::world::Making;

@@ -1,5 +1,6 @@
-//! B2. *Given* a claim whose answer is lost, and one that arrives eight seconds late; *when* nobody else wants the lease; *then*
-//! the claimant finds out that it holds it, and reads: no lease is held that nobody reads.
+//! B2. *Given* a claim whose answer is lost, and one that arrives eight seconds late; *when* no
+//! other worker wants the lease; *then* the claimant finds out that it holds it, and reads: there
+//! is no owned lease without a reader.
 
 use crate::scenario::play;
 use crate::world::Making;

@@ -1,5 +1,6 @@
-//! B3. *Given* a worker that dies with claims on their way; *when* they arrive after its death, and after the table was read;
-//! *then* the leases are found to be a dead one's, and read by another.
+//! B3. *Given* a worker that dies with claims on their way; *when* they arrive after its death, and
+//! after the table was read; *then* the leases are found to have a dead owner, and are read by
+//! another worker.
 
 use crate::scenario::play;
 use crate::world::Making;

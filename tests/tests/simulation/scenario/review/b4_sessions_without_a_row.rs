@@ -1,5 +1,6 @@
-//! B4. *Given* a fleet; *when* the session row of a living worker is removed, and then that of a dead one; *then* the living one
-//! registers anew, and the leases of the dead one are free once they stood still.
+//! B4. *Given* a fleet; *when* the session row of a live worker is deleted, and then that of a dead
+//! one; *then* the live one registers again, and the leases of the dead one are free when they were
+//! stale for long enough.
 
 use crate::scenario::play;
 use crate::world::Making;

@@ -1,5 +1,5 @@
-//! B5. *Given* a fleet; *when* the table answers nobody for longer than `failover_time`, and then everybody; *then* nobody is
-//! taken for dead, and no lease moves.
+//! B5. *Given* a fleet; *when* the table answers no worker for longer than `failover_time`, and
+//! then all; *then* no session is fenced, and no lease moves.
 
 use crate::scenario::play;
 use crate::world::Making;

@@ -1,5 +1,5 @@
-//! B6. *Given* a fleet; *when* the worker that plans is told to stop; *then* its shards are read elsewhere within a second, and
-//! somebody else plans right away.
+//! B6. *Given* a fleet; *when* the leader is told to stop; *then* its shards are read elsewhere
+//! within a second, and another worker leads at once.
 
 use crate::scenario::play;
 use crate::world::Making;

@@ -1,5 +1,5 @@
-//! B7. *Given* the last worker of a fleet, which clears the table as it leaves; *when* another one joins at any moment of that;
-//! *then* the joiner loses nothing and reads.
+//! B7. *Given* the last worker of a fleet, which cleans up the table as it stops; *when* another
+//! one joins at any moment of that; *then* the joiner loses nothing and reads.
 
 use crate::scenario::{checked, play};
 use crate::world::{Making, World, run};

@@ -1,5 +1,5 @@
-//! The schedules that broke earlier versions of the protocol: A1 to A9 its safety, B1 to B7 its progress. Each must be harmless
-//! now.
+//! The schedules that broke earlier versions of the protocol: A1 to A9 its safety, B1 to B7 its
+//! progress. Each must be harmless now.
 
 mod a1_a_lease_is_never_taken_by_force;
 mod a2_a_claim_meant_for_an_ended_session;
