@@ -1,4 +1,4 @@
-//! End to end tests.
+//! Helpers for end-to-end tests.
 
 pub mod metered;
 pub mod said;

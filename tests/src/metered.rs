@@ -1,4 +1,4 @@
-//! What is metered while a test runs.
+//! Captures metrics while a test runs.
 
 use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use std::collections::BTreeMap;
@@ -13,17 +13,17 @@ impl Metered {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The series of that name, with their values.
+    /// The series of that name with their values.
     #[must_use]
     pub fn of(&self, name: &str) -> BTreeMap<String, f64> {
         let is_of = |series: &str| series.split('{').next() == Some(name);
         self.lock().iter().filter(|(series, _)| is_of(series)).map(|(series, value)| (series.clone(), *value)).collect()
     }
 
-    /// The value of the only series of that name whose labels contain this.
+    /// The value of the only series of that name whose labels contain this text.
     ///
     /// # Panics
-    /// When there is none, or more than one.
+    /// If there is no such series, or more than one.
     #[must_use]
     pub fn value(&self, name: &str, labels: &str) -> f64 {
         let found: Vec<(String, f64)> =

@@ -1,22 +1,22 @@
-//! What is logged while a test runs.
+//! Captures log lines while a test runs.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The lines of the log. Clones share them.
+/// The captured lines. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Said(Arc<Mutex<Vec<u8>>>);
 
 impl Said {
-    /// Takes down what is at least as serious as this, wherever it is set as the subscriber.
+    /// Captures lines of at least this level, in every scope where it is the subscriber.
     #[must_use]
     pub fn at_least(&self, level: Level) -> impl Subscriber + Send + Sync + 'static {
         tracing_subscriber::fmt().with_ansi(false).with_max_level(level).with_writer(self.clone()).finish()
     }
 
-    /// All of it.
+    /// The whole log.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()

@@ -1,5 +1,6 @@
 #![cfg(test)]
-//! Aggregates that AWS's own aggregators made, and some by hand (`golden/aggregates/make`), taken apart by ours.
+//! Aggregates made by AWS's own aggregators, and some by hand (`golden/aggregates/make`), unpacked
+//! by ours.
 
 use kcl_core::aggregate::{Checksum, Corruption, Deaggregator, ForeignRecords, Outcome};
 use kcl_core::record::{Record, SequenceNumber};
@@ -7,7 +8,7 @@ use md5::{Digest, Md5};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Partition key, explicit hash key, payload in hexadecimal digits.
+/// Partition key, explicit hash key, payload in hexadecimal.
 type Packed = (String, Option<String>, String);
 
 fn folder() -> PathBuf {
@@ -69,7 +70,7 @@ fn explicit_hash_keys_of_others_decide_whose_a_part_is() {
     }
 }
 
-/// What Google's parser agrees to, however it is written; and what it refuses.
+/// Ours accepts what Google's parser accepts, however it is encoded, and refuses what it refuses.
 #[test]
 fn what_protocol_buffers_allow_comes_out_and_what_they_forbid_comes_whole() {
     let expected: BTreeMap<String, Option<Vec<Packed>>> =

@@ -1,4 +1,4 @@
-//! What is allocated on a record's way, counted: payloads never, and little else for each of many.
+//! Counts allocations on a record's path: none for payloads, and few for each of many records.
 
 #![cfg(test)]
 
@@ -23,7 +23,7 @@ fn number(n: usize) -> SequenceNumber {
     SequenceNumber::parse((n + 1).to_string()).unwrap()
 }
 
-/// An aggregate of so many records of so many bytes, with four keys.
+/// An aggregate of this many records of this size, with four keys.
 fn aggregate(records: usize, size: usize) -> Bytes {
     let mut aggregator = Aggregator::default().most_bytes(usize::MAX);
     let payload = vec![7; size];
@@ -33,7 +33,7 @@ fn aggregate(records: usize, size: usize) -> Bytes {
     aggregator.finish().unwrap().data
 }
 
-/// What it takes to take it apart, into a vector that has room.
+/// The allocations for unpacking it into a vector with enough room.
 fn taking_apart(records: usize, size: usize) -> AllocationInfo {
     let record = Record::new(number(0), aggregate(records, size)).with_partition_key("outer");
     let mut parts = Vec::with_capacity(records);
@@ -53,13 +53,13 @@ fn taking_an_aggregate_apart_allocates_the_same_whatever_its_payloads_are() {
 #[test]
 fn taking_an_aggregate_apart_allocates_nothing_for_each_record() {
     let (few, many) = (taking_apart(100, 100), taking_apart(10_000, 100));
-    // The list of places doubles as it grows: seven times from a hundred to ten thousand.
+    // The list of offsets doubles as it grows: seven times from a hundred to ten thousand.
     let grown = many.count_total - few.count_total;
     assert!(grown <= 7, "{grown} allocations for 9,900 more records");
     assert!(few.count_total <= 20, "{} allocations for 100 records of 4 keys", few.count_total);
 }
 
-/// An answer of so many records of so many bytes.
+/// An answer with this many records of this size.
 fn answer(records: usize, size: usize) -> String {
     let payload = base64::engine::general_purpose::STANDARD.encode(vec![7; size]);
     let mut text = r#"{"NextShardIterator":"AAAAAAAAAAE=","MillisBehindLatest":0,"Records":["#.to_owned();
@@ -84,7 +84,8 @@ fn parsing(records: usize, size: usize) -> AllocationInfo {
 
 #[test]
 fn parsing_an_answer_makes_four_allocations_for_each_record() {
-    // Payload, number, key, and what shares the payload; the vector of records doubles as it grows.
+    // Payload, number, key, and the shared owner of the payload; the vector of records doubles as
+    // it grows.
     for (records, size) in [(100, 100), (100, 10_000), (1_000, 100)] {
         let info = parsing(records, size);
         assert!(info.count_total <= 4 * records as u64 + 16, "{} for {records} of {size}", info.count_total);
@@ -98,7 +99,7 @@ fn parsing_an_answer_holds_each_payload_once() {
     assert!((10_000_000..10_100_000).contains(&more), "{more} bytes for 10,000,000 more of payload");
 }
 
-/// One shard, which has these records and then nothing.
+/// One shard that returns these records and then nothing.
 #[derive(Debug)]
 struct Prepared(Vec<Record>);
 
@@ -128,7 +129,7 @@ impl StreamApi for Prepared {
     }
 }
 
-/// Says where payloads are.
+/// Reports the addresses of payloads.
 struct Places(mpsc::UnboundedSender<Range<usize>>);
 
 impl RecordProcessor for Places {
@@ -145,7 +146,7 @@ fn place(data: &[u8]) -> Range<usize> {
     start as usize..end as usize
 }
 
-/// Where the first so many payloads are that a handler gets.
+/// The addresses of the first payloads that a handler receives.
 async fn handled(records: Vec<Record>, count: usize) -> Vec<Range<usize>> {
     let (places, mut come) = mpsc::unbounded_channel();
     let worker = Worker::builder("places", "s")

@@ -1,5 +1,5 @@
-//! Answers that never end, against readers and the lease table over real connections: bounded memory, an error, and the next
-//! call is answered as ever.
+//! Answers that never end, against readers and the lease table over real connections: memory is
+//! bounded, the call fails, and the next call is answered.
 
 #![cfg(test)]
 
@@ -17,10 +17,10 @@ use tokio::time::Instant;
 
 const JSON: &str = "application/x-amz-json-1.1";
 const EVENTS: &str = "application/vnd.amazon.eventstream";
-/// What the sockets of both ends may hold of what nobody reads any more.
+/// The most bytes in the sockets of both ends that nobody reads any more.
 const SOCKETS: u64 = 16 * 1024 * 1024;
 
-/// A server that answers every request with the same beginning, and then never ends.
+/// A server that answers every request with the same beginning and never ends.
 struct Endless {
     sent: Arc<AtomicU64>,
     clients: Clients,
@@ -37,7 +37,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// As fast as the connection takes it.
+    /// As fast as the connection accepts it.
     fn fast(kind: &'static str, begin: &'static [u8]) -> Self {
         Answer { kind, begin, chunk: vec![b' '; 64 * 1024], pause: Duration::ZERO }
     }
@@ -73,7 +73,7 @@ impl Endless {
             loop {
                 let (mut socket, _) = listener.accept().await.unwrap();
                 let (answer, sent) = (answer.clone(), counted.clone());
-                // It ends when the client closes the connection.
+                // Ends when the client closes the connection.
                 tokio::spawn(async move { Box::pin(answer.send(&mut socket, &sent)).await });
             }
         });
@@ -86,7 +86,7 @@ impl Endless {
         KinesisStream::new(&self.clients.kinesis, StreamRef::from("s"))
     }
 
-    /// How much was sent in this many calls, each of which failed.
+    /// The number of bytes sent in this many calls, each of which failed.
     #[track_caller]
     fn at_most(&self, bytes: u64) {
         let sent = self.sent.load(Ordering::Relaxed);

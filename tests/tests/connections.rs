@@ -1,4 +1,5 @@
-//! Reading over real connections: what HTTP/1.1 and HTTP/2, their limits and their ends do to subscriptions and reads.
+//! Reading over real connections: what HTTP/1.1 and HTTP/2, their limits and their ends do to
+//! subscriptions and reads.
 
 #![cfg(test)]
 
@@ -18,10 +19,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// Each call's deadline, in production too.
+/// Each call's deadline, as in production.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Quick to say something: events come every 20 ms.
+/// Sends an event every 20 ms.
 fn server() -> Builder {
     let mut engine = EngineConfig::in_process();
     engine.idle_event_interval = Duration::from_millis(20);
@@ -53,14 +54,14 @@ async fn subscribe(fan_out: &dyn FanOutApi, consumer: &str, n: usize) -> Option<
     timeout(DEADLINE, fan_out.subscribe(consumer, &shard, &from)).await.ok().map(Result::unwrap)
 }
 
-/// Reads and lists, as polling readers and the coordination do beside the subscriptions.
+/// Reads and lists, as polling readers and the coordination send beside the subscriptions.
 async fn reads_and_lists(stream: &KinesisStream) {
     let iterator = timeout(DEADLINE, stream.shard_iterator(&shard(0), &StartingPosition::TrimHorizon)).await;
     timeout(DEADLINE, stream.get_records(&iterator.unwrap().unwrap(), 10)).await.unwrap().unwrap();
     timeout(DEADLINE, stream.list_shards(ListWhich::AtLatest)).await.unwrap().unwrap();
 }
 
-/// The configuration brings its HTTP client, of which all of ours are users.
+/// The configuration brings its HTTP client, which all of our clients use.
 #[tokio::test]
 async fn r24_300_subscriptions_open_where_a_connection_has_room_for_100() {
     let aws = with_stream(server().tls(true).max_concurrent_streams(100), 300).await;
@@ -74,7 +75,7 @@ async fn r24_300_subscriptions_open_where_a_connection_has_room_for_100() {
     assert_eq!(aws.calls().of(Service::Kinesis, "SubscribeToShard"), 300);
 }
 
-/// One connection for a host, whatever it is asked for: an HTTP client that somebody wrote.
+/// One connection per host, for all requests: an HTTP client that a user wrote.
 #[derive(Debug)]
 struct OneConnection(SharedHttpClient);
 
@@ -84,7 +85,7 @@ impl HttpClient for OneConnection {
     }
 }
 
-/// Nothing can be done about it from here, but to say so in time and to go on when there is room.
+/// We cannot change that, but must report it in time and continue when there is room.
 #[tokio::test]
 async fn with_an_http_client_of_one_connection_what_finds_no_room_is_not_answered_until_there_is() {
     let aws = with_stream(server().tls(true).max_concurrent_streams(2), 3).await;
@@ -118,7 +119,7 @@ async fn r24_a_connection_that_goes_away_finishes_what_it_has_and_another_one_ta
     reads_and_lists(&stream).await;
 }
 
-/// Over HTTP/1.1, where each has a connection, and over HTTP/2, where they share one.
+/// Over HTTP/1.1, with a connection each, and over HTTP/2, on a shared one.
 #[tokio::test]
 async fn what_is_pushed_of_a_shard_reaches_that_shards_subscription_and_no_other() {
     for tls in [false, true] {
@@ -144,7 +145,7 @@ async fn what_is_pushed_of_a_shard_reaches_that_shards_subscription_and_no_other
     }
 }
 
-/// Counts what it is given.
+/// Counts the records that it receives.
 struct Counting {
     seen: Arc<AtomicUsize>,
     news: Arc<Notify>,
@@ -158,7 +159,8 @@ impl RecordProcessor for Counting {
     }
 }
 
-/// A worker reads records that are put one by one: each is there within the deadline, and none twice.
+/// A worker reads records that are put one by one: each arrives within the deadline, and none
+/// twice.
 async fn reads_one_by_one(aws: &LocalAws, retrieval: Retrieval, records: usize) {
     let (seen, news) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
     let (counted, told) = (seen.clone(), news.clone());
@@ -197,7 +199,8 @@ async fn r24_a_worker_goes_on_after_subscriptions_and_connections_that_were_cut(
     }
 }
 
-/// Between two polls each connection is closed by the server, and each fifth time while a request is on its way.
+/// Between two polls the server closes each connection, every fifth time while a request is on its
+/// way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r24_connections_that_the_server_closes_while_they_are_idle_lose_no_read() {
     for tls in [false, true] {

@@ -56,7 +56,7 @@ async fn a_stream_is_described_by_name_and_by_arn() {
 #[tokio::test(start_paused = true)]
 async fn every_page_of_shards_is_read_and_dated_by_the_service() {
     let aws = LocalAws::in_process();
-    // A page holds 1,000 shards at most.
+    // A page holds at most 1,000 shards.
     let stream = stream(&aws, 1_200).await;
     aws.reset_calls();
     let listing = stream.list_shards(ListWhich::All).await.unwrap();
@@ -166,7 +166,7 @@ async fn failures_say_what_the_reader_can_do() {
         assert!(error.message.contains(names), "{error}");
         assert_eq!(aws.calls().of(Service::Kinesis, "GetRecords"), 1, "one attempt a call");
     }
-    // Whatever other timeouts the caller's client has, no call takes for ever.
+    // Whatever other timeouts the caller's client has, every call has a deadline.
     let connect = TimeoutConfig::builder().connect_timeout(Duration::from_secs(1)).build();
     let config = aws.sdk_config().to_builder().timeout_config(connect).build();
     let connects = KinesisStream::new(&Clients::from_config(&config).unwrap().kinesis, StreamRef::from("orders"));
@@ -185,7 +185,8 @@ async fn failures_say_what_the_reader_can_do() {
     assert!(error.message.contains("shard `shardId-000000000009` of stream `orders`"), "{error}");
 }
 
-/// Nothing repeats a call behind the reader's back, which alone knows the shard's limits; whatever the caller's client does.
+/// The SDK repeats no call on its own, because only the reader knows the shard's limits; whatever
+/// the caller's client is configured to do.
 #[tokio::test(start_paused = true)]
 async fn the_sdk_repeats_no_read_by_itself() {
     let aws = LocalAws::in_process();

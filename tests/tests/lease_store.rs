@@ -1,4 +1,5 @@
-//! The lease table in DynamoDB, over the real SDK: held to the suite for lease stores, and to what Java KCL keeps there.
+//! The lease table in DynamoDB, over the real SDK: checked by the suite for lease stores, and
+//! against rows that Java KCL writes.
 
 #![allow(clippy::unwrap_used, reason = "what helpers of tests unwrap is what the tests assert")]
 
@@ -61,7 +62,7 @@ fn me() -> (WorkerId, u64) {
     (WorkerId::from_row("me"), 9)
 }
 
-/// A lease as Java holds it, with all that it may hang on one.
+/// A lease as Java writes it, with every attribute it may have.
 fn javas() -> Item {
     [
         ("leaseKey", s(SHARD)),
@@ -104,7 +105,7 @@ async fn the_table_in_dynamodb_is_a_lease_store() {
     }
 }
 
-/// As somebody with a text editor, who leaves other traces each time.
+/// Edits a row, like a person with a text editor who leaves other traces each time.
 struct Editor {
     client: Client,
     calls: AtomicUsize,
@@ -263,14 +264,14 @@ async fn a_whole_table_is_read_page_by_page() {
     assert_eq!(store.scan().await.unwrap().leases.len(), 12);
     assert!(aws.calls().of(Service::DynamoDb, "Scan") <= 6);
 
-    // A page is no larger than what was asked for, and takes longer than a call of one row may.
+    // A page is no larger than requested, and may take longer than a call for one row.
     aws.faults().once("Scan", Fault::Delay(Duration::from_secs(20)));
     let page = store.scan_page(None, 2).await.unwrap();
     assert_eq!((page.rows.leases.len(), page.next.is_some()), (2, true));
     assert_eq!(store.scan_page(page.next.as_ref(), 1).await.unwrap().rows.leases.len(), 1);
 }
 
-/// As DynamoDB Local: the old item is not sent along with a refusal.
+/// Like DynamoDB Local, which does not return the old item with a refusal.
 #[derive(Debug)]
 struct WithoutOldItems;
 
@@ -339,7 +340,8 @@ async fn failures_say_what_the_caller_can_do() {
         assert_eq!(aws.calls().of(Service::DynamoDb, "GetItem"), 1, "one attempt a call");
     }
 
-    // What DynamoDB always sends is missing: something else has answered, and nothing is known.
+    // An answer lacks what DynamoDB always sends, so something else has answered and the result is
+    // unknown.
     let empty = Fault::Answer { status: 200, body: "{}".to_owned() };
     for operation in ["Scan", "BatchGetItem", "UpdateItem"] {
         aws.faults().once(operation, empty.clone());
@@ -352,7 +354,7 @@ async fn failures_say_what_the_caller_can_do() {
         };
         assert_eq!(error.unwrap_err().kind, StoreErrorKind::Unanswered, "{operation}");
     }
-    // The write may have been made, and here it was.
+    // The write may have been applied; here it was.
     aws.faults().once("UpdateItem", Fault::LostResponse);
     assert_eq!(store.write(&claim(4711, java())).await.unwrap_err().kind, StoreErrorKind::Unanswered);
     let row = store.read(&[RowKey::Lease(LeaseKey::new(SHARD))], Consistency::Strong).await.unwrap().remove(0).unwrap();
@@ -382,7 +384,7 @@ async fn more_rows_than_a_batch_takes_come_in_the_order_asked_for() {
     assert_eq!(aws.calls().of(Service::DynamoDb, "BatchGetItem"), 2);
 }
 
-/// As a service that runs out of time: of the first answers, every second row is left out.
+/// Like a service that runs out of time: every second row is missing from the first answers.
 #[derive(Debug)]
 struct HalfAnswers(AtomicUsize);
 

@@ -1,4 +1,5 @@
-//! Whoever parses them, records are the same: by polling and by fan-out, over the real SDK, on the embedded Kinesis.
+//! Both parsers return the same records: by polling and by fan-out, over the real SDK, on the
+//! embedded Kinesis.
 
 #![allow(clippy::unwrap_used, reason = "what helpers of tests unwrap is what the tests assert")]
 
@@ -22,7 +23,7 @@ fn stream(client: &Client, parser: Parser) -> KinesisStream {
     KinesisStream::new(client, StreamRef::from("orders")).parser(parser)
 }
 
-/// A stream of one shard with records of any kind.
+/// A stream of one shard with records of all kinds.
 async fn filled(records: &[(String, Vec<u8>)]) -> LocalAws {
     let aws = LocalAws::in_process();
     let kinesis = aws.kinesis();
@@ -64,7 +65,7 @@ async fn pushed(stream: &KinesisStream, shard: &ShardId, name: &str, wanted: usi
     records
 }
 
-/// Records of any key and payload, drawn from a fixed seed.
+/// Records with any key and payload, drawn from a fixed seed.
 fn any_records() -> Vec<(String, Vec<u8>)> {
     let record = (prop::collection::vec(any::<char>(), 1..64), prop::collection::vec(any::<u8>(), 0..3_000));
     let mut runner = prop::test_runner::TestRunner::deterministic();
@@ -72,7 +73,7 @@ fn any_records() -> Vec<(String, Vec<u8>)> {
     tree.current().into_iter().map(|(key, data)| (key.into_iter().collect(), data)).collect()
 }
 
-/// What was sent comes by both parsers, both ways.
+/// Everything that was put arrives by both parsers and both retrievals.
 async fn come_alike(aws: &LocalAws, sent: &[(String, Vec<u8>)]) {
     let [fast, sdk] = [Parser::Fast, Parser::Sdk].map(|parser| stream(&aws.kinesis(), parser));
     let shard = sdk.list_shards(ListWhich::All).await.unwrap().shards.remove(0).id;
@@ -115,7 +116,8 @@ async fn the_largest_record_comes_whole() {
     come_alike(&aws, &sent).await;
 }
 
-/// An answer that the SDK's parser takes and ours does not: a control character as it is, beside an escape.
+/// An answer that the SDK's parser accepts and ours does not: an unescaped control character beside
+/// an escape.
 #[derive(Debug)]
 struct Odd;
 

@@ -1,4 +1,4 @@
-//! What is checked before a worker starts, and what its operator reads when it does not.
+//! The checks before a worker starts, and the errors that its operator reads.
 
 #![allow(clippy::unwrap_used, reason = "what helpers of tests unwrap is what the tests assert")]
 
@@ -45,7 +45,7 @@ async fn check_reading(clients: &Clients, stream: &str, retrieval: Retrieval) ->
     preflight(clients, &StreamRef::from(stream), &spec(), &reading, &mut fastrand::Rng::with_seed(7)).await
 }
 
-/// The code, and that the message says all of these.
+/// Asserts the code, and that the message contains all of these.
 #[track_caller]
 fn told<T: std::fmt::Debug>(result: Result<T, Error>, code: Code, parts: &[&str]) {
     let error = result.unwrap_err();
@@ -80,7 +80,8 @@ async fn a_table_is_made_once_and_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_table_that_another_worker_is_creating_is_waited_for() {
     let aws = with_stream(LocalAws::builder().table_delay(Duration::from_secs(8)).in_process()).await;
-    // As if describing were a moment behind: this worker sees no table, and its creation comes too late.
+    // As if DescribeTable were a moment behind: this worker sees no table, and its creation comes
+    // too late.
     let clients = Clients::from_config(&aws.sdk_config()).unwrap();
     prepare_table(&clients.dynamodb, &spec(), 1, &mut fastrand::Rng::with_seed(1)).await.unwrap();
     aws.faults().once("DescribeTable", Fault::Error("ResourceNotFoundException".to_owned()));
@@ -141,7 +142,7 @@ async fn a_stream_that_is_being_created_is_waited_for_a_little() {
     told(check(&aws, "orders").await, Code::StreamMissing, &["stream `orders`", "CREATING"]);
 }
 
-/// Lets one operation fail for so long, or for ever.
+/// Makes one operation fail for this time, or permanently.
 fn outage(aws: &LocalAws, operation: &'static str, fault: Fault, lasts: Option<Duration>) {
     let began = Instant::now();
     let is_over = move || lasts.is_some_and(|lasts| began.elapsed() >= lasts);
@@ -211,7 +212,7 @@ async fn a_configuration_without_a_region_is_told_at_once() {
     told(Clients::from_config(&config), Code::Region, &["AWS_REGION"]);
 }
 
-/// A provider that finds nothing, or does not come back.
+/// A provider that finds nothing, or never returns.
 #[derive(Debug)]
 struct Nothing {
     hangs: bool,
@@ -260,7 +261,7 @@ async fn a_stream_in_another_region_is_told_before_it_is_missing() {
     told(check(&aws, elsewhere).await, Code::Setting, &["eu-west-1", "us-east-1"]);
 }
 
-/// As an emulator that has never heard of dry runs: it makes the call.
+/// Like an emulator without dry runs: it executes the call.
 #[derive(Debug)]
 struct NoDryRun;
 
@@ -288,7 +289,7 @@ fn knows_no_dry_run(aws: &LocalAws) -> Clients {
     Clients::given(kinesis, clients.coordination_kinesis.clone(), clients.dynamodb)
 }
 
-/// Each retrieval, with the call that it reads by.
+/// Each retrieval, with the operation that it reads by.
 const WAYS: [(Retrieval, &str); 3] =
     [(Retrieval::Polling, "GetRecords"), (Retrieval::Auto, "GetRecords"), (Retrieval::FanOut, "SubscribeToShard")];
 

@@ -1,4 +1,5 @@
-//! What fuzzing kept (`fuzz/seeds`), held to the same properties by every run of the tests, on any toolchain.
+//! Checks the inputs that fuzzing kept (`fuzz/seeds`) against the same properties in every test
+//! run, on any toolchain.
 
 #![cfg(test)]
 

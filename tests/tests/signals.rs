@@ -1,4 +1,4 @@
-//! What signals do to a worker. One test, as a signal goes to the whole process.
+//! The effect of signals on a worker. One test, because a signal reaches the whole process.
 
 #![cfg(test)]
 #![cfg(unix)]
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// Far below the deadline of the shutdown, and far above what an immediate end takes.
+/// Far below the deadline of the shutdown, and far above the time of an immediate end.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Never finishes.

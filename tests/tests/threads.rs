@@ -1,4 +1,5 @@
-//! Workers as in production: over HTTP, the coordination on a thread of its own, by the clock of the machine.
+//! Workers as in production: over HTTP, with the coordination on its own thread and the machine's
+//! clock.
 
 #![cfg(test)]
 
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Counts records; at the first one it blocks its thread, as handlers should not and sometimes do.
+/// Counts records; at the first one it blocks its thread, which handlers should not do.
 struct Blocking {
     seen: Arc<AtomicUsize>,
     news: Arc<Notify>,
@@ -83,7 +84,7 @@ async fn a_handler_that_blocks_its_thread_does_not_delay_the_heartbeats() {
             .unwrap()
     };
     let handle = worker.handle();
-    // On a runtime of one thread, which the handler blocks whole.
+    // On a runtime with one thread, which the handler blocks.
     let blocked = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(worker.run())
@@ -98,8 +99,8 @@ async fn a_handler_that_blocks_its_thread_does_not_delay_the_heartbeats() {
     aws.shutdown().await;
 }
 
-/// Waits until the table was written so often: by a worker that holds a shard and acknowledges nothing, these are
-/// heartbeats. Twelve of them take longer than two failover times.
+/// Waits until the table was written this often. A worker that holds a shard and acknowledges
+/// nothing writes only heartbeats. Twelve of them take longer than two failover times.
 async fn heartbeats(aws: &LocalAws, writes: u64) {
     let limit = tokio::time::Instant::now() + Duration::from_secs(30);
     let mut tick = tokio::time::interval(Duration::from_millis(50));
@@ -109,7 +110,7 @@ async fn heartbeats(aws: &LocalAws, writes: u64) {
     }
 }
 
-/// Keeps its thread busy until it is told to stop, and counts how many of its kind there are at a time.
+/// Keeps its thread busy until it is told to stop, and counts how many such handlers run at a time.
 struct Hog {
     shard: String,
     stop: Arc<AtomicBool>,
@@ -174,13 +175,13 @@ async fn handlers_that_hog_every_core_and_every_thread_of_their_runtime_do_not_d
     });
     let limit = tokio::time::Instant::now() + Duration::from_secs(30);
     let mut tick = tokio::time::interval(Duration::from_millis(50));
-    // The last ones may wait behind a hog of their own runtime for ever.
+    // The last ones may wait for ever behind a busy handler of their own runtime.
     while count.load(Ordering::SeqCst) < cores {
         assert!(tokio::time::Instant::now() < limit, "{} of {cores} hogs", count.load(Ordering::SeqCst));
         tick.tick().await;
     }
     aws.reset_calls();
-    // Ten failover times of nothing but hogs: eight heartbeats each second, and no lease is lost.
+    // Ten failover times with every core busy: eight heartbeats each second, and no lease is lost.
     heartbeats(&aws, 40).await;
     let owner = |row: &std::collections::HashMap<String, _>| row.contains_key("leaseOwner");
     let rows = aws.dynamodb().scan().table_name("hogs").send().await.unwrap().items.unwrap();
@@ -208,7 +209,7 @@ async fn a_worker_whose_future_is_dropped_still_checkpoints_and_releases() {
     let worker = build().await.unwrap();
     tokio::select! {
         outcome = worker.run() => panic!("{outcome:?}"),
-        // A second batch comes only once the first is acknowledged.
+        // A second batch is delivered only when the first one is acknowledged.
         () = async { news.notified().await; put(&aws, 1).await; news.notified().await } => {}
     }
     let before = seen.load(Ordering::SeqCst);

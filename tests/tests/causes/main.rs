@@ -1,4 +1,4 @@
-//! The page beside this file names tests: each of them exists.
+//! Checks that the tests named on the page beside this file exist.
 
 #![cfg(test)]
 
@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 const PAGE: &str = include_str!("causes.md");
-/// Where tests are.
+/// The folders with tests.
 const FOLDERS: [&str; 3] = ["kcl-core/src", "kcl-local/src", "tests/tests"];
 
-/// The names of all functions in the Rust files under this folder.
+/// The names of all functions in the Rust files below this folder.
 fn functions(folder: &Path, names: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -30,7 +30,7 @@ fn rows() -> Vec<Vec<&'static str>> {
     rows.map(cells).filter(|cells| !cells[0].starts_with("---") && cells[0] != "what went wrong").collect()
 }
 
-/// What stands in backticks.
+/// The texts in backticks.
 fn quoted(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }

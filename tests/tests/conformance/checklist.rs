@@ -1,4 +1,4 @@
-//! Whether every point of the checklist has a check.
+//! Checks that every point of the checklist has a check.
 
 use std::collections::BTreeSet;
 use std::path::Path;

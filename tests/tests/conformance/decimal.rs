@@ -1,11 +1,11 @@
-//! Arithmetic on sequence numbers as clients see them: decimal text of more bits than any integer has.
+//! Arithmetic on sequence numbers as clients see them: decimal strings of more than 128 bits.
 
 /// The low 128 bits.
 pub(crate) fn low_bits(number: &str) -> u128 {
     number.bytes().fold(0, |bits: u128, digit| bits.wrapping_mul(10).wrapping_add(u128::from(digit - b'0')))
 }
 
-/// `number` and `addend`.
+/// `number` plus `addend`.
 pub(crate) fn add(number: &str, mut addend: u128) -> String {
     let mut digits: Vec<u8> = number.bytes().collect();
     for digit in digits.iter_mut().rev() {
@@ -17,7 +17,7 @@ pub(crate) fn add(number: &str, mut addend: u128) -> String {
     String::from_utf8(digits).unwrap()
 }
 
-/// Whether `a` is less than `b`, as numbers.
+/// True if `a` is less than `b`, as numbers.
 pub(crate) fn less(a: &str, b: &str) -> bool {
     (a.len(), a) < (b.len(), b)
 }

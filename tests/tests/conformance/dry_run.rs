@@ -1,4 +1,4 @@
-//! Requests that only ask whether they would succeed. K97.
+//! Dry runs: requests that only test whether they would succeed. K97.
 
 use aws_sdk_kinesis::error::ProvideErrorMetadata;
 use aws_sdk_kinesis::primitives::Blob;

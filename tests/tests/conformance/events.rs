@@ -1,4 +1,4 @@
-//! What a subscription gives, and how it ends. K24, K46, K74, K87 to K90.
+//! The events of a subscription, and how it ends. K24, K46, K74, K87 to K90.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ fn k46_a_consumer_gets_two_mebibytes_a_second_whatever_others_get() {
             started.elapsed()
         };
         let (one, two) = futures_util::future::join(read(&one), read(&two)).await;
-        // The last event need not be paid for before it comes.
+        // The last event needs no budget before it arrives.
         assert_eq!((one, two), (Duration::from_millis(9500), Duration::from_millis(9500)));
     });
 }
@@ -120,7 +120,7 @@ fn k87_a_continuation_number_neither_repeats_nor_skips() {
                 let consumer = Consumer::active(&stream, &format!("{form}-{place}")).await;
                 let mut subscription = consumer.subscribe(SHARD, from.clone()).await.unwrap();
                 assert_eq!(subscription.records(expected.len()).await.0, *expected, "{place}: {from:?}");
-                // K30: and so it is with an iterator.
+                // K30: the same holds for an iterator.
                 assert_eq!(stream.data(SHARD, from).await, *expected);
             }
         }
@@ -220,7 +220,7 @@ fn assert_end_of_shard(events: &[aws_sdk_kinesis::types::SubscribeToShardEvent],
     let (last, before) = events.split_last().unwrap();
     assert!(before.iter().all(|event| event.child_shards.is_none()));
     assert!(before.iter().all(|event| !event.continuation_sequence_number.is_empty()));
-    // The SDK makes empty text of the member that is not there.
+    // The SDK turns the missing member into an empty string.
     assert!(last.continuation_sequence_number.is_empty());
     let named: Vec<_> = last.child_shards().iter().map(|child| child.shard_id()).collect();
     assert_eq!(named, children);
@@ -242,7 +242,7 @@ fn k89_a_shard_ends_with_its_children_and_without_a_continuation() {
         assert_eq!(end, End::Clean);
         assert_end_of_shard(&events, &children);
 
-        // Of a closed shard, from any place, and into a merge.
+        // Of a closed shard, from any position, and into a merge.
         for from in [From::TrimHorizon, From::Latest, From::After(first.continuation_sequence_number())] {
             let (events, end) = consumer.subscribe(SHARD, from).await.unwrap().rest().await;
             assert_eq!(end, End::Clean);
@@ -284,7 +284,7 @@ fn k89_whoever_waits_for_events_is_told_of_the_end_when_it_comes() {
         subscription.event().await;
         stream.begin_split(SHARD).await.unwrap();
         let started = Instant::now();
-        // No request comes by that would tell of it: the stream is done with UPDATING by itself.
+        // No request triggers the end: the stream finishes UPDATING on its own.
         let (events, end) = subscription.rest().await;
         assert_eq!((end, started.elapsed()), (End::Clean, super::server::TRANSITION));
         assert_eq!(events.last().unwrap().child_shards().len(), 2);

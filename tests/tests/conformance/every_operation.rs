@@ -13,7 +13,7 @@ use super::stream::{Stream, entry};
 pub(crate) struct Address {
     name: Option<String>,
     arn: Option<String>,
-    /// For the operations that take nothing else.
+    /// For operations without other parameters.
     only_arn: String,
 }
 
@@ -36,7 +36,8 @@ impl Address {
     }
 }
 
-/// Calls them in an order in which each finds what it needs on a stream of two shards with a consumer `app`, deletion last.
+/// Calls them in an order in which each finds its preconditions on a stream of two shards with a
+/// consumer `app`, deletion last.
 pub(crate) async fn every_operation(server: &Server, address: &Address) -> Vec<(&'static str, Result<(), Failure>)> {
     let client = &server.client;
     let mut results = Vec::new();

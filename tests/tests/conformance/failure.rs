@@ -1,4 +1,4 @@
-//! What a server refused, as the client saw it.
+//! A server's refusal as the client sees it.
 
 use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};

@@ -1,4 +1,4 @@
-//! Shard iterators: where they start, how long they live, what is refused. K27 to K38.
+//! Shard iterators: where they start, how long they live, and which are refused. K27 to K38.
 
 use std::time::Duration;
 
@@ -75,7 +75,8 @@ fn k30_the_start_of_a_shard_and_numbers_between_records_are_positions() {
         stream.put("key", "second").await;
         assert_eq!(stream.data(SHARD, From::At(&start)).await, ["first", "second"]);
         assert_eq!(stream.data(SHARD, From::After(&start)).await, ["first", "second"]);
-        // Greater than the first record, smaller than the second: what a subscription would give to go on from.
+        // Greater than the first record and smaller than the second, like a subscription's
+        // continuation number.
         let continuation = add(&first, 1 << 72);
         assert_eq!(stream.data(SHARD, From::At(&continuation)).await, ["second"]);
         assert_eq!(stream.data(SHARD, From::After(&continuation)).await, ["second"]);

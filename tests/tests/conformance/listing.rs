@@ -84,7 +84,7 @@ fn k65_a_token_lives_for_five_minutes_and_garbage_is_refused() {
         for garbage in ["garbage", "AAAA", &token[4..]] {
             assert_refused(server.client.list_shards().next_token(garbage).send().await, ARGUMENT);
         }
-        // A token of another list is garbage too.
+        // A token of another list is refused too.
         let streams = server.client.list_streams().next_token(token).send().await;
         assert_refused(streams, ARGUMENT);
     });
@@ -148,7 +148,8 @@ fn k69_at_any_time_the_shards_listed_hold_every_hash_key_once() {
             let now = server.now().millis();
             instants.extend([now - 1, now, now + 1, now + 2, now + 3]);
         }
-        // Reshards without a pause push births ahead of the clock: look once that is past.
+        // Reshards without a pause push creation times ahead of the clock: list once that time is
+        // past.
         server.advance(Duration::from_secs(3600)).await;
         for instant in instants {
             let shards = stream.listed(Some(at(ShardFilterType::AtTimestamp, instant))).await.unwrap();
@@ -187,7 +188,7 @@ fn k70_the_other_filters_list_what_they_should() {
         assert_eq!(listed(at(ShardFilterType::FromTimestamp, split + 10_001)).await, ["2", "3", "4"]);
         let after = ShardFilter::builder().r#type(ShardFilterType::AfterShardId).shard_id("shardId-000000000002");
         assert_eq!(listed(after.build().unwrap()).await, ["3", "4"]);
-        // A member that the type needs, or does not take.
+        // A member that the type requires, or does not allow.
         assert_refused(stream.listed(Some(filter(ShardFilterType::AfterShardId))).await, ARGUMENT);
         assert_refused(stream.listed(Some(filter(ShardFilterType::AtTimestamp))).await, ARGUMENT);
         assert_refused(stream.listed(Some(at(ShardFilterType::AtLatest, split))).await, ARGUMENT);
@@ -218,7 +219,7 @@ fn k71_a_stream_with_another_creation_time_is_not_found() {
     });
 }
 
-/// What the service does to an on-demand stream by itself.
+/// The service reshards an on-demand stream by itself.
 #[test]
 fn k69_a_reshard_that_nobody_asked_for_keeps_the_range_complete() {
     check_engine(EngineConfig::in_process(), async |server: &Server| {

@@ -1,7 +1,9 @@
-//! What a Kinesis server must do, as a checklist that is run against one: the embedded engine, through AWS's own client in virtual time.
+//! The rules of a Kinesis server as a checklist, run against the embedded engine through AWS's own
+//! client in virtual time.
 //!
-//! Every check bears the number of its point in its name. With `CONFORMANCE_ENDPOINT=http://127.0.0.1:4567` in the environment, those
-//! checks that need nothing but a client run against the server there instead; the others are passed over.
+//! Every check has the number of its point in its name. With
+//! `CONFORMANCE_ENDPOINT=http://127.0.0.1:4567` in the environment, those checks that need only a
+//! client run against that server; the others are skipped.
 
 #![allow(clippy::unwrap_used, reason = "a check that cannot go on has failed")]
 

@@ -1,4 +1,4 @@
-//! Reading by polling: limits, empty answers, the distance to the tip. K39 to K43.
+//! Polling: limits, empty answers, the distance to the tip. K39 to K43.
 
 use std::time::Duration;
 

@@ -76,7 +76,7 @@ fn k58_only_neighbours_merge_and_the_lower_one_is_named_first() {
         assert!(refused.message.contains("not an adjacent pair of shards eligible for merging"), "{}", refused.message);
         assert_refused(stream.begin_merge(PARENT, PARENT).await, ARGUMENT);
         stream.merge(PARENT, "shardId-000000000001").await;
-        // What is closed is not split or merged again.
+        // A closed shard is not split or merged again.
         assert_refused(stream.begin_split(PARENT).await, ARGUMENT);
     });
 }

@@ -1,4 +1,4 @@
-//! What becomes too old. K72 to K76.
+//! Retention: what happens to old records and shards. K72 to K76.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use super::stream::{From, Stream, data, ids};
 const FIRST: &str = "shardId-000000000000";
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A stream of one shard with the records a, b, c, one an hour from hour 0 on; the clock stands at hour 3.
+/// A stream of one shard with the records a, b, c, one an hour from hour 0 on; the clock is at hour
+/// 3.
 async fn abc(server: &Server) -> (Stream<'_>, Vec<String>) {
     let stream = server.stream(1).await;
     let mut numbers = Vec::new();

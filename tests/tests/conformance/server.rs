@@ -1,4 +1,4 @@
-//! The server under test, and how a check is run on it.
+//! The server under test, and how a check runs on it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -15,13 +15,13 @@ use kcl_local::kinesis::{Engine, EngineConfig, EngineTime, Transitions};
 use super::failure::Failure;
 use super::stream::Stream;
 
-/// Where another server is, to be held to the checklist.
+/// The address of another server to check.
 const ENDPOINT: &str = "CONFORMANCE_ENDPOINT";
 
-/// A server, and what can be done to it.
+/// A server, and the means to change it.
 pub(crate) struct Server {
     pub(crate) client: Client,
-    /// `None` for a server elsewhere: its clock and its engine are out of reach.
+    /// `None` for an external server, whose clock and engine are out of reach.
     embedded: Option<LocalAws>,
     names: AtomicU32,
 }
@@ -35,7 +35,8 @@ pub(crate) fn visible_transitions() -> EngineConfig {
     config
 }
 
-/// Runs a check that needs nothing but a client: on the embedded engine, or on the server that the environment names.
+/// Runs a check that needs only a client: on the embedded engine, or on the server that the
+/// environment names.
 pub(crate) fn check(body: impl AsyncFnOnce(&Server)) {
     match std::env::var(ENDPOINT) {
         Ok(endpoint) => {
@@ -46,7 +47,8 @@ pub(crate) fn check(body: impl AsyncFnOnce(&Server)) {
     }
 }
 
-/// Runs a check that sets up the engine, moves its clock, or looks inside: on the embedded engine only.
+/// Runs a check that configures the engine, moves its clock, or inspects it: on the embedded engine
+/// only.
 pub(crate) fn check_engine(config: EngineConfig, body: impl AsyncFnOnce(&Server)) {
     check_engine_with_seed(config, 0, body);
 }
@@ -60,7 +62,7 @@ pub(crate) fn check_engine_with_seed(config: EngineConfig, seed: u64, body: impl
 }
 
 fn client(config: Builder) -> Client {
-    // A throttled call is what a check wants to see.
+    // A check wants to see a throttled call.
     let config = config.retry_config(RetryConfig::disabled()).timeout_config(TimeoutConfig::disabled());
     Client::from_conf(config.build())
 }
@@ -96,7 +98,7 @@ impl Server {
         self.engine(|_, _, now| now)
     }
 
-    /// Looks inside the embedded engine.
+    /// Inspects the embedded engine.
     pub(crate) fn engine<T>(&self, look: impl FnOnce(&mut Engine, &Scope, EngineTime) -> T) -> T {
         let scope = Scope::new("000000000000", "us-east-1");
         self.aws().with_engine(|engine, now| look(engine, &scope, now))

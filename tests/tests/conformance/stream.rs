@@ -1,4 +1,4 @@
-//! A stream under test, and what checks do with one.
+//! A stream under test, and operations on it.
 
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::operation::put_record::PutRecordOutput;
@@ -28,7 +28,7 @@ pub(crate) enum From<'a> {
     Time(DateTime),
 }
 
-/// All that is to be read from some place in a shard now.
+/// Everything that can be read from some position of a shard now.
 #[derive(Debug)]
 pub(crate) struct Rest {
     pub(crate) records: Vec<Record>,
@@ -60,7 +60,7 @@ impl Stream<'_> {
         Ok(self.server.client.put_records().stream_name(&self.name).set_records(Some(entries)).send().await?)
     }
 
-    /// All shards that are listed, over as many pages as it takes.
+    /// All shards, over as many pages as necessary.
     pub(crate) async fn shards(&self) -> Vec<Shard> {
         self.listed(None).await.unwrap()
     }
@@ -119,7 +119,7 @@ impl Stream<'_> {
         Ok(self.server.client.get_records().shard_iterator(iterator).limit(limit).send().await?)
     }
 
-    /// Reads on until the tip or the end of the shard.
+    /// Reads on to the tip or the end of the shard.
     pub(crate) async fn rest(&self, shard: &str, from: From<'_>) -> Rest {
         let iterator = self.iterator(shard, from).await.unwrap();
         self.rest_of(iterator).await
@@ -139,12 +139,12 @@ impl Stream<'_> {
         }
     }
 
-    /// The data of what is to be read.
+    /// The data of the readable records.
     pub(crate) async fn data(&self, shard: &str, from: From<'_>) -> Vec<String> {
         data(&self.rest(shard, from).await.records)
     }
 
-    /// Splits a shard in the middle and waits for it; gives the children.
+    /// Splits a shard in the middle, waits, and returns the children.
     pub(crate) async fn split(&self, shard: &str) -> Vec<Shard> {
         self.begin_split(shard).await.unwrap();
         self.active().await;
@@ -162,7 +162,7 @@ impl Stream<'_> {
         Ok(())
     }
 
-    /// Merges two shards and waits for it; gives the child.
+    /// Merges two shards, waits, and returns the child.
     pub(crate) async fn merge(&self, lower: &str, upper: &str) -> Shard {
         self.begin_merge(lower, upper).await.unwrap();
         self.active().await;
@@ -220,7 +220,7 @@ pub(crate) fn range(shard: &Shard) -> (u128, u128) {
     (range.starting_hash_key().parse().unwrap(), range.ending_hash_key().parse().unwrap())
 }
 
-/// Whether these shards together hold every hash key once.
+/// True if these shards together cover every hash key once.
 pub(crate) fn tile(shards: &[Shard]) -> bool {
     let mut ranges: Vec<_> = shards.iter().map(range).collect();
     ranges.sort_unstable();

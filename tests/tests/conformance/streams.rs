@@ -185,7 +185,7 @@ fn k11_a_deleted_stream_is_deleting_then_gone_and_its_name_is_free() {
     });
 }
 
-/// Even when no time passes between the two streams.
+/// Even if no time passes between the two streams.
 #[test]
 fn k12_an_iterator_and_a_number_of_an_earlier_stream_are_refused() {
     check_engine(EngineConfig::in_process(), async |server: &Server| {

@@ -1,4 +1,4 @@
-//! Opening subscriptions: who may, from where, and who is first. K81, K85, K86.
+//! Opening subscriptions: consumers, starting positions, and takeover. K81, K85, K86.
 
 use std::time::Duration;
 
@@ -100,7 +100,7 @@ fn k86_a_second_subscription_is_refused_for_five_seconds_and_then_takes_over() {
         let mut first = consumer.subscribe(SHARD, From::Latest).await.unwrap();
         let refused = assert_refused(consumer.subscribe(SHARD, From::Latest).await, IN_USE);
         assert!(refused.message.starts_with("Another active subscription exists for this consumer"));
-        // Another shard and another consumer have nothing to do with it.
+        // Another shard and another consumer are not affected.
         consumer.subscribe("shardId-000000000001", From::Latest).await.unwrap();
         Consumer::active(&stream, "other").await.subscribe(SHARD, From::Latest).await.unwrap();
 

@@ -11,7 +11,7 @@ use aws_sdk_kinesis::types::{
 use super::failure::Failure;
 use super::stream::{From, Stream, data};
 
-/// An open subscription, and what it gave so far.
+/// An open subscription, and its events so far.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     answer: SubscribeToShardOutput,
@@ -20,11 +20,11 @@ pub(crate) struct Subscription {
 /// How a subscription ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// Without a word.
+    /// Without an error.
     Clean,
     /// With an error event of this name.
     Error(String),
-    /// What came was no message, or no more came though more was due.
+    /// The bytes were no message, or the message was incomplete.
     Broken,
 }
 
@@ -51,7 +51,7 @@ impl Subscription {
         Ok(Self { answer })
     }
 
-    /// The next event, or how it ended.
+    /// The next event, or the end.
     pub(crate) async fn next(&mut self) -> Result<SubscribeToShardEvent, End> {
         match self.answer.event_stream.recv().await {
             Ok(Some(SubscribeToShardEventStream::SubscribeToShardEvent(event))) => Ok(event),
@@ -68,7 +68,7 @@ impl Subscription {
         self.next().await.unwrap()
     }
 
-    /// The next `count` records, through as many events as it takes, and the last of these.
+    /// The next `count` records, from as many events as necessary, and the last event.
     pub(crate) async fn records(&mut self, count: usize) -> (Vec<String>, SubscribeToShardEvent) {
         let mut records = Vec::new();
         loop {
@@ -80,7 +80,7 @@ impl Subscription {
         }
     }
 
-    /// What comes until it ends.
+    /// All events until the end.
     pub(crate) async fn rest(&mut self) -> (Vec<SubscribeToShardEvent>, End) {
         let mut events = Vec::new();
         loop {
@@ -92,7 +92,7 @@ impl Subscription {
     }
 }
 
-/// The name comes in a header; the SDK keeps it as the variant only.
+/// The name is in a header; the SDK keeps it only as the variant.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the SDK deprecates the variant that would have to be named")]
 fn name(error: &SubscribeToShardEventStreamError) -> String {
     use SubscribeToShardEventStreamError as E;

@@ -1,4 +1,4 @@
-//! What is refused because it is too much. K21, K44 and K45.
+//! Throttling. K21, K44 and K45.
 
 use std::time::Duration;
 

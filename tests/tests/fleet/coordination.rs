@@ -1,4 +1,4 @@
-//! How a fleet shares its work, and what it does when a worker is gone.
+//! How a fleet shares its leases, and what it does when a worker dies.
 
 use crate::stage::Stage;
 use kcl_core::{Code, Settings};

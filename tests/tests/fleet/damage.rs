@@ -1,4 +1,5 @@
-//! Rows that somebody damages under a running fleet: each is ignored, and made anew by whoever writes it.
+//! Rows that somebody damages under a running fleet: each is ignored, and written again by its
+//! owner.
 
 use crate::stage::{APPLICATION, STREAM, Stage, text};
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -11,7 +12,7 @@ fn s(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
 }
 
-/// As somebody with a text editor.
+/// Damages an attribute, like a person with a text editor.
 async fn edit(stage: &Stage, key: &str, attribute: &str, value: AttributeValue) {
     let update = stage.aws.dynamodb().update_item().table_name(APPLICATION).key("leaseKey", s(key));
     let update = update.update_expression("SET #a = :v").expression_attribute_names("#a", attribute);
@@ -45,7 +46,7 @@ async fn a_plan_row_that_cannot_be_read_is_replaced_by_the_leader_with_the_next_
     for (key, attribute) in [("assignment/a", "term"), ("assignment/b", "version")] {
         mended(&stage, key, attribute, Duration::from_secs(65)).await;
     }
-    // And is obeyed: a third one gets its share.
+    // The new row is obeyed: a third worker gets its share.
     let c = stage.start("c").await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(stage.shares().await.get("c"), Some(&1), "{:?}", stage.shares().await);
@@ -60,7 +61,8 @@ async fn a_plan_row_that_is_read_damaged_is_asked_for_at_once() {
     let a = stage.start("a").await;
     stage.shared(&[("a", 4)], SOON).await;
     tokio::time::sleep(SOON).await;
-    // Damaged entries in a row whose order is fine: the next plan is written over it, and is damaged again at once.
+    // Damages entries of a row whose order is intact: the next assignment overwrites it, and is
+    // damaged again at once.
     let b = stage.start("b").await;
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -103,7 +105,7 @@ async fn a_fleet_row_that_cannot_be_read_stalls_nobody() {
         stage.shared(&[("a", 2), ("b", 2)], SOON).await;
         edit(&stage, "fleet", attribute, AttributeValue::Bool(true)).await;
         mended(&stage, "fleet", "term", Duration::from_secs(5)).await;
-        // One who starts, and one who dies, find a fleet that plans.
+        // A worker that starts, and one that dies, find a fleet with a leader.
         let c = stage.start("c").await;
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert_eq!(stage.shares().await.get("c"), Some(&1), "after `{attribute}`: {:?}", stage.shares().await);

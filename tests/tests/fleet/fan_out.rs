@@ -29,7 +29,7 @@ impl Stage {
         listed.consumers.unwrap_or_default().into_iter().map(|it| (it.consumer_name, it.consumer_status)).collect()
     }
 
-    /// Every number once, and those of a key in order.
+    /// Every number arrived once, and the numbers of each key in order.
     fn assert_once_and_in_order(&self, numbers: std::ops::Range<u32>) {
         let seen: Vec<u32> = self.log.all().iter().map(|seen| seen.data.parse().unwrap()).collect();
         assert_eq!(seen.len(), numbers.len(), "{numbers:?}");
@@ -40,7 +40,7 @@ impl Stage {
         }
     }
 
-    /// Puts a number each `every`, and tells how long the last took to come at worst.
+    /// Puts a number each `every` and returns the worst delay.
     async fn feed(&self, numbers: std::ops::Range<u32>, every: Duration) -> Duration {
         let mut worst = Duration::ZERO;
         for number in numbers {
@@ -73,7 +73,7 @@ async fn records_are_pushed_and_nothing_is_polled() {
     worker.stop().await.unwrap();
     stage.assert_once_and_in_order(0..80);
     assert_eq!(stage.calls("GetRecords"), 0);
-    // Another worker goes on from the checkpoints, and the consumer is still there.
+    // Another worker continues from the checkpoints, and the consumer still exists.
     stage.put(80..90).await;
     let worker = stage.start_with("b", by(Retrieval::FanOut), Duration::ZERO).await;
     sleep(secs(10)).await;
@@ -131,7 +131,7 @@ async fn whatever_befalls_a_stream_of_events_every_record_comes_once() {
     sleep(secs(20)).await;
     let mut next = 0;
     for fault in faults {
-        // The next subscription breaks off; the one at hand does at its own time.
+        // The next subscription breaks; the current one breaks at its own time.
         stage.aws.faults().once("SubscribeToShard", Fault::stream(5, fault.clone()));
         let worst = stage.feed(next..next + 700, Duration::from_millis(450)).await;
         assert!(worst <= secs(23), "{fault:?}: {worst:?}");
@@ -205,7 +205,7 @@ async fn a_deploy_takes_the_subscriptions_over_without_a_gap() {
     stage.assert_once_and_in_order(0..120);
 }
 
-/// The subscription of the process before is open still, and too young to be replaced.
+/// The former process's subscription is still open, and too young to be replaced.
 #[tokio::test(start_paused = true)]
 async fn r22_a_restart_while_the_old_subscription_is_alive_waits_and_does_not_ask_more_than_once_a_second() {
     for retrieval in [Retrieval::Auto, Retrieval::FanOut] {
@@ -220,7 +220,7 @@ async fn r22_a_restart_while_the_old_subscription_is_alive_waits_and_does_not_as
         let old = subscribe.starting_position(latest).send().await.unwrap();
         let worker = stage.start_with("a", by(retrieval), Duration::ZERO).await;
         sleep(secs(12)).await;
-        // With fan-out alone the start tries one as a dry run, which does not count to AWS.
+        // With fan-out alone the start tries a subscription as a dry run, which AWS does not count.
         let dry_runs = usize::from(retrieval == Retrieval::FanOut);
         let asked = stage.calls("SubscribeToShard") - 1 - dry_runs;
         assert_eq!(asked, 2, "{retrieval:?}: once in vain, and once after the 5 s in which it is refused");
@@ -235,7 +235,7 @@ async fn r22_a_restart_while_the_old_subscription_is_alive_waits_and_does_not_as
     }
 }
 
-/// Nobody takes from its subscription for minutes, again and again.
+/// The handler takes nothing from its subscription for minutes, repeatedly.
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_takes_minutes_is_no_failure_of_its_subscription() {
     let said = Said::default();

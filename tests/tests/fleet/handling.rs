@@ -1,4 +1,4 @@
-//! Ways to handle records, on the real SDK and the embedded servers.
+//! The ways to handle records, on the real SDK and the embedded servers.
 
 use crate::stage::{APPLICATION, STREAM, Stage, text};
 use aws_sdk_dynamodb::types::{
@@ -54,13 +54,13 @@ async fn records_can_be_pulled_and_what_is_dropped_comes_again() {
     assert!(deliveries.next().await.is_none());
     let rows = stage.rows().await;
     assert!(rows.iter().all(|row| text(row, "checkpoint").unwrap() != "TRIM_HORIZON"), "{rows:?}");
-    // The next one begins after them.
+    // The next one starts after them.
     stage.put(20..21).await;
     let mut deliveries = builder(&stage, "b", Settings::default()).stream().await.unwrap();
     assert_eq!(number(pull(&mut deliveries, Duration::from_secs(20)).await.unwrap().record()), 20);
 }
 
-/// Keeps the lanes that were used.
+/// Records which lanes were used.
 #[derive(Clone, Default)]
 struct Lanes(Arc<Mutex<BTreeSet<usize>>>);
 
@@ -107,7 +107,7 @@ async fn a_stream_that_distributes_records_by_itself_is_handled_without_order_un
     }
 }
 
-/// Prepares a checkpoint at its first record, and remembers what was pending.
+/// Prepares a checkpoint at its first record, and records which checkpoint was pending.
 #[derive(Clone, Default)]
 struct Prepares {
     pending: Arc<Mutex<Vec<Option<PendingCheckpoint>>>>,
@@ -158,7 +158,7 @@ async fn a_checkpoint_in_two_phases_outlives_a_crash_in_javas_own_attributes() {
     assert!(rows.iter().all(|row| !row.contains_key("pendingCheckpoint")), "a later checkpoint takes it back");
 }
 
-/// Stands at one key; all others are done at once.
+/// Blocks on one key and completes all other records at once.
 #[derive(Clone)]
 struct Stands(&'static str, Arc<Mutex<Vec<u32>>>);
 
@@ -176,7 +176,7 @@ impl RecordProcessor for Stands {
 async fn what_is_done_beyond_the_checkpoint_is_not_repeated_after_a_crash() {
     let stage = Stage::with_shards(1).await;
     stage.put(0..70).await;
-    // A lane for each key, so that one that stands holds up nobody else.
+    // A lane for each key, so that the blocked one delays no other.
     let settings = || Settings::default().concurrency(Concurrency::PerKey(400));
     let (before, after) = (Arc::default(), Arc::default());
     for (worker, stands, seen) in [("a", "key-0", &before), ("b", "no key", &after)] {
@@ -299,7 +299,7 @@ async fn a_write_under_an_older_token_is_refused_by_the_users_own_table() {
     assert_eq!(late, None);
 }
 
-/// Cannot handle record 7.
+/// Fails on record 7.
 struct Chokes;
 
 impl RecordProcessor for Chokes {

@@ -1,4 +1,5 @@
-//! What a fleet asks of Kinesis: calls that an account, a stream or a shard has few of.
+//! The calls that a fleet sends to Kinesis, whose limits are small for an account, a stream or a
+//! shard.
 
 use crate::stage::Stage;
 use kcl_core::prelude::*;
@@ -10,7 +11,7 @@ fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// A shard serves five reads a second, to whoever polls it.
+/// A shard serves five reads a second, to all pollers together.
 #[tokio::test(start_paused = true)]
 async fn several_applications_share_a_shards_reads_and_few_are_refused() {
     let mut engine = EngineConfig::in_process();
@@ -21,7 +22,7 @@ async fn several_applications_share_a_shards_reads_and_few_are_refused() {
     for application in applications {
         running.push(stage.start_other(application, Settings::default()).await);
     }
-    // They ask for 20 reads a second together, and find out.
+    // Together they would send 20 reads a second; they learn the limit from refusals.
     sleep(secs(60)).await;
     let before = stage.calls("GetRecords");
     let (mut number, mut late) = (0, 0);
@@ -47,7 +48,7 @@ async fn several_applications_share_a_shards_reads_and_few_are_refused() {
     }
 }
 
-/// DescribeStream has ten calls a second for all of an account, DescribeStreamSummary twenty.
+/// DescribeStream allows ten calls a second for a whole account, DescribeStreamSummary twenty.
 #[tokio::test(start_paused = true)]
 async fn a_fleet_describes_its_stream_at_starts_and_every_ten_minutes_and_lists_its_shards_once_a_minute() {
     let stage = Stage::with_shards(8).await;
@@ -58,11 +59,11 @@ async fn a_fleet_describes_its_stream_at_starts_and_every_ten_minutes_and_lists_
     }
     sleep(secs(3_600)).await;
     assert_eq!(stage.calls("DescribeStream"), 0);
-    // At each start, then every ten minutes by each worker, for a retention that was changed.
+    // At each start, and every ten minutes by each worker, to notice a changed retention.
     let described = stage.calls("DescribeStreamSummary");
     assert!((3..=3 + 3 * 6).contains(&described), "{described}");
     let lists = stage.calls("ListShards");
-    // Each start tries one more, to know that it may.
+    // Each start tries one more, to check its permission.
     assert!((55..=78).contains(&lists), "{lists}: one worker of the fleet asks");
     for one in running {
         one.stop().await.unwrap();

@@ -1,4 +1,4 @@
-//! Workers whose role may not read, restarted by their supervisor beside healthy ones.
+//! Workers without permission to read, restarted by their supervisor beside healthy ones.
 
 use crate::stage::{Stage, text};
 use kcl_core::prelude::*;

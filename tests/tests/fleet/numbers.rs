@@ -1,11 +1,13 @@
-//! Numbers in rows that nobody has counted to: each is a damaged row, reported by its key, and stops nothing else.
+//! Impossible numbers in rows: each makes a damaged row, reported by its key, and affects nothing
+//! else.
 
 use crate::stage::{APPLICATION, Stage};
 use aws_sdk_dynamodb::types::AttributeValue;
 use kcl_local::Service;
 use std::time::Duration;
 
-/// The largest number that a 64-bit counter holds, one that DynamoDB still takes, and the smallest that is damage.
+/// The largest number that a 64-bit counter holds, one that DynamoDB still accepts, and the
+/// smallest one that counts as damage.
 const TOO_LARGE: [&str; 3] = ["18446744073709551615", "99999999999999999999999999999999999999", "4611686018427387905"];
 
 async fn edit(stage: &Stage, key: &str, attribute: &str, digits: &str) {
@@ -15,10 +17,10 @@ async fn edit(stage: &Stage, key: &str, attribute: &str, digits: &str) {
     update.expression_attribute_values(":v", AttributeValue::N(digits.to_owned())).send().await.unwrap();
 }
 
-/// The table takes at most so many calls a second while it heals.
+/// The most calls a second to the table while the fleet recovers.
 const CALLS_A_SECOND: u64 = 40;
 
-/// Two workers go on, a third one gets its share and everything is read after this edit.
+/// After this edit two workers continue, a third one gets its share, and everything is read.
 async fn heals(key: &str, attribute: &str) {
     for digits in TOO_LARGE {
         let stage = Stage::with_shards(3).await;
@@ -76,7 +78,7 @@ async fn a_lease_with_a_number_that_is_too_large_stays_as_it_is_and_the_others_a
             let damaged = "shardId-000000000001";
             edit(&stage, damaged, "leaseCounter", "7").await;
             edit(&stage, damaged, attribute, digits).await;
-            // An owner, so that its session is looked at.
+            // Adds an owner, so that its session is looked up.
             let update = stage.aws.dynamodb().update_item().table_name(APPLICATION);
             let update = update.key("leaseKey", AttributeValue::S(damaged.to_owned()));
             let update = update.update_expression("SET leaseOwner = :v");

@@ -1,4 +1,4 @@
-//! What a worker calls in its life is what the policy in `docs/guide/aws.md` allows, no more and no less.
+//! A worker calls exactly the operations that the policy in `docs/guide/aws.md` allows.
 
 use crate::stage::{APPLICATION, STREAM, Stage};
 use kcl_core::aws::{DynamoDbStore, KinesisDeadLetters};
@@ -23,7 +23,7 @@ fn policy() -> BTreeSet<String> {
     actions.map(|action| action.as_str().unwrap().to_owned()).collect()
 }
 
-/// The actions in the guide's row of a feature.
+/// The actions in the guide's row for a feature.
 fn of_feature(feature: &str) -> BTreeSet<String> {
     let table = include_str!("../../../docs/guide/aws.md").split_once("<!-- permissions:start -->").unwrap().1;
     let table = table.split_once("<!-- permissions:end -->").unwrap().0;
@@ -33,12 +33,12 @@ fn of_feature(feature: &str) -> BTreeSet<String> {
     actions.map(str::to_owned).collect()
 }
 
-/// Every operation that workers call from now on.
+/// Records every operation that workers call from now on.
 fn record(stage: &Stage) -> Arc<Mutex<BTreeSet<String>>> {
     record_of(stage, |_| true)
 }
 
-/// Every operation that these callers call from now on.
+/// Records every operation that these callers call from now on.
 fn record_of(stage: &Stage, callers: fn(&str) -> bool) -> Arc<Mutex<BTreeSet<String>>> {
     let called: Arc<Mutex<BTreeSet<String>>> = Arc::default();
     let seen = Arc::clone(&called);
@@ -57,7 +57,8 @@ async fn a_fleet_calls_what_the_readmes_policy_allows_and_all_of_it() {
     let called = record(&stage);
     let (soon, late) = (Duration::from_secs(10), Duration::from_secs(60));
 
-    // On no table: two workers, a split, a handover, a worker cut off and back, and the last one out.
+    // Without a table: two workers, a split, a handoff, a worker that is cut off and returns, and
+    // the last worker's cleanup.
     let (a, b) = (stage.start("a").await, stage.start("b").await);
     stage.shared(&[("a", 1), ("b", 1)], soon).await;
     stage.put(0..50).await;
@@ -75,13 +76,13 @@ async fn a_fleet_calls_what_the_readmes_policy_allows_and_all_of_it() {
     a.stop().await.unwrap();
     let fresh = std::mem::take(&mut *called.lock().unwrap());
 
-    // On the table that is left.
+    // On the table that remains.
     let d = stage.start("d").await;
     stage.shared(&[("d", 3)], late).await;
     d.stop().await.unwrap();
     let existing = called.lock().unwrap().clone();
 
-    // A table's tags are part of the call that creates it, and a permission of their own.
+    // The tags of a table are part of the call that creates it, and need a permission of their own.
     let policy = policy();
     let mut used = fresh;
     used.extend(["dynamodb:TagResource".to_owned()]);
@@ -95,7 +96,7 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// What a fleet calls that reads in this way, and sees its stream resharded.
+/// The operations of a fleet that reads in this way while its stream is resharded.
 async fn called_by(settings: Settings) -> BTreeSet<String> {
     let stage = Stage::with_shards(2).await;
     let called = record(&stage);
@@ -183,11 +184,11 @@ async fn the_operators_commands_need_what_the_readme_says() {
 
     let mut options = HandbackOptions::default();
     options.leave_quarantined = true;
-    // One row is read by another call than several.
+    // A single row is read by another call than several rows.
     let mut called = BTreeSet::new();
     let mut alive = vec![("a", worker)];
     for next in [["b", "c"].as_slice(), &[]] {
-        // To everybody else they are dead.
+        // All others consider them dead.
         alive.iter().for_each(|(worker, _)| stage.cut_off(worker));
         alive.clear();
         tokio::time::sleep(secs(1)).await;

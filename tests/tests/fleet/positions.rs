@@ -1,4 +1,4 @@
-//! Where shards start that nobody has read yet.
+//! Starting positions of shards that were never read.
 
 use crate::stage::{Stage, text};
 use kcl_core::{Settings, Start};

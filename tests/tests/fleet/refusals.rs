@@ -1,4 +1,5 @@
-//! Reads that Kinesis refuses or does not answer: an outage that is waited out, by all workers and for all shards.
+//! Reads that Kinesis refuses or does not answer are an outage: all workers and all shards wait for
+//! its end.
 
 use crate::stage::{APPLICATION, Running, STREAM, Stage, text};
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Reading resumes within this after the end of an outage.
+/// Reading resumes within this time after the end of an outage.
 const HEALS: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_secs(20);
 
@@ -27,12 +28,12 @@ const REFUSALS: [&str; 11] = [
     "InvalidArgumentException",
 ];
 
-/// A switch for a fault of all reads of workers.
+/// Switches a fault of all reads of workers on and off.
 #[derive(Clone, Default)]
 struct Outage(Arc<AtomicBool>);
 
 impl Outage {
-    /// Of these faults, one after the other; for that worker only, if one is named.
+    /// Applies these faults in turn; to one worker only, if it is named.
     fn of(stage: &Stage, faults: &[Fault], only: Option<&'static str>) -> Outage {
         let outage = Outage::default();
         let (lasts, mut faults) = (Arc::clone(&outage.0), Vec::from(faults).into_iter().cycle());
@@ -62,7 +63,8 @@ async fn fleet(stage: &Stage, workers: usize, settings: &Settings) -> Vec<Runnin
     fleet
 }
 
-/// So many workers on four shards, whose reads fail for so long: none ends, and all is read soon after, once.
+/// This many workers on four shards, whose reads fail for this time: no worker ends, and every
+/// record is read once, soon after.
 async fn outlives(faults: &[Fault], lasts: Duration, workers: usize, retrieval: Retrieval) {
     let what = format!("{faults:?} for {lasts:?}, {workers} workers, {retrieval:?}");
     let stage = Stage::with_shards(4).await;
@@ -138,7 +140,7 @@ async fn a_worker_that_may_not_read_leaves_its_shards_to_the_others() {
     Outage::of(&stage, &[denied], Some("w1")).begin();
     stage.put(0..40).await;
     stage.seen(40, Duration::from_secs(150)).await;
-    // It is given leases again now and then, and gives them up at once.
+    // It is assigned leases again now and then, and gives them up at once.
     let mut longest = Duration::ZERO;
     for number in 40..60 {
         let put = Instant::now();
@@ -183,7 +185,7 @@ async fn a_worker_ends_for_refused_reads_where_its_policy_says_so_with_a_code_of
 
 const BAD: &str = "shardId-000000000000";
 
-/// As somebody with a text editor.
+/// Edits the checkpoint, like a person with a text editor.
 async fn set_checkpoint(stage: &Stage, lease: &str, checkpoint: &str) {
     let update = stage.aws.dynamodb().update_item().table_name(APPLICATION);
     update
@@ -200,7 +202,7 @@ async fn checkpoint_of(stage: &Stage, lease: &str) -> String {
     text(&row.unwrap(), "checkpoint").unwrap()
 }
 
-/// Sees who owns the lease for so long; every owner, in order.
+/// Records the owners of the lease, in order, for this time.
 async fn owners_within(stage: &Stage, lease: &str, time: Duration) -> Vec<String> {
     let (until, mut owners) = (Instant::now() + time, Vec::<String>::new());
     while Instant::now() < until {
@@ -211,12 +213,12 @@ async fn owners_within(stage: &Stage, lease: &str, time: Duration) -> Vec<String
     owners
 }
 
-/// How many records of that shard were seen.
+/// The number of records of that shard that were seen.
 fn seen_of(stage: &Stage, shard: &str) -> usize {
     stage.log.all().iter().filter(|seen| seen.shard == shard).count()
 }
 
-/// Puts these records; those in other shards are seen soon, and none of the bad one's.
+/// Puts these records; those in other shards are seen soon, and none of the unreadable shard's.
 async fn healthy_shards_are_read(stage: &Stage, numbers: std::ops::Range<u32>) {
     stage.put(numbers).await;
     let (put, of_bad) = (stage.put.lock().unwrap().len(), seen_of(stage, BAD));
@@ -247,7 +249,7 @@ async fn stands_alone(bad: &str) {
     for worker in &fleet {
         assert!(!worker.task.is_finished(), "{bad}: a worker has ended");
     }
-    // A right position is found in the row.
+    // The corrected position in the row is found.
     let repeated = seen_of(&stage, BAD);
     set_checkpoint(&stage, BAD, "TRIM_HORIZON").await;
     stage.seen(120 + repeated, Duration::from_secs(100)).await;

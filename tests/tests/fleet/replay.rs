@@ -1,4 +1,5 @@
-//! Reading a range again: exactly its records, in order, beside a live application that does not notice, to an end.
+//! Replays: exactly the records of a range, in order, to the end, without an effect on the live
+//! application.
 
 use crate::stage::{APPLICATION, Running, STREAM, Seen, Stage, text};
 use aws_sdk_kinesis::primitives::Blob;
@@ -15,7 +16,8 @@ const MIDDLE_OF_THE_LOWER_HALF: &str = "85070591730234615865843651857942052864";
 const MIDDLE_OF_THE_LOWEST_QUARTER: &str = "42535295865117307932921825928971026432";
 const REPLAY: &str = "again";
 
-/// The service's time, in milliseconds since 1970, between two records: none arrives at it or just before.
+/// The service's time between two records, in milliseconds since 1970: no record arrives at it or
+/// just before.
 async fn moment(stage: &Stage) -> i64 {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let now = stage.aws.now().duration_since(UNIX_EPOCH).unwrap().as_millis();
@@ -28,12 +30,12 @@ fn replay(stage: &Stage, from: i64, until: i64) -> ReplayBuilder<NoProcessor> {
     Replay::builder(STREAM).from(from).until(until).with_seed(3).sdk_config(&config).on_current_runtime()
 }
 
-/// What the replay's handlers saw, in the order they saw it.
+/// The records that the replay's handlers saw, in that order.
 fn numbers(seen: &[Seen]) -> Vec<u32> {
     seen.iter().map(|seen| seen.data.parse().unwrap()).collect()
 }
 
-/// Exactly these numbers, each once, and those of a key in order.
+/// Exactly these numbers arrived, each once, and those of each key in order.
 fn assert_exactly(seen: &[Seen], range: std::ops::Range<u32>) {
     let numbers = numbers(seen);
     assert_eq!(numbers.len(), range.len(), "{numbers:?}");
@@ -61,7 +63,7 @@ async fn merge(stage: &Stage) {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
-/// Records before, in (across a split and a merge) and after a range, and the range.
+/// Puts records before, in (across a split and a merge) and after a range, and returns the range.
 async fn resharded(stage: &Stage) -> (i64, i64) {
     stage.put(0..50).await;
     let from = moment(stage).await;
@@ -97,7 +99,7 @@ async fn a_range_is_repeated_once_and_in_order_across_reshards_beside_a_live_wor
     let live = stage.start("live").await;
     let (from, until) = resharded(&stage).await;
     stage.seen(250, Duration::from_secs(20)).await;
-    // Until its last checkpoints are written.
+    // Waits until its last checkpoints are written.
     tokio::time::sleep(Duration::from_secs(10)).await;
     let before = leases(&stage).await;
     let written = Arc::new(AtomicUsize::new(0));
@@ -161,7 +163,7 @@ async fn all_shards_of_a_range_can_be_read_at_once() {
     assert_eq!((summary.records, summary.shards, summary.finished), (150, 5, true));
 }
 
-/// Takes its time.
+/// A slow handler.
 struct Slow<P>(P);
 
 impl<P: RecordProcessor> RecordProcessor for Slow<P> {
@@ -309,7 +311,7 @@ async fn a_fleet_with_a_table_of_its_own_reads_a_range_and_every_worker_ends_by_
     assert_exactly(&stage.log.all(), 50..250);
     stage.assert_ordered();
     assert!(!stage.log.of("a").is_empty() && !stage.log.of("b").is_empty());
-    // Who comes late finds it done.
+    // A late worker finds the range done.
     let late = member(&stage, "delays-again", "late", from, until + 30_000).await;
     tokio::time::timeout(Duration::from_secs(20), late.task).await.unwrap().unwrap().unwrap();
     assert_exactly(&stage.log.all(), 50..250);
@@ -364,13 +366,13 @@ async fn a_replay_that_begins_beside_a_live_fleet_in_its_table_takes_nothing_of_
     let from = moment(&stage).await;
     stage.put(0..20).await;
     let until = moment(&stage).await;
-    // Both look at the table before either has written to it.
+    // Both read the table before either has written to it.
     let live = stage.start("live").await;
     let again = member(&stage, APPLICATION, "again", from, until).await;
     let replayed = tokio::time::timeout(Duration::from_secs(60), again.task).await;
     let replayed = replayed.expect("the replay should end by itself").unwrap();
     let live_ended = live.task.is_finished();
-    // Whoever made the leases goes on, and the other one ends.
+    // The worker that created the leases continues, and the other one ends.
     assert!(!live_ended, "the live application was there first");
     assert_eq!(replayed.unwrap_err().code(), Code::OtherRange);
     assert_eq!(stage.log.of("again"), []);

@@ -1,4 +1,5 @@
-//! Splits and merges under a running fleet: children after their parents, nothing lost, order kept.
+//! Splits and merges under a running fleet: children are read after their parents, nothing is lost,
+//! and order is kept.
 
 use crate::stage::{STREAM, Stage};
 use std::time::Duration;

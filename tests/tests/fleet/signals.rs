@@ -1,4 +1,4 @@
-//! What a fleet logs.
+//! The logs and metrics of a fleet.
 
 use crate::stage::{Running, STREAM, Stage};
 use kcl_core::prelude::*;
@@ -12,7 +12,7 @@ use tracing::Level;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Fails, hangs or succeeds, as it is told.
+/// Fails, hangs or succeeds, as configured.
 struct Told(Arc<AtomicU32>);
 
 const SUCCEEDS: u32 = 0;
@@ -30,7 +30,7 @@ impl RecordProcessor for Told {
     }
 }
 
-/// A worker of this application whose handlers do as they are told.
+/// A worker of this application with such handlers.
 async fn told(stage: &Stage, application: &str, how: &Arc<AtomicU32>) -> Running {
     let how = Arc::clone(how);
     let worker = Worker::builder(application, STREAM)
@@ -154,7 +154,7 @@ async fn records_that_retention_ended_before_they_were_read_are_not_gone_without
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert!(metered.of("kcl.retention.near.total").is_empty(), "100 h of 168 h: {}", said.text());
     kinesis.decrease_stream_retention_period().stream_name(STREAM).retention_period_hours(24).send().await.unwrap();
-    // The worker hears of it, and that its shard is behind for longer than that.
+    // The worker reads the new retention, and that its shard is further behind.
     tokio::time::sleep(Duration::from_secs(900)).await;
     let near: f64 = metered.of("kcl.retention.near.total").values().sum();
     assert!(near >= 1.0 && said.text().contains("the stream's retention will end records"), "{}", said.text());

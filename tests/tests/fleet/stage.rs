@@ -1,4 +1,4 @@
-//! A stream, a table and workers on them, and what their handlers saw.
+//! The harness: a stream, a table, workers, and the records that their handlers saw.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kinesis::primitives::Blob;
@@ -45,7 +45,7 @@ impl Log {
     }
 }
 
-/// Writes down what it is given.
+/// Records what it receives.
 pub(crate) struct Recorder {
     worker: String,
     log: Log,
@@ -70,7 +70,7 @@ impl RecordProcessor for Recorder {
     }
 }
 
-/// A worker that runs.
+/// A running worker.
 pub(crate) struct Running {
     pub(crate) handle: WorkerHandle,
     pub(crate) task: JoinHandle<Result<(), Error>>,
@@ -108,7 +108,7 @@ impl Stage {
         Stage { aws, log: Log::default(), put: Mutex::default(), cut_off }
     }
 
-    /// Puts these numbers, keyed by their remainder of seven.
+    /// Puts these numbers, with the number modulo seven as key.
     pub(crate) async fn put(&self, numbers: std::ops::Range<u32>) {
         for number in numbers {
             let answer = self
@@ -138,7 +138,7 @@ impl Stage {
             .await
     }
 
-    /// Makes quick handlers that write down what they get, under this name.
+    /// Makes fast handlers that record what they receive, under this name.
     pub(crate) fn recorders(&self, worker: &str) -> impl Fn(&ShardId) -> Recorder + Send + Sync + 'static {
         let (log, worker) = (self.log.clone(), worker.to_owned());
         move |_| Recorder { worker: worker.clone(), log: log.clone(), acquires: Duration::ZERO }
@@ -160,7 +160,7 @@ impl Stage {
         Running { handle, task: tokio::spawn(worker.run()) }
     }
 
-    /// A worker with default settings and a quick handler.
+    /// A worker with default settings and a fast handler.
     pub(crate) async fn start(&self, worker: &str) -> Running {
         self.start_with(worker, Settings::default(), Duration::ZERO).await
     }
@@ -171,7 +171,7 @@ impl Stage {
         Running { handle, task: tokio::spawn(worker.run()) }
     }
 
-    /// A fleet was here, and has stopped cleanly.
+    /// Runs a fleet and stops it cleanly.
     pub(crate) async fn ran_before(&self) {
         let shards = self.aws.kinesis().list_shards().stream_name(STREAM).send().await.unwrap().shards().len();
         let worker = self.start("before").await;
@@ -179,23 +179,23 @@ impl Stage {
         worker.stop().await.unwrap();
     }
 
-    /// From now on this worker's requests get lost: to everyone else it is dead.
+    /// From now on this worker's requests are lost: all others consider it dead.
     pub(crate) fn cut_off(&self, worker: &str) {
         self.cut_off.lock().unwrap().insert(worker.to_owned());
     }
 
-    /// Its requests come through again.
+    /// Its requests arrive again.
     pub(crate) fn reconnect(&self, worker: &str) {
         self.cut_off.lock().unwrap().remove(worker);
     }
 
-    /// As somebody with a text editor.
+    /// Edits a row, like a person with a text editor.
     pub(crate) async fn delete_row(&self, key: &str) {
         let delete = self.aws.dynamodb().delete_item().table_name(APPLICATION);
         delete.key("leaseKey", AttributeValue::S(key.into())).send().await.unwrap();
     }
 
-    /// As somebody with a text editor.
+    /// Edits a checkpoint, like a person with a text editor.
     pub(crate) async fn break_row(&self, lease: &str) {
         self.aws
             .dynamodb()
@@ -209,7 +209,7 @@ impl Stage {
             .unwrap();
     }
 
-    /// How many records lie in a shard.
+    /// The number of records in a shard.
     pub(crate) async fn in_shard(&self, shard: &str) -> usize {
         let kinesis = self.aws.kinesis();
         let iterator = kinesis.get_shard_iterator().stream_name(STREAM).shard_id(shard);
@@ -218,7 +218,7 @@ impl Stage {
         kinesis.get_records().set_shard_iterator(iterator).send().await.unwrap().records.len()
     }
 
-    /// Waits until so many records were seen.
+    /// Waits until this many records were seen.
     pub(crate) async fn seen(&self, records: usize, within: Duration) {
         let deadline = tokio::time::Instant::now() + within;
         while self.log.count() < records {
@@ -237,14 +237,14 @@ impl Stage {
         table.items.unwrap_or_default()
     }
 
-    /// Who owns each lease.
+    /// The owner of each lease.
     pub(crate) async fn owners(&self) -> BTreeMap<String, Option<String>> {
         let rows = self.rows().await;
         let leases = rows.iter().filter(|row| text(row, "entityType").as_deref() == Some("LEASE"));
         leases.map(|row| (text(row, "leaseKey").unwrap(), text(row, "leaseOwner"))).collect()
     }
 
-    /// How many leases each worker has, of those that somebody has.
+    /// The number of owned leases of each worker.
     pub(crate) async fn shares(&self) -> BTreeMap<String, usize> {
         let mut shares = BTreeMap::new();
         for owner in self.owners().await.into_values().flatten() {
@@ -253,7 +253,7 @@ impl Stage {
         shares
     }
 
-    /// Waits until the leases are shared like this.
+    /// Waits until the leases are distributed like this.
     pub(crate) async fn shared(&self, shares: &[(&str, usize)], within: Duration) {
         let wanted: BTreeMap<String, usize> = shares.iter().map(|(w, n)| ((*w).to_owned(), *n)).collect();
         let deadline = tokio::time::Instant::now() + within;
@@ -267,7 +267,7 @@ impl Stage {
         }
     }
 
-    /// Every record that was put was seen, and so many of them more than once.
+    /// Every record that was put was seen, and this many of them more than once.
     pub(crate) fn assert_all_seen(&self, repeated: usize) {
         let seen = self.log.all();
         let distinct: BTreeSet<String> = seen.iter().map(|seen| seen.sequence.clone()).collect();
@@ -275,7 +275,7 @@ impl Stage {
         assert_eq!(seen.len() - distinct.len(), repeated, "records seen more than once");
     }
 
-    /// For each key, the first sight of its records came in the order they were put.
+    /// For each key, records were first seen in the order in which they were put.
     pub(crate) fn assert_ordered(&self) {
         let mut last: HashMap<String, u32> = HashMap::new();
         for seen in self.log.all() {

@@ -1,4 +1,4 @@
-//! How a fleet starts: a table is made, leases are claimed, records come from where they should.
+//! How a fleet starts: it creates its table, claims leases, and reads from the right positions.
 
 use crate::stage::{APPLICATION, STREAM, Stage, text};
 use kcl_core::{Code, Settings, Start};
@@ -43,7 +43,7 @@ async fn latest_means_the_first_start_also_after_a_restart() {
     worker.stop().await.unwrap();
     assert_eq!(stage.log.count(), 0);
 
-    // Nobody runs, nothing was checkpointed yet: what arrives now is not lost.
+    // No worker runs and nothing is checkpointed: records that arrive now must not be lost.
     stage.put(20..40).await;
     let worker = stage.start_with("b", latest, Duration::ZERO).await;
     stage.seen(20, Duration::from_secs(5)).await;
@@ -93,7 +93,7 @@ async fn a_java_table_is_continued_unless_its_stream_was_made_again() {
     assert_eq!(stage.rows().await, before, "nothing was written");
 }
 
-/// Unowned leases with their checkpoints, and nothing that Java does not know.
+/// Unowned leases with their checkpoints, without attributes that Java does not know.
 async fn as_java_created_them(stage: &Stage) {
     for row in stage.rows().await {
         let key = text(&row, "leaseKey").unwrap();
@@ -141,7 +141,7 @@ async fn a_table_that_java_is_writing_is_refused_with_the_owners_name() {
     assert!(error.to_string().contains("java-1"), "{error}");
 }
 
-/// As a Java worker that renews: owner and counter, and nothing that it does not know.
+/// Renews like a Java worker: owner and counter, and no attribute of ours.
 async fn java_writes(stage: &Stage, owner: &str, counter: u64) {
     for row in stage.rows().await {
         let key = text(&row, "leaseKey").unwrap();

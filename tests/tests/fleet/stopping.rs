@@ -1,4 +1,4 @@
-//! How a fleet stops: nothing is repeated, nothing is left behind.
+//! How a fleet stops: nothing is repeated, and only leases remain in the table.
 
 use crate::stage::{self, APPLICATION, Stage, text};
 use kcl_core::prelude::*;
@@ -119,7 +119,7 @@ async fn a_worker_that_cannot_reach_the_table_stops_all_the_same() {
     worker.task.await.unwrap().unwrap();
 }
 
-/// Stops its own worker, and waits for that.
+/// Stops its own worker and awaits the end.
 struct StopsItself {
     handle: Arc<OnceLock<WorkerHandle>>,
     handled: Arc<AtomicUsize>,

@@ -1,4 +1,4 @@
-//! Several processes that were given one worker id.
+//! Several processes with one worker id.
 
 use crate::stage::{Running, STREAM, Stage};
 use kcl_core::{Code, Settings};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Starts a replica again a second after each of its ends, as a supervisor would, and counts the starts and their errors.
+/// Restarts a replica a second after each end, like a supervisor, and records starts and errors.
 async fn supervised(stage: &Stage, worker: &str, until: tokio::time::Instant) -> (usize, Vec<kcl_core::Error>) {
     let (mut starts, mut errors) = (0, Vec::new());
     while tokio::time::Instant::now() < until {
@@ -55,7 +55,7 @@ async fn a_worker_that_died_is_taken_over_under_its_id_after_the_failover_time()
     stage.seen(20, Duration::from_secs(10)).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     stage.cut_off("a");
-    // Its last heartbeat may have come a moment ago, and is still on its way as far as anybody knows.
+    // Its last heartbeat may have been sent a moment ago and still be on its way.
     tokio::time::sleep(Duration::from_secs(1)).await;
     stage.put(20..40).await;
     let began = tokio::time::Instant::now();

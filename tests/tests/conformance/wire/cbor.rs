@@ -1,4 +1,4 @@
-//! CBOR, as the Java SDKs speak it.
+//! CBOR, as the Java SDKs send it.
 
 use ciborium::Value;
 use http::StatusCode;

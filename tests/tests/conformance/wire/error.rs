@@ -1,4 +1,4 @@
-//! What a client is told when something is wrong, and in which order the server looks.
+//! The errors that a client receives, and the order in which the server checks.
 
 use http::StatusCode;
 use kcl_local::Fault;

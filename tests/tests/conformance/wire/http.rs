@@ -15,16 +15,16 @@ pub(super) const CBOR: &str = "application/x-amz-cbor-1.1";
 pub(super) const SIGNATURE: &str =
     "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/kinesis/aws4_request, SignedHeaders=host, Signature=0";
 
-/// A body on its way.
+/// A body in transit.
 pub(super) type Incoming = BoxBody<Bytes, String>;
 
-/// A server and a client that sends it whatever it is told to.
+/// A server, and a client that sends arbitrary requests.
 pub(super) struct Wire {
     pub(super) aws: LocalAws,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
-/// What came back.
+/// The response.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -56,7 +56,7 @@ impl Wire {
         Self::with_client(Client::builder(TokioExecutor::new()).build_http()).await
     }
 
-    /// With a client that speaks HTTP/2 from the first byte on, and nothing else.
+    /// With a client that speaks only HTTP/2, from the first byte on.
     pub(super) async fn start_http2() -> Self {
         Self::with_client(Client::builder(TokioExecutor::new()).http2_only(true).build_http()).await
     }
@@ -72,7 +72,7 @@ impl Wire {
         self.send(&signed(content_type, &target), body).await
     }
 
-    /// The same, whose answer goes on.
+    /// The same, with a streamed response.
     pub(super) async fn open(&self, content_type: &str, operation: &str, body: impl Into<Bytes>) -> Response<Incoming> {
         let target = format!("Kinesis_20131202.{operation}");
         self.post(&signed(content_type, &target), body).await

@@ -1,4 +1,4 @@
-//! The protocol itself: bytes over HTTP, without an SDK in between.
+//! The protocol itself: bytes over HTTP, without an SDK.
 
 mod cbor;
 mod error;

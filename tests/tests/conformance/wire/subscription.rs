@@ -28,7 +28,7 @@ impl Message {
     }
 }
 
-/// Takes the next message from `bytes`, by the letter of the format: `None` while it is not all there.
+/// Takes the next message from `bytes`, strictly by the format; `None` while it is incomplete.
 fn take(bytes: &mut Vec<u8>) -> Option<Message> {
     let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
     let total = number(bytes.get(..4)?) as usize;
@@ -228,7 +228,7 @@ async fn k83_a_message_that_is_cut_or_damaged_is_an_error_to_the_sdk() {
 async fn k84_a_subscription_beyond_the_streams_of_a_connection_waits_for_one_of_them() {
     let builder = LocalAws::builder().engine(EngineConfig::in_process()).tls(true).max_concurrent_streams(2);
     let (aws, arn) = served(builder.start().await.unwrap(), 3).await;
-    // One client, one connection: two of its three subscriptions use it up.
+    // One client, one connection: two of its three subscriptions use up the limit.
     let client = client(&aws);
     let first = subscribe(&client, &arn, SHARD).await;
     let _second = subscribe(&client, &arn, "shardId-000000000001").await;

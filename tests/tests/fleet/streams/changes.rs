@@ -1,4 +1,4 @@
-//! Streams that come and go while the fleet runs.
+//! Streams that are added and removed while the fleet runs.
 
 use super::{Ledger, run};
 use kcl_core::Code;
@@ -14,7 +14,8 @@ async fn a_stream_that_is_added_is_read_and_one_that_is_removed_rests_until_it_i
     ledger.shared(&[("a", "orders", 1), ("b", "orders", 1)], SOON).await;
     a.handle.add_stream(ledger.config("a", "payments")).await.unwrap();
     ledger.seen("payments", 10, SOON).await;
-    // Balanced all together: nothing needs to move when the other one serves it too.
+    // All leases are balanced together: nothing needs to move when the other worker serves the
+    // stream too.
     let balanced = [("a", "payments", 2), ("b", "orders", 2)];
     ledger.shared(&balanced, SOON).await;
     b.handle.add_stream(ledger.config("b", "payments")).await.unwrap();
@@ -42,7 +43,8 @@ async fn a_stream_that_is_added_is_read_and_one_that_is_removed_rests_until_it_i
     ledger.assert_seen_once("orders", 0..10);
 }
 
-/// Old workers know one stream, new ones two; the old ones plan at first, and never heard of the other.
+/// Old workers know one stream, new ones two; an old worker leads at first, and does not know the
+/// second stream.
 #[tokio::test(start_paused = true)]
 async fn a_rolling_deploy_that_adds_a_stream_reads_it_from_the_first_new_worker_on() {
     let ledger = Ledger::with(&[("orders", 4), ("payments", 2)]).await;
@@ -83,7 +85,7 @@ async fn workers_may_serve_different_streams_for_as_long_as_they_like() {
     for name in ["orders", "payments"] {
         ledger.seen(name, 30, SOON).await;
     }
-    // What a had alone nobody else can take.
+    // No other worker can take the leases of a stream that only `a` served.
     a.stop().await.unwrap();
     ledger.put("orders", 30..40).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -154,7 +156,7 @@ async fn a_first_fill_that_was_cut_short_is_finished_with_the_same_instant() {
     let mut created = 0;
     ledger.aws.faults().rule(move |call| {
         created += usize::from(call.caller == Some("a") && call.operation == "PutItem");
-        // Fleet, session, plan, stream, and one lease.
+        // Fleet, session, assignment, stream, and one lease.
         (call.caller == Some("a") && created > 5).then_some(kcl_local::Fault::LostRequest)
     });
     let dies = run(ledger.builder("a").stream(latest("a"))).await;

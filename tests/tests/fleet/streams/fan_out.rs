@@ -1,4 +1,4 @@
-//! Several streams of which some or all are read by enhanced fan-out.
+//! Several streams, some or all of which are read by enhanced fan-out.
 
 use super::{APPLICATION, Ledger, Running, put, run};
 use kcl_core::prelude::*;
@@ -39,7 +39,7 @@ impl Ledger {
         self.builder(worker).settings(Settings::default().retrieval(Retrieval::FanOut))
     }
 
-    /// One that reads these by fan-out, and removes their consumers.
+    /// A worker that reads these by fan-out and deregisters their consumers.
     async fn tidy(&self, worker: &str, streams: &[&str]) -> Running {
         let settings = Settings::default().retrieval(Retrieval::FanOut).deregister_consumer(true);
         let builder = self.builder(worker).settings(settings);
@@ -204,7 +204,7 @@ async fn a_stream_that_is_deleted_under_its_subscriptions_rests_and_the_others_g
         // Subscriptions to the two other shards are renewed.
         assert!(asked <= 8, "{retrieval:?}: {asked} calls for a stream that is not there");
         assert!(!worker.task.is_finished());
-        // One that is made again is another, and has a consumer of its own.
+        // A stream that is created again is another stream, with a consumer of its own.
         ledger.create("payments", 2).await;
         ledger.put("payments", 20..30).await;
         ledger.seen("payments", 30, secs(90)).await;
@@ -250,12 +250,12 @@ async fn a_stream_that_is_removed_loses_its_consumer_once_nobody_serves_it() {
     ledger.seen("payments", 10, SOON).await;
     b.handle.remove_stream("payments").await.unwrap();
     assert_eq!(consumers(&ledger.aws, "payments").await, [""; 0]);
-    // Added again it is registered again, and nothing was lost.
+    // Added again, it is registered again, and nothing was lost.
     ledger.put("payments", 10..20).await;
     a.handle.add_stream(ledger.config("a", "payments")).await.unwrap();
     ledger.seen("payments", 20, SOON).await;
     assert_eq!(consumers(&ledger.aws, "payments").await, [APPLICATION]);
-    // Both at once: whoever says so last sees that nobody else does.
+    // Both at once: the later one finds that no other worker serves the stream.
     b.handle.add_stream(ledger.config("b", "payments")).await.unwrap();
     sleep(SOON).await;
     let (one, other) = tokio::join!(a.handle.remove_stream("payments"), b.handle.remove_stream("payments"));

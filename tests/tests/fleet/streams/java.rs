@@ -1,4 +1,4 @@
-//! A table of several streams that Java KCL wrote, taken over and handed back.
+//! A table of several streams that Java KCL wrote: taken over and handed back.
 
 use super::{APPLICATION, Ledger};
 use crate::stage::text;
@@ -15,14 +15,15 @@ fn s(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
 }
 
-/// The creation time in an id, which is the stream's own.
+/// The creation time in the id is the stream's own.
 async fn id(ledger: &Ledger, name: &str) -> String {
     let summary = ledger.aws.kinesis().describe_stream_summary().stream_name(name).send().await.unwrap();
     let summary = summary.stream_description_summary.unwrap();
     format!("000000000000:{name}:{}", summary.stream_creation_timestamp.secs())
 }
 
-/// As KCL 3.5 leaves the lease of a worker that stopped: owned, checkpointed, and with what it knows of throughput.
+/// A lease as KCL 3.5 leaves it when its worker stops: with owner, checkpoint, and throughput
+/// statistics.
 async fn javas(ledger: &Ledger, stream: &str, checkpoint: &str) -> Item {
     let id = id(ledger, stream).await;
     let n = |n: u32| AttributeValue::N(n.to_string());
@@ -83,7 +84,7 @@ async fn a_table_of_several_streams_is_continued_and_handed_back_with_nothing_ch
     for ours in ["kclCounter", "kclStream"] {
         assert!(now.remove(ours).is_some(), "{ours}");
     }
-    // What any KCL changes as it works.
+    // Attributes that any KCL changes as it works.
     for moved in ["leaseOwner", "leaseCounter", "checkpoint"] {
         assert_ne!(now.remove(moved), then.remove(moved), "{moved}");
     }

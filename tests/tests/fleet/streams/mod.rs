@@ -27,7 +27,7 @@ type Seen = (String, String, String, String);
 #[derive(Clone, Debug, Default)]
 struct Log(Arc<Mutex<Vec<Seen>>>);
 
-/// Writes down what it is given, and where it believes to be.
+/// Records what it receives, and the stream and shard of its context.
 struct Recorder {
     worker: String,
     expects: String,
@@ -59,7 +59,7 @@ impl Running {
     }
 }
 
-/// The table, and streams beside it.
+/// The table, and its streams.
 struct Ledger {
     aws: LocalAws,
     log: Log,
@@ -113,7 +113,8 @@ impl Ledger {
         table.items.unwrap_or_default()
     }
 
-    /// Each lease, by `<stream>/<shard>`, with its owner. (Of streams of the same name, the last one.)
+    /// Each lease, by `<stream>/<shard>`, with its owner. (Of streams of the same name, the last
+    /// one.)
     async fn owners(&self) -> BTreeMap<String, Option<String>> {
         let rows = self.rows().await;
         let leases = rows.iter().filter(|row| row.contains_key("streamName"));
@@ -124,7 +125,7 @@ impl Ledger {
         leases.map(|row| (short(&text(row, "leaseKey").unwrap()), text(row, "leaseOwner"))).collect()
     }
 
-    /// How many leases of each stream each worker has.
+    /// The number of leases of each stream for each worker.
     async fn shares(&self) -> BTreeMap<(String, String), usize> {
         let mut shares = BTreeMap::new();
         for (lease, owner) in self.owners().await {
@@ -136,7 +137,7 @@ impl Ledger {
         shares
     }
 
-    /// Waits until leases are shared like this: worker, stream, number.
+    /// Waits until leases are distributed like this: worker, stream, number.
     async fn shared(&self, wanted: &[(&str, &str, usize)], within: Duration) {
         let wanted: BTreeMap<_, _> =
             wanted.iter().map(|(worker, stream, n)| (((*worker).to_owned(), (*stream).to_owned()), *n)).collect();
@@ -151,13 +152,13 @@ impl Ledger {
         }
     }
 
-    /// How many records of a stream were seen.
+    /// The number of records of a stream that were seen.
     fn count(&self, stream: &str) -> usize {
         let log = self.log.0.lock().unwrap();
         log.iter().filter(|(_, arn, ..)| arn.ends_with(&format!("stream/{stream}"))).count()
     }
 
-    /// Waits until so many records of a stream were seen, and no more.
+    /// Waits until exactly this many records of a stream were seen.
     async fn seen(&self, stream: &str, records: usize, within: Duration) {
         let deadline = Instant::now() + within;
         while self.count(stream) < records {
@@ -191,7 +192,7 @@ async fn run(builder: WorkerBuilder<Streams>) -> Running {
     Running { handle, task: tokio::spawn(worker.run()) }
 }
 
-/// The kinds of rows that are left, but for leases.
+/// The kinds of remaining rows, without leases.
 async fn kinds(ledger: &Ledger) -> BTreeSet<String> {
     ledger.rows().await.iter().filter_map(|row| text(row, "entityType")).collect()
 }

@@ -1,4 +1,4 @@
-//! What holds while all workers read the same streams.
+//! Rules for fleets whose workers all read the same streams.
 
 use super::{APPLICATION, Ledger, kinds, put, run};
 use crate::stage::text;
@@ -63,7 +63,8 @@ async fn streams_of_one_name_in_two_accounts_do_not_get_mixed_up() {
     tokio::time::sleep(Duration::from_secs(30)).await;
     ledger.seen("orders", 60, SOON).await;
     worker.stop().await.unwrap();
-    // One's failure is not the other's: every call to the other account's stream is refused, and it is only told.
+    // A failure of one is not a failure of the other: every call to the other account's stream is
+    // denied, and that is only reported.
     let keys: Vec<String> = ledger.rows().await.iter().map(|row| text(row, "leaseKey").unwrap()).collect();
     assert_eq!(keys.iter().filter(|key| key.starts_with("111111111111:orders:")).count(), 2, "{keys:?}");
 }

@@ -1,4 +1,4 @@
-//! Streams that are deleted, and made again.
+//! Streams that are deleted, and created again.
 
 use super::{Ledger, put, run};
 use kcl_core::prelude::*;
@@ -48,7 +48,7 @@ async fn one_that_is_made_again_is_another_stream_and_is_read_from_its_start() {
     assert_eq!(of_payments.count(), 2, "the former stream's lease rests: {rows:?}");
 }
 
-/// Iterators and sequence numbers are of one stream; a shard's beginning is not.
+/// Iterators and sequence numbers belong to one stream; a shard's beginning does not.
 #[tokio::test(start_paused = true)]
 async fn one_that_is_made_again_unnoticed_is_not_read_as_the_one_before() {
     for retrieval in [Retrieval::Polling, Retrieval::Auto, Retrieval::FanOut] {
@@ -57,7 +57,7 @@ async fn one_that_is_made_again_unnoticed_is_not_read_as_the_one_before() {
         let worker = run(ledger.builder("a").stream(ledger.config("a", "orders")).stream(payments)).await;
         ledger.shared(&[("a", "orders", 1), ("a", "payments", 2)], SOON).await;
         tokio::time::sleep(SOON).await;
-        // The worker sees nothing of what happens, and keeps its leases.
+        // The worker sees nothing of this, and keeps its leases.
         let cut_off = Arc::new(AtomicBool::new(true));
         let cut = Arc::clone(&cut_off);
         ledger.aws.faults().rule(move |call| {
