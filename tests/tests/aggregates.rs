@@ -35,7 +35,7 @@ fn hex(data: &[u8]) -> String {
 }
 
 #[test]
-fn what_others_packed_comes_out() {
+fn aggregates_of_other_producers_are_unpacked() {
     let mut count = 0;
     for (file, packed) in goldens() {
         let mut parts = Vec::new();
@@ -55,7 +55,7 @@ fn what_others_packed_comes_out() {
 }
 
 #[test]
-fn explicit_hash_keys_of_others_decide_whose_a_part_is() {
+fn explicit_hash_keys_decide_which_shard_owns_a_part() {
     let half = u128::MAX / 2;
     for language in ["python", "javascript"] {
         let packed = &scenes()["explicit_hash_keys"];
@@ -72,7 +72,7 @@ fn explicit_hash_keys_of_others_decide_whose_a_part_is() {
 
 /// Ours accepts what Google's parser accepts, however it is encoded, and refuses what it refuses.
 #[test]
-fn what_protocol_buffers_allow_comes_out_and_what_they_forbid_comes_whole() {
+fn valid_protocol_buffers_are_unpacked_and_invalid_ones_are_delivered_whole() {
     let expected: BTreeMap<String, Option<Vec<Packed>>> =
         serde_json::from_slice(&std::fs::read(folder().join("hand.json")).unwrap()).unwrap();
     assert_eq!((expected.len(), expected.values().flatten().count()), (21, 12));
@@ -98,7 +98,7 @@ fn what_protocol_buffers_allow_comes_out_and_what_they_forbid_comes_whole() {
 }
 
 #[test]
-fn however_they_are_damaged_they_are_parts_or_themselves() {
+fn damaged_aggregates_are_unpacked_or_delivered_whole() {
     let mut rng = fastrand::Rng::with_seed(1);
     for (file, _) in goldens() {
         let data = std::fs::read(&file).unwrap();

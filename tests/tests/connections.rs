@@ -87,7 +87,7 @@ impl HttpClient for OneConnection {
 
 /// We cannot change that, but must report it in time and continue when there is room.
 #[tokio::test]
-async fn with_an_http_client_of_one_connection_what_finds_no_room_is_not_answered_until_there_is() {
+async fn with_one_connection_surplus_subscriptions_wait_for_room() {
     let aws = with_stream(server().tls(true).max_concurrent_streams(2), 3).await;
     let config = aws.sdk_config();
     let one = SharedHttpClient::new(OneConnection(config.http_client().unwrap()));
@@ -121,7 +121,7 @@ async fn r24_a_connection_that_goes_away_finishes_what_it_has_and_another_one_ta
 
 /// Over HTTP/1.1, with a connection each, and over HTTP/2, on a shared one.
 #[tokio::test]
-async fn what_is_pushed_of_a_shard_reaches_that_shards_subscription_and_no_other() {
+async fn pushed_records_reach_the_subscription_of_their_shard_only() {
     for tls in [false, true] {
         let aws = with_stream(server().tls(tls), 8).await;
         let (stream, fan_out, consumer) = reading(&Clients::from_config(&aws.sdk_config()).unwrap()).await;

@@ -73,7 +73,7 @@ async fn every_page_of_shards_is_read_and_dated_by_the_service() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reading_starts_where_it_is_told_to() {
+async fn reading_starts_at_the_given_position() {
     let aws = LocalAws::in_process();
     let stream = stream(&aws, 1).await;
     for data in ["a", "b", "c"] {

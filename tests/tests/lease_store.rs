@@ -153,7 +153,7 @@ async fn rows_that_cannot_be_read_are_discarded_as_they_were_seen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fleet_row_of_a_newer_format_is_told_by_its_writer_however_the_rest_is_written() {
+async fn a_fleet_row_of_a_newer_format_is_refused_with_its_writer_whatever_else_it_contains() {
     let aws = LocalAws::in_process();
     let client = table(&aws).await;
     let item = [
@@ -170,7 +170,7 @@ async fn a_fleet_row_of_a_newer_format_is_told_by_its_writer_however_the_rest_is
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_java_wrote_beside_ours_survives_our_writes() {
+async fn javas_attributes_survive_our_writes() {
     let aws = LocalAws::in_process();
     let client = table(&aws).await;
     let store = DynamoDbStore::new(client.clone(), "app");
@@ -218,7 +218,7 @@ async fn what_java_wrote_beside_ours_survives_our_writes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn javas_other_rows_are_passed_over_and_damaged_ones_are_told() {
+async fn javas_other_rows_are_skipped_and_damaged_ones_are_reported() {
     let aws = LocalAws::in_process();
     let client = table(&aws).await;
     let store = DynamoDbStore::new(client.clone(), "app");
@@ -413,7 +413,7 @@ impl Intercept for HalfAnswers {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rows_that_an_answer_leaves_out_are_asked_for_again_but_not_for_ever() {
+async fn rows_missing_from_an_answer_are_requested_again_a_bounded_number_of_times() {
     let aws = LocalAws::in_process();
     let client = table(&aws).await;
     let full = DynamoDbStore::new(client.clone(), "app");

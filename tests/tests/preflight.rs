@@ -165,7 +165,7 @@ async fn an_outage_is_waited_out_and_the_start_goes_on_within_five_seconds_of_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_that_outlasts_the_deadline_of_a_start_is_told_with_the_call_and_the_region() {
+async fn an_outage_beyond_the_start_deadline_is_reported_with_call_and_region() {
     for (operation, service) in [("DescribeStreamSummary", "kinesis"), ("DescribeTable", "dynamodb")] {
         let aws = with_stream(LocalAws::in_process()).await;
         outage(&aws, operation, Fault::LostRequest, None);
@@ -207,7 +207,7 @@ async fn a_fleet_that_starts_at_once_waits_out_the_throttling() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_configuration_without_a_region_is_told_at_once() {
+async fn a_configuration_without_a_region_is_reported_at_once() {
     let config = LocalAws::in_process().sdk_config().to_builder().region(None).build();
     told(Clients::from_config(&config), Code::Region, &["AWS_REGION"]);
 }
@@ -234,7 +234,7 @@ impl ProvideCredentials for Nothing {
 }
 
 #[tokio::test(start_paused = true)]
-async fn missing_credentials_are_told_before_any_call() {
+async fn missing_credentials_are_reported_before_any_call() {
     let aws = with_stream(LocalAws::in_process()).await;
     aws.reset_calls();
     for (hangs, said) in [(false, "no provider in chain"), (true, "within 5 s")] {
@@ -248,14 +248,14 @@ async fn missing_credentials_are_told_before_any_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn credentials_that_are_not_accepted_are_told() {
+async fn refused_credentials_are_reported() {
     let aws = with_stream(LocalAws::in_process()).await;
     aws.faults().once("DescribeStreamSummary", Fault::Error("UnrecognizedClientException".to_owned()));
     told(check(&aws, "orders").await, Code::Credentials, &["UnrecognizedClientException", "stream `orders`"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_in_another_region_is_told_before_it_is_missing() {
+async fn a_stream_in_another_region_is_reported_as_such_and_not_as_missing() {
     let aws = LocalAws::in_process();
     let elsewhere = "arn:aws:kinesis:eu-west-1:000000000000:stream/orders";
     told(check(&aws, elsewhere).await, Code::Setting, &["eu-west-1", "us-east-1"]);
@@ -326,7 +326,7 @@ async fn a_role_that_may_not_read_as_the_settings_say_is_refused_before_there_is
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_does_not_wait_for_a_dry_run_that_says_nothing() {
+async fn a_start_does_not_wait_for_a_dry_run_without_an_answer() {
     for answer in [
         Fault::Error("ThrottlingException".to_owned()),
         Fault::Error("InternalFailureException".to_owned()),

@@ -233,7 +233,7 @@ impl RecordProcessor for Idle {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_process_under_a_worker_id_is_told_which_one_has_it() {
+async fn a_second_process_under_a_worker_id_gets_the_name_of_the_first() {
     let aws = with_stream().await;
     let build = async || {
         let worker = Worker::builder("twins", "s").worker_id("a").settings(quick()).sdk_config(&aws.sdk_config());

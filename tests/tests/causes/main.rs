@@ -36,7 +36,7 @@ fn quoted(cell: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn every_cause_names_tests_that_exist_or_says_why_it_has_none() {
+fn every_cause_names_existing_tests_or_the_reason_for_none() {
     let root: PathBuf = [env!("CARGO_MANIFEST_DIR"), ".."].iter().collect();
     let mut known = BTreeSet::new();
     FOLDERS.iter().for_each(|folder| functions(&root.join(folder), &mut known));

@@ -147,7 +147,7 @@ fn k87_continuation_numbers_move_on_while_a_shard_is_idle() {
 }
 
 #[test]
-fn k87_a_record_is_told_when_it_is_put() {
+fn k87_a_record_is_pushed_when_it_is_put() {
     check_engine(EngineConfig::in_process(), async |server: &Server| {
         let stream = server.stream(1).await;
         let consumer = Consumer::active(&stream, "app").await;
@@ -276,7 +276,7 @@ fn k89_the_end_comes_with_the_last_records_or_after_them() {
 }
 
 #[test]
-fn k89_whoever_waits_for_events_is_told_of_the_end_when_it_comes() {
+fn k89_a_waiting_reader_gets_the_end_when_it_comes() {
     check_engine(visible_transitions(), async |server: &Server| {
         let stream = server.stream(1).await;
         let consumer = Consumer::active(&stream, "app").await;

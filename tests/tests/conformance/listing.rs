@@ -54,7 +54,7 @@ fn k63_the_number_of_results_may_change_from_page_to_page() {
 }
 
 #[test]
-fn k64_a_token_stands_alone() {
+fn k64_a_token_excludes_other_parameters() {
     check(async |server: &Server| {
         let stream = server.stream(3).await;
         let first = server.client.list_shards().stream_name(&stream.name).max_results(1).send().await.unwrap();

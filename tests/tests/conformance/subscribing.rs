@@ -37,7 +37,7 @@ fn k81_a_consumer_that_is_not_active_is_in_use_and_what_is_not_there_is_not_foun
 }
 
 #[test]
-fn k85_a_subscription_starts_where_it_is_told_to() {
+fn k85_a_subscription_starts_at_the_given_position() {
     check(async |server: &Server| {
         let stream = server.stream(1).await;
         let mut numbers = Vec::new();
@@ -115,7 +115,7 @@ fn k86_a_second_subscription_is_refused_for_five_seconds_and_then_takes_over() {
 }
 
 #[test]
-fn k86_whoever_waits_for_events_is_told_of_the_takeover_at_once() {
+fn k86_a_waiting_reader_gets_the_takeover_at_once() {
     check_engine(visible_transitions(), async |server: &Server| {
         let stream = server.stream(1).await;
         let consumer = Consumer::active(&stream, "app").await;

@@ -149,7 +149,7 @@ async fn a_damaged_row_is_left_alone_and_the_others_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fleet_row_that_is_deleted_by_hand_is_made_again_and_the_fleet_goes_on() {
+async fn a_fleet_row_deleted_by_hand_is_created_again() {
     let stage = Stage::with_shards(2).await;
     let a = stage.start("a").await;
     stage.shared(&[("a", 2)], Duration::from_secs(5)).await;
@@ -166,7 +166,7 @@ async fn a_fleet_row_that_is_deleted_by_hand_is_made_again_and_the_fleet_goes_on
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_starts_while_the_last_one_clears_the_table_is_not_stuck() {
+async fn a_worker_that_starts_during_the_last_workers_cleanup_joins() {
     for ms in 0..80 {
         let stage = Stage::with_shards(1).await;
         stage.aws.faults().latency(Service::DynamoDb, Duration::from_millis(5));

@@ -119,7 +119,7 @@ async fn a_fleet_row_that_cannot_be_read_stalls_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_finds_damaged_rows_of_a_fleet_that_died_and_the_last_one_out_leaves_none() {
+async fn a_start_replaces_damaged_rows_of_a_dead_fleet_and_the_last_worker_leaves_none() {
     let stage = Stage::with_shards(2).await;
     let _dead = stage.start("a").await;
     stage.shared(&[("a", 2)], SOON).await;

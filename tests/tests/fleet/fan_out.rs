@@ -113,7 +113,7 @@ async fn a_reshard_is_read_to_the_end_and_on_in_the_children() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_befalls_a_stream_of_events_every_record_comes_once() {
+async fn every_record_arrives_once_whatever_happens_to_a_subscription() {
     let faults = [
         StreamFault::Cut,
         StreamFault::End,

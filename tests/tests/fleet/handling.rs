@@ -35,7 +35,7 @@ fn number(record: &Record) -> u32 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_can_be_pulled_and_what_is_dropped_comes_again() {
+async fn records_can_be_pulled_and_dropped_ones_come_again() {
     let stage = Stage::with_shards(2).await;
     stage.put(0..20).await;
     let mut deliveries = builder(&stage, "a", Settings::default()).stream().await.unwrap();
@@ -88,7 +88,7 @@ async fn lanes_of(stage: &Stage, settings: Settings) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_distributes_records_by_itself_is_handled_without_order_unless_told_otherwise() {
+async fn a_stream_that_distributes_records_by_itself_is_handled_without_order_by_default() {
     let stage = Stage::with_shards(1).await;
     assert_eq!(lanes_of(&stage, Settings::default()).await, 1, "its records have keys");
     let kinesis = stage.aws.kinesis();
@@ -173,7 +173,7 @@ impl RecordProcessor for Stands {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_done_beyond_the_checkpoint_is_not_repeated_after_a_crash() {
+async fn completed_ranges_are_not_repeated_after_a_crash() {
     let stage = Stage::with_shards(1).await;
     stage.put(0..70).await;
     // A lane for each key, so that the blocked one delays no other.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 const DENIED: &str = "denied";
 
-async fn beside_healthy_ones(retrieval: Retrieval, operation: &'static str) {
+async fn with_healthy_workers(retrieval: Retrieval, operation: &'static str) {
     let stage = Stage::with_shards(4).await;
     let settings = Settings::default().retrieval(retrieval);
     let healthy = [
@@ -52,10 +52,10 @@ async fn beside_healthy_ones(retrieval: Retrieval, operation: &'static str) {
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_may_not_poll_is_refused_and_stalls_nobody() {
-    beside_healthy_ones(Retrieval::Polling, "GetRecords").await;
+    with_healthy_workers(Retrieval::Polling, "GetRecords").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_may_not_subscribe_is_refused_and_stalls_nobody() {
-    beside_healthy_ones(Retrieval::FanOut, "SubscribeToShard").await;
+    with_healthy_workers(Retrieval::FanOut, "SubscribeToShard").await;
 }

@@ -47,7 +47,7 @@ async fn heals(key: &str, attribute: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fleet_row_with_a_number_that_is_too_large_is_made_again() {
+async fn a_fleet_row_with_a_number_that_is_too_large_is_created_again() {
     for attribute in
         ["term", "heartbeat", "sessions", "wake", "assignmentVersion", "leaderSessionHeartbeat", "leaderSession"]
     {

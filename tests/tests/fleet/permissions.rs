@@ -52,7 +52,7 @@ fn record_of(stage: &Stage, callers: fn(&str) -> bool) -> Arc<Mutex<BTreeSet<Str
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fleet_calls_what_the_readmes_policy_allows_and_all_of_it() {
+async fn a_fleet_needs_exactly_the_documented_permissions() {
     let stage = Stage::with_shards(2).await;
     let called = record(&stage);
     let (soon, late) = (Duration::from_secs(10), Duration::from_secs(60));
@@ -112,7 +112,7 @@ async fn called_by(settings: Settings) -> BTreeSet<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fan_out_needs_what_the_readme_says_and_nothing_of_polling() {
+async fn fan_out_needs_the_documented_permissions_and_none_of_polling() {
     let policy = policy().into_iter().filter(|action| action.starts_with("kinesis:")).collect::<BTreeSet<_>>();
     let auto = of_feature("retrieval = auto");
     let polling = of_feature("retrieval = fan-out");
@@ -154,7 +154,7 @@ async fn refusing(stage: &Stage, worker: &str, last: FinalAction) -> crate::stag
 }
 
 #[tokio::test(start_paused = true)]
-async fn dead_letters_need_what_the_readme_says() {
+async fn dead_letters_need_the_documented_permissions() {
     let stage = Stage::with_shards(1).await;
     stage.aws.kinesis().create_stream().stream_name("letters").shard_count(1).send().await.unwrap();
     let called = record_of(&stage, |caller| caller == "letters");
@@ -166,7 +166,7 @@ async fn dead_letters_need_what_the_readme_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_operators_commands_need_what_the_readme_says() {
+async fn the_operators_commands_need_the_documented_permissions() {
     let stage = Stage::with_shards(2).await;
     let called = record_of(&stage, |caller| caller == "operator");
     let take = || std::mem::take(&mut *called.lock().unwrap());

@@ -158,7 +158,7 @@ async fn a_worker_that_may_not_read_leaves_its_shards_to_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_ends_for_refused_reads_where_its_policy_says_so_with_a_code_of_its_own() {
+async fn a_worker_ends_for_refused_reads_if_its_policy_demands_it_with_a_code_of_its_own() {
     let stage = Stage::with_shards(1).await;
     let policy = OnError::retry().when_unreadable(Duration::from_secs(60), FinalAction::StopWorker);
     let worker = Worker::builder(APPLICATION, STREAM)
@@ -260,11 +260,11 @@ async fn stands_alone(bad: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_whose_checkpoint_is_of_another_shard_stands_alone() {
+async fn a_checkpoint_of_another_shard_affects_its_lease_only() {
     stands_alone("another shard's").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_whose_checkpoint_is_no_position_of_any_shard_stands_alone() {
+async fn a_checkpoint_that_is_no_position_affects_its_lease_only() {
     stands_alone("1234").await;
 }

@@ -94,7 +94,7 @@ async fn leases(stage: &Stage) -> Vec<Vec<(String, String)>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_range_is_repeated_once_and_in_order_across_reshards_beside_a_live_worker_that_does_not_notice() {
+async fn a_range_is_replayed_once_and_in_order_across_reshards_without_an_effect_on_a_live_worker() {
     let stage = Stage::with_shards(2).await;
     let live = stage.start("live").await;
     let (from, until) = resharded(&stage).await;
@@ -215,7 +215,7 @@ impl<P: RecordProcessor> RecordProcessor for Fails<P> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_handler_cannot_handle_goes_to_the_dead_letters_and_the_rest_is_read() {
+async fn failed_records_of_a_replay_go_to_the_dead_letters_and_the_rest_is_read() {
     let stage = Stage::with_shards(2).await;
     let from = moment(&stage).await;
     stage.put(0..40).await;
@@ -237,7 +237,7 @@ async fn what_a_handler_cannot_handle_goes_to_the_dead_letters_and_the_rest_is_r
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replay_can_be_stopped_early_and_says_so() {
+async fn a_replay_that_is_stopped_early_reports_it() {
     let stage = Stage::with_shards(2).await;
     let from = moment(&stage).await;
     stage.put(0..40).await;
@@ -361,7 +361,7 @@ async fn a_worker_that_crashed_within_a_range_is_followed_by_one_that_goes_on_wh
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replay_that_begins_beside_a_live_fleet_in_its_table_takes_nothing_of_it() {
+async fn a_replay_in_a_live_fleets_table_takes_no_lease() {
     let stage = Stage::with_shards(4).await;
     let from = moment(&stage).await;
     stage.put(0..20).await;

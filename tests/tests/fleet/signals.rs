@@ -81,7 +81,7 @@ async fn lag_rises_while_a_shard_is_not_read_or_not_handled_and_is_near_nothing_
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_workers_of_one_process_are_told_apart() {
+async fn logs_and_metrics_distinguish_two_workers_of_one_process() {
     let (said, metered) = (Said::default(), Metered::default());
     let _captured = tracing::subscriber::set_default(said.at_least(Level::INFO));
     let _metered = metrics::set_default_local_recorder(&metered);
@@ -116,7 +116,7 @@ async fn two_workers_of_one_process_are_told_apart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_that_means_nothing_any_more_is_told_once() {
+async fn a_start_setting_without_effect_is_reported_once() {
     let said = Said::default();
     let stage = Stage::with_shards(1).await;
     let running = stage.start("a").await;

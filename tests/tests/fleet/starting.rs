@@ -114,7 +114,7 @@ async fn impossible_settings_are_refused_before_anything_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leases_that_java_left_are_taken_once_they_stood_still() {
+async fn leases_that_java_left_are_claimed_once_they_are_stale() {
     let stage = Stage::with_shards(2).await;
     stage.ran_before().await;
     stage.put(0..10).await;

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 #[tokio::test(start_paused = true)]
-async fn the_last_one_out_leaves_a_plain_table() {
+async fn the_last_worker_leaves_a_plain_table() {
     let stage = Stage::with_shards(2).await;
     stage.put(0..10).await;
     let (a, b) = (stage.start("a").await, stage.start("b").await);
@@ -86,7 +86,7 @@ async fn a_worker_may_stop_in_every_phase_of_its_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rows_of_workers_that_are_gone_are_cleared_away_in_a_fleet_that_goes_on() {
+async fn rows_of_dead_workers_are_deleted_in_a_running_fleet() {
     let stage = Stage::with_shards(1).await;
     let stays = stage.start("a").await;
     stage.shared(&[("a", 1)], Duration::from_secs(5)).await;

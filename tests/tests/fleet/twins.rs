@@ -96,7 +96,7 @@ async fn started_elsewhere(stage: &Stage, worker: &str) -> Running {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_process_that_waits_for_another_ones_end_stops_when_it_is_told_to() {
+async fn a_process_that_waits_for_its_twins_end_can_be_stopped() {
     let stage = Stage::with_shards(2).await;
     let first = stage.start("a").await;
     stage.shared(&[("a", 2)], Duration::from_secs(10)).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(15);
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_added_is_read_and_one_that_is_removed_rests_until_it_is_added_again() {
+async fn an_added_stream_is_read_and_a_removed_one_keeps_its_leases_until_it_is_added_again() {
     let ledger = Ledger::with(&[("orders", 2), ("payments", 2)]).await;
     let (a, b) = (ledger.start("a", &["orders"]).await, ledger.start("b", &["orders"]).await);
     ledger.put("payments", 0..10).await;
@@ -98,7 +98,7 @@ async fn workers_may_serve_different_streams_for_as_long_as_they_like() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_may_begin_with_no_streams_and_tells_what_it_cannot_do() {
+async fn a_worker_may_start_without_streams_and_refuses_what_it_cannot_do() {
     let ledger = Ledger::with(&[("orders", 2)]).await;
     let worker = run(ledger.builder("a")).await;
     tokio::time::sleep(Duration::from_secs(30)).await;
@@ -136,7 +136,7 @@ async fn a_removal_that_nobody_waits_for_is_carried_out_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_added_and_removed_before_the_worker_runs_holds_from_its_start_on() {
+async fn streams_added_and_removed_before_the_worker_runs_are_effective_from_its_start() {
     let ledger = Ledger::with(&[("orders", 2), ("payments", 2)]).await;
     let worker = ledger.builder("a").stream(ledger.config("a", "orders")).build().await.unwrap();
     let handle = worker.handle();

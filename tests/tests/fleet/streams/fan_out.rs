@@ -88,7 +88,7 @@ async fn each_stream_has_a_consumer_of_its_own_in_its_own_account() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_stream_is_polled_beside_another_that_is_pushed() {
+async fn one_stream_is_polled_while_another_is_pushed() {
     for (of_worker, says_so) in [(Retrieval::Polling, "payments"), (Retrieval::FanOut, "orders")] {
         let ledger = Ledger::with(&[("orders", 2)]).await;
         let bank = bank("payments").await;
@@ -179,7 +179,7 @@ async fn a_stream_that_is_added_while_the_worker_runs_is_pushed_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_deleted_under_its_subscriptions_rests_and_the_others_go_on() {
+async fn a_stream_deleted_under_its_subscriptions_keeps_its_leases_and_the_others_are_read() {
     for retrieval in [Retrieval::FanOut, Retrieval::Auto] {
         let ledger = Ledger::with(&[("orders", 2), ("payments", 2)]).await;
         let builder = ledger.builder("a").settings(Settings::default().retrieval(retrieval));
@@ -285,7 +285,7 @@ async fn a_consumer_that_a_worker_left_to_one_that_died_since_is_removed_at_its_
 }
 
 #[tokio::test(start_paused = true)]
-async fn consumers_stay_unless_somebody_says_otherwise() {
+async fn consumers_are_kept_by_default() {
     let ledger = Ledger::with(&[("orders", 1), ("payments", 1)]).await;
     let pushed = ledger.pushed("a").stream(ledger.config("a", "orders")).stream(ledger.config("a", "payments"));
     let worker = run(pushed).await;

@@ -159,7 +159,7 @@ fn ledger_recorder(ledger: &Ledger) -> impl Fn(&kcl_core::record::ShardId) -> su
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_not_there_or_named_twice_is_told_before_anything_is_written() {
+async fn a_missing_or_repeated_stream_is_refused_before_anything_is_written() {
     let ledger = Ledger::with(&[("orders", 1)]).await;
     let missing = ledger.builder("a").stream(ledger.config("a", "order")).build().await.unwrap_err();
     assert_eq!(missing.code(), Code::StreamMissing, "{missing}");

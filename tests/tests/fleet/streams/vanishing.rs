@@ -10,7 +10,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(15);
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_deleted_rests_and_the_others_go_on() {
+async fn a_deleted_stream_keeps_its_leases_and_the_others_are_read() {
     let ledger = Ledger::with(&[("orders", 2), ("payments", 2)]).await;
     let all = ["orders", "payments"];
     let (a, b) = (ledger.start("a", &all).await, ledger.start("b", &all).await);
@@ -32,7 +32,7 @@ async fn a_stream_that_is_deleted_rests_and_the_others_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_made_again_is_another_stream_and_is_read_from_its_start() {
+async fn a_recreated_stream_is_another_stream_and_is_read_from_its_start() {
     let ledger = Ledger::with(&[("orders", 1), ("payments", 1)]).await;
     let worker = ledger.start("a", &["orders", "payments"]).await;
     ledger.put("payments", 0..20).await;
@@ -50,7 +50,7 @@ async fn one_that_is_made_again_is_another_stream_and_is_read_from_its_start() {
 
 /// Iterators and sequence numbers belong to one stream; a shard's beginning does not.
 #[tokio::test(start_paused = true)]
-async fn one_that_is_made_again_unnoticed_is_not_read_as_the_one_before() {
+async fn a_stream_recreated_unnoticed_is_not_read_as_the_former_one() {
     for retrieval in [Retrieval::Polling, Retrieval::Auto, Retrieval::FanOut] {
         let ledger = Ledger::with(&[("orders", 1), ("payments", 2)]).await;
         let payments = ledger.config("a", "payments").retrieval(retrieval);

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_model_says_of_a_refused_call_of_the_table_what_an_aws_client_says() {
+    async fn the_model_reports_a_refused_table_call_like_an_aws_client() {
         for error in AwsError::ALL {
             let aws = LocalAws::in_process();
             let fault = fault(Fate::Refused(error), Service::Table, "Scan").unwrap();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_model_says_of_a_refused_read_what_an_aws_client_says() {
+    async fn the_model_reports_a_refused_read_like_an_aws_client() {
         // An empty GetRecords answer is the end of a shard without children, which a list of shards
         // must confirm.
         for error in AwsError::ALL.into_iter().filter(|error| *error != AwsError::Empty) {

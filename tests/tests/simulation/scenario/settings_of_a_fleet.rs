@@ -133,7 +133,7 @@ fn a_rolling_deploy_changes_the_failover_time_and_another_one_changes_it_back() 
 }
 
 #[test]
-fn a_worker_with_another_failover_time_refuses_to_start_beside_a_living_fleet() {
+fn a_worker_with_another_failover_time_refuses_to_join_a_live_fleet() {
     run(async {
         let mut world = World::new(Making::new(84, 4));
         world.fleet(&["ann", "ben"]).await;

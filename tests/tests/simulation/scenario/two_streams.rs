@@ -30,7 +30,7 @@ async fn read(world: &World) {
 }
 
 #[test]
-fn one_that_is_made_again_while_no_look_is_answered_is_found() {
+fn a_stream_recreated_while_no_poll_is_answered_is_found() {
     play("a_stream_made_again_while_no_look_is_answered", making(301, Retrieval::Polling), async |mut world| {
         world.start("ann");
         world.until_shared(&[("ann", 4)], Duration::from_secs(5)).await;
@@ -50,7 +50,7 @@ fn one_that_is_made_again_while_no_look_is_answered_is_found() {
 }
 
 #[test]
-fn one_that_is_made_again_behind_a_worker_that_is_cut_off_is_another() {
+fn a_stream_recreated_behind_a_worker_that_is_cut_off_is_another_stream() {
     for (seed, retrieval) in [(302, Retrieval::Polling), (303, Retrieval::FanOut)] {
         let name = format!("a_stream_made_again_behind_a_worker_{seed}");
         play(&name, making(seed, retrieval), async |mut world| {
@@ -77,7 +77,7 @@ fn one_that_is_made_again_behind_a_worker_that_is_cut_off_is_another() {
 }
 
 #[test]
-fn one_that_a_worker_leaves_goes_on_in_another() {
+fn a_stream_that_a_worker_stops_serving_is_read_by_another() {
     play("a_stream_that_a_worker_leaves", making(304, Retrieval::Auto), async |mut world| {
         world.start("ann");
         world.until_shared(&[("ann", 4)], Duration::from_secs(5)).await;

@@ -17,7 +17,7 @@ async fn joins(mut world: World, after: Duration) -> World {
 }
 
 #[test]
-fn b7_a_joiner_survives_the_clearing_by_the_last_one_out() {
+fn b7_a_joiner_survives_the_last_workers_cleanup() {
     for ms in (0..120).step_by(2) {
         let after = Duration::from_millis(ms);
         checked(&format!("{after:?}"), run(joins(World::new(Making::new(117, 2)), after)));
