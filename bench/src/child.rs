@@ -1,4 +1,5 @@
-//! A process that the bench started: this same program in a [`Role`](crate::role::Role), which says what it has to say line by line.
+//! Starts, reads and ends child processes: this same program in a [`Role`](crate::role::Role),
+//! which prints one [`Message`] per line.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,30 +10,31 @@ use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, timeout};
 
 use crate::Error;
-use crate::role::Said;
+use crate::role::Message;
 
-/// No child is silent for longer while somebody listens.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// What an orderly end may take.
-const ENDING: Duration = Duration::from_secs(40);
+/// The longest time between two messages of a child.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(120);
+/// The longest time of a graceful shutdown: a worker's own limit is 25 s.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// A child and what it says.
+/// A child process and its messages.
 #[derive(Debug)]
 pub(crate) struct Child {
     process: Process,
-    voice: Voice,
+    messages: Messages,
 }
 
-/// A child; killed when this is dropped. Its standard input is its leash: the child ends when that does.
+/// A child process, killed on drop. The child also ends when its standard input closes, in case the
+/// bench is killed.
 #[derive(Debug)]
 pub(crate) struct Process {
     process: tokio::process::Child,
-    _leash: Option<ChildStdin>,
+    _stdin: Option<ChildStdin>,
 }
 
-/// What a child says.
+/// The messages of a child process.
 #[derive(Debug)]
-pub(crate) struct Voice {
+pub(crate) struct Messages {
     lines: Lines<BufReader<ChildStdout>>,
     started: Instant,
 }
@@ -49,28 +51,28 @@ impl Child {
             .kill_on_drop(true)
             .spawn()?;
         let stdout = process.stdout.take().ok_or("a child process has no standard output")?;
-        let leash = process.stdin.take();
-        let voice = Voice { lines: BufReader::new(stdout).lines(), started };
-        Ok(Child { process: Process { process, _leash: leash }, voice })
+        let stdin = process.stdin.take();
+        let messages = Messages { lines: BufReader::new(stdout).lines(), started };
+        Ok(Child { process: Process { process, _stdin: stdin }, messages })
     }
 
-    /// Its process id; none once it has ended.
+    /// The process id, or `None` after the process has ended.
     pub(crate) fn id(&self) -> Option<u32> {
         self.process.process.id()
     }
 
-    /// The next that it says, and how long after its start.
-    pub(crate) async fn hear(&mut self) -> Result<(Said, Duration), Error> {
-        let line = timeout(PATIENCE, self.voice.lines.next_line())
+    /// Returns the next message, and the time from the start of the process to the message.
+    pub(crate) async fn next_message(&mut self) -> Result<(Message, Duration), Error> {
+        let line = timeout(MESSAGE_TIMEOUT, self.messages.lines.next_line())
             .await
-            .map_err(|_| format!("a child process said nothing for {PATIENCE:?}"))??
-            .ok_or("a child process ended too early: see above for why")?;
-        Ok((serde_json::from_str(&line)?, self.voice.started.elapsed()))
+            .map_err(|_| format!("a child process sent no message for {MESSAGE_TIMEOUT:?}"))??
+            .ok_or("a child process ended too early; its error is above")?;
+        Ok((serde_json::from_str(&line)?, self.messages.started.elapsed()))
     }
 
-    /// For one who listens all the time, and another who ends it.
-    pub(crate) fn into_parts(self) -> (Process, Voice) {
-        (self.process, self.voice)
+    /// Splits the child, so that one task reads the messages and another ends the process.
+    pub(crate) fn into_parts(self) -> (Process, Messages) {
+        (self.process, self.messages)
     }
 
     /// As [`Process::kill`].
@@ -84,29 +86,29 @@ impl Child {
     }
 }
 
-impl Voice {
-    /// The next that the child says, if it takes hours; nothing once it has ended.
-    pub(crate) async fn next(&mut self) -> Result<Option<Said>, Error> {
+impl Messages {
+    /// Returns the next message, without a time limit, or `None` after the process has ended.
+    pub(crate) async fn next(&mut self) -> Result<Option<Message>, Error> {
         let line = self.lines.next_line().await?;
         Ok(line.map(|line| serde_json::from_str(&line)).transpose()?)
     }
 }
 
 impl Process {
-    /// Kills it without a warning (SIGKILL), and waits until it is gone.
+    /// Kills the process (SIGKILL) and waits for its end.
     pub(crate) async fn kill(mut self) -> Result<(), Error> {
         Ok(self.process.kill().await?)
     }
 
-    /// Asks it to end (SIGTERM), and waits until it has.
+    /// Shuts the process down (SIGTERM) and waits for its end.
     pub(crate) async fn terminate(mut self) -> Result<(), Error> {
         let id = self.process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if let Some(id) = id {
             kill_process(id, Signal::TERM)?;
         }
-        let status = timeout(ENDING, self.process.wait())
+        let status = timeout(SHUTDOWN_TIMEOUT, self.process.wait())
             .await
-            .map_err(|_| format!("a child process was asked to end and has not within {ENDING:?}"))??;
+            .map_err(|_| format!("a child process did not end within {SHUTDOWN_TIMEOUT:?} after SIGTERM"))??;
         if status.success() { Ok(()) } else { Err(format!("a child process ended with {status}").into()) }
     }
 }

@@ -1,20 +1,21 @@
-//! The clock that all processes of the machine share.
+//! Reads the monotonic clock, which all processes of the machine share, and the CPU time of a
+//! thread.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// What this thread has had of a processor: time that other processes took does not count.
-pub(crate) fn of_thread() -> Duration {
-    of(ClockId::ThreadCPUTime)
+/// CPU time of this thread. Does not include the time of other processes.
+pub(crate) fn thread_cpu_time() -> Duration {
+    read(ClockId::ThreadCPUTime)
 }
 
-/// Since some moment in the past, the same for every process. Never goes back.
+/// Time since a fixed moment, which is the same for all processes. Never decreases.
 pub(crate) fn now() -> Duration {
-    of(ClockId::Monotonic)
+    read(ClockId::Monotonic)
 }
 
-fn of(clock: ClockId) -> Duration {
+fn read(clock: ClockId) -> Duration {
     let now = clock_gettime(clock);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }

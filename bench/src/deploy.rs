@@ -1,20 +1,21 @@
-//! `deploy`: the pause of a shard whose worker is asked to end, and the records that come twice for it.
+//! `deploy`: measures the pauses of shards, and the repeated records, when a worker shuts down as
+//! in a rolling deploy.
 
 use std::time::Duration;
 
-use crate::feed::EVERY;
+use crate::feed::INTERVAL;
 use crate::figure::{Figure, largest, p99};
 use crate::fleet::Fleet;
 use crate::server::Server;
 use crate::{Error, Options, clock};
 
 const SHARDS: u64 = 8;
-/// What a fleet does after its start is done by then.
+/// Time for a started fleet to settle, so that its start does not disturb the measurement.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// Which of the two workers is asked to end.
+/// The worker of the two that shuts down.
 #[derive(Clone, Copy, Debug)]
-enum Leaver {
+enum Stopped {
     Leader,
     Other,
 }
@@ -22,10 +23,13 @@ enum Leaver {
 pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
     let (mut gaps, mut repeated) = (Vec::new(), 0);
     for run in 1..=options.runs {
-        for leaver in [Leaver::Other, Leaver::Leader] {
-            let (some, twice) = measure(leaver, options).await?;
+        for stopped in [Stopped::Other, Stopped::Leader] {
+            let (some, twice) = measure(stopped, options).await?;
             let worst = largest(some.iter().copied());
-            eprintln!("deploy {run}/{}: {leaver:?} left: {worst:.2} s, {twice} repeated", options.runs);
+            eprintln!(
+                "deploy {run}/{}: {stopped:?} stopped: longest gap {worst:.2} s, {twice} records repeated",
+                options.runs
+            );
             gaps.extend(some);
             repeated += twice;
         }
@@ -38,21 +42,21 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
     ])
 }
 
-/// The gaps of all shards in seconds, and the records that came twice.
-async fn measure(leaver: Leaver, options: &Options) -> Result<(Vec<f64>, usize), Error> {
+/// Returns the gaps of all shards in seconds, and the number of repeated records.
+async fn measure(stopped: Stopped, options: &Options) -> Result<(Vec<f64>, usize), Error> {
     let server = Server::start(options.latency, SHARDS, 0).await?;
     let (mut fleet, feed) = Fleet::settled(&server, options.failover_time, 2, SETTLE).await?;
     let (leader, others) = fleet.roles().await?;
-    let leaver = match leaver {
-        Leaver::Leader => leader,
-        Leaver::Other => others.into_iter().next().ok_or("the leader is alone")?,
+    let stopped = match stopped {
+        Stopped::Leader => leader,
+        Stopped::Other => others.into_iter().next().ok_or("the leader is the only worker")?,
     };
     let before = fleet.journal().repeated();
-    let asked = clock::now();
-    fleet.terminate(&leaver).await?;
+    let begin = clock::now();
+    fleet.terminate(&stopped).await?;
     fleet.balanced().await?;
     fleet.drained(feed).await?;
     let journal = fleet.journal();
-    let gaps = journal.pauses(asked).into_values().map(|pause| pause.saturating_sub(EVERY).as_secs_f64()).collect();
+    let gaps = journal.pauses(begin).into_values().map(|pause| pause.saturating_sub(INTERVAL).as_secs_f64()).collect();
     Ok((gaps, journal.repeated() - before))
 }

@@ -1,4 +1,4 @@
-//! Gives every shard a record each 100 ms, and remembers which.
+//! Puts a record into every shard each 100 ms, and records their sequence numbers.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::Error;
-use crate::place::{self, STREAM};
 use crate::server::Server;
+use crate::target::{self, STREAM};
 
-/// Between two records of a shard.
-pub(crate) const EVERY: Duration = Duration::from_millis(100);
-/// Servers on the same machine that take longer are lost.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Interval between two records of a shard.
+pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
+/// A local server that does not answer within this time has failed.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A record's shard and sequence number.
+/// The shard and sequence number of a record.
 pub(crate) type RecordId = (String, SequenceNumber);
 
 /// Puts records until it is stopped or dropped.
@@ -30,15 +30,16 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// A record each 100 ms for each of so many equal parts of the hash keys, one call for all.
+    /// Starts a task that puts one record into each of `parts` equal parts of the hash key space,
+    /// every 100 ms, with one call.
     pub(crate) fn start(server: &Server, parts: u64) -> Result<Self, Error> {
-        let client = Client::new(&place::sdk_config(server.endpoint()));
+        let client = Client::new(&target::sdk_config(server.endpoint()));
         let entries: Result<Vec<_>, Error> = (0..parts).map(|part| entry(part, parts)).collect();
         let entries = entries?;
         let (stop, mut stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             let mut written = Vec::new();
-            let mut tick = interval(EVERY);
+            let mut tick = interval(INTERVAL);
             tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
             loop {
                 tokio::select! {
@@ -50,9 +51,9 @@ impl Feed {
         Ok(Feed { stop, task })
     }
 
-    /// Stops, and tells what was written.
+    /// Stops the task and returns the records that it put.
     pub(crate) async fn stop(self) -> Result<Vec<RecordId>, Error> {
-        // It may have ended by itself: then with an error, which follows.
+        // The receiver is gone if the task failed; the next line returns its error.
         _ = self.stop.send(());
         self.task.await?
     }
@@ -62,16 +63,16 @@ fn entry(part: u64, parts: u64) -> Result<PutRecordsRequestEntry, Error> {
     let entry = PutRecordsRequestEntry::builder()
         .data(Blob::new(vec![b'x'; 100]))
         .partition_key("bench")
-        .explicit_hash_key(place::hash_key(part, parts));
+        .explicit_hash_key(target::hash_key(part, parts));
     Ok(entry.build()?)
 }
 
 async fn put(client: &Client, entries: Vec<PutRecordsRequestEntry>) -> Result<Vec<RecordId>, Error> {
     let call = client.put_records().stream_name(STREAM).set_records(Some(entries));
-    let answer = timeout(PATIENCE, call.send()).await?.map_err(aws_sdk_kinesis::Error::from)?;
+    let answer = timeout(TIMEOUT, call.send()).await?.map_err(aws_sdk_kinesis::Error::from)?;
     let ids = answer.records.into_iter().map(|record| match (record.shard_id, record.sequence_number) {
         (Some(shard), Some(sequence)) => Ok((shard, sequence.parse()?)),
-        (_, _) => Err("a record could not be written".into()),
+        (_, _) => Err("a record was not accepted".into()),
     });
     ids.collect()
 }

@@ -1,8 +1,8 @@
-//! A measured figure: its name, its value, what it must not be worse than, and how it is printed.
+//! Defines a measured figure with its bound, prints figures, and computes medians and percentiles.
 
 use comfy_table::{CellAlignment, Table};
 
-/// One result.
+/// A measured value with a name.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Figure {
     name: String,
@@ -11,7 +11,7 @@ pub(crate) struct Figure {
     bound: Option<Bound>,
 }
 
-/// What a value must not be worse than.
+/// The limit that a value has to meet.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Bound {
     AtMost(f64),
@@ -46,24 +46,24 @@ impl Figure {
     }
 }
 
-/// Three digits behind the point: more is noise.
+/// Rounds to three decimals; further digits are noise.
 fn rounded(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }
 
-/// All figures, for people.
+/// Formats all figures as a table.
 pub(crate) fn table(figures: &[Figure]) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["figure", "value", "unit", "wanted", ""]);
+    table.set_header(["figure", "value", "unit", "bound", ""]);
     for figure in figures {
-        let wanted = match figure.bound {
+        let bound = match figure.bound {
             None => String::new(),
             Some(Bound::AtMost(most)) => format!("<= {most}"),
             Some(Bound::AtLeast(least)) => format!(">= {least}"),
         };
         let verdict = if figure.is_missed() { "missed" } else { "" };
-        table.add_row([&figure.name, &rounded(figure.value).to_string(), figure.unit, &wanted, verdict]);
+        table.add_row([&figure.name, &rounded(figure.value).to_string(), figure.unit, &bound, verdict]);
     }
     if let Some(values) = table.column_mut(1) {
         values.set_cell_alignment(CellAlignment::Right);
@@ -71,7 +71,7 @@ pub(crate) fn table(figures: &[Figure]) -> Table {
     table
 }
 
-/// The middle value; of an even number of values the mean of the two in the middle.
+/// Returns the middle value, or the mean of the two middle values.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_unstable_by(f64::total_cmp);
@@ -82,12 +82,12 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
-/// The largest value.
+/// Returns the largest value, or NaN without values.
 pub(crate) fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
     values.into_iter().fold(f64::NAN, f64::max)
 }
 
-/// The value that 99 in 100 do not exceed: of fewer than 100 values the largest.
+/// Returns the 99th percentile; of fewer than 100 values the largest.
 pub(crate) fn p99(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_unstable_by(f64::total_cmp);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_median_is_the_middle() {
+    fn the_median_is_the_middle_value() {
         assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median([4.0, 1.0, 3.0, 2.0]), 2.5);
     }

@@ -1,4 +1,5 @@
-//! What became of the records: who was given which, and when, and what that means for pauses and repeats. Pure.
+//! Records which worker received which record when, and computes pauses, repeats and missing
+//! records. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use kcl_core::record::SequenceNumber;
 
 use crate::feed::RecordId;
 
-/// A record that was handed to a worker.
+/// The delivery of a record to a worker.
 #[derive(Clone, Debug)]
 struct Delivery {
     at: Duration,
@@ -16,31 +17,32 @@ struct Delivery {
     sequence: SequenceNumber,
 }
 
-/// A worker that began with a shard.
+/// The initialization of a shard by a worker.
 #[derive(Clone, Debug)]
-struct Beginning {
+struct Initialization {
     at: Duration,
     worker: String,
     shard: String,
 }
 
-/// All that workers said. What they say arrives late and mixed up, so nothing is derived before it is asked for.
+/// All events of the workers. Events of different workers arrive late and out of order, so results
+/// are computed on request.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     deliveries: Vec<Delivery>,
-    beginnings: Vec<Beginning>,
+    initializations: Vec<Initialization>,
 }
 
-/// A shard's records in the order of their first delivery: when, and to whom.
+/// The first deliveries of each shard in order: the time and the worker.
 type Progress<'a> = BTreeMap<&'a str, Vec<(Duration, &'a str)>>;
 
 impl Journal {
-    pub(crate) fn delivered(&mut self, worker: &str, shard: String, sequence: SequenceNumber, at: Duration) {
+    pub(crate) fn add_delivery(&mut self, worker: &str, shard: String, sequence: SequenceNumber, at: Duration) {
         self.deliveries.push(Delivery { at, worker: worker.to_owned(), shard, sequence });
     }
 
-    pub(crate) fn began(&mut self, worker: &str, shard: String, at: Duration) {
-        self.beginnings.push(Beginning { at, worker: worker.to_owned(), shard });
+    pub(crate) fn add_initialization(&mut self, worker: &str, shard: String, at: Duration) {
+        self.initializations.push(Initialization { at, worker: worker.to_owned(), shard });
     }
 
     fn in_order(&self) -> Vec<&Delivery> {
@@ -49,7 +51,7 @@ impl Journal {
         deliveries
     }
 
-    /// Repeats are no progress.
+    /// Leaves out repeated deliveries.
     fn progress(&self) -> Progress<'_> {
         let mut newest: BTreeMap<&str, &SequenceNumber> = BTreeMap::new();
         let mut progress = Progress::new();
@@ -62,7 +64,7 @@ impl Journal {
         progress
     }
 
-    /// How many shards' newest record each worker has.
+    /// Number of shards whose newest record each worker received.
     pub(crate) fn shards_by_worker(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for (_, worker) in self.progress().values().filter_map(|deliveries| deliveries.last()) {
@@ -71,7 +73,7 @@ impl Journal {
         counts
     }
 
-    /// The longest time that each shard was without a new record, of those that ended after `since`.
+    /// The longest pause of each shard that ended after `since`.
     pub(crate) fn pauses(&self, since: Duration) -> BTreeMap<String, Duration> {
         let longest = |deliveries: &[(Duration, &str)]| {
             let ended = deliveries.windows(2).filter(|pair| pair[1].0 >= since);
@@ -81,32 +83,34 @@ impl Journal {
         pauses.iter().filter_map(|(shard, deliveries)| Some(((*shard).to_owned(), longest(deliveries)?))).collect()
     }
 
-    /// How often a record was delivered that had been before.
+    /// Number of repeated deliveries.
     pub(crate) fn repeated(&self) -> usize {
-        let distinct: BTreeSet<_> = self.deliveries.iter().map(|of| (&of.shard, &of.sequence)).collect();
+        let distinct: BTreeSet<_> =
+            self.deliveries.iter().map(|delivery| (&delivery.shard, &delivery.sequence)).collect();
         self.deliveries.len() - distinct.len()
     }
 
-    /// How many of these were never delivered.
+    /// Number of these records that were not delivered.
     pub(crate) fn missing(&self, written: &[RecordId]) -> usize {
-        let delivered: BTreeSet<_> = self.deliveries.iter().map(|of| (&of.shard, &of.sequence)).collect();
+        let delivered: BTreeSet<_> =
+            self.deliveries.iter().map(|delivery| (&delivery.shard, &delivery.sequence)).collect();
         written.iter().filter(|(shard, sequence)| !delivered.contains(&(shard, sequence))).count()
     }
 
-    /// When the worker had begun with so many shards; none if it has not.
-    pub(crate) fn had_begun(&self, worker: &str, shards: usize) -> Option<Duration> {
+    /// The time at which the worker had initialized this number of shards, or `None` if it has not.
+    pub(crate) fn initialized(&self, worker: &str, shards: usize) -> Option<Duration> {
         let mut first: BTreeMap<&str, Duration> = BTreeMap::new();
-        for beginning in self.beginnings.iter().filter(|beginning| beginning.worker == worker) {
-            let at = first.entry(&beginning.shard).or_insert(beginning.at);
-            *at = beginning.at.min(*at);
+        for initialization in self.initializations.iter().filter(|initialization| initialization.worker == worker) {
+            let at = first.entry(&initialization.shard).or_insert(initialization.at);
+            *at = initialization.at.min(*at);
         }
         let mut times: Vec<Duration> = first.into_values().collect();
         times.sort_unstable();
         shards.checked_sub(1).and_then(|last| times.get(last)).copied()
     }
 
-    /// From the last new record of these shards to the first of that one; none before it had one, or when it came
-    /// too early.
+    /// The time from the last record of the parents to the first record of the child. `None` if the
+    /// child has no record yet, or received it before the parents' last one.
     pub(crate) fn between(&self, parents: &[&str], child: &str) -> Option<Duration> {
         let progress = self.progress();
         let (first, _) = progress.get(child)?.first()?;
@@ -126,7 +130,7 @@ mod tests {
     fn journal(deliveries: &[(u64, &str, &str, u64)]) -> Journal {
         let mut journal = Journal::default();
         for (at, worker, shard, sequence) in deliveries {
-            journal.delivered(worker, (*shard).to_owned(), sequence.to_string().parse().unwrap(), ms(*at));
+            journal.add_delivery(worker, (*shard).to_owned(), sequence.to_string().parse().unwrap(), ms(*at));
         }
         journal
     }
@@ -140,28 +144,28 @@ mod tests {
     }
 
     #[test]
-    fn pauses_that_ended_before_the_moment_do_not_count() {
+    fn pauses_that_ended_earlier_do_not_count() {
         let journal = journal(&[(100, "a", "s", 1), (900, "a", "s", 2), (1_000, "a", "s", 3)]);
         assert_eq!(journal.pauses(ms(950)), BTreeMap::from([("s".to_owned(), ms(100))]));
         assert!(journal.pauses(ms(1_001)).is_empty());
     }
 
     #[test]
-    fn what_was_written_and_not_delivered_is_missing() {
+    fn a_record_that_was_put_and_not_delivered_is_missing() {
         let journal = journal(&[(100, "a", "s", 1)]);
         let id = |shard: &str, sequence: &str| (shard.to_owned(), sequence.parse().unwrap());
         assert_eq!(journal.missing(&[id("s", "1"), id("t", "1"), id("s", "2")]), 2);
     }
 
     #[test]
-    fn a_worker_has_begun_with_so_many_when_the_last_of_them_began() {
+    fn a_number_of_shards_is_initialized_when_the_last_of_them_is() {
         let mut journal = Journal::default();
         for (worker, shard, at) in [("a", "s", 10), ("b", "u", 20), ("b", "t", 40), ("b", "u", 50), ("b", "s", 60)] {
-            journal.began(worker, shard.to_owned(), ms(at));
+            journal.add_initialization(worker, shard.to_owned(), ms(at));
         }
-        assert_eq!(journal.had_begun("b", 1), Some(ms(20)));
-        assert_eq!(journal.had_begun("b", 2), Some(ms(40)));
-        assert_eq!(journal.had_begun("b", 4), None);
+        assert_eq!(journal.initialized("b", 1), Some(ms(20)));
+        assert_eq!(journal.initialized("b", 2), Some(ms(40)));
+        assert_eq!(journal.initialized("b", 4), None);
     }
 
     #[test]

@@ -1,27 +1,29 @@
-//! `latency`: from an answer of GetRecords, or an event of a subscription, to the handler that is called with it. A bare loop
-//! around the same call has its records when the call returns: what comes on top is the worker's. And from a record's arrival
-//! at the servers to the handler.
+//! `latency`: measures the time from an answer of GetRecords, or an event of a subscription, to the
+//! call of the handler.
+//!
+//! A bare loop around the SDK has its records when the call returns, so this is the latency that
+//! the worker adds. Also measures the time from a record's arrival at the servers to the handler.
 
 use std::time::Duration;
 
 use crate::child::Child;
 use crate::feed::Feed;
 use crate::figure::{Figure, median, p99};
-use crate::role::Said;
+use crate::role::Message;
 use crate::server::Server;
 use crate::{Error, Options};
 
 const SHARDS: u64 = 8;
-/// Deliveries that are measured.
+/// Number of measured handler calls.
 const DELIVERIES: usize = 1_500;
-/// Above the worker's own start.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The longest time of a measurement, with the start of the worker.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Half of the setting `poll_interval`, and 5 ms.
-const POLLING: f64 = 105.0;
+/// Half of the default `poll_interval` (200 ms), and 5 ms.
+const MAX_POLLING_MS: f64 = 105.0;
 
 /// Medians over all runs, in milliseconds.
-struct Late {
+struct Latencies {
     p99: f64,
     p50: f64,
     since_arrival_p50: f64,
@@ -33,30 +35,30 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
     Ok(vec![
         Figure::new("latency.added_p99_ms", polling.p99, "ms").at_most(1.0),
         Figure::new("latency.added_p50_ms", polling.p50, "ms"),
-        Figure::new("latency.polling_p50_ms", polling.since_arrival_p50, "ms").at_most(POLLING),
+        Figure::new("latency.polling_p50_ms", polling.since_arrival_p50, "ms").at_most(MAX_POLLING_MS),
         Figure::new("latency.fanout_p99_ms", fan_out.p99, "ms").at_most(5.0),
         Figure::new("latency.fanout_arrival_p50_ms", fan_out.since_arrival_p50, "ms"),
     ])
 }
 
-async fn measure(options: &Options, how: Option<&str>) -> Result<Late, Error> {
-    let (mut late, mut middle, mut arrivals) = (Vec::new(), Vec::new(), Vec::new());
+async fn measure(options: &Options, mode: Option<&str>) -> Result<Latencies, Error> {
+    let (mut p99s, mut medians, mut arrivals) = (Vec::new(), Vec::new(), Vec::new());
     for run in 1..=options.runs {
         let server = Server::start(options.latency, SHARDS, 0).await?;
         let feed = Feed::start(&server, SHARDS)?;
         let mut arguments =
             vec!["timed".to_owned(), format!("--endpoint={}", server.endpoint()), format!("--deliveries={DELIVERIES}")];
-        arguments.extend(how.map(str::to_owned));
+        arguments.extend(mode.map(str::to_owned));
         let mut worker = Child::spawn(&arguments)?;
-        let said = tokio::time::timeout(PATIENCE, worker.hear()).await??;
+        let message = tokio::time::timeout(TIMEOUT, worker.next_message()).await??;
         feed.stop().await?;
-        let (Said::Added { millis, since_arrival }, _) = said else {
-            return Err(format!("a worker said {said:?}").into());
+        let (Message::Latencies { millis, since_arrival }, _) = message else {
+            return Err(format!("unexpected message of a worker: {message:?}").into());
         };
-        late.push(p99(millis.iter().copied()));
-        middle.push(median(millis));
+        p99s.push(p99(millis.iter().copied()));
+        medians.push(median(millis));
         arrivals.push(median(since_arrival));
-        eprintln!("latency {run}/{}: p99 {:.3} ms", options.runs, late.last().copied().unwrap_or(f64::NAN));
+        eprintln!("latency {run}/{}: p99 {:.3} ms", options.runs, p99s.last().copied().unwrap_or(f64::NAN));
     }
-    Ok(Late { p99: median(late), p50: median(middle), since_arrival_p50: median(arrivals) })
+    Ok(Latencies { p99: median(p99s), p50: median(medians), since_arrival_p50: median(arrivals) })
 }

@@ -1,4 +1,5 @@
-//! `kcl-bench`: measures the library in processes of their own, against embedded servers in another.
+//! `kcl-bench`: measures the library. Each worker is a separate process; so are the embedded
+//! servers.
 
 mod ack;
 mod child;
@@ -16,12 +17,12 @@ mod kpl;
 mod latency;
 mod memory;
 mod perkey;
-mod place;
 mod reshard;
 mod role;
 mod scale;
 mod server;
 mod start;
+mod target;
 mod worker;
 
 use std::process::ExitCode;
@@ -32,19 +33,19 @@ use clap::{Parser, ValueEnum};
 use role::Role;
 use server::Latency;
 
-/// Whatever went wrong, for the person at the terminal.
+/// An error: a sentence for the person at the terminal.
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Measures kcl-core and prints figures. See bench/README.md for what each means.
+/// Measures kcl-core and prints figures. bench/README.md explains each figure.
 #[derive(Debug, Parser)]
 #[command(name = "kcl-bench", args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Arguments {
-    /// What to measure, one after the other.
+    /// The benchmarks to run, in this order, such as `drain cost`.
     #[arg(value_name = "NAME", required = true)]
     names: Vec<Name>,
     #[command(flatten)]
     options: Options,
-    /// What a process that the bench started does.
+    /// The role of a process that the bench started.
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -52,60 +53,59 @@ struct Arguments {
 /// A benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Name {
-    /// From the start of a process to its first records.
+    /// Time from the start of a worker's process to the first record of every shard.
     Start,
-    /// A backlog read as fast as possible, against a bare loop around the SDK.
+    /// Rate and CPU of reading a backlog, against a bare loop around the SDK.
     Drain,
-    /// The same by subscriptions.
+    /// The same with enhanced fan-out.
     Fanout,
-    /// Calls a second of a worker, by operation.
+    /// Calls per second of a fleet, by operation.
     Cost,
-    /// The pause of a shard whose worker is killed.
+    /// Pauses of shards when workers are killed.
     Failover,
-    /// The pause of a shard whose worker is asked to end, and the records that come twice.
+    /// Pauses of shards and repeated records when a worker shuts down.
     Deploy,
-    /// From the start of a second worker until it has its half.
+    /// Time from the start of a second worker until it has half of the shards.
     Join,
-    /// From a shard's last record to its children's first.
+    /// Time from the last record of a parent shard to the first record of its children.
     Reshard,
-    /// From an answer to the handler that is called with it.
+    /// Time from an answer of Kinesis to the call of the handler.
     Latency,
-    /// Acknowledgements in random order.
+    /// Rate of acknowledgements in random order.
     Ack,
-    /// Aggregates taken apart.
+    /// Rate of de-aggregation.
     Kpl,
-    /// Handlers that wait, in order of each key, against one at a time.
+    /// Speed-up of slow handlers by `PerKey` concurrency.
     Perkey,
-    /// Memory of idle shards, and of shards whose handlers stand.
+    /// Memory of idle shards, and of shards with stalled handlers.
     Memory,
-    /// 500 workers and 10,000 shards, simulated in one thread.
+    /// A fleet of 500 workers and 10,000 shards, simulated in one thread.
     Scale,
 }
 
-/// How it is measured.
 #[derive(Clone, Debug, clap::Args)]
 struct Options {
-    /// One line of JSON a figure instead of a table.
+    /// Print one line of JSON per figure instead of a table.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     latency: Latency,
-    /// How often each thing is measured; figures are medians. Drains are pairs: ours and the bare loop.
+    /// Number of measurements per figure; most figures are medians.
     #[arg(long, default_value_t = 3)]
     runs: usize,
-    /// The workers' setting failover_time.
+    /// The setting `failover_time` of the workers.
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     failover_time: Duration,
-    /// drain: how many records of 1 KB wait in the stream.
+    /// drain, fanout: number of records of 1 KB in the stream.
     #[arg(long, default_value_t = 1_000_000)]
     backlog: u64,
-    /// cost: how long calls are counted.
+    /// cost: time over which calls are counted.
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     window: Duration,
-    /// cost: how long the worker settles before.
+    /// cost: time before that for the fleet to settle.
     #[arg(long, default_value = "15s", value_parser = humantime::parse_duration)]
     warm_up: Duration,
-    /// scale: balanced by bytes a second instead of by leases.
+    /// scale: balance by bytes per second instead of by number of leases.
     #[arg(long)]
     by_bytes: bool,
 }
@@ -114,7 +114,7 @@ struct Options {
 async fn main() -> ExitCode {
     let Arguments { names, options, role } = Arguments::parse();
     let outcome = match role {
-        Some(role) => role.play().await,
+        Some(role) => role.run().await,
         None => measure(&names, &options).await,
     };
     match outcome {
@@ -126,7 +126,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Figures in JSON are printed as they come, the table at the end.
+/// Prints figures in JSON after each benchmark, or all of them in one table at the end.
 async fn measure(names: &[Name], options: &Options) -> Result<(), Error> {
     let mut all = Vec::new();
     for name in names {

@@ -1,8 +1,9 @@
-//! `perkey`: handlers that wait, one after the other and 32 at a time, a key's records in order.
+//! `perkey`: measures the speed-up of slow handlers by `PerKey(32)` over `Serial`, with the records
+//! of a key in order.
 
 use crate::child::Child;
 use crate::figure::{Figure, median};
-use crate::role::{Drained, Said};
+use crate::role::{Drained, Message};
 use crate::server::Server;
 use crate::{Error, Options};
 
@@ -13,16 +14,16 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
     let server = Server::start_keyed(options.latency, 1, RECORDS, KEYS).await?;
     let mut ratios = Vec::new();
     for run in 1..=options.runs {
-        let serial = handled(&server, run, "serial").await?;
-        let keyed = handled(&server, run, "per-key:32").await?;
-        eprintln!("perkey {run}/{}: serial {:.1} s, 32 lanes {:.2} s", options.runs, serial.seconds, keyed.seconds);
+        let serial = drain(&server, run, "serial").await?;
+        let keyed = drain(&server, run, "per-key:32").await?;
+        eprintln!("perkey {run}/{}: serial {:.1} s, per-key:32 {:.2} s", options.runs, serial.seconds, keyed.seconds);
         ratios.push(serial.seconds / keyed.seconds);
     }
     Ok(vec![Figure::new("perkey.speedup", median(ratios), "x").at_least(20.0)])
 }
 
-/// A worker whose handler takes 5 ms a record, and looks whether each key's records come in order.
-async fn handled(server: &Server, run: usize, concurrency: &str) -> Result<Drained, Error> {
+/// Runs a worker whose handler takes 5 ms per record, and checks the order of each key's records.
+async fn drain(server: &Server, run: usize, concurrency: &str) -> Result<Drained, Error> {
     let mut worker = Child::spawn(&[
         "work".to_owned(),
         format!("--endpoint={}", server.endpoint()),
@@ -31,8 +32,8 @@ async fn handled(server: &Server, run: usize, concurrency: &str) -> Result<Drain
         "--handler-time=5ms".to_owned(),
         format!("--drain={RECORDS}"),
     ])?;
-    match worker.hear().await? {
-        (Said::Drained(drained), _) => Ok(drained),
-        (said, _) => Err(format!("a worker said {said:?}").into()),
+    match worker.next_message().await? {
+        (Message::Drained(drained), _) => Ok(drained),
+        (other, _) => Err(format!("unexpected message of a worker: {other:?}").into()),
     }
 }

@@ -1,4 +1,5 @@
-//! `reshard`: from the last record of a shard that was split or merged to the first of each child.
+//! `reshard`: measures the time from the last record of a parent shard to the first record of each
+//! child.
 
 use std::time::Duration;
 
@@ -9,15 +10,15 @@ use tokio::time::{sleep, timeout};
 use crate::feed::Feed;
 use crate::figure::{Figure, largest};
 use crate::fleet::Fleet;
-use crate::place::STREAM;
 use crate::server::Server;
-use crate::{Error, Options, place};
+use crate::target::STREAM;
+use crate::{Error, Options, target};
 
 const SHARDS: u64 = 8;
-/// What a fleet does after its start is done by then.
+/// Time for a started fleet to settle, so that its start does not disturb the measurement.
 const SETTLE: Duration = Duration::from_secs(3);
-/// Servers on the same machine that take longer are lost.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A local server that does not answer within this time has failed.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
     let mut gaps = Vec::new();
@@ -29,21 +30,23 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
     Ok(vec![Figure::new("reshard.gap_max", largest(gaps), "s").at_most(1.0)])
 }
 
-/// Splits one shard and merges two others while all get records. Seconds, for each child.
+/// Splits one shard and merges two others while all receive records. Returns the seconds for each
+/// child.
 async fn measure(options: &Options) -> Result<Vec<f64>, Error> {
     let server = Server::start(options.latency, SHARDS, 0).await?;
-    let client = Client::new(&place::sdk_config(server.endpoint()));
+    let client = Client::new(&target::sdk_config(server.endpoint()));
     let (fleet, feed) = Fleet::settled(&server, options.failover_time, 2, SETTLE).await?;
-    // The first feed's keys lie in the middle of the shards, where only one half of a shard gets them once it is split.
+    // The first feed puts records at the middle of each shard. After a split only one child would
+    // receive them, so a second feed puts records into both halves.
     let halves = Feed::start(&server, 2 * SHARDS)?;
     let shards = list(&client).await?;
     let [split, merged, adjacent, ..] = shards.as_slice() else { return Err("the stream has too few shards".into()) };
-    let middle = place::hash_key(0, SHARDS);
+    let middle = target::hash_key(0, SHARDS);
     let call = client.split_shard().stream_name(STREAM).shard_to_split(split.shard_id()).new_starting_hash_key(middle);
-    timeout(PATIENCE, call.send()).await?.map_err(aws_sdk_kinesis::Error::from)?;
+    timeout(TIMEOUT, call.send()).await?.map_err(aws_sdk_kinesis::Error::from)?;
     let call = client.merge_shards().stream_name(STREAM).shard_to_merge(merged.shard_id());
     let call = call.adjacent_shard_to_merge(adjacent.shard_id());
-    timeout(PATIENCE, call.send()).await?.map_err(aws_sdk_kinesis::Error::from)?;
+    timeout(TIMEOUT, call.send()).await?.map_err(aws_sdk_kinesis::Error::from)?;
 
     let shards = list(&client).await?;
     let children: Vec<(Vec<&str>, &str)> = shards
@@ -52,11 +55,11 @@ async fn measure(options: &Options) -> Result<Vec<f64>, Error> {
         .filter(|(parents, _)| !parents.is_empty())
         .collect();
     fleet
-        .wait_until("a record of every child", |journal| {
+        .wait_until("every child has a record", |journal| {
             children.iter().map(|(parents, child)| journal.between(parents, child)).collect::<Option<Vec<_>>>()
         })
         .await?;
-    // A parent that had more to give has given it by then.
+    // Time for late records of the parents, which would be an error.
     sleep(SETTLE).await;
     fleet.drained(feed).await?;
     fleet.drained(halves).await?;
@@ -74,5 +77,5 @@ fn parents(shard: &Shard) -> Vec<&str> {
 
 async fn list(client: &Client) -> Result<Vec<Shard>, Error> {
     let call = client.list_shards().stream_name(STREAM).send();
-    Ok(timeout(PATIENCE, call).await?.map_err(aws_sdk_kinesis::Error::from)?.shards.unwrap_or_default())
+    Ok(timeout(TIMEOUT, call).await?.map_err(aws_sdk_kinesis::Error::from)?.shards.unwrap_or_default())
 }

@@ -1,24 +1,25 @@
-//! Which services the separate processes talk to: this machine's, or AWS where a person said so.
+//! Connects `flights feed` and `flights work` to `kcl local` on this machine, or to AWS if `--aws`
+//! is given.
 
 use crate::Failure;
 use aws_config::{Region, SdkConfig};
 use aws_sdk_kinesis::config::Credentials;
 use std::net::IpAddr;
 
-/// A stream, and where it is.
+/// The stream, and the endpoints to use.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Target {
-    /// The stream's name.
+    /// Name of the stream.
     #[arg(long, default_value = "flights")]
     pub(crate) stream: String,
-    /// Use real AWS, with the credentials and Region of the environment. It creates a stream and a table, which cost
-    /// money until they are deleted.
+    /// Use AWS, with the credentials and Region of the environment. Creates a stream and a table,
+    /// which cost money until you delete them.
     #[arg(long)]
     aws: bool,
 }
 
 impl Target {
-    /// How the SDK's clients, and a worker, get there.
+    /// The configuration of the SDK's clients and of a worker.
     pub(crate) async fn config(&self) -> Result<SdkConfig, Failure> {
         if self.aws {
             return Ok(aws_config::load_from_env().await);
@@ -29,7 +30,8 @@ impl Target {
         if std::env::var_os("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some() {
             return Err("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS is set: unset it, or give --aws".into());
         }
-        // The SDK takes the two endpoints from the environment by itself. Nobody's credentials get into a local run.
+        // The SDK reads the two endpoints from the environment. A local run never sends the user's
+        // own credentials.
         let credentials = Credentials::new("local", "local", None, None, "flights");
         let config = aws_config::from_env().credentials_provider(credentials).region(Region::from_static("us-east-1"));
         Ok(config.load().await)
@@ -45,7 +47,7 @@ fn local_endpoint(variable: &str) -> Result<(), Failure> {
     if is_loopback(&url) {
         Ok(())
     } else {
-        Err(format!("{variable} is {url}, which is not this machine: give --aws to use services elsewhere").into())
+        Err(format!("{variable} is {url}, which is not this machine: give --aws to use remote services").into())
     }
 }
 
@@ -67,11 +69,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_is_local() {
+    fn only_loopback_addresses_are_local() {
         for local in ["http://127.0.0.1:4567", "http://localhost:8000/", "https://[::1]:4567", "http://127.1.2.3"] {
             assert!(is_loopback(local), "{local}");
         }
-        for elsewhere in [
+        for remote in [
             "https://kinesis.eu-central-1.amazonaws.com",
             "http://127.0.0.1.example.com:4567",
             "http://127.0.0.1:80@example.com",
@@ -80,7 +82,7 @@ mod tests {
             "127.0.0.1:4567",
             "",
         ] {
-            assert!(!is_loopback(elsewhere), "{elsewhere}");
+            assert!(!is_loopback(remote), "{remote}");
         }
     }
 }

@@ -1,5 +1,8 @@
-//! `flights`: the whole way in one process. Embedded servers, a feed, two workers; half-way a shard is split and one
-//! of the workers stops.
+//! `flights`: the whole example in one process.
+//!
+//! Starts embedded servers, puts every flight into a stream and reads the stream with two workers.
+//! Halfway it splits a shard and shuts one worker down. At the end no flight may be lost, and none
+//! repeated.
 
 use crate::Failure;
 use crate::feed;
@@ -17,35 +20,38 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+const APPLICATION: &str = "flights-demo";
 const STREAM: &str = "flights";
 const SHARDS: i32 = 4;
-/// With nothing new for so long, what is missing counts as lost.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// If no event arrives for this long, flights that are still missing count as lost.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What the demonstration counts.
-enum News {
-    /// The feed has these sequence numbers for what it put.
+enum Event {
+    /// The feed put records and got these sequence numbers for them.
     Put(Vec<String>),
-    /// The feed is done.
-    AllPut,
-    /// A handler saw a flight.
-    Handled(Handled),
-    /// The second worker was asked to stop and has stopped.
-    Stopped { after: Duration },
+    /// The feed has put all flights.
+    FeedFinished,
+    /// A worker processed a flight.
+    Processed(Handled),
+    /// The second worker has shut down.
+    WorkerStopped { after: Duration },
 }
 
-/// Tells of each flight. The value of a lease's processor; four of them work at once, and none shares anything.
+/// Processes the flights of one shard: sends an event for each.
+///
+/// The worker creates one processor per shard, so that processors share no state unless they are
+/// given some.
 #[derive(RecordProcessor)]
 #[processor(json, handler = "departed")]
-struct Teller {
-    news: UnboundedSender<News>,
+struct FlightProcessor {
+    events: UnboundedSender<Event>,
 }
 
-impl Teller {
+impl FlightProcessor {
     async fn departed(&self, flight: Flight, meta: &RecordMeta) -> Result<(), BoxError> {
         let sequence_number = meta.sequence_number().to_string();
         let handled = Handled { sequence_number, carrier: flight.carrier, dep_delay: flight.dep_delay };
-        self.news.send(News::Handled(handled))?;
+        self.events.send(Event::Processed(handled))?;
         Ok(())
     }
 }
@@ -53,72 +59,70 @@ impl Teller {
 pub(crate) async fn run(file: Option<&Path>) -> Result<Summary, Failure> {
     let flights = input::read(file.unwrap_or(&input::bundled()))?;
     let begin = Instant::now();
-    let aws = servers().await?;
-    let at = aws.endpoint(Service::Kinesis);
-    eprintln!("Kinesis and DynamoDB are in this process, at {at}; {SHARDS} shards, two workers");
+    let aws = start_servers().await?;
+    let endpoint = aws.endpoint(Service::Kinesis);
+    eprintln!("Kinesis and DynamoDB run in this process, at {endpoint}; {SHARDS} shards, two workers");
     feed::create(&aws.kinesis(), STREAM, SHARDS).await?;
 
-    let (news, mut heard) = mpsc::unbounded_channel();
-    let first = Member::start(&aws, "first", &news).await?;
-    let second = Member::start(&aws, "second", &news).await?;
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let first = RunningWorker::start(&aws, "first", &sender).await?;
+    let second = RunningWorker::start(&aws, "second", &sender).await?;
     let progress = Progress::new(flights.len());
     let (total, client) = (flights.len(), aws.kinesis());
     let feed = tokio::spawn({
-        let news = news.clone();
-        async move { feed_all(&client, &flights, &news).await }
+        let sender = sender.clone();
+        async move { put_all(&client, &flights, &sender).await }
     });
 
-    let mut count = Count::new(total, progress);
-    count.until_half(&mut heard).await;
-    split_one(&aws.kinesis()).await?;
-    count.progress.note("half-way: one shard is split in two, and the second worker is asked to stop");
-    let stopped = tokio::spawn(async move {
-        let asked = Instant::now();
-        second.stop().await?;
-        // Nobody listens any more once the count has ended.
-        _ = news.send(News::Stopped { after: asked.elapsed() });
+    let mut counter = Counter::new(total, progress);
+    counter.until_half(&mut events).await;
+    split_first_shard(&aws.kinesis()).await?;
+    counter.progress.note("halfway: splitting one shard, and shutting the second worker down");
+    let shutdown = tokio::spawn(async move {
+        let begin = Instant::now();
+        second.shutdown().await?;
+        // The receiver may be gone: the counter does not wait for this event.
+        _ = sender.send(Event::WorkerStopped { after: begin.elapsed() });
         Ok::<_, Failure>(())
     });
-    count.until_all(&mut heard).await;
+    counter.until_all(&mut events).await;
 
     feed.await??;
-    stopped.await??;
-    let took = begin.elapsed();
-    first.stop().await?;
-    // What was handled while the last worker stopped would be a repeat.
-    heard.close();
-    count.rest(&mut heard).await;
-    drop(count.progress);
+    shutdown.await??;
+    let elapsed = begin.elapsed();
+    first.shutdown().await?;
+    // Flights that the workers processed during their shutdown are repeats: count them too.
+    events.close();
+    counter.remaining(&mut events).await;
+    drop(counter.progress);
     aws.shutdown().await;
-    Ok(count.tally.summary(count.tally.missing(&count.put), took))
+    Ok(counter.tally.summary(counter.tally.missing(&counter.put), elapsed))
 }
 
-/// A shard takes 1,000 records and 1 MiB a second, as on AWS: the feed has to wait and put again what was refused.
-async fn servers() -> Result<LocalAws, Failure> {
+/// Starts the servers with write limits as on AWS (1,000 records and 1 MiB a second per shard), so
+/// that the feed has to retry records that were throttled.
+async fn start_servers() -> Result<LocalAws, Failure> {
     let mut engine = EngineConfig::over_http();
     engine.write_throttling = true;
     Ok(LocalAws::builder().engine(engine).start().await?)
 }
 
-async fn feed_all(
+async fn put_all(
     client: &aws_sdk_kinesis::Client,
     flights: &[Flight],
-    news: &UnboundedSender<News>,
+    events: &UnboundedSender<Event>,
 ) -> Result<(), Failure> {
-    feed::put(client, STREAM, flights, |numbers| {
-        // Nobody listens any more once the count has ended.
-        _ = news.send(News::Put(numbers));
-    })
-    .await?;
-    _ = news.send(News::AllPut);
+    // The receiver may be gone: the counter stops after EVENT_TIMEOUT.
+    feed::put(client, STREAM, flights, |sequence_numbers| _ = events.send(Event::Put(sequence_numbers))).await?;
+    _ = events.send(Event::FeedFinished);
     Ok(())
 }
 
-/// Splits the first open shard in the middle of its hash keys.
-async fn split_one(client: &aws_sdk_kinesis::Client) -> Result<(), Failure> {
-    let listed = client.list_shards().stream_name(STREAM).send().await;
-    let listed = listed.map_err(|error| format!("cannot list shards: {}", DisplayErrorContext(error)))?;
-    let shard = listed.shards().first().ok_or("the stream has no shard")?;
+/// Splits the first shard in the middle of its hash key range.
+async fn split_first_shard(client: &aws_sdk_kinesis::Client) -> Result<(), Failure> {
+    let list = client.list_shards().stream_name(STREAM).send().await;
+    let list = list.map_err(|error| format!("cannot list shards: {}", DisplayErrorContext(error)))?;
+    let shard = list.shards().first().ok_or("the stream has no shard")?;
     let range = shard.hash_key_range().ok_or("the shard has no hash key range")?;
     let (low, high): (u128, u128) = (range.starting_hash_key().parse()?, range.ending_hash_key().parse()?);
     let middle = low + (high - low) / 2 + 1;
@@ -128,75 +132,78 @@ async fn split_one(client: &aws_sdk_kinesis::Client) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A worker of the fleet and the task that runs it.
-struct Member {
+/// A worker, and the task that runs it.
+struct RunningWorker {
     handle: WorkerHandle,
-    running: JoinHandle<Result<(), kcl_core::Error>>,
+    task: JoinHandle<Result<(), kcl_core::Error>>,
 }
 
-impl Member {
-    async fn start(aws: &LocalAws, name: &str, news: &UnboundedSender<News>) -> Result<Self, Failure> {
-        let news = news.clone();
-        let worker = Worker::builder("flights-demo", STREAM)
+impl RunningWorker {
+    async fn start(aws: &LocalAws, name: &str, events: &UnboundedSender<Event>) -> Result<Self, Failure> {
+        let events = events.clone();
+        let worker = Worker::builder(APPLICATION, STREAM)
             .sdk_config(&aws.sdk_config())
             .worker_id(name)
-            .processor(move |_: &ShardId| Teller { news: news.clone() })
+            .processor(move |_: &ShardId| FlightProcessor { events: events.clone() })
             .build()
             .await?;
-        Ok(Member { handle: worker.handle(), running: tokio::spawn(worker.run()) })
+        Ok(RunningWorker { handle: worker.handle(), task: tokio::spawn(worker.run()) })
     }
 
-    async fn stop(self) -> Result<(), Failure> {
+    /// Shuts the worker down: it finishes its running batches, stores their checkpoints and
+    /// releases its leases.
+    async fn shutdown(self) -> Result<(), Failure> {
         self.handle.shutdown(Duration::from_secs(25)).await;
-        Ok(self.running.await??)
+        Ok(self.task.await??)
     }
 }
 
-/// What was put, what was handled, and how far that is.
-struct Count {
+/// Counts the flights that were put and the flights that were processed.
+struct Counter {
     total: usize,
     put: Vec<String>,
-    all_put: bool,
+    feed_finished: bool,
     tally: Tally,
     progress: Progress,
 }
 
-impl Count {
+impl Counter {
     fn new(total: usize, progress: Progress) -> Self {
-        Count { total, put: Vec::new(), all_put: false, tally: Tally::default(), progress }
+        Counter { total, put: Vec::new(), feed_finished: false, tally: Tally::default(), progress }
     }
 
-    async fn until_half(&mut self, heard: &mut UnboundedReceiver<News>) {
-        while self.tally.records() < self.total / 2 && self.next(heard).await {}
+    async fn until_half(&mut self, events: &mut UnboundedReceiver<Event>) {
+        while self.tally.records() < self.total / 2 && self.next(events).await {}
     }
 
-    async fn until_all(&mut self, heard: &mut UnboundedReceiver<News>) {
-        while !(self.all_put && self.tally.records() >= self.put.len()) && self.next(heard).await {}
+    async fn until_all(&mut self, events: &mut UnboundedReceiver<Event>) {
+        while !(self.feed_finished && self.tally.records() >= self.put.len()) && self.next(events).await {}
     }
 
-    async fn rest(&mut self, heard: &mut UnboundedReceiver<News>) {
-        while let Some(news) = heard.recv().await {
-            self.take(news);
+    /// Counts the events that are still in the closed channel.
+    async fn remaining(&mut self, events: &mut UnboundedReceiver<Event>) {
+        while let Some(event) = events.recv().await {
+            self.count(event);
         }
     }
 
-    /// False if nothing comes any more.
-    async fn next(&mut self, heard: &mut UnboundedReceiver<News>) -> bool {
-        let Ok(Some(news)) = timeout(PATIENCE, heard.recv()).await else { return false };
-        self.take(news);
+    /// Counts the next event. Returns false if none arrives.
+    async fn next(&mut self, events: &mut UnboundedReceiver<Event>) -> bool {
+        let Ok(Some(event)) = timeout(EVENT_TIMEOUT, events.recv()).await else { return false };
+        self.count(event);
         true
     }
 
-    fn take(&mut self, news: News) {
-        match news {
-            News::Put(numbers) => self.put.extend(numbers),
-            News::AllPut => self.all_put = true,
-            News::Stopped { after } => {
-                let note =
-                    format!("the second worker has stopped, after {:.1} s; the first reads all", after.as_secs_f64());
-                self.progress.note(&note);
+    fn count(&mut self, event: Event) {
+        match event {
+            Event::Put(sequence_numbers) => self.put.extend(sequence_numbers),
+            Event::FeedFinished => self.feed_finished = true,
+            Event::WorkerStopped { after } => {
+                let seconds = after.as_secs_f64();
+                self.progress
+                    .note(&format!("the second worker stopped after {seconds:.1} s; the first reads all shards"));
             }
-            News::Handled(handled) => {
+            Event::Processed(handled) => {
                 self.tally.add(handled);
                 self.progress.reached(self.tally.records());
             }

@@ -13,21 +13,21 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What to feed, and where to.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     target: connect::Target,
-    /// Shards of the stream, if it has to be created.
+    /// Number of shards, if the stream has to be created.
     #[arg(long, default_value_t = 4)]
     shards: i32,
-    /// A CSV or CSV.gz file with the columns of the bundled one.
+    /// A CSV or CSV.gz file with the columns of the bundled file.
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
 }
 
-/// The most records that one PutRecords takes.
-const BATCH: usize = 500;
+/// The limit of one PutRecords call
+/// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>).
+const MAX_RECORDS_PER_CALL: usize = 500;
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let flights = input::read(arguments.input.as_deref().unwrap_or(&input::bundled()))?;
@@ -44,9 +44,9 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Creates the stream if there is none, and waits until it takes records.
+/// Creates the stream if it does not exist, and waits until it accepts records.
 pub(crate) async fn create(client: &Client, stream: &str, shards: i32) -> Result<(), Failure> {
-    let failed = |what: &str, error: &dyn std::fmt::Display| format!("cannot {what} stream {stream}: {error}");
+    let failed = |action: &str, error: &dyn std::fmt::Display| format!("cannot {action} stream {stream}: {error}");
     let created = client.create_stream().stream_name(stream).shard_count(shards).send().await;
     if let Err(error) = created
         && !error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception())
@@ -68,50 +68,51 @@ pub(crate) async fn create(client: &Client, stream: &str, shards: i32) -> Result
     waited.unwrap_or_else(|_| Err(failed("use", &"it did not become active within 120 s").into()))
 }
 
-/// Puts all flights in order, and tells the sequence numbers of each answer.
+/// Puts all flights, and passes the sequence numbers of each answer to `accepted`.
 ///
-/// Kinesis refuses records of a batch one by one (a shard takes 1,000 a second): those are put again, later and with
-/// the rest of their batch, so flights of one aeroplane may then change places. A producer that must keep their order
-/// puts them one after the other.
+/// PutRecords may accept some records of a batch and throttle others (a shard accepts 1,000 records
+/// a second). Throttled records are put again, so flights of one aircraft may change their order. A
+/// producer that must keep the order of a key puts its records one after the other (`PutRecord`
+/// with `SequenceNumberForOrdering`).
 pub(crate) async fn put(
     client: &Client,
     stream: &str,
     flights: &[Flight],
     mut accepted: impl FnMut(Vec<String>),
 ) -> Result<(), Failure> {
-    let pauses = ExponentialBuilder::default()
+    let backoff = ExponentialBuilder::default()
         .with_jitter()
         .with_min_delay(Duration::from_millis(50))
         .with_max_delay(Duration::from_secs(2))
         .with_max_times(20);
-    for batch in flights.chunks(BATCH) {
-        let mut waiting = batch.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-        let mut pause = pauses.build();
-        while !waiting.is_empty() {
-            let answer = client.put_records().stream_name(stream).set_records(Some(waiting.clone())).send().await;
+    for batch in flights.chunks(MAX_RECORDS_PER_CALL) {
+        let mut pending = batch.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+        let mut pauses = backoff.build();
+        while !pending.is_empty() {
+            let answer = client.put_records().stream_name(stream).set_records(Some(pending.clone())).send().await;
             let answer = answer.map_err(|error| format!("cannot put into {stream}: {}", DisplayErrorContext(error)))?;
-            let settled = settle(waiting, answer.records());
-            if !settled.numbers.is_empty() {
-                accepted(settled.numbers);
-                pause = pauses.build();
+            let results = sort_answer(pending, answer.records());
+            if !results.accepted.is_empty() {
+                accepted(results.accepted);
+                pauses = backoff.build();
             }
-            waiting = settled.refused;
-            if let Some(reason) = settled.reason {
-                let Some(time) = pause.next() else {
-                    return Err(format!("stream {stream} keeps refusing records: {reason}").into());
+            pending = results.throttled;
+            if let Some(reason) = results.reason {
+                let Some(pause) = pauses.next() else {
+                    return Err(format!("stream {stream} keeps throttling records: {reason}").into());
                 };
-                tokio::time::sleep(time).await;
+                tokio::time::sleep(pause).await;
             }
         }
     }
     Ok(())
 }
 
-/// Puts so many records that are no flights.
+/// Puts `count` records that are not JSON.
 pub(crate) async fn put_broken(client: &Client, stream: &str, count: usize) -> Result<usize, Failure> {
     for n in 0..count {
         let put = client.put_record().stream_name(stream).partition_key(format!("broken-{n}"));
-        let put = put.data(Blob::new(format!("no flight {n}"))).send().await;
+        let put = put.data(Blob::new(format!("not a flight {n}"))).send().await;
         put.map_err(|error| format!("cannot put into {stream}: {}", DisplayErrorContext(error)))?;
     }
     Ok(count)
@@ -122,32 +123,31 @@ fn entry(flight: &Flight) -> Result<PutRecordsRequestEntry, Failure> {
     Ok(PutRecordsRequestEntry::builder().partition_key(flight.partition_key()).data(data).build()?)
 }
 
-/// What an answer to PutRecords settles.
+/// The answer to a PutRecords call, sorted by the fate of each record.
 #[derive(Debug, Default, PartialEq)]
-struct Settled {
-    /// The sequence numbers of what was accepted.
-    numbers: Vec<String>,
-    /// What was not.
-    refused: Vec<PutRecordsRequestEntry>,
-    /// Why the last of these was not.
+struct SortedAnswer {
+    /// Sequence numbers of the accepted records.
+    accepted: Vec<String>,
+    throttled: Vec<PutRecordsRequestEntry>,
+    /// The error code of the last throttled record.
     reason: Option<String>,
 }
 
-/// The answer has an entry for each of the request, in its order.
-fn settle(entries: Vec<PutRecordsRequestEntry>, results: &[PutRecordsResultEntry]) -> Settled {
-    let mut settled = Settled::default();
-    for (at, entry) in entries.into_iter().enumerate() {
-        let result = results.get(at);
+/// An answer has one result per entry of the request, in the same order.
+fn sort_answer(entries: Vec<PutRecordsRequestEntry>, results: &[PutRecordsResultEntry]) -> SortedAnswer {
+    let mut sorted = SortedAnswer::default();
+    for (index, entry) in entries.into_iter().enumerate() {
+        let result = results.get(index);
         match result.and_then(PutRecordsResultEntry::sequence_number) {
-            Some(number) => settled.numbers.push(number.to_owned()),
+            Some(number) => sorted.accepted.push(number.to_owned()),
             None => {
-                settled.refused.push(entry);
+                sorted.throttled.push(entry);
                 let reason = result.and_then(PutRecordsResultEntry::error_code).unwrap_or("no reason given");
-                settled.reason = Some(reason.to_owned());
+                sorted.reason = Some(reason.to_owned());
             }
         }
     }
-    settled
+    sorted
 }
 
 #[cfg(test)]
@@ -160,16 +160,17 @@ mod tests {
     }
 
     #[test]
-    fn what_was_refused_waits_in_its_order() {
+    fn throttled_records_stay_in_order() {
         let accepted = |number: &str| PutRecordsResultEntry::builder().sequence_number(number).build();
-        let refused = PutRecordsResultEntry::builder().error_code("ProvisionedThroughputExceededException").build();
-        let settled = settle(entries(&["a", "b", "c", "d"]), &[refused.clone(), accepted("7"), refused, accepted("8")]);
-        assert_eq!((settled.numbers, settled.refused), (vec!["7".to_owned(), "8".to_owned()], entries(&["a", "c"])));
-        assert_eq!(settled.reason.as_deref(), Some("ProvisionedThroughputExceededException"));
+        let throttled = PutRecordsResultEntry::builder().error_code("ProvisionedThroughputExceededException").build();
+        let sorted =
+            sort_answer(entries(&["a", "b", "c", "d"]), &[throttled.clone(), accepted("7"), throttled, accepted("8")]);
+        assert_eq!((sorted.accepted, sorted.throttled), (vec!["7".to_owned(), "8".to_owned()], entries(&["a", "c"])));
+        assert_eq!(sorted.reason.as_deref(), Some("ProvisionedThroughputExceededException"));
     }
 
     #[test]
-    fn an_answer_that_is_too_short_accepts_nothing_it_does_not_name() {
-        assert_eq!(settle(entries(&["a"]), &[]).refused, entries(&["a"]));
+    fn a_record_without_a_result_is_put_again() {
+        assert_eq!(sort_answer(entries(&["a"]), &[]).throttled, entries(&["a"]));
     }
 }

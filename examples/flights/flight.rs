@@ -1,38 +1,42 @@
-//! A flight, as the file has it and as the stream carries it.
+//! The type of a flight, as a row of the file and as a record of the stream.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// One departure. Of the file's columns those that a consumer may want; the others are passed over.
+/// A flight. The file has more columns; the others are ignored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Flight {
-    /// The hour it was scheduled for, in UTC.
+    /// The scheduled hour of departure, in UTC.
     pub(crate) time_hour: String,
-    /// The airline, by its two-letter code.
+    /// The two-letter code of the airline.
     pub(crate) carrier: String,
-    /// The flight's number.
+    /// The flight number.
     pub(crate) flight: u32,
-    /// The aeroplane; absent where a flight was cancelled before one was assigned.
-    #[serde(deserialize_with = "known")]
+    /// The tail number of the aircraft. `None` if the flight was cancelled before it had one.
+    #[serde(deserialize_with = "optional")]
     pub(crate) tailnum: Option<String>,
     pub(crate) origin: String,
     pub(crate) dest: String,
-    /// Minutes late at departure; absent where the flight was cancelled.
-    #[serde(deserialize_with = "known")]
+    /// Departure delay in minutes. `None` if the flight was cancelled.
+    #[serde(deserialize_with = "optional")]
     pub(crate) dep_delay: Option<f64>,
-    /// Minutes late at arrival; absent where the flight was cancelled or diverted.
-    #[serde(deserialize_with = "known")]
+    /// Arrival delay in minutes. `None` if the flight was cancelled or diverted.
+    #[serde(deserialize_with = "optional")]
     pub(crate) arr_delay: Option<f64>,
 }
 
 impl Flight {
-    /// An aeroplane's flights stay in order. Those without one would all meet in a single shard if they shared a key.
+    /// The tail number, so that the flights of an aircraft stay in order.
+    ///
+    /// Flights without a tail number use the flight number: with one common key they would all be
+    /// in one shard.
     pub(crate) fn partition_key(&self) -> String {
         self.tailnum.clone().unwrap_or_else(|| format!("{}{}", self.carrier, self.flight))
     }
 }
 
-/// A value of the file (text, where `NA` and nothing mean that it is not known) or of a record (JSON, where `null` does).
-fn known<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+/// Reads an optional value from the file (text; empty or `NA` means none) or from a record (JSON;
+/// `null` means none).
+fn optional<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: Deserialize<'de> + std::str::FromStr<Err: std::fmt::Display>,
     D: Deserializer<'de>,

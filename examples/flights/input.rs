@@ -1,4 +1,4 @@
-//! Reads flights from a CSV file, gzipped or not.
+//! Reads flights from a CSV file, compressed with gzip or not.
 
 use crate::Failure;
 use crate::flight::Flight;
@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-/// The file that comes with the example: January 2013, New York.
+/// The file that comes with the example: departures from New York in January 2013.
 pub(crate) fn bundled() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data/flights-2013-01.csv.gz")
 }
@@ -23,7 +23,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Flight>, Failure> {
 }
 
 fn parse(text: impl Read) -> Result<Vec<Flight>, csv::Error> {
-    // Errors name the line; a missing column is named by the first row that lacks it.
+    // An error contains the line of the bad row, or the name of a missing column.
     csv::Reader::from_reader(text).deserialize().collect()
 }
 
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bundled_file_has_its_27004_flights() {
+    fn the_bundled_file_has_27004_flights() {
         let flights = read(&bundled()).unwrap();
         assert_eq!(flights.len(), 27_004);
         let of = |carrier: &str| flights.iter().filter(|flight| flight.carrier == carrier).count();
@@ -48,29 +48,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_absent() {
+    fn na_and_empty_values_are_none() {
         let flights = rows("2013,UA,1545,NA,EWR,IAH,NA,,2013-01-01T10:00:00Z\n").unwrap();
         assert_eq!((flights[0].tailnum.as_deref(), flights[0].dep_delay, flights[0].arr_delay), (None, None, None));
         assert_eq!(flights[0].partition_key(), "UA1545");
     }
 
     #[test]
-    fn an_aeroplane_is_the_key_of_its_flights() {
+    fn the_aircraft_is_the_partition_key() {
         let flights = rows("2013,UA,1545,N14228,EWR,IAH,-2,11,2013-01-01T10:00:00Z\n").unwrap();
         assert_eq!((flights[0].partition_key(), flights[0].dep_delay), ("N14228".to_owned(), Some(-2.0)));
     }
 
     #[test]
-    fn a_flight_survives_the_stream() {
+    fn a_flight_is_the_same_after_json() {
         for row in ["UA,1,N1,EWR,IAH,2,3", "UA,1,NA,EWR,IAH,NA,NA"] {
             let flight = rows(&format!("2013,{row},2013-01-01T10:00:00Z\n")).unwrap().remove(0);
-            let carried = serde_json::to_vec(&flight).unwrap();
-            assert_eq!(serde_json::from_slice::<Flight>(&carried).unwrap(), flight);
+            let json = serde_json::to_vec(&flight).unwrap();
+            assert_eq!(serde_json::from_slice::<Flight>(&json).unwrap(), flight);
         }
     }
 
     #[test]
-    fn a_bad_row_is_named_by_its_line() {
+    fn the_error_names_the_line_of_a_bad_row_and_a_missing_column() {
         let error = rows("2013,UA,one,N1,EWR,IAH,2,3,x\n").unwrap_err().to_string();
         assert!(error.contains("line: 2"), "{error}");
         let error = parse("carrier,flight\nUA,1\n".as_bytes()).unwrap_err().to_string();

@@ -1,9 +1,10 @@
-//! Every flight that left New York in a month, through a stream, by a fleet of workers.
+//! Processes every flight that left New York in a month with a fleet of workers.
 //!
-//! Without a command all of it happens in this process: embedded servers, a feed, two workers, a shard that is split
-//! and a worker that stops half-way. `flights feed`, `flights work` and `flights report` do the same as processes of
-//! their own, against `kcl local`, or against AWS if `--aws` is given. `flights trouble` shows what becomes of records that
-//! cannot be handled.
+//! - `flights` runs everything in one process: embedded servers, a feed, two workers, a shard split
+//!   and a worker shutdown. Read `demo.rs` first.
+//! - `flights feed`, `flights work` and `flights report` do the same as separate processes, against
+//!   `kcl local`, or against AWS with `--aws`. `work.rs` is the smallest consumer.
+//! - `flights trouble` shows retries, dead letters and quarantine (`trouble.rs`).
 
 mod connect;
 mod demo;
@@ -22,17 +23,18 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What goes wrong in an example: a sentence.
+/// An error: a sentence for the person at the terminal.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Every flight that left New York in a month, through a stream, by a fleet of workers.
+/// Processes every flight that left New York in a month with a fleet of workers. Without a command:
+/// in one process.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// Print the result as one line of JSON too, at the end.
+    /// Also print the result as one line of JSON, at the end.
     #[arg(long, global = true)]
     json: bool,
-    /// A CSV or CSV.gz file with the columns of the bundled one.
+    /// A CSV or CSV.gz file with the columns of the bundled file.
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
     #[command(subcommand)]
@@ -41,20 +43,21 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Put every flight into a stream, which is created if there is none.
+    /// Put every flight into a stream. Creates the stream if it does not exist.
     Feed(feed::Arguments),
-    /// Handle flights until Ctrl-C, and write each into a file.
+    /// Run one worker until Ctrl-C; it appends a line per flight to a file.
     Work(work::Arguments),
-    /// Records that cannot be handled: tried again, given to a file, parked. On embedded servers.
+    /// Show retries, dead letters and quarantine on embedded servers.
     Trouble(trouble::Arguments),
-    /// Merge what workers wrote, and print the totals.
+    /// Merge the files of all workers, and print the totals.
     Report(report::Arguments),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // Warnings and errors of the library, unless RUST_LOG says otherwise, or they are what is shown.
+    // The library's warnings and errors, unless RUST_LOG sets other levels. `trouble` causes errors
+    // on purpose.
     let level = if let Some(Command::Trouble(_)) = arguments.command { "off" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
     tracing_subscriber::fmt()
@@ -81,7 +84,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Some(Command::Feed(feed)) => feed::run(feed).await?,
         Some(Command::Work(work)) => work::run(work).await?,
         Some(Command::Trouble(trouble)) => trouble::run(trouble, arguments.input.as_deref()).await?,
-        // It may be asked for while workers are still at it: what is missing then is no failure.
+        // A report may run while workers still work, so missing flights are not a failure.
         Some(Command::Report(report)) => table::print(&report::run(report)?, arguments.json)?,
         None => {
             let summary = demo::run(arguments.input.as_deref()).await?;

@@ -1,18 +1,17 @@
-//! Shows how far the work is, on standard error: a bar on a terminal, a line for each tenth elsewhere.
+//! Shows progress on standard error: a bar on a terminal, else a line per tenth of the records.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 
-/// How far the work is.
 pub(crate) enum Progress {
-    /// Redrawn in place.
+    /// A bar that is redrawn in place.
     Bar(ProgressBar),
-    /// A line for each tenth of `total`; the next one is due at `next`.
+    /// A line per tenth of `total`; the next line is printed at `next` records.
     Lines { total: usize, next: usize },
 }
 
 impl Progress {
-    /// Of `total` records, as this process' standard error can show it.
+    /// Progress of `total` records, in the form that standard error supports.
     pub(crate) fn new(total: usize) -> Self {
         if !std::io::stderr().is_terminal() {
             return Progress::Lines { total, next: tenth(total, 1) };
@@ -25,7 +24,7 @@ impl Progress {
         Progress::Bar(bar)
     }
 
-    /// So many are done.
+    /// Shows that `records` records are done.
     pub(crate) fn reached(&mut self, records: usize) {
         match self {
             Progress::Bar(bar) => bar.set_position(records as u64),
@@ -38,11 +37,11 @@ impl Progress {
         }
     }
 
-    /// Something worth knowing happened.
-    pub(crate) fn note(&self, what: &str) {
+    /// Prints a line above the bar.
+    pub(crate) fn note(&self, text: &str) {
         match self {
-            Progress::Bar(bar) => bar.println(what),
-            Progress::Lines { .. } => eprintln!("{what}"),
+            Progress::Bar(bar) => bar.println(text),
+            Progress::Lines { .. } => eprintln!("{text}"),
         }
     }
 }
@@ -55,7 +54,7 @@ impl Drop for Progress {
     }
 }
 
-/// Where the `n`th tenth of `total` is reached.
+/// The number of records at which the `n`th tenth of `total` is reached.
 fn tenth(total: usize, n: usize) -> usize {
     (total * n).div_ceil(10).max(1)
 }
@@ -65,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_due_at_each_tenth_however_far_a_step_goes() {
+    fn a_line_is_due_at_each_tenth_for_steps_of_any_size() {
         let mut progress = Progress::Lines { total: 27_004, next: tenth(27_004, 1) };
         let mut due = Vec::new();
         for records in [1, 2_700, 2_701, 9_000, 27_004] {

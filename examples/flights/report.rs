@@ -1,4 +1,4 @@
-//! `flights report DIR`: what all `flights work` processes that wrote into a directory did together.
+//! `flights report DIR`: merges the journals of all `flights work` processes into one summary.
 
 use crate::Failure;
 use crate::input;
@@ -7,40 +7,41 @@ use crate::tally::{Handled, Summary, Tally};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// What to report of.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The directory that `flights work --out` wrote to.
     dir: PathBuf,
-    /// The file that was fed; what it has and no worker handled counts as lost.
+    /// The file that `flights feed` read. Its flights that no worker processed count as lost.
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
 }
 
-/// Merges the files of the directory. A repeat is a sequence number that was there before, whoever wrote it.
+/// Merges the journals of the directory. A sequence number that occurs again, in any journal,
+/// counts as repeated.
 pub(crate) fn run(arguments: &Arguments) -> Result<Summary, Failure> {
     let flights = input::read(arguments.input.as_deref().unwrap_or(&input::bundled()))?;
     let files = journal::files(&arguments.dir)?;
     let mut tally = Tally::default();
     for file in &files {
-        let (lines, torn) = journal::read(file)?;
+        let (lines, partial) = journal::read(file)?;
         for Line { sequence_number, carrier, delay, .. } in lines {
             tally.add(Handled { sequence_number, carrier, dep_delay: delay });
         }
-        if torn > 0 {
-            eprintln!("{}: {torn} unfinished lines left out (a process was killed while it wrote)", file.display());
+        if partial > 0 {
+            eprintln!("{}: ignored {partial} partial lines (the process was killed while it wrote)", file.display());
         }
     }
     let lost = tally.missing_by_carrier(flights.iter().map(|flight| flight.carrier.as_str()));
     Ok(tally.summary(lost, span(&files)))
 }
 
-/// From the birth of the oldest file to the last write to any; zero where the file system does not tell.
+/// The time from the creation of the first journal to the last write to any. Zero if the file
+/// system does not record it.
 fn span(files: &[PathBuf]) -> Duration {
-    let of = |ask: fn(&std::fs::Metadata) -> std::io::Result<SystemTime>| {
-        files.iter().filter_map(move |file: &PathBuf| ask(&Path::metadata(file).ok()?).ok())
+    let times = |read: fn(&std::fs::Metadata) -> std::io::Result<SystemTime>| {
+        files.iter().filter_map(move |file: &PathBuf| read(&Path::metadata(file).ok()?).ok())
     };
-    let (first, last) = (of(std::fs::Metadata::created).min(), of(std::fs::Metadata::modified).max());
+    let (first, last) = (times(std::fs::Metadata::created).min(), times(std::fs::Metadata::modified).max());
     first.zip(last).and_then(|(first, last)| last.duration_since(first).ok()).unwrap_or_default()
 }
 
@@ -50,7 +51,7 @@ mod tests {
     use crate::journal::Journal;
 
     #[test]
-    fn files_are_merged_and_repeats_counted_across_them() {
+    fn journals_are_merged_and_repeats_are_counted_across_them() {
         let dir = std::env::temp_dir().join(format!("flights-report-{}", std::process::id()));
         let line = |number: &str| Line {
             shard: "shardId-000000000000".to_owned(),

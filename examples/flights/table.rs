@@ -1,4 +1,4 @@
-//! Prints a summary: a table for people, then one line of JSON for programs if they asked for it.
+//! Prints a summary: a table, a sentence, and one line of JSON if asked for.
 
 use crate::Failure;
 use crate::tally::{Carrier, Summary};
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_and_the_object_say_the_same() {
+    fn the_sentence_and_the_json_have_the_same_numbers() {
         assert_eq!(sentence(&summary()), "3 records read, 0 lost, 0 repeated, 1.2 s");
         let object = serde_json::json!({
             "records": 3, "lost": 0, "repeated": 0, "seconds": 1.234,

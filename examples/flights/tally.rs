@@ -1,10 +1,10 @@
-//! Counts handled flights: each once by its sequence number, and how often it came again.
+//! Counts processed flights and repeats, by sequence number.
 
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-/// What a handler knows of a flight that it handled.
+/// A processed flight.
 #[derive(Clone, Debug)]
 pub(crate) struct Handled {
     pub(crate) sequence_number: String,
@@ -12,7 +12,7 @@ pub(crate) struct Handled {
     pub(crate) dep_delay: Option<f64>,
 }
 
-/// All flights that were handled.
+/// Counts of all processed flights.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     seen: HashSet<String>,
@@ -20,7 +20,7 @@ pub(crate) struct Tally {
     carriers: BTreeMap<String, Departures>,
 }
 
-/// The flights of a carrier.
+/// Counts of the flights of one carrier.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Departures {
     flights: u64,
@@ -51,14 +51,14 @@ impl Departures {
     }
 }
 
-/// What is printed at the end.
+/// The totals that are printed at the end.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Summary {
-    /// Records that were handled, each once.
+    /// Number of different records that were processed.
     pub(crate) records: u64,
-    /// Records that were put and never handled.
+    /// Number of records that were put and not processed.
     pub(crate) lost: u64,
-    /// How often a record was handled that had been handled before.
+    /// Number of times that a record was processed again.
     pub(crate) repeated: u64,
     pub(crate) seconds: f64,
     pub(crate) carriers: BTreeMap<String, Carrier>,
@@ -70,12 +70,12 @@ pub(crate) struct Summary {
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Carrier {
     pub(crate) flights: u64,
-    /// Minutes; absent where no flight departed.
+    /// In minutes. `None` if no flight departed.
     pub(crate) mean_dep_delay: Option<f64>,
 }
 
 impl Tally {
-    /// Counts one; false if it was counted before.
+    /// Counts a flight. Returns false if it was counted before.
     pub(crate) fn add(&mut self, handled: Handled) -> bool {
         let new = self.seen.insert(handled.sequence_number);
         if new {
@@ -86,17 +86,18 @@ impl Tally {
         new
     }
 
-    /// How many were counted, each once.
+    /// Number of different records that were counted.
     pub(crate) fn records(&self) -> usize {
         self.seen.len()
     }
 
-    /// How many of these were not counted.
+    /// Number of these sequence numbers that were not counted.
     pub(crate) fn missing<'a>(&self, put: impl IntoIterator<Item = &'a String>) -> u64 {
         put.into_iter().filter(|number| !self.seen.contains(*number)).count() as u64
     }
 
-    /// How many flights of `expected`, which are known by their carriers alone, were not counted.
+    /// Number of expected flights that were not counted, given only the carrier of each expected
+    /// flight.
     pub(crate) fn missing_by_carrier<'a>(&self, expected: impl IntoIterator<Item = &'a str>) -> u64 {
         let mut flights: BTreeMap<&str, u64> = BTreeMap::new();
         for carrier in expected {
@@ -106,13 +107,12 @@ impl Tally {
         flights.into_iter().map(|(carrier, expected)| expected.saturating_sub(counted(carrier))).sum()
     }
 
-    /// The end result.
-    pub(crate) fn summary(&self, lost: u64, took: Duration) -> Summary {
+    pub(crate) fn summary(&self, lost: u64, elapsed: Duration) -> Summary {
         Summary {
             records: self.seen.len() as u64,
             lost,
             repeated: self.repeated,
-            seconds: took.as_millis() as f64 / 1_000.0,
+            seconds: elapsed.as_millis() as f64 / 1_000.0,
             carriers: self.carriers.iter().map(|(name, departures)| (name.clone(), departures.row())).collect(),
             total: self.carriers.values().copied().fold(Departures::default(), Departures::join).row(),
         }
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flight_that_comes_again_counts_as_repeated_only() {
+    fn a_redelivered_flight_counts_only_as_repeated() {
         let tally = tally(&[("1", "UA", Some(4.0)), ("2", "UA", Some(-2.0)), ("1", "UA", Some(4.0))]);
         let summary = tally.summary(0, Duration::ZERO);
         assert_eq!((summary.records, summary.repeated), (2, 1));
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_flight_is_a_flight_without_a_delay() {
+    fn a_cancelled_flight_has_no_delay() {
         let summary = tally(&[("1", "UA", Some(4.0)), ("2", "UA", None), ("3", "HA", None)]).summary(0, Duration::ZERO);
         assert_eq!(summary.carriers["UA"], Carrier { flights: 2, mean_dep_delay: Some(4.0) });
         assert_eq!(summary.carriers["HA"], Carrier { flights: 1, mean_dep_delay: None });
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_and_not_handled_is_missing() {
+    fn a_flight_that_was_put_and_not_counted_is_missing() {
         let tally = tally(&[("1", "UA", None), ("3", "HA", None)]);
         assert_eq!(tally.missing(&["1".to_owned(), "2".to_owned(), "3".to_owned()]), 1);
         assert_eq!(tally.missing_by_carrier(["UA", "UA", "HA", "B6"]), 2);

@@ -1,8 +1,13 @@
-//! Two streams, one fleet: orders in the shop's account, payments in the bank's, and what is still to be paid.
+//! One fleet that reads two streams of different AWS accounts: orders in the shop's account,
+//! payments in the bank's. It computes the amount that each customer still owes.
 //!
-//! Everything is in this process: an embedded AWS for each account. The first worker knows orders only. The second, as a
-//! deploy would bring it, reads both streams, and the first is told of the other while it runs. At the end the bank's stream
-//! is removed again, and rests where it stands.
+//! Everything runs in this process, with an embedded AWS per account. The steps:
+//!
+//! 1. A first worker reads the orders only.
+//! 2. A second worker, the next version in a rolling deploy, reads both streams. Then the first
+//!    worker adds the payments while it runs.
+//! 3. Both workers remove the payments again. Their leases stay in the table with their
+//!    checkpoints.
 
 use aws_sdk_kinesis::primitives::Blob;
 use kcl_core::prelude::*;
@@ -15,27 +20,38 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+/// The lease table has the application's name.
+const APPLICATION: &str = "ledger";
+/// A stream of another account is named by its ARN.
 const PAYMENTS: &str = "arn:aws:kinesis:eu-west-1:222222222222:stream/payments";
 const CUSTOMERS: u32 = 40;
+/// Every order and every payment is about this amount.
+const AMOUNT_CENTS: i64 = 1_000;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// What each customer owes, in cents, and how many records of each stream made it so.
-type Balances = (BTreeMap<String, i64>, u32, u32);
+#[derive(Debug, Default)]
+struct Books {
+    /// The amount that each customer owes, in cents.
+    owed: BTreeMap<String, i64>,
+    orders: u32,
+    payments: u32,
+}
 
+/// The books, shared by the processors of all shards.
 #[derive(Clone, Debug, Default)]
-struct Ledger(Arc<Mutex<Balances>>);
+struct Ledger(Arc<Mutex<Books>>);
 
 impl Ledger {
-    fn with<T>(&self, look: impl FnOnce(&mut Balances) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, operation: impl FnOnce(&mut Books) -> T) -> T {
+        operation(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits until so many orders and payments were booked.
-    async fn booked(&self, orders: u32, payments: u32) -> Result<(), Failure> {
-        let done = || self.with(|(_, o, p)| *o >= orders && *p >= payments);
+    /// Waits until at least these numbers of orders and payments are booked.
+    async fn until_booked(&self, orders: u32, payments: u32) -> Result<(), Failure> {
+        let is_booked = || self.with(|books| books.orders >= orders && books.payments >= payments);
         let wait = async {
-            while !done() {
+            while !is_booked() {
                 sleep(Duration::from_millis(20)).await;
             }
         };
@@ -43,54 +59,57 @@ impl Ledger {
     }
 }
 
+/// The payload of the records of both streams.
 #[derive(serde::Deserialize)]
 struct Entry {
     customer: String,
     cents: i64,
 }
 
+/// Books the orders of one shard.
 #[derive(RecordProcessor)]
 #[processor(json, handler = "placed")]
 struct Orders(Ledger);
 
 impl Orders {
     async fn placed(&self, order: Entry, _: &RecordMeta) -> Result<(), BoxError> {
-        self.0.with(|(owed, orders, _)| {
-            *owed.entry(order.customer).or_default() += order.cents;
-            *orders += 1;
+        self.0.with(|books| {
+            *books.owed.entry(order.customer).or_default() += order.cents;
+            books.orders += 1;
         });
         Ok(())
     }
 }
 
+/// Books the payments of one shard.
 #[derive(RecordProcessor)]
 #[processor(json, handler = "received")]
 struct Payments(Ledger);
 
 impl Payments {
     async fn received(&self, payment: Entry, _: &RecordMeta) -> Result<(), BoxError> {
-        self.0.with(|(owed, _, payments)| {
-            *owed.entry(payment.customer).or_default() -= payment.cents;
-            *payments += 1;
+        self.0.with(|books| {
+            *books.owed.entry(payment.customer).or_default() -= payment.cents;
+            books.payments += 1;
         });
         Ok(())
     }
 }
 
-/// The two accounts, and what is known of them.
-struct Place {
+/// The two accounts with their streams, and the ledger.
+struct Accounts {
     shop: LocalAws,
     bank: LocalAws,
     ledger: Ledger,
 }
 
-impl Place {
+impl Accounts {
     async fn new() -> Result<Self, Failure> {
         let shop = LocalAws::builder().account("111111111111").region("us-east-1").in_process();
         let bank = LocalAws::builder().account("222222222222").region("eu-west-1").in_process();
         shop.kinesis().create_stream().stream_name("orders").shard_count(4).send().await?;
         bank.kinesis().create_stream().stream_name("payments").shard_count(2).send().await?;
-        Ok(Place { shop, bank, ledger: Ledger::default() })
+        Ok(Accounts { shop, bank, ledger: Ledger::default() })
     }
 
     fn orders(&self) -> StreamConfig {
@@ -98,45 +117,43 @@ impl Place {
         StreamConfig::new("orders", move |_: &ShardId| Orders(ledger.clone()))
     }
 
-    /// In another account and Region, reached with a configuration of its own.
+    /// The payments are in another account and Region, so the stream has its own SDK configuration.
     fn payments(&self) -> StreamConfig {
         let ledger = self.ledger.clone();
         let payments = StreamConfig::new(PAYMENTS, move |_: &ShardId| Payments(ledger.clone()));
         payments.sdk_config(&self.bank.sdk_config())
     }
 
-    /// The lease table is in the shop's account.
+    /// A worker with the lease table in the shop's account.
     fn worker(&self, id: &str) -> WorkerBuilder<Streams> {
-        Worker::of_streams("ledger").worker_id(id).sdk_config(&self.shop.sdk_config())
+        Worker::of_streams(APPLICATION).worker_id(id).sdk_config(&self.shop.sdk_config())
     }
 
-    /// Who has how many leases of each stream.
-    async fn shares(&self) -> Result<BTreeMap<(String, String), u32>, Failure> {
-        let mut shares = BTreeMap::new();
-        let rows = self.shop.dynamodb().scan().table_name("ledger").send().await?;
-        for row in rows.items() {
+    /// Prints how many shards of each stream each worker reads, as the lease table shows it.
+    async fn print_assignments(&self, heading: &str) -> Result<(), Failure> {
+        println!("{heading}");
+        let mut leases: BTreeMap<(String, String), u32> = BTreeMap::new();
+        let table = self.shop.dynamodb().scan().table_name(APPLICATION).send().await?;
+        for row in table.items() {
             let text = |name: &str| row.get(name).and_then(|value| value.as_s().ok()).cloned();
+            // Rows without `streamName` are not leases. Its value is `account:stream:creation`.
             if let Some(stream) = text("streamName") {
                 let stream = stream.split(':').nth(1).unwrap_or_default().to_owned();
-                *shares.entry((stream, text("leaseOwner").unwrap_or_else(|| "nobody".to_owned()))).or_default() += 1;
+                let owner = text("leaseOwner").unwrap_or_else(|| "no worker".to_owned());
+                *leases.entry((stream, owner)).or_default() += 1;
             }
         }
-        Ok(shares)
-    }
-
-    async fn tell(&self, what: &str) -> Result<(), Failure> {
-        println!("{what}");
-        for ((stream, owner), leases) in self.shares().await? {
-            println!("  {stream}: {owner} reads {leases} shards");
+        for ((stream, owner), shards) in leases {
+            println!("  {stream}: {owner} reads {shards} shards");
         }
         Ok(())
     }
 }
 
-async fn feed(aws: &LocalAws, stream: &str, records: u32, cents: i64) -> Result<(), Failure> {
+async fn put(aws: &LocalAws, stream: &str, records: u32) -> Result<(), Failure> {
     for n in 0..records {
         let customer = format!("customer-{}", n % CUSTOMERS);
-        let entry = serde_json::json!({ "customer": customer, "cents": cents }).to_string();
+        let entry = serde_json::json!({ "customer": customer, "cents": AMOUNT_CENTS }).to_string();
         let put = aws.kinesis().put_record().stream_name(stream).partition_key(customer);
         put.data(Blob::new(entry)).send().await?;
     }
@@ -144,36 +161,40 @@ async fn feed(aws: &LocalAws, stream: &str, records: u32, cents: i64) -> Result<
 }
 
 async fn run() -> Result<(), Failure> {
-    let place = Place::new().await?;
-    feed(&place.shop, "orders", 400, 1_000).await?;
+    let accounts = Accounts::new().await?;
+    let ledger = &accounts.ledger;
+    put(&accounts.shop, "orders", 400).await?;
 
-    let (one, first) = start(place.worker("one").stream(place.orders())).await?;
-    place.ledger.booked(400, 0).await?;
-    place.tell("One worker, which knows the orders only:").await?;
+    let (one, first) = start(accounts.worker("one").stream(accounts.orders())).await?;
+    ledger.until_booked(400, 0).await?;
+    accounts.print_assignments("One worker reads the orders:").await?;
 
-    feed(&place.bank, "payments", 300, 1_000).await?;
-    let (two, second) = start(place.worker("two").stream(place.orders()).stream(place.payments())).await?;
-    place.ledger.booked(400, 300).await?;
-    one.add_stream(place.payments()).await?;
+    put(&accounts.bank, "payments", 300).await?;
+    let (two, second) = start(accounts.worker("two").stream(accounts.orders()).stream(accounts.payments())).await?;
+    ledger.until_booked(400, 300).await?;
+    one.add_stream(accounts.payments()).await?;
+    // Time for the leader to rebalance the leases of both streams.
     sleep(Duration::from_secs(2)).await;
-    place.tell("A second one, which knows both, and the first was told:").await?;
+    accounts.print_assignments("A second worker reads both streams, and the first has added the payments:").await?;
 
     for worker in [&one, &two] {
         worker.remove_stream(PAYMENTS).await?;
     }
-    feed(&place.shop, "orders", 100, 1_000).await?;
-    place.ledger.booked(500, 300).await?;
-    place.tell("Payments are removed again; their leases rest where they stand:").await?;
+    put(&accounts.shop, "orders", 100).await?;
+    ledger.until_booked(500, 300).await?;
+    accounts.print_assignments("The payments are removed; their leases keep their checkpoints:").await?;
 
     for (worker, task) in [(one, first), (two, second)] {
         worker.shutdown(Duration::from_secs(10)).await;
         task.await??;
     }
-    let (customers, orders, payments, open) =
-        place.ledger.with(|(owed, orders, payments)| (owed.len(), *orders, *payments, owed.values().sum::<i64>()));
-    println!("{customers} customers, {orders} orders, {payments} payments: {} still to be paid", open / 100);
-    if (orders, payments, open) != (500, 300, 200_000) {
-        return Err("some record was lost or booked twice".into());
+    let (customers, orders, payments, owed) =
+        ledger.with(|books| (books.owed.len(), books.orders, books.payments, books.owed.values().sum::<i64>()));
+    println!("{customers} customers, {orders} orders, {payments} payments: {} still to be paid", owed / 100);
+    // Every handler call succeeded and no worker crashed, so each record was processed exactly
+    // once.
+    if (orders, payments, owed) != (500, 300, 200 * AMOUNT_CENTS) {
+        return Err("a record was lost or booked twice".into());
     }
     Ok(())
 }

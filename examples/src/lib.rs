@@ -1,6 +1,14 @@
-//! Runnable consumers, one per use case: see `flights/` and `ledger/`. The code of the README and the guides is compiled here, as a reader's program would be.
+//! Example consumers. The programs are `flights/` and `ledger/`.
+//!
+//! - `cargo run --example flights`: a month of flights, a fleet of two workers, a shard split, a
+//!   rolling deploy.
+//! - `cargo run --example flights -- trouble`: retries, dead letters and quarantine.
+//! - `cargo run --example ledger`: one fleet that reads streams of two AWS accounts.
+//!
+//! The doctests of this crate compile the code of the README and of the guides, as a program of a
+//! reader would.
 
-/// Only for their code blocks.
+/// Pages whose code blocks are doctests.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 #[doc = include_str!("../../docs/guide/failures.md")]
@@ -8,8 +16,8 @@
 #[doc = include_str!("../../docs/guide/replay.md")]
 pub struct Pages;
 
-/// Whether log lines on standard error may have colors: not in files and pipes, and not where `NO_COLOR` is set
-/// (<https://no-color.org>).
+/// Whether log lines on standard error may have colors. False in files and pipes, and if `NO_COLOR`
+/// is set (<https://no-color.org>).
 #[must_use]
 pub fn has_colors() -> bool {
     use std::io::IsTerminal as _;

@@ -1,4 +1,5 @@
-//! The `kcl` command: embedded servers for development, and operators' tools.
+//! The `kcl` command: embedded Kinesis and DynamoDB servers for development, and tools for
+//! operators of a fleet.
 
 mod commands;
 
@@ -10,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use commands::Command;
 
-/// Consume Kinesis streams with a fleet of workers.
+/// Serves Kinesis and DynamoDB locally, and operates the lease tables of Kinesis consumers.
 #[derive(Debug, Parser)]
 #[command(name = "kcl", version)]
 struct Arguments {

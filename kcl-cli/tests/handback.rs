@@ -1,4 +1,4 @@
-//! The `kcl handback` command as a process, on a table that a fleet left behind.
+//! Tests the `kcl handback` command as a process, on the table of a crashed fleet.
 
 #![cfg(test)]
 
@@ -8,25 +8,29 @@ use std::time::Duration;
 use kcl_core::prelude::*;
 use kcl_local::{LocalAws, Service};
 
-struct Nothing;
+struct Discard;
 
-impl RecordProcessor for Nothing {
+impl RecordProcessor for Discard {
     async fn process_records(&mut self, _: &Batch, _: &ShardContext) -> Result<(), BoxError> {
         Ok(())
     }
 }
 
-/// A worker that dies as by a crash: nothing it holds is given back.
+/// Runs a worker until it owns both leases, then drops its runtime: as after a crash, no lease is
+/// released.
 async fn crashed_fleet(aws: &LocalAws) {
     aws.kinesis().create_stream().stream_name("clicks").shard_count(2).send().await.unwrap();
     let config = aws.sdk_config();
-    // A runtime of its own, which ends with everything in it.
+    // The worker has a runtime of its own, because dropping a runtime stops all of its tasks at
+    // once.
     let crashed = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let settings = Settings::default().failover_time(Duration::from_secs(2)).watch(Duration::from_millis(100));
+            let settings = Settings::default()
+                .failover_time(Duration::from_secs(2))
+                .fleet_poll_interval(Duration::from_millis(100));
             let builder = Worker::builder("delays", "clicks").settings(settings).worker_id("ann").sdk_config(&config);
-            let worker = builder.on_current_runtime().processor(|_| Nothing).build().await.unwrap();
+            let worker = builder.on_current_runtime().processor(|_| Discard).build().await.unwrap();
             let dynamodb = aws_sdk_dynamodb::Client::new(&config);
             let held = async {
                 loop {
@@ -58,14 +62,17 @@ async fn kcl(aws: &LocalAws, arguments: &[&str]) -> (bool, String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_that_a_crash_left_is_plain_again() {
+async fn handback_turns_the_table_of_a_crashed_fleet_into_a_plain_table() {
     let aws = LocalAws::start().await.unwrap();
     crashed_fleet(&aws).await;
-    let (fine, told, _) = kcl(&aws, &["delays", "--failover-time", "2s", "--dry-run"]).await;
-    assert!(fine && told.contains("leases to release") && told.contains("Nothing was changed."), "{told}");
-    let (fine, told, progress) = kcl(&aws, &["delays", "--failover-time", "2s"]).await;
-    assert!(fine && told.contains("shardId-000000000001 (ann)") && told.contains("session/ann"), "{told}{progress}");
-    assert!(progress.contains("whether ann lives"), "{progress}");
+    let (success, output, _) = kcl(&aws, &["delays", "--failover-time", "2s", "--dry-run"]).await;
+    assert!(success && output.contains("leases to release") && output.contains("Nothing was changed."), "{output}");
+    let (success, output, progress) = kcl(&aws, &["delays", "--failover-time", "2s"]).await;
+    assert!(
+        success && output.contains("shardId-000000000001 (ann)") && output.contains("session/ann"),
+        "{output}{progress}"
+    );
+    assert!(progress.contains("for a heartbeat of ann"), "{progress}");
     let rows = aws.dynamodb().scan().table_name("delays").send().await.unwrap().items.unwrap();
     let kinds: Vec<&str> = rows.iter().map(|row| row["entityType"].as_s().unwrap().as_str()).collect();
     assert_eq!(kinds, ["LEASE", "LEASE"]);
@@ -74,9 +81,9 @@ async fn a_table_that_a_crash_left_is_plain_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_that_does_not_exist_is_named() {
+async fn the_error_names_a_table_that_does_not_exist() {
     let aws = LocalAws::start().await.unwrap();
-    let (fine, _, error) = kcl(&aws, &["nowhere"]).await;
-    assert!(!fine && error.starts_with("kcl: ") && error.contains("`nowhere`"), "{error}");
+    let (success, _, error) = kcl(&aws, &["nowhere"]).await;
+    assert!(!success && error.starts_with("kcl: ") && error.contains("`nowhere`"), "{error}");
     aws.shutdown().await;
 }

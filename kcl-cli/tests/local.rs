@@ -1,4 +1,4 @@
-//! The `kcl local` command as a process.
+//! Tests the `kcl local` command as a process.
 
 #![cfg(test)]
 
@@ -12,31 +12,31 @@ fn kcl(arguments: &[&str]) -> Command {
     command
 }
 
-fn refused(arguments: &[&str]) -> String {
+fn error_of(arguments: &[&str]) -> String {
     let output = kcl(arguments).output().unwrap();
     assert!(!output.status.success());
     String::from_utf8(output.stderr).unwrap()
 }
 
 #[test]
-fn a_taken_port_ends_it_with_a_sentence_that_names_the_port() {
+fn it_fails_with_an_error_that_names_a_port_in_use() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let free = ["--kinesis-port", "0", "--dynamodb-port", &port];
     for arguments in [&["--kinesis-port", &port][..], &free[..]] {
-        let error = refused(arguments);
+        let error = error_of(arguments);
         assert!(error.starts_with(&format!("kcl: port {port} on 127.0.0.1 is taken")), "{error}");
     }
 }
 
 #[test]
-fn a_stream_that_cannot_be_created_ends_it_with_the_reason() {
-    let error = refused(&["--kinesis-port", "0", "--dynamodb-port", "0", "--shards", "no spaces=1"]);
+fn it_fails_with_the_reason_if_a_stream_cannot_be_created() {
+    let error = error_of(&["--kinesis-port", "0", "--dynamodb-port", "0", "--shards", "no spaces=1"]);
     assert!(error.starts_with("kcl: cannot create stream no spaces with 1 shards: ValidationException"), "{error}");
 }
 
 #[test]
-fn it_prints_the_exports_once_it_serves() {
+fn it_prints_the_exports_when_it_accepts_connections() {
     let mut server = kcl(&["--kinesis-port", "0", "--dynamodb-port", "0", "--region", "eu-west-1"]).spawn().unwrap();
     let lines = BufReader::new(server.stdout.take().unwrap()).lines();
     let lines: Vec<_> = lines.map(Result::unwrap).take(6).collect();
@@ -49,7 +49,7 @@ fn it_prints_the_exports_once_it_serves() {
 }
 
 #[test]
-fn with_tls_it_writes_what_clients_have_to_trust_and_says_where() {
+fn with_tls_it_writes_the_certificate_and_exports_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("trusted.pem");
     let file = file.to_str().unwrap();
@@ -65,14 +65,13 @@ fn with_tls_it_writes_what_clients_have_to_trust_and_says_where() {
 }
 
 #[test]
-fn a_certificate_that_cannot_be_written_ends_it_with_the_reason() {
-    let error = refused(&["--kinesis-port", "0", "--dynamodb-port", "0", "--tls", "/no/such/folder/trusted.pem"]);
+fn it_fails_with_the_reason_if_the_certificate_cannot_be_written() {
+    let error = error_of(&["--kinesis-port", "0", "--dynamodb-port", "0", "--tls", "/no/such/folder/trusted.pem"]);
     assert!(error.starts_with("kcl: cannot write the certificate to /no/such/folder/trusted.pem: "), "{error}");
 }
 
-/// Everything else, in a file or a pipe, is no place for escape codes.
 #[test]
-fn log_lines_have_no_escape_codes_unless_a_terminal_shows_them() {
+fn log_lines_have_no_escape_codes_in_a_pipe() {
     let mut kcl = kcl(&["--kinesis-port", "0", "--dynamodb-port", "0", "--shards", "no spaces=1"]);
     let output = kcl.env("RUST_LOG", "debug").output().unwrap();
     assert!(output.stderr.windows(5).any(|text| text == b"DEBUG"), "{}", String::from_utf8_lossy(&output.stderr));
@@ -80,8 +79,8 @@ fn log_lines_have_no_escape_codes_unless_a_terminal_shows_them() {
 }
 
 #[test]
-fn listening_for_other_machines_is_warned_about() {
+fn it_warns_if_other_machines_can_reach_the_address() {
     let error =
-        refused(&["--kinesis-port", "0", "--dynamodb-port", "0", "--host", "0.0.0.0", "--shards", "no spaces=1"]);
+        error_of(&["--kinesis-port", "0", "--dynamodb-port", "0", "--host", "0.0.0.0", "--shards", "no spaces=1"]);
     assert!(error.starts_with("kcl: warning: listening on 0.0.0.0: every machine"), "{error}");
 }

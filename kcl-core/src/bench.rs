@@ -1,14 +1,14 @@
-//! Parts that this project's own benchmarks measure by themselves. No part of the promised interface.
+//! Internals that this project's benchmarks measure. Not part of the public interface.
 
 use crate::checkpoint::{Positions, Watermark};
 use crate::record::{Position, SequenceNumber};
 
-/// The acknowledgements of one shard.
+/// Tracks the acknowledgements of one shard.
 #[derive(Debug, Default)]
 pub struct Acknowledgements(Watermark);
 
 impl Acknowledgements {
-    /// Takes note of so many records, read together.
+    /// Adds `count` records that were delivered together.
     pub fn deliver(&mut self, count: u64) {
         let first = self.0.next();
         let position = |n: u64| {
@@ -18,12 +18,12 @@ impl Acknowledgements {
         self.0.delivered(Positions::List((first..first + count).map(position).collect()));
     }
 
-    /// One record is done.
+    /// Acknowledges one record.
     pub fn acknowledge(&mut self, number: u64) {
         self.0.acknowledge(number..number + 1);
     }
 
-    /// Whether all are.
+    /// True if every delivered record is acknowledged.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.0.is_complete()

@@ -1,9 +1,10 @@
-//! The one clock that decisions are made by: tokio's under test, boot time in production.
+//! Defines the clock that all decisions use: tokio's in tests, the time since boot in production.
 
 use std::fmt::Debug;
 use std::time::Duration;
 
-/// A point on a process's own clock, as the time since an arbitrary origin. Never comparable between machines.
+/// A point on a process's own clock, as the time since an arbitrary origin. Two machines' times
+/// cannot be compared.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(Duration);
 
@@ -11,19 +12,19 @@ impl Time {
     /// The clock's origin.
     pub const ZERO: Time = Time(Duration::ZERO);
 
-    /// The time that lies `since_origin` after the clock's origin.
+    /// The time `since_origin` after the clock's origin.
     #[must_use]
     pub const fn from_origin(since_origin: Duration) -> Self {
         Time(since_origin)
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// Returns the time that has passed since `earlier`, or zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Time) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// Whole nanoseconds since the origin (584 years fit).
+    /// Returns the whole nanoseconds since the origin (584 years fit).
     #[must_use]
     pub fn nanos(self) -> u64 {
         u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)
@@ -49,13 +50,13 @@ impl Debug for Time {
     }
 }
 
-/// Tells the time. Clones of one `Arc` of it share the origin.
+/// Returns the current time. Clones of one `Arc` share the origin.
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// The time now. Never goes back.
+    /// Returns the current time. It never goes back.
     fn now(&self) -> Time;
 }
 
-/// Tokio's clock: virtual wherever tokio's time is paused.
+/// Tokio's clock. It is virtual while tokio's time is paused.
 #[derive(Debug)]
 pub struct TokioClock {
     origin: tokio::time::Instant,
@@ -76,8 +77,9 @@ impl Clock for TokioClock {
     }
 }
 
-/// Time since boot, suspended time included: a worker whose machine slept must know that its session may be over.
-/// (Linux's monotonic clock, which `Instant` reads, stands still in a suspended machine.)
+/// Time since boot, including the time in which the machine was suspended. A worker whose machine
+/// was suspended must notice that its session may have been fenced; Linux's monotonic clock, which
+/// `Instant` reads, does not advance during suspension.
 #[derive(Debug, Default)]
 pub struct BootClock;
 

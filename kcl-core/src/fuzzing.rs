@@ -1,18 +1,19 @@
-//! The parser of answers by itself, for this project's own fuzzing and counts of allocations. No part of the promised interface.
+//! Exposes the parser of Kinesis responses to this project's fuzzing and allocation counts. Not
+//! part of the public interface.
 
-use crate::aws::kinesis::fast::alone;
+use crate::aws::kinesis::fast::standalone;
 use crate::config::Parser;
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::types::SubscribeToShardEvent;
 
-/// What that parser makes of an answer of GetRecords; nothing where it refuses.
+/// Parses a response of GetRecords with the given parser; `None` if the parser rejects it.
 #[must_use]
 pub fn answer(text: &[u8], by: Parser) -> Option<GetRecordsOutput> {
-    alone::answer(text, by).ok()
+    standalone::answer(text, by).ok()
 }
 
-/// What that parser makes of an event of SubscribeToShard; nothing where it refuses.
+/// Parses an event of SubscribeToShard with the given parser; `None` if the parser rejects it.
 #[must_use]
 pub fn event(text: &[u8], by: Parser) -> Option<SubscribeToShardEvent> {
-    alone::event(text, by).ok()
+    standalone::event(text, by).ok()
 }

@@ -1,64 +1,110 @@
-//! Rules of the protocol that a build with `--cfg kcl_mutants` can break, one at a time, to show that the simulation notices.
+//! Rules of the protocol that a build with `--cfg kcl_mutants` can break, one at a time, to show
+//! that the simulation detects each broken rule.
 //!
-//! Not a Cargo feature: features of one dependency graph are unified, so any program whose graph enabled it would carry
-//! these switches. The hooks are `mutated!(Rule)`, which is the constant `false` in every other build.
+//! Not a Cargo feature: features of one dependency graph are unified, so any program whose graph
+//! enabled it would carry these switches. The hooks are `mutated!(Rule)`, which is the constant
+//! `false` in every other build.
 
 use std::cell::Cell;
 
-/// One broken rule.
+/// One rule that is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
-    /// I1: records are delivered whatever the session's deadline says.
+    /// I1: records are delivered after the session's deadline has passed.
     GateNeverShuts,
-    /// I1: an owner counts half as long again as everyone else.
+    /// I1: an owner's deadline is 1.5 times as long as the failure detectors assume.
     OwnerCountsTooLong,
-    /// I2: a plan has leases taken from sessions that live.
+    /// I2: the leader takes leases from live sessions.
     TakesFromTheLiving,
     /// I3: a session is fenced after a third of the failover time.
     FencesTooEarly,
     /// I5: SHARD_END is written before the children's rows exist.
     EndsBeforeChildren,
-    /// I5, promise 3: children are planned and read while their parents are.
+    /// I5, promise 3: children are assigned and read while their parents are still being read.
     ChildrenDoNotWait,
-    /// I6: the end of a shard is told when it is seen, not when all is acknowledged.
+    /// I6: the end of a shard is recorded when the reader reaches it, not when every record is
+    /// acknowledged.
     EndsUnacknowledged,
-    /// I7: a worker acquires what its plan row names, old or new, without waiting for the owner.
+    /// I7: a worker claims the leases of any assignment, current or outdated, without waiting for
+    /// the previous owner.
     ObeysAnyPlan,
-    /// I8: a claim does not wait until the shard's old consumer is gone.
+    /// I8: a claim does not wait until the shard's previous consumer has ended.
     ConsumersOverlap,
-    /// I9: sessions say the time, and others compare it with their own.
+    /// I9: sessions write their local time, and others compare it with their own clocks.
     ComparesClocks,
-    /// L1: a claim that got no answer is forgotten, and one that turns out to have worked is not taken up.
+    /// L1: a claim without an answer is forgotten, even if the write was applied.
     ForgetsClaims,
-    /// L1: a lease whose owner has no session is never free.
+    /// L1: an orphaned lease is never assigned again.
     OrphansStay,
-    /// Promise 1: records are acknowledged when they are handed over.
+    /// Promise 1: records are acknowledged when they are delivered to the handler.
     AcknowledgesEarly,
-    /// Promise 1: an acknowledgement counts for all records before it.
+    /// Promise 1: an acknowledgement also acknowledges every earlier record.
     IgnoresGaps,
-    /// Promise 3: a record's lane is drawn from its number, not from its key.
+    /// Promise 3: a record's lane is chosen by its number instead of its partition key.
     KeysWander,
-    /// Quarantine: a parked record is forgotten when it is taken up, not when it is done.
+    /// Quarantine: a quarantined record is forgotten when its retry begins instead of when it is
+    /// handled.
     UnparksEarly,
-    /// Promise 1: a record that is parked is passed, and no row names it.
+    /// Promise 1: the checkpoint passes a quarantined record without naming it in the row.
     ForgetsParked,
     /// Promise 2: a release writes no checkpoint.
     ReleasesWithoutCheckpoint,
-    /// Who may have a lease: a plan yields leases to any worker, whichever streams it serves.
+    /// Streams do not mix: a lease is assigned to a worker that does not serve its stream.
     PlansForAnyone,
-    /// Streams do not mix: a lease's consumer reads from the first stream of the worker, whichever it is of.
+    /// Streams do not mix: every consumer reads from the worker's first stream, whichever stream
+    /// its lease belongs to.
     ReadsTheFirstStream,
-    /// Promise 1: one list of shards without a shard is enough to end it.
+    /// Promise 1: a single list without a shard ends that shard.
     TrustsOneList,
-    /// Streams do not mix: a stream that was made again is taken for the one that had its name before.
+    /// Streams do not mix: a re-created stream is taken for the earlier stream of the same name.
     TrustsNames,
+    /// I1: each batch is delivered at its first attempt, whatever the gate says.
+    DeliversOnceMore,
+    /// I1: a heartbeat is trusted from the receipt of its answer on, not from its sending.
+    TrustsFromReceipt,
+    /// I1: a worker leaves its session while its handlers still run.
+    LeavesBeforeClosing,
+    /// I1: a lease that another worker holds by now is still delivered.
+    LostLeaseStaysOpen,
+    /// I2: a lease whose owner has no session is free at once.
+    FreesOrphansEarly,
+    /// I5, promise 3: the child of a merge is created and read when the first of its parents has ended.
+    MergesAlone,
+    /// I5: a child counts as ready if the read that shows it does not show its parents.
+    IgnoresUnconfirmedChildren,
+    /// L1: a lease is released on an order that was given before the worker claimed it.
+    ObeysOldReleases,
+    /// L1: a wake that comes during a full read counts as noted.
+    NotesWakesLate,
+    /// L1: the end of a session is no reason to read the table.
+    SkipsReadAtEnd,
+    /// L1: no second read finds what a session had under way when it ended.
+    SkipsSecondRead,
+    /// L1: rows of held leases are not compared with what is held.
+    NeverVerifies,
+    /// L1: an owner that does not know of its lease is not reminded.
+    NeverReminds,
+    /// I4: a refused write whose first attempt got no answer counts as applied, whatever the row says.
+    TrustsUnsettled,
+    /// I4: a checkpoint is written although the row's is further.
+    ChecksNoPosition,
+    /// A late registration replaces a later session that has ended.
+    RegistersOverLater,
+    /// A deposed leader's heartbeat counts.
+    BeatsInAnyTerm,
+    /// The fleet row is deleted whoever joined meanwhile.
+    DeletesFleetOfJoiner,
+    /// A lease is written by any session of its owner.
+    WritesForAnySession,
+    /// Leases are made for shards before a lease that has moved.
+    MakesPassedLeases,
 }
 
 thread_local! {
     static ACTIVE: Cell<Option<Mutant>> = const { Cell::new(None) };
 }
 
-/// Repairs the rule when it is dropped.
+/// Restores the rule when it is dropped.
 #[derive(Debug)]
 #[must_use = "the rule is broken as long as this lives"]
 pub struct Broken(());

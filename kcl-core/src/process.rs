@@ -1,15 +1,15 @@
-//! Which process this is, as session rows name it, and whether another one is known to be gone.
+//! Identifies this process in session rows and detects that another process has exited.
 
 use crate::lease::row::ProcessId;
 
-/// This process, or none where sessions are not to name it (under virtual time, where one process plays many workers).
+/// The identity of this process. Empty under virtual time, where one process runs many workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ThisProcess(Option<ProcessId>);
 
 impl ThisProcess {
-    /// The process that calls.
-    pub(crate) fn of_caller() -> Self {
-        let (started_at_ms, kernel) = kernel::myself().unzip();
+    /// Returns the calling process.
+    pub(crate) fn current() -> Self {
+        let (started_at_ms, kernel) = kernel::current().unzip();
         let host = kernel::hostname().or_else(|| std::env::var("HOSTNAME").ok());
         ThisProcess(Some(ProcessId {
             host: host.unwrap_or_else(|| "unknown".to_owned()),
@@ -23,9 +23,10 @@ impl ThisProcess {
         self.0.as_ref()
     }
 
-    /// Whether the other process is proven to be gone: it ran on this kernel, since the same boot, in the same namespace of
-    /// process ids and for the same user, and is not there any more. `false` where that cannot be told.
-    pub(crate) fn knows_gone(&self, other: &ProcessId) -> bool {
+    /// True if the other process is proven to have exited: it ran on this kernel since the same
+    /// boot, in the same PID namespace and for the same user, and its id is unused or belongs to a
+    /// later process. `false` if any of this cannot be determined.
+    pub(crate) fn has_exited(&self, other: &ProcessId) -> bool {
         let mine = self.0.as_ref().and_then(|process| Kernel::parse(process.kernel.as_deref()?));
         let theirs = other.kernel.as_deref().and_then(Kernel::parse);
         let (Some(mine), Some(theirs)) = (mine, theirs) else { return false };
@@ -37,7 +38,7 @@ impl ThisProcess {
 /// `<boot>/<namespace>/<user>/<start in clock ticks>`.
 #[derive(Debug, PartialEq, Eq)]
 struct Kernel<'a> {
-    /// Within which a process id and a start name one process.
+    /// The scope in which a process id and a start time identify one process.
     space: &'a str,
     started: &'a str,
 }
@@ -59,8 +60,9 @@ mod kernel {
         Some(fs::read_to_string("/proc/sys/kernel/hostname").ok()?.trim().to_owned())
     }
 
-    /// When this process started, in milliseconds since 1970, and what names it among all processes of this kernel.
-    pub(super) fn myself() -> Option<(i64, String)> {
+    /// Returns when this process started, in milliseconds since 1970, and its unique name on this
+    /// kernel.
+    pub(super) fn current() -> Option<(i64, String)> {
         let started = start_of(&fs::read_to_string("/proc/self/stat").ok()?)?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
         let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
@@ -73,13 +75,14 @@ mod kernel {
             .find_map(|line| line.strip_prefix("btime "))?
             .parse()
             .ok()?;
-        // Linux counts in hundredths of a second wherever programs can see it.
+        // Linux reports times to user space in hundredths of a second (USER_HZ), on every
+        // architecture that Rust supports.
         let since_boot = started.parse::<i64>().ok()?.checked_mul(10)?;
         Some((booted.checked_mul(1_000)?.checked_add(since_boot)?, name))
     }
 
-    /// When the process with this id started, in clock ticks; `Some(None)` where there is none; `None` where that cannot be
-    /// told.
+    /// Returns when the process with this id started, in clock ticks; `Some(None)` if there is no
+    /// such process; `None` if that cannot be determined.
     pub(super) fn started(id: u32) -> Option<Option<String>> {
         match fs::read_to_string(format!("/proc/{id}/stat")) {
             Ok(stat) => start_of(&stat).map(Some),
@@ -88,7 +91,8 @@ mod kernel {
         }
     }
 
-    /// The 22nd field; the 2nd is a name in parentheses that may hold anything.
+    /// Returns field 22 of `/proc/<pid>/stat` (proc(5)). Field 2 is a name in parentheses that may
+    /// contain anything.
     fn start_of(stat: &str) -> Option<String> {
         let (_, after) = stat.rsplit_once(')')?;
         after.split_whitespace().nth(19).map(str::to_owned)
@@ -101,7 +105,7 @@ mod kernel {
         std::env::var("COMPUTERNAME").ok()
     }
 
-    pub(super) fn myself() -> Option<(i64, String)> {
+    pub(super) fn current() -> Option<(i64, String)> {
         None
     }
 
@@ -116,38 +120,38 @@ mod tests {
     use super::*;
 
     fn other(change: impl FnOnce(&mut ProcessId)) -> (ThisProcess, ProcessId) {
-        let me = ThisProcess::of_caller();
+        let me = ThisProcess::current();
         let mut other = me.id().unwrap().clone();
         change(&mut other);
         (me, other)
     }
 
     #[test]
-    fn this_process_is_not_gone() {
+    fn this_process_has_not_exited() {
         let (me, same) = other(|_| {});
         assert!(same.kernel.is_some() && same.started_at_ms > 1_600_000_000_000, "{same:?}");
-        assert!(!me.knows_gone(&same));
+        assert!(!me.has_exited(&same));
     }
 
     #[test]
-    fn a_process_id_that_nobody_has_or_that_another_process_has_now_is_of_one_that_is_gone() {
+    fn an_unused_or_reused_process_id_shows_that_its_process_has_exited() {
         let (me, gone) = other(|other| other.id = u32::MAX);
-        assert!(me.knows_gone(&gone));
+        assert!(me.has_exited(&gone));
         let (me, gone) = other(|other| other.kernel = other.kernel.take().map(|kernel| kernel + "0"));
-        assert!(me.knows_gone(&gone));
+        assert!(me.has_exited(&gone));
     }
 
     #[test]
-    fn of_another_container_another_machine_or_another_user_nothing_is_known() {
+    fn processes_of_other_containers_machines_and_users_are_never_reported_as_exited() {
         for change in [
             |other: &mut ProcessId| other.kernel = None,
             |other: &mut ProcessId| other.kernel = other.kernel.take().map(|kernel| format!("x{kernel}")),
         ] {
             let (me, mut unknown) = other(change);
             unknown.id = u32::MAX;
-            assert!(!me.knows_gone(&unknown), "{unknown:?}");
+            assert!(!me.has_exited(&unknown), "{unknown:?}");
         }
         let (_, gone) = other(|other| other.id = u32::MAX);
-        assert!(!ThisProcess::default().knows_gone(&gone));
+        assert!(!ThisProcess::default().has_exited(&gone));
     }
 }

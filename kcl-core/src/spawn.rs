@@ -1,10 +1,10 @@
-//! The one seam through which tasks are started: tokio's runtimes in production, hosts that can be frozen or killed in
-//! a simulation.
+//! Defines how tasks are started: on tokio's runtimes in production, on hosts that can be frozen or
+//! killed in a simulation.
 
 use futures_util::future::BoxFuture;
 use std::fmt::Debug;
 
-/// Starts tasks. A task that was started runs until it is done or its runtime ends.
+/// Starts tasks. A started task runs until it finishes or its runtime ends.
 pub trait Spawn: Debug + Send + Sync + 'static {
     /// Starts a task and returns at once.
     fn spawn(&self, task: BoxFuture<'static, ()>);

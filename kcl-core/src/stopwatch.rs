@@ -1,15 +1,16 @@
-//! Since when something stands: written on one side, read on the other, without a lock.
+//! Measures how long something has been waiting. One thread writes it and another reads it, without
+//! a lock.
 
 use crate::clock::{Clock, Time};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Runs from `begin` to `end`; beginning again does not start it anew.
+/// Runs from `begin` to `end`. A second `begin` does not restart it.
 #[derive(Debug)]
 pub(crate) struct Stopwatch {
     clock: Arc<dyn Clock>,
-    /// 0: it does not run.
+    /// When it began; 0 while it is stopped.
     since_nanos: AtomicU64,
 }
 
@@ -18,8 +19,8 @@ impl Stopwatch {
         Stopwatch { clock, since_nanos: AtomicU64::new(0) }
     }
 
-    /// One that goes on where another one is.
-    pub(crate) fn going_on(&self) -> Self {
+    /// Returns a new stopwatch that began when this one did.
+    pub(crate) fn continued(&self) -> Self {
         let since_nanos = AtomicU64::new(self.since_nanos.load(Ordering::Relaxed));
         Stopwatch { clock: Arc::clone(&self.clock), since_nanos }
     }
@@ -34,12 +35,12 @@ impl Stopwatch {
         self.since_nanos.store(0, Ordering::Relaxed);
     }
 
-    /// How long it has run; zero where it does not.
+    /// Returns how long it has been running, or zero if it is stopped.
     pub(crate) fn elapsed(&self) -> Duration {
         self.since().map_or(Duration::ZERO, |since| self.clock.now().since(since))
     }
 
-    /// Since when it runs.
+    /// Returns when it began, or `None` if it is stopped.
     pub(crate) fn since(&self) -> Option<Time> {
         let nanos = self.since_nanos.load(Ordering::Relaxed);
         (nanos > 0).then(|| Time::from_nanos(nanos))
@@ -52,7 +53,7 @@ mod tests {
     use crate::clock::TokioClock;
 
     #[tokio::test(start_paused = true)]
-    async fn it_runs_from_the_first_beginning_to_the_end() {
+    async fn it_runs_from_the_first_begin_to_end() {
         let stopwatch = Stopwatch::new(Arc::new(TokioClock::new()));
         assert_eq!(stopwatch.since(), None);
         tokio::time::advance(Duration::from_secs(1)).await;
@@ -60,7 +61,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         stopwatch.begin();
         assert_eq!(stopwatch.since(), Some(Time::from_origin(Duration::from_secs(1))));
-        assert_eq!(stopwatch.going_on().since(), stopwatch.since());
+        assert_eq!(stopwatch.continued().since(), stopwatch.since());
         stopwatch.end();
         assert_eq!(stopwatch.since(), None);
     }

@@ -1,4 +1,4 @@
-//! The body of an answer: whole, or message by message for as long as a subscription lives.
+//! The body of a response: whole, or one message after another during a subscription.
 
 use std::fmt;
 use std::io;
@@ -10,14 +10,14 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::subscription::Messages;
 
-/// What a service answers.
+/// The body of a response.
 pub(crate) enum Body {
     Whole(Bytes),
     Messages(Messages),
 }
 
 impl Body {
-    /// Bytes that are there already.
+    /// Number of bytes that are available now.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Whole(bytes) => bytes.len(),

@@ -1,4 +1,4 @@
-//! How the servers are set up.
+//! Configures and starts the servers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,36 +6,38 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
-use crate::door::open_connections::OpenConnections;
-use crate::door::origin::Hosts;
-use crate::door::server::{self, Connections};
-use crate::door::transport::Transport;
 use crate::dynamodb::Tables;
 use crate::error::Error;
-use crate::identity::Identity;
+use crate::frontend::host_check::AllowedHosts;
+use crate::frontend::open_connections::OpenConnections;
+use crate::frontend::server::{self, Connections};
+use crate::frontend::transport::Transport;
 use crate::kinesis::model::Scope;
 use crate::kinesis::{Engine, EngineConfig};
 use crate::local_aws::{Endpoints, LocalAws};
+use crate::scope_resolver::ScopeResolver;
 use crate::service::Service;
 use crate::services::Services;
 
-/// HTTP/2 streams of one connection that AWS's front end allows, as far as it was seen.
+/// Number of HTTP/2 streams per connection that AWS's front end was observed to allow.
 const MAX_CONCURRENT_STREAMS: u32 = 128;
 
-/// Longer than clients keep connections that they do not use (the SDK's: 90 s), so that they seldom meet one that is being closed.
-const IDLE_CONNECTIONS: Duration = Duration::from_secs(180);
+/// Longer than clients keep unused connections (the SDK: 90 s), so that a client seldom uses a
+/// connection that is being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// The process has other files open, among them those of the program that embeds the servers.
-fn default_connections() -> usize {
-    const MOST: usize = 1_000;
+/// Half of the files that the process may open, because the program that embeds the servers needs
+/// files too.
+fn default_max_connections() -> usize {
+    const MAX: usize = 1_000;
     #[cfg(unix)]
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     #[cfg(not(unix))]
     let files = None::<u64>;
-    files.and_then(|files| usize::try_from(files / 2).ok()).map_or(MOST, |half| half.min(MOST))
+    files.and_then(|files| usize::try_from(files / 2).ok()).map_or(MAX, |half| half.min(MAX))
 }
 
-/// Sets up [`LocalAws`]. Everything has a default that suits tests.
+/// Configures [`LocalAws`]. The defaults suit tests.
 #[derive(Clone, Debug)]
 pub struct Builder {
     host: String,
@@ -48,8 +50,8 @@ pub struct Builder {
     table_delay: Duration,
     latencies: Vec<(Service, Duration)>,
     max_concurrent_streams: u32,
-    idle_connections: Duration,
-    most_connections: Option<usize>,
+    idle_timeout: Duration,
+    max_connections: Option<usize>,
     hosts: Vec<String>,
     #[cfg(feature = "tls")]
     tls: bool,
@@ -68,8 +70,8 @@ impl Default for Builder {
             table_delay: Duration::ZERO,
             latencies: Vec::new(),
             max_concurrent_streams: MAX_CONCURRENT_STREAMS,
-            idle_connections: IDLE_CONNECTIONS,
-            most_connections: None,
+            idle_timeout: IDLE_TIMEOUT,
+            max_connections: None,
             hosts: Vec::new(),
             #[cfg(feature = "tls")]
             tls: false,
@@ -78,22 +80,22 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The address to listen on. Default: 127.0.0.1, so that no other machine gets in.
+    /// The address to listen on. Default: 127.0.0.1, so that no other machine can connect.
     #[must_use]
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.host = host.into();
         self
     }
 
-    /// The port for Kinesis. Default: 0, which acquires any free one.
+    /// The port for Kinesis. Default: 0, which picks a free port.
     #[must_use]
     pub fn kinesis_port(mut self, port: u16) -> Self {
         self.kinesis_port = port;
         self
     }
 
-    /// A port of its own for DynamoDB; 0 acquires any free one. Default: none, because each port serves both services: they are told
-    /// apart by the target of each request, not by the port.
+    /// A separate port for DynamoDB; 0 picks a free port. Default: none, because each port serves
+    /// both services: the target of a request selects the service, not the port.
     #[must_use]
     pub fn dynamodb_port(mut self, port: u16) -> Self {
         self.dynamodb_port = Some(port);
@@ -114,77 +116,85 @@ impl Builder {
         self
     }
 
-    /// Takes the Region of each request from its signature, and the account too if the access key id has twelve digits. Accounts and
-    /// Regions see nothing of each other. Default: off, every request sees the same streams and tables.
+    /// Takes the Region of each request from its signature, and the account from the access key id
+    /// if that has twelve digits. Accounts and Regions are isolated from each other. Default: off,
+    /// every request sees the same streams and tables.
     #[must_use]
     pub fn scope_from_credentials(mut self, on: bool) -> Self {
         self.from_credentials = on;
         self
     }
 
-    /// What of Kinesis' behaviour can be chosen. Default: [`EngineConfig::in_process`] for [`in_process`](Self::in_process),
-    /// [`EngineConfig::over_http`] for [`start`](Self::start).
+    /// Configures the behaviour of Kinesis. Default: [`EngineConfig::in_process`] for
+    /// [`in_process`](Self::in_process), [`EngineConfig::over_http`] for [`start`](Self::start).
     #[must_use]
     pub fn engine(mut self, config: EngineConfig) -> Self {
         self.engine = Some(config);
         self
     }
 
-    /// The seed of all that the Kinesis engine draws. Default: 0.
+    /// The seed of the Kinesis engine's randomness. Default: 0.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// How long a new DynamoDB table stays in CREATING. Default: zero.
+    /// Time for which a new DynamoDB table is in CREATING. Default: zero.
     #[must_use]
     pub fn table_delay(mut self, delay: Duration) -> Self {
         self.table_delay = delay;
         self
     }
 
-    /// How long every answer of `service` acquires. Default: zero. Can be changed later by [`Faults`](crate::Faults).
+    /// Latency of each answer of `service`. Default: zero. [`Faults`](crate::Faults) can change it
+    /// later.
     #[must_use]
     pub fn latency(mut self, service: Service, latency: Duration) -> Self {
         self.latencies.push((service, latency));
         self
     }
 
-    /// How many HTTP/2 streams one connection may have open (`SETTINGS_MAX_CONCURRENT_STREAMS`): each subscription is one for minutes.
-    /// Default: 128. Of no effect in process.
+    /// Maximum number of open HTTP/2 streams per connection (`SETTINGS_MAX_CONCURRENT_STREAMS`). A
+    /// subscription keeps one open for 5 minutes. Default: 128. No effect in process.
     #[must_use]
-    pub fn max_concurrent_streams(mut self, most: u32) -> Self {
-        self.max_concurrent_streams = most;
+    pub fn max_concurrent_streams(mut self, max: u32) -> Self {
+        self.max_concurrent_streams = max;
         self
     }
 
-    /// Closes a connection on which nothing ran for that long. Default: three minutes. Of no effect in process.
+    /// Closes connections that are idle for this long. Default: three minutes. No effect in
+    /// process.
     #[must_use]
-    pub fn idle_connections(mut self, patience: Duration) -> Self {
-        self.idle_connections = patience;
+    pub fn idle_connections(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
         self
     }
 
-    /// How many connections may be open. Beyond that, the one that was idle for the longest time is closed for each new one. Default:
-    /// 1,000, or half of the files that the process may open, if that is less. Of no effect in process.
+    /// Maximum number of open connections. Beyond it, each new connection closes the one that is
+    /// idle for longest. Default: 1,000, or half of the files that the process may open, if that is
+    /// less. No effect in process.
     #[must_use]
-    pub fn max_connections(mut self, most: usize) -> Self {
-        self.most_connections = Some(most);
+    pub fn max_connections(mut self, max: usize) -> Self {
+        self.max_connections = Some(max);
         self
     }
 
-    /// Takes requests for this host name too, as the header `Host` has it; may be called for several. Addresses, `localhost`, names
-    /// without a dot and those that end in `.localhost` or `.internal` are taken anyway, and the host that is listened on. Others are
-    /// refused with 403, because a web page could use them to reach this server (DNS rebinding). Of no effect in process.
+    /// Accepts requests for this host name too (the header `Host`). May be called for several
+    /// names.
+    ///
+    /// IP addresses, `localhost`, names without a dot, names that end in `.localhost` or
+    /// `.internal`, and the host that the server listens on are always accepted. Other names are
+    /// refused with 403, because a web page could use them to reach this server (DNS rebinding). No
+    /// effect in process.
     #[must_use]
     pub fn allow_host(mut self, name: impl Into<String>) -> Self {
         self.hosts.push(name.into());
         self
     }
 
-    /// Speaks TLS, with HTTP/2 for those who can, by a certificate made at the start: [`LocalAws::certificate`] is what other clients
-    /// have to trust. Default: off, plain text. Of no effect in process.
+    /// Serves over TLS, with HTTP/2 for clients that support it, and a certificate made at the
+    /// start. Clients have to trust [`LocalAws::certificate`]. Default: off. No effect in process.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, on: bool) -> Self {
@@ -192,8 +202,8 @@ impl Builder {
         self
     }
 
-    /// Starts without sockets or threads, on virtual time: the clock begins at 2026-01-01T00:00:00Z and moves with tokio's time.
-    /// Call it within the runtime whose time that is.
+    /// Starts without sockets or threads, on virtual time: the clock begins at 2026-01-01T00:00:00Z
+    /// and follows tokio's time. Call it within the tokio runtime that provides the time.
     #[must_use]
     pub fn in_process(self) -> LocalAws {
         let engine = self.engine.clone().unwrap_or_else(EngineConfig::in_process);
@@ -201,10 +211,10 @@ impl Builder {
         LocalAws::new(services, Endpoints::in_process(), Vec::new())
     }
 
-    /// Starts listening, on the current runtime.
+    /// Starts listening, on the current tokio runtime.
     ///
     /// # Errors
-    /// If a port is taken or the address is not this machine's.
+    /// If a port is in use, or the address does not belong to this machine.
     pub async fn start(self) -> Result<LocalAws, Error> {
         let engine = self.engine.clone().unwrap_or_else(EngineConfig::over_http);
         let services = self.services(Clock::wall_time(), engine);
@@ -212,11 +222,12 @@ impl Builder {
         let connections = Connections {
             transport,
             max_concurrent_streams: self.max_concurrent_streams,
-            idle: self.idle_connections,
-            open: OpenConnections::at_most(self.most_connections.unwrap_or_else(default_connections)),
-            hosts: Hosts::new(self.hosts.iter().cloned().chain([self.host.clone()])),
+            idle_timeout: self.idle_timeout,
+            open: OpenConnections::at_most(self.max_connections.unwrap_or_else(default_max_connections)),
+            hosts: AllowedHosts::new(self.hosts.iter().cloned().chain([self.host.clone()])),
         };
-        let serve = |listener, door| tokio::spawn(server::serve(listener, connections.clone(), services.clone(), door));
+        let serve =
+            |listener, service| tokio::spawn(server::serve(listener, connections.clone(), services.clone(), service));
         let (kinesis, listener) = self.listen(&connections, self.kinesis_port).await?;
         let mut servers = vec![serve(listener, Service::Kinesis)];
         let dynamodb = match self.dynamodb_port {
@@ -235,7 +246,7 @@ impl Builder {
         if !self.tls {
             return Ok((Transport::Plain, None));
         }
-        let (acceptor, certificate) = crate::door::certificate::make(&self.host).map_err(Error::Certificate)?;
+        let (acceptor, certificate) = crate::frontend::certificate::create(&self.host).map_err(Error::Certificate)?;
         Ok((Transport::Tls(acceptor), Some(certificate)))
     }
 
@@ -246,9 +257,9 @@ impl Builder {
     }
 
     fn services(&self, clock: Clock, config: EngineConfig) -> Arc<Services> {
-        let identity = Identity { scope: self.scope.clone(), from_credentials: self.from_credentials };
-        let engine = Engine::new(config, fastrand::Rng::with_seed(self.seed));
-        let services = Services::new(clock, identity, engine, Tables::new(clock, self.table_delay));
+        let scopes = ScopeResolver { default: self.scope.clone(), from_credentials: self.from_credentials };
+        let engine = Engine::new(config, self.seed);
+        let services = Services::new(clock, scopes, engine, Tables::new(clock, self.table_delay));
         for (service, latency) in &self.latencies {
             services.faults.latency(*service, *latency);
         }

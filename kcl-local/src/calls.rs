@@ -1,41 +1,44 @@
-//! Counts the requests that arrived, by operation.
+//! Counts requests by operation.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::service::{Service, Target};
 
-/// How many requests of each operation arrived since the start or the last reset.
+/// Number of requests of each operation since the start or the last reset.
 ///
-/// Requests that were throttled, failed or were lost on their way *back* count too; those that a fault lost before they arrived count
-/// as well, because the client sent them.
+/// Counts every request that a client sent: also those that were throttled or failed, and those
+/// that a fault lost before or after they took effect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Calls(BTreeMap<(Service, String), u64>);
 
 impl Calls {
-    /// The requests for `operation` of `service`, such as `GetRecords`.
+    /// Number of requests for `operation` of `service`, such as `GetRecords`.
     #[must_use]
     pub fn of(&self, service: Service, operation: &str) -> u64 {
         self.iter().find(|(s, o, _)| *s == service && *o == operation).map_or(0, |(_, _, count)| count)
     }
 
-    /// All requests for `service`.
+    /// Number of all requests for `service`.
     #[must_use]
     pub fn total(&self, service: Service) -> u64 {
         self.iter().filter(|(s, _, _)| *s == service).map(|(_, _, count)| count).sum()
     }
 
-    /// Service, operation and count, in that order.
+    /// Iterates over (service, operation, count).
     pub fn iter(&self) -> impl Iterator<Item = (Service, &str, u64)> {
         self.0.iter().map(|((service, operation), count)| (*service, operation.as_str(), *count))
     }
 
     /// `{"kinesis": {"GetRecords": 3}, "dynamodb": {...}}`
     pub(crate) fn to_json(&self) -> serde_json::Value {
-        let of = |wanted| -> BTreeMap<&str, u64> {
+        let counts = |wanted| -> BTreeMap<&str, u64> {
             self.iter().filter(|(service, _, _)| *service == wanted).map(|(_, name, count)| (name, count)).collect()
         };
-        Service::ALL.map(|service| (service.name().to_owned(), serde_json::json!(of(service)))).into_iter().collect()
+        Service::ALL
+            .map(|service| (service.name().to_owned(), serde_json::json!(counts(service))))
+            .into_iter()
+            .collect()
     }
 }
 
@@ -43,12 +46,12 @@ impl Calls {
 #[derive(Debug, Default)]
 pub(crate) struct CallLog(Mutex<Calls>);
 
-/// Longer names are no operation of any service; without a bound a client could grow the map at will.
-const LONGEST_OPERATION: usize = 64;
+/// No operation has a longer name. Without a bound a client could make the map grow without limit.
+const MAX_OPERATION_BYTES: usize = 64;
 
 impl CallLog {
     pub(crate) fn count(&self, target: Target<'_>) {
-        if target.operation.len() > LONGEST_OPERATION {
+        if target.operation.len() > MAX_OPERATION_BYTES {
             return;
         }
         let mut calls = self.lock();

@@ -1,14 +1,16 @@
-//! The time the services live in: tokio's, counted from an instant of the calendar.
+//! The clock of the services: tokio's time, added to a start date.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_smithy_async::time::TimeSource;
 use tokio::time::Instant;
 
-/// Where virtual time starts: 2026-01-01T00:00:00Z. Fixed, so that two runs of one test see the same times.
+/// The start of virtual time: 2026-01-01T00:00:00Z. Fixed, so that two runs of a test see the same
+/// times.
 const VIRTUAL_EPOCH: Duration = Duration::from_secs(1_767_225_600);
 
-/// A calendar that moves with tokio's time: it stands still, and jumps, where that is paused.
+/// A calendar clock that follows tokio's time. If tokio's time is paused, the clock stops and jumps
+/// with it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     started: Instant,
@@ -16,15 +18,15 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Starts at a fixed date. Under paused tokio time no wall clock is involved at all.
+    /// Starts at a fixed date, independent of the wall clock.
     pub(crate) fn virtual_time() -> Self {
         Self { started: Instant::now(), epoch: UNIX_EPOCH + VIRTUAL_EPOCH }
     }
 
-    /// Starts at the wall clock's present.
+    /// Starts at the current time of the wall clock.
     #[allow(
         clippy::disallowed_methods,
-        reason = "the one place that reads the wall clock: servers that real clients talk to"
+        reason = "the only place that reads the wall clock, because real clients use the servers"
     )]
     pub(crate) fn wall_time() -> Self {
         Self { started: Instant::now(), epoch: SystemTime::now() }
@@ -34,7 +36,7 @@ impl Clock {
         self.epoch + self.started.elapsed()
     }
 
-    /// When [`since_unix_epoch`](Self::since_unix_epoch) is, or was, this.
+    /// The instant at which [`since_unix_epoch`](Self::since_unix_epoch) has this value.
     pub(crate) fn instant(&self, since_unix_epoch: Duration) -> Instant {
         let epoch = self.epoch.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.started + since_unix_epoch.saturating_sub(epoch)

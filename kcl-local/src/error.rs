@@ -1,34 +1,34 @@
-//! What can keep the servers from starting.
+//! The errors of starting the servers.
 
 use std::io;
 
-/// Why [`LocalAws`](crate::LocalAws) did not start.
+/// The reason why [`LocalAws`](crate::LocalAws) did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Another process listens there.
+    /// Another process listens on the port.
     #[error(
-        "port {port} on {host} is taken by another process: stop that process, or choose another port (0 acquires any free one)"
+        "port {port} on {host} is in use by another process: stop that process, or choose another port (0 picks a free one)"
     )]
     PortTaken {
-        /// The address asked for.
+        /// The configured address.
         host: String,
-        /// The port asked for.
+        /// The configured port.
         port: u16,
     },
-    /// The address cannot be listened on.
+    /// The server cannot listen on the address.
     #[error("cannot listen on {host}:{port}: {source}")]
     Listen {
-        /// The address asked for.
+        /// The configured address.
         host: String,
-        /// The port asked for.
+        /// The configured port.
         port: u16,
-        /// What the system says.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// No certificate could be made for the address.
+    /// The certificate for the address could not be created.
     #[cfg(feature = "tls")]
-    #[error("cannot make a certificate for TLS: {0}: is the host a name or an address?")]
+    #[error("cannot create a TLS certificate: {0} (the host must be a DNS name or an IP address)")]
     Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

@@ -1,27 +1,36 @@
-//! Embedded Kinesis and DynamoDB for tests, examples and local development: over HTTP, or in the process under virtual time.
+//! Embedded Kinesis and DynamoDB for tests, examples and local development: over HTTP, or in the
+//! process under virtual time.
 //!
-//! [`LocalAws`] starts both and makes clients for them; [`Faults`] makes things go wrong; [`kinesis`] is the engine, for those who want
-//! nothing else.
+//! - [`LocalAws`] starts both services and creates clients for them.
+//! - [`Faults`] injects faults: latency, throttling, errors, lost requests and answers, broken
+//!   fan-out streams.
+//! - [`kinesis`] is the Kinesis engine alone, a state machine without I/O.
 //!
-//! | feature | what it adds |
-//! |---|---|
-//! | `tls` | `Builder::tls`: the servers speak TLS, by a certificate made at their start |
+//! Feature `tls`: adds `Builder::tls`, with which the servers use TLS and a certificate made at
+//! their start.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod answer;
 mod builder;
 mod calls;
 mod clock;
-mod door;
 mod dynamodb;
 mod error;
 mod fault;
-mod identity;
+mod frontend;
 pub mod kinesis;
 mod local_aws;
+mod scope_resolver;
 mod service;
 mod services;
 mod subscription;
 mod wire;
+
+/// Compiles the code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
 
 pub use builder::Builder;
 pub use calls::Calls;

@@ -1,4 +1,4 @@
-//! The servers, as their users hold them.
+//! The handle of the running servers.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,19 +14,19 @@ use tokio::task::JoinHandle;
 
 use crate::builder::Builder;
 use crate::calls::Calls;
-use crate::door::http_client::Door;
 use crate::dynamodb::{ItemChange, Watcher};
 use crate::error::Error;
 use crate::fault::Faults;
+use crate::frontend::in_process::InProcessClient;
 use crate::kinesis::model::Scope;
 use crate::kinesis::{Engine, EngineTime};
 use crate::service::Service;
 use crate::services::Services;
 
-/// Kinesis and DynamoDB, embedded: over HTTP on this machine, or within the process on virtual time.
+/// Embedded Kinesis and DynamoDB: over HTTP on this machine, or within the process on virtual time.
 ///
-/// Nothing here reads the environment or ambient credentials, and nothing leaves the machine. When this is dropped the servers stop
-/// accepting requests; [`shutdown`](Self::shutdown) waits for those that run.
+/// Reads neither the environment nor the user's credentials; no request leaves the machine.
+/// Dropping it stops the servers; [`shutdown`](Self::shutdown) also waits for running requests.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -43,7 +43,7 @@ use crate::services::Services;
 /// # }
 /// ```
 ///
-/// Without sockets, where time is paused and a test of an hour acquires no time:
+/// In process with paused time, a test of an hour takes no time:
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -55,7 +55,7 @@ use crate::services::Services;
 /// let aws = LocalAws::builder().latency(Service::DynamoDb, Duration::from_millis(5)).in_process();
 /// aws.faults().once("ListTables", Fault::Throttle);
 /// aws.dynamodb().list_tables().send().await?;
-/// assert_eq!(aws.calls().total(Service::DynamoDb), 2); // the SDK tried again
+/// assert_eq!(aws.calls().total(Service::DynamoDb), 2); // the SDK retried
 /// # Ok(())
 /// # }
 /// ```
@@ -66,23 +66,24 @@ pub struct LocalAws {
     servers: Vec<JoinHandle<()>>,
 }
 
-/// Where the services are.
+/// The endpoints of the services.
 #[derive(Debug)]
 pub(crate) enum Endpoints {
     InProcess,
     Http {
         kinesis: String,
         dynamodb: String,
-        /// With TLS: the authority to trust, in PEM.
+        /// With TLS: the certificate authority to trust, in PEM.
         certificate: Option<String>,
     },
 }
 
-/// A name that never resolves (RFC 2606): should a request ever leave the process, it gets nowhere.
-const IN_PROCESS: &str = "http://kcl-local.invalid";
+/// A name that never resolves (RFC 2606), so that a request that left the process by mistake would
+/// fail.
+const IN_PROCESS_ENDPOINT: &str = "http://kcl-local.invalid";
 
-/// How long a shutdown waits for requests that run.
-const GRACE: Duration = Duration::from_secs(5);
+/// Time that a shutdown waits for running requests.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Endpoints {
     pub(crate) fn in_process() -> Self {
@@ -99,7 +100,7 @@ impl LocalAws {
         Self { services, endpoints, servers }
     }
 
-    /// How to set up the servers.
+    /// Configures the servers.
     #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
@@ -108,30 +109,32 @@ impl LocalAws {
     /// Starts both services on one free port of 127.0.0.1, on the current runtime.
     ///
     /// # Errors
-    /// If the machine has no port left.
+    /// If the machine has no free port.
     pub async fn start() -> Result<Self, Error> {
         Self::builder().start().await
     }
 
-    /// Starts both services without sockets or threads, on virtual time: see [`Builder::in_process`].
+    /// Starts both services without sockets or threads, on virtual time: see
+    /// [`Builder::in_process`].
     #[must_use]
     pub fn in_process() -> Self {
         Self::builder().in_process()
     }
 
-    /// The URL of `service`. Each URL serves both services. In process it is a name that leads nowhere: use
-    /// [`sdk_config`](Self::sdk_config).
+    /// The URL of `service`. Each URL serves both services. In process the URL cannot be reached:
+    /// use [`sdk_config`](Self::sdk_config).
     #[must_use]
     pub fn endpoint(&self, service: Service) -> &str {
         match (&self.endpoints, service) {
-            (Endpoints::InProcess, _) => IN_PROCESS,
+            (Endpoints::InProcess, _) => IN_PROCESS_ENDPOINT,
             (Endpoints::Http { kinesis, .. }, Service::Kinesis) => kinesis,
             (Endpoints::Http { dynamodb, .. }, Service::DynamoDb) => dynamodb,
         }
     }
 
-    /// The certificate, in PEM, of the authority that clients of [`endpoint`](Self::endpoint) have to trust: it was made at the start
-    /// and signs nothing else. `None` without TLS. [`sdk_config`](Self::sdk_config) trusts it already.
+    /// The certificate authority (PEM) that clients of [`endpoint`](Self::endpoint) have to trust.
+    /// It is made at the start and signs only the server's certificate. `None` without TLS.
+    /// [`sdk_config`](Self::sdk_config) trusts it already.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn certificate(&self) -> Option<&str> {
@@ -141,13 +144,15 @@ impl LocalAws {
         }
     }
 
-    /// A configuration for the AWS SDK with which the clients of both services reach these servers.
+    /// An AWS SDK configuration for clients of both services.
     #[must_use]
     pub fn sdk_config(&self) -> SdkConfig {
         self.config(None)
     }
 
-    /// The same, for clients whose requests fault rules know as `caller`'s. In process only: over HTTP nothing carries the name.
+    /// As [`sdk_config`](Self::sdk_config), for clients that fault rules see as `caller`
+    /// ([`Call::caller`](crate::Call::caller)). In process only: HTTP requests do not carry the
+    /// name.
     #[must_use]
     pub fn sdk_config_for(&self, caller: &str) -> SdkConfig {
         self.config(Some(caller))
@@ -165,54 +170,58 @@ impl LocalAws {
         aws_sdk_dynamodb::Client::new(&self.sdk_config())
     }
 
-    /// The requests that arrived so far, by operation.
+    /// Number of requests so far, by operation.
     #[must_use]
     pub fn calls(&self) -> Calls {
         self.services.calls.snapshot()
     }
 
-    /// Counts from zero again.
+    /// Resets the counts to zero.
     pub fn reset_calls(&self) {
         self.services.calls.reset();
     }
 
-    /// The handle that makes requests slow, fail or vanish.
+    /// The handle for fault injection.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.services.faults
     }
 
-    /// The present, on the servers' clock.
+    /// The current time of the servers' clock.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         self.services.clock.now()
     }
 
-    /// The account and Region of requests that do not say otherwise, which the engine's hooks ask for.
+    /// The account and Region of requests, unless credentials decide. The engine's hooks need it.
     #[must_use]
     pub fn scope(&self) -> &Scope {
-        &self.services.identity.scope
+        &self.services.scopes.default
     }
 
-    /// Shows `tell` every item of a DynamoDB table that a single-item write (`PutItem`, `UpdateItem`, `DeleteItem`) changed, right
-    /// after it did. `hash_key` is the table's key, a string; the table need not exist yet, but what it holds already is not known.
-    /// It runs inside the server: it must not wait, nor call this.
-    pub fn watch_items(&self, table: &str, hash_key: &str, tell: impl FnMut(ItemChange<'_>) + Send + 'static) {
-        self.services.watch(Watcher::new(table, hash_key, Box::new(tell)));
+    /// Calls `on_change` after each single-item write (`PutItem`, `UpdateItem`, `DeleteItem`) that
+    /// changed an item of the table.
+    ///
+    /// `hash_key` is the name of the table's key, a string. The table need not exist yet; items
+    /// that it already has are reported without their earlier value. `on_change` runs inside the
+    /// server: it must not block, and must not call this handle.
+    pub fn watch_items(&self, table: &str, hash_key: &str, on_change: impl FnMut(ItemChange<'_>) + Send + 'static) {
+        self.services.watch(Watcher::new(table, hash_key, Box::new(on_change)));
     }
 
-    /// Runs `look` on the Kinesis engine at its present time, for what no client can ask for. No request is served meanwhile.
-    pub fn with_engine<T>(&self, look: impl FnOnce(&mut Engine, EngineTime) -> T) -> T {
-        self.services.with_engine(look)
+    /// Runs `operation` on the Kinesis engine at its current time, for operations that the API does
+    /// not have. No request is served meanwhile.
+    pub fn with_engine<T>(&self, operation: impl FnOnce(&mut Engine, EngineTime) -> T) -> T {
+        self.services.with_engine(operation)
     }
 
-    /// Stops accepting requests and waits for those that run, at most five seconds: a client that never finishes sending does not hold
-    /// it up. What a fault left without an answer is cut.
+    /// Stops accepting requests, and waits at most five seconds for running requests, because a
+    /// client may never finish sending. Requests that a fault left without an answer are cut.
     pub async fn shutdown(mut self) {
         self.services.closed.cancel();
         let servers = futures_util::future::join_all(std::mem::take(&mut self.servers));
-        // Only a panic of a server could be told here, and tokio has reported it.
-        _ = tokio::time::timeout(GRACE, servers).await;
+        // The only possible error is a panic of a server, which tokio has already printed.
+        _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, servers).await;
     }
 
     fn config(&self, caller: Option<&str>) -> SdkConfig {
@@ -225,8 +234,8 @@ impl LocalAws {
             .sleep_impl(TokioSleep::new());
         match self.endpoints {
             Endpoints::InProcess => {
-                let door = SharedHttpClient::new(Door::new(self.services.clone(), caller));
-                config.http_client(door).time_source(self.services.clock).build()
+                let client = SharedHttpClient::new(InProcessClient::new(self.services.clone(), caller));
+                config.http_client(client).time_source(self.services.clock).build()
             }
             Endpoints::Http { ref certificate, .. } => config.http_client(http_client(certificate.as_deref())).build(),
         }
@@ -238,7 +247,7 @@ fn http_client(certificate: Option<&str>) -> SharedHttpClient {
     use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
     let client = aws_smithy_http_client::Builder::new();
     let trust = certificate.map(|pem| TrustStore::empty().with_pem_certificate(pem));
-    // A context can be refused for its keys and names only; here it has neither.
+    // Building the context fails only for invalid client keys or names, and this one has neither.
     match trust.and_then(|trust| TlsContext::builder().with_trust_store(trust).build().ok()) {
         Some(context) => client.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(context).build_https(),
         None => client.build_http(),

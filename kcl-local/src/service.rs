@@ -1,8 +1,8 @@
-//! The two services that are served, and how a request names its service and operation.
+//! The two services, and the header that selects the service and operation of a request.
 
 use std::fmt;
 
-/// One of the services served here.
+/// One of the two services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Service {
     /// Kinesis Data Streams.
@@ -31,7 +31,7 @@ impl fmt::Display for Service {
     }
 }
 
-/// What an `X-Amz-Target` header asks for.
+/// The service and operation of an `X-Amz-Target` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
     pub(crate) service: Service,
@@ -46,7 +46,7 @@ const PREFIXES: [(&str, Service); 3] = [
 ];
 
 impl<'a> Target<'a> {
-    /// Reads the header's value. Operations are not checked here: only the service knows them.
+    /// Parses the value of the header. The service checks later whether it knows the operation.
     pub(crate) fn parse(header: &'a str) -> Option<Self> {
         let (prefix, operation) = header.split_once('.')?;
         let (_, service) = PREFIXES.iter().find(|(known, _)| *known == prefix)?;
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn other_targets_are_not_ours() {
+    fn targets_of_other_services_are_not_parsed() {
         for header in ["", "GetRecords", "SQS.GetRecords", "kinesis_20131202.GetRecords"] {
             assert_eq!(Target::parse(header), None, "{header}");
         }

@@ -1,4 +1,4 @@
-//! Both services, as every door sees them: one HTTP request in, one answer out, which may go on for minutes.
+//! Answers HTTP requests to both services, for all front ends.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,22 +12,22 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::Body;
 use crate::calls::CallLog;
 use crate::clock::Clock;
-use crate::door::connection::Connection;
 use crate::dynamodb::{self, Tables, Watcher};
-use crate::fault::layer::{self, Cut, Instead};
+use crate::fault::executor::{self, Cut, Substitute};
 use crate::fault::stream::Script;
-use crate::fault::{self, Call, Ending, Faults};
-use crate::identity::Identity;
+use crate::fault::{self, Call, Faults, Outcome};
+use crate::frontend::connection::Connection;
 use crate::kinesis::model::{Request as KinesisRequest, Response as KinesisResponse, Scope};
 use crate::kinesis::{Engine, EngineTime, Step, SubscriptionId};
+use crate::scope_resolver::ScopeResolver;
 use crate::service::{Service, Target};
 use crate::subscription::{Feed, Messages, Wake, Wakers, messages};
 use crate::wire::MAX_BODY;
 use crate::wire::encoding::Encoding;
 use crate::wire::kinesis::{self, Refusal};
-use crate::wire::stamp::Stamp;
+use crate::wire::response_headers::ResponseHeaders;
 
-/// The services and all they share. Requests may come from any number of threads and runtimes.
+/// The two services and their shared state. Any number of threads and runtimes may send requests.
 #[derive(Debug)]
 pub(crate) struct Services {
     pub(crate) clock: Clock,
@@ -35,72 +35,74 @@ pub(crate) struct Services {
     pub(crate) faults: Faults,
     /// Cancelled when the servers shut down.
     pub(crate) closed: CancellationToken,
-    pub(crate) identity: Identity,
+    pub(crate) scopes: ScopeResolver,
     engine: Mutex<Engine>,
     wakers: Wakers,
     tables: Tables,
-    stamp: Stamp,
+    response_headers: ResponseHeaders,
 }
 
 impl Services {
-    pub(crate) fn new(clock: Clock, identity: Identity, engine: Engine, tables: Tables) -> Self {
+    pub(crate) fn new(clock: Clock, scopes: ScopeResolver, engine: Engine, tables: Tables) -> Self {
         Self {
             clock,
             calls: CallLog::default(),
             faults: Faults::default(),
             closed: CancellationToken::new(),
-            identity,
+            scopes,
             engine: Mutex::new(engine),
             wakers: Wakers::default(),
             tables,
-            stamp: Stamp::default(),
+            response_headers: ResponseHeaders::default(),
         }
     }
 
-    /// Takes a request through the faults to its service and back. A request without a target that names a service goes to `door`'s.
+    /// Answers a request, with its faults. A request without a valid target goes to
+    /// `default_service`.
     pub(crate) async fn answer(
         self: &Arc<Self>,
-        door: Service,
+        default_service: Service,
         caller: Option<&str>,
         request: Request<Bytes>,
     ) -> Result<Response<Body>, Cut> {
         let (parts, body) = request.into_parts();
         let Some(target) = target(&parts).filter(|_| body.len() <= MAX_BODY) else {
-            return Ok(self.serve(door, caller, &parts, &body, Script::default()));
+            return Ok(self.serve(default_service, caller, &parts, &body, Script::default()));
         };
         self.calls.count(target);
         let service = target.service;
-        let fate = self.faults.next(&Call { service, operation: target.operation, caller });
+        let decision = self.faults.next(&Call { service, operation: target.operation, caller });
         let encoding = Encoding::of(&parts.headers).unwrap_or(Encoding::Json11);
         let act = {
             let (services, caller) = (self.clone(), caller.map(str::to_owned));
-            let script = Script::new(match &fate.ending {
-                Ending::Broken(broken) => Some(broken.clone()),
-                Ending::Answered
-                | Ending::Refused(_)
-                | Ending::Intercepted(..)
-                | Ending::RequestLost
-                | Ending::ResponseLost
-                | Ending::RequestCut
-                | Ending::ResponseCut => None,
+            let script = Script::new(match &decision.outcome {
+                Outcome::BrokenStream(point) => Some(point.clone()),
+                Outcome::Answered
+                | Outcome::Rejected(_)
+                | Outcome::Intercepted(..)
+                | Outcome::RequestLost
+                | Outcome::ResponseLost
+                | Outcome::RequestCut
+                | Outcome::ResponseCut => None,
             });
             move || services.serve(service, caller.as_deref(), &parts, &body, script)
         };
-        layer::pass(fate, &self.closed, act, |instead| match instead {
-            Instead::Error(name) => self.refuse(service, encoding, &name),
-            Instead::Page(status, page) => intercepted(status, page),
+        executor::execute(decision, &self.closed, act, |substitute| match substitute {
+            Substitute::Error(name) => self.refuse(service, encoding, &name),
+            Substitute::Page(status, page) => intercepted(status, page),
         })
         .await
     }
 
-    /// Runs `look` on the engine, at its present time. Whatever it did, subscriptions look at it.
-    pub(crate) fn with_engine<T>(&self, look: impl FnOnce(&mut Engine, EngineTime) -> T) -> T {
-        let result = self.locked(look);
-        self.wakers.wake(&Wake::Everybody);
+    /// Runs `operation` on the engine at its current time, and wakes all subscriptions, because it
+    /// may have changed anything.
+    pub(crate) fn with_engine<T>(&self, operation: impl FnOnce(&mut Engine, EngineTime) -> T) -> T {
+        let result = self.locked(operation);
+        self.wakers.wake(&Wake::All);
         result
     }
 
-    /// What a subscription has to say now.
+    /// The next step of a subscription.
     pub(crate) fn next_event(&self, subscription: SubscriptionId) -> Step {
         self.locked(|engine, now| engine.next_event(subscription, now))
     }
@@ -109,24 +111,24 @@ impl Services {
         self.locked(|engine, now| engine.unsubscribe(subscription, now));
     }
 
-    /// When the engine's clock shows `time`.
+    /// The instant at which the engine's clock shows `time`.
     pub(crate) fn instant(&self, time: EngineTime) -> Instant {
         self.clock.instant(Duration::from_millis(u64::try_from(time.millis()).unwrap_or(0)))
     }
 
-    fn locked<T>(&self, look: impl FnOnce(&mut Engine, EngineTime) -> T) -> T {
-        look(&mut self.engine.lock().unwrap_or_else(PoisonError::into_inner), self.engine_time())
+    fn locked<T>(&self, operation: impl FnOnce(&mut Engine, EngineTime) -> T) -> T {
+        operation(&mut self.engine.lock().unwrap_or_else(PoisonError::into_inner), self.engine_time())
     }
 
-    /// Shows `watcher` what writes to DynamoDB change.
+    /// Notifies `watcher` of changes by writes to DynamoDB.
     pub(crate) fn watch(&self, watcher: Watcher) {
         self.tables.watch(watcher);
     }
 
-    /// The answer to a body that is too large to be read.
-    pub(crate) fn too_large(&self, door: Service) -> Response<Body> {
+    /// The answer to a body that is too large.
+    pub(crate) fn too_large(&self, service: Service) -> Response<Body> {
         let mut answer = too_large().map(Body::Whole);
-        self.stamp.on(door, self.clock.now(), &mut answer);
+        self.response_headers.add(service, self.clock.now(), &mut answer);
         answer
     }
 
@@ -142,13 +144,13 @@ impl Services {
         let mut answer = if body.len() > MAX_BODY {
             too_large().map(Body::Whole)
         } else {
-            let scope = self.identity.of(&parts.headers);
+            let scope = self.scopes.resolve(&parts.headers);
             match service {
                 Service::Kinesis => self.kinesis(&scope, operation, parts, body, script),
                 Service::DynamoDb => self.tables.answer(&scope, caller, operation, parts, body).map(Body::Whole),
             }
         };
-        self.stamp.on(service, self.clock.now(), &mut answer);
+        self.response_headers.add(service, self.clock.now(), &mut answer);
         let status = answer.status().as_u16();
         tracing::debug!(%service, operation, status, bytes = answer.body().len(), "answered");
         answer
@@ -174,7 +176,7 @@ impl Services {
     }
 
     fn handle(&self, scope: &Scope, request: KinesisRequest) -> Result<KinesisResponse, Refusal> {
-        // Only this runs under the lock: reading and writing bodies is the greater part of the work.
+        // Only the engine runs under the lock: reading and writing bodies is most of the work.
         let response = self.locked(|engine, now| engine.handle(scope, request, now))?;
         self.wakers.wake(&Wake::after(&response));
         Ok(response)
@@ -191,7 +193,7 @@ impl Services {
             Service::DynamoDb => dynamodb::refuse(name),
         }
         .map(Body::Whole);
-        self.stamp.on(service, self.clock.now(), &mut answer);
+        self.response_headers.add(service, self.clock.now(), &mut answer);
         answer
     }
 
@@ -201,13 +203,13 @@ impl Services {
     }
 }
 
-/// What the request asks for. Both services take POST only.
+/// The target of the request. Both services accept only POST.
 fn target(parts: &Parts) -> Option<Target<'_>> {
     let header = parts.headers.get("x-amz-target").filter(|_| parts.method == Method::POST)?;
     Target::parse(header.to_str().ok()?)
 }
 
-/// A page of something that is not AWS.
+/// An HTML page of a proxy between client and service.
 fn intercepted(status: u16, page: String) -> Response<Body> {
     let mut answer = Response::new(Body::Whole(Bytes::from(page)));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -215,7 +217,7 @@ fn intercepted(status: u16, page: String) -> Response<Body> {
     answer
 }
 
-/// What AWS's front end says before any service has read the request.
+/// The answer of AWS's front end, which rejects the request before a service reads it.
 fn too_large() -> Response<Bytes> {
     let mut answer = Response::new(Bytes::from_static(b"<RequestEntityTooLargeException/>\n"));
     *answer.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;

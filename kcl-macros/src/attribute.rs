@@ -61,7 +61,8 @@ impl Key {
     }
 }
 
-/// Tells of an unknown entry; gives the key that was most likely meant, which then is not called missing as well.
+/// Tells of an unknown entry; gives the key that was most likely meant, which then is not called
+/// missing as well.
 fn unknown(path: &Path, errors: &mut Errors) -> Option<Key> {
     let written = path.segments.iter().map(|part| part.ident.to_string()).collect::<Vec<_>>().join("::");
     let meant = Key::nearest(&written);
@@ -172,7 +173,8 @@ fn ungrouped(value: &Expr) -> &Expr {
     if let Expr::Group(group) = value { ungrouped(&group.expr) } else { value }
 }
 
-/// What was most likely meant where the quotes were left out: `handler = departed`, `handler(departed)`.
+/// What was most likely meant where the quotes were left out: `handler = departed`,
+/// `handler(departed)`.
 fn bare_word(entry: &Meta) -> Option<String> {
     match entry {
         Meta::NameValue(pair) => {

@@ -6,8 +6,8 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{Data, DeriveInput, GenericParam, Path, parse_quote};
 
-/// The code for `#[derive(RecordProcessor)]`. With errors, an empty implementation stands beside them, so that the
-/// compiler does not add that there is none.
+/// The code for `#[derive(RecordProcessor)]`. With errors, an empty implementation stands beside
+/// them, so that the compiler does not add that there is none.
 pub(crate) fn record_processor(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
     check_shape(input, &mut errors);
@@ -70,8 +70,9 @@ fn implementation(input: &DeriveInput, krate: &Path, methods: &TokenStream) -> T
     }
 }
 
-/// The handler's name carries the user's span: what the compiler has to say about the call is said there. The type to
-/// decode is the one that the handler takes, which the compiler infers from the call.
+/// The handler's name carries the user's span: what the compiler has to say about the call is said
+/// there. The type to decode is the one that the handler takes, which the compiler infers from the
+/// call.
 fn process_records(krate: &Path, handler: &Ident) -> TokenStream {
     let (batch, shard) = (Ident::new("batch", Span::mixed_site()), Ident::new("shard", Span::mixed_site()));
     let at = handler.span().resolved_at(Span::mixed_site());

@@ -1,4 +1,5 @@
-//! Effects and dead letters in SQLite, in one transaction: a record that does not parse holds nothing up and is kept once.
+//! Writes effects and dead letters to SQLite in one transaction: a record that does not parse
+//! blocks no other record, and is stored exactly once.
 //!
 //! ```sh
 //! cargo run -p kcl-sql --example dead_letters -- STREAM
@@ -9,7 +10,8 @@ use kcl_sql::SqliteCheckpoints;
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
 
-struct Delays {
+/// Inserts the delay of each record, or a dead letter.
+struct InsertDelays {
     pool: SqlitePool,
     checkpoints: SqliteCheckpoints,
 }
@@ -18,10 +20,11 @@ fn parse(data: &[u8]) -> Result<i64, BoxError> {
     Ok(std::str::from_utf8(data)?.trim().parse()?)
 }
 
-impl RecordProcessor for Delays {
+impl RecordProcessor for InsertDelays {
     async fn process_records(&mut self, batch: &Batch, shard: &ShardContext) -> Result<(), BoxError> {
         let mut transaction = self.pool.begin().await?;
-        // The position moves past the whole batch: each of its records has a row in one of the two tables.
+        // The position may move past the whole batch, because each record gets a row in one of the
+        // two tables.
         for record in self.checkpoints.advance(&mut transaction, shard, batch, None).await? {
             let statement = match parse(&record.data) {
                 Ok(minutes) => sqlx::query("INSERT INTO delays (minutes) VALUES ($1)").bind(minutes),
@@ -44,7 +47,7 @@ impl RecordProcessor for Delays {
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let stream = std::env::args().nth(1).ok_or("which stream? Give its name")?;
+    let stream = std::env::args().nth(1).ok_or("give the name of a stream")?;
     let options = SqliteConnectOptions::new().filename("delays.db").create_if_missing(true);
     let pool = SqlitePool::connect_with(options).await?;
     for table in [
@@ -59,7 +62,7 @@ async fn main() -> Result<(), BoxError> {
     checkpoints.create_table().await?;
     let worker = Worker::builder("delays", stream.as_str())
         .checkpoint_store(checkpoints.clone())
-        .processor(move |_: &ShardId| Delays { pool: pool.clone(), checkpoints: checkpoints.clone() })
+        .processor(move |_: &ShardId| InsertDelays { pool: pool.clone(), checkpoints: checkpoints.clone() })
         .build()
         .await?;
     worker.run_until(shutdown_signal()).await?;

@@ -1,27 +1,31 @@
-//! The same checkpoints on each database: what differs is the type of the pool and of the transaction.
+//! Implements the checkpoints once for all databases; only the types of the pool and of the
+//! transaction differ.
 
 use kcl_core::BatchOutcome;
 use kcl_core::record::{Position, Record};
 
-/// Where a lease stood when a transaction held it.
+/// The position of a lease before `advance_to` moved it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checkpointed {
-    /// The last record whose effect was in the database; none before the first.
-    pub before: Option<Position>,
+pub struct Advanced {
+    /// The last record whose effect was already in the database; `None` before the first record.
+    pub previous: Option<Position>,
 }
 
-impl Checkpointed {
-    /// Those of the records, which are in order, whose effects are not in the database yet.
+impl Advanced {
+    /// Returns the records whose effects are not in the database yet. The given records must be in
+    /// order.
     #[must_use]
-    pub fn new_of<'a>(&self, records: &'a [Record]) -> &'a [Record] {
-        let known =
-            self.before.as_ref().map_or(0, |before| records.partition_point(|record| record.position() <= *before));
+    pub fn new_records<'a>(&self, records: &'a [Record]) -> &'a [Record] {
+        let known = self
+            .previous
+            .as_ref()
+            .map_or(0, |previous| records.partition_point(|record| record.position() <= *previous));
         records.get(known..).unwrap_or_default()
     }
 }
 
-/// The records before the first one that failed.
-fn done_of<'a>(records: &'a [Record], outcome: Option<&BatchOutcome>) -> &'a [Record] {
+/// Returns the records before the first failed one.
+fn before_first_failure<'a>(records: &'a [Record], outcome: Option<&BatchOutcome>) -> &'a [Record] {
     let failed = outcome.and_then(|outcome| records.iter().position(|record| outcome.has_failed(record)));
     records.get(..failed.unwrap_or(records.len())).unwrap_or_default()
 }
@@ -37,48 +41,60 @@ macro_rules! backend {
         }
 
         impl $name {
-            /// Of this application, in the table `kcl_checkpoint` of the pool's database.
+            /// Creates a store for this application, with the table `kcl_checkpoint` in the pool's
+            /// database.
             ///
-            /// Several applications may share a table; two fleets must not share an application's name in one.
+            /// Several applications may share a table. Two fleets must not use the same application
+            /// name in it.
             #[must_use]
             pub fn new(pool: $pool, application: impl Into<String>) -> Self {
-                // The name is a plain one.
                 let table = crate::statement::Table::default();
                 $name { pool, table, application: application.into() }
             }
 
-            /// In a table of this name.
+            /// Uses a table of this name instead of `kcl_checkpoint`: letters, digits and `_`.
             ///
             /// # Errors
-            /// [`Error::TableName`](crate::Error::TableName) for what is no plain name.
+            /// [`Error::TableName`](crate::Error::TableName) if the name has other characters, is
+            /// too long, or begins with a digit.
             pub fn in_table(mut self, name: &str) -> Result<Self, crate::Error> {
                 self.table = crate::statement::Table::named(name)?;
                 Ok(self)
             }
 
-            /// Creates the table, unless it is there.
+            /// Creates the table if it does not exist.
             ///
             /// # Errors
-            /// What the database says.
+            /// [`Error::Database`](crate::Error::Database) if the database refuses the statement or
+            /// does not answer.
             pub async fn create_table(&self) -> Result<(), crate::Error> {
                 let create = sqlx::query(sqlx::AssertSqlSafe(self.table.create()));
-                create.execute(&self.pool).await.map_err(|source| self.told(source))?;
+                create.execute(&self.pool).await.map_err(|source| self.database_error(source))?;
                 Ok(())
             }
 
-            /// Within the handler's transaction: checks that the lease is this handler's, moves the position, and returns
-            /// the records before the new position that are new to the database. Write their effects in the same
-            /// transaction, and commit it.
+            /// Moves the position of the lease past the batch, within the handler's transaction,
+            /// and returns the records whose effects are not in the database yet.
             ///
-            /// Without an outcome the position moves past the whole batch: all effects are written, or the transaction is
-            /// rolled back. With one, it stops before the first record that the outcome names as failed: that record and
-            /// all after it come again. Decide what failed first, advance, write the effects of what is returned, commit,
-            /// and return `outcome.into_result()`. (Records that must not hold up the others belong in a table of dead
-            /// letters, in the same transaction: see the crate's documentation.)
+            /// Call it before any other statement of the transaction. Then write the effects of the
+            /// returned records in the same transaction, and commit it.
+            ///
+            /// Without an `outcome` the position moves past the whole batch: write all effects, or
+            /// roll back. With an `outcome` the position stops before the first failed record; that
+            /// record and all later ones are delivered again. In that case decide first which
+            /// records fail, then advance, write the effects, commit, and return
+            /// `outcome.into_result()`. (To let later records continue, store the failed one in a
+            /// dead-letter table in the same transaction: see the [crate
+            /// documentation](crate#records-that-cannot-be-processed).)
             ///
             /// # Errors
-            /// [`Error::Fenced`](crate::Error::Fenced) where another owner has begun. Roll back: a transaction that is
-            /// dropped does so.
+            /// - [`Error::Fenced`](crate::Error::Fenced) if a newer owner of the lease has begun.
+            /// - [`Error::UnknownLease`](crate::Error::UnknownLease) if the worker was built
+            ///   without this store.
+            /// - [`Error::Database`](crate::Error::Database) if the database refuses a statement or
+            ///   does not answer.
+            ///
+            /// Roll the transaction back after an error; dropping it does so.
             pub async fn advance<'b>(
                 &self,
                 transaction: &mut sqlx::Transaction<'_, $database>,
@@ -86,16 +102,19 @@ macro_rules! backend {
                 batch: &'b kcl_core::Batch,
                 outcome: Option<&kcl_core::BatchOutcome>,
             ) -> Result<&'b [kcl_core::record::Record], crate::Error> {
-                let records = done_of(batch.records(), outcome);
+                let records = before_first_failure(batch.records(), outcome);
                 let (lease, token) = (shard.lease_key(), shard.fencing_token());
                 let Some(last) = records.last() else {
                     self.fence(transaction, lease, token).await?;
                     return Ok(records);
                 };
-                Ok(self.advance_to(transaction, lease, token, &last.position()).await?.new_of(records))
+                Ok(self.advance_to(transaction, lease, token, &last.position()).await?.new_records(records))
             }
 
-            /// The same for one lease and one position, and tells where the lease stood. It never moves back.
+            /// Moves the position of a lease to `to`, as [`advance`](Self::advance) does, and
+            /// returns its previous position.
+            ///
+            /// A position before the current one changes nothing.
             ///
             /// # Errors
             /// As [`advance`](Self::advance).
@@ -105,25 +124,28 @@ macro_rules! backend {
                 lease: &str,
                 fencing_token: u64,
                 to: &kcl_core::record::Position,
-            ) -> Result<crate::Checkpointed, crate::Error> {
-                let sub = self.sql(lease, "sub-sequence number", to.sub_sequence_number)?;
+            ) -> Result<crate::Advanced, crate::Error> {
+                let sub = self.bigint(lease, "sub-sequence number", to.sub_sequence_number)?;
                 if let Err(error) = kcl_core::record::SequenceNumber::parse(to.sequence_number.as_str()) {
                     return Err(self.unstorable(lease, error.to_string()));
                 }
-                let before = self.hold(transaction, lease, fencing_token).await?;
-                if before.as_ref().is_none_or(|before| before < to) {
+                let previous = self.lock_row(transaction, lease, fencing_token).await?;
+                if previous.as_ref().is_none_or(|previous| previous < to) {
                     let advance = sqlx::query(sqlx::AssertSqlSafe(self.table.advance()))
                         .bind(&self.application)
                         .bind(lease)
                         .bind(to.sequence_number.as_str())
                         .bind(sub);
-                    advance.execute(&mut **transaction).await.map_err(|source| self.told(source))?;
+                    advance.execute(&mut **transaction).await.map_err(|source| self.database_error(source))?;
                 }
-                Ok(crate::Checkpointed { before })
+                Ok(crate::Advanced { previous })
             }
 
-            /// Within the handler's transaction: makes sure that the lease is this handler's, and moves nothing. For
-            /// handlers that want late writes refused and keep their position as all others do.
+            /// Checks, within the handler's transaction, that no newer owner of the lease has
+            /// begun. Does not move the position.
+            ///
+            /// For handlers that only want writes after a lease loss rejected, and whose
+            /// checkpoints stay in the lease table.
             ///
             /// # Errors
             /// As [`advance`](Self::advance).
@@ -133,45 +155,48 @@ macro_rules! backend {
                 lease: &str,
                 fencing_token: u64,
             ) -> Result<(), crate::Error> {
-                self.hold(transaction, lease, fencing_token).await.map(drop)
+                self.lock_row(transaction, lease, fencing_token).await.map(drop)
             }
 
-            async fn hold(
+            /// Locks the lease's row until the transaction ends, if its fencing token is this one,
+            /// and returns its position.
+            async fn lock_row(
                 &self,
                 transaction: &mut sqlx::Transaction<'_, $database>,
                 lease: &str,
                 fencing_token: u64,
             ) -> Result<Option<kcl_core::record::Position>, crate::Error> {
-                let hold = sqlx::query_as(sqlx::AssertSqlSafe(self.table.hold()))
+                let lock = sqlx::query_as(sqlx::AssertSqlSafe(self.table.lock_row()))
                     .bind(&self.application)
                     .bind(lease)
-                    .bind(self.sql(lease, "fencing token", fencing_token)?);
+                    .bind(self.bigint(lease, "fencing token", fencing_token)?);
                 let row: Option<(Option<String>, Option<i64>)> =
-                    hold.fetch_optional(&mut **transaction).await.map_err(|source| self.told(source))?;
+                    lock.fetch_optional(&mut **transaction).await.map_err(|source| self.database_error(source))?;
                 match row {
                     Some((digits, sub)) => self.read(lease, digits, sub),
-                    None => Err(self.refused(transaction, lease, fencing_token).await),
+                    None => Err(self.refusal(transaction, lease, fencing_token).await),
                 }
             }
 
-            /// Why there was no row.
-            async fn refused(
+            /// The reason why a statement matched no row: a higher fencing token, or no row of the
+            /// lease.
+            async fn refusal(
                 &self,
                 transaction: &mut sqlx::Transaction<'_, $database>,
                 lease: &str,
-                own: u64,
+                own_token: u64,
             ) -> crate::Error {
-                let token = sqlx::query_as(sqlx::AssertSqlSafe(self.table.token())).bind(&self.application).bind(lease);
-                let seen: Result<Option<(i64,)>, sqlx::Error> = token.fetch_optional(&mut **transaction).await;
+                let token = sqlx::query_as(sqlx::AssertSqlSafe(self.table.fencing_token())).bind(&self.application).bind(lease);
+                let row: Result<Option<(i64,)>, sqlx::Error> = token.fetch_optional(&mut **transaction).await;
                 let (table, application) = (self.table.as_str().to_owned(), self.application.clone());
                 let lease = lease.to_owned();
-                match seen {
-                    Ok(Some((seen,))) => {
-                        let seen = u64::try_from(seen).unwrap_or(0);
-                        crate::Error::Fenced { table, application, lease, own, seen }
+                match row {
+                    Ok(Some((highest,))) => {
+                        let highest_token = u64::try_from(highest).unwrap_or(0);
+                        crate::Error::Fenced { table, application, lease, own_token, highest_token }
                     }
-                    Ok(None) => crate::Error::Unknown { table, application, lease },
-                    Err(source) => self.told(source),
+                    Ok(None) => crate::Error::UnknownLease { table, application, lease },
+                    Err(source) => self.database_error(source),
                 }
             }
 
@@ -181,29 +206,29 @@ macro_rules! backend {
                 digits: Option<String>,
                 sub: Option<i64>,
             ) -> Result<Option<kcl_core::record::Position>, crate::Error> {
-                crate::position::read(digits, sub).map_err(|why| crate::Error::Damaged {
+                crate::position::read(digits, sub).map_err(|reason| crate::Error::InvalidRow {
                     table: self.table.as_str().to_owned(),
                     application: self.application.clone(),
                     lease: lease.to_owned(),
-                    why,
+                    reason,
                 })
             }
 
-            fn sql(&self, lease: &str, what: &str, number: u64) -> Result<i64, crate::Error> {
-                crate::position::sql(number)
-                    .ok_or_else(|| self.unstorable(lease, format!("{what} {number} does not fit a BIGINT")))
+            fn bigint(&self, lease: &str, name: &str, number: u64) -> Result<i64, crate::Error> {
+                crate::position::bigint(number)
+                    .ok_or_else(|| self.unstorable(lease, format!("{name} {number} does not fit a BIGINT")))
             }
 
-            fn unstorable(&self, lease: &str, why: String) -> crate::Error {
+            fn unstorable(&self, lease: &str, reason: String) -> crate::Error {
                 crate::Error::Unstorable {
                     table: self.table.as_str().to_owned(),
                     application: self.application.clone(),
                     lease: lease.to_owned(),
-                    why,
+                    reason,
                 }
             }
 
-            fn told(&self, source: sqlx::Error) -> crate::Error {
+            fn database_error(&self, source: sqlx::Error) -> crate::Error {
                 crate::Error::Database { table: self.table.as_str().to_owned(), source }
             }
 
@@ -211,18 +236,18 @@ macro_rules! backend {
                 &self,
                 lease: &kcl_core::ClaimedLease,
             ) -> Result<Option<kcl_core::record::Position>, crate::Error> {
-                let mut transaction = self.pool.begin().await.map_err(|source| self.told(source))?;
+                let mut transaction = self.pool.begin().await.map_err(|source| self.database_error(source))?;
                 let begin = sqlx::query_as(sqlx::AssertSqlSafe(self.table.begin()))
                     .bind(&self.application)
                     .bind(&lease.lease_key)
-                    .bind(self.sql(&lease.lease_key, "fencing token", lease.fencing_token)?);
+                    .bind(self.bigint(&lease.lease_key, "fencing token", lease.fencing_token)?);
                 let row: Option<(Option<String>, Option<i64>)> =
-                    begin.fetch_optional(&mut *transaction).await.map_err(|source| self.told(source))?;
+                    begin.fetch_optional(&mut *transaction).await.map_err(|source| self.database_error(source))?;
                 let Some((digits, sub)) = row else {
-                    return Err(self.refused(&mut transaction, &lease.lease_key, lease.fencing_token).await);
+                    return Err(self.refusal(&mut transaction, &lease.lease_key, lease.fencing_token).await);
                 };
                 let position = self.read(&lease.lease_key, digits, sub)?;
-                transaction.commit().await.map_err(|source| self.told(source))?;
+                transaction.commit().await.map_err(|source| self.database_error(source))?;
                 Ok(position)
             }
         }
@@ -243,8 +268,9 @@ macro_rules! backend {
 backend!(
     /// Checkpoints in a SQLite database. Cheap to clone.
     ///
-    /// A transaction that only reads at first may be refused by SQLite when it comes to write: call
-    /// [`advance`](Self::advance) before anything else in it, which is a write.
+    /// Call [`advance`](Self::advance) before any other statement of a transaction. It writes, so
+    /// SQLite takes the write lock at once; a transaction that reads first may fail with
+    /// `SQLITE_BUSY` when it writes later (<https://www.sqlite.org/isolation.html>).
     SqliteCheckpoints,
     sqlx::Sqlite,
     sqlx::SqlitePool
@@ -254,7 +280,8 @@ backend!(
 backend!(
     /// Checkpoints in a PostgreSQL database. Cheap to clone.
     ///
-    /// At any isolation level; under `SERIALIZABLE` a transaction may have to be repeated, as all do there: return the error.
+    /// Works at any isolation level. Under `SERIALIZABLE` a transaction may fail with a
+    /// serialization error: return the error from the handler, and the batch is delivered again.
     PostgresCheckpoints,
     sqlx::Postgres,
     sqlx::PgPool

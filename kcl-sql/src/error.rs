@@ -1,14 +1,15 @@
-//! What can go wrong, for whoever has to mend it.
+//! The errors of the checkpoint stores.
 
-/// Why a checkpoint was not read or written.
+/// The reason why a checkpoint was not read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Another owner has the lease: this one's transactions are refused from now on. Roll back.
+    /// A newer owner of the lease has begun; transactions of this owner are rejected from now on.
+    /// Roll back.
     #[error(
-        "lease `{lease}` of `{application}` is fenced in table `{table}`: fencing token {seen} has been there, and this \
-         handler works under {own}; another worker has the lease now (or the lease table was restored from a backup or \
-         created again, and counts from a lower number: then set `fencing_token` of the row to 0)"
+        "lease `{lease}` of `{application}` is fenced in table `{table}`: a handler with fencing token {highest_token} has \
+         begun, and this handler has {own_token}. Another worker owns the lease now. (If the lease table was restored from a \
+         backup or created again, its tokens start from a lower number: set `fencing_token` of the row to 0.)"
     )]
     Fenced {
         /// The table.
@@ -17,17 +18,18 @@ pub enum Error {
         application: String,
         /// The lease.
         lease: String,
-        /// The token that the handler works under.
-        own: u64,
-        /// The highest that the table has seen.
-        seen: u64,
+        /// The fencing token of this handler.
+        own_token: u64,
+        /// The highest fencing token of the lease.
+        highest_token: u64,
     },
-    /// The lease was never begun: the worker was not built with this store.
+    /// The table has no row of the lease: the worker was built without this store, or the row was
+    /// deleted.
     #[error(
-        "table `{table}` does not know lease `{lease}` of `{application}`: give the worker this store \
-         (`checkpoint_store`), and do not delete rows of a living application"
+        "table `{table}` has no row for lease `{lease}` of `{application}`: build the worker with this store \
+         (`checkpoint_store`), and do not delete rows while the application exists"
     )]
-    Unknown {
+    UnknownLease {
         /// The table.
         table: String,
         /// The application.
@@ -35,20 +37,23 @@ pub enum Error {
         /// The lease.
         lease: String,
     },
-    /// A row cannot be read.
-    #[error("table `{table}`, lease `{lease}` of `{application}`: {why}")]
-    Damaged {
+    /// A row of the table has an invalid value.
+    #[error("table `{table}`, lease `{lease}` of `{application}`: {reason}")]
+    InvalidRow {
         /// The table.
         table: String,
         /// The application.
         application: String,
         /// The lease.
         lease: String,
-        /// What is wrong.
-        why: String,
+        /// The invalid value.
+        reason: String,
     },
-    /// A number cannot be kept in the table, so nothing was written. Two owners of a lease must never have equal tokens.
-    #[error("table `{table}`, lease `{lease}` of `{application}`: {why}; nothing was written")]
+    /// The table cannot store a number; nothing was written.
+    ///
+    /// A number that is too large is never rounded, because two owners of a lease must not have
+    /// equal fencing tokens.
+    #[error("table `{table}`, lease `{lease}` of `{application}`: {reason}; nothing was written")]
     Unstorable {
         /// The table.
         table: String,
@@ -56,18 +61,18 @@ pub enum Error {
         application: String,
         /// The lease.
         lease: String,
-        /// Which number.
-        why: String,
+        /// The number, and the reason.
+        reason: String,
     },
-    /// The table's name is none.
-    #[error("`{0}` is no name for a table here: letters, digits and `_`, at most 63, and no digit first")]
+    /// The name of the table is not allowed.
+    #[error("invalid table name `{0}`: use at most 63 letters, digits and `_`, and do not begin with a digit")]
     TableName(String),
-    /// The database refused, or did not answer.
+    /// The database refused a statement, or did not answer.
     #[error("table `{table}`: {source}")]
     Database {
         /// The table.
         table: String,
-        /// What it said.
+        /// The error of the database.
         #[source]
         source: sqlx::Error,
     },

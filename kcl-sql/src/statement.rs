@@ -1,11 +1,12 @@
-//! The statements, over a table whose name was checked. Every database here takes them as they are.
+//! Builds the SQL statements of the checkpoint table. SQLite and PostgreSQL accept the same
+//! statements.
 
 use crate::Error;
 
-/// The longest name that PostgreSQL keeps.
-const LONGEST: usize = 63;
+/// The longest name of a table, in bytes: PostgreSQL truncates longer identifiers.
+const MAX_NAME_BYTES: usize = 63;
 
-/// A table's name that can stand in a statement.
+/// The name of the table, checked so that a statement can contain it without quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Table(String);
 
@@ -17,9 +18,9 @@ impl Default for Table {
 
 impl Table {
     pub(crate) fn named(name: &str) -> Result<Self, Error> {
-        let fine = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let begins = name.chars().next().is_some_and(|first| !first.is_ascii_digit());
-        if begins && name.len() <= LONGEST && name.chars().all(fine) {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let starts_well = name.chars().next().is_some_and(|first| !first.is_ascii_digit());
+        if starts_well && name.len() <= MAX_NAME_BYTES && name.chars().all(is_allowed) {
             return Ok(Table(name.to_owned()));
         }
         Err(Error::TableName(name.to_owned()))
@@ -37,7 +38,8 @@ impl Table {
         )
     }
 
-    /// Remembers a token, unless a higher one is known: then no row is returned.
+    /// Stores a fencing token and returns the position. Returns no row if the table has a higher
+    /// token.
     pub(crate) fn begin(&self) -> String {
         let table = &self.0;
         format!(
@@ -48,9 +50,12 @@ impl Table {
         )
     }
 
-    /// Holds the row until the transaction ends, if its token is this one: else no row is returned. (It changes nothing, but
-    /// is a write: so whoever reads the position also has the right to move it.)
-    pub(crate) fn hold(&self) -> String {
+    /// Locks the row until the transaction ends and returns the position. Returns no row if the
+    /// token is another one.
+    ///
+    /// An UPDATE that changes nothing, because it takes the lock that the later write of the
+    /// position needs: between the two no other owner can begin.
+    pub(crate) fn lock_row(&self) -> String {
         format!(
             "UPDATE {} SET fencing_token = fencing_token WHERE application = $1 AND lease = $2 AND fencing_token = $3 \
              RETURNING sequence_number, sub_sequence_number",
@@ -65,7 +70,7 @@ impl Table {
         )
     }
 
-    pub(crate) fn token(&self) -> String {
+    pub(crate) fn fencing_token(&self) -> String {
         format!("SELECT fencing_token FROM {} WHERE application = $1 AND lease = $2", self.0)
     }
 }
@@ -75,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_plain_name_reaches_a_statement() {
+    fn only_a_name_that_needs_no_quotes_reaches_a_statement() {
         for bad in ["", "1st", "a b", "a;DROP TABLE b", "a\"b", "schema.table", &"a".repeat(64)] {
             assert!(matches!(Table::named(bad), Err(Error::TableName(_))), "{bad}");
         }

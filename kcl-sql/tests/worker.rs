@@ -1,4 +1,5 @@
-//! A worker whose effects go to SQLite, killed again and again.
+//! Tests that a worker with effects in SQLite writes each effect exactly once although it is killed
+//! repeatedly.
 
 #![cfg(all(test, feature = "sqlite"))]
 
@@ -11,13 +12,13 @@ use kcl_local::LocalAws;
 use kcl_sql::SqliteCheckpoints;
 use sqlx::SqlitePool;
 
-struct Insert {
+struct InsertEffects {
     pool: SqlitePool,
     checkpoints: SqliteCheckpoints,
     batches: Arc<AtomicU32>,
 }
 
-impl RecordProcessor for Insert {
+impl RecordProcessor for InsertEffects {
     async fn process_records(&mut self, batch: &Batch, shard: &ShardContext) -> Result<(), BoxError> {
         let mut transaction = self.pool.begin().await?;
         for record in self.checkpoints.advance(&mut transaction, shard, batch, None).await? {
@@ -25,7 +26,7 @@ impl RecordProcessor for Insert {
             sqlx::query("INSERT INTO effects (n) VALUES ($1)").bind(number).execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
-        // As if the answer to the commit were lost, every third time.
+        // Every third batch fails after its commit, as if the answer to the commit were lost.
         match self.batches.fetch_add(1, Ordering::Relaxed) % 3 {
             0 => Err("no answer".into()),
             _ => Ok(()),
@@ -34,7 +35,7 @@ impl RecordProcessor for Insert {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn effects_are_there_once_however_often_the_worker_is_killed() {
+async fn each_effect_exists_once_although_the_worker_is_killed() {
     let aws = LocalAws::start().await.unwrap();
     aws.kinesis().create_stream().stream_name("clicks").shard_count(2).send().await.unwrap();
     let directory = tempfile::tempdir().unwrap();
@@ -49,15 +50,15 @@ async fn effects_are_there_once_however_often_the_worker_is_killed() {
         count
     };
     for round in 0..5 {
-        // Checkpoints go to the table's row when a lease is given up only.
-        let settings = Settings::default().failover_time(Duration::from_secs(2)).watch(Duration::from_millis(100));
+        let settings =
+            Settings::default().failover_time(Duration::from_secs(2)).fleet_poll_interval(Duration::from_millis(100));
         let (its_pool, its_checkpoints, its_batches) = (pool.clone(), checkpoints.clone(), batches.clone());
         let worker = Worker::builder("delays", "clicks")
             .settings(settings.poll_interval(Duration::from_millis(20)))
             .worker_id("ann")
             .sdk_config(&aws.sdk_config())
             .checkpoint_store(checkpoints.clone())
-            .processor(move |_| Insert {
+            .processor(move |_| InsertEffects {
                 pool: its_pool.clone(),
                 checkpoints: its_checkpoints.clone(),
                 batches: its_batches.clone(),
@@ -79,11 +80,11 @@ async fn effects_are_there_once_however_often_the_worker_is_killed() {
             }
         };
         if round == 4 {
-            tokio::time::timeout(Duration::from_secs(60), done).await.expect("all are there");
+            tokio::time::timeout(Duration::from_secs(60), done).await.expect("all effects exist within a minute");
             handle.shutdown(Duration::from_secs(10)).await;
             running.await.unwrap().unwrap();
         } else {
-            // In the middle of it.
+            // Kill the worker while it processes.
             let _ = tokio::time::timeout(Duration::from_millis(700), done).await;
             running.abort_handle().abort();
         }
@@ -91,16 +92,17 @@ async fn effects_are_there_once_however_often_the_worker_is_killed() {
     let rows: Vec<(i64,)> = sqlx::query_as("SELECT n FROM effects ORDER BY n").fetch_all(&pool).await.unwrap();
     let numbers: Vec<i64> = rows.into_iter().map(|(n,)| n).collect();
     assert_eq!(numbers, (0..i64::from(put)).collect::<Vec<_>>());
-    // The leases' rows say where the database stands, so that a Java KCL goes on from there.
+    // A clean shutdown copies the positions to the lease table, so that a Java KCL can continue
+    // from them.
     let leases = aws.dynamodb().scan().table_name("delays").send().await.unwrap().items.unwrap();
     for lease in leases {
         let (key, checkpoint) = (lease["leaseKey"].as_s().unwrap(), lease["checkpoint"].as_s().unwrap());
-        let stood: (String,) = sqlx::query_as("SELECT sequence_number FROM kcl_checkpoint WHERE lease = $1")
+        let position: (String,) = sqlx::query_as("SELECT sequence_number FROM kcl_checkpoint WHERE lease = $1")
             .bind(key)
             .fetch_one(&pool)
             .await
             .unwrap();
-        assert_eq!(&stood.0, checkpoint, "{key}");
+        assert_eq!(&position.0, checkpoint, "{key}");
     }
     aws.shutdown().await;
 }

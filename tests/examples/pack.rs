@@ -4,7 +4,7 @@
 //! digits]`, or `null`, which ends an aggregate as a full one does. Writes one line for each aggregate: `{"data", "partition_key",
 //! "explicit_hash_key", "records"}`.
 
-use kcl_core::aggregate::Aggregator;
+use kcl_core::record::aggregate::Aggregator;
 use std::error::Error;
 use std::io::{BufRead, Write};
 

@@ -2,7 +2,7 @@
 //! Aggregates made by AWS's own aggregators, and some by hand (`golden/aggregates/make`), unpacked
 //! by ours.
 
-use kcl_core::aggregate::{Checksum, Corruption, Deaggregator, ForeignRecords, Outcome};
+use kcl_core::record::aggregate::{Checksum, Corruption, Deaggregator, ForeignRecords, Outcome};
 use kcl_core::record::{Record, SequenceNumber};
 use md5::{Digest, Md5};
 use std::collections::BTreeMap;

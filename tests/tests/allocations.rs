@@ -6,13 +6,15 @@ use allocation_counter::AllocationInfo;
 use async_trait::async_trait;
 use base64::Engine as _;
 use bytes::Bytes;
-use kcl_core::aggregate::{Aggregator, Deaggregator};
+use kcl_core::fuzzing;
 use kcl_core::lease::MemoryStore;
 use kcl_core::lease::row::HashKeyRange;
 use kcl_core::prelude::*;
+use kcl_core::record::aggregate::{Aggregator, Deaggregator};
 use kcl_core::record::{SequenceNumber, StartingPosition, StreamIdentity};
+use kcl_core::settings::Parser;
 use kcl_core::shard::{ApiError, Fetched, ListWhich, Listing, Shard, StreamApi, StreamDescription};
-use kcl_core::{Parser, TokioClock, fuzzing};
+use kcl_core::testing::TokioClock;
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
@@ -165,7 +167,7 @@ async fn handled(records: Vec<Record>, count: usize) -> Vec<Range<usize>> {
         let place = tokio::time::timeout(Duration::from_secs(600), come.recv()).await.expect("the handler gets them");
         seen.push(place.unwrap());
     }
-    handle.shutdown(Duration::ZERO).await;
+    handle.abort().await;
     running.await.unwrap().unwrap();
     seen
 }

@@ -6,7 +6,7 @@
 use kcl_core::aws::{Clients, DynamoDbStore, KinesisStream};
 use kcl_core::lease::{LeaseStore, StoreErrorKind};
 use kcl_core::record::{ShardId, StartingPosition, StreamRef};
-use kcl_core::shard::{ApiError, ApiErrorKind, ListWhich, StreamApi};
+use kcl_core::shard::{ApiError, ApiErrorKind, ListWhich, StreamApi, SubscribeRequest};
 use kcl_local::LocalAws;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -128,7 +128,9 @@ async fn a_message_that_claims_gigabytes_is_given_up_at_its_beginning() {
     let fan_out = server.stream().fan_out().unwrap();
     let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/app:1";
     let shard = ShardId::new("shardId-000000000000");
-    let subscription = fan_out.subscribe(arn, &shard, &StartingPosition::TrimHorizon).await;
+    let from = &StartingPosition::TrimHorizon;
+    let request = SubscribeRequest { consumer_arn: arn, shard: &shard, from };
+    let subscription = fan_out.subscribe(request).await;
     let failed = match subscription {
         Ok(mut subscription) => subscription.next().await.map(drop),
         Err(error) => Err(error),

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use kcl_core::aws::{Clients, KinesisStream};
 use kcl_core::prelude::*;
 use kcl_core::record::{StartingPosition, StreamRef};
-use kcl_core::shard::{ConsumerRef, FanOutApi, ListWhich, StreamApi, Subscription};
+use kcl_core::shard::{ConsumerRef, FanOutApi, ListWhich, StreamApi, SubscribeRequest, Subscription};
 use kcl_local::kinesis::EngineConfig;
 use kcl_local::{Builder, Fault, LocalAws, Service, StreamFault};
 use std::sync::Arc;
@@ -51,7 +51,8 @@ fn shard(n: usize) -> ShardId {
 
 async fn subscribe(fan_out: &dyn FanOutApi, consumer: &str, n: usize) -> Option<Box<dyn Subscription>> {
     let (shard, from) = (shard(n), StartingPosition::TrimHorizon);
-    timeout(DEADLINE, fan_out.subscribe(consumer, &shard, &from)).await.ok().map(Result::unwrap)
+    let request = SubscribeRequest { consumer_arn: consumer, shard: &shard, from: &from };
+    timeout(DEADLINE, fan_out.subscribe(request)).await.ok().map(Result::unwrap)
 }
 
 /// Reads and lists, as polling readers and the coordination send beside the subscriptions.

@@ -91,7 +91,8 @@ async fn reading_starts_at_the_given_position() {
     };
     assert_eq!(payloads(&read(&stream, &at(0)).await), [b"c"]);
     assert_eq!(payloads(&read(&stream, &at(2)).await), [b"b", b"c"]);
-    let second = StartingPosition::AtTimestamp(all.records[1].arrived_at_ms);
+    let arrived = all.records[1].arrived_at().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let second = StartingPosition::AtTimestamp(i64::try_from(arrived.as_millis()).unwrap());
     assert_eq!(payloads(&read(&stream, &second).await), [b"b", b"c"]);
 }
 
@@ -158,12 +159,7 @@ async fn failures_say_what_the_reader_can_do() {
         aws.faults().once("GetRecords", fault.clone());
         let error = stream.get_records(&iterator, 10).await.unwrap_err();
         assert_eq!(error.kind, kind, "{fault:?}: {error}");
-        let names = if error.message.contains(": AccessDenied") {
-            "may not do `kinesis:GetRecords` on stream `orders`"
-        } else {
-            "GetRecords of stream `orders`"
-        };
-        assert!(error.message.contains(names), "{error}");
+        assert!(error.message.contains("`kinesis:GetRecords` on stream `orders`"), "{error}");
         assert_eq!(aws.calls().of(Service::Kinesis, "GetRecords"), 1, "one attempt a call");
     }
     // Whatever other timeouts the caller's client has, every call has a deadline.

@@ -8,10 +8,10 @@ use aws_sdk_kinesis::config::interceptors::BeforeDeserializationInterceptorConte
 use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_kinesis::error::BoxError;
 use aws_sdk_kinesis::primitives::Blob;
-use kcl_core::Parser;
 use kcl_core::aws::KinesisStream;
 use kcl_core::record::{Record, ShardId, StartingPosition, StreamRef};
-use kcl_core::shard::{ApiErrorKind, ListWhich, StreamApi};
+use kcl_core::settings::Parser;
+use kcl_core::shard::{ApiErrorKind, ListWhich, StreamApi, SubscribeRequest};
 use kcl_local::LocalAws;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -57,7 +57,9 @@ async fn pushed(stream: &KinesisStream, shard: &ShardId, name: &str, wanted: usi
         let found = fan_out.find_consumer(&kcl_core::shard::ConsumerRef::Name(name.to_owned())).await.unwrap();
         consumer = found.unwrap();
     }
-    let mut subscription = fan_out.subscribe(&consumer.arn, shard, &StartingPosition::TrimHorizon).await.unwrap();
+    let from = &StartingPosition::TrimHorizon;
+    let request = SubscribeRequest { consumer_arn: &consumer.arn, shard, from };
+    let mut subscription = fan_out.subscribe(request).await.unwrap();
     let mut records = Vec::new();
     while records.len() < wanted {
         records.extend(subscription.next().await.unwrap().unwrap().records);

@@ -42,7 +42,7 @@ async fn check(aws: &LocalAws, stream: &str) -> Result<StreamDescription, Error>
 
 async fn check_reading(clients: &Clients, stream: &str, retrieval: Retrieval) -> Result<StreamDescription, Error> {
     let reading = DryRun::new(retrieval, ConsumerRef::Name("app".to_owned()));
-    preflight(clients, &StreamRef::from(stream), &spec(), &reading, &mut fastrand::Rng::with_seed(7)).await
+    preflight(clients, &StreamRef::from(stream), &spec(), &reading, 7).await
 }
 
 /// Asserts the code, and that the message contains all of these.
@@ -83,7 +83,7 @@ async fn a_table_that_another_worker_is_creating_is_waited_for() {
     // As if DescribeTable were a moment behind: this worker sees no table, and its creation comes
     // too late.
     let clients = Clients::from_config(&aws.sdk_config()).unwrap();
-    prepare_table(&clients.dynamodb, &spec(), 1, &mut fastrand::Rng::with_seed(1)).await.unwrap();
+    prepare_table(&clients.dynamodb, &spec(), 1, 1).await.unwrap();
     aws.faults().once("DescribeTable", Fault::Error("ResourceNotFoundException".to_owned()));
     check(&aws, "orders").await.unwrap();
     assert_eq!(aws.calls().of(Service::DynamoDb, "CreateTable"), 2);

@@ -58,7 +58,7 @@ async fn until_active(aws: &LocalAws) {
 fn quick() -> Settings {
     Settings::default()
         .failover_time(Duration::from_secs(1))
-        .watch(Duration::from_millis(50))
+        .fleet_poll_interval(Duration::from_millis(50))
         .assignment_interval(Duration::from_millis(100))
 }
 

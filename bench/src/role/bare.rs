@@ -1,5 +1,5 @@
-//! The least that reads a stream: GetRecords, or a subscription, with the SDK in a loop, a task a shard. No leases, no
-//! checkpoints.
+//! Reads a stream with the bare SDK: GetRecords or a subscription in a loop, one task per shard, no
+//! leases, no checkpoints.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,29 +10,29 @@ use futures_util::future::try_join_all;
 
 use super::tally::Tally;
 use crate::Error;
-use crate::place::{self, STREAM};
+use crate::target::{self, STREAM};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[arg(long)]
     endpoint: String,
-    /// Ends when so many records came.
+    /// Number of records after which the process ends.
     #[arg(long)]
     drain: u64,
-    /// By subscriptions.
+    /// Read by enhanced fan-out.
     #[arg(long)]
     fan_out: bool,
 }
 
-/// The most that GetRecords gives.
+/// The maximum of GetRecords.
 const LIMIT: i32 = 10_000;
 
-pub(super) async fn play(arguments: Arguments) -> Result<(), Error> {
-    let client = Client::new(&place::sdk_config(&arguments.endpoint));
+pub(super) async fn run(arguments: Arguments) -> Result<(), Error> {
+    let client = Client::new(&target::sdk_config(&arguments.endpoint));
     let tally = Arc::new(Tally::new(arguments.drain));
-    let listed = client.list_shards().stream_name(STREAM).send().await.map_err(aws_sdk_kinesis::Error::from)?;
+    let list = client.list_shards().stream_name(STREAM).send().await.map_err(aws_sdk_kinesis::Error::from)?;
     let consumer = if arguments.fan_out { Some(consumer(&client).await?) } else { None };
-    let readers = listed.shards.unwrap_or_default().into_iter().map(|shard| {
+    let readers = list.shards.unwrap_or_default().into_iter().map(|shard| {
         let (client, tally, consumer) = (client.clone(), Arc::clone(&tally), consumer.clone());
         tokio::spawn(async move {
             match consumer {
@@ -44,10 +44,10 @@ pub(super) async fn play(arguments: Arguments) -> Result<(), Error> {
     for outcome in try_join_all(readers).await? {
         outcome?;
     }
-    Err("the stream has fewer records than were asked for".into())
+    Err("the stream has fewer records than expected".into())
 }
 
-/// A consumer, active; each process has its own.
+/// Registers a consumer for this process, and waits until it is active.
 async fn consumer(client: &Client) -> Result<String, Error> {
     let described = client.describe_stream_summary().stream_name(STREAM).send().await?;
     let arn = described.stream_description_summary.ok_or("no stream")?.stream_arn;
@@ -63,11 +63,11 @@ async fn consumer(client: &Client) -> Result<String, Error> {
     }
 }
 
-/// Takes what a subscription pushes, until enough came.
+/// Counts the records that a subscription pushes.
 async fn subscribe(client: &Client, consumer: &str, shard: &str, tally: &Tally) -> Result<(), Error> {
     let start = StartingPosition::builder().r#type(ShardIteratorType::TrimHorizon).build()?;
-    let ask = client.subscribe_to_shard().consumer_arn(consumer).shard_id(shard).starting_position(start);
-    let mut events = ask.send().await?.event_stream;
+    let call = client.subscribe_to_shard().consumer_arn(consumer).shard_id(shard).starting_position(start);
+    let mut events = call.send().await?.event_stream;
     while let Some(event) = events.recv().await? {
         if let SubscribeToShardEventStream::SubscribeToShardEvent(event) = event {
             tally.add(event.records.len(), event.records.iter().map(|record| record.data.as_ref().len()).sum());
@@ -76,7 +76,7 @@ async fn subscribe(client: &Client, consumer: &str, shard: &str, tally: &Tally) 
     Ok(())
 }
 
-/// Reads a shard to its tip.
+/// Counts the records of a shard up to its tip.
 async fn read(client: &Client, shard: String, tally: &Tally) -> Result<(), aws_sdk_kinesis::Error> {
     let first = client.get_shard_iterator().stream_name(STREAM).shard_id(shard);
     let mut iterator = first.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await?.shard_iterator;

@@ -1,7 +1,6 @@
-//! What a process does that the bench started, and what it says on its standard output: one [`Said`] a line.
+//! The roles of child processes, which print one [`Message`] per line to standard output.
 
 mod bare;
-mod report;
 mod serve;
 mod tally;
 mod timed;
@@ -16,67 +15,68 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 pub(crate) use tally::Drained;
 
-/// What a process is for.
+/// The role of a child process.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Role {
-    /// The embedded servers.
+    /// Runs the embedded servers.
     #[command(hide = true)]
     Serve(serve::Arguments),
-    /// A worker.
+    /// Runs a worker.
     #[command(hide = true)]
     Work(work::Arguments),
-    /// A worker that says how late its handlers are.
+    /// Runs a worker that measures the latency of handler calls.
     #[command(hide = true)]
     Timed(timed::Arguments),
-    /// A bare loop around the SDK.
+    /// Runs a bare loop around the SDK.
     #[command(hide = true)]
     Bare(bare::Arguments),
 }
 
-/// What a process says.
+/// A message of a child process to the bench.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Said {
-    /// The servers are there.
+pub(crate) enum Message {
+    /// The servers accept connections.
     Serving {
-        /// Both services.
+        /// The endpoint of both services.
         endpoint: String,
     },
-    /// The first record of a shard came.
-    First {
-        /// Which shard.
+    /// The processor received the first record of a shard.
+    FirstRecord {
+        /// The shard.
         shard: String,
     },
-    /// A lease was claimed, and its shard's processor was initialized.
-    Began {
-        /// Which shard.
+    /// A lease was claimed, and the processor of its shard was initialized.
+    Initialized {
+        /// The shard.
         shard: String,
-        /// By the [clock](crate::clock) of the machine.
+        /// Time of the machine's monotonic [clock](crate::clock).
         at: Duration,
     },
-    /// A record was handed to the processor.
+    /// The processor received a record.
     Delivered {
-        /// Its shard.
+        /// The shard.
         shard: String,
-        /// Its sequence number.
+        /// The sequence number.
         sequence: String,
-        /// By the [clock](crate::clock) of the machine.
+        /// Time of the machine's monotonic [clock](crate::clock).
         at: Duration,
     },
-    /// How much later than their answers, or than what was pushed, handlers were called.
-    Added {
-        /// One a call.
+    /// Latencies of handler calls, in milliseconds.
+    Latencies {
+        /// From the answer or event to each call.
         millis: Vec<f64>,
-        /// Since the record arrived at the servers.
+        /// From the arrival of the record at the servers to each call.
         since_arrival: Vec<f64>,
     },
-    /// All records that were asked for came.
+    /// The reader received the given number of records.
     Drained(Drained),
 }
 
-impl Said {
-    /// Says it. Whole lines reach the parent at once: standard output is buffered by line.
-    fn say(&self) {
+impl Message {
+    /// Prints the message. Standard output is buffered by line, so the parent receives whole lines
+    /// at once.
+    fn print(&self) {
         if let Ok(line) = serde_json::to_string(self) {
             println!("{line}");
         }
@@ -84,8 +84,8 @@ impl Said {
 }
 
 impl Role {
-    /// Does it, until done or until the parent lets go of the leash.
-    pub(crate) async fn play(self) -> Result<(), Error> {
+    /// Runs the role until it is done, or until the parent closes standard input or dies.
+    pub(crate) async fn run(self) -> Result<(), Error> {
         std::thread::spawn(|| {
             _ = std::io::stdin().read_to_end(&mut Vec::new());
             std::process::exit(1);
@@ -93,10 +93,10 @@ impl Role {
         let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "error".into());
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
         match self {
-            Role::Serve(arguments) => serve::play(arguments).await,
-            Role::Work(arguments) => work::play(arguments).await,
-            Role::Timed(arguments) => timed::play(arguments).await,
-            Role::Bare(arguments) => bare::play(arguments).await,
+            Role::Serve(arguments) => serve::run(arguments).await,
+            Role::Work(arguments) => work::run(arguments).await,
+            Role::Timed(arguments) => timed::run(arguments).await,
+            Role::Bare(arguments) => bare::run(arguments).await,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Counts what a reader was given, and says what it took when all is there.
+//! Counts the records that a reader receives, and reports time, CPU and memory after the last one.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,53 +7,53 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::Said;
+use super::Message;
 
-/// What reading a backlog took.
+/// The cost of reading a backlog.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Drained {
-    /// Payload.
+    /// Bytes of payload.
     pub(crate) bytes: u64,
-    /// From the first batch to the last.
+    /// Time from the first batch to the last.
     pub(crate) seconds: f64,
-    /// Processor time of the whole process, from its start on.
+    /// CPU time of the whole process since its start.
     pub(crate) cpu_seconds: f64,
-    /// The most memory it ever had; absent where the system does not say it.
+    /// Peak resident memory (Linux only).
     pub(crate) peak_bytes: Option<u64>,
 }
 
-/// Shared by all that read.
+/// Shared by the readers of all shards.
 #[derive(Debug)]
 pub(super) struct Tally {
-    wanted: u64,
+    expected: u64,
     records: AtomicU64,
     bytes: AtomicU64,
     first: OnceLock<Instant>,
 }
 
 impl Tally {
-    pub(super) fn new(wanted: u64) -> Self {
-        Tally { wanted, records: AtomicU64::new(0), bytes: AtomicU64::new(0), first: OnceLock::new() }
+    pub(super) fn new(expected: u64) -> Self {
+        Tally { expected, records: AtomicU64::new(0), bytes: AtomicU64::new(0), first: OnceLock::new() }
     }
 
-    /// Takes note of a batch. With the last one the process says what all of it took, and ends: the end of a worker or of a connection
-    /// is not what is measured.
+    /// Counts a batch. After the last one prints the result and exits the process: the shutdown of
+    /// a worker or a connection is not measured.
     pub(super) fn add(&self, records: usize, bytes: usize) {
         let first = *self.first.get_or_init(Instant::now);
         let bytes = self.bytes.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
         let records = self.records.fetch_add(records as u64, Ordering::Relaxed) + records as u64;
-        if records >= self.wanted {
+        if records >= self.expected {
             let seconds = first.elapsed().as_secs_f64();
             let cpu = clock_gettime(ClockId::ProcessCPUTime);
             #[allow(clippy::cast_precision_loss, reason = "seconds and nanoseconds of a minute at most")]
             let cpu_seconds = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
-            Said::Drained(Drained { bytes, seconds, cpu_seconds, peak_bytes: peak_bytes() }).say();
+            Message::Drained(Drained { bytes, seconds, cpu_seconds, peak_bytes: peak_bytes() }).print();
             std::process::exit(0);
         }
     }
 }
 
-/// Linux says it in /proc/self/status: `VmHWM:     12345 kB`.
+/// Reads `VmHWM:     12345 kB` from /proc/self/status.
 fn peak_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,4 +1,5 @@
-//! A worker whose processors say when their first record came, say every record, or count what comes.
+//! Runs a worker whose processors report their first record or all records, count records, wait, or
+//! stall.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,53 +7,53 @@ use std::time::Duration;
 
 use kcl_core::prelude::*;
 use kcl_core::record::{SequenceNumber, ShardId};
-use kcl_core::{Parser, shutdown_signal};
+use kcl_core::settings::Parser;
+use kcl_core::shutdown_signal;
 
-use super::Said;
-use super::report::Report;
+use super::Message;
 use super::tally::Tally;
-use crate::Error;
-use crate::place::{self, STREAM};
+use crate::target::{self, STREAM};
+use crate::{Error, clock};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[arg(long)]
     endpoint: String,
-    /// The lease table.
+    /// The application, which is also the name of the lease table.
     #[arg(long)]
     application: String,
     #[arg(long, value_parser = humantime::parse_duration)]
     failover_time: Option<Duration>,
-    /// Reads by subscriptions.
+    /// Read by enhanced fan-out.
     #[arg(long)]
     fan_out: bool,
-    /// The SDK's own code parses records.
+    /// Use the SDK's own parser.
     #[arg(long)]
     sdk_parser: bool,
-    /// Reads without pauses until so many records came.
+    /// Read without pauses, and exit after this number of records.
     #[arg(long)]
     drain: Option<u64>,
-    /// The setting of that name.
+    /// The setting with this name.
     #[arg(long, value_parser = humantime::parse_duration)]
     idle_poll_interval: Option<Duration>,
-    /// What a handler takes for a record.
+    /// Time that the handler waits per record.
     #[arg(long, value_parser = humantime::parse_duration, requires = "drain")]
     handler_time: Option<Duration>,
-    /// The setting of that name.
+    /// The setting with this name.
     #[arg(long)]
     concurrency: Option<String>,
-    /// Handlers never come back.
+    /// Handlers never return.
     #[arg(long, conflicts_with_all = ["drain", "report"])]
     stall: bool,
-    /// Says every record.
+    /// Report every record.
     #[arg(long, conflicts_with = "drain")]
     report: bool,
-    /// The worker's name in its fleet; a random one if absent.
+    /// The worker's id. Default: a random one.
     #[arg(long)]
     worker_id: Option<String>,
 }
 
-pub(super) async fn play(arguments: Arguments) -> Result<(), Error> {
+pub(super) async fn run(arguments: Arguments) -> Result<(), Error> {
     let mut settings = Settings::default();
     if let Some(time) = arguments.failover_time {
         settings = settings.failover_time(time);
@@ -73,19 +74,19 @@ pub(super) async fn play(arguments: Arguments) -> Result<(), Error> {
         settings.set("concurrency", concurrency)?;
     }
     let mut builder = Worker::builder(arguments.application, STREAM)
-        .sdk_config(&place::sdk_config(&arguments.endpoint))
+        .sdk_config(&target::sdk_config(&arguments.endpoint))
         .settings(settings);
     if let Some(id) = arguments.worker_id {
         builder = builder.worker_id(id);
     }
     let worker = match arguments.drain {
-        None if arguments.stall => builder.processor(|_: &ShardId| Stands).build().await?,
-        None if arguments.report => builder.processor(|_: &ShardId| Report).build().await?,
-        None => builder.processor(FirstRecord::new).build().await?,
-        Some(wanted) => {
-            let tally = Arc::new(Tally::new(wanted));
+        None if arguments.stall => builder.processor(|_: &ShardId| Stall).build().await?,
+        None if arguments.report => builder.processor(|_: &ShardId| ReportRecords).build().await?,
+        None => builder.processor(ReportFirstRecord::new).build().await?,
+        Some(records) => {
+            let tally = Arc::new(Tally::new(records));
             if let Some(time) = arguments.handler_time {
-                let slow = move |_: &ShardId| Slow { time, tally: Arc::clone(&tally), last: HashMap::new() };
+                let slow = move |_: &ShardId| SlowInOrder { time, tally: Arc::clone(&tally), last: HashMap::new() };
                 let worker = builder.processor(slow).build().await?;
                 return Ok(worker.run_until(shutdown_signal()).await?);
             }
@@ -95,44 +96,65 @@ pub(super) async fn play(arguments: Arguments) -> Result<(), Error> {
     Ok(worker.run_until(shutdown_signal()).await?)
 }
 
-/// Says when the first record of its shard came.
+/// Reports the first record of its shard.
 #[derive(Debug)]
-struct FirstRecord(Option<Said>);
+struct ReportFirstRecord(Option<Message>);
 
-impl FirstRecord {
+impl ReportFirstRecord {
     fn new(shard: &ShardId) -> Self {
-        FirstRecord(Some(Said::First { shard: shard.to_string() }))
+        ReportFirstRecord(Some(Message::FirstRecord { shard: shard.to_string() }))
     }
 }
 
-impl RecordProcessor for FirstRecord {
+impl RecordProcessor for ReportFirstRecord {
     async fn process_records(&mut self, _: &Batch, _: &ShardContext) -> Result<(), BoxError> {
         if let Some(first) = self.0.take() {
-            first.say();
+            first.print();
         }
         Ok(())
     }
 }
 
-/// Never comes back.
+/// Reports the initialization of its shard, and every record.
 #[derive(Debug)]
-struct Stands;
+struct ReportRecords;
 
-impl RecordProcessor for Stands {
+impl RecordProcessor for ReportRecords {
+    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), BoxError> {
+        Message::Initialized { shard: shard.shard_id().to_string(), at: clock::now() }.print();
+        Ok(())
+    }
+
+    async fn process_records(&mut self, batch: &Batch, shard: &ShardContext) -> Result<(), BoxError> {
+        let at = clock::now();
+        for record in batch {
+            let sequence = record.sequence_number.to_string();
+            Message::Delivered { shard: shard.shard_id().to_string(), sequence, at }.print();
+        }
+        Ok(())
+    }
+}
+
+/// Never returns.
+#[derive(Debug)]
+struct Stall;
+
+impl RecordProcessor for Stall {
     async fn process_records(&mut self, _: &Batch, _: &ShardContext) -> Result<(), BoxError> {
         std::future::pending().await
     }
 }
 
-/// Takes its time for each record, and ends the process where a key's records are out of order.
+/// Waits for each record, and exits the process with an error if the records of a key are out of
+/// order.
 #[derive(Debug)]
-struct Slow {
+struct SlowInOrder {
     time: Duration,
     tally: Arc<Tally>,
     last: HashMap<String, SequenceNumber>,
 }
 
-impl RecordProcessor for Slow {
+impl RecordProcessor for SlowInOrder {
     async fn process_records(&mut self, batch: &Batch, _: &ShardContext) -> Result<(), BoxError> {
         for record in batch {
             tokio::time::sleep(self.time).await;

@@ -1,39 +1,43 @@
-//! `scale`: a fleet of 500 workers and 10,000 shards in one thread, under virtual time.
+//! `scale`: measures a fleet of 500 workers and 10,000 shards in one thread, under virtual time.
 
+mod link;
 mod stopwatch;
 mod stream;
 mod table;
 mod units;
-mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_core::lease::WorkerId;
 use kcl_core::prelude::*;
-use kcl_core::{BalanceBy, TokioClock};
+use kcl_core::settings::BalanceBy;
+use kcl_core::testing::TokioClock;
 use tokio::time::{Instant, sleep};
 
 use crate::figure::{Figure, largest, median};
 use crate::{Error, Options};
+use link::Link;
 use stopwatch::Stopwatch;
-use wire::Wire;
+use stream::{SharedStream, WorkerStream};
+use table::{SharedTable, WorkerTable};
 
 const SHARDS: usize = 10_000;
 const WORKERS: usize = 500;
-/// So many join, and so many crash.
-const OTHERS: usize = 50;
-/// Steady state: from so long after the last event, for so long. Whole minutes, as some things are done once in one.
+/// Number of workers that join, and that crash.
+const CHANGED: usize = 50;
+/// Time from an event to the steady state.
 const SETTLE: Duration = Duration::from_secs(90);
+/// Time over which units are counted. Whole minutes, because some work is done once a minute.
 const WINDOW: Duration = Duration::from_secs(120);
-/// Between two looks at whether it is done.
-const LOOK: Duration = Duration::from_millis(100);
-/// What takes longer will not end.
-const PATIENCE: Duration = Duration::from_secs(600);
-/// Coordination is measured, not polling: shards without a record are read so often.
+/// Interval between two checks of a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// A condition that does not hold within this time never will.
+const TIMEOUT: Duration = Duration::from_secs(600);
+/// Slower than the default, because coordination is measured and not polling.
 const IDLE_POLL: Duration = Duration::from_secs(2);
 
-/// Handles nothing: there are no records.
+/// Never called: there are no records.
 struct Idle;
 
 impl RecordProcessor for Idle {
@@ -44,7 +48,7 @@ impl RecordProcessor for Idle {
 
 pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
     let options = options.clone();
-    // A thread of its own: its time is virtual, and its logs go to the stopwatch.
+    // A separate thread, because its time is virtual and its log spans go to the stopwatch.
     tokio::task::spawn_blocking(move || {
         let stopwatch = Stopwatch::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
@@ -56,62 +60,63 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Figure>, Error> {
 async fn measure(options: &Options, stopwatch: &Stopwatch) -> Result<Vec<Figure>, Error> {
     let mut fleet = Fleet::new(options);
     eprintln!("scale: {WORKERS} workers, {SHARDS} shards");
-    // Spread over a heartbeat: a crash meets every phase of it.
-    let start = fleet.add(WORKERS, fleet.settings.heartbeat_interval()).await?;
+    // Starts are spread over a heartbeat interval, so that a crash finds workers at every phase of
+    // it.
+    let start = fleet.add(WORKERS, fleet.settings.effective_heartbeat_interval()).await?;
     fleet.until_balanced(start).await?;
     sleep(SETTLE).await;
 
     let (read, written) = fleet.units();
     sleep(WINDOW).await;
     let (read_later, written_later) = fleet.units();
-    let a_second = |before: f64, after: f64| (after - before) / WINDOW.as_secs_f64();
+    let per_second = |before: f64, after: f64| (after - before) / WINDOW.as_secs_f64();
 
-    let joined = fleet.add(OTHERS, Duration::ZERO).await?;
+    let joined = fleet.add(CHANGED, Duration::ZERO).await?;
     let join = fleet.until_balanced(joined).await?;
-    eprintln!("scale: {OTHERS} workers more: balanced after {join:.2} s");
+    eprintln!("scale: {CHANGED} workers joined: balanced after {join:.2} s");
     sleep(SETTLE).await;
 
-    let crashed = fleet.crash(OTHERS, Leader::Lives);
+    let crashed = fleet.crash(CHANGED, Leader::Survives);
     let crash = fleet.until_read(crashed).await?;
-    let even_again = fleet.until_balanced(crashed).await?;
-    eprintln!("scale: {OTHERS} workers crashed: all read again after {crash:.2} s, balanced after {even_again:.2} s");
+    let balanced = fleet.until_balanced(crashed).await?;
+    eprintln!("scale: {CHANGED} workers crashed: all read again after {crash:.2} s, balanced after {balanced:.2} s");
     sleep(SETTLE).await;
 
-    let crashed = fleet.crash(OTHERS, Leader::DiesToo);
-    let headless = fleet.until_read(crashed).await?;
-    eprintln!("scale: {OTHERS} more, and the leader: all read again after {headless:.2} s");
+    let crashed = fleet.crash(CHANGED, Leader::Crashes);
+    let leader_crash = fleet.until_read(crashed).await?;
+    eprintln!("scale: {CHANGED} workers crashed, with the leader: all read again after {leader_crash:.2} s");
     fleet.until_balanced(crashed).await?;
     sleep(SETTLE).await;
 
     let laps = stopwatch.take();
     let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
-    eprintln!("scale: {} planning cycles", laps.len());
+    eprintln!("scale: {} assignment cycles", laps.len());
     Ok(vec![
-        Figure::new("scale.plan_ms", largest(laps.iter().map(|lap| millis(lap.real))), "ms").at_most(100.0),
-        Figure::new("scale.plan_ms.median", median(laps.iter().map(|lap| millis(lap.real))), "ms"),
-        Figure::new("scale.plan_cpu_ms", largest(laps.iter().map(|lap| millis(lap.processor))), "ms"),
-        Figure::new("scale.units_read", a_second(read, read_later), "1/s"),
-        Figure::new("scale.units_written", a_second(written, written_later), "1/s"),
+        Figure::new("scale.assign_ms", largest(laps.iter().map(|lap| millis(lap.real))), "ms").at_most(100.0),
+        Figure::new("scale.assign_ms.median", median(laps.iter().map(|lap| millis(lap.real))), "ms"),
+        Figure::new("scale.assign_cpu_ms", largest(laps.iter().map(|lap| millis(lap.cpu))), "ms"),
+        Figure::new("scale.units_read", per_second(read, read_later), "1/s"),
+        Figure::new("scale.units_written", per_second(written, written_later), "1/s"),
         Figure::new("scale.join.seconds", join, "s"),
         Figure::new("scale.crash.seconds", crash, "s"),
-        Figure::new("scale.crash.balanced.seconds", even_again, "s"),
-        Figure::new("scale.crash_with_leader.seconds", headless, "s"),
+        Figure::new("scale.crash.balanced.seconds", balanced, "s"),
+        Figure::new("scale.crash_with_leader.seconds", leader_crash, "s"),
     ])
 }
 
-/// Whether the leader is among those that crash.
+/// Whether the leader is among the workers that crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leader {
-    Lives,
-    DiesToo,
+    Survives,
+    Crashes,
 }
 
-/// Workers that live, each with its wire.
+/// The running workers, each with its network link.
 struct Fleet {
-    table: Arc<table::Shared>,
-    stream: Arc<stream::Shared>,
+    table: Arc<SharedTable>,
+    stream: Arc<SharedStream>,
     settings: Settings,
-    workers: Vec<(WorkerId, Wire)>,
+    workers: Vec<(WorkerId, Link)>,
     next: u64,
 }
 
@@ -122,22 +127,22 @@ impl Fleet {
             .idle_poll_interval(IDLE_POLL)
             .balance_by(if options.by_bytes { BalanceBy::Bytes } else { BalanceBy::Leases });
         Fleet {
-            table: table::Shared::new(options.latency.dynamodb()),
-            stream: stream::Shared::new(SHARDS, options.latency.kinesis()),
+            table: SharedTable::new(options.latency.dynamodb()),
+            stream: SharedStream::new(SHARDS, options.latency.kinesis()),
             settings,
             workers: Vec::new(),
             next: 1,
         }
     }
 
-    /// Starts workers, evenly within that time.
+    /// Starts workers, spread evenly over the time `within`.
     async fn add(&mut self, workers: usize, within: Duration) -> Result<Instant, Error> {
         let now = Instant::now();
-        let each = within / u32::try_from(workers)?;
+        let step = within / u32::try_from(workers)?;
         for n in 0..workers {
-            let (name, wire) = (format!("worker-{:016x}", self.next), Wire::default());
-            let store = table::Seat { table: Arc::clone(&self.table), wire: wire.clone() };
-            let stream = stream::Seat { stream: Arc::clone(&self.stream), wire: wire.clone() };
+            let (name, link) = (format!("worker-{:016x}", self.next), Link::default());
+            let store = WorkerTable { table: Arc::clone(&self.table), link: link.clone() };
+            let stream = WorkerStream { stream: Arc::clone(&self.stream), link: link.clone() };
             let builder = Worker::builder("scale", "scale")
                 .settings(self.settings.clone())
                 .worker_id(&name)
@@ -146,73 +151,74 @@ impl Fleet {
                 .with_seed(self.next)
                 .on_current_runtime()
                 .processor(|_: &ShardId| Idle);
-            let cut = wire.clone();
-            let delay = each * u32::try_from(n)?;
+            let its_link = link.clone();
+            let delay = step * u32::try_from(n)?;
             tokio::spawn(async move {
                 sleep(delay).await;
                 let ended = match builder.build().await {
                     Ok(worker) => worker.run().await,
                     Err(error) => Err(error),
                 };
-                // One that is cut off notices it in the end.
+                // A worker whose link is cut ends with an error; that is expected.
                 if let Err(error) = ended
-                    && !cut.is_cut()
+                    && !its_link.is_cut()
                 {
-                    eprintln!("scale: a worker ended: {error}");
+                    eprintln!("scale: a worker failed: {error}");
                 }
             });
-            self.workers.push((WorkerId::parse(name)?, wire));
+            self.workers.push((WorkerId::parse(name)?, link));
             self.next += 1;
         }
         Ok(now)
     }
 
-    /// Pulls the plugs of so many workers.
+    /// Cuts the links of this number of workers.
     fn crash(&mut self, workers: usize, leader: Leader) -> Instant {
-        let plans = self.table.leader();
-        let is_leader = |(worker, _): &(WorkerId, Wire)| Some(worker) == plans.as_ref();
-        // Those who die come first.
-        self.workers.sort_by_key(|worker| is_leader(worker) != (leader == Leader::DiesToo));
-        for (_, wire) in self.workers.drain(..workers) {
-            wire.cut();
+        let current = self.table.leader();
+        let is_leader = |(worker, _): &(WorkerId, Link)| Some(worker) == current.as_ref();
+        // Sort the workers to crash to the front.
+        self.workers.sort_by_key(|worker| is_leader(worker) != (leader == Leader::Crashes));
+        for (_, link) in self.workers.drain(..workers) {
+            link.cut();
         }
         Instant::now()
     }
 
     fn units(&self) -> (f64, f64) {
-        let books = self.table.books();
-        (books.read, books.written)
+        let usage = self.table.usage();
+        (usage.read, usage.written)
     }
 
-    /// Seconds until every lease has a live owner, and owners' shares differ by one at most.
+    /// Returns the seconds until every lease has a running owner, and the workers' shares differ by
+    /// at most one.
     async fn until_balanced(&self, since: Instant) -> Result<f64, Error> {
         let workers: Vec<WorkerId> = self.workers.iter().map(|(worker, _)| worker.clone()).collect();
         self.until(since, "balanced", || {
-            let (shares, others) = self.table.books().shares(&workers);
+            let (shares, others) = self.table.usage().shares(&workers);
             let all = shares.iter().sum::<usize>() == SHARDS && others == 0;
             all && shares.iter().max().zip(shares.iter().min()).is_some_and(|(most, least)| most - least <= 1)
         })
         .await
     }
 
-    /// Seconds until every shard was read since.
+    /// Returns the seconds until every shard was read after `since`.
     async fn until_read(&self, since: Instant) -> Result<f64, Error> {
         self.until(since, "all read again", || self.stream.unread_since(since) == 0).await
     }
 
-    async fn until(&self, since: Instant, what: &str, done: impl Fn() -> bool) -> Result<f64, Error> {
-        while !done() {
-            if since.elapsed() > PATIENCE {
+    async fn until(&self, since: Instant, condition: &str, holds: impl Fn() -> bool) -> Result<f64, Error> {
+        while !holds() {
+            if since.elapsed() > TIMEOUT {
                 let workers: Vec<WorkerId> = self.workers.iter().map(|(worker, _)| worker.clone()).collect();
-                let (shares, others) = self.table.books().shares(&workers);
+                let (shares, others) = self.table.usage().shares(&workers);
                 let (most, least) = (shares.iter().max(), shares.iter().min());
                 return Err(format!(
-                    "the fleet is not {what} after {PATIENCE:?}: {others} leases with nobody alive, shares from \
-                     {least:?} to {most:?}"
+                    "the fleet is not {condition} after {TIMEOUT:?}: {others} leases without a running owner, shares \
+                     from {least:?} to {most:?}"
                 )
                 .into());
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
         Ok(since.elapsed().as_secs_f64())
     }

@@ -1,4 +1,5 @@
-//! How long the leader thinks, in real time: the library marks it with a span.
+//! Measures the leader's assignment cycles in real time, by the span that the library puts around
+//! each.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,48 +10,47 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock;
 
-/// The target of the span around a cycle's planning.
-const LEADER: &str = "kcl::leader";
+/// The target of the span around an assignment cycle.
+const SPAN_TARGET: &str = "kcl::leader";
 
-/// All times taken so far.
+/// Collects the times of all cycles.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Stopwatch(Arc<Mutex<Taken>>);
+pub(crate) struct Stopwatch(Arc<Mutex<Laps>>);
 
 #[derive(Debug, Default)]
-struct Taken {
+struct Laps {
     began: Option<Lap>,
-    times: Vec<Lap>,
+    finished: Vec<Lap>,
 }
 
-/// A time taken.
+/// The time of one cycle.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lap {
-    /// By the machine's clock.
+    /// Time of the machine's clock.
     pub(crate) real: Duration,
-    /// What the thread had of a processor.
-    pub(crate) processor: Duration,
+    /// CPU time of the thread.
+    pub(crate) cpu: Duration,
 }
 
 impl Lap {
     fn now() -> Self {
-        Lap { real: clock::now(), processor: clock::of_thread() }
+        Lap { real: clock::now(), cpu: clock::thread_cpu_time() }
     }
 
     fn since(self, began: Lap) -> Self {
-        let (real, processor) = (self.real.saturating_sub(began.real), self.processor.saturating_sub(began.processor));
-        Lap { real, processor }
+        Lap { real: self.real.saturating_sub(began.real), cpu: self.cpu.saturating_sub(began.cpu) }
     }
 }
 
 impl Stopwatch {
-    /// A subscriber that takes the times of its thread, and hears nothing else.
+    /// A subscriber that measures the spans of its thread, and ignores everything else.
     pub(crate) fn subscriber(&self) -> impl Subscriber + Send + Sync + use<> {
         tracing_subscriber::registry().with(Spans(self.clone()))
     }
 
-    /// The times since the last call.
+    /// Returns the cycles since the last call.
     pub(crate) fn take(&self) -> Vec<Lap> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).times)
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).finished)
     }
 }
 
@@ -58,7 +58,7 @@ struct Spans(Stopwatch);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
-        metadata.is_span() && metadata.target() == LEADER
+        metadata.is_span() && metadata.target() == SPAN_TARGET
     }
 
     fn on_enter(&self, _: &span::Id, _: Context<'_, S>) {
@@ -66,9 +66,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
     }
 
     fn on_exit(&self, _: &span::Id, _: Context<'_, S>) {
-        let mut taken = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(began) = taken.began.take() {
-            taken.times.push(Lap::now().since(began));
+        let mut laps = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(began) = laps.began.take() {
+            laps.finished.push(Lap::now().since(began));
         }
     }
 }

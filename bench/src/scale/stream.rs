@@ -1,4 +1,4 @@
-//! A stream without a record, that knows when each of its shards was read last.
+//! Simulates a stream without records, which records when each shard was last read.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,17 +9,17 @@ use kcl_core::record::{ShardId, StartingPosition, StreamIdentity};
 use kcl_core::shard::{ApiError, Fetched, ListWhich, Listing, Shard, StreamApi, StreamDescription};
 use tokio::time::Instant;
 
-use super::wire::Wire;
+use super::link::Link;
 
-/// The stream that all workers share.
+/// The stream of all workers.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct SharedStream {
     shards: Vec<Shard>,
     latency: Duration,
-    read: Mutex<Vec<Option<Instant>>>,
+    last_read: Mutex<Vec<Option<Instant>>>,
 }
 
-impl Shared {
+impl SharedStream {
     pub(crate) fn new(shards: usize, latency: Duration) -> Arc<Self> {
         let (step, last) = (u128::MAX / shards as u128, shards - 1);
         let shard = |n: usize| Shard {
@@ -32,28 +32,28 @@ impl Shared {
             starting_sequence_number: None,
             closed: false,
         };
-        let read = Mutex::new(vec![None; shards]);
-        Arc::new(Shared { shards: (0..shards).map(shard).collect(), latency, read })
+        let last_read = Mutex::new(vec![None; shards]);
+        Arc::new(SharedStream { shards: (0..shards).map(shard).collect(), latency, last_read })
     }
 
-    /// How many shards were not read since then.
-    pub(crate) fn unread_since(&self, then: Instant) -> usize {
-        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        read.iter().filter(|at| at.is_none_or(|at| at < then)).count()
+    /// Number of shards that were not read after `since`.
+    pub(crate) fn unread_since(&self, since: Instant) -> usize {
+        let read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.iter().filter(|at| at.is_none_or(|at| at < since)).count()
     }
 }
 
-/// One worker's way to the stream.
+/// A worker's access to the stream.
 #[derive(Debug)]
-pub(crate) struct Seat {
-    pub(crate) stream: Arc<Shared>,
-    pub(crate) wire: Wire,
+pub(crate) struct WorkerStream {
+    pub(crate) stream: Arc<SharedStream>,
+    pub(crate) link: Link,
 }
 
 #[async_trait]
-impl StreamApi for Seat {
+impl StreamApi for WorkerStream {
     async fn describe(&self) -> Result<StreamDescription, ApiError> {
-        self.wire.cross(self.stream.latency).await;
+        self.link.call(self.stream.latency).await;
         let arn = "arn:aws:kinesis:eu-central-1:000000000000:stream/scale".to_owned();
         Ok(StreamDescription {
             identity: StreamIdentity { arn, created_at: 1_700_000_000 },
@@ -64,20 +64,20 @@ impl StreamApi for Seat {
     }
 
     async fn list_shards(&self, _: ListWhich) -> Result<Listing, ApiError> {
-        // Pages of 1,000.
+        // ListShards returns pages of 1,000.
         let pages = u32::try_from(self.stream.shards.len().div_ceil(1_000)).unwrap_or(u32::MAX);
-        self.wire.cross(self.stream.latency * pages).await;
+        self.link.call(self.stream.latency * pages).await;
         Ok(Listing { shards: self.stream.shards.clone(), answered_at_ms: None })
     }
 
     async fn shard_iterator(&self, shard: &ShardId, _: &StartingPosition) -> Result<String, ApiError> {
-        self.wire.cross(self.stream.latency).await;
+        self.link.call(self.stream.latency).await;
         Ok(shard.as_str().trim_start_matches("shardId-").to_owned())
     }
 
     async fn get_records(&self, iterator: &str, _: u32) -> Result<Fetched, ApiError> {
-        self.wire.cross(self.stream.latency).await;
-        let mut read = self.stream.read.lock().unwrap_or_else(PoisonError::into_inner);
+        self.link.call(self.stream.latency).await;
+        let mut read = self.stream.last_read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = iterator.parse().ok().and_then(|n: usize| read.get_mut(n)) {
             *at = Some(Instant::now());
         }

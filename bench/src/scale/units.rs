@@ -1,18 +1,22 @@
-//! What a row weighs and a call costs, by DynamoDB's rules: names and values in UTF-8, numbers by their digits, a read
-//! unit for 4 KB (half of one where the read is eventually consistent), a write unit for 1 KB.
+//! Computes the size of a row and the units of a call by DynamoDB's rules.
+//!
+//! - Size: names and values in UTF-8, numbers by their digits
+//!   (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>).
+//! - A read costs a unit per 4 KB, half of that if it is eventually consistent. A write costs a
+//!   unit per 1 KB.
 
 use kcl_core::lease::{AcquireMode, Assignment, Consistency, Fleet, Lease, Row, Session, SessionState, Written};
 
 const KB: usize = 1_024;
-/// A list or a map, and each entry of one, besides what is in it.
+/// Bytes of a list or map, and of each of its entries, in addition to the content.
 const NESTED: usize = 3;
 
-/// Units of a read of one row; one that is not there costs as much as the smallest.
+/// Units of reading one row. A missing row costs as much as the smallest row.
 pub(crate) fn of_read(row: Option<&Row>, consistency: Consistency) -> f64 {
     of_pages(row.map_or(0, size), consistency)
 }
 
-/// Units of a page of a scan.
+/// Units of reading one page of a scan.
 #[allow(clippy::cast_precision_loss, reason = "at most a page")]
 pub(crate) fn of_pages(bytes: usize, consistency: Consistency) -> f64 {
     let units = bytes.div_ceil(4 * KB).max(1) as f64;
@@ -22,7 +26,8 @@ pub(crate) fn of_pages(bytes: usize, consistency: Consistency) -> f64 {
     }
 }
 
-/// Units of a write: by the larger of the row before and after. One that is refused costs what the row costs.
+/// Units of a write: by the size of the row before or after it, whichever is larger. A refused
+/// write costs the same.
 #[allow(clippy::cast_precision_loss, reason = "at most 400 KB")]
 pub(crate) fn of_write(before: Option<&Row>, written: &Written) -> f64 {
     let (Written::Applied(after) | Written::Refused(after)) = written;
@@ -30,15 +35,15 @@ pub(crate) fn of_write(before: Option<&Row>, written: &Written) -> f64 {
     larger.div_ceil(KB).max(1) as f64
 }
 
-/// Bytes of a row.
+/// Size of a row in bytes.
 pub(crate) fn size(row: &Row) -> usize {
     let key = "leaseKey".len() + row.key().to_string().len() + "entityType".len();
     key + match row {
         Row::Lease(lease) => "LEASE".len() + of_lease(lease),
         Row::Session(session) => "KCL_SESSION".len() + of_session(session),
         Row::Fleet(fleet) => "KCL_FLEET".len() + of_fleet(fleet),
-        Row::Assignment(plan) => "KCL_ASSIGNMENT".len() + of_plan(plan),
-        // Of tables of several streams: the scenes have one.
+        Row::Assignment(assignment) => "KCL_ASSIGNMENT".len() + of_assignment(assignment),
+        // Only tables of several streams have these rows; the benchmark has one stream.
         Row::Stream(_) | Row::Damaged(_) => 0,
     }
 }
@@ -47,7 +52,7 @@ fn text(name: &str, value: &str) -> usize {
     name.len() + value.len()
 }
 
-/// About two digits a byte, and one byte more.
+/// A number has about one byte per two digits, and one byte more.
 fn number(name: &str, value: u64) -> usize {
     let digits = value.checked_ilog10().map_or(1, |log| log as usize + 1);
     name.len() + digits.div_ceil(2) + 1
@@ -112,20 +117,22 @@ fn of_fleet(fleet: &Fleet) -> usize {
         + 1
 }
 
-fn of_plan(plan: &Assignment) -> usize {
-    let acquires = plan.acquires.iter().map(|take| {
-        let owner = take.owner.as_ref();
+fn of_assignment(assignment: &Assignment) -> usize {
+    let acquires = assignment.acquires.iter().map(|acquire| {
+        let owner = acquire.owner.as_ref();
         NESTED
-            + text("lease", take.lease.as_str())
-            + number("counter", take.counter)
+            + text("lease", acquire.lease.as_str())
+            + number("counter", acquire.counter)
             + owner.map_or(0, |owner| text("owner", owner.worker.as_str()))
             + owner.and_then(|owner| owner.session).map_or(0, |session| number("session", session))
-            + if take.mode == AcquireMode::After { "after".len() + 1 } else { 0 }
+            + if acquire.mode == AcquireMode::After { "after".len() + 1 } else { 0 }
     });
-    let yields =
-        plan.yields.iter().map(|give| NESTED + text("lease", give.lease.as_str()) + number("counter", give.counter));
-    number("term", plan.term)
-        + number("version", plan.version)
+    let yields = assignment
+        .yields
+        .iter()
+        .map(|release| NESTED + text("lease", release.lease.as_str()) + number("counter", release.counter));
+    number("term", assignment.term)
+        + number("version", assignment.version)
         + "acquires".len()
         + "yields".len()
         + 2 * NESTED
@@ -143,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_weighs_its_names_and_values() {
+    fn the_size_of_a_row_is_the_size_of_its_names_and_values() {
         let key = "leaseKey".len() + "shardId-000000000042".len() + "entityType".len() + "LEASE".len();
         let numbers = ["leaseCounter", "checkpointSubSequenceNumber", "ownerSwitchesSinceCheckpoint", "kclCounter"];
         let zeros: usize = numbers.iter().map(|name| name.len() + 2).sum();
@@ -151,19 +158,19 @@ mod tests {
     }
 
     #[test]
-    fn reads_are_paid_by_4_kb_and_writes_by_1_kb() {
+    fn reads_cost_a_unit_per_4_kb_and_writes_per_1_kb() {
         assert_eq!(of_read(None, Consistency::Strong), 1.0);
         assert_eq!(of_read(Some(&lease()), Consistency::Eventual), 0.5);
         assert_eq!(of_pages(4 * KB + 1, Consistency::Strong), 2.0);
         assert_eq!(of_write(None, &Written::Applied(Some(lease()))), 1.0);
-        let take = |n| Acquire {
+        let acquire = |n| Acquire {
             lease: LeaseKey::new(format!("shardId-{n:012}")),
             owner: None,
             counter: 0,
             mode: AcquireMode::Now,
         };
-        let (acquires, worker) = ((0..100).map(take).collect(), WorkerId::from_row("w"));
-        let plan = Row::Assignment(Assignment { worker, term: 1, version: 1, acquires, yields: vec![], lists: vec![] });
-        assert_eq!(of_write(Some(&plan), &Written::Applied(None)), 4.0, "100 takes of 37 bytes");
+        let (acquires, worker) = ((0..100).map(acquire).collect(), WorkerId::from_row("w"));
+        let row = Row::Assignment(Assignment { worker, term: 1, version: 1, acquires, yields: vec![], lists: vec![] });
+        assert_eq!(of_write(Some(&row), &Written::Applied(None)), 4.0, "100 acquires of 37 bytes");
     }
 }

@@ -1,4 +1,4 @@
-//! `kcl local`: the embedded servers, for clients in any language.
+//! `kcl local`: serves the embedded Kinesis and DynamoDB to clients in any language.
 
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -15,52 +15,58 @@ use super::Error;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The port for Kinesis; 0 acquires any free one.
+    /// The port for Kinesis; 0 picks any free one.
     #[arg(long, default_value_t = 4567)]
     kinesis_port: u16,
-    /// The port for DynamoDB; 0 acquires any free one.
+    /// The port for DynamoDB; 0 picks any free one.
     #[arg(long, default_value_t = 8000)]
     dynamodb_port: u16,
-    /// The address to listen on. Anyone who reaches it can read and write everything: nothing is checked.
+    /// The address to listen on. Credentials are not checked: anyone who reaches the address can
+    /// read and write everything.
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
-    /// How long Kinesis acquires to answer, such as 10ms.
+    /// Delay before each answer of Kinesis, such as 10ms.
     #[arg(long, default_value = "0ms", value_parser = humantime::parse_duration)]
     kinesis_latency: Duration,
-    /// How long DynamoDB acquires to answer, such as 5ms.
+    /// Delay before each answer of DynamoDB, such as 5ms.
     #[arg(long, default_value = "0ms", value_parser = humantime::parse_duration)]
     dynamodb_latency: Duration,
-    /// Throttle readers as AWS does: 5 calls and 2 MiB a second a shard; with fan-out one call and 2 MiB a second a shard and consumer.
+    /// Throttle readers as AWS does: per shard 5 GetRecords calls and 2 MiB a second; with enhanced
+    /// fan-out one SubscribeToShard call and 2 MiB a second per shard and consumer.
     #[arg(long)]
     throttle_reads: bool,
-    /// Throttle writers as AWS does: 1,000 records and 1 MiB a second a shard.
+    /// Throttle writers as AWS does: per shard 1,000 records and 1 MiB a second.
     #[arg(long)]
     throttle_writes: bool,
     /// The Region of all streams and tables.
     #[arg(long, default_value = "us-east-1")]
     region: String,
-    /// How long streams and tables take to be created, changed and deleted.
+    /// Duration of creating, changing and deleting a stream or table, such as 500ms.
     #[arg(long, default_value = "500ms", value_parser = humantime::parse_duration)]
     state_delay: Duration,
-    /// Speak TLS, by a certificate made for this run, and write to this file (PEM) what clients have to trust. It is what the variable
-    /// AWS_CA_BUNDLE names for the AWS CLI and boto3.
+    /// Serve over TLS, with a certificate made for this run, and write the certificate that clients
+    /// have to trust to this file (PEM), such as ca.pem. The AWS CLI and boto3 read it if the
+    /// variable AWS_CA_BUNDLE names it.
     #[arg(long, value_name = "FILE")]
     tls: Option<PathBuf>,
-    /// How many HTTP/2 streams a connection may have open: a subscription is one for minutes.
+    /// Maximum number of open HTTP/2 streams per connection. A fan-out subscription keeps one open
+    /// for 5 minutes.
     #[arg(long, default_value_t = 128)]
     max_concurrent_streams: u32,
-    /// Close connections on which nothing ran for so long, such as 60s.
+    /// Close connections that are idle for this long, such as 60s.
     #[arg(long, default_value = "3m", value_parser = humantime::parse_duration)]
     idle_connections: Duration,
-    /// How many connections may be open; beyond that the one that was idle for longest is closed. By default 1,000, or half of the
-    /// files that the process may open.
+    /// Maximum number of open connections; beyond it the connection that is idle for longest is
+    /// closed. [default: 1,000, or half of the files that the process may open, if that is less]
     #[arg(long)]
     max_connections: Option<usize>,
-    /// Acquire requests for this host name too. May be repeated. Addresses, localhost, names without a dot or that end in .internal are
-    /// taken anyway; others are refused, because a web page could use them to reach the servers.
+    /// Accept requests for this host name too, such as kinesis.example. May be repeated. IP
+    /// addresses, localhost, and names that have no dot or end in .internal are always accepted.
+    /// Other names are refused, because a web page could use them to reach the servers (DNS
+    /// rebinding).
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
-    /// Create a stream at the start, as name=shards. May be repeated.
+    /// Create a stream at the start, such as clicks=4. May be repeated.
     #[arg(long, value_name = "STREAM=SHARDS")]
     shards: Vec<NewStream>,
 }
@@ -76,8 +82,9 @@ impl FromStr for NewStream {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, shards) = text.split_once('=').ok_or("give a name and a number of shards, such as clicks=4")?;
-        let shards = shards.parse().map_err(|_| format!("{shards:?} is no number of shards"))?;
+        let (name, shards) =
+            text.split_once('=').ok_or("expected a stream name and a number of shards, such as clicks=4")?;
+        let shards = shards.parse().map_err(|_| format!("{shards:?} is not a number of shards"))?;
         Ok(Self { name: name.to_owned(), shards })
     }
 }
@@ -89,7 +96,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
         write_certificate(file, certificate)
             .map_err(|error| format!("cannot write the certificate to {}: {error}", file.display()))?;
     }
-    if let Some(warning) = exposed(&arguments.host) {
+    if let Some(warning) = exposure_warning(&arguments.host) {
         eprintln!("kcl: {warning}");
     }
     for stream in &arguments.shards {
@@ -108,8 +115,8 @@ async fn start(arguments: &Arguments) -> Result<LocalAws, kcl_local::Error> {
     engine.read_throttling = arguments.throttle_reads;
     engine.write_throttling = arguments.throttle_writes;
     let mut builder = LocalAws::builder().idle_connections(arguments.idle_connections);
-    if let Some(most) = arguments.max_connections {
-        builder = builder.max_connections(most);
+    if let Some(limit) = arguments.max_connections {
+        builder = builder.max_connections(limit);
     }
     for name in &arguments.allow_host {
         builder = builder.allow_host(name);
@@ -129,9 +136,10 @@ async fn start(arguments: &Arguments) -> Result<LocalAws, kcl_local::Error> {
         .await
 }
 
-/// Replaces the file whole, so that a link that lies there is not followed, and lets nobody else write it: clients trust what it says.
+/// Replaces the whole file by a rename, so that an existing symbolic link is not followed. Only the
+/// owner may write the file, because clients trust the certificate in it.
 fn write_certificate(file: &Path, certificate: &str) -> std::io::Result<()> {
-    let name = file.file_name().ok_or_else(|| std::io::Error::other("it is no file"))?;
+    let name = file.file_name().ok_or_else(|| std::io::Error::other("the path does not name a file"))?;
     let temporary = file.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
@@ -143,19 +151,22 @@ fn write_certificate(file: &Path, certificate: &str) -> std::io::Result<()> {
     });
     let written = written.and_then(|()| std::fs::rename(&temporary, file));
     if written.is_err() {
-        // Whether it was made or not, nothing else can be done about it.
+        // Best effort: the first error is the one to report, and the temporary file may not exist.
         let _ = std::fs::remove_file(&temporary);
     }
     written
 }
 
-/// What to say where other machines can reach the servers.
-fn exposed(host: &str) -> Option<String> {
+/// Returns a warning if other machines can reach the servers.
+fn exposure_warning(host: &str) -> Option<String> {
     let name = host.trim_start_matches('[').trim_end_matches(']');
-    let only_here =
+    let is_loopback =
         name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address: IpAddr| address.is_loopback());
-    (!only_here).then(|| {
-        format!("warning: listening on {host}: every machine that reaches this address can read, change and delete everything, as no credentials are checked")
+    (!is_loopback).then(|| {
+        format!(
+            "warning: listening on {host}: every machine that reaches this address can read, change and delete everything, because \
+             credentials are not checked"
+        )
     })
 }
 
@@ -169,7 +180,7 @@ async fn create(aws: &LocalAws, stream: &NewStream) -> Result<(), Error> {
     Ok(())
 }
 
-/// What to paste into a shell so that AWS's own clients find the servers.
+/// Returns the shell commands that point AWS's own clients to the servers.
 fn exports(aws: &LocalAws, arguments: &Arguments) -> String {
     let certificate = arguments.tls.as_deref().map(|file| file.display().to_string());
     [
@@ -187,7 +198,8 @@ fn exports(aws: &LocalAws, arguments: &Arguments) -> String {
     .join("\n")
 }
 
-/// Ready when the process is asked to stop. Listening starts with the call, not with the first poll.
+/// Resolves on Ctrl-C or SIGTERM. Listening starts with the call, not with the first poll, so that
+/// a signal during the start is not lost.
 #[cfg(unix)]
 fn stop_signal() -> Result<impl Future<Output = ()>, Error> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -200,11 +212,11 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Error> {
     })
 }
 
-/// Ready when the process is asked to stop.
+/// Resolves on Ctrl-C.
 #[cfg(not(unix))]
 fn stop_signal() -> Result<impl Future<Output = ()>, Error> {
     Ok(async {
-        // Without a handler Ctrl-C ends the process anyway.
+        // If the handler cannot be installed, Ctrl-C ends the process by itself.
         _ = tokio::signal::ctrl_c().await;
     })
 }
@@ -221,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_a_name_and_a_number() {
+    fn a_new_stream_is_a_name_and_a_number_of_shards() {
         let stream: NewStream = "clicks=4".parse().unwrap();
         assert_eq!(stream, NewStream { name: "clicks".to_owned(), shards: 4 });
         assert!("clicks".parse::<NewStream>().is_err());
@@ -229,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_written_with_units() {
+    fn durations_need_a_unit() {
         let command =
             Command::try_parse_from(["local", "--kinesis-latency", "10ms", "--shards", "a=1", "--shards", "b=2"]);
         let arguments = command.unwrap().arguments;
@@ -239,18 +251,18 @@ mod tests {
     }
 
     #[test]
-    fn other_machines_are_warned_about() {
+    fn an_address_that_other_machines_can_reach_has_a_warning() {
         for host in ["127.0.0.1", "127.0.0.2", "::1", "[::1]", "localhost"] {
-            assert_eq!(exposed(host), None, "{host}");
+            assert_eq!(exposure_warning(host), None, "{host}");
         }
         for host in ["0.0.0.0", "::", "192.168.1.5", "kinesis.example"] {
-            assert!(exposed(host).is_some_and(|warning| warning.contains(host)), "{host}");
+            assert!(exposure_warning(host).is_some_and(|warning| warning.contains(host)), "{host}");
         }
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_certificate_replaces_a_link_and_only_its_owner_may_change_it() {
+    fn the_certificate_replaces_a_symbolic_link_and_only_its_owner_may_write_it() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let (victim, file) = (folder.path().join("victim"), folder.path().join("ca.pem"));
@@ -264,12 +276,12 @@ mod tests {
         let written = std::fs::symlink_metadata(&file).unwrap();
         assert!(written.is_file());
         assert_eq!(written.permissions().mode() & 0o022, 0);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file is left");
         assert!(write_certificate(&folder.path().join("missing/ca.pem"), "x").is_err());
     }
 
     #[tokio::test]
-    async fn the_exports_name_where_the_servers_are() {
+    async fn the_exports_name_the_endpoints_of_the_servers() {
         let command = Command::try_parse_from(["local", "--kinesis-port", "0", "--dynamodb-port", "0"]);
         let arguments = command.unwrap().arguments;
         let aws = start(&arguments).await.unwrap();

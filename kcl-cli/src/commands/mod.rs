@@ -2,21 +2,29 @@
 
 mod handback;
 mod local;
-mod parked;
+mod quarantine;
 
 use clap::Subcommand;
 
-/// What a command fails with: a sentence for whoever typed it.
+/// The error of a command: a sentence for the person who typed the command.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve Kinesis and DynamoDB on this machine, until Ctrl-C or SIGTERM.
+    ///
+    /// Prints the environment variables that point AWS's clients to the two servers.
+    #[command(after_help = "Examples:\n  kcl local --shards clicks=4\n  kcl local --tls ca.pem --throttle-reads")]
     Local(local::Arguments),
-    /// Leave a plain KCL table after a fleet that crashed, so that a Java KCL can go on from it.
+    /// Turn the table of a crashed fleet into a plain KCL table, so that a Java KCL can continue
+    /// from it.
+    ///
+    /// A fleet that stops cleanly does this by itself. The command changes nothing if a worker of
+    /// the fleet is alive.
+    #[command(after_help = "Examples:\n  kcl handback clicks --dry-run\n  kcl handback clicks")]
     Handback(handback::Arguments),
-    /// Show the keys in quarantine, and say what is to become of them.
-    Parked(parked::Arguments),
+    /// List the keys in quarantine, resume them, or give their records to the dead-letter sink.
+    Quarantine(quarantine::Arguments),
 }
 
 impl Command {
@@ -24,7 +32,7 @@ impl Command {
         match self {
             Self::Local(arguments) => local::run(arguments).await,
             Self::Handback(arguments) => handback::run(arguments).await,
-            Self::Parked(arguments) => parked::run(arguments).await,
+            Self::Quarantine(arguments) => quarantine::run(arguments).await,
         }
     }
 }

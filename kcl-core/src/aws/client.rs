@@ -1,6 +1,6 @@
-//! The SDK clients: the caller's for reading, our own for coordination.
+//! Builds the SDK clients of a worker: the caller's for reading, separate ones for coordination.
 
-use super::answer_limit::AnswerLimit;
+use super::response_limit::ResponseLimit;
 use crate::error::{Code, Error};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::BehaviorVersion;
@@ -9,20 +9,22 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use std::time::Duration;
 
-/// The behaviour of the SDK that this version of the library was tested with.
+/// The SDK behaviour version that this library was tested with.
 fn behavior() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
 }
 
-/// A heartbeat is due four times in a failover time; one that hangs must be given up while the next can still be in time.
+/// A heartbeat is due four times per failover time. A stalled one must time out early enough for
+/// the next one to arrive in time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a call may take where the caller's client sets no bound: the SDK has none by itself, and a connection that went silent,
-/// or a body that never ends, would hold a shard for ever. A full answer has 10 MB.
+/// The timeout of a call if the caller's client has none. The SDK sets none itself, and a silently
+/// broken connection or an endless body would block a shard forever. A full response has 10 MB.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The same timeouts, with one for a call if there is none. It includes the reading of the answer.
+/// Returns the given timeouts, with an attempt timeout if there is none. It includes reading the
+/// response.
 pub(super) fn with_deadline(given: Option<&TimeoutConfig>) -> TimeoutConfig {
     match given {
         Some(given) if given.operation_attempt_timeout().is_some() || given.operation_timeout().is_some() => {
@@ -35,33 +37,33 @@ pub(super) fn with_deadline(given: Option<&TimeoutConfig>) -> TimeoutConfig {
 
 /// The clients of a worker.
 ///
-/// Connections live on the runtime that first uses them. Where coordination has a runtime of its own, make its clients
-/// for it alone, and let nobody else use them.
+/// Connections live on the runtime that first uses them. If coordination has a runtime of its own,
+/// create its clients for it alone, and do not use them elsewhere.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Clients {
-    /// Reads the stream. As the caller configured it.
+    /// Reads the stream, as the caller configured it.
     pub kinesis: aws_sdk_kinesis::Client,
-    /// Lists and describes for the coordination.
+    /// Lists and describes streams for the coordination.
     pub coordination_kinesis: aws_sdk_kinesis::Client,
-    /// Keeps the lease table.
+    /// Reads and writes the lease table.
     pub dynamodb: aws_sdk_dynamodb::Client,
-    /// The endpoint that was configured for all services, for messages.
+    /// The endpoint that is configured for all services, for error messages.
     pub(super) endpoint: Option<String>,
-    /// Where credentials come from, where that is known.
+    /// The credentials provider, if known.
     pub(super) credentials: Option<SharedCredentialsProvider>,
 }
 
 impl Clients {
-    /// Clients from one configuration: `aws_config`'s, or any other.
+    /// Creates clients from one configuration: `aws_config`'s, or any other.
     ///
-    /// Reading acquires the configuration as it is. Coordination acquires Region, endpoints, credentials provider and clocks
-    /// from it, and the HTTP client if it names one (that is where TLS roots and proxies are set); otherwise it has
-    /// connections of its own. Its identity cache is its own, its retries are off, its timeouts are 1 s to connect and
-    /// 2 s for a call.
+    /// The reading client uses the configuration unchanged. The coordination clients use its
+    /// Region, endpoints, credentials provider and clocks, and its HTTP client if it has one (for
+    /// TLS roots and proxies); otherwise they have their own connections. They have their own
+    /// identity cache, no retries, and timeouts of 1 s to connect and 2 s per call.
     ///
     /// # Errors
-    /// [`Code::Region`] when the configuration has no Region.
+    /// [`Code::Region`] if the configuration has no Region.
     pub fn from_config(config: &SdkConfig) -> Result<Self, Error> {
         if config.region().is_none() {
             return Err(no_region());
@@ -72,23 +74,23 @@ impl Clients {
         Ok(Clients {
             kinesis: aws_sdk_kinesis::Client::new(&kinesis),
             coordination_kinesis: aws_sdk_kinesis::Client::new(&coordination),
-            dynamodb: bounded(aws_sdk_dynamodb::config::Builder::from(&coordination)),
+            dynamodb: limited(aws_sdk_dynamodb::config::Builder::from(&coordination)),
             endpoint: config.endpoint_url().map(str::to_owned),
             credentials: config.credentials_provider(),
         })
     }
 
-    /// Clients from what `aws_config` finds: environment, profile, container, instance.
+    /// Creates clients from what `aws_config` finds: environment, profile, container, instance.
     ///
     /// # Errors
-    /// [`Code::Region`] when none of those names a Region.
+    /// [`Code::Region`] if none of these sets a Region.
     pub async fn from_environment() -> Result<Self, Error> {
         Self::from_config(&aws_config::defaults(behavior()).load().await)
     }
 
-    /// The caller's own clients, which also refuse answers that are longer than what was asked for can be, and give up a call after
-    /// 15 s if they have no timeout. The coordination's should have retries off and timeouts well below a quarter of the failover
-    /// time.
+    /// Uses the caller's own clients, but limits the size of responses and adds a timeout of 15 s
+    /// per call to clients without one. The coordination clients should have no retries, and
+    /// timeouts well below a quarter of the failover time.
     #[must_use]
     pub fn given(
         kinesis: aws_sdk_kinesis::Client,
@@ -96,13 +98,13 @@ impl Clients {
         dynamodb: aws_sdk_dynamodb::Client,
     ) -> Self {
         let config = dynamodb.config();
-        let dynamodb = bounded(config.to_builder().timeout_config(with_deadline(config.timeout_config())));
+        let dynamodb = limited(config.to_builder().timeout_config(with_deadline(config.timeout_config())));
         Clients { kinesis, coordination_kinesis, dynamodb, endpoint: None, credentials: None }
     }
 }
 
 impl Clients {
-    /// The same, with other clients for a stream.
+    /// Returns the same clients with other Kinesis clients, for one stream.
     pub(crate) fn with_kinesis(
         &self,
         kinesis: aws_sdk_kinesis::Client,
@@ -112,17 +114,18 @@ impl Clients {
     }
 }
 
-/// A client whose answers are bounded. Those of Kinesis are bounded by [`KinesisStream`](super::KinesisStream).
-fn bounded(config: aws_sdk_dynamodb::config::Builder) -> aws_sdk_dynamodb::Client {
-    aws_sdk_dynamodb::Client::from_conf(config.interceptor(AnswerLimit).build())
+/// Builds a client whose responses are limited in size. Those of Kinesis are limited by
+/// [`KinesisStream`](super::KinesisStream).
+fn limited(config: aws_sdk_dynamodb::config::Builder) -> aws_sdk_dynamodb::Client {
+    aws_sdk_dynamodb::Client::from_conf(config.interceptor(ResponseLimit).build())
 }
 
-/// The same place and credentials, by means of our own.
+/// Derives the coordination's configuration.
 fn coordination(config: &SdkConfig) -> SdkConfig {
     let timeouts =
         TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
-    // From what is there rather than from nothing: endpoints of single services, as environment and profile name them,
-    // cannot be read out of a configuration, only be kept.
+    // Start from the caller's configuration: endpoints of single services, as set by environment or
+    // profile, can only be kept, not read.
     let mut own = config.to_builder();
     own.set_behavior_version(Some(behavior()))
         .set_retry_config(Some(RetryConfig::disabled()))

@@ -1,19 +1,21 @@
-//! Dead letters to another Kinesis stream.
+//! Puts dead letters into another Kinesis stream.
 
-use super::answer_limit::AnswerLimit;
 use super::client::with_deadline;
+use super::response_limit::ResponseLimit;
 use crate::processor::{BoxError, DeadLetter, DeadLetterSink};
 use crate::record::StreamRef;
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 
-/// Puts each letter into a stream as one record: its data is [`DeadLetter::to_json`], its partition key that of the record
-/// (so that a key's letters stay in order), or the letter's idempotency key where the record had none.
+/// Puts each letter into a stream as one record. Its data is [`DeadLetter::to_json`]; its partition
+/// key is that of the record, so that a key's letters stay in order, or the letter's idempotency
+/// key if the record has none.
 ///
-/// The client's retries are used: a letter may be there twice after an answer that was lost. Data and key together must
-/// fit the stream's largest record; the JSON is longer than the payload, by a third if that is no text. A letter that is
-/// refused for that waits for ever, and says so: use another sink for such streams.
+/// The client's retries apply, so a letter may be put twice after a lost response. Data and key
+/// together must fit into the stream's largest record; the JSON is longer than the payload, by a
+/// third if it is not text. A letter that is refused for its size is retried forever and reported:
+/// use another sink for such streams.
 #[derive(Clone, Debug)]
 pub struct KinesisDeadLetters {
     client: Client,
@@ -21,12 +23,13 @@ pub struct KinesisDeadLetters {
 }
 
 impl KinesisDeadLetters {
-    /// To this stream, as this client does it. A client without timeouts gets 15 s an attempt.
+    /// Creates a sink for this stream with this client. A client without timeouts gets 15 s per
+    /// attempt.
     #[must_use]
     pub fn new(client: Client, stream: impl Into<StreamRef>) -> Self {
         let config = client.config();
         let config =
-            config.to_builder().interceptor(AnswerLimit).timeout_config(with_deadline(config.timeout_config()));
+            config.to_builder().interceptor(ResponseLimit).timeout_config(with_deadline(config.timeout_config()));
         KinesisDeadLetters { client: Client::from_conf(config.build()), stream: stream.into() }
     }
 }
@@ -40,10 +43,10 @@ impl DeadLetterSink for KinesisDeadLetters {
             StreamRef::Name(name) => put.stream_name(name),
             StreamRef::Arn(arn) => put.stream_arn(arn),
         };
-        let told = |error| {
+        let describe = |error| {
             format!("dead-letter stream `{}`: {}", self.stream, aws_sdk_kinesis::error::DisplayErrorContext(error))
         };
-        put.send().await.map_err(told)?;
+        put.send().await.map_err(describe)?;
         Ok(())
     }
 }

@@ -1,11 +1,11 @@
-//! A failed call as the operator reads it: what was asked, of what and where, what was said, what to do.
+//! Turns a failed call of a start into the error that the operator reads.
 
 use super::failure::{Cause, Failure};
 use crate::error::{Code, Error};
 use crate::record::StreamRef;
 use std::fmt;
 
-/// What a call was about.
+/// The target of a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Subject<'a> {
     Stream(&'a StreamRef),
@@ -13,14 +13,7 @@ pub(super) enum Subject<'a> {
 }
 
 impl Subject<'_> {
-    fn service(self) -> &'static str {
-        match self {
-            Subject::Stream(_) => "kinesis",
-            Subject::Table(_) => "dynamodb",
-        }
-    }
-
-    /// The page of a subject that does not exist.
+    /// The error code if the target does not exist.
     fn missing(self) -> Code {
         match self {
             Subject::Stream(_) => Code::StreamMissing,
@@ -28,7 +21,7 @@ impl Subject<'_> {
         }
     }
 
-    /// What is wrong when it is the subject itself that cannot be used.
+    /// The error code if the target exists but cannot be used.
     fn unusable(self) -> Code {
         match self {
             Subject::Stream(_) => Code::StreamMissing,
@@ -46,7 +39,7 @@ impl fmt::Display for Subject<'_> {
     }
 }
 
-/// Where calls go.
+/// Where calls are sent.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Place {
     pub(super) region: Option<String>,
@@ -60,58 +53,15 @@ impl fmt::Display for Place {
     }
 }
 
-pub(super) fn explain(failure: Failure, subject: Subject<'_>, place: &Place) -> Error {
-    let Failure { cause, operation, said, .. } = &failure;
-    let action = format!("{}:{operation}", subject.service());
-    let (code, message) = match cause {
-        Cause::Permission => (
-            Code::Permission,
-            format!(
-                "the worker's credentials may not do `{action}` on {subject} {place}: {said}; allow it in the role's \
-                 policy"
-            ),
-        ),
-        Cause::Credentials => (
-            Code::Credentials,
-            format!(
-                "the credentials were not accepted for `{action}` on {subject} {place}: {said}; check which credentials \
-                 the process finds, and whether they have expired"
-            ),
-        ),
-        Cause::CredentialsUnavailable => {
-            (Code::Credentials, format!("no credentials could be fetched for `{action}` on {subject} {place}: {said}"))
-        }
-        Cause::EncryptionKey => (
-            Code::EncryptionKey,
-            format!(
-                "the encryption key of {subject} {place} cannot be used for `{action}`: {said}; enable the key, and allow \
-                 the role to decrypt with it"
-            ),
-        ),
-        Cause::NotFound => (
-            subject.missing(),
-            format!("there is no {subject} {place}: {said}; check name, account and Region, or create it"),
-        ),
-        Cause::Busy => (
-            subject.unusable(),
-            format!("{subject} {place} cannot be used yet or any more: {said}; start again when it is ACTIVE"),
-        ),
-        Cause::Unanswered => (
-            Code::Unreachable,
-            format!(
-                "`{action}` on {subject} {place} was not answered: {said}; check Region and endpoint, and the network's way \
-                 there (proxy, VPC endpoint, security group)"
-            ),
-        ),
-        Cause::Throttled => (
-            Code::Unreachable,
-            format!(
-                "`{action}` on {subject} {place} stayed throttled: {said}; start fewer workers at once, or again later"
-            ),
-        ),
-        Cause::Request | Cause::Iterator => {
-            (subject.unusable(), format!("`{action}` on {subject} {place} was refused: {said}"))
-        }
+/// Returns the error of a call that failed before the worker started.
+pub(super) fn diagnose(failure: Failure, subject: Subject<'_>, place: &Place) -> Error {
+    let code = match failure.cause {
+        Cause::Permission => Code::Permission,
+        Cause::Credentials | Cause::CredentialsUnavailable => Code::Credentials,
+        Cause::EncryptionKey => Code::EncryptionKey,
+        Cause::NotFound => subject.missing(),
+        Cause::Busy | Cause::Request | Cause::Iterator => subject.unusable(),
+        Cause::Unanswered | Cause::Throttled => Code::Unreachable,
     };
-    Error::new(code, message).because(failure)
+    Error::new(code, failure.sentence(&format!("{subject} {place}"))).with_source(failure)
 }

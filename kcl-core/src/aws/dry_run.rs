@@ -1,18 +1,21 @@
-//! Asks before a start whether the worker's role may read the stream, without reading anything.
+//! Checks before a start whether the worker's role may read the stream, without reading anything.
 //!
-//! A worker that registers acquires shards from healthy ones. If its role may not read them, they stall until it has given them
-//! back, at each restart. So the calls that read are tried with `DryRun` first. The service answers a dry run with an error in
-//! any case, and checks permissions before anything else. Only a permission that is missing, or credentials that are not
-//! accepted, refuse the start: every other answer says that the call is allowed, or that nothing is known.
+//! A registered worker takes shards from healthy workers. If its role may not read them, they stall
+//! until it has released them, at each restart. So the calls that read are made with `DryRun`
+//! first. The service answers every dry run with an error, and checks permissions before anything
+//! else. Only a missing permission or rejected credentials refuse the start; any other error means
+//! that the call is allowed, or that it is unknown.
 //!
-//! A service that does not know `DryRun` (an emulator) makes the call. So each is chosen to be harmless: nothing lies behind
-//! LATEST, and no subscription begins at a sequence number that no record has (one at LATEST would end another worker's).
+//! A service that does not support `DryRun` (an emulator) executes the call. So each call is
+//! harmless: nothing can be read after LATEST, and no subscription opens at a sequence number that
+//! no record has (one at LATEST would end another worker's subscription).
 //!
-//! AWS grants one dry run a second for each stream, whoever asks (Kinesis developer guide, "Test your permissions with dry
-//! run"). A start needs a single one, as its iterator comes from a real call.
+//! AWS allows one dry run per second for each stream, across all callers (Kinesis developer guide,
+//! "Test your permissions with dry run"). A start needs only one, because its iterator comes from a
+//! real call.
 
-use super::answer_limit::AnswerLimit;
 use super::failure::{Cause, Failure};
+use super::response_limit::ResponseLimit;
 use crate::config::Settings;
 use crate::record::StreamRef;
 use crate::retrieval::{self, Retrieval};
@@ -23,16 +26,18 @@ use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::types::{ShardIteratorType, StartingPosition};
 use std::time::Duration;
 
-/// Of a call. What is not answered by then says nothing about permissions, and a start should not wait for it.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The timeout of a call. A missing response shows nothing about permissions, and a start should
+/// not wait for it.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Before the only repetition of a dry run that was throttled: a fleet that starts at once shares one a second.
+/// The pause before the only retry of a throttled dry run: a fleet that starts together shares one
+/// per second.
 const THROTTLED_PAUSE: Duration = Duration::from_secs(1);
 
-/// No record has it.
+/// A sequence number that no record has.
 const NO_POSITION: &str = "1";
 
-/// How a stream is to be read, which decides what is tried.
+/// How a stream will be read, which decides the calls to try.
 #[derive(Clone, Debug)]
 pub struct DryRun {
     retrieval: Retrieval,
@@ -40,8 +45,8 @@ pub struct DryRun {
 }
 
 impl DryRun {
-    /// Of reading in this way. The consumer matters for [`Retrieval::FanOut`] only: [`Retrieval::Auto`] polls where it may not
-    /// subscribe.
+    /// Creates a check for this kind of reading. The consumer only matters for
+    /// [`Retrieval::FanOut`]: [`Retrieval::Auto`] polls if it may not subscribe.
     #[must_use]
     pub fn new(retrieval: Retrieval, consumer: ConsumerRef) -> Self {
         DryRun { retrieval, consumer }
@@ -51,7 +56,8 @@ impl DryRun {
         DryRun::new(settings.retrieval, retrieval::consumer(settings, application))
     }
 
-    /// Returns the missing permission, or the refused credentials. The coordination's client lists shards, the other reads.
+    /// Returns an error for a missing permission or rejected credentials. The coordination's client
+    /// lists shards, the reading client reads.
     pub(super) async fn check(
         &self,
         reading: &Client,
@@ -60,7 +66,7 @@ impl DryRun {
         arn: &str,
         rng: &mut fastrand::Rng,
     ) -> Result<(), Failure> {
-        let [reading, coordination] = [reading, coordination].map(impatient);
+        let [reading, coordination] = [reading, coordination].map(with_short_timeout);
         let calls = Calls { reading, coordination, stream, arn };
         let mut checked = self.once(&calls).await;
         if let Err(Failure { cause: Cause::Throttled, .. }) = &checked {
@@ -78,7 +84,7 @@ impl DryRun {
     }
 
     async fn once(&self, calls: &Calls<'_>) -> Result<(), Failure> {
-        // Every worker lists shards, and only a shard that is there has iterators.
+        // Every worker lists shards, and an iterator needs an existing shard.
         let Some(shard) = calls.first_shard().await? else { return Ok(()) };
         match self.retrieval {
             Retrieval::Polling | Retrieval::Auto => calls.poll(&shard).await,
@@ -87,10 +93,10 @@ impl DryRun {
     }
 }
 
-fn impatient(client: &Client) -> Client {
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).build();
+fn with_short_timeout(client: &Client) -> Client {
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(CALL_TIMEOUT).build();
     let config = client.config().to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts);
-    Client::from_conf(config.interceptor(AnswerLimit).build())
+    Client::from_conf(config.interceptor(ResponseLimit).build())
 }
 
 struct Calls<'a> {
@@ -108,7 +114,8 @@ impl Calls<'_> {
         }
     }
 
-    /// The ARN, where the caller names the stream by it: a policy may allow one form and not the other.
+    /// Returns the ARN if the caller names the stream by it: a policy may allow one form and not
+    /// the other.
     fn named_arn(&self) -> Option<String> {
         match self.stream {
             StreamRef::Name(_) => None,
@@ -122,7 +129,8 @@ impl Calls<'_> {
         Ok(listed.shards.unwrap_or_default().into_iter().next().map(|shard| shard.shard_id))
     }
 
-    /// The permission for GetRecords is one on the stream of the iterator, so a real iterator is needed.
+    /// The permission for GetRecords is checked on the stream of the iterator, so a real iterator
+    /// is needed.
     async fn poll(&self, shard: &str) -> Result<(), Failure> {
         let iterator = self
             .reading
@@ -164,7 +172,8 @@ impl Calls<'_> {
             .map_err(|error| Failure::of("SubscribeToShard", error))
     }
 
-    /// A consumer that is not there yet will end in the time of its creation, so a policy that covers it ends in a wildcard.
+    /// Returns the consumer's ARN. The ARN of a consumer that is not registered yet will end in its
+    /// creation time, so a policy that covers it ends in a wildcard.
     async fn consumer_arn(&self, consumer: &ConsumerRef) -> Result<String, Failure> {
         let name = match consumer {
             ConsumerRef::Arn(arn) => return Ok(arn.clone()),

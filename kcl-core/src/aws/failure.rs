@@ -1,4 +1,4 @@
-//! Why a call to AWS failed, in terms of who can do something about it.
+//! Classifies failed calls to AWS by who can fix them.
 
 use super::error_table;
 use crate::error::Code;
@@ -11,99 +11,100 @@ use aws_smithy_types::event_stream::RawMessage;
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 
-/// Who can do something about a failed call.
+/// The cause of a failed call, by who can fix it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Cause {
-    /// Time: the service has no room for the call now.
+    /// Transient: the service throttles the call.
     Throttled,
-    /// Time: there was no answer, or the service's own failure for one.
+    /// Transient: no response, or a failure of the service.
     Unanswered,
-    /// Time, mostly: credentials could not be fetched.
+    /// Usually transient: credentials could not be fetched.
     CredentialsUnavailable,
-    /// A person: there are no credentials, or they are not accepted.
+    /// Operator: there are no credentials, or they are rejected.
     Credentials,
-    /// A person: a permission is missing.
+    /// Operator: a permission is missing.
     Permission,
-    /// A person: the KMS key of the stream or table is disabled, gone or out of reach.
+    /// Operator: the KMS key of the stream or table is disabled, deleted or inaccessible.
     EncryptionKey,
-    /// A person: what the call names does not exist.
+    /// Operator: the target does not exist.
     NotFound,
-    /// Time: what the call names is being created, changed or deleted.
+    /// Transient: the target is being created, changed or deleted.
     Busy,
-    /// The caller: the iterator is too old or not understood.
+    /// Caller: the iterator is expired or invalid.
     Iterator,
-    /// A person or a programmer: the service does not take this request.
+    /// Operator or programmer: the service rejects this request.
     Request,
 }
 
-/// The status of a call whose answer is a stream of events: an error among them has none of its own.
+/// The HTTP status of a call whose response is an event stream: errors within the stream have no
+/// status of their own.
 const STREAMING: u16 = 200;
 
-/// What is said of an answer that lacks what DynamoDB always sends.
-pub(super) const EMPTY: &str = "the answer is empty: it may come from something between this process and DynamoDB";
+/// The message for a response without data that DynamoDB always sends.
+pub(super) const EMPTY: &str = "the response is empty: it may come from a proxy between this process and DynamoDB";
 
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
-#[error("{operation}: {said}")]
+#[error("{operation}: {message}")]
 pub(crate) struct Failure {
     pub(crate) cause: Cause,
     /// The operation's name, which is the IAM action's as well.
     pub(crate) operation: &'static str,
-    /// The service's or the client's own words, cut at a length that a log can bear.
-    pub(crate) said: String,
+    /// The message of the service or the SDK, cut to a length suitable for logs.
+    pub(crate) message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Failure {
-    pub(crate) fn new(cause: Cause, operation: &'static str, said: impl Into<String>) -> Self {
-        Failure { cause, operation, said: said.into(), source: None }
+    pub(crate) fn new(cause: Cause, operation: &'static str, message: impl Into<String>) -> Self {
+        Failure { cause, operation, message: message.into(), source: None }
     }
 
-    /// Of an event stream that had begun.
+    /// Classifies the failure of an open event stream.
     pub(crate) fn of_event<E>(operation: &'static str, error: SdkError<E, RawMessage>) -> Self
     where
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
     {
-        let (cause, said) = match &error {
+        let (cause, message) = match &error {
             SdkError::ServiceError(context) => {
-                (cause_of(context.err().code(), STREAMING), said(context.err(), STREAMING))
+                (cause_of(context.err().code(), STREAMING), service_message(context.err(), STREAMING))
             }
-            // Cut, reset, closed, or not to be read: what was between the service and us, mostly.
+            // Broken off, reset, closed or unreadable: usually a network failure.
             SdkError::ConstructionFailure(_)
             | SdkError::TimeoutError(_)
             | SdkError::DispatchFailure(_)
             | SdkError::ResponseError(_)
             | _ => (Cause::Unanswered, chain(&error)),
         };
-        Failure { cause, operation, said: cut(&said), source: Some(Box::new(error)) }
+        Failure { cause, operation, message: cut(&message), source: Some(Box::new(error)) }
     }
 
     pub(crate) fn of<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
     {
-        let (cause, said) = match &error {
+        let (cause, message) = match &error {
             SdkError::ServiceError(context) => {
                 let status = context.raw().status().as_u16();
                 let (code, message) = (context.err().code(), context.err().message());
                 let cause = if is_skewed(code, message) { Cause::Unanswered } else { cause_of(code, status) };
-                (cause, said(context.err(), status))
+                (cause, service_message(context.err(), status))
             }
-            SdkError::TimeoutError(_) => (Cause::Unanswered, "no answer in time".to_owned()),
+            SdkError::TimeoutError(_) => (Cause::Unanswered, "the call timed out".to_owned()),
             SdkError::DispatchFailure(failure) => {
-                let said = failure.as_connector_error().map_or_else(String::new, |cause| chain(cause));
+                let message = failure.as_connector_error().map_or_else(String::new, |cause| chain(cause));
                 let unfetched = credentials_cause(&error);
-                (unfetched.unwrap_or(if failure.is_user() { Cause::Request } else { Cause::Unanswered }), said)
+                (unfetched.unwrap_or(if failure.is_user() { Cause::Request } else { Cause::Unanswered }), message)
             }
-            // An answer that cannot be read may come from something between the service and us.
+            // A response that cannot be parsed may come from a proxy.
             SdkError::ResponseError(_) => (Cause::Unanswered, chain(&error)),
             SdkError::ConstructionFailure(_) => (credentials_cause(&error).unwrap_or(Cause::Request), chain(&error)),
             _ => (Cause::Unanswered, chain(&error)),
         };
-        Failure { cause, operation, said: cut(&said), source: Some(Box::new(error)) }
+        Failure { cause, operation, message: cut(&message), source: Some(Box::new(error)) }
     }
 
-    /// The page that tells an operator more.
+    /// Returns the code of the error page for the operator.
     #[allow(dead_code, reason = "see `code_of`")]
     pub(crate) fn code(&self) -> Code {
         match self.cause {
@@ -118,7 +119,7 @@ impl Failure {
         }
     }
 
-    /// Whether the call went to DynamoDB: no operation of Kinesis shares its name with one of these.
+    /// True if the call went to DynamoDB. Kinesis has no operations of these names.
     fn is_of_table(&self) -> bool {
         matches!(
             self.operation,
@@ -133,46 +134,63 @@ impl Failure {
         )
     }
 
-    /// What happened, to what.
-    pub(crate) fn sentence(&self, subject: &str) -> String {
-        let Failure { operation, said, .. } = self;
+    /// Describes the failure in one sentence: the IAM action, its target, the service's message,
+    /// and what an operator can do. Log lines of a running worker and errors of a start share it.
+    pub(crate) fn sentence(&self, target: &str) -> String {
+        let Failure { message, .. } = self;
+        let action = self.action();
         match self.cause {
-            Cause::Throttled => format!("{operation} of {subject} was throttled: {said}"),
-            Cause::Unanswered => format!("{operation} of {subject} was not answered: {said}"),
+            Cause::Throttled => format!("`{action}` on {target} was throttled: {message}"),
+            Cause::Unanswered => format!(
+                "`{action}` on {target} was not answered: {message}; check Region and endpoint, and the network path to \
+                 it (proxy, VPC endpoint, security group)"
+            ),
             Cause::CredentialsUnavailable => {
-                format!("{operation} of {subject} was not sent, as no credentials could be fetched: {said}")
+                format!("no credentials could be fetched for `{action}` on {target}: {message}")
             }
+            Cause::Credentials => format!(
+                "the credentials were not accepted for `{action}` on {target}: {message}; check which credentials the \
+                 process finds, and whether they have expired"
+            ),
+            Cause::Permission => format!(
+                "the worker's credentials may not do `{action}` on {target}: {message}; allow it in the role's policy"
+            ),
             Cause::EncryptionKey => format!(
-                "{operation} of {subject} was refused, as its encryption key cannot be used: {said}; enable the key, and \
-                 allow the worker's role to decrypt with it"
+                "the encryption key cannot be used for `{action}` on {target}: {message}; enable the key, and allow the \
+                 role to decrypt with it"
             ),
-            Cause::NotFound => format!(
-                "{operation} of {subject} was refused, as it does not exist: {said}; check name, account and Region"
-            ),
-            Cause::Permission => {
-                let service = if self.is_of_table() { "dynamodb" } else { "kinesis" };
+            Cause::NotFound => {
                 format!(
-                    "the worker's credentials may not do `{service}:{operation}` on {subject}: {said}; allow it in the role's policy"
+                    "`{action}` on {target} was refused, because the target does not exist: {message}; check name, account and \
+                 Region, or create it"
                 )
             }
-            Cause::Credentials | Cause::Busy | Cause::Iterator | Cause::Request => {
-                format!("{operation} of {subject} was refused: {said}")
-            }
+            Cause::Busy => format!(
+                "`{action}` on {target} was refused, because the target is being created, changed or deleted: {message}; \
+                 wait until it is ACTIVE"
+            ),
+            Cause::Iterator | Cause::Request => format!("`{action}` on {target} was refused: {message}"),
         }
+    }
+
+    /// Returns the IAM action that the call needs.
+    fn action(&self) -> String {
+        let service = if self.is_of_table() { "dynamodb" } else { "kinesis" };
+        format!("{service}:{}", self.operation)
     }
 }
 
-/// The code of the page for an error that came, somewhere down its sources, from a failed call.
+/// Returns the code of the first failed call among an error's sources.
 #[allow(dead_code, reason = "for whoever ends a worker because of a store's or a stream's error")]
 pub(crate) fn code_of(error: &(dyn StdError + 'static)) -> Option<Code> {
     let mut sources = std::iter::successors(Some(error), |&error| error.source());
     sources.find_map(|error| error.downcast_ref::<Failure>()).map(Failure::code)
 }
 
-/// By the error's code, as [`error_table`] has it; else by the HTTP status.
+/// Classifies an error by its code, as [`error_table`] lists it, and otherwise by its HTTP status.
 ///
-/// AWS names every error that it answers with. An error without a name comes from something between us and the service,
-/// for example the sign-in page of a proxy, whatever its status.
+/// AWS returns a code with every error. An error without one comes from something between us and
+/// the service, for example the sign-in page of a proxy, whatever its status.
 fn cause_of(code: Option<&str>, status: u16) -> Cause {
     let Some(code) = code else { return if status == 429 { Cause::Throttled } else { Cause::Unanswered } };
     match error_table::cause_of_code(code) {
@@ -183,8 +201,8 @@ fn cause_of(code: Option<&str>, status: u16) -> Cause {
     }
 }
 
-/// Whether the request was signed by a clock that is off. Every answer tells the SDK by how much, so the next request is
-/// right; it would repeat by itself, were its retries on.
+/// True if the request was signed with a wrong clock. The SDK learns the clock difference from
+/// every response, so the next request is right.
 fn is_skewed(code: Option<&str>, message: Option<&str>) -> bool {
     match code.unwrap_or_default() {
         "RequestTimeTooSkewed" => true,
@@ -195,7 +213,7 @@ fn is_skewed(code: Option<&str>, message: Option<&str>) -> bool {
     }
 }
 
-fn said<E: ProvideErrorMetadata + StdError + 'static>(error: &E, status: u16) -> String {
+fn service_message<E: ProvideErrorMetadata + StdError + 'static>(error: &E, status: u16) -> String {
     match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => format!("{code} (HTTP {status})"),
@@ -204,21 +222,21 @@ fn said<E: ProvideErrorMetadata + StdError + 'static>(error: &E, status: u16) ->
     }
 }
 
-/// Whether credentials are to blame, and who can do something about them.
+/// Returns the cause if credentials caused the error.
 fn credentials_cause(error: &(dyn StdError + 'static)) -> Option<Cause> {
     std::iter::successors(Some(error), |&error| error.source())
         .find_map(|error| error.downcast_ref::<CredentialsError>())
         .map(credentials)
 }
 
-/// What stands behind a provider's error: nothing to be found, or something that may pass.
+/// Classifies a provider's error: no credentials configured, or a transient failure.
 pub(super) fn credentials(error: &CredentialsError) -> Cause {
     let nothing =
         matches!(error, CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_));
     if nothing { Cause::Credentials } else { Cause::CredentialsUnavailable }
 }
 
-/// An error's own words and those of its sources.
+/// Returns an error's message and those of its sources.
 pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     for source in std::iter::successors(error.source(), |&error| error.source()) {
@@ -234,7 +252,7 @@ mod tests {
     use crate::error::Error;
 
     #[test]
-    fn a_code_that_is_not_known_is_judged_by_its_status() {
+    fn an_unknown_code_is_classified_by_the_status() {
         assert_eq!(cause_of(Some("Brandnew"), 400), Cause::Request);
         assert_eq!(cause_of(Some("Brandnew"), 503), Cause::Unanswered);
         assert_eq!(cause_of(None, 429), Cause::Throttled);
@@ -245,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_by_what_was_asked() {
+    fn the_operation_decides_which_resource_is_missing() {
         let code = |operation| Failure::new(Cause::NotFound, operation, "ResourceNotFoundException").code();
         assert_eq!(code("Scan"), Code::TableMissing);
         assert_eq!(code("UpdateItem"), Code::TableMissing);
@@ -253,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_off_is_no_wrong_secret() {
+    fn clock_skew_is_not_a_wrong_secret() {
         let code = Some("InvalidSignatureException");
         assert!(is_skewed(code, Some("Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z")));
         assert!(is_skewed(code, Some("Signature not yet current: 20260101T001000Z is still later than now")));
@@ -265,9 +283,9 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_found_below_the_errors_around_it() {
+    fn the_code_is_found_among_the_sources() {
         let failure = Failure::new(Cause::Permission, "Scan", "AccessDeniedException");
-        let error = Error::new(Code::Bug, "the worker stopped").because(failure);
+        let error = Error::new(Code::Bug, "the worker stopped").with_source(failure);
         assert_eq!(code_of(&error), Some(Code::Permission));
         assert_eq!(code_of(&Error::new(Code::Bug, "alone")), None);
     }

@@ -1,4 +1,4 @@
-//! Refusing the late write of a handler that lost its lease, in a DynamoDB table of the user's.
+//! Rejects the late writes of a handler that lost its lease, in a DynamoDB table of the user's.
 
 use crate::processor::ShardContext;
 use aws_sdk_dynamodb::error::BuildError;
@@ -9,29 +9,25 @@ use std::collections::HashMap;
 /// The attribute that holds the token.
 const TOKEN: &str = "kclFencingToken";
 
-/// One lease's fencing token, for writes to a table of the user's: who writes with an older one is refused.
+/// A lease's fencing token, for writes to a table of the user's: a write with an older token is
+/// rejected.
 ///
-/// A handler that is held up (a pause of the machine, a call that hangs) can outlive its lease, and write while the next
-/// owner writes too. The table cannot know who is right, unless each write says under which [fencing
-/// token](ShardContext::fencing_token) it is made and the table refuses those that are lower than one it has seen.
+/// A paused handler (the machine was suspended, a call hangs) can outlive its lease and write while
+/// the next owner writes too. The table can only reject the older one if each write carries the
+/// [fencing token](ShardContext::fencing_token) of its lease and the table rejects tokens lower
+/// than the highest it has seen.
 ///
-/// Tokens of different leases say nothing about each other. So an item belongs to one shard (a count a shard, a window of
-/// it), and is written with [`Fence::guard`]; or the token is kept in an item of its own for each lease, and is checked in
-/// one transaction with the write of any other item: [`Fence::check`].
+/// Tokens of different leases cannot be compared. So either an item belongs to one shard (a count
+/// per shard, a window of it) and is written with [`Fence::guard`], or the token is stored in a
+/// separate item per lease and checked in one transaction with the write of any other item:
+/// [`Fence::check`].
 ///
 /// ```no_run
 /// # async fn example(shard: &kcl_core::ShardContext, dynamodb: aws_sdk_dynamodb::Client) -> Result<(), kcl_core::BoxError> {
 /// use aws_sdk_dynamodb::types::AttributeValue;
 /// use kcl_core::aws::Fence;
 ///
-/// let update = dynamodb
-///     .update_item()
-///     .table_name("totals")
-///     .key("shard", AttributeValue::S(shard.lease_key().to_owned()))
-///     .update_expression("SET flights = flights + :n")
-///     .expression_attribute_values(":n", AttributeValue::N("17".to_owned()));
-/// // ConditionalCheckFailedException: another owner has written since.
-/// Fence::of(shard).guard(update).send().await?;
+/// ConditionalCheckFailedException: a later owner has written.
 /// # Ok(())
 /// # }
 /// ```
@@ -39,13 +35,13 @@ const TOKEN: &str = "kclFencingToken";
 pub struct Fence(u64);
 
 impl Fence {
-    /// Of the lease that the handler works for.
+    /// Returns the fence of the lease that the handler works for.
     #[must_use]
     pub fn of(shard: &ShardContext) -> Self {
         Fence(shard.fencing_token())
     }
 
-    /// With this token.
+    /// Creates a fence with this token.
     #[must_use]
     pub fn with_token(token: u64) -> Self {
         Fence(token)
@@ -59,8 +55,8 @@ impl Fence {
         AttributeValue::N(self.0.to_string())
     }
 
-    /// Has the update refused if the item was written under a higher token, and the item remember this one. The update's
-    /// condition stays, and its `SET` clause is added to; one that has none is given one.
+    /// Makes the update fail if the item was written with a higher token, and store this token.
+    /// Keeps the update's condition and adds to its `SET` clause, which is created if missing.
     #[must_use]
     pub fn guard(self, update: UpdateItemFluentBuilder) -> UpdateItemFluentBuilder {
         let condition = match update.get_condition_expression() {
@@ -79,11 +75,11 @@ impl Fence {
             .expression_attribute_values(":kclFencingToken", self.token())
     }
 
-    /// Part of a transaction: the item with this key, one a lease, remembers the token, and the whole transaction is refused
-    /// if it was written under a higher one.
+    /// Returns a part of a transaction: it stores the token in the item with this key, one per
+    /// lease, and fails the whole transaction if the item has a higher one.
     ///
     /// # Errors
-    /// As the SDK's builder: never, for a table and a key that are given.
+    /// Those of the SDK's builder; none if table and key are given.
     pub fn check(
         self,
         table: impl Into<String>,
@@ -114,9 +110,9 @@ fn with_set(own: &str, set: &str) -> String {
 
 /// Returns the byte offset after the keyword `SET`, in any case.
 ///
-/// Compares whole words only, as attributes may be called `OFFSET` or `dataset`. A word after `#` or `:` is a placeholder of the
-/// caller's, and one after `.` is part of a path. Everything else that reads `SET` is the keyword, because DynamoDB reserves
-/// it: it is refused as the name of an attribute.
+/// Compares whole words only, because attributes may be named `OFFSET` or `dataset`. A word after
+/// `#` or `:` is a placeholder, and one after `.` is part of a path. Any other `SET` is the
+/// keyword, because DynamoDB reserves it and rejects it as an attribute name.
 fn end_of_set_keyword(expression: &str) -> Option<usize> {
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii();
     let bytes = expression.as_bytes();
@@ -125,12 +121,13 @@ fn end_of_set_keyword(expression: &str) -> Option<usize> {
         let length = rest.iter().take_while(|byte| is_word(byte)).count();
         let end = start + length;
         let before = start.checked_sub(1).and_then(|before| bytes.get(before));
-        let is_name = matches!(before, Some(b'#' | b':' | b'.'));
+        let is_valid_shard_id = matches!(before, Some(b'#' | b':' | b'.'));
         let word = bytes.get(start..end).unwrap_or_default();
-        if !is_name && word.eq_ignore_ascii_case(b"SET") {
+        if !is_valid_shard_id && word.eq_ignore_ascii_case(b"SET") {
             return Some(end);
         }
-        // The byte after a word is no word, so the next word begins behind it at the earliest.
+        // The byte after a word is not part of a word, so the next word begins after it at the
+        // earliest.
         start = end + 1;
     }
     None

@@ -1,43 +1,46 @@
-//! What is checked before a worker starts: credentials, stream, table. A refusal is reported at once and in full; an outage
-//! is waited out.
+//! Checks credentials, stream and table before a worker starts. A refusal is returned at once; an
+//! outage is retried.
 
 use super::client::Clients;
-use super::diagnosis::{Place, Subject, explain};
+use super::diagnosis::{Place, Subject, diagnose};
 use super::dry_run::DryRun;
 use super::dynamodb::{TableSpec, prepare_table};
 use super::failure::{Cause, Failure, chain, credentials};
 use super::kinesis::KinesisStream;
-use super::startup_retry::patiently;
+use super::startup_retry::retry_through_outage;
 use crate::error::{Code, Error};
 use crate::record::StreamRef;
 use crate::shard::StreamDescription;
 use aws_credential_types::provider::ProvideCredentials;
 use std::time::Duration;
 
-/// The SDK's chain of providers asks container and instance services in turn.
+/// The SDK's provider chain asks container and instance services one after the other.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Checks that credentials are found, that the stream is there and may be described, listed and read as `reading` says, and
-/// that the lease table is there and fits, which it creates when it is missing. Call it on the runtime that the coordination's clients will live on.
+/// Checks that credentials are found; that the stream exists and may be described, listed and read
+/// as `reading` specifies; and that the lease table exists and fits. Creates a missing table. Call
+/// it on the runtime that the coordination's clients will use. Pauses between retries are drawn with `seed`.
 ///
 /// # Errors
-/// [`Code::Credentials`], [`Code::Permission`], [`Code::Unreachable`], [`Code::StreamMissing`], [`Code::TableUnusable`],
-/// [`Code::Setting`] for a stream in another Region than the clients'.
+/// [`Code::Credentials`], [`Code::Permission`], [`Code::Unreachable`], [`Code::StreamMissing`],
+/// [`Code::TableUnusable`], or [`Code::Setting`] for a stream in another Region than the clients'.
 pub async fn preflight(
     clients: &Clients,
     stream: &StreamRef,
     table: &TableSpec,
     reading: &DryRun,
-    rng: &mut fastrand::Rng,
+    seed: u64,
 ) -> Result<StreamDescription, Error> {
+    let rng = &mut fastrand::Rng::with_seed(seed);
     let outage = table.start_deadline;
     let description = describe_stream(clients, &clients.coordination_kinesis, stream, outage, rng).await?;
-    may_read(clients, stream, &description, reading, rng).await?;
-    prepare_table(&clients.dynamodb, table, description.open_shards, rng).await?;
+    check_read_permission(clients, stream, &description, reading, rng).await?;
+    prepare_table(&clients.dynamodb, table, description.open_shards, rng.u64(..)).await?;
     Ok(description)
 }
 
-/// The part of [`preflight`] that concerns a stream, asked through one of its clients; an outage is waited out for so long.
+/// The part of [`preflight`] for a stream, through one of its clients; retries an outage for
+/// `outage`.
 pub(crate) async fn describe_stream(
     clients: &Clients,
     kinesis: &aws_sdk_kinesis::Client,
@@ -50,14 +53,17 @@ pub(crate) async fn describe_stream(
     let place = Place { region, endpoint: clients.endpoint.clone() };
     check_credentials(clients, outage, rng).await?;
     let api = KinesisStream::new(kinesis, stream.clone());
-    patiently(rng, outage, || api.summary()).await.map_err(|failure| explain(failure, Subject::Stream(stream), &place))
+    retry_through_outage(rng, outage, || api.summary())
+        .await
+        .map_err(|failure| diagnose(failure, Subject::Stream(stream), &place))
 }
 
-/// The part of [`preflight`] that asks for permission to read. Afterwards, a worker that may not read holds no shard.
+/// The part of [`preflight`] that checks read permissions. It comes before registration, so a
+/// worker that may not read never owns a shard.
 ///
 /// # Errors
 /// [`Code::Permission`], [`Code::Credentials`].
-pub(crate) async fn may_read(
+pub(crate) async fn check_read_permission(
     clients: &Clients,
     stream: &StreamRef,
     description: &StreamDescription,
@@ -68,7 +74,7 @@ pub(crate) async fn may_read(
     let place = Place { region, endpoint: clients.endpoint.clone() };
     let arn = &description.identity.arn;
     let checked = reading.check(&clients.kinesis, &clients.coordination_kinesis, stream, arn, rng).await;
-    checked.map_err(|failure| explain(failure, Subject::Stream(stream), &place))
+    checked.map_err(|failure| diagnose(failure, Subject::Stream(stream), &place))
 }
 
 async fn check_credentials(clients: &Clients, outage: Duration, rng: &mut fastrand::Rng) -> Result<(), Error> {
@@ -82,17 +88,17 @@ async fn check_credentials(clients: &Clients, outage: Duration, rng: &mut fastra
             }
         }
     };
-    patiently(rng, outage, ask).await.map_err(|failure| {
+    retry_through_outage(rng, outage, ask).await.map_err(|failure| {
         let message = format!(
             "no AWS credentials were found: {}; set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the \
              task, pod or instance a role",
-            failure.said
+            failure.message
         );
-        Error::new(Code::Credentials, message).because(failure)
+        Error::new(Code::Credentials, message).with_source(failure)
     })
 }
 
-/// A client asks its own Region for the stream, whatever the ARN says.
+/// A client always calls its own Region, whatever the ARN contains.
 fn same_region(stream: &StreamRef, region: Option<&str>) -> Result<(), Error> {
     let StreamRef::Arn(arn) = stream else { return Ok(()) };
     match (arn.split(':').nth(3), region) {

@@ -1,7 +1,7 @@
-//! Repeats a call before the worker starts, for as long as its failure deserves. (Once it runs, the coordination repeats by
-//! itself.)
+//! Retries calls before the worker starts, depending on their failure. (A running worker's
+//! coordination retries itself.)
 
-use super::error_table::{Reaction, Step, reaction};
+use super::error_table::{Phase, Reaction, reaction};
 use super::failure::{Cause, Failure};
 use crate::telemetry::event::table::{StartResumed, StartWaiting};
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -9,22 +9,24 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// A worker that waits out an outage goes on within this after its end, and half as much again for jitter.
+/// A start resumes within this time, plus half of it for jitter, after an outage.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
-/// A stream or table that is being created or deleted: the operator should hear of it while watching.
+/// How long to wait for a stream or table that is being created or deleted: the operator should get
+/// the error while watching.
 const CHANGING: Duration = Duration::from_secs(5);
 
-/// What acquires longer is reported, and again each minute.
+/// When a waiting start is first reported, and how often again.
 const REPORTED_AFTER: Duration = Duration::from_secs(3);
 const REPORTED_EVERY: Duration = Duration::from_secs(60);
 
-/// Repeats a call through outages and throttling, for as long as `outage`: a process that ends and is restarted is no better
-/// off, and one that a supervisor restarts again and again is restarted ever later. What a person must mend fails at once.
+/// Retries a call through outages and throttling for `outage`. Ending the process instead would
+/// gain nothing, and supervisors restart a failing process ever later. An error that an operator
+/// must fix fails at once.
 ///
 /// # Errors
 /// The last failure.
-pub(super) async fn patiently<T, F>(
+pub(super) async fn retry_through_outage<T, F>(
     rng: &mut fastrand::Rng,
     outage: Duration,
     call: impl Fn() -> F,
@@ -49,21 +51,21 @@ where
         };
         let jittered = pauses.next().unwrap_or(LONGEST_PAUSE).mul_f64(0.5 + rng.f64());
         let waited = began.elapsed();
-        if waited + jittered > patience(failure.cause, outage) {
+        if waited + jittered > time_limit(failure.cause, outage) {
             return Err(failure);
         }
         let due = reported.map_or(REPORTED_AFTER, |at: Duration| at + REPORTED_EVERY);
         if waited >= due {
             reported = Some(waited);
-            let Failure { operation, said, .. } = &failure;
-            StartWaiting { operation, said, waited, at_most: outage }.emit();
+            let Failure { operation, message, .. } = &failure;
+            StartWaiting { operation, said: message, waited, at_most: outage }.emit();
         }
         tokio::time::sleep(jittered).await;
     }
 }
 
-fn patience(cause: Cause, outage: Duration) -> Duration {
-    match reaction(Step::Start, cause) {
+fn time_limit(cause: Cause, outage: Duration) -> Duration {
+    match reaction(Phase::Start, cause) {
         Reaction::RefuseStart => Duration::ZERO,
         Reaction::Retry | Reaction::PauseShard | Reaction::PauseWorker if cause == Cause::Busy => CHANGING,
         Reaction::Retry | Reaction::PauseShard | Reaction::PauseWorker => outage,

@@ -1,14 +1,16 @@
-//! What a worker does about settings that its fleet has agreed on otherwise.
+//! The reaction of a starting worker to other settings of its fleet.
 
-/// What a worker does at its start where its fleet uses another `failover_time` or `balance_by` than its own settings say.
+/// The reaction of a starting worker if its fleet uses another `failover_time` or `balance_by`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum OnFleetSettings {
-    /// It refuses to start while another worker of the fleet lives, and says who set which value.
+    /// The worker refuses to start while another worker of the fleet is alive. The error names both values and the worker
+    /// that set the fleet's value (KCL-0025).
     #[default]
     Match,
-    /// It uses the fleet's values until it ends, and says so once.
+    /// The worker uses the fleet's values until it ends, and logs them once.
     Adopt,
-    /// It uses its own values beside the others'. Once every worker that does not adopt uses the same ones, the leader makes
-    /// them the fleet's: so a rolling deploy changes them.
+    /// The worker uses its own values, while other workers use the old ones. When all workers that do not adopt use the same
+    /// values, the leader makes these the fleet's. Use this to change the values in a rolling deploy.
     Change,
 }

@@ -1,27 +1,28 @@
-//! How a setting's value is written as text, and read back.
+//! Converts values of settings to text and back.
 
 use super::{BalanceBy, OnFleetSettings, Parser, Start};
-use crate::aggregate::{Checksum, ForeignRecords};
 use crate::processor::Concurrency;
+use crate::record::aggregate::{Checksum, ForeignRecords};
+use crate::record::{system_time, unix_millis};
 use crate::retrieval::{CorruptAggregates, Retrieval};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A text form of `T`. What is written reads back as the same value.
+/// A text form of `T`. `read` of a written text returns the same value.
 pub(super) trait Form<T> {
-    /// What a reader of an error is told to write, with an example.
+    /// The expected form with an example, for error messages.
     const EXPECTED: &'static str;
 
-    /// The value, or `None` for what is not of this form.
+    /// Parses the text; `None` if it does not have this form.
     fn read(text: &str) -> Option<T>;
 
-    /// The text.
+    /// Writes the value.
     fn write(value: &T) -> String;
 }
 
-/// A span of time.
-pub(super) enum Span {}
+/// A duration.
+pub(super) enum DurationForm {}
 
-impl Form<Duration> for Span {
+impl Form<Duration> for DurationForm {
     const EXPECTED: &'static str = "a time with its unit, such as `10s`, `500ms` or `1m 30s`";
 
     fn read(text: &str) -> Option<Duration> {
@@ -33,25 +34,25 @@ impl Form<Duration> for Span {
     }
 }
 
-/// A span of time; an empty text is none.
-pub(super) enum OptionalTime {}
+/// A duration; an empty text is `None`.
+pub(super) enum OptionalDuration {}
 
-impl Form<Option<Duration>> for OptionalTime {
-    const EXPECTED: &'static str = Span::EXPECTED;
+impl Form<Option<Duration>> for OptionalDuration {
+    const EXPECTED: &'static str = DurationForm::EXPECTED;
 
     fn read(text: &str) -> Option<Option<Duration>> {
-        if text.is_empty() { Some(None) } else { Span::read(text).map(Some) }
+        if text.is_empty() { Some(None) } else { DurationForm::read(text).map(Some) }
     }
 
     fn write(value: &Option<Duration>) -> String {
-        value.as_ref().map(Span::write).unwrap_or_default()
+        value.as_ref().map(DurationForm::write).unwrap_or_default()
     }
 }
 
-/// How many handlers work on a shard, and in what order.
-pub(super) enum Order {}
+/// The concurrency of a shard's handlers.
+pub(super) enum ConcurrencyForm {}
 
-impl Form<Concurrency> for Order {
+impl Form<Concurrency> for ConcurrencyForm {
     const EXPECTED: &'static str = "`auto`, `serial`, `per-key:32` or `unordered:8`";
 
     fn read(text: &str) -> Option<Concurrency> {
@@ -75,8 +76,8 @@ impl Form<Concurrency> for Order {
     }
 }
 
-/// Forms of values that have a word each.
-macro_rules! words {
+/// Forms of enums that have a keyword for each variant.
+macro_rules! keywords {
     ($($(#[doc = $meaning:literal])* $form:ident: $type:ident, $expected:literal, { $($word:literal = $value:ident),* };)*) => {
         $($(#[doc = $meaning])*
         pub(super) enum $form {}
@@ -98,21 +99,21 @@ macro_rules! words {
     };
 }
 
-words! {
-    /// What is done about a fleet's other settings.
-    Consent: OnFleetSettings, "`match`, `adopt` or `change`", { "match" = Match, "adopt" = Adopt, "change" = Change };
-    /// How shards are read.
-    Way: Retrieval, "`auto`, `fan-out` or `polling`", { "auto" = Auto, "fan-out" = FanOut, "polling" = Polling };
-    /// Whether a checksum is looked at.
-    Look: Checksum, "`verify` or `skip`", { "verify" = Verify, "skip" = Skip };
-    /// What becomes of records that belong to other shards.
-    Strangers: ForeignRecords, "`deliver` or `drop`", { "deliver" = Deliver, "drop" = Drop };
-    /// What becomes of what is no whole aggregate.
-    Damage: CorruptAggregates, "`deliver` or `fail`", { "deliver" = Deliver, "fail" = Fail };
-    /// Whose code parses.
-    Whose: Parser, "`fast` or `sdk`", { "fast" = Fast, "sdk" = Sdk };
-    /// What is balanced.
-    Measure: BalanceBy, "`leases` or `bytes`", { "leases" = Leases, "bytes" = Bytes };
+keywords! {
+    /// The reaction to other settings of the fleet.
+    OnFleetSettingsForm: OnFleetSettings, "`match`, `adopt` or `change`", { "match" = Match, "adopt" = Adopt, "change" = Change };
+    /// The way to read shards.
+    RetrievalForm: Retrieval, "`auto`, `fan-out` or `polling`", { "auto" = Auto, "fan-out" = FanOut, "polling" = Polling };
+    /// Whether checksums are verified.
+    ChecksumForm: Checksum, "`verify` or `skip`", { "verify" = Verify, "skip" = Skip };
+    /// The treatment of records that belong to other shards.
+    ForeignRecordsForm: ForeignRecords, "`deliver` or `drop`", { "deliver" = Deliver, "drop" = Drop };
+    /// The treatment of invalid aggregates.
+    CorruptAggregatesForm: CorruptAggregates, "`deliver` or `fail`", { "deliver" = Deliver, "fail" = Fail };
+    /// The parser.
+    ParserForm: Parser, "`fast` or `sdk`", { "fast" = Fast, "sdk" = Sdk };
+    /// The balanced quantity.
+    BalanceByForm: BalanceBy, "`leases` or `bytes`", { "leases" = Leases, "bytes" = Bytes };
 }
 
 /// A whole number.
@@ -130,7 +131,7 @@ impl<T: std::str::FromStr + ToString> Form<T> for Count {
     }
 }
 
-/// A whole number; an empty text is none.
+/// A whole number; an empty text is `None`.
 pub(super) enum OptionalCount {}
 
 impl Form<Option<u32>> for OptionalCount {
@@ -168,9 +169,9 @@ impl Form<usize> for Bytes {
 }
 
 /// A start position.
-pub(super) enum Moment {}
+pub(super) enum StartForm {}
 
-impl Form<Start> for Moment {
+impl Form<Start> for StartForm {
     const EXPECTED: &'static str =
         "`TRIM_HORIZON`, `LATEST` or `AT_TIMESTAMP(2026-01-01T00:00:00Z)` (UTC, or milliseconds since 1970)";
 
@@ -180,7 +181,7 @@ impl Form<Start> for Moment {
             "LATEST" => Some(Start::Latest),
             other => {
                 let instant = other.strip_prefix("AT_TIMESTAMP(")?.strip_suffix(')')?;
-                instant.parse().ok().or_else(|| rfc3339_millis(instant)).map(Start::AtTimestamp)
+                time_of(instant).map(Start::AtTimestamp)
             }
         }
     }
@@ -189,44 +190,55 @@ impl Form<Start> for Moment {
         match value {
             Start::TrimHorizon => "TRIM_HORIZON".to_owned(),
             Start::Latest => "LATEST".to_owned(),
-            Start::AtTimestamp(millis) => format!("AT_TIMESTAMP({millis})"),
+            Start::AtTimestamp(time) => format!("AT_TIMESTAMP({})", text_of(*time)),
         }
     }
 }
 
-fn rfc3339_millis(text: &str) -> Option<i64> {
-    let since_epoch = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
-    i64::try_from(since_epoch.as_millis()).ok()
+/// Parses milliseconds since 1970, or an RFC 3339 time in UTC.
+fn time_of(text: &str) -> Option<SystemTime> {
+    text.parse().ok().map(system_time).or_else(|| humantime::parse_rfc3339(text).ok())
 }
 
-/// An instant as people read it; as a number where it is before 1970 or beyond the calendar.
+/// Writes a time that `time_of` parses.
+fn text_of(time: SystemTime) -> String {
+    let millis = unix_millis(time);
+    calendar(millis).unwrap_or_else(|| millis.to_string())
+}
+
+/// Writes a time as people read it; as a number before 1970 or after the year 9999.
 pub(crate) fn timestamp(millis: i64) -> String {
-    // humantime panics beyond the year 9999.
+    calendar(millis).unwrap_or_else(|| format!("{millis} ms since 1970"))
+}
+
+/// The RFC 3339 form, with milliseconds where there are any.
+fn calendar(millis: i64) -> Option<String> {
+    // humantime panics after the year 9999.
     const LAST: u64 = 253_402_300_799_999;
-    match u64::try_from(millis) {
-        Ok(since_epoch) if since_epoch <= LAST => {
-            humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(since_epoch)).to_string()
-        }
-        Ok(_) | Err(_) => format!("{millis} ms since 1970"),
+    let since_epoch = u64::try_from(millis).ok().filter(|millis| *millis <= LAST)?;
+    let time = UNIX_EPOCH + Duration::from_millis(since_epoch);
+    Some(match since_epoch % 1_000 {
+        0 => humantime::format_rfc3339_seconds(time).to_string(),
+        _ => humantime::format_rfc3339_millis(time).to_string(),
+    })
+}
+
+/// A time; an empty text is `None`.
+pub(super) enum OptionalTimestamp {}
+
+impl Form<Option<SystemTime>> for OptionalTimestamp {
+    const EXPECTED: &'static str = "a time such as `2026-01-01T00:00:00Z` (UTC, or milliseconds since 1970)";
+
+    fn read(text: &str) -> Option<Option<SystemTime>> {
+        if text.is_empty() { Some(None) } else { time_of(text).map(Some) }
+    }
+
+    fn write(value: &Option<SystemTime>) -> String {
+        value.map(text_of).unwrap_or_default()
     }
 }
 
-/// An instant; an empty text is none.
-pub(super) enum OptionalMoment {}
-
-impl Form<Option<i64>> for OptionalMoment {
-    const EXPECTED: &'static str = "an instant such as `2026-01-01T00:00:00Z` (UTC, or milliseconds since 1970)";
-
-    fn read(text: &str) -> Option<Option<i64>> {
-        if text.is_empty() { Some(None) } else { text.parse().ok().or_else(|| rfc3339_millis(text)).map(Some) }
-    }
-
-    fn write(value: &Option<i64>) -> String {
-        value.map(|millis| millis.to_string()).unwrap_or_default()
-    }
-}
-
-/// A text; an empty one is none.
+/// A text; an empty one is `None`.
 pub(super) enum OptionalText {}
 
 impl Form<Option<String>> for OptionalText {
@@ -241,7 +253,7 @@ impl Form<Option<String>> for OptionalText {
     }
 }
 
-/// Yes or no.
+/// A flag.
 pub(super) enum Flag {}
 
 impl Form<bool> for Flag {
@@ -256,7 +268,7 @@ impl Form<bool> for Flag {
     }
 }
 
-/// Names and values. (Neither can hold a comma: such tags need the typed setter.)
+/// Names and values of tags. Tags that contain a comma need the typed setter.
 pub(super) enum Tags {}
 
 impl Form<Vec<(String, String)>> for Tags {
@@ -279,17 +291,17 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn times_are_read_with_their_unit_only() {
-        assert_eq!(Span::read("3s"), Some(Duration::from_secs(3)));
-        assert_eq!(Span::read("1m 30s"), Some(Duration::from_secs(90)));
-        assert_eq!(Span::read("500ms"), Some(Duration::from_millis(500)));
+    fn a_duration_needs_a_unit() {
+        assert_eq!(DurationForm::read("3s"), Some(Duration::from_secs(3)));
+        assert_eq!(DurationForm::read("1m 30s"), Some(Duration::from_secs(90)));
+        assert_eq!(DurationForm::read("500ms"), Some(Duration::from_millis(500)));
         for unclear in ["3", "", "-1s", "3 apples", "0x3s"] {
-            assert_eq!(Span::read(unclear), None, "{unclear}");
+            assert_eq!(DurationForm::read(unclear), None, "{unclear}");
         }
     }
 
     #[test]
-    fn sizes_are_read_with_or_without_a_unit() {
+    fn a_size_may_have_a_unit() {
         assert_eq!(Bytes::read("256MiB"), Some(256 << 20));
         assert_eq!(Bytes::read("1 GiB"), Some(1 << 30));
         assert_eq!(Bytes::read("1024"), Some(1024));
@@ -299,27 +311,30 @@ mod tests {
     }
 
     #[test]
-    fn start_positions_are_kinesis_words_and_instants_are_utc() {
-        assert_eq!(Moment::read("TRIM_HORIZON"), Some(Start::TrimHorizon));
-        assert_eq!(Moment::read("LATEST"), Some(Start::Latest));
-        assert_eq!(Moment::read("AT_TIMESTAMP(1767225600000)"), Some(Start::AtTimestamp(1_767_225_600_000)));
-        assert_eq!(Moment::read("AT_TIMESTAMP(2026-01-01T00:00:00Z)"), Some(Start::AtTimestamp(1_767_225_600_000)));
-        assert_eq!(Moment::read("AT_TIMESTAMP(2026-01-01T00:00:00.250Z)"), Some(Start::AtTimestamp(1_767_225_600_250)));
+    fn start_positions_have_the_names_of_kinesis_and_times_are_in_utc() {
+        assert_eq!(StartForm::read("TRIM_HORIZON"), Some(Start::TrimHorizon));
+        assert_eq!(StartForm::read("LATEST"), Some(Start::Latest));
+        assert_eq!(StartForm::read("AT_TIMESTAMP(1767225600000)"), Some(Start::of_millis(1_767_225_600_000)));
+        assert_eq!(StartForm::read("AT_TIMESTAMP(2026-01-01T00:00:00Z)"), Some(Start::of_millis(1_767_225_600_000)));
+        assert_eq!(
+            StartForm::read("AT_TIMESTAMP(2026-01-01T00:00:00.250Z)"),
+            Some(Start::of_millis(1_767_225_600_250))
+        );
         for unclear in ["latest", "AT_TIMESTAMP", "AT_TIMESTAMP()", "AT_TIMESTAMP(yesterday)", "2026-01-01T00:00:00Z"] {
-            assert_eq!(Moment::read(unclear), None, "{unclear}");
+            assert_eq!(StartForm::read(unclear), None, "{unclear}");
         }
     }
 
     #[test]
-    fn what_is_balanced_is_said_in_one_word() {
+    fn every_balanced_quantity_has_a_keyword() {
         for by in [BalanceBy::Leases, BalanceBy::Bytes] {
-            assert_eq!(Measure::read(&Measure::write(&by)), Some(by));
+            assert_eq!(BalanceByForm::read(&BalanceByForm::write(&by)), Some(by));
         }
-        assert_eq!(Measure::read("shards"), None);
+        assert_eq!(BalanceByForm::read("shards"), None);
     }
 
     #[test]
-    fn tags_are_pairs() {
+    fn tags_are_pairs_of_name_and_value() {
         let tags = vec![("team".to_owned(), "data".to_owned()), ("stage".to_owned(), String::new())];
         assert_eq!(Tags::read("team=data, stage="), Some(tags));
         assert_eq!(Tags::read(""), Some(Vec::new()));
@@ -328,14 +343,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back(nanos: u64, bytes: usize, millis: i64, count: u32, flag: bool) {
+        fn a_written_value_reads_back(nanos: u64, bytes: usize, millis: i64, count: u32, flag: bool) {
             let time = Duration::from_nanos(nanos);
-            prop_assert_eq!(Span::read(&Span::write(&time)), Some(time));
-            prop_assert_eq!(OptionalTime::read(&OptionalTime::write(&Some(time))), Some(Some(time)));
+            prop_assert_eq!(DurationForm::read(&DurationForm::write(&time)), Some(time));
+            prop_assert_eq!(OptionalDuration::read(&OptionalDuration::write(&Some(time))), Some(Some(time)));
             prop_assert_eq!(Bytes::read(&Bytes::write(&bytes)), Some(bytes));
             prop_assert_eq!(Bytes::read(&Bytes::write(&(bytes & !0xF_FFFF))), Some(bytes & !0xF_FFFF));
-            prop_assert_eq!(Moment::read(&Moment::write(&Start::AtTimestamp(millis))), Some(Start::AtTimestamp(millis)));
-            prop_assert_eq!(OptionalMoment::read(&OptionalMoment::write(&Some(millis))), Some(Some(millis)));
+            prop_assert_eq!(StartForm::read(&StartForm::write(&Start::of_millis(millis))), Some(Start::of_millis(millis)));
+            let until = Some(system_time(millis));
+            prop_assert_eq!(OptionalTimestamp::read(&OptionalTimestamp::write(&until)), Some(until));
             prop_assert_eq!(OptionalCount::read(&OptionalCount::write(&Some(count))), Some(Some(count)));
             prop_assert_eq!(Flag::read(&Flag::write(&flag)), Some(flag));
         }

@@ -1,37 +1,37 @@
-//! Settings by name: string keys, and environment variables made of them.
+//! Reads and writes settings by name: string keys, and environment variables.
 
 use super::settings::{Settings, TEXTS, Text};
 use crate::error::{Code, Error};
 
-/// What a setting's environment variable begins with; the rest is its key in capitals.
+/// The prefix of environment variables; the rest is the key in capitals.
 const PREFIX: &str = "KCL_";
 
 impl Settings {
-    /// The keys of all settings, each with its meaning, in the order of the fields.
+    /// Lists the keys of all settings with their meanings, in the order of the fields.
     pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
         TEXTS.iter().map(|text| (text.key, text.meaning.trim()))
     }
 
-    /// Sets one setting from text: `settings.set("failover_time", "3s")`. The keys are the fields' names.
+    /// Sets one setting from text: `settings.set("failover_time", "3s")`. A key is the name of a field.
     ///
-    /// Times have a unit (`3s`, `500ms`), sizes may have one (`256MiB`), start positions are `TRIM_HORIZON`, `LATEST`,
+    /// Durations have a unit (`3s`, `500ms`), sizes may have one (`256MiB`), start positions are `TRIM_HORIZON`, `LATEST`,
     /// `AT_TIMESTAMP(2026-01-01T00:00:00Z)` or `AT_TIMESTAMP(<milliseconds since 1970>)`, tags are `key=value,key=value`.
-    /// An empty text unsets what can be absent. What values allow each other is asked by [`Settings::validate`] alone.
+    /// An empty text unsets an optional setting. Only [`Settings::validate`] checks values against each other.
     ///
     /// # Errors
-    /// [`Code::UnknownSetting`] for another key, with the nearest one; [`Code::Setting`] for a value of another form.
+    /// [`Code::UnknownSetting`] for an unknown key, with the most similar one; [`Code::Setting`] for a value of another form.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         self.set_named(&Named { shown: key, key: key.to_owned(), written: str::to_owned }, value)
     }
 
-    /// The text form of a setting's value, as [`Settings::set`] reads it; `None` for an unknown key.
+    /// Returns a setting's value as text, as [`Settings::set`] reads it; `None` for an unknown key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<String> {
         find(key).map(|text| (text.write)(self))
     }
 
-    /// The defaults, changed by environment variables: `KCL_FAILOVER_TIME=3s`. Variables of other names than `KCL_*`
-    /// are passed over; give `std::env::vars()`, or what a test needs.
+    /// Returns the defaults, changed by environment variables such as `KCL_FAILOVER_TIME=3s`. Variables without the prefix
+    /// `KCL_` are ignored. Pass `std::env::vars()`, or the variables that a test needs.
     ///
     /// # Errors
     /// As [`Settings::set`]; the message names the variable.
@@ -59,7 +59,7 @@ impl Settings {
     }
 }
 
-/// A key as it was given, which is how messages speak of it.
+/// A key, and the name that messages use for it: the key itself, or the environment variable.
 struct Named<'a> {
     shown: &'a str,
     key: String,
@@ -85,11 +85,11 @@ fn unknown(named: &Named<'_>) -> Error {
     Error::new(Code::UnknownSetting, format!("there is no setting `{}`: {advice}", named.shown))
 }
 
-/// The key that `wrong` most likely meant, if one is near enough to be worth a suggestion.
+/// Returns the key that is most similar to `wrong`, if one is similar enough for a suggestion.
 fn nearest(wrong: &str) -> Option<&'static str> {
     let similarity = |key: &str| strsim::jaro_winkler(key, &wrong.to_ascii_lowercase().replace('-', "_"));
     let best = TEXTS.iter().map(|text| text.key).max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
-    // Below this, words that only share letters are proposed.
+    // Below this, the suggestion shares some letters with the unknown key and nothing else.
     (similarity(best) > 0.8).then_some(best)
 }
 
@@ -104,14 +104,17 @@ mod tests {
     #[test]
     fn an_environment_without_our_variables_gives_the_defaults() {
         assert_eq!(Settings::from_env_iter(NO_VARIABLES).unwrap(), Settings::default());
-        assert_eq!(Settings::from_env_iter([("PATH", "/bin"), ("kcl_heartbeat", "x")]).unwrap(), Settings::default());
+        assert_eq!(
+            Settings::from_env_iter([("PATH", "/bin"), ("kcl_heartbeat_interval", "x")]).unwrap(),
+            Settings::default()
+        );
     }
 
     #[test]
     fn each_kind_of_setting_is_read_from_the_environment() {
         let settings = Settings::from_env_iter([
             ("KCL_FAILOVER_TIME", "3s"),
-            ("KCL_HEARTBEAT", "700ms"),
+            ("KCL_HEARTBEAT_INTERVAL", "700ms"),
             ("KCL_MAX_RECORDS", "500"),
             ("KCL_BYTE_BUDGET", "64MiB"),
             ("KCL_START", "AT_TIMESTAMP(2026-01-01T00:00:00Z)"),
@@ -122,10 +125,10 @@ mod tests {
         ]);
         let expected = Settings::default()
             .failover_time(Duration::from_secs(3))
-            .heartbeat(Duration::from_millis(700))
+            .heartbeat_interval(Duration::from_millis(700))
             .max_records(500)
             .byte_budget(64 << 20)
-            .start(Start::AtTimestamp(1_767_225_600_000))
+            .start(Start::of_millis(1_767_225_600_000))
             .max_leases(12)
             .table_name("leases")
             .deletion_protection(true)
@@ -147,13 +150,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_like_no_other_gets_the_whole_list() {
+    fn an_unknown_key_without_a_similar_one_gets_the_whole_list() {
         let message = Settings::from_env_iter([("KCL_ZZZ", "1")]).unwrap_err().to_string();
-        assert!(message.contains("the settings are KCL_FAILOVER_TIME, KCL_HEARTBEAT,"), "{message}");
+        assert!(message.contains("the settings are KCL_FAILOVER_TIME, KCL_HEARTBEAT_INTERVAL,"), "{message}");
     }
 
     #[test]
-    fn a_value_of_another_form_is_an_error_that_says_which_form() {
+    fn a_value_of_another_form_is_an_error_that_names_the_expected_form() {
         let error = Settings::from_env_iter([("KCL_FAILOVER_TIME", "3")]).unwrap_err();
         assert_eq!(error.code(), Code::Setting);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Every setting of a worker: its meaning, unit and default, its text form, and which of them contradict each other.
+//! Defines the settings of a worker: meaning, unit, default and text form, and which values contradict each other.
 
 mod balance;
 mod fleet_settings;
@@ -19,7 +19,7 @@ pub use fleet_settings::OnFleetSettings;
 pub(crate) use form::timestamp;
 pub use parser::Parser;
 pub use settings::Settings;
-// For the worker's builder: `with_settings!(setters!);` in its `impl`, beside a `settings_mut`.
+// For the builders: `with_settings!(setters!);` in an `impl` that has a `settings_mut`.
 #[allow(unused_imports, reason = "the builder uses them")]
 pub(crate) use settings::{setters, with_settings};
 pub use start::Start;

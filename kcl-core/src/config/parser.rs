@@ -1,18 +1,19 @@
-//! Whose code parses what Kinesis answers.
+//! The parser of Kinesis' answers.
 
-/// Whose code parses the records that Kinesis sends. Both come to the same records.
+/// The parser of Kinesis' answers. Both parsers return the same records.
 ///
-/// The SDK's own code goes over each byte of each payload, which is most of what it costs to read a stream. The faster one
-/// is plugged into the SDK's client as its protocol, for the answers of GetRecords and the events of SubscribeToShard;
-/// requests, errors, signing and retries are the SDK's as ever. An answer that it does not understand is asked for again and
-/// parsed by the SDK, and so is everything after that.
+/// The SDK's parser visits each byte of each payload, which is most of the cost of reading a stream. The fast parser replaces
+/// it, as a protocol of the SDK's client, for the answers of GetRecords and the events of SubscribeToShard. Requests, errors,
+/// signing and retries remain the SDK's. If the fast parser does not understand an answer, the call is repeated and the SDK
+/// parses this and all later answers.
 ///
 /// A client whose configuration names a protocol keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Parser {
-    /// Ours.
+    /// The library's own parser.
     #[default]
     Fast,
-    /// The AWS SDK's.
+    /// The AWS SDK's parser.
     Sdk,
 }

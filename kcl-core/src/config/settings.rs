@@ -1,115 +1,119 @@
-//! The list of settings: each with its meaning, its type, its default, its setter and its text form. Nothing else lists them.
+//! Lists the settings: meaning, type, default, setter and text form of each.
+//!
+//! Everything else that concerns all settings is generated from this list.
 
 use super::form::{
-    Bytes, Consent, Count, Damage, Flag, Form, Look, Measure, Moment, OptionalCount, OptionalMoment, OptionalText,
-    OptionalTime, Order, Span, Strangers, Tags, Way, Whose,
+    BalanceByForm, Bytes, ChecksumForm, ConcurrencyForm, CorruptAggregatesForm, Count, DurationForm, Flag,
+    ForeignRecordsForm, Form, OnFleetSettingsForm, OptionalCount, OptionalDuration, OptionalText, OptionalTimestamp,
+    ParserForm, RetrievalForm, StartForm, Tags,
 };
 use super::{BalanceBy, OnFleetSettings, Parser, Start};
-use crate::aggregate::{Checksum, ForeignRecords};
 use crate::processor::Concurrency;
+use crate::record::aggregate::{Checksum, ForeignRecords};
+use crate::record::unix_millis;
 use crate::retrieval::{CorruptAggregates, Retrieval};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-/// Hands the list to the macro `$then`. One row a setting:
+/// Passes the list to the macro `$then`. Each row is a setting:
 /// meaning, `name: type = default, (argument of the setter) => stored value, text form`.
 macro_rules! with_settings {
     ($then:ident!) => {
         $then! {
-            /// A worker whose heartbeat does not move for so long is treated as dead. All workers of an application must agree on it: see `on_fleet_settings`.
-            failover_time: Duration = Duration::from_secs(10), (time: Duration) => time, Span;
-            /// Between two heartbeats of a session; a quarter of `failover_time` if absent.
-            heartbeat: Option<Duration> = None, (time: Duration) => Some(time), OptionalTime;
-            /// Between two looks at the fleet row.
-            watch: Duration = Duration::from_millis(500), (time: Duration) => time, Span;
-            /// Between two planning cycles; never more than a sixth of `failover_time`.
-            assignment_interval: Duration = Duration::from_secs(1), (time: Duration) => time, Span;
-            /// A planned move that acquires longer is ended by the old owner's coordination thread.
-            handoff_timeout: Duration = Duration::from_secs(30), (time: Duration) => time, Span;
-            /// How long a shutdown may take before what was acknowledged is released and the rest is dropped.
-            shutdown_deadline: Duration = Duration::from_secs(25), (time: Duration) => time, Span;
-            /// Between two checkpoints of a lease.
-            checkpoint_interval: Duration = Duration::from_secs(5), (time: Duration) => time, Span;
-            /// Between two lists of the stream's shards.
-            shard_sync_interval: Duration = Duration::from_secs(60), (time: Duration) => time, Span;
-            /// A foreign (Java) lease whose counter stands still for so long is free.
-            java_failover_time: Duration = Duration::from_secs(20), (time: Duration) => time, Span;
-            /// A shard without an answered read for so long has its fetch restarted, later its consumer, then goes to another worker.
-            fetch_deadline: Duration = Duration::from_secs(30), (time: Duration) => time, Span;
-            /// One call of a handler that acquires longer is told of, and again each time as long has passed.
-            process_deadline: Duration = Duration::from_secs(300), (time: Duration) => time, Span;
-            /// Whether a handler that runs past `process_deadline` is dropped and its batch handed over anew.
+            /// A worker whose heartbeat does not change for this time is treated as dead, and its shards go to other workers. All workers of an application must use the same value: see `on_fleet_settings`.
+            failover_time: Duration = Duration::from_secs(10), (time: Duration) => time, DurationForm;
+            /// Time between two heartbeats of a worker; a quarter of `failover_time` if not set.
+            heartbeat_interval: Option<Duration> = None, (time: Duration) => Some(time), OptionalDuration;
+            /// Time between two reads of the fleet row, which shows the leader's heartbeat and new assignments.
+            fleet_poll_interval: Duration = Duration::from_millis(500), (time: Duration) => time, DurationForm;
+            /// Time between two assignment cycles of the leader; at most a sixth of `failover_time`.
+            assignment_interval: Duration = Duration::from_secs(1), (time: Duration) => time, DurationForm;
+            /// How long a planned move of a lease waits for the old owner's handler. Then the old owner releases the lease without it.
+            handoff_timeout: Duration = Duration::from_secs(30), (time: Duration) => time, DurationForm;
+            /// How long a graceful shutdown waits for handlers. Then the worker checkpoints what was acknowledged and drops the rest.
+            shutdown_deadline: Duration = Duration::from_secs(25), (time: Duration) => time, DurationForm;
+            /// Time between two checkpoints of a lease.
+            checkpoint_interval: Duration = Duration::from_secs(5), (time: Duration) => time, DurationForm;
+            /// Time between two lists of the stream's shards (shard sync).
+            shard_sync_interval: Duration = Duration::from_secs(60), (time: Duration) => time, DurationForm;
+            /// A lease of a Java KCL worker whose counter does not change for this time is free.
+            java_failover_time: Duration = Duration::from_secs(20), (time: Duration) => time, DurationForm;
+            /// A shard whose reads are not answered for this time is recovered in steps: restart of the fetch, restart of the consumer, release to another worker.
+            fetch_deadline: Duration = Duration::from_secs(30), (time: Duration) => time, DurationForm;
+            /// A handler call that takes longer is logged as a stalled shard, and again after each further such time.
+            process_deadline: Duration = Duration::from_secs(300), (time: Duration) => time, DurationForm;
+            /// Whether a handler call that exceeds `process_deadline` is dropped and its batch delivered again.
             restart_stuck_handlers: bool = false, (restart: bool) => restart, Flag;
-            /// Records that are handed over and not acknowledged for so long, retries included, are told of.
-            acknowledge_deadline: Duration = Duration::from_secs(600), (time: Duration) => time, Span;
-            /// What is acknowledged and not written for so long is told of.
-            checkpoint_deadline: Duration = Duration::from_secs(60), (time: Duration) => time, Span;
-            /// How shards are read: `polling`, `fan-out`, or `auto`: fan-out, and polling where it is not to be had.
-            retrieval: Retrieval = Retrieval::Polling, (retrieval: Retrieval) => retrieval, Way;
-            /// The fan-out consumer that is found or registered; the application's name if absent.
+            /// Delivered records that are not acknowledged for this time, retries included, are logged as a stalled shard.
+            acknowledge_deadline: Duration = Duration::from_secs(600), (time: Duration) => time, DurationForm;
+            /// A checkpoint that is not stored for this time is logged as a stalled shard.
+            checkpoint_deadline: Duration = Duration::from_secs(60), (time: Duration) => time, DurationForm;
+            /// How shards are read: `polling`, `fan-out` (enhanced fan-out), or `auto`: fan-out, and polling while fan-out is unavailable.
+            retrieval: Retrieval = Retrieval::Polling, (retrieval: Retrieval) => retrieval, RetrievalForm;
+            /// Name of the fan-out consumer, which is registered if it does not exist; the application's name if not set.
             consumer_name: Option<String> = None, (name: impl Into<String>) => Some(name.into()), OptionalText;
-            /// A fan-out consumer that somebody else has registered with the stream, instead of one by name.
+            /// ARN of an existing fan-out consumer, instead of one by name.
             consumer_arn: Option<String> = None, (arn: impl Into<String>) => Some(arn.into()), OptionalText;
-            /// Whether the last worker that stops, or stops serving a stream of several, removes the fan-out consumer, which is billed as long as it is there.
+            /// Whether the last worker that stops reading the stream deregisters the fan-out consumer, which AWS bills as long as it exists.
             deregister_consumer: bool = false, (deregister: bool) => deregister, Flag;
-            /// Between two reads of a shard that is behind; zero reads as fast as answers come.
-            poll_interval: Duration = Duration::from_millis(200), (time: Duration) => time, Span;
-            /// Between two reads of a shard that had nothing new.
-            idle_poll_interval: Duration = Duration::from_millis(500), (time: Duration) => time, Span;
-            /// The most records a read asks for, 1 to 10000.
+            /// Time between two reads of a shard that has more records; zero reads as fast as Kinesis answers.
+            poll_interval: Duration = Duration::from_millis(200), (time: Duration) => time, DurationForm;
+            /// Time between two reads of a shard that had no new records.
+            idle_poll_interval: Duration = Duration::from_millis(500), (time: Duration) => time, DurationForm;
+            /// The most records that one read asks for, 1 to 10000.
             max_records: u32 = 10_000, (records: u32) => records, Count;
-            /// Whose code parses records as Kinesis sends them: `fast`, ours, at a fraction of the CPU, or `sdk`, the AWS SDK's.
-            parser: Parser = Parser::Fast, (parser: Parser) => parser, Whose;
-            /// Whether records that producers packed into one (KPL aggregates) are taken apart.
+            /// Parser of Kinesis' answers: `fast` (built in, takes a fraction of the CPU time) or `sdk` (the AWS SDK's).
+            parser: Parser = Parser::Fast, (parser: Parser) => parser, ParserForm;
+            /// Whether KPL aggregates are unpacked into the records that producers put.
             deaggregate: bool = true, (deaggregate: bool) => deaggregate, Flag;
-            /// Whether an aggregate's checksum is verified: `verify`, or `skip` where every producer is known.
-            aggregate_checksum: Checksum = Checksum::Verify, (checksum: Checksum) => checksum, Look;
-            /// What becomes of parts of an aggregate whose hash key is not their shard's: `deliver`, or `drop`, as the KCL does.
-            foreign_records: ForeignRecords = ForeignRecords::Deliver, (foreign: ForeignRecords) => foreign, Strangers;
-            /// What becomes of a record that begins as an aggregate and is none: `deliver` as it came, or `fail`, and the error policy decides.
-            corrupt_aggregates: CorruptAggregates = CorruptAggregates::Deliver, (corrupt: CorruptAggregates) => corrupt, Damage;
-            /// Bytes of records in memory, in the whole process, the answers under way included.
+            /// Whether the checksum of an aggregate is verified: `verify`, or `skip` if all producers are known.
+            aggregate_checksum: Checksum = Checksum::Verify, (checksum: Checksum) => checksum, ChecksumForm;
+            /// What happens to records of an aggregate whose hash key belongs to another shard: `deliver`, or `drop` as the KCL does.
+            foreign_records: ForeignRecords = ForeignRecords::Deliver, (foreign: ForeignRecords) => foreign, ForeignRecordsForm;
+            /// What happens to a record that starts like an aggregate and is not a valid one: `deliver` it unchanged, or `fail` it, so that the error policy decides.
+            corrupt_aggregates: CorruptAggregates = CorruptAggregates::Deliver, (corrupt: CorruptAggregates) => corrupt, CorruptAggregatesForm;
+            /// The most bytes of records in memory, for all shards of the worker, answers in flight included.
             byte_budget: usize = 256 * 1024 * 1024, (bytes: usize) => bytes, Bytes;
-            /// How many handlers work on a shard at a time, and what order they keep: `serial`, `per-key:32`, `unordered:8`, or `auto`: serial where records have keys.
-            concurrency: Concurrency = Concurrency::Auto, (concurrency: Concurrency) => concurrency, Order;
-            /// The most records that a handler is called with.
+            /// How many handlers process a shard at a time, and which order they keep: `serial`, `per-key:32`, `unordered:8`, or `auto` (serial if records have partition keys).
+            concurrency: Concurrency = Concurrency::Auto, (concurrency: Concurrency) => concurrency, ConcurrencyForm;
+            /// The most records in one handler call.
             max_batch_records: usize = 10_000, (records: usize) => records, Count;
-            /// The most payload that a handler is called with; one record is always handed over.
+            /// The most payload bytes in one handler call; a larger record is delivered alone.
             max_batch_bytes: usize = 16 * 1024 * 1024, (bytes: usize) => bytes, Bytes;
-            /// How long the first record of a batch waits for others.
-            batch_window: Duration = Duration::ZERO, (time: Duration) => time, Span;
-            /// A call of a handler that acquires longer is dropped, and has failed; no bound if absent.
-            handler_timeout: Option<Duration> = None, (time: Duration) => Some(time), OptionalTime;
-            /// Records of a shard from the first that is not acknowledged on: when there are so many, no more are read before it is. What was read by then is still handed over, so up to 10000 more may be open.
+            /// How long a batch waits for more records after its first one.
+            batch_window: Duration = Duration::ZERO, (time: Duration) => time, DurationForm;
+            /// A handler call that takes longer is dropped and counts as failed; no limit if not set.
+            handler_timeout: Option<Duration> = None, (time: Duration) => Some(time), OptionalDuration;
+            /// Reading of a shard pauses when this many records, counted from the first unacknowledged one, have been read. Records that were already fetched are still delivered, so up to 10000 more may be open.
             max_unacknowledged: u64 = 100_000, (records: u64) => records, Count;
-            /// Whether a handler's success acknowledges nothing: it checkpoints by itself.
+            /// Whether handlers checkpoint by themselves; `Ok(())` then acknowledges nothing.
             manual_checkpoints: bool = false, (manual: bool) => manual, Flag;
-            /// Whether a lease's row tells what is done beyond its checkpoint, so that a crash does not repeat it.
+            /// Whether the lease row lists the records that are done beyond the checkpoint, so that a crash does not repeat them.
             store_completed_ranges: bool = true, (keep: bool) => keep, Flag;
-            /// Records of a shard that may be in quarantine, 1 to 1000; the shard waits when there is no room, or when they take 200 KB of the lease's row.
+            /// The most quarantined records of a shard, 1 to 1000. The shard is blocked while its quarantine is full: at this number, or at 200 KB of the lease row.
             max_quarantined: usize = 100, (records: usize) => records, Count;
-            /// How often keys in quarantine are tried again; only when somebody says so if absent.
-            quarantine_retry: Option<Duration> = None, (time: Duration) => Some(time), OptionalTime;
-            /// Whether the last worker hands a plain table over though keys are in quarantine, which a Java KCL would skip.
+            /// Time between two retries of quarantined keys; they are retried on an operator's request only if not set.
+            quarantine_retry: Option<Duration> = None, (time: Duration) => Some(time), OptionalDuration;
+            /// Whether the last worker to stop cleans the lease table up although keys are quarantined. A Java KCL that continues from it skips their records.
             leave_quarantined: bool = false, (leave: bool) => leave, Flag;
-            /// Where shards start that nobody has read yet.
-            start: Start = Start::TrimHorizon, (start: Start) => start, Moment;
-            /// A replay: the moment before which reading ends, by itself, in milliseconds since 1970; no end if absent. All workers of an application must agree on it.
-            until: Option<i64> = None, (millis: i64) => Some(millis), OptionalMoment;
-            /// How long a start waits for AWS in an outage or while it is throttled; what is refused ends the start at once.
-            start_deadline: Duration = Duration::from_secs(600), (time: Duration) => time, Span;
-            /// The most leases this worker acquires; no bound if absent.
+            /// Where reading starts in shards without a checkpoint: `TRIM_HORIZON`, `LATEST` or `AT_TIMESTAMP(...)`.
+            start: Start = Start::TrimHorizon, (start: Start) => start, StartForm;
+            /// End of a replay: only records that arrived before this time are read, then the workers end; no end if not set. All workers of an application must use the same value.
+            until: Option<SystemTime> = None, (time: impl Into<SystemTime>) => Some(time.into()), OptionalTimestamp;
+            /// How long a start waits for AWS in an outage or while it is throttled. A refused call ends the start at once.
+            start_deadline: Duration = Duration::from_secs(600), (time: Duration) => time, DurationForm;
+            /// The most leases that this worker takes; no limit if not set.
             max_leases: Option<u32> = None, (leases: u32) => Some(leases), OptionalCount;
-            /// What is balanced among workers, `leases` or `bytes` a second. All workers of an application must agree on it: see `on_fleet_settings`.
-            balance_by: BalanceBy = BalanceBy::Leases, (by: BalanceBy) => by, Measure;
-            /// What a worker does at its start where its fleet uses another `failover_time` or `balance_by`: `match` refuses to start, `adopt` uses the fleet's values, `change` introduces new ones in a rolling deploy.
-            on_fleet_settings: OnFleetSettings = OnFleetSettings::Match, (policy: OnFleetSettings) => policy, Consent;
-            /// Claims of this worker under way at once.
+            /// What is balanced among workers: `leases` or `bytes` per second. All workers of an application must use the same value: see `on_fleet_settings`.
+            balance_by: BalanceBy = BalanceBy::Leases, (by: BalanceBy) => by, BalanceByForm;
+            /// What a starting worker does if its fleet uses another `failover_time` or `balance_by`: `match` refuses to start, `adopt` uses the fleet's values, `change` introduces new values in a rolling deploy.
+            on_fleet_settings: OnFleetSettings = OnFleetSettings::Match, (policy: OnFleetSettings) => policy, OnFleetSettingsForm;
+            /// The most lease claims that this worker has in flight.
             max_claims_in_flight: usize = 64, (claims: usize) => claims, Count;
-            /// The lease table's name; the application's name if absent.
+            /// Name of the lease table; the application's name if not set.
             table_name: Option<String> = None, (name: impl Into<String>) => Some(name.into()), OptionalText;
-            /// Whether a table that we create is protected against deletion.
+            /// Whether a lease table that the worker creates is protected against deletion.
             deletion_protection: bool = false, (protected: bool) => protected, Flag;
-            /// Tags for a table that we create.
+            /// Tags of a lease table that the worker creates.
             table_tags: Vec<(String, String)> = Vec::new(), (tags: Vec<(String, String)>) => tags, Tags;
         }
     };
@@ -117,10 +121,24 @@ macro_rules! with_settings {
 
 macro_rules! define {
     ($($(#[doc = $meaning:literal])* $name:ident: $type:ty = $default:expr, ($($argument:tt)*) => $value:expr, $form:ident;)*) => {
-        /// The settings of a worker. See [`Settings::default`] for what each is when it is not set.
+        /// The settings of a worker.
         ///
-        /// Each has a field, a setter of the same name (here and on the worker's builder), a [key](Settings::set) and an
-        /// [environment form](Settings::from_env_iter).
+        /// Each setting has a field, a setter of the same name (here and on [`WorkerBuilder`](crate::WorkerBuilder)), a
+        /// [string key](Settings::set) and an [environment variable](Settings::from_env_iter). The module
+        /// [`settings`](crate::settings) lists all defaults.
+        ///
+        /// ```
+        /// use kcl_core::Settings;
+        /// use std::time::Duration;
+        ///
+        /// let mut settings = Settings::default().failover_time(Duration::from_secs(5)).max_leases(50);
+        /// settings.set("checkpoint_interval", "10s")?;
+        /// settings.validate()?;
+        ///
+        /// let from_env = Settings::from_env_iter([("KCL_FAILOVER_TIME", "5s"), ("KCL_MAX_LEASES", "50")])?;
+        /// assert_eq!(from_env.failover_time, settings.failover_time);
+        /// # Ok::<(), kcl_core::Error>(())
+        /// ```
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub struct Settings {
@@ -133,7 +151,7 @@ macro_rules! define {
             }
         }
 
-        /// Every setting as texts see it, in the order of the fields.
+        /// The text forms of all settings, in the order of the fields.
         pub(super) const TEXTS: &[Text] = &[$(Text {
             key: stringify!($name),
             meaning: concat!($($meaning),*),
@@ -144,7 +162,7 @@ macro_rules! define {
     };
 }
 
-/// One setting as texts see it.
+/// The text form of one setting.
 pub(super) struct Text {
     pub(super) key: &'static str,
     pub(super) meaning: &'static str,
@@ -176,10 +194,15 @@ impl Settings {
         self
     }
 
-    /// Between two heartbeats of a session: what `heartbeat` says, or a quarter of `failover_time`.
+    /// The time between two heartbeats: `heartbeat_interval`, or a quarter of `failover_time` if that is not set.
     #[must_use]
-    pub fn heartbeat_interval(&self) -> Duration {
-        self.heartbeat.unwrap_or(self.failover_time / 4)
+    pub fn effective_heartbeat_interval(&self) -> Duration {
+        self.heartbeat_interval.unwrap_or(self.failover_time / 4)
+    }
+
+    /// `until` in milliseconds since 1970.
+    pub(crate) fn until_ms(&self) -> Option<i64> {
+        self.until.map(unix_millis)
     }
 }
 
@@ -188,14 +211,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_heartbeats_four_times_in_a_failover_time_unless_told_otherwise() {
+    fn a_worker_sends_four_heartbeats_in_a_failover_time_by_default() {
         let settings = Settings::default().failover_time(Duration::from_secs(4));
-        assert_eq!(settings.heartbeat_interval(), Duration::from_secs(1));
-        assert_eq!(settings.heartbeat(Duration::from_millis(700)).heartbeat_interval(), Duration::from_millis(700));
+        assert_eq!(settings.effective_heartbeat_interval(), Duration::from_secs(1));
+        let settings = settings.heartbeat_interval(Duration::from_millis(700));
+        assert_eq!(settings.effective_heartbeat_interval(), Duration::from_millis(700));
     }
 
     #[test]
-    fn setters_set_their_own_field_and_no_other() {
+    fn a_setter_sets_its_own_field_and_no_other() {
         let settings = Settings::default().table_name("leases").max_leases(7).byte_budget(1 << 25);
         let by_hand = Settings {
             table_name: Some("leases".to_owned()),

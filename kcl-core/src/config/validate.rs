@@ -1,4 +1,6 @@
-//! Which values settings may have, and which of them contradict each other: each rule with its reason.
+//! Checks the values of settings, alone and against each other. Each refusal has its reason.
+//!
+//! `KCL-0001.md` lists the rules; the tests in `rules.rs` compare the two.
 
 use super::{Settings, Start, timestamp, timing};
 use crate::error::{Code, Error};
@@ -7,43 +9,43 @@ use crate::processor::Concurrency;
 use crate::retrieval::Retrieval;
 use std::time::Duration;
 
-/// Kinesis: the most records, and the most bytes, that one GetRecords answers with.
+/// Kinesis: the most records and bytes in one answer of GetRecords.
 const MOST_RECORDS: u32 = 10_000;
 const LARGEST_ANSWER: usize = 10 * 1024 * 1024;
 
-/// Tasks and processors a shard.
+/// The most tasks and processors per shard.
 const MOST_LANES: u16 = 1_024;
-/// Quarantine counts as full at 200 KB as well, whatever its number of records: half of what a row may have. So many records
-/// of one key fit.
-const MOST_PARKED: usize = 1_000;
+/// Quarantine is also full at 200 KB, half of the size that DynamoDB allows a row. This number of records of one key fits.
+const MOST_QUARANTINED: usize = 1_000;
 
-/// DynamoDB: limits of a table's name and tags.
+/// DynamoDB: the limits of a table's name and tags.
 const TABLE_NAME: std::ops::RangeInclusive<usize> = 3..=255;
 const MOST_TAGS: usize = 50;
 const LONGEST_TAG_KEY: usize = 128;
 const LONGEST_TAG_VALUE: usize = 256;
 
 impl Settings {
-    /// Checks every value, alone and against the others.
+    /// Checks all values, alone and against each other.
     ///
     /// # Errors
-    /// [`Code::Setting`] with everything that is wrong, each with the setting, its value and the reason.
+    /// [`Code::Setting`] with all violated rules: setting, value and reason of each.
     pub fn validate(&self) -> Result<(), Error> {
-        let mut wrong = self.contradictions();
-        wrong.extend(self.wrong_of_consumer());
-        told(&wrong)
+        let mut wrong = self.violations();
+        wrong.extend(self.consumer_violations());
+        result(&wrong)
     }
 
-    /// The same, for several streams of which each may say for itself how it is read: whether that fits is checked for each.
+    /// Checks the settings of a worker of several streams. The settings of each stream's fan-out consumer are checked per
+    /// stream.
     ///
     /// # Errors
-    /// As [`validate`](Self::validate), and where the settings name something that only one stream can have.
+    /// As [`validate`](Self::validate), and for settings that only a worker of one stream can have.
     pub(crate) fn validate_for_several(&self) -> Result<(), Error> {
-        let mut wrong = self.contradictions();
+        let mut wrong = self.violations();
         if let Some(arn) = &self.consumer_arn {
             wrong.push(format!(
-                "`consumer_arn` (`{arn}`) is a consumer of one stream, and this worker reads several: give it to its stream with \
-                 `StreamConfig::consumer_arn`, or set `consumer_name`, which goes for all"
+                "`consumer_arn` (`{arn}`) is a consumer of one stream, and this worker reads several: set it for its stream with \
+                 `StreamConfig::consumer_arn`, or set `consumer_name`, which applies to all streams"
             ));
         }
         if self.until.is_some() {
@@ -53,10 +55,10 @@ impl Settings {
                 .to_owned(),
             );
         }
-        told(&wrong)
+        result(&wrong)
     }
 
-    /// Checks what `failover_time` must leave room for: a worker may take it from its fleet.
+    /// Checks the rules that depend on `failover_time`, which a worker may adopt from its fleet.
     ///
     /// # Errors
     /// As [`validate`](Self::validate).
@@ -64,12 +66,12 @@ impl Settings {
         let mut wrong = Vec::new();
         self.check_sessions(&mut wrong);
         self.check_moves(&mut wrong);
-        told(&wrong)
+        result(&wrong)
     }
 
-    fn contradictions(&self) -> Vec<String> {
+    fn violations(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        self.check_presence(&mut wrong);
+        self.check_above_zero(&mut wrong);
         self.check_sessions(&mut wrong);
         self.check_moves(&mut wrong);
         self.check_reading(&mut wrong);
@@ -80,12 +82,12 @@ impl Settings {
         wrong
     }
 
-    /// A loop that waits for zero time never rests, and a deadline of zero is over before it begins.
-    fn check_presence(&self, wrong: &mut Vec<String>) {
+    /// A loop with a pause of zero spins, and a deadline of zero expires at once.
+    fn check_above_zero(&self, wrong: &mut Vec<String>) {
         let intervals = [
             ("failover_time", self.failover_time),
-            ("heartbeat", self.heartbeat_interval()),
-            ("watch", self.watch),
+            ("heartbeat_interval", self.effective_heartbeat_interval()),
+            ("fleet_poll_interval", self.fleet_poll_interval),
             ("assignment_interval", self.assignment_interval),
             ("handoff_timeout", self.handoff_timeout),
             ("shutdown_deadline", self.shutdown_deadline),
@@ -105,63 +107,64 @@ impl Settings {
     }
 
     fn check_sessions(&self, wrong: &mut Vec<String>) {
-        let (failover, heartbeat, watch) = (self.failover_time, self.heartbeat_interval(), self.watch);
-        // ShardDelivery stops 0.95 of the failover time after the last confirmed heartbeat: with a third, one heartbeat may be lost
-        // and the next still has time for its answer, whatever a call may take (a property in `coordination::timing_tests`).
+        let (failover, heartbeat) = (self.failover_time, self.effective_heartbeat_interval());
+        let poll_interval = self.fleet_poll_interval;
+        // Delivery stops 0.95 of the failover time after the last confirmed heartbeat. With a third of it, one heartbeat may be
+        // lost and the next still has time for its answer (a property in `coordination::timing_tests`).
         if heartbeat > failover / 3 {
             wrong.push(format!(
-                "`heartbeat` ({}) is longer than a third of `failover_time` ({}): one lost heartbeat would end the session; \
-                 lower `heartbeat` or raise `failover_time`",
+                "`heartbeat_interval` ({}) is longer than a third of `failover_time` ({}): one lost heartbeat would end the \
+                 session; lower `heartbeat_interval` or raise `failover_time`",
                 shown(heartbeat),
                 shown(failover)
             ));
         }
-        if watch >= heartbeat && !heartbeat.is_zero() {
+        if poll_interval >= heartbeat && !heartbeat.is_zero() {
             wrong.push(format!(
-                "`watch` ({}) is not shorter than `heartbeat` ({}{}): a heartbeat could pass unseen and a live worker seem \
-                 silent; lower `watch` or raise `{}`",
-                shown(watch),
+                "`fleet_poll_interval` ({}) is not shorter than `heartbeat_interval` ({}{}): a worker could miss the leader's \
+                 heartbeats and treat it as dead; lower `fleet_poll_interval` or raise `{}`",
+                shown(poll_interval),
                 shown(heartbeat),
-                if self.heartbeat.is_none() { ", a quarter of `failover_time`" } else { "" },
-                if self.heartbeat.is_none() { "failover_time" } else { "heartbeat" },
+                if self.heartbeat_interval.is_none() { ", a quarter of `failover_time`" } else { "" },
+                if self.heartbeat_interval.is_none() { "failover_time" } else { "heartbeat_interval" },
             ));
         }
         let longest = SharedSettings::LONGEST_FAILOVER_TIME;
         if failover > longest {
             wrong.push(format!(
-                "`failover_time` ({}) is longer than {}: a dead worker's shards would not be read for so long; lower it",
+                "`failover_time` ({}) is longer than {}: nobody would read a dead worker's shards for this time; lower it",
                 shown(failover),
                 shown(longest)
             ));
         }
-        if failover.is_zero() || heartbeat.is_zero() || watch.is_zero() || heartbeat > failover / 3 {
+        if failover.is_zero() || heartbeat.is_zero() || poll_interval.is_zero() || heartbeat > failover / 3 {
             return;
         }
-        for (name, interval, looks) in [
-            ("watch", watch, watch),
+        for (name, interval, polls) in [
+            ("fleet_poll_interval", poll_interval, poll_interval),
             ("assignment_interval", self.assignment_interval, timing::tick(self.assignment_interval, failover)),
         ] {
-            if interval > timing::longest_look() {
+            if interval > timing::longest_poll_interval() {
                 wrong.push(format!(
-                    "`{name}` ({}) is above {}: two looks and a claim would not fit into the {} that a worker has to take a free \
+                    "`{name}` ({}) is above {}: two polls and a claim would not fit into the {} that a worker has to claim a free \
                      lease; lower it",
                     shown(interval),
-                    shown(timing::longest_look()),
-                    shown(timing::FREE_TAKE)
+                    shown(timing::longest_poll_interval()),
+                    shown(timing::FREE_LEASE_CLAIM)
                 ));
                 continue;
             }
-            let (seems, gap) = (timing::seems_silent(heartbeat, looks, failover), timing::longest_gap(failover, looks));
-            if seems > failover {
+            let unchanged = timing::longest_unchanged(heartbeat, polls, failover);
+            if unchanged > failover {
                 wrong.push(format!(
-                    "`{name}` ({}) is too long for `failover_time` ({}): a look may be {} late before the count begins again, and \
-                     a live worker that heartbeats every {} could then seem silent for {}; lower `{name}` or `heartbeat`, or raise \
-                     `failover_time`",
+                    "`{name}` ({}) is too long for `failover_time` ({}): after polls that are up to {} apart, the heartbeat of a \
+                     live worker (every {}) could look unchanged for {}, and the worker would be treated as dead; lower \
+                     `{name}` or `heartbeat_interval`, or raise `failover_time`",
                     shown(interval),
                     shown(failover),
-                    shown(gap),
+                    shown(timing::longest_gap(failover, polls)),
                     shown(heartbeat),
-                    shown(seems)
+                    shown(unchanged)
                 ));
             }
         }
@@ -169,31 +172,32 @@ impl Settings {
 
     fn check_moves(&self, wrong: &mut Vec<String>) {
         let call = timing::call_timeout(self.failover_time);
-        // Told at the first look, finished by the second, released in one call.
-        if self.handoff_timeout < timing::shortest_handoff(self.watch, self.failover_time)
+        if self.handoff_timeout < timing::shortest_handoff(self.fleet_poll_interval, self.failover_time)
             && !self.handoff_timeout.is_zero()
         {
             wrong.push(format!(
-                "`handoff_timeout` ({}) is shorter than two looks at the plan (`watch` is {}) and the release, which may take \
-                 {}: every planned move would be cut short; raise `handoff_timeout`",
+                "`handoff_timeout` ({}) is shorter than two polls (`fleet_poll_interval` is {}) and the release, which may take \
+                 {}: no handler could finish its batch before a planned move; raise `handoff_timeout`",
                 shown(self.handoff_timeout),
-                shown(self.watch),
+                shown(self.fleet_poll_interval),
                 shown(call)
             ));
         }
         if self.shutdown_deadline < call && !self.shutdown_deadline.is_zero() {
             wrong.push(format!(
-                "`shutdown_deadline` ({}) is shorter than one write of the table may take ({}): nothing could be released; raise \
+                "`shutdown_deadline` ({}) is shorter than one write to the table may take ({}): no lease could be released; raise \
                  `shutdown_deadline`",
                 shown(self.shutdown_deadline),
                 shown(call)
             ));
         }
         if self.max_claims_in_flight == 0 {
-            wrong.push("`max_claims_in_flight` is 0: the worker could take no lease; set 1 or more".to_owned());
+            wrong.push("`max_claims_in_flight` is 0: the worker could claim no lease; set 1 or more".to_owned());
         }
         if self.max_leases == Some(0) {
-            wrong.push("`max_leases` is 0: the worker could take no lease; set 1 or more, or leave it out".to_owned());
+            wrong.push(
+                "`max_leases` is 0: the worker could claim no lease; set 1 or more, or leave it unset".to_owned(),
+            );
         }
     }
 
@@ -203,27 +207,27 @@ impl Settings {
         }
         if self.byte_budget < LARGEST_ANSWER {
             wrong.push(format!(
-                "`byte_budget` ({} bytes) does not hold one answer of Kinesis, which may have 10MiB: set 10MiB or more",
+                "`byte_budget` ({} bytes) is smaller than one answer of Kinesis, which may have 10MiB: set 10MiB or more",
                 self.byte_budget
             ));
         }
         if self.idle_poll_interval < self.poll_interval {
             wrong.push(format!(
-                "`idle_poll_interval` ({}) is shorter than `poll_interval` ({}): a shard with nothing new would be read \
+                "`idle_poll_interval` ({}) is shorter than `poll_interval` ({}): an idle shard would be read \
                  more often than one that is behind; raise `idle_poll_interval`",
                 shown(self.idle_poll_interval),
                 shown(self.poll_interval)
             ));
         }
-        let moments = [("start", self.start.at_ms()), ("until", self.until)];
-        for (name, millis) in moments.into_iter().filter_map(|(name, moment)| Some((name, moment?))) {
+        let times = [("start", self.start.at_ms()), ("until", self.until_ms())];
+        for (name, millis) in times.into_iter().filter_map(|(name, time)| Some((name, time?))) {
             if millis < 0 {
-                wrong.push(format!("`{name}` is {millis} ms: it lies before 1970, and so before every stream"));
+                wrong.push(format!("`{name}` is {millis} ms before or after 1970: it must not be before 1970"));
             }
             if let Some((unit, meant)) = other_unit(millis) {
                 wrong.push(format!(
-                    "`{name}` is {millis} ms since 1970, which is {}: it looks like {unit} since 1970. As milliseconds that is \
-                     {meant} ({}); write it so, or as a time such as `2026-01-01T00:00:00Z`",
+                    "`{name}` is {millis} ms since 1970, which is {}: the number looks like {unit} since 1970. In milliseconds it \
+                     is {meant} ({}); write that, or a time such as `2026-01-01T00:00:00Z`",
                     timestamp(millis),
                     timestamp(meant)
                 ));
@@ -231,14 +235,14 @@ impl Settings {
         }
     }
 
-    /// What is wrong with the fan-out consumer of a stream that is read like this.
-    pub(crate) fn wrong_of_consumer(&self) -> Vec<String> {
+    /// Checks the settings of a stream's fan-out consumer.
+    pub(crate) fn consumer_violations(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         let (name, arn) = (&self.consumer_name, &self.consumer_arn);
         if self.retrieval == Retrieval::Polling && (name.is_some() || arn.is_some() || self.deregister_consumer) {
             wrong.push(
-                "`consumer_name`, `consumer_arn` and `deregister_consumer` mean nothing where `retrieval` is `polling`: set \
-                 it to `auto` or `fan-out`"
+                "`consumer_name`, `consumer_arn` and `deregister_consumer` have no effect if `retrieval` is `polling`: set it \
+                 to `auto` or `fan-out`"
                     .to_owned(),
             );
         }
@@ -261,7 +265,7 @@ impl Settings {
         }
         if arn.is_some() && self.deregister_consumer {
             wrong.push(
-                "`deregister_consumer` with `consumer_arn`: who registered that consumer keeps it; set one of them"
+                "`deregister_consumer` with `consumer_arn`: a consumer that somebody else registered is not deregistered; set one of them"
                     .to_owned(),
             );
         }
@@ -274,12 +278,12 @@ impl Settings {
             Concurrency::PerKey(lanes) | Concurrency::Unordered(lanes) => lanes,
         };
         if !(1..=MOST_LANES).contains(&lanes) {
-            wrong.push(format!("`concurrency` asks for {lanes} handlers a shard: 1 to {MOST_LANES} can work on one"));
+            wrong.push(format!("`concurrency` has {lanes} handlers per shard: allowed are 1 to {MOST_LANES}"));
         }
         if self.manual_checkpoints && !matches!(self.concurrency, Concurrency::Auto | Concurrency::Serial) {
             wrong.push(
-                "`manual_checkpoints` with several handlers a shard: what lies before a record is not known to be done; \
-                 set `concurrency` to `serial`, or acknowledge record by record"
+                "`manual_checkpoints` with several handlers per shard: a handler does not know whether the records before its own \
+                 are done; set `concurrency` to `serial`, or acknowledge record by record"
                     .to_owned(),
             );
         }
@@ -289,24 +293,24 @@ impl Settings {
             ("max_unacknowledged", usize::try_from(self.max_unacknowledged).unwrap_or(usize::MAX)),
         ] {
             if value == 0 {
-                wrong.push(format!("`{name}` is 0: no record could be handed over; set 1 or more"));
+                wrong.push(format!("`{name}` is 0: no record could be delivered; set 1 or more"));
             }
         }
-        if !(1..=MOST_PARKED).contains(&self.max_quarantined) {
+        if !(1..=MOST_QUARANTINED).contains(&self.max_quarantined) {
             wrong.push(format!(
-                "`max_quarantined` is {}: positions are kept in the lease's row; expected 1 to {MOST_PARKED}, and fewer find room \
-                 where keys or errors are long (200 KB in all)",
+                "`max_quarantined` is {}: expected 1 to {MOST_QUARANTINED}, because the lease row stores their positions (and fewer fit if \
+                 keys or errors are long: 200 KB in all)",
                 self.max_quarantined
             ));
         }
         for (name, time) in [("handler_timeout", self.handler_timeout), ("quarantine_retry", self.quarantine_retry)] {
             if time.is_some_and(|time| time.is_zero()) {
-                wrong.push(format!("`{name}` is zero: set a time above zero, or leave it out"));
+                wrong.push(format!("`{name}` is zero: set a time above zero, or leave it unset"));
             }
         }
         if self.batch_window >= self.acknowledge_deadline {
             wrong.push(format!(
-                "`batch_window` ({}) is not shorter than `acknowledge_deadline` ({}): every batch would seem stuck",
+                "`batch_window` ({}) is not shorter than `acknowledge_deadline` ({}): every shard would look stalled",
                 shown(self.batch_window),
                 shown(self.acknowledge_deadline)
             ));
@@ -317,8 +321,8 @@ impl Settings {
         let longest_read = crate::retrieval::CALL_DEADLINE;
         if self.fetch_deadline < longest_read * 2 && !self.fetch_deadline.is_zero() {
             wrong.push(format!(
-                "`fetch_deadline` ({}) does not hold two read calls, which may take {} each: shards would be given up for one \
-                 slow answer; raise it",
+                "`fetch_deadline` ({}) is shorter than two read calls, which may take {} each: one slow answer would restart \
+                 the fetch; raise it",
                 shown(self.fetch_deadline),
                 shown(longest_read)
             ));
@@ -326,7 +330,7 @@ impl Settings {
         if self.acknowledge_deadline < self.process_deadline {
             wrong.push(format!(
                 "`acknowledge_deadline` ({}) is shorter than `process_deadline` ({}): records cannot be acknowledged before \
-                 their handler is done; raise `acknowledge_deadline`",
+                 their handler finishes; raise `acknowledge_deadline`",
                 shown(self.acknowledge_deadline),
                 shown(self.process_deadline)
             ));
@@ -341,16 +345,17 @@ impl Settings {
         }
     }
 
-    /// A replay's two ends.
+    /// Checks the range of a replay.
     fn check_range(&self, wrong: &mut Vec<String>) {
-        let Some(until) = self.until else { return };
+        let Some(until) = self.until_ms() else { return };
         match self.start {
-            Start::AtTimestamp(from) if from >= until => wrong.push(format!(
-                "`until` ({until}) is not after `start` ({from}), both in milliseconds since 1970: nothing lies between them; \
-                 raise `until` or lower `start`"
+            Start::AtTimestamp(_) if self.start.at_ms() >= Some(until) => wrong.push(format!(
+                "`until` ({}) is not after `start` ({}): the range is empty; raise `until` or lower `start`",
+                timestamp(until),
+                timestamp(self.start.at_ms().unwrap_or_default())
             )),
             Start::Latest => wrong.push(
-                "`until` ends a replay, and `start` is `LATEST`, which is no moment of the past: set `start` to \
+                "`until` ends a replay, and `start` is `LATEST`, which skips everything in the past: set `start` to \
                  `AT_TIMESTAMP(...)` or `TRIM_HORIZON`"
                     .to_owned(),
             ),
@@ -385,13 +390,14 @@ impl Settings {
     }
 }
 
-/// The unit that a moment was most likely given in, where milliseconds make no sense of it, and what it then means in
-/// milliseconds. Kinesis has no record from before 2013, and none from after 2100 yet.
+/// Returns the unit that a time was probably given in, if it makes no sense in milliseconds, and the time in milliseconds.
+///
+/// Kinesis exists since 2013, so no record arrived before.
 fn other_unit(millis: i64) -> Option<(&'static str, i64)> {
     const DAY: i64 = 24 * 60 * 60 * 1_000;
     const LAST: i64 = 131 * 365 * DAY;
     match millis {
-        // 1973 to 2100 in seconds: 1970 in milliseconds.
+        // 1973 to 2100, read as seconds; in milliseconds all of these are in 1970.
         _ if (100_000_000..LAST / 1_000).contains(&millis) => Some(("seconds", millis.saturating_mul(1_000))),
         _ if millis < LAST => None,
         _ if millis / 1_000 < LAST => Some(("microseconds", millis / 1_000)),
@@ -399,7 +405,7 @@ fn other_unit(millis: i64) -> Option<(&'static str, i64)> {
     }
 }
 
-fn told(wrong: &[String]) -> Result<(), Error> {
+fn result(wrong: &[String]) -> Result<(), Error> {
     if wrong.is_empty() { Ok(()) } else { Err(Error::new(Code::Setting, wrong.join("; "))) }
 }
 
@@ -407,7 +413,7 @@ fn shown(time: Duration) -> impl std::fmt::Display {
     humantime::format_duration(time)
 }
 
-/// The ARN of the stream that a consumer's ARN names.
+/// Returns the stream's ARN, which a consumer's ARN contains.
 pub(crate) fn stream_of_consumer(arn: &str) -> Option<&str> {
     let (stream, consumer) = arn.split_once("/consumer/")?;
     let named = consumer.split_once(':').is_some_and(|(name, created)| !name.is_empty() && !created.is_empty());
@@ -417,6 +423,7 @@ pub(crate) fn stream_of_consumer(arn: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::system_time;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -446,55 +453,58 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_may_be_a_third_of_the_failover_time_and_no_longer() {
-        settings().failover_time(9 * SECOND).heartbeat(3 * SECOND).validate().unwrap();
+    fn a_heartbeat_interval_is_at_most_a_third_of_the_failover_time() {
+        settings().failover_time(9 * SECOND).heartbeat_interval(3 * SECOND).validate().unwrap();
         refused(
-            &settings().failover_time(9 * SECOND).heartbeat(millis(3_001)),
-            "`heartbeat` (3s 1ms) is longer than a third of `failover_time` (9s)",
+            &settings().failover_time(9 * SECOND).heartbeat_interval(millis(3_001)),
+            "`heartbeat_interval` (3s 1ms) is longer than a third of `failover_time` (9s)",
         );
-        refused(&settings().heartbeat(11 * SECOND), "lower `heartbeat` or raise `failover_time`");
+        refused(&settings().heartbeat_interval(11 * SECOND), "lower `heartbeat_interval` or raise `failover_time`");
     }
 
     #[test]
-    fn a_watch_must_be_shorter_than_a_heartbeat() {
-        settings().watch(millis(999)).heartbeat(SECOND).validate().unwrap();
-        refused(&settings().watch(SECOND).heartbeat(SECOND), "`watch` (1s) is not shorter than `heartbeat` (1s)");
+    fn a_poll_interval_is_shorter_than_a_heartbeat_interval() {
+        settings().fleet_poll_interval(millis(999)).heartbeat_interval(SECOND).validate().unwrap();
+        refused(
+            &settings().fleet_poll_interval(SECOND).heartbeat_interval(SECOND),
+            "`fleet_poll_interval` (1s) is not shorter than `heartbeat_interval` (1s)",
+        );
         refused(
             &settings().failover_time(SECOND),
-            "`watch` (500ms) is not shorter than `heartbeat` (250ms, a quarter of `failover_time`)",
+            "`fleet_poll_interval` (500ms) is not shorter than `heartbeat_interval` (250ms, a quarter of `failover_time`)",
         );
     }
 
     #[test]
-    fn two_looks_and_a_claim_fit_into_the_time_that_a_take_has() {
-        settings().watch(millis(1_500)).assignment_interval(millis(1_500)).validate().unwrap();
-        refused(&settings().watch(millis(1_501)), "`watch` (1s 501ms) is above 1s 500ms");
+    fn two_polls_and_a_claim_fit_into_the_time_for_a_free_lease() {
+        settings().fleet_poll_interval(millis(1_500)).assignment_interval(millis(1_500)).validate().unwrap();
+        refused(&settings().fleet_poll_interval(millis(1_501)), "`fleet_poll_interval` (1s 501ms) is above 1s 500ms");
         refused(&settings().assignment_interval(2 * SECOND), "`assignment_interval` (2s) is above 1s 500ms");
     }
 
     #[test]
-    fn a_handoff_has_time_for_two_looks_and_the_release() {
+    fn a_handoff_has_time_for_two_polls_and_the_release() {
         settings().handoff_timeout(3 * SECOND).validate().unwrap();
-        refused(&settings().handoff_timeout(millis(2_999)), "every planned move would be cut short");
+        refused(&settings().handoff_timeout(millis(2_999)), "no handler could finish its batch");
     }
 
     #[test]
     fn a_shutdown_has_time_for_one_write() {
         settings().shutdown_deadline(2 * SECOND).validate().unwrap();
-        refused(&settings().shutdown_deadline(millis(1_999)), "nothing could be released");
+        refused(&settings().shutdown_deadline(millis(1_999)), "no lease could be released");
     }
 
     #[test]
-    fn a_look_is_frequent_enough_that_a_live_worker_never_seems_silent() {
-        settings().failover_time(3 * SECOND).watch(millis(500)).validate().unwrap();
+    fn polls_are_so_frequent_that_the_heartbeat_of_a_live_worker_never_looks_stale() {
+        settings().failover_time(3 * SECOND).fleet_poll_interval(millis(500)).validate().unwrap();
         refused(
-            &settings().failover_time(3 * SECOND).watch(millis(600)),
-            "`watch` (600ms) is too long for `failover_time` (3s): a look may be 1s 500ms late before the count begins again",
+            &settings().failover_time(3 * SECOND).fleet_poll_interval(millis(600)),
+            "`fleet_poll_interval` (600ms) is too long for `failover_time` (3s): after polls that are up to 1s 500ms apart",
         );
     }
 
     #[test]
-    fn no_interval_is_zero_but_those_that_may_be() {
+    fn only_a_poll_interval_and_a_batch_window_may_be_zero() {
         let is_time = |text: String| text.starts_with(|c: char| c.is_ascii_digit()) && text.ends_with('s');
         for (key, _) in Settings::keys().filter(|(key, _)| settings().get(key).is_some_and(is_time)) {
             let mut settings = settings();
@@ -505,17 +515,20 @@ mod tests {
                 refused(&settings, &format!("`{key}` is zero"));
             }
         }
-        refused(&settings().heartbeat(Duration::ZERO), "`heartbeat` is zero");
+        refused(&settings().heartbeat_interval(Duration::ZERO), "`heartbeat_interval` is zero");
     }
 
     #[test]
-    fn handlers_can_be_handed_something_and_speak_for_what_they_know() {
+    fn handlers_get_at_least_one_record_and_checkpoint_only_if_they_are_alone() {
         settings().concurrency(Concurrency::PerKey(1_024)).validate().unwrap();
-        refused(&settings().concurrency(Concurrency::PerKey(0)), "asks for 0 handlers");
-        refused(&settings().concurrency(Concurrency::Unordered(1_025)), "1 to 1024 can work on one");
+        refused(&settings().concurrency(Concurrency::PerKey(0)), "has 0 handlers per shard");
+        refused(&settings().concurrency(Concurrency::Unordered(1_025)), "allowed are 1 to 1024");
         let manual = settings().manual_checkpoints(true);
         manual.validate().unwrap();
-        refused(&manual.concurrency(Concurrency::PerKey(2)), "what lies before a record is not known to be done");
+        refused(
+            &manual.concurrency(Concurrency::PerKey(2)),
+            "does not know whether the records before its own are done",
+        );
         refused(&settings().max_batch_records(0), "`max_batch_records` is 0");
         refused(&settings().max_batch_bytes(0), "`max_batch_bytes` is 0");
         refused(&settings().max_unacknowledged(0), "`max_unacknowledged` is 0");
@@ -523,11 +536,11 @@ mod tests {
         refused(&settings().max_quarantined(1_001), "expected 1 to 1000");
         refused(&settings().handler_timeout(Duration::ZERO), "`handler_timeout` is zero");
         refused(&settings().quarantine_retry(Duration::ZERO), "`quarantine_retry` is zero");
-        refused(&settings().batch_window(600 * SECOND), "every batch would seem stuck");
+        refused(&settings().batch_window(600 * SECOND), "every shard would look stalled");
     }
 
     #[test]
-    fn a_read_asks_for_what_kinesis_allows() {
+    fn a_read_asks_for_a_number_that_kinesis_allows() {
         settings().max_records(1).validate().unwrap();
         refused(&settings().max_records(0), "`max_records` is 0");
         refused(&settings().max_records(10_001), "Kinesis allows 1 to 10000");
@@ -536,7 +549,7 @@ mod tests {
     #[test]
     fn the_byte_budget_holds_one_answer() {
         settings().byte_budget(10 << 20).validate().unwrap();
-        refused(&settings().byte_budget((10 << 20) - 1), "does not hold one answer of Kinesis");
+        refused(&settings().byte_budget((10 << 20) - 1), "is smaller than one answer of Kinesis");
     }
 
     #[test]
@@ -545,51 +558,54 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_can_take_at_least_one_lease() {
+    fn a_worker_can_claim_at_least_one_lease() {
         refused(&settings().max_leases(0), "`max_leases` is 0");
         refused(&settings().max_claims_in_flight(0), "`max_claims_in_flight` is 0");
     }
 
     #[test]
-    fn a_start_lies_after_1970() {
-        settings().start(Start::AtTimestamp(0)).validate().unwrap();
-        refused(&settings().start(Start::AtTimestamp(-1)), "before 1970");
+    fn a_start_is_not_before_1970() {
+        settings().start(Start::of_millis(0)).validate().unwrap();
+        refused(&settings().start(Start::of_millis(-1)), "must not be before 1970");
     }
 
     #[test]
-    fn a_moment_in_another_unit_is_refused_with_what_was_meant() {
-        let start = |moment| settings().start(Start::AtTimestamp(moment));
+    fn a_time_in_another_unit_is_refused_with_the_probable_one() {
+        let start = |millis| settings().start(Start::of_millis(millis));
         start(1_767_225_600_000).validate().unwrap();
         refused(
             &start(1_767_225_600),
-            "looks like seconds since 1970. As milliseconds that is 1767225600000 (2026-01-01",
+            "looks like seconds since 1970. In milliseconds it is 1767225600000 (2026-01-01",
         );
         refused(
             &start(1_767_225_600_000_000),
-            "looks like microseconds since 1970. As milliseconds that is 1767225600000 (",
+            "looks like microseconds since 1970. In milliseconds it is 1767225600000 (",
         );
         refused(
             &start(1_767_225_600_000_000_000),
-            "looks like nanoseconds since 1970. As milliseconds that is 1767225600000",
+            "looks like nanoseconds since 1970. In milliseconds it is 1767225600000",
         );
-        refused(&settings().until(1_767_225_600), "`until` is 1767225600 ms since 1970, which is 1970-01-21T10:53:45Z");
-        refused(&settings().until(-1), "before 1970");
-        // Early in 1970 is a way to say "everything"; and whatever comes next year may be waited for.
+        refused(
+            &settings().until(system_time(1_767_225_600)),
+            "`until` is 1767225600 ms since 1970, which is 1970-01-21T10:53:45Z",
+        );
+        refused(&settings().until(system_time(-1)), "must not be before 1970");
+        // A time early in 1970 means "everything", and a replay may wait for a time in the future.
         start(99_999_999).validate().unwrap();
         start(1_900_000_000_000).validate().unwrap();
     }
 
     #[test]
     fn a_replay_ends_after_it_begins() {
-        let replay = |from, until| settings().start(Start::AtTimestamp(from)).until(until);
+        let replay = |from, until| settings().start(Start::of_millis(from)).until(system_time(until));
         replay(5, 6).validate().unwrap();
-        settings().until(6).validate().unwrap();
-        refused(&replay(5, 5), "`until` (5) is not after `start` (5)");
-        refused(&settings().start(Start::Latest).until(5), "`start` is `LATEST`");
+        settings().until(system_time(6)).validate().unwrap();
+        refused(&replay(5, 5), "`until` (1970-01-01T00:00:00.005Z) is not after `start` (1970-01-01T00:00:00.005Z)");
+        refused(&settings().start(Start::Latest).until(system_time(5)), "`start` is `LATEST`");
     }
 
     #[test]
-    fn names_and_tags_are_what_dynamodb_takes() {
+    fn names_and_tags_have_the_form_that_dynamodb_allows() {
         settings().table_name("clicks.leases_v2-eu").validate().unwrap();
         for name in ["ab", "clicks/leases", "caf\u{e9}", &"x".repeat(256)] {
             refused(&settings().table_name(name), "DynamoDB allows 3 to 255");
@@ -603,7 +619,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_told_at_once() {
+    fn an_error_names_all_violated_rules() {
         let error = settings().max_records(0).byte_budget(1).validate().unwrap_err().to_string();
         assert!(error.contains("`max_records`") && error.contains("`byte_budget`"), "{error}");
     }

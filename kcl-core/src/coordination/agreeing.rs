@@ -22,7 +22,7 @@ impl Coordinator {
     /// Whether a worker with these settings may register beside this fleet row without another look.
     pub(super) fn agrees(&self, fleet: &Fleet) -> bool {
         fleet.settings.as_ref().is_none_or(|settings| {
-            let same_end = settings.until_ms == self.settings.until;
+            let same_end = settings.until_ms == self.settings.until_ms();
             let changes = self.settings.on_fleet_settings == OnFleetSettings::Change;
             same_end && (changes || settings.shared == shared(&self.settings))
         })
@@ -49,7 +49,7 @@ impl Coordinator {
         }
         self.settings = adopted;
         self.resting = StaleOwnerTracker::default();
-        let gap = timing::longest_gap(self.settings.failover_time, self.settings.watch);
+        let gap = timing::longest_gap(self.settings.failover_time, self.settings.fleet_poll_interval);
         self.effects.contact = Contact::new(gap);
         self.session.adopt(&self.settings);
         self.watch = FleetPoll::new(self.identity.me.clone(), &self.settings);

@@ -4,7 +4,7 @@ use super::backoff::RetryPolicy;
 use super::effects::{Answer, CallId, Effects, Failure};
 use crate::clock::Time;
 use crate::lease::row::{Acquire, AcquireMode, Lease, LeaseKey, Owner, SessionNumber, WorkerId};
-use crate::lease::{Previous, Row, Write, Written};
+use crate::lease::{PreviousOwner, Row, Write, Written};
 use crate::record::StreamIdentity;
 use std::time::Duration;
 
@@ -155,7 +155,7 @@ impl Claim {
         let write = Write::Claim {
             lease: self.lease.clone(),
             counter: self.counter,
-            from: Previous::from(self.owner.clone()),
+            from: PreviousOwner::from(self.owner.clone()),
             me: (me.clone(), session),
             stream: self.stream.clone(),
             start_ms: self.start_ms,
@@ -213,7 +213,7 @@ impl Claim {
         }
         if lease.owner.is_none() {
             self.owner = None;
-        } else if lease.owner != self.owner || self.mode == AcquireMode::After || lease.is_foreign() {
+        } else if lease.owner != self.owner || self.mode == AcquireMode::After || lease.was_written_externally() {
             // Also another hand's lease that was to stand still, and moved.
             return ClaimEvent::Dropped;
         }
@@ -384,7 +384,7 @@ mod tests {
         let java = Owner { worker: WorkerId::parse("java").unwrap(), session: None };
         let (mut claim, mut effects) = asked(take(Some(java.clone()), 3, AcquireMode::Now));
         let moved = lease(Some(java), 4);
-        assert!(moved.is_foreign());
+        assert!(moved.was_written_externally());
         assert_eq!(claim.on_answer(refused(moved), &me(), SESSION, &mut effects), ClaimEvent::Dropped);
     }
 }

@@ -10,11 +10,11 @@ pub(crate) fn freeing(table: &Table) -> impl Iterator<Item = Write> {
         let mut of = table.sessions.iter().filter(|session| session.worker == *worker);
         of.any(|session| session.number > *number || (session.number == *number && session.state.has_ended()))
     };
-    let open = table.leases.iter().filter(|lease| !lease.checkpoint.is_shard_end() && !lease.is_foreign());
+    let open = table.leases.iter().filter(|lease| !lease.checkpoint.is_shard_end() && !lease.was_written_externally());
     open.filter_map(move |lease| {
         let owner = lease.owner.as_ref()?;
         let from = Some((owner.worker.clone(), owner.session?)).filter(has_ended)?;
-        Some(Write::Disown { lease: lease.key.clone(), counter: lease.counter, from })
+        Some(Write::ClearOwner { lease: lease.key.clone(), counter: lease.counter, from })
     })
 }
 
@@ -28,7 +28,8 @@ pub(crate) fn clearing(table: &Table, own: Option<&(WorkerId, SessionNumber)>) -
         let ours = table.damaged.iter().filter(|damaged| damaged.is_ours());
         ours.filter(move |damaged| of(&damaged.key)).cloned().map(Write::Discard)
     };
-    let plans = table.plans.iter().map(|plan| Write::DeleteAssignment { worker: plan.worker.clone(), term: plan.term });
+    let plans =
+        table.assignments.iter().map(|plan| Write::DeleteAssignment { worker: plan.worker.clone(), term: plan.term });
     let ended = table.sessions.iter().filter(|session| !is_own(&session.worker, session.number));
     let ended = ended.map(|s| Write::DeleteSession { worker: s.worker.clone(), number: s.number, own: false });
     let fleet = table.fleet.iter().map(|fleet| Write::DeleteFleet {

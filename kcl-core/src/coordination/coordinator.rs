@@ -153,9 +153,9 @@ impl Coordinator {
     ) -> Self {
         let me = identity.me.clone();
         let fleet_settings =
-            FleetSettings { shared: start::shared(&settings), until_ms: settings.until, set_by: me.to_string() };
+            FleetSettings { shared: start::shared(&settings), until_ms: settings.until_ms(), set_by: me.to_string() };
         let mut effects = Effects::new(rng);
-        effects.contact = Contact::new(timing::longest_gap(settings.failover_time, settings.watch));
+        effects.contact = Contact::new(timing::longest_gap(settings.failover_time, settings.fleet_poll_interval));
         Coordinator {
             effects,
             reads: TableReads::default(),

@@ -96,7 +96,7 @@ impl Departure {
         self.deadline
     }
 
-    /// A second call: no more time.
+    /// Asked again: the earliest deadline counts.
     pub(crate) fn hurry(&mut self, deadline: Time) {
         self.deadline = self.deadline.min(deadline);
     }
@@ -157,7 +157,7 @@ impl Departure {
 
     fn send(&mut self, effects: &mut Effects) {
         let write = match &self.state {
-            State::Leaving => Write::Leave { worker: self.me.0.clone(), number: self.me.1 },
+            State::Leaving => Write::EndSession { worker: self.me.0.clone(), number: self.me.1 },
             State::Resigning => Write::Resign { term: self.term.unwrap_or(0), me: self.me.clone() },
             State::Waking => Write::Wake,
             State::Clearing(writes) => match writes.front() {
@@ -310,7 +310,7 @@ mod tests {
         let plan = Assignment { worker: me().0, term: 7, version: 1, acquires: vec![], yields: vec![], lists: vec![] };
         let mut table = Table {
             fleet: Some(fleet),
-            plans: vec![plan],
+            assignments: vec![plan],
             sessions: vec![session("me", 4, SessionState::Draining), session("a", 2, SessionState::Left)],
             ..Table::default()
         };
@@ -344,11 +344,15 @@ mod tests {
         let table = Table { fleet: Some(Fleet::above(6, 4, true)), leases, sessions, ..Table::default() };
         let writes = Departure::new(me(), t(25), t(0)).clearing(&table).unwrap();
         let freed = |write: &Write| {
-            if let Write::Disown { lease, counter: 5, from } = write { Some((lease.to_string(), from.1)) } else { None }
+            if let Write::ClearOwner { lease, counter: 5, from } = write {
+                Some((lease.to_string(), from.1))
+            } else {
+                None
+            }
         };
         let freed: Vec<(String, u64)> = writes.iter().filter_map(freed).collect();
         assert_eq!(freed, [("1".to_owned(), 2), ("2".to_owned(), 1)]);
-        assert!(matches!(writes[0], Write::Disown { .. }), "before the rows go that say who has ended");
+        assert!(matches!(writes[0], Write::ClearOwner { .. }), "before the rows go that say who has ended");
     }
 
     #[test]

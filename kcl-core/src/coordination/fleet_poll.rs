@@ -77,7 +77,7 @@ impl FleetPoll {
     pub(crate) fn new(me: WorkerId, settings: &Settings) -> Self {
         FleetPoll {
             me,
-            every: settings.watch,
+            every: settings.fleet_poll_interval,
             failover_time: settings.failover_time,
             slowed: 1,
             failed: 0,
@@ -317,6 +317,21 @@ mod tests {
         watch.consider_term(9, &mut effects);
         let before = watch.attempt.unwrap().silent.unwrap();
         assert_eq!((before.session, before.leader_session_heartbeat, before.since), (3, Some(40), t(0)));
+    }
+
+    #[test]
+    fn a_leaders_silence_counts_from_the_receipt_of_the_answer_that_first_showed_its_heartbeat() {
+        let (mut watch, mut effects) = watching();
+        let dead = fleet(Some(("other", 3)), 5);
+        watch.on_timer(&mut effects);
+        effects.now = t(1_900);
+        watch.on_answer(Answer::Rows(vec![Some(Row::Fleet(dead.clone()))]), &mut effects);
+        looks(&mut watch, &dead, 2_400, 11_400);
+        watch.consider_term(9, &mut effects);
+        assert_eq!(watch.attempt, None);
+        looks(&mut watch, &dead, 11_900, 11_900);
+        watch.consider_term(9, &mut effects);
+        assert!(watch.attempt.is_some());
     }
 
     #[test]

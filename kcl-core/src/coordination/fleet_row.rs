@@ -77,7 +77,7 @@ impl FleetRow {
 
     /// Makes it from a table that was just read.
     pub(crate) fn make_from(&mut self, table: &Table, effects: &mut Effects) {
-        let terms = table.plans.iter().map(|plan| plan.term).chain(self.seen.map(|(term, _)| term));
+        let terms = table.assignments.iter().map(|plan| plan.term).chain(self.seen.map(|(term, _)| term));
         let owners = table.leases.iter().filter_map(|lease| lease.owner.as_ref()?.session);
         let registered = table.sessions.iter().map(|session| session.number);
         let numbers = registered.chain(owners).chain(self.seen.map(|(_, sessions)| sessions));
@@ -167,7 +167,7 @@ mod tests {
     use super::super::effects::Failure;
     use super::*;
     use crate::lease::MemoryStore;
-    use crate::lease::row::{Damaged, Mark, Shows};
+    use crate::lease::row::{Damaged, SeenAttribute, SeenValue};
 
     fn created(effects: &mut Effects) -> Option<Fleet> {
         effects
@@ -210,9 +210,9 @@ mod tests {
     }
 
     fn damaged(shown: &str, ours: bool) -> Row {
-        let mark = Mark { attribute: "term", shows: Shows::Text(shown.to_owned()) };
-        let marks = if ours { vec![mark] } else { Vec::new() };
-        Row::Damaged(Damaged { key: RowKey::Fleet, why: "no".to_owned(), marks })
+        let mark = SeenAttribute { attribute: "term", value: SeenValue::Text(shown.to_owned()) };
+        let fingerprint = if ours { vec![mark] } else { Vec::new() };
+        Row::Damaged(Damaged { key: RowKey::Fleet, why: "no".to_owned(), fingerprint })
     }
 
     /// Makes the row in a table; `between` changes it before the second call.

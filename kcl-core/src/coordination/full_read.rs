@@ -72,7 +72,7 @@ impl Coordinator {
     /// Until there is a session, whose heartbeats and polls show that the table can be reached.
     pub(super) fn remind_of_contact(&mut self) {
         if self.starting.is_some() {
-            let gap = timing::longest_gap(self.settings.failover_time, self.settings.watch);
+            let gap = timing::longest_gap(self.settings.failover_time, self.settings.fleet_poll_interval);
             self.effects.remind(CallId::Contact, self.effects.now + gap / 4);
         }
     }

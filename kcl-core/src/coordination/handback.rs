@@ -8,12 +8,13 @@ use super::cleanup::clearing;
 use super::quarantine;
 use super::retry::{again, read_table};
 use super::staleness::{Contact, StalenessTimer};
-use crate::clock::{Clock, Time};
+use crate::clock::{BootClock, Clock, Time};
 use crate::error::{Code, Error};
 use crate::lease::row::{Fleet, Lease, Owner, Session, SessionNumber, WorkerId};
-use crate::lease::{Consistency, LeaseStore, Previous, Row, RowKey, Table, Write, Written};
+use crate::lease::{Consistency, LeaseStore, PreviousOwner, Row, RowKey, Table, Write, Written};
 use crate::record::Checkpoint;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -26,20 +27,52 @@ const HANDING_BACK: &str = "handback";
 
 /// How a table is handed back.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct HandbackOptions {
-    /// A worker whose heartbeat does not move for so long is treated as dead, where its session row does not say its own
-    /// `failover_time` (rows of earlier versions). Default: 10 s.
-    pub failover_time: Duration,
-    /// Whether to look only, and change nothing.
-    pub dry_run: bool,
-    /// Whether keys in quarantine are left to whoever goes on, who will skip their records.
-    pub leave_quarantined: bool,
+    failover_time: Duration,
+    dry_run: bool,
+    leave_quarantined: bool,
+    clock: Arc<dyn Clock>,
 }
 
 impl Default for HandbackOptions {
     fn default() -> Self {
-        HandbackOptions { failover_time: Duration::from_secs(10), dry_run: false, leave_quarantined: false }
+        HandbackOptions {
+            failover_time: Duration::from_secs(10),
+            dry_run: false,
+            leave_quarantined: false,
+            clock: Arc::new(BootClock),
+        }
+    }
+}
+
+impl HandbackOptions {
+    /// The fleet's `failover_time`, for session rows of earlier versions that do not say it; 10 s if not set. A worker whose
+    /// heartbeat does not change for this time is treated as dead.
+    #[must_use]
+    pub fn failover_time(mut self, time: Duration) -> Self {
+        self.failover_time = time;
+        self
+    }
+
+    /// Reports what would be done, and changes nothing.
+    #[must_use]
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+
+    /// Hands the table back although keys are quarantined. The next consumer skips their records.
+    #[must_use]
+    pub fn leave_quarantined(mut self, leave: bool) -> Self {
+        self.leave_quarantined = leave;
+        self
+    }
+
+    /// The clock that heartbeats are timed by; time since boot if not set.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
     }
 }
 
@@ -98,7 +131,6 @@ pub struct Handback {
 /// What was done is done; it can be taken up again.
 pub async fn handback(
     store: &dyn LeaseStore,
-    clock: &dyn Clock,
     options: &HandbackOptions,
     mut told: impl FnMut(HandbackProgress),
 ) -> Result<Handback, Error> {
@@ -108,7 +140,7 @@ pub async fn handback(
     if !in_quarantine.is_empty() && !options.leave_quarantined && !options.dry_run {
         return Err(quarantine::refusal(&in_quarantine));
     }
-    let watched = watch(store, clock, &table, options.failover_time, &mut told).await?;
+    let watched = watch(store, options.clock.as_ref(), &table, options.failover_time, &mut told).await?;
     if options.dry_run {
         return Ok(planned(&table));
     }
@@ -228,13 +260,16 @@ fn look(
 fn owned(table: &Table) -> impl Iterator<Item = &Lease> {
     let ours = |lease: &&Lease| {
         let session = lease.owner.as_ref().and_then(|owner| owner.session);
-        session.is_some() && !lease.is_foreign() && !lease.checkpoint.is_shard_end() && lease.stream.is_some()
+        session.is_some()
+            && !lease.was_written_externally()
+            && !lease.checkpoint.is_shard_end()
+            && lease.stream.is_some()
     };
     table.leases.iter().filter(ours)
 }
 
 fn foreign(table: &Table) -> Vec<String> {
-    let foreign = table.leases.iter().filter(|lease| lease.owner.is_some() && lease.is_foreign());
+    let foreign = table.leases.iter().filter(|lease| lease.owner.is_some() && lease.was_written_externally());
     foreign.map(|lease| lease.key.to_string()).collect()
 }
 
@@ -256,7 +291,7 @@ fn planned(table: &Table) -> Handback {
 
 /// A session number of our own, above all others, so that whoever joins later has a higher one.
 async fn draw(store: &dyn LeaseStore) -> Result<SessionNumber, Error> {
-    match write(store, &Write::Draw).await? {
+    match write(store, &Write::NextSessionNumber).await? {
         Written::Applied(Some(Row::Fleet(fleet))) => Ok(fleet.sessions),
         Written::Applied(_) | Written::Refused(_) => Ok(SessionNumber::MAX),
     }
@@ -269,7 +304,7 @@ async fn release(store: &dyn LeaseStore, lease: &Lease, number: SessionNumber) -
     let claim = Write::Claim {
         lease: lease.key.clone(),
         counter: lease.counter,
-        from: Previous::Owned(owner.clone()),
+        from: PreviousOwner::Owned(owner.clone()),
         me: me.clone(),
         stream,
         start_ms: None,
@@ -377,8 +412,8 @@ mod tests {
     }
 
     async fn hand(store: &MemoryStore, dry_run: bool) -> Result<Handback, Error> {
-        let options = HandbackOptions { dry_run, ..HandbackOptions::default() };
-        handback(store, &TokioClock::new(), &options, |_| {}).await
+        let options = HandbackOptions::default().dry_run(dry_run).with_clock(Arc::new(TokioClock::new()));
+        handback(store, &options, |_| {}).await
     }
 
     #[tokio::test(start_paused = true)]
@@ -389,11 +424,11 @@ mod tests {
         assert_eq!(done.removed, ["assignment/a", "session/a", "session/b", "fleet"]);
         assert_eq!(done.at_sentinel, ["shardId-000000000001"]);
         let table = store.table();
-        assert!(table.sessions.is_empty() && table.plans.is_empty() && table.fleet.is_none());
+        assert!(table.sessions.is_empty() && table.assignments.is_empty() && table.fleet.is_none());
         let left: Vec<_> = table.leases.iter().map(|lease| (lease.owner.clone(), lease.checkpoint.clone())).collect();
         let wanted = [Checkpoint::TrimHorizon, Checkpoint::Latest, Checkpoint::ShardEnd].map(|at| (None, at));
         assert_eq!(left, wanted);
-        assert!(table.leases.iter().all(|lease| !lease.is_foreign()), "a later start finds them as ours");
+        assert!(table.leases.iter().all(|lease| !lease.was_written_externally()), "a later start finds them as ours");
         assert_eq!(hand(&store, false).await.unwrap().removed, [""; 0], "again");
     }
 
@@ -425,8 +460,8 @@ mod tests {
         let error = hand(&store, false).await.unwrap_err();
         assert!(error.code() == Code::Parked && error.to_string().contains("UA"), "{error}");
         assert_eq!(store.table(), before);
-        let options = HandbackOptions { leave_quarantined: true, ..HandbackOptions::default() };
-        let done = handback(&store, &TokioClock::new(), &options, |_| {}).await.unwrap();
+        let options = HandbackOptions::default().leave_quarantined(true).with_clock(Arc::new(TokioClock::new()));
+        let done = handback(&store, &options, |_| {}).await.unwrap();
         assert_eq!((done.parked.len(), store.table().fleet), (1, None));
     }
 
@@ -488,11 +523,10 @@ mod tests {
         let store = std::sync::Arc::new(crashed());
         let joining = store.clone();
         // Between the removal of the plans and that of the fleet row.
-        let options = HandbackOptions::default();
-        let clock = TokioClock::new();
-        let outcome = handback(store.as_ref(), &clock, &options, |progress| {
+        let options = HandbackOptions::default().with_clock(Arc::new(TokioClock::new()));
+        let outcome = handback(store.as_ref(), &options, |progress| {
             if matches!(progress, HandbackProgress::Removed { .. }) && joining.table().sessions.len() == 2 {
-                joining.apply(&Write::Draw);
+                joining.apply(&Write::NextSessionNumber);
                 joining.apply(&Write::Register {
                     worker: worker("c"),
                     number: 4,
@@ -521,7 +555,7 @@ mod tests {
         store.put(Row::Damaged(crate::lease::row::Damaged {
             key,
             why: "`number` is missing".to_owned(),
-            marks: Vec::new(),
+            fingerprint: Vec::new(),
         }));
         let error = hand(&store, false).await.unwrap_err().to_string();
         assert!(error.contains("`session/a`") && error.contains("`number` is missing"), "{error}");

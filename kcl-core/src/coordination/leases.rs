@@ -11,7 +11,7 @@ use crate::error::{Code, Error};
 use crate::lease::row::{AcquireMode, Assignment, Damaged, Lease, LeaseKey, Owner, RowKey};
 use crate::lease::{Consistency, Row, Write};
 use crate::processor::{ClaimSnapshot, Report, ReportKind, ShardDelivery};
-use crate::record::{Checkpoint, StartingPosition, StreamId};
+use crate::record::{Checkpoint, StartingPosition, StreamId, unix_millis};
 use crate::shard::{ListWhich, Shard};
 use crate::telemetry::event::coordination::CoordinationEvent;
 use std::time::Duration;
@@ -70,9 +70,7 @@ impl Coordinator {
         let handoff = now + self.settings.handoff_timeout;
         let deadline = self.departure.as_ref().map_or(handoff, |departure| handoff.min(departure.deadline()));
         for give in &plan.yields {
-            let held = self.held.get_mut(&give.lease);
-            // A hold that began after the leader looked is not meant.
-            if let Some(held) = held.filter(|held| held.is_working() && held.delivery.fencing_token() <= give.counter) {
+            if let Some(held) = self.held.get_mut(&give.lease).filter(|held| held.is_meant_by(give)) {
                 held.drain(Why::Planned, deadline, &mut self.effects);
                 if let Some(departure) = &mut self.departure {
                     departure.told(now);
@@ -163,7 +161,7 @@ impl Coordinator {
     fn pin(&mut self, lease: Lease) {
         let Some(served) = self.identity.streams.of(&lease.key) else { return };
         match (&lease.checkpoint, served.start) {
-            (Checkpoint::AtTimestamp, Start::AtTimestamp(ms)) => self.pin_at(&lease, ms),
+            (Checkpoint::AtTimestamp, Start::AtTimestamp(time)) => self.pin_at(&lease, unix_millis(time)),
             (Checkpoint::AtTimestamp, Start::TrimHorizon | Start::Latest) => {
                 // Java keeps the instant in its configuration only. Unknown here, so nothing is skipped.
                 self.pin_at(&lease, 0);
@@ -304,7 +302,7 @@ impl Coordinator {
     pub(super) fn create_child(&mut self, parent: &LeaseKey, child: &LeaseKey) {
         let Some(row) = self.held.get(parent).and_then(|held| held.missing_child(child)) else { return };
         let part = CallId::Child(parent.clone(), child.clone());
-        if row.parents.len() < 2 {
+        if row.parents.len() < 2 || mutated!(MergesAlone) {
             return self.effects.write(part, Write::CreateLease(Box::new(row)));
         }
         let parents = row.parents.iter().map(|id| RowKey::Lease(row.sibling(id))).collect();
@@ -375,7 +373,8 @@ impl Coordinator {
             .collect();
         // Of two finishers at least one reads the other's end; the other one's children are taken up there. A parent
         // without a row may be one to come: the leader knows.
-        for child in children.iter().filter(|child| child.parents.iter().all(|parent| done.contains(parent))) {
+        let all_done = |child: &&Shard| child.parents.iter().all(|parent| done.contains(parent));
+        for child in children.iter().filter(|child| all_done(child) || mutated!(MergesAlone)) {
             self.claim_child(finished, child);
         }
     }

@@ -10,18 +10,18 @@ const ATTEMPTS: u32 = 20;
 
 /// The keys in quarantine of one lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct QuarantinedLease {
+pub(crate) struct QuarantinedLease {
     /// The lease.
-    pub lease: String,
+    pub(crate) lease: String,
     /// Its owner, if it has one: who will do what is wished.
-    pub owner: Option<String>,
+    pub(crate) owner: Option<String>,
     /// The keys, with the positions of their records.
-    pub keys: Vec<QuarantinedKey>,
+    pub(crate) keys: Vec<QuarantinedKey>,
 }
 
 /// Which keys in quarantine are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeySelector {
     /// All of them.
     All,
@@ -33,7 +33,7 @@ pub enum KeySelector {
 ///
 /// # Errors
 /// When the table does not answer.
-pub async fn parked(store: &dyn LeaseStore) -> Result<Vec<QuarantinedLease>, Error> {
+pub(crate) async fn parked(store: &dyn LeaseStore) -> Result<Vec<QuarantinedLease>, Error> {
     Ok(of_table(&read_table(store).await?))
 }
 
@@ -56,7 +56,7 @@ pub(super) fn of_table(table: &Table) -> Vec<QuarantinedLease> {
 ///
 /// # Cancellation
 /// What was said is said.
-pub async fn request_quarantined(
+pub(crate) async fn request_quarantined(
     store: &dyn LeaseStore,
     which: &KeySelector,
     wish: QuarantineRequest,
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(wishes(&store), [Some(QuarantineRequest::Resume), None, None]);
         let counters: Vec<u64> = store.table().leases.iter().map(|lease| lease.counter).collect();
         assert_eq!(counters, [5, 4, 4]);
-        assert!(!store.table().leases[0].is_foreign(), "it is no other hand's");
+        assert!(!store.table().leases[0].was_written_externally(), "it is no other hand's");
         request_quarantined(&store, &KeySelector::All, QuarantineRequest::DeadLetter).await.unwrap();
         assert_eq!(wishes(&store), [Some(QuarantineRequest::DeadLetter); 3]);
         let by_position = KeySelector::Key("7".to_owned());

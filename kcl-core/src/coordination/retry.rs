@@ -23,13 +23,13 @@ pub(super) async fn again<T, F: Future<Output = Result<T, StoreError>>>(call: im
 }
 
 /// Reads the whole table. The store repeats pages by itself.
-pub(super) async fn read_table(store: &dyn LeaseStore) -> Result<Table, Error> {
+pub(crate) async fn read_table(store: &dyn LeaseStore) -> Result<Table, Error> {
     store.scan().await.map_err(failed)
 }
 
 fn failed(error: StoreError) -> Error {
     let code = code_of(&error);
-    Error::new(code, error.message.clone()).because(error)
+    Error::new(code, error.message.clone()).with_source(error)
 }
 
 #[cfg(feature = "aws")]

@@ -136,7 +136,7 @@ impl Session {
             shown: None,
             tag: 0,
             failover_time: settings.failover_time,
-            every: settings.heartbeat_interval(),
+            every: settings.effective_heartbeat_interval(),
             profile,
             process,
             last: None,
@@ -171,7 +171,7 @@ impl Session {
     /// Uses the fleet's settings, with all that the worker derives from them, instead of the worker's own.
     pub(crate) fn adopt(&mut self, settings: &Settings) {
         self.failover_time = settings.failover_time;
-        self.every = settings.heartbeat_interval();
+        self.every = settings.effective_heartbeat_interval();
         let shared = SharedSettings { failover_time: settings.failover_time, balance_by: settings.balance_by };
         self.profile.settings = Some(shared);
         self.profile.adopted = true;
@@ -206,7 +206,7 @@ impl Session {
     pub(crate) fn begin(&mut self, effects: &mut Effects) {
         self.state = State::Drawing;
         self.tag = effects.rng.u64(..);
-        effects.write(CallId::Session, Write::Draw);
+        effects.write(CallId::Session, Write::NextSessionNumber);
     }
 
     /// Heartbeats no more.
@@ -237,8 +237,8 @@ impl Session {
     pub(crate) fn on_timer(&mut self, load: u32, weights: Option<Weights>, effects: &mut Effects) {
         match &self.state {
             State::Absent => self.begin(effects),
-            State::Drawing => effects.write(CallId::Session, Write::Draw),
-            State::DrawingAbove { last } => effects.write(CallId::Session, Write::DrawAbove(*last)),
+            State::Drawing => effects.write(CallId::Session, Write::NextSessionNumber),
+            State::DrawingAbove { last } => effects.write(CallId::Session, Write::NextSessionNumberAbove(*last)),
             State::Registering { number, .. } | State::Contending { number, .. } => {
                 let number = *number;
                 effects.write(CallId::Session, self.register(number));
@@ -333,7 +333,7 @@ impl Session {
     /// Sends it again, later each time. While others still trust the session no pause is longer than a tenth of the failover
     /// time: a heartbeat that comes through late must not come too late.
     fn repeat(&self, trusted: bool, effects: &mut Effects) {
-        let policy = RetryPolicy::from(timing::heartbeat_again(self.failover_time));
+        let policy = RetryPolicy::from(timing::heartbeat_retry(self.failover_time));
         let policy = if trusted { policy.no_longer_than(self.failover_time / 10) } else { policy };
         effects.repeat_by(policy, CallId::Session);
     }
@@ -475,6 +475,7 @@ impl Session {
             } else {
                 effects.remind(CallId::Session, confirmed + self.every);
             }
+            let confirmed = if mutated!(TrustsFromReceipt) { effects.now } else { confirmed };
             return SessionEvent::Confirmed { until: self.until(confirmed) };
         }
         self.state = State::Over;

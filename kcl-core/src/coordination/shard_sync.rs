@@ -12,7 +12,7 @@ use crate::clock::Time;
 use crate::lease::Table;
 use crate::lease::row::{Lease, LeaseKey, StreamRow};
 use crate::record::StreamId;
-use crate::shard::Sightings;
+use crate::shard::ListHistory;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub(crate) struct ShardSync {
 struct Listing {
     due: Time,
     sync_pass: Option<SyncPass>,
-    sightings: Sightings,
+    list_history: ListHistory,
     /// Lists that failed in a row.
     failures: u32,
     /// Whether rows were created or deleted.
@@ -85,7 +85,7 @@ impl ShardSync {
             let new = Listing {
                 due: effects.now,
                 sync_pass: None,
-                sightings: Sightings::default(),
+                list_history: ListHistory::default(),
                 failures: 0,
                 changed: false,
                 ends: false,
@@ -189,7 +189,7 @@ impl ShardSync {
     ) -> bool {
         let Some(listing) = self.of.get_mut(stream) else { return false };
         let Some(sync_pass) = &mut listing.sync_pass else { return false };
-        let news = sync_pass.on_answer(part, answer, &self.known.leases, &mut listing.sightings, effects);
+        let news = sync_pass.on_answer(part, answer, &self.known.leases, &mut listing.list_history, effects);
         let done = match news {
             sync_pass::SyncEvent::Going | sync_pass::SyncEvent::Fleet(_) => None,
             sync_pass::SyncEvent::Lease { key, lease, done } => {

@@ -14,7 +14,7 @@ impl Coordinator {
     pub(super) fn on_shutdown(&mut self, within: Duration) {
         let deadline = self.effects.now + within;
         if let Some(departure) = &mut self.departure {
-            departure.hurry(self.effects.now);
+            departure.hurry(deadline);
             return self.effects.remind(CallId::Departure, self.effects.now);
         }
         let number = self.session.number();
@@ -83,9 +83,11 @@ impl Coordinator {
         if self.watch.is_attempting() || plans || !self.shard_sync.is_idle() {
             return self.effects.remind(CallId::Departure, self.effects.now + Duration::from_millis(10));
         }
-        self.gate.shut();
-        for held in self.held.values() {
-            held.delivery.close();
+        if !mutated!(LeavesBeforeClosing) {
+            self.gate.shut();
+            for held in self.held.values() {
+                held.delivery.close();
+            }
         }
         self.session.end(&mut self.effects);
         let term = self.term.take().map(|term| term.number());

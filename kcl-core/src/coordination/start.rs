@@ -165,5 +165,5 @@ impl Start {
 
 /// Whether a lease is owned and was last written by a hand that does not know our attributes.
 fn is_another_hands(lease: &Lease) -> bool {
-    lease.owner.is_some() && !lease.checkpoint.is_shard_end() && lease.is_foreign()
+    lease.owner.is_some() && !lease.checkpoint.is_shard_end() && lease.was_written_externally()
 }

@@ -23,12 +23,12 @@ prop_compose! {
     ) -> Settings {
         let settings = Settings::default()
             .failover_time(failover)
-            .watch(failover.mul_f64(watch))
+            .fleet_poll_interval(failover.mul_f64(watch))
             .assignment_interval(tick)
             .handoff_timeout(handoff)
             .shutdown_deadline(deadline);
         match heartbeat {
-            Some(share) => settings.heartbeat(failover.mul_f64(share)),
+            Some(share) => settings.heartbeat_interval(failover.mul_f64(share)),
             None => settings,
         }
     }
@@ -45,15 +45,15 @@ proptest! {
     fn one_lost_heartbeat_ends_no_delivery(settings in valid()) {
         let f = settings.failover_time;
         // Sent when due, given up, sent again, and answered at the last moment.
-        let given_up = settings.heartbeat_interval() + call_timeout(f);
-        let answered = given_up + heartbeat_again(f) + call_timeout(f);
+        let given_up = settings.effective_heartbeat_interval() + call_timeout(f);
+        let answered = given_up + heartbeat_retry(f) + call_timeout(f);
         prop_assert!(answered <= owned_for(f), "{answered:?} of {:?}", owned_for(f));
     }
 
     #[test]
     fn a_worker_that_lives_is_not_silent_to_one_who_was_blind_for_a_while(settings in valid()) {
         let f = settings.failover_time;
-        for look in [settings.watch, tick(settings.assignment_interval, f)] {
+        for look in [settings.fleet_poll_interval, tick(settings.assignment_interval, f)] {
             let gap = longest_gap(f, look);
             let at = |after: Duration| Time::ZERO + after;
             // The last look before the table is out of reach shows a heartbeat whose successor is due at the worst moment:
@@ -64,9 +64,9 @@ proptest! {
                 staleness.look(&heartbeat, at(now));
                 staleness.lasted(&contact)
             };
-            let back = settings.heartbeat_interval() + gap;
-            let shown = back + call_timeout(f) + heartbeat_again(f);
-            look_at(settings.heartbeat_interval(), 7, &mut staleness);
+            let back = settings.effective_heartbeat_interval() + gap;
+            let shown = back + call_timeout(f) + heartbeat_retry(f);
+            look_at(settings.effective_heartbeat_interval(), 7, &mut staleness);
             let mut now = back;
             while now < shown {
                 let lasted = look_at(now, 7, &mut staleness);
@@ -80,7 +80,7 @@ proptest! {
     #[test]
     fn one_look_that_is_refused_does_not_hide_a_silence(settings in valid(), lost in 1u32..20) {
         let f = settings.failover_time;
-        for look in [settings.watch, tick(settings.assignment_interval, f)] {
+        for look in [settings.fleet_poll_interval, tick(settings.assignment_interval, f)] {
             let mut contact = Contact::new(longest_gap(f, look));
             // Looks come up to a tenth late.
             for n in (1..=80).filter(|n| *n != lost) {
@@ -93,7 +93,7 @@ proptest! {
     #[test]
     fn slow_looks_do_not_hide_a_silence(settings in valid()) {
         let f = settings.failover_time;
-        for look in [settings.watch, tick(settings.assignment_interval, f)] {
+        for look in [settings.fleet_poll_interval, tick(settings.assignment_interval, f)] {
             let mut contact = Contact::new(longest_gap(f, look));
             for n in 1..=20 {
                 contact.answered(Time::ZERO + (look.mul_f64(1.1) + call_timeout(f)) * n);
@@ -105,14 +105,14 @@ proptest! {
     #[test]
     fn a_move_without_trouble_is_done_before_it_is_cut_short(settings in valid()) {
         // Told at a look, drained by the next, released in one call.
-        let done = settings.watch.mul_f64(1.1) + call_timeout(settings.failover_time);
+        let done = settings.fleet_poll_interval.mul_f64(1.1) + call_timeout(settings.failover_time);
         prop_assert!(done <= settings.handoff_timeout, "{done:?} of {:?}", settings.handoff_timeout);
         prop_assert!(call_timeout(settings.failover_time) <= settings.shutdown_deadline);
     }
 
     #[test]
     fn a_free_lease_is_seen_and_claimed_before_it_goes_to_another(settings in valid()) {
-        let looks = settings.watch.mul_f64(1.1) + tick(settings.assignment_interval, settings.failover_time).mul_f64(1.1);
-        prop_assert!(looks < FREE_TAKE, "{looks:?}");
+        let looks = settings.fleet_poll_interval.mul_f64(1.1) + tick(settings.assignment_interval, settings.failover_time).mul_f64(1.1);
+        prop_assert!(looks < FREE_LEASE_CLAIM, "{looks:?}");
     }
 }

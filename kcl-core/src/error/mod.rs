@@ -1,4 +1,4 @@
-//! What `build` and `run` fail with: a kind for programs, a code and a sentence for people.
+//! Defines the error of `build` and `run`: a kind for programs, a code and a message for operators.
 
 mod code;
 
@@ -6,49 +6,66 @@ pub use code::Code;
 
 use std::fmt;
 
-/// Why a worker could not be built, or stopped.
+/// Why a worker could not be built, or why it stopped.
+///
+/// ```
+/// use kcl_core::{Error, ErrorKind};
+///
+/// /// Whether a supervisor should restart the process.
+/// fn restarts(outcome: Result<(), Error>) -> bool {
+///     match outcome {
+///         Ok(()) => false, // graceful shutdown
+///         Err(error) => {
+///             eprintln!("{error}"); // message and code; `{error:?}` adds causes and advice
+///             matches!(error.kind(), ErrorKind::Transient)
+///         }
+///     }
+/// }
+/// # let _ = restarts;
+/// ```
 pub struct Error {
     code: Code,
     message: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// What a caller should do about an [`Error`].
+/// The kind of an [`Error`], which tells a program how to react.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A setting, a name or the table itself is wrong: a person must change something.
+    /// A setting, a name or the lease table is wrong: a person must change something.
     Configuration,
     /// Credentials or permissions are missing: a person must grant something.
     Authorization,
-    /// A service cannot be reached or does not answer: later.
+    /// A service is unreachable or does not answer: retry later.
     Transient,
-    /// Another process took this worker's place, the error policy stopped the worker, or the worker has ended or is ending.
+    /// The worker was stopped: another process took its id, the error policy stopped it, or it has
+    /// ended or is ending.
     Stopped,
-    /// The library broke one of its own rules: please report it.
+    /// The library violated one of its own invariants: please report it.
     Bug,
 }
 
 impl Error {
-    /// An error with its sentence: what happened, to what, and what to do.
+    /// An error with its code and its message: what happened, to which resource, and what to do.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Error { code, message: message.into(), source: None }
     }
 
-    /// Names the cause.
+    /// Sets the cause, which `std::error::Error::source` returns.
     #[must_use]
-    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// What to do about it.
+    /// The kind, which tells a program how to react.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.code.kind()
     }
 
-    /// Which page tells more.
+    /// The code, whose [page](Code::page) has the details.
     #[must_use]
     pub fn code(&self) -> Code {
         self.code
@@ -61,14 +78,14 @@ impl fmt::Display for Error {
     }
 }
 
-/// What `fn main() -> Result<(), Error>`, `unwrap` and `expect` print: the sentence, its causes and what to do.
+/// Printed by `fn main() -> Result<(), Error>`, `unwrap` and `expect`: message, causes and advice.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")?;
         let mut shown = self.to_string();
         for cause in std::iter::successors(std::error::Error::source(self), |&cause| cause.source()) {
             let cause = cause.to_string();
-            // Most sentences quote their cause.
+            // Most messages quote their cause, which is not repeated then.
             if !shown.contains(&cause) {
                 write!(f, "\n  caused by: {cause}")?;
                 shown.push_str(&cause);
@@ -92,9 +109,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_main_prints_is_the_sentence_with_its_code_its_causes_and_what_to_do() {
+    fn the_debug_form_has_message_code_causes_and_advice() {
         let cause = std::io::Error::other("no route to host");
-        let error = Error::new(Code::Unreachable, "`kinesis:ListShards` was not answered").because(cause);
+        let error = Error::new(Code::Unreachable, "`kinesis:ListShards` was not answered").with_source(cause);
         let printed = format!("{error:?}");
         assert!(
             printed.starts_with(
@@ -107,9 +124,9 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_the_sentence_quotes_is_not_printed_twice() {
+    fn a_cause_that_the_message_quotes_is_not_printed_twice() {
         let cause = std::io::Error::other("no route to host");
-        let error = Error::new(Code::Unreachable, "not answered: no route to host").because(cause);
+        let error = Error::new(Code::Unreachable, "not answered: no route to host").with_source(cause);
         assert_eq!(format!("{error:?}").matches("no route to host").count(), 1);
     }
 }

@@ -1,7 +1,9 @@
-//! The table in memory: for tests, simulations and fleets of one process.
+//! Keeps the lease table in memory, for tests, simulations and fleets of one process.
 
-use super::row::{LeaseKey, Row, RowKey, WorkerId};
-use super::store::{Consistency, LeaseStore, Page, PageToken, StoreError, Table};
+use super::row::{Lease, LeaseKey, Row, RowKey, WorkerId};
+#[cfg(any(test, feature = "unstable-store"))]
+use super::store::Table;
+use super::store::{Consistency, LeaseStore, Page, PageToken, StoreError};
 use super::write::{Write, Written};
 use crate::record::StreamId;
 use async_trait::async_trait;
@@ -9,47 +11,22 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A table that lives as long as the process. Always consistent, never throttled, gone with its last `Arc`.
+/// A lease table in memory, for tests and for applications of one process.
+///
+/// It is lost when the process ends: the next start reads from the setting `start` again. Give it to a worker with
+/// [`WorkerBuilder::with_store`](crate::WorkerBuilder::with_store).
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     rows: Mutex<BTreeMap<RowKey, Row>>,
 }
 
 impl MemoryStore {
-    /// A table with these rows.
-    pub fn of(rows: impl IntoIterator<Item = Row>) -> Self {
-        MemoryStore { rows: Mutex::new(rows.into_iter().map(|row| (row.key(), row)).collect()) }
-    }
-
-    /// Puts a row there whatever stood there before, as another hand might.
-    pub fn put(&self, row: Row) {
-        self.rows().insert(row.key(), row);
-    }
-
-    /// Removes a row, as another hand might.
-    pub fn remove(&self, key: &RowKey) -> Option<Row> {
-        self.rows().remove(key)
-    }
-
-    /// The row as it is.
-    #[must_use]
-    pub fn get(&self, key: &RowKey) -> Option<Row> {
-        self.rows().get(key).cloned()
-    }
-
-    /// Every row, in the order of their keys.
-    #[must_use]
-    pub fn table(&self) -> Table {
-        let mut table = Table::default();
-        for row in self.rows().values() {
-            table.add(row.clone());
-        }
-        table
+    pub(crate) fn leases(&self) -> Vec<Lease> {
+        self.rows().values().filter_map(Row::as_lease).cloned().collect()
     }
 
     /// The next rows, in the order of their keys.
-    #[must_use]
-    pub fn page(&self, after: Option<&PageToken>, rows: u32) -> Page {
+    fn next_page(&self, after: Option<&PageToken>, rows: u32) -> Page {
         let all = self.rows();
         let from = after.and_then(key_of).map_or(Bound::Unbounded, Bound::Excluded);
         let mut rest = all.range((from, Bound::Unbounded));
@@ -65,8 +42,8 @@ impl MemoryStore {
         page
     }
 
-    /// Makes one conditional write, at once.
-    pub fn apply(&self, write: &Write) -> Written {
+    /// Makes one conditional write.
+    fn make(&self, write: &Write) -> Written {
         let mut rows = self.rows();
         let key = write.key();
         let written = write.apply(rows.get(&key));
@@ -79,8 +56,54 @@ impl MemoryStore {
     }
 
     fn rows(&self) -> MutexGuard<'_, BTreeMap<RowKey, Row>> {
-        // Every change is one call on the map, so a panic elsewhere leaves no half of one.
+        // Each change is one call on the map, so a panic of another thread leaves no partial change.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The rows, for tests and simulations.
+#[cfg(any(test, feature = "unstable-store"))]
+impl MemoryStore {
+    /// A table with these rows.
+    pub fn of(rows: impl IntoIterator<Item = Row>) -> Self {
+        MemoryStore { rows: Mutex::new(rows.into_iter().map(|row| (row.key(), row)).collect()) }
+    }
+
+    /// Stores a row unconditionally, as an external writer can.
+    pub fn put(&self, row: Row) {
+        self.rows().insert(row.key(), row);
+    }
+
+    /// Removes a row unconditionally, as an external writer can.
+    pub fn remove(&self, key: &RowKey) -> Option<Row> {
+        self.rows().remove(key)
+    }
+
+    /// Reads a row.
+    #[must_use]
+    pub fn get(&self, key: &RowKey) -> Option<Row> {
+        self.rows().get(key).cloned()
+    }
+
+    /// Reads all rows, in the order of their keys.
+    #[must_use]
+    pub fn table(&self) -> Table {
+        let mut table = Table::default();
+        for row in self.rows().values() {
+            table.add(row.clone());
+        }
+        table
+    }
+
+    /// Reads the next rows, in the order of their keys.
+    #[must_use]
+    pub fn page(&self, after: Option<&PageToken>, rows: u32) -> Page {
+        self.next_page(after, rows)
+    }
+
+    /// Makes one conditional write.
+    pub fn apply(&self, write: &Write) -> Written {
+        self.make(write)
     }
 }
 
@@ -90,7 +113,7 @@ fn token_of(key: &RowKey) -> PageToken {
         RowKey::Lease(lease) => format!("lease {lease}"),
         RowKey::Session(worker) => format!("session {worker}"),
         RowKey::Fleet => "fleet ".to_owned(),
-        RowKey::Assignment(worker) => format!("plan {worker}"),
+        RowKey::Assignment(worker) => format!("assignment {worker}"),
         RowKey::Stream(stream) => format!("stream {stream}"),
     })
 }
@@ -101,7 +124,7 @@ fn key_of(token: &PageToken) -> Option<RowKey> {
         "lease" => Some(RowKey::Lease(LeaseKey::new(key))),
         "session" => Some(RowKey::Session(WorkerId::from_row(key))),
         "fleet" => Some(RowKey::Fleet),
-        "plan" => Some(RowKey::Assignment(WorkerId::from_row(key))),
+        "assignment" => Some(RowKey::Assignment(WorkerId::from_row(key))),
         "stream" => Some(RowKey::Stream(StreamId::new(key))),
         _ => None,
     }
@@ -115,10 +138,10 @@ impl LeaseStore for MemoryStore {
     }
 
     async fn scan_page(&self, after: Option<&PageToken>, rows: u32) -> Result<Page, StoreError> {
-        Ok(self.page(after, rows))
+        Ok(self.next_page(after, rows))
     }
 
     async fn write(&self, write: &Write) -> Result<Written, StoreError> {
-        Ok(self.apply(write))
+        Ok(self.make(write))
     }
 }

@@ -1,4 +1,4 @@
-//! The seam to whatever keeps the table.
+//! Defines [`LeaseStore`], the trait of the stores that keep the lease table.
 
 use super::row::{Assignment, Damaged, Fleet, Lease, Row, RowKey, Session, StreamRow};
 use super::write::{Write, Written};
@@ -7,46 +7,48 @@ use std::fmt::Debug;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// A read of the whole table by [`LeaseStore::scan`]: attempts at one page, what each may take, and the first pause.
+/// Limits of [`LeaseStore::scan`] for one page: attempts, time for one attempt, and the pause after
+/// the first failure.
 const PAGE_ATTEMPTS: u32 = 10;
 const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
-const PAGE_AGAIN: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Rows in a page of it: about what the megabyte of a DynamoDB page has room for, and a sixteenth of it when throttled.
+/// Rows of one page: about as many as fit into DynamoDB's page of 1 MB (AWS: Scan). Failures shrink
+/// the page to a sixteenth.
 const ROWS: u32 = 2_000;
 
-/// How fresh an answer must be.
+/// How fresh the rows of a read must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consistency {
-    /// May be stale, and may go back: half the price.
+    /// Rows may be stale, and older than those of an earlier read. Costs half of a strong read.
     Eventual,
-    /// Everything answered before.
+    /// Rows reflect every write that was answered before the read.
     Strong,
 }
 
-/// The whole table, as one complete read found it. Rows of unknown kinds are left out.
+/// The whole table, as one complete read returned it. Rows of unknown kinds are left out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
     /// The leases.
     pub leases: Vec<Lease>,
     /// The sessions.
     pub sessions: Vec<Session>,
-    /// The plan rows.
-    pub plans: Vec<Assignment>,
-    /// The streams, where they are several.
+    /// The assignment rows.
+    pub assignments: Vec<Assignment>,
+    /// The stream rows of a table with several streams.
     pub streams: Vec<StreamRow>,
     /// The fleet row.
     pub fleet: Option<Fleet>,
-    /// What could not be read.
+    /// The rows that could not be decoded.
     pub damaged: Vec<Damaged>,
 }
 
-/// Where the next page of a full read begins. Only the store that made it understands it.
+/// Where the next page of a full read begins. Only the store that made it can interpret it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageToken(String);
 
 impl PageToken {
-    /// A token of that text: the key of the last row, for example.
+    /// Creates a token: the key of the last row, for example.
     pub fn new(text: impl Into<String>) -> Self {
         PageToken(text.into())
     }
@@ -58,10 +60,10 @@ impl PageToken {
     }
 }
 
-/// A part of the table, as [`LeaseStore::scan_page`] found it.
+/// One page of the table, as [`LeaseStore::scan_page`] returned it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
-    /// Its rows. A page may be empty and yet have a successor.
+    /// The rows. A page may be empty although another page follows.
     pub rows: Table,
     /// Where the next page begins; `None` after the last one.
     pub next: Option<PageToken>,
@@ -70,21 +72,21 @@ pub struct Page {
 impl Table {
     /// Adds the rows of the next page.
     pub fn append(&mut self, page: Table) {
-        let Table { leases, sessions, plans, streams, fleet, damaged } = page;
+        let Table { leases, sessions, assignments, streams, fleet, damaged } = page;
         self.leases.extend(leases);
         self.sessions.extend(sessions);
-        self.plans.extend(plans);
+        self.assignments.extend(assignments);
         self.streams.extend(streams);
         self.damaged.extend(damaged);
         self.fleet = fleet.or(self.fleet.take());
     }
 
-    /// Puts a row where it belongs.
+    /// Adds one row.
     pub fn add(&mut self, row: Row) {
         match row {
             Row::Lease(lease) => self.leases.push(lease),
             Row::Session(session) => self.sessions.push(session),
-            Row::Assignment(plan) => self.plans.push(plan),
+            Row::Assignment(plan) => self.assignments.push(plan),
             Row::Stream(stream) => self.streams.push(stream),
             Row::Fleet(fleet) => self.fleet = Some(fleet),
             Row::Damaged(damaged) => self.damaged.push(damaged),
@@ -92,27 +94,36 @@ impl Table {
     }
 }
 
-/// Keeps the table. Implementations make one attempt a call: the coordination repeats, because only it knows what a
-/// repetition means.
+/// Keeps a lease table.
+///
+/// [`MemoryStore`](super::MemoryStore) and `aws::DynamoDbStore` implement it. Its methods are public with the feature
+/// `unstable-store` only.
+///
+/// An implementation makes one attempt per call. The coordination retries, because only it knows whether a write may be
+/// repeated.
 ///
 /// # Cancellation
-/// Dropping a future leaves a write that was sent unsettled: it may still be applied.
+/// Dropping the future of a write leaves the write's outcome unknown: it may still be applied.
 #[async_trait]
 pub trait LeaseStore: Debug + Send + Sync + 'static {
     /// Reads up to 100 rows, in the order asked for; `None` where there is none.
+    #[cfg_attr(not(feature = "unstable-store"), doc(hidden))]
     async fn read(&self, keys: &[RowKey], consistency: Consistency) -> Result<Vec<Option<Row>>, StoreError>;
 
-    /// Reads the next page of the whole table, strongly consistently: at most `rows` rows, from `after` on or from the
-    /// beginning. Each row of the table is on one page, unless it is written meanwhile.
+    /// Reads the next page of the whole table, strongly consistently: at most `rows` rows, starting
+    /// after `after` or at the beginning. Every row of the table is on one page, unless it is
+    /// written during the read.
     ///
     /// The caller bounds the time. A page may take many times as long as a call of one row.
+    #[cfg_attr(not(feature = "unstable-store"), doc(hidden))]
     async fn scan_page(&self, after: Option<&PageToken>, rows: u32) -> Result<Page, StoreError>;
 
-    /// Reads the whole table, page by page. A page that fails is repeated with growing pauses and asked for in smaller
-    /// parts; pages that were read are kept.
+    /// Reads the whole table, page by page. A page that fails is retried with growing pauses and
+    /// fewer rows; earlier pages are kept.
     ///
     /// # Errors
     /// When the service refuses a page, or when one page failed ten times in a row.
+    #[cfg_attr(not(feature = "unstable-store"), doc(hidden))]
     async fn scan(&self) -> Result<Table, StoreError> {
         let (mut table, mut after, mut failed) = (Table::default(), None, 0);
         loop {
@@ -134,7 +145,7 @@ pub trait LeaseStore: Debug + Send + Sync + 'static {
                     return Err(error);
                 }
                 Err(_) => {
-                    sleep((PAGE_AGAIN * 2_u32.pow(failed)).min(LONGEST_PAUSE)).await;
+                    sleep((FIRST_PAUSE * 2_u32.pow(failed)).min(LONGEST_PAUSE)).await;
                     failed += 1;
                 }
             }
@@ -142,30 +153,32 @@ pub trait LeaseStore: Debug + Send + Sync + 'static {
     }
 
     /// Makes one conditional write.
+    #[cfg_attr(not(feature = "unstable-store"), doc(hidden))]
     async fn write(&self, write: &Write) -> Result<Written, StoreError>;
 }
 
-/// A call that was not answered as asked.
+/// A failed call of a lease store.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct StoreError {
-    /// What the caller should do about it.
+    /// How the caller should react.
     pub kind: StoreErrorKind,
-    /// What happened, to which table.
+    /// The failure and the table.
     pub message: String,
-    /// Where it came from.
+    /// The underlying error.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// What a caller should do about a [`StoreError`].
+/// How a caller should react to a [`StoreError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StoreErrorKind {
-    /// The table has no room for the call now: later, and less often.
+    /// The table is over its throughput: retry later, and less often.
     Throttled,
-    /// No answer: a write may have been applied or not, or may be applied yet.
+    /// No answer: a write may have been applied, may not have been, or may still be applied.
     Unanswered,
-    /// The service refuses the call: credentials, a permission, a missing table, the request itself. A worker that starts ends
-    /// with it. One that runs repeats the call, with growing pauses, until somebody has mended the cause.
+    /// The service refuses the call: credentials, a permission, a missing table, or the request
+    /// itself. A worker that is starting ends with this error. A running worker retries with
+    /// growing pauses until an operator has removed the cause.
     Refused,
 }

@@ -4,6 +4,7 @@ use super::handle::{HandleSet, RecordHandle};
 use crate::record::Record;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The next records of a shard.
 #[derive(Clone, Debug)]
@@ -15,11 +16,18 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch of these records, for tests of handlers. Its handles lead nowhere.
+    /// A batch of these records, for tests of handlers. Acknowledging its handles has no effect.
     #[must_use]
-    pub fn new(records: Vec<Record>, millis_behind_latest: Option<u64>) -> Self {
+    pub fn new(records: Vec<Record>) -> Self {
         let range = 0..records.len();
-        Batch { records: Arc::new(records), range, millis_behind_latest, ledger: None }
+        Batch { records: Arc::new(records), range, millis_behind_latest: None, ledger: None }
+    }
+
+    /// Sets how far the batch ends behind the tip of its shard, for tests of handlers.
+    #[must_use]
+    pub fn with_behind_latest(mut self, behind: Duration) -> Self {
+        self.millis_behind_latest = u64::try_from(behind.as_millis()).ok();
+        self
     }
 
     pub(super) fn of(
@@ -37,10 +45,10 @@ impl Batch {
         self.records.get(self.range.clone()).unwrap_or_default()
     }
 
-    /// How far behind the tip of the shard the batch ends, in milliseconds, as Kinesis said it.
+    /// How far behind the tip of the shard the batch ends: `MillisBehindLatest` of the answer that it came in.
     #[must_use]
-    pub fn millis_behind_latest(&self) -> Option<u64> {
-        self.millis_behind_latest
+    pub fn behind_latest(&self) -> Option<Duration> {
+        self.millis_behind_latest.map(Duration::from_millis)
     }
 
     /// One handle a record, in order, to be acknowledged or failed one by one, by whichever task, in any order.

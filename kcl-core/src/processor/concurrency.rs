@@ -19,6 +19,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 ///
 /// [`ShardContext::lane`]: crate::ShardContext::lane
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Concurrency {
     /// `Serial` where producers key their records; `Unordered(4)` on a stream that distributes records by itself (record
     /// distribution strategy AUTO), where keys, and so order, mean nothing.

@@ -70,6 +70,7 @@ pub struct PreparedCheckpoint {
 
 /// A checkpoint that an earlier owner prepared and did not commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PendingCheckpoint {
     /// Where it was to lead.
     pub checkpoint: Checkpoint,

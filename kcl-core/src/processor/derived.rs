@@ -54,7 +54,7 @@ fn batch(payloads: &[&'static str]) -> Batch {
     let record = |(at, data): (usize, &&'static str)| {
         Record::new(SequenceNumber::parse((at + 1).to_string()).unwrap(), data.as_bytes())
     };
-    Batch::new(payloads.iter().enumerate().map(record).collect(), None)
+    Batch::new(payloads.iter().enumerate().map(record).collect())
 }
 
 #[tokio::test]

@@ -226,7 +226,7 @@ mod tests {
             let number = SequenceNumber::parse((4711 + index).to_string()).unwrap();
             Record::new(number, data.as_bytes()).with_partition_key(format!("key-{index}")).with_arrival_ms(1_000)
         };
-        Batch::new(payloads.iter().enumerate().map(record).collect(), None)
+        Batch::new(payloads.iter().enumerate().map(record).collect())
     }
 
     /// The error of a batch's first record that does not read as a `T`.
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn a_payload_that_is_compressed_is_called_so() {
         let gzip = Record::new(SequenceNumber::parse("7").unwrap(), &[0x1f, 0x8b, 8, 0, 0][..]);
-        let message = error_of::<u64>(&Batch::new(vec![gzip], None)).to_string();
+        let message = error_of::<u64>(&Batch::new(vec![gzip])).to_string();
         assert!(message.contains("compressed with gzip") && message.contains("by hand"), "{message}");
     }
 
@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(value, Flight { carrier: "B6", delay: None });
         assert_eq!((meta.sequence_number().as_str(), meta.partition_key()), ("4712", Some("key-1")));
         assert_eq!((meta.shard_id().as_str(), meta.fencing_token()), ("shardId-000000000002", 9));
-        assert_eq!((meta.sub_sequence_number(), meta.arrived_at_ms()), (0, 1_000));
+        assert_eq!((meta.sub_sequence_number(), meta.record().arrived_at_ms), (0, 1_000));
         assert!(decoded.next().is_none());
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Batch, ShardContext};
 use crate::record::{Record, SequenceNumber, ShardId};
+use std::time::SystemTime;
 
 /// A record's place in the stream, for a handler that gets the record's value already decoded.
 ///
@@ -51,10 +52,10 @@ impl RecordMeta {
         self.record().partition_key.as_deref()
     }
 
-    /// When Kinesis accepted the record, in milliseconds since the Unix epoch, by the service's clock.
+    /// When Kinesis accepted the record, by the service's clock.
     #[must_use]
-    pub fn arrived_at_ms(&self) -> i64 {
-        self.record().arrived_at_ms
+    pub fn arrived_at(&self) -> SystemTime {
+        self.record().arrived_at()
     }
 
     /// Grows with every change of the shard's owner; see [`ShardContext::fencing_token`].

@@ -55,7 +55,7 @@ impl Stages {
 
     /// Those of the next consumer of the same hold: what the last one could not fetch, this one has to.
     pub(crate) fn of_next(&self, clock: &Arc<dyn Clock>) -> Self {
-        let (fetch, outage) = (Arc::new(self.fetch.going_on()), Arc::new(self.outage.going_on()));
+        let (fetch, outage) = (Arc::new(self.fetch.continued()), Arc::new(self.outage.continued()));
         Stages { fetch, outage, ..Stages::new(clock) }
     }
 }

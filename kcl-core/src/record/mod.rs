@@ -6,13 +6,20 @@ mod position;
 mod sequence_number;
 mod stream;
 mod text;
+mod unix;
 
 pub use partition_key::PartitionKey;
-pub use position::{Checkpoint, Position, StartingPosition};
+pub use position::{Checkpoint, Position};
 pub use sequence_number::{InvalidSequenceNumber, SequenceNumber};
 pub use stream::{ShardId, StreamId, StreamIdentity, StreamRef};
+pub(crate) use unix::{system_time, unix_millis};
+
+unstable_store! {
+    use position::{StartingPosition};
+}
 
 use bytes::Bytes;
+use std::time::SystemTime;
 
 /// One record of a stream, as a handler gets it.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,7 +33,7 @@ pub struct Record {
     /// (on-demand streams whose record distribution strategy is AUTO).
     pub partition_key: Option<PartitionKey>,
     /// When Kinesis accepted the record, in milliseconds since the Unix epoch, by the service's clock.
-    pub arrived_at_ms: i64,
+    pub(crate) arrived_at_ms: i64,
     /// The payload.
     pub data: Bytes,
 }
@@ -45,11 +52,22 @@ impl Record {
         self
     }
 
-    /// Sets the arrival time, in milliseconds since the Unix epoch.
+    /// Sets the arrival time. Kinesis has whole milliseconds.
     #[must_use]
-    pub fn with_arrival_ms(mut self, arrived_at_ms: i64) -> Self {
-        self.arrived_at_ms = arrived_at_ms;
+    pub fn with_arrival(mut self, arrived_at: impl Into<SystemTime>) -> Self {
+        self.arrived_at_ms = unix_millis(arrived_at.into());
         self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_arrival_ms(self, arrived_at_ms: i64) -> Self {
+        self.with_arrival(system_time(arrived_at_ms))
+    }
+
+    /// When Kinesis accepted the record, by the service's clock; 1970 for a record without an arrival time.
+    #[must_use]
+    pub fn arrived_at(&self) -> SystemTime {
+        system_time(self.arrived_at_ms)
     }
 
     /// Where this record stands in its shard.

@@ -40,6 +40,7 @@ impl From<&str> for ShardId {
 
 /// A stream as a user names it: by name, or by ARN where it lies in another account.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum StreamRef {
     /// A name in the client's own account and Region.
     Name(String),

@@ -1,20 +1,24 @@
-//! Calls that readers make: each has a deadline.
+//! Gives each call of a reader a deadline.
 
 use crate::shard::{ApiError, ApiErrorKind};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The SDK has none of its own, and a connection that died silently would stall its shard for ever.
+/// The SDK has no timeout of its own, so a silently broken connection would block its shard
+/// forever.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
-/// For small calls, and for a service that did not answer lately: a call that is on its way when an outage ends may have been
-/// lost in it, and reading is to resume within 5 s all the same.
+/// The deadline of small calls, and of calls to a service that has not answered recently. A call
+/// that is in flight when an outage ends may be lost, and reading must resume within 5 s of the
+/// end.
 pub(crate) const PROBE_DEADLINE: Duration = Duration::from_secs(4);
 
-/// A service that has not answered for so long is reported to the shard's consumer, and to the owner of its lease.
+/// If the service has not answered for this long, the shard's consumer and the owner of its lease
+/// are notified.
 pub(crate) const UNANSWERED: Duration = Duration::from_secs(30);
 
-/// The answer to a call, or that there was none in time. `what` names the call, for people.
+/// Returns the response, or an error if it does not arrive within [`CALL_DEADLINE`]. `what` names
+/// the call in the error message.
 pub(crate) async fn in_time<T>(
     what: impl FnOnce() -> String,
     call: impl Future<Output = Result<T, ApiError>>,
@@ -22,7 +26,7 @@ pub(crate) async fn in_time<T>(
     in_time_of(CALL_DEADLINE, what, call).await
 }
 
-/// The same with another deadline.
+/// Like [`in_time`], with another deadline.
 pub(crate) async fn in_time_of<T>(
     deadline: Duration,
     what: impl FnOnce() -> String,

@@ -1,4 +1,5 @@
-//! How shards are read: by polling, by fan-out, or by whichever is to be had.
+//! Creates the readers that the settings ask for: polling, fan-out, or fan-out with polling as a
+//! fallback.
 
 use super::end_at_time::EndAtTime;
 use super::fanout::{FanOutReaders, Registrar};
@@ -20,6 +21,7 @@ use std::sync::Arc;
 /// Whoever reads, what is handed over is held within the byte budget, and a handler that acquires its time slows its own shard
 /// only. (A subscription that nobody acquires from is ended by the service; that is no error, and a new one goes on.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Retrieval {
     /// Fan-out, and polling wherever and as long as it is not to be had. Registers the application's consumer, which AWS bills
     /// until somebody deregisters it; see the settings `consumer_name`, `consumer_arn` and `deregister_consumer`.
@@ -31,29 +33,30 @@ pub enum Retrieval {
     Polling,
 }
 
-/// The readers of a stream, and who registers their consumer.
-pub(crate) struct Chosen {
+/// The readers of a stream, and the registrar of their consumer.
+pub(crate) struct StreamReaders {
     pub(crate) readers: Arc<dyn Readers>,
     pub(crate) registrar: Option<Arc<Registrar>>,
 }
 
-/// The readers of a stream as the settings want them.
+/// Creates the readers of a stream according to the settings.
 ///
 /// # Errors
-/// [`Code::Setting`] where fan-out is wanted of a stream that has none.
+/// [`Code::Setting`] if the setting requires fan-out and the stream does not support it.
 pub(crate) fn readers(
     settings: &Settings,
     application: &str,
     api: Arc<dyn StreamApi>,
     budget: ByteBudget,
     rng: &mut fastrand::Rng,
-) -> Result<Chosen, Error> {
+) -> Result<StreamReaders, Error> {
     let polling = Arc::new(PollingReaders::new(Arc::clone(&api), budget.clone(), settings.clone(), rng.fork()));
     let fan_out = match settings.retrieval {
         Retrieval::Polling => None,
         Retrieval::Auto => api.fan_out(),
         Retrieval::FanOut => Some(api.fan_out().ok_or_else(|| {
-            let message = "`retrieval` is `fan-out`, and the stream that was given has no fan-out: set it to `polling`";
+            let message =
+                "`retrieval` is `fan-out`, but the given stream does not support fan-out: set it to `polling`";
             Error::new(Code::Setting, message)
         })?),
     };
@@ -68,14 +71,14 @@ pub(crate) fn readers(
             (Arc::new(readers), Some(registrar))
         }
     };
-    let readers = match settings.until {
+    let readers = match settings.until_ms() {
         Some(until_ms) => Arc::new(EndAtTime::new(readers, api, until_ms)),
         None => readers,
     };
-    Ok(Chosen { readers, registrar })
+    Ok(StreamReaders { readers, registrar })
 }
 
-/// The consumer that a worker with these settings subscribes with.
+/// Returns the consumer that a worker with these settings subscribes with.
 pub(crate) fn consumer(settings: &Settings, application: &str) -> ConsumerRef {
     let name = || settings.consumer_name.clone().unwrap_or_else(|| application.to_owned());
     settings.consumer_arn.clone().map_or_else(|| ConsumerRef::Name(name()), ConsumerRef::Arn)

@@ -1,17 +1,17 @@
-//! Reading a shard: one trait for every way to do it, one budget for the bytes that wait.
+//! Reads shards: several kinds of readers behind one trait, and one budget for fetched bytes.
 //!
-//! | part | is |
+//! | module | content |
 //! |---|---|
-//! | `reader` | the seam: what reads a shard, and what it hands on |
-//! | `choice` | which reader the settings want |
-//! | `polling`, `fanout` | the readers; `call` their deadline |
-//! | `until`, `deaggregate` | what is between a reader and the consumer: an end, and aggregates taken apart |
-//! | `prefetch`, `outage` | fetching ahead of the handler; since when and why that fails |
-//! | `progress` | whether what was read is new |
-//! | `budget` | how many bytes may wait, and whose turn it is |
+//! | `reader` | the trait of all readers, and the chunks that they return |
+//! | `choice` | which reader the settings ask for |
+//! | `polling`, `fanout` | the readers; `call`: their deadlines |
+//! | `deaggregate`, `end_at_time` | layers between a reader and the consumer |
+//! | `prefetch`, `outage` | fetching ahead of the handler; since when and why reads fail |
+//! | `progress` | whether a response is new |
+//! | `budget` | the limit of fetched bytes, and the order of shards that wait for it |
 //!
-//! What went wrong with reading for users of other consumers, and which tests show that it does not here, is a list of its own:
-//! `tests/tests/causes/causes.md`.
+//! `tests/tests/causes/causes.md` lists known reading bugs of other consumers and the tests that
+//! show that this crate does not have them.
 
 mod budget;
 mod call;
@@ -24,18 +24,18 @@ pub(crate) mod polling;
 mod prefetch;
 mod progress;
 mod reader;
+mod warn_limiter;
 
-pub(crate) use budget::ByteBudget;
-pub use budget::Reservation;
+pub(crate) use budget::{ByteBudget, Reservation};
 pub(crate) use call::{CALL_DEADLINE, in_time};
 pub use choice::Retrieval;
 #[cfg(feature = "aws")]
 pub(crate) use choice::consumer;
-pub(crate) use choice::{Chosen, readers};
+pub(crate) use choice::{StreamReaders, readers};
 pub(crate) use deaggregate::Deaggregation;
 pub use deaggregate::{CorruptAggregate, CorruptAggregates};
 pub(crate) use fanout::{Lost, Registrar};
 pub(crate) use outage::{FailedRead, ReadOutage, Unreadable};
 pub(crate) use prefetch::Prefetch;
-pub use reader::{Chunk, ReadError, ShardReader};
-pub(crate) use reader::{Readers, corrupt_at};
+pub use reader::ReadError;
+pub(crate) use reader::{Chunk, Readers, ShardReader, corrupt_at};

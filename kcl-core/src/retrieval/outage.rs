@@ -1,8 +1,10 @@
-//! Tracks whether a shard's reads fail: since when, how often, why, and the one failure that its consumer has not judged yet.
+//! Tracks whether a shard's reads fail: since when, how often, why, and the latest failure that its
+//! consumer has not processed.
 //!
-//! The fetching task writes it, a lane of the consumer acquires the failure, and the owner of the lease reads it for its alarm.
-//! There is at most one failure, the newest; the next chunk that is read removes it. So a consumer that was busy, or a policy
-//! that is slow, never judges an error of an outage that is over.
+//! The fetching task writes it, a lane of the consumer takes the failure, and the owner of the
+//! lease reads it for its alarm. It keeps at most one failure, the newest; the next successful read
+//! removes it. So a busy consumer or a slow error policy never decides about an error of an outage
+//! that has ended.
 
 use super::ReadError;
 use crate::clock::{Clock, Time};
@@ -16,13 +18,13 @@ use tokio::sync::Notify;
 pub(crate) struct ReadOutage {
     clock: Arc<dyn Clock>,
     ongoing: Mutex<Option<Ongoing>>,
-    /// A read was answered, since the lease was claimed.
+    /// True if a read has succeeded since the lease was claimed.
     answered: AtomicBool,
-    /// Notified when there is a failure to judge.
+    /// Notified when there is a failure to process.
     failed: Notify,
 }
 
-/// Reads that fail, in a row.
+/// Consecutive failed reads.
 #[derive(Debug)]
 struct Ongoing {
     since: Time,
@@ -32,17 +34,17 @@ struct Ongoing {
     pending: Option<ReadError>,
 }
 
-/// A read that failed, for the consumer to judge.
+/// A failed read, for the consumer's error policy.
 #[derive(Debug)]
 pub(crate) struct FailedRead {
     pub(crate) error: ReadError,
-    /// How many times in a row, this one included.
+    /// The number of consecutive failures, including this one.
     pub(crate) attempt: u32,
-    /// When the first of them was.
+    /// When the first of them failed.
     pub(crate) since: Time,
 }
 
-/// Why a shard is not read, for the owner of its lease.
+/// Why a shard cannot be read, for the owner of its lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable {
     pub(crate) since: Time,
@@ -55,8 +57,9 @@ impl ReadOutage {
         ReadOutage { clock, ongoing: Mutex::default(), answered: AtomicBool::new(false), failed: Notify::new() }
     }
 
-    /// The outage as the next consumer of the same lease begins with it: as old as it is, and nothing to judge.
-    pub(crate) fn going_on(&self) -> Self {
+    /// Returns the outage for the next consumer of the same lease: with its age, but without a
+    /// failure to process.
+    pub(crate) fn continued(&self) -> Self {
         let ongoing = self.lock().as_ref().map(|ongoing| Ongoing {
             since: ongoing.since,
             attempts: ongoing.attempts,
@@ -72,7 +75,7 @@ impl ReadOutage {
         self.ongoing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A read failed. What was not judged before is replaced.
+    /// Records a failed read. It replaces an unprocessed earlier failure.
     pub(crate) fn failed(&self, error: ReadError) {
         let mut ongoing = self.lock();
         let (since, attempts) =
@@ -88,18 +91,18 @@ impl ReadOutage {
         self.failed.notify_waiters();
     }
 
-    /// A read was answered.
-    pub(crate) fn over(&self) {
+    /// Records a successful read.
+    pub(crate) fn succeeded(&self) {
         *self.lock() = None;
         self.answered.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a read was answered since the lease was claimed.
+    /// True if a read has succeeded since the lease was claimed.
     pub(crate) fn was_answered(&self) -> bool {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// The failure that was not judged yet, if the outage still lasts.
+    /// Takes the unprocessed failure, if the outage still lasts.
     pub(crate) fn take(&self) -> Option<FailedRead> {
         let mut ongoing = self.lock();
         let ongoing = ongoing.as_mut()?;
@@ -107,7 +110,7 @@ impl ReadOutage {
         Some(FailedRead { error, attempt: ongoing.attempts, since: ongoing.since })
     }
 
-    /// The next failure to judge. Cancelled without a loss.
+    /// Waits for the next unprocessed failure. Cancel safe.
     pub(crate) async fn next(&self) -> FailedRead {
         loop {
             let failed = self.failed.notified();
@@ -120,8 +123,8 @@ impl ReadOutage {
         }
     }
 
-    /// Since when reads fail, and why; nothing where they do not.
-    pub(crate) fn seen(&self) -> Option<Unreadable> {
+    /// Returns since when and why reads fail; `None` if they succeed.
+    pub(crate) fn current(&self) -> Option<Unreadable> {
         self.lock().as_ref().map(|ongoing| Unreadable {
             since: ongoing.since,
             kind: ongoing.kind,
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_the_newest_failure_is_judged_with_its_count_and_the_outages_age() {
+    async fn only_the_newest_failure_is_taken_with_its_count_and_the_outages_age() {
         let outage = ReadOutage::new(Arc::new(TokioClock::new()));
         for message in ["first", "second", "third"] {
             outage.failed(error(message));
@@ -154,28 +157,28 @@ mod tests {
         let failed = outage.take().unwrap();
         assert_eq!((failed.attempt, failed.since), (3, Time::ZERO));
         assert!(failed.error.to_string().ends_with("third"), "{}", failed.error);
-        assert!(outage.take().is_none(), "it is judged once");
-        assert_eq!(outage.seen().map(|seen| seen.since), Some(Time::ZERO));
+        assert!(outage.take().is_none(), "it is taken once");
+        assert_eq!(outage.current().map(|seen| seen.since), Some(Time::ZERO));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_read_that_is_answered_removes_what_was_not_judged() {
+    async fn a_successful_read_removes_the_unprocessed_failure() {
         let outage = ReadOutage::new(Arc::new(TokioClock::new()));
         outage.failed(error("no"));
-        outage.over();
+        outage.succeeded();
         assert!(outage.take().is_none());
-        assert_eq!(outage.seen(), None);
+        assert_eq!(outage.current(), None);
         outage.failed(error("no"));
-        assert_eq!(outage.take().unwrap().attempt, 1, "another outage is counted anew");
+        assert_eq!(outage.take().unwrap().attempt, 1, "the next outage starts its own count");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_next_consumer_goes_on_with_the_same_outage() {
+    async fn the_next_consumer_inherits_the_outage() {
         let outage = ReadOutage::new(Arc::new(TokioClock::new()));
         outage.failed(error("no"));
         advance(Duration::from_secs(5)).await;
-        let next = outage.going_on();
+        let next = outage.continued();
         assert!(next.take().is_none());
-        assert_eq!(next.seen(), outage.seen());
+        assert_eq!(next.current(), outage.current());
     }
 }

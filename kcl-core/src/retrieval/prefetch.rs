@@ -1,11 +1,12 @@
-//! Fetches ahead of the handler, so that the next records are there when it is done with the last.
+//! Prefetches records, so that the next ones are in memory when the handler finishes.
 //!
-//! Bounded twice: by the byte budget, and by the few chunks that wait. The fetching task ends with the [`Prefetch`] that
-//! reads from it. A reader that stands can be replaced by another one, which goes on after the last chunk.
+//! Limited by the byte budget and by the number of queued chunks. The fetching task ends when its
+//! [`Prefetch`] is dropped. A stalled reader can be replaced by a new one, which continues after
+//! the last chunk.
 //!
-//! A failed read is tried again here, at the reader's own pace, whatever the consumer does meanwhile: reading resumes within
-//! seconds of the end of an outage also where a handler is busy or a policy asks for long pauses. The consumer sees the
-//! newest failure only, through [`ReadOutage`].
+//! The fetching task retries failed reads at the reader's own pace, independent of the consumer. So
+//! reading resumes within seconds of the end of an outage even if a handler is busy or an error
+//! policy asks for long pauses. The consumer only sees the newest failure, through [`ReadOutage`].
 
 use super::{Chunk, FailedRead, ReadOutage, ShardReader};
 use crate::record::{Record, StartingPosition};
@@ -18,13 +19,13 @@ use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-/// Chunks that may wait for the handler.
+/// The number of chunks that may be queued for the handler.
 const AHEAD: usize = 2;
-/// Between a failed read and the next one, beside the pause that the reader makes by itself (it grows): an error that costs the
-/// reader no time must not become a busy loop.
+/// The pause after a failed read, in addition to the reader's own growing pause. It prevents a busy
+/// loop if an error costs the reader no time.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The receiving end.
+/// Receives the chunks of a fetching task, which ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Prefetch {
     chunks: mpsc::Receiver<Chunk>,
@@ -33,8 +34,8 @@ pub(crate) struct Prefetch {
 }
 
 impl Prefetch {
-    /// Starts to fetch with a reader that `open` makes, and with another one at each `restart`. `kept` is dropped after the
-    /// reader.
+    /// Starts to fetch with a reader from `open`, and with a new one after each `restart`. `kept`
+    /// is dropped after the reader.
     pub(crate) fn start<K: Send + 'static>(
         open: impl Fn(StartingPosition) -> Box<dyn ShardReader> + Send + 'static,
         from: StartingPosition,
@@ -46,19 +47,19 @@ impl Prefetch {
     ) -> Self {
         let (sender, chunks) = mpsc::channel(AHEAD);
         let stop = CancellationToken::new();
-        let (stopped, told) = (stop.clone(), Arc::clone(&outage));
+        let (stopped, reported) = (stop.clone(), Arc::clone(&outage));
         let fetching = async move {
-            // The reader is dropped first, also when the task itself is dropped.
+            // The reader must be dropped before `kept`, even if the task itself is dropped.
             let kept = kept;
-            stopped.run_until_cancelled(fetch(open, from, &restart, &told, sender)).await;
+            stopped.run_until_cancelled(fetch(open, from, &restart, &reported, sender)).await;
             drop(kept);
         };
         tasks.spawn(tracker.track_future(fetching).boxed());
         Prefetch { chunks, outage, _stop: stop.drop_guard() }
     }
 
-    /// The next chunk, or the failure that keeps it from coming; `None` when there is none after the end of the shard, or when
-    /// the reader panicked.
+    /// Returns the next chunk or the current failure; `None` after the end of the shard, or if the
+    /// reader panicked.
     ///
     /// # Cancellation
     /// Nothing is lost.
@@ -79,7 +80,8 @@ async fn fetch(
     sender: mpsc::Sender<Chunk>,
 ) {
     let mut reader = open(from.clone());
-    // Room first: no bytes are fetched, and none reserved, that have nowhere to wait.
+    // Wait for a free place in the queue first: otherwise fetched bytes would hold budget without a
+    // place to wait.
     while let Ok(room) = sender.reserve().await {
         let chunk = loop {
             tokio::select! {
@@ -94,14 +96,15 @@ async fn fetch(
                 },
             }
         };
-        // What a restarted reader gets again, and nothing else, does not show that the shard can be read.
-        let is_news = !chunk.records.is_empty()
+        // A restarted reader receives records again. Such a chunk alone does not show that reading
+        // makes progress.
+        let is_progress = !chunk.records.is_empty()
             || chunk.passed.is_some()
             || chunk.end.is_some()
             || chunk.millis_behind_latest.is_none_or(|millis| millis == 0)
             || matches!(from, StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_));
-        if is_news {
-            outage.over();
+        if is_progress {
+            outage.succeeded();
         }
         if let Some(last) = chunk.passed.clone().or_else(|| chunk.records.last().map(Record::position)) {
             from = StartingPosition::After(last);
@@ -138,7 +141,7 @@ mod tests {
         Arc::new(ReadOutage::new(Arc::new(TokioClock::new())))
     }
 
-    /// Is refused each second until that instant, and then yields one record.
+    /// Fails every second until that time, and then returns one record.
     struct RefusedUntil(tokio::time::Instant);
 
     #[async_trait]
@@ -154,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn reads_are_tried_again_while_the_consumer_is_busy_and_only_the_newest_failure_is_seen() {
+    async fn reads_are_retried_while_the_consumer_is_busy_and_only_the_newest_failure_is_returned() {
         let until = tokio::time::Instant::now() + Duration::from_secs(60);
         let open = move |_| -> Box<dyn ShardReader> { Box::new(RefusedUntil(until)) };
         let (tracker, from) = (TaskTracker::new(), StartingPosition::TrimHorizon);
@@ -179,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_reader_is_dropped_with_the_receiving_end_and_before_what_is_kept() {
+    async fn the_reader_is_dropped_with_the_receiving_end_and_before_kept() {
         let (dropped, tracker) = (Arc::default(), TaskTracker::new());
         let (readers, kept) = (Arc::clone(&dropped), Named("kept", Arc::clone(&dropped)));
         let open = move |_| -> Box<dyn ShardReader> { Box::new(Endless(Named("reader", Arc::clone(&readers)))) };
@@ -193,11 +196,11 @@ mod tests {
         assert_eq!(*dropped.lock().unwrap(), ["reader", "kept"]);
     }
 
-    /// Gives one record, numbered from where it starts, and then stands.
-    struct Stands(Option<u64>);
+    /// Returns one record, numbered from where it starts, and then stalls.
+    struct Stalls(Option<u64>);
 
     #[async_trait]
-    impl ShardReader for Stands {
+    impl ShardReader for Stalls {
         async fn next(&mut self) -> Result<Chunk, ReadError> {
             let Some(number) = self.0.take() else { return std::future::pending().await };
             let record = Record::new(SequenceNumber::parse(number.to_string()).unwrap(), "x");
@@ -206,13 +209,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_that_stands_is_replaced_by_one_that_goes_on_after_the_last_record() {
+    async fn a_stalled_reader_is_replaced_by_one_that_continues_after_the_last_record() {
         let open = |from| -> Box<dyn ShardReader> {
             let next = match from {
                 StartingPosition::After(position) => position.sequence_number.as_str().parse::<u64>().unwrap() + 1,
                 StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) | StartingPosition::At(_) => 1,
             };
-            Box::new(Stands(Some(next)))
+            Box::new(Stalls(Some(next)))
         };
         let (tracker, restart) = (TaskTracker::new(), Arc::new(Notify::new()));
         let from = StartingPosition::TrimHorizon;

@@ -1,14 +1,15 @@
-//! Tells whether what a reader got is new, or what its shard's consumer has had before. Pure.
+//! Decides whether a reader's response is new for the shard's consumer. Pure.
 //!
-//! A reader that replaces another one starts at the last record that was done, and gets that record again. If the read after it
-//! fails each time, the shard makes no progress, however often the first read is answered: the watchdog must not begin anew.
+//! A new reader starts at the last completed record and receives that record again. If each read
+//! after it fails, the shard makes no progress although the first read succeeds every time, and
+//! must not reset the watchdog.
 
 use crate::record::{Record, SequenceNumber, StartingPosition};
 
 /// See the module's documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Progress {
-    /// Where reading started, until something beyond it has come.
+    /// The position where reading started, until a later record has arrived.
     started_at: Option<SequenceNumber>,
 }
 
@@ -22,9 +23,9 @@ impl Progress {
         Progress { started_at }
     }
 
-    /// Whether an answer with these records shows that the shard is read: something beyond the start, or that there is nothing
-    /// beyond it. `ended`: the answer is the end of the shard.
-    pub(super) fn is_shown_by(&mut self, records: &[Record], millis_behind_latest: Option<u64>, ended: bool) -> bool {
+    /// True if a response shows that the shard can be read: it has a record beyond the start, or
+    /// shows that there is none. `ended`: the response is the end of the shard.
+    pub(super) fn is_new(&mut self, records: &[Record], millis_behind_latest: Option<u64>, ended: bool) -> bool {
         let Some(started_at) = &self.started_at else { return true };
         let beyond = records.last().is_some_and(|last| last.sequence_number > *started_at);
         let at_tip = records.is_empty() && millis_behind_latest == Some(0);
@@ -48,25 +49,25 @@ mod tests {
     }
 
     #[test]
-    fn the_record_that_reading_started_at_is_no_progress_and_the_next_one_is() {
+    fn only_a_record_beyond_the_start_is_progress() {
         for from in [at(7), StartingPosition::After(record(7).position())] {
             let mut progress = Progress::from(&from);
-            assert!(!progress.is_shown_by(&[record(7)], Some(0), false));
-            assert!(!progress.is_shown_by(&[], Some(5_000), false), "an empty answer before the tip");
-            assert!(progress.is_shown_by(&[record(7), record(8)], Some(0), false));
-            assert!(progress.is_shown_by(&[], Some(5_000), false), "from then on every answer is");
+            assert!(!progress.is_new(&[record(7)], Some(0), false));
+            assert!(!progress.is_new(&[], Some(5_000), false), "an empty response before the tip");
+            assert!(progress.is_new(&[record(7), record(8)], Some(0), false));
+            assert!(progress.is_new(&[], Some(5_000), false), "after that every response is progress");
         }
     }
 
     #[test]
     fn the_tip_and_the_end_are_progress() {
-        assert!(Progress::from(&at(7)).is_shown_by(&[], Some(0), false));
-        assert!(Progress::from(&at(7)).is_shown_by(&[record(7)], Some(0), true));
+        assert!(Progress::from(&at(7)).is_new(&[], Some(0), false));
+        assert!(Progress::from(&at(7)).is_new(&[record(7)], Some(0), true));
     }
 
     #[test]
-    fn of_a_shard_that_was_never_read_every_answer_is_progress() {
-        assert!(Progress::from(&StartingPosition::TrimHorizon).is_shown_by(&[], Some(5_000), false));
-        assert!(Progress::from(&StartingPosition::AtTimestamp(1)).is_shown_by(&[record(1)], None, false));
+    fn every_response_is_progress_for_a_shard_that_was_never_read() {
+        assert!(Progress::from(&StartingPosition::TrimHorizon).is_new(&[], Some(5_000), false));
+        assert!(Progress::from(&StartingPosition::AtTimestamp(1)).is_new(&[record(1)], None, false));
     }
 }

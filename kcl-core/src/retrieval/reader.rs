@@ -1,4 +1,4 @@
-//! The seam between a shard's consumer and the way its records come.
+//! Defines the trait of the readers that deliver a shard's records to its consumer.
 
 use super::{CorruptAggregate, Reservation};
 use crate::record::{Position, Record, ShardId, StartingPosition};
@@ -7,61 +7,65 @@ use crate::stopwatch::Stopwatch;
 use async_trait::async_trait;
 use std::sync::Arc;
 
-/// What a reader hands on at a time.
+/// A batch of records from a reader.
 #[derive(Debug, Default)]
-pub struct Chunk {
+pub(crate) struct Chunk {
     /// The next records of the shard, in order; may be empty.
-    pub records: Vec<Record>,
-    /// How far behind the tip the chunk ends, in milliseconds.
-    pub millis_behind_latest: Option<u64>,
-    /// At the end of the shard, the shards it ended in; nothing follows then.
-    pub end: Option<Vec<Shard>>,
-    /// The last position of the chunk, where it is one whose record is not among them: nobody is to get it, and it is done.
-    pub passed: Option<Position>,
-    /// Where reading was to go on after this position, and the stream does not have its record any more: later ones may be
-    /// gone as well.
-    pub expired_after: Option<Position>,
-    /// Records that fail before a handler sees them, by their indices, in order.
-    pub corrupt: Vec<(usize, CorruptAggregate)>,
-    /// Its part of the process's byte budget, free again when this is dropped: keep it as long as the records.
-    pub reservation: Reservation,
+    pub(crate) records: Vec<Record>,
+    /// The time by which the end of the chunk is behind the tip, in milliseconds.
+    pub(crate) millis_behind_latest: Option<u64>,
+    /// At the end of the shard, the shards that replaced it; no chunk follows.
+    pub(crate) end: Option<Vec<Shard>>,
+    /// The last position of the chunk, if its record was dropped: the checkpoint may advance to it
+    /// although no handler sees the record.
+    pub(crate) passed: Option<Position>,
+    /// Set if reading should resume after this position, but its record has expired: later records
+    /// may have expired, too.
+    pub(crate) expired_after: Option<Position>,
+    /// Records that fail before a handler sees them, with their indices, in order.
+    pub(crate) corrupt: Vec<(usize, CorruptAggregate)>,
+    /// The chunk's share of the byte budget, freed when it is dropped: keep it as long as the
+    /// records.
+    pub(crate) reservation: Reservation,
 }
 
-/// Why that record of a chunk fails before a handler sees it, if it does.
+/// Returns why the record at `index` fails before a handler sees it, if it does.
 pub(crate) fn corrupt_at(corrupt: &[(usize, CorruptAggregate)], index: usize) -> Option<CorruptAggregate> {
     let at = corrupt.binary_search_by_key(&index, |(at, _)| *at).ok()?;
     corrupt.get(at).map(|(_, why)| *why)
 }
 
-/// Reads one shard from one position on, in order, without a gap or a repetition.
+/// Reads one shard from one position on, in order, without gaps or repetitions.
 #[async_trait]
-pub trait ShardReader: Send + 'static {
-    /// The next chunk. Waits as long as pacing asks for; heals by itself what can be healed (throttling, expired
-    /// iterators, lost answers), and says so in telemetry.
+pub(crate) trait ShardReader: Send + 'static {
+    /// Returns the next chunk. Waits as pacing requires. Handles throttling, expired iterators and
+    /// lost responses itself, and reports them in telemetry.
     ///
-    /// After the end of the shard, and after an error, it may be called again: the one is told again, the other tried
-    /// again, after a while.
+    /// May be called again after the end of the shard, which returns the end again, and after an
+    /// error, which retries after a pause.
     ///
     /// # Cancellation
-    /// Dropping the future loses nothing: the next call goes on after the last chunk that was returned.
+    /// Dropping the future loses nothing: the next call continues after the last chunk that was
+    /// returned.
     ///
     /// # Errors
-    /// What only somebody else can mend: the stream is gone, a permission is missing.
+    /// A failure that retries do not fix, for example a deleted stream or a missing permission.
     async fn next(&mut self) -> Result<Chunk, ReadError>;
 }
 
-/// Makes readers.
+/// Opens readers.
 pub(crate) trait Readers: Send + Sync + 'static {
-    /// A reader of that shard from that position on. `fetching` runs while no call of it is answered.
+    /// Opens a reader of `shard` at `from`. `fetching` runs while none of its calls is answered.
     fn open(&self, shard: &ShardId, from: StartingPosition, fetching: Arc<Stopwatch>) -> Box<dyn ShardReader>;
 }
 
-/// A shard cannot be read until somebody does something about it.
+/// A shard cannot be read until someone fixes the cause.
 #[derive(Debug, thiserror::Error)]
 #[error("shard `{shard}` cannot be read: {source}")]
+#[non_exhaustive]
 pub struct ReadError {
-    /// Which shard.
+    /// The shard.
     pub shard: ShardId,
-    /// Why.
+    /// The cause.
     pub source: ApiError,
 }

@@ -1,4 +1,4 @@
-//! The seam to the stream: the few calls that a polling consumer makes.
+//! Defines [`StreamApi`], the Kinesis calls of a polling consumer.
 
 use super::FanOutApi;
 use crate::lease::row::HashKeyRange;
@@ -11,34 +11,37 @@ use std::time::Duration;
 /// A shard as Kinesis lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// Its name.
+    /// The shard's id.
     pub id: ShardId,
-    /// The shards it came from: none, one after a split, two after a merge. They may be gone.
+    /// The shards that it replaced: none, one after a split, two after a merge. They may have
+    /// expired.
     pub parents: Vec<ShardId>,
-    /// Which hash keys it acquires, if Kinesis says so (the API does not promise it).
+    /// Its hash keys, if Kinesis returned them (the API does not guarantee it).
     pub hash_range: Option<HashKeyRange>,
-    /// Less than every record's number in it; its own creation shows in it. Absent for the children that an ended shard
-    /// names, and where it could not be read.
+    /// Lower than the sequence number of each of its records. Absent for children that an ended
+    /// shard names, and if it could not be parsed.
     pub starting_sequence_number: Option<SequenceNumber>,
-    /// Whether it was closed by a reshard. (Unknown for the children that an ended shard names: false.)
+    /// True if a reshard closed it. Unknown, and then false, for children that an ended shard
+    /// names.
     pub closed: bool,
 }
 
-/// What describes a stream.
+/// The description of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamDescription {
-    /// Which stream, for ever.
+    /// The stream's identity, which a re-created stream does not share.
     pub identity: StreamIdentity,
-    /// How long it keeps records, in hours.
+    /// The retention period in hours.
     pub retention_hours: u32,
-    /// Open shards.
+    /// The number of open shards.
     pub open_shards: u32,
-    /// Whether producers key the records: not where the stream distributes them by itself (AUTO).
+    /// True if producers choose the records' partition keys; false if the stream distributes
+    /// records itself (AUTO).
     pub keyed: bool,
 }
 
 impl StreamDescription {
-    /// How long it keeps records.
+    /// Returns the retention period.
     #[must_use]
     pub fn retention(&self) -> Duration {
         Duration::from_secs(u64::from(self.retention_hours) * 3_600)
@@ -50,7 +53,8 @@ impl StreamDescription {
 pub struct Listing {
     /// The shards, in the order of their ids.
     pub shards: Vec<Shard>,
-    /// The service's own time at the answer (its `Date` header), in milliseconds since the Unix epoch, if it said.
+    /// The service's time of the response (its `Date` header), in milliseconds since the Unix
+    /// epoch, if present.
     pub answered_at_ms: Option<i64>,
 }
 
@@ -59,52 +63,52 @@ pub struct Listing {
 pub struct ShardPage {
     /// The shards of this page.
     pub shards: Vec<Shard>,
-    /// Names the next page; absent on the last one.
+    /// The token of the next page; absent on the last one.
     pub next_token: Option<String>,
-    /// The service's own time at the answer, as for [`Listing`].
+    /// The service's time of the response, as for [`Listing`].
     pub answered_at_ms: Option<i64>,
 }
 
-/// One answer of a shard.
+/// One response of GetRecords.
 #[derive(Clone, Debug, Default)]
 pub struct Fetched {
-    /// The records, in order. An empty answer says nothing but that it is empty.
+    /// The records, in order. An empty response does not mean that the shard has no more records.
     pub records: Vec<Record>,
-    /// How far behind the tip this answer ends, in milliseconds.
+    /// The time by which the end of this response is behind the tip, in milliseconds.
     pub millis_behind_latest: Option<u64>,
-    /// Where to go on; absent at the end of the shard.
+    /// The next iterator; absent at the end of the shard.
     pub next_iterator: Option<String>,
-    /// At the end of the shard, the shards it ended in.
+    /// At the end of the shard, the shards that replaced it.
     pub children: Vec<Shard>,
 }
 
-/// The calls a polling consumer makes of one stream. One attempt a call, no retries inside.
+/// The calls of a polling consumer to one stream. Each method makes one attempt, without retries.
 #[async_trait]
 pub trait StreamApi: Debug + Send + Sync + 'static {
-    /// What the stream is (DescribeStreamSummary).
+    /// Describes the stream (DescribeStreamSummary).
     async fn describe(&self) -> Result<StreamDescription, ApiError>;
 
-    /// All shards that have not expired (ListShards, every page; complete or nothing).
+    /// Lists all shards that have not expired (ListShards, all pages; complete or an error).
     async fn list_shards(&self, which: ListWhich) -> Result<Listing, ApiError>;
 
-    /// One page of that list: the first one, or the one that the page before it named. A stream that is listed in one call
-    /// needs no pages.
+    /// Lists one page: the first one, or the one that `token` names. Implementations that list a
+    /// stream in one call need not implement it.
     ///
     /// # Errors
-    /// As for any call; a token that is too old is refused.
+    /// As for any call; an expired token is refused.
     async fn shard_page(&self, which: ListWhich, token: Option<&str>) -> Result<ShardPage, ApiError> {
         let _ = token;
         let Listing { shards, answered_at_ms } = self.list_shards(which).await?;
         Ok(ShardPage { shards, next_token: None, answered_at_ms })
     }
 
-    /// An iterator that starts there (GetShardIterator).
+    /// Returns an iterator that starts at `from` (GetShardIterator).
     async fn shard_iterator(&self, shard: &ShardId, from: &StartingPosition) -> Result<String, ApiError>;
 
-    /// The next records of a shard (GetRecords).
+    /// Returns the next records of a shard (GetRecords).
     async fn get_records(&self, iterator: &str, limit: u32) -> Result<Fetched, ApiError>;
 
-    /// The calls of enhanced fan-out, where the stream has it.
+    /// Returns the calls of enhanced fan-out, if the stream supports it.
     fn fan_out(&self) -> Option<Arc<dyn FanOutApi>> {
         None
     }
@@ -115,45 +119,56 @@ pub trait StreamApi: Debug + Send + Sync + 'static {
 pub enum ListWhich {
     /// All that have not expired.
     All,
-    /// Those that held the oldest records (`AT_TRIM_HORIZON`).
+    /// The shards that contain the oldest records (`AT_TRIM_HORIZON`).
     AtTrimHorizon,
-    /// Those open now (`AT_LATEST`).
+    /// The shards that are open now (`AT_LATEST`).
     AtLatest,
-    /// Those open at this instant, in milliseconds since the Unix epoch (`AT_TIMESTAMP`).
+    /// The shards that were open at this instant, in milliseconds since the Unix epoch
+    /// (`AT_TIMESTAMP`).
     AtTimestamp(i64),
 }
 
-/// A call that was not answered as asked.
+/// A failed call of a stream.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
+#[non_exhaustive]
 pub struct ApiError {
-    /// What the caller should do about it.
+    /// How the caller should react.
     pub kind: ApiErrorKind,
-    /// What happened: operation, stream or shard, the service's own words.
+    /// The failure: operation, stream or shard, and the service's message.
     pub message: String,
-    /// Where it came from.
+    /// The underlying error.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// What a caller should do about an [`ApiError`].
+impl ApiError {
+    /// An error without a cause.
+    pub fn new(kind: ApiErrorKind, message: impl Into<String>) -> Self {
+        ApiError { kind, message: message.into(), source: None }
+    }
+}
+
+/// How a caller should react to an [`ApiError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ApiErrorKind {
-    /// Too many calls or bytes: later, and less often.
+    /// Too many calls or bytes: retry later, and less often.
     Throttled,
-    /// The iterator is over 300 s old or not understood: take a new one after the last accepted record.
+    /// The iterator is older than 300 s or invalid: get a new one after the last accepted record.
     IteratorExpired,
     /// The stream or shard does not exist.
     NotFound,
     /// The stream is being created or deleted.
     NotReady,
-    /// Credentials, a permission or the stream's encryption key are refused. A person ends that, and then the same call
-    /// succeeds: repeat it, with growing pauses, for as long as it acquires.
+    /// Credentials, a permission or the stream's encryption key are refused. The same call succeeds
+    /// once an operator has fixed the cause: retry with growing pauses until then.
     Denied,
-    /// The request itself is refused, for example its position: the same request fails again.
+    /// The request itself is refused: the same request would fail again.
     Refused,
-    /// The position to start from is refused: it is none of this shard (of another one, in the future, no sequence number).
+    /// The start position is refused: it does not belong to this shard (another shard's, in the
+    /// future, or not a sequence number).
     PositionRefused,
-    /// No answer, or the service's own failure: again.
+    /// No answer, or a failure of the service: retry.
     Unavailable,
 }

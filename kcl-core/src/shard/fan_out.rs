@@ -1,55 +1,66 @@
-//! The seam to enhanced fan-out: registered consumers of a stream, and subscriptions that push a shard's records.
+//! Defines [`FanOutApi`], the Kinesis calls of enhanced fan-out: registered consumers, and
+//! subscriptions that push a shard's records.
 
 use super::{ApiError, Shard};
 use crate::record::{Record, SequenceNumber, ShardId, StartingPosition};
 use async_trait::async_trait;
 use std::fmt::Debug;
 
-/// A consumer that is registered with a stream. It reads at a rate of its own, and is billed by the shard and the hour.
+/// A consumer that is registered with a stream. It has its own read throughput, and AWS bills it
+/// per shard and hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegisteredConsumer {
-    /// Its ARN; a consumer that is registered anew under the same name has another one.
+    /// Its ARN; a consumer that is registered again under the same name has another one.
     pub arn: String,
-    /// Whether it can subscribe by now.
+    /// True if it is ACTIVE and can subscribe.
     pub active: bool,
 }
 
-/// Which consumer is meant.
+/// Names a consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConsumerRef {
-    /// The one of that name.
+    /// The consumer with this name.
     Name(String),
-    /// This one.
+    /// The consumer with this ARN.
     Arn(String),
 }
 
-/// The calls that a fan-out reader makes of one stream. One attempt a call, no retries inside.
-#[async_trait]
-pub trait FanOutApi: Debug + Send + Sync + 'static {
-    /// The consumer, if there is one (DescribeStreamConsumer).
-    async fn find_consumer(&self, consumer: &ConsumerRef) -> Result<Option<RegisteredConsumer>, ApiError>;
-
-    /// Registers a consumer (RegisterStreamConsumer). [`ApiErrorKind::NotReady`](super::ApiErrorKind::NotReady) when another
-    /// hand has registered it, or the one before it is still being removed.
-    async fn register_consumer(&self, name: &str) -> Result<RegisteredConsumer, ApiError>;
-
-    /// Removes a consumer (DeregisterStreamConsumer). Fine where it is gone.
-    async fn deregister_consumer(&self, arn: &str) -> Result<(), ApiError>;
-
-    /// Subscribes to a shard (SubscribeToShard). [`ApiErrorKind::NotReady`](super::ApiErrorKind::NotReady) when another
-    /// subscription is too young to be replaced, or the consumer is not active.
-    async fn subscribe(
-        &self,
-        consumer_arn: &str,
-        shard: &ShardId,
-        from: &StartingPosition,
-    ) -> Result<Box<dyn Subscription>, ApiError>;
+/// A subscription to open.
+#[derive(Clone, Copy, Debug)]
+pub struct SubscribeRequest<'a> {
+    /// The consumer.
+    pub consumer_arn: &'a str,
+    /// The shard.
+    pub shard: &'a ShardId,
+    /// Where the subscription starts.
+    pub from: &'a StartingPosition,
 }
 
-/// What a subscription pushes. Dropping it ends it.
+/// The calls of a fan-out reader to one stream. Each method makes one attempt, without retries.
+#[async_trait]
+pub trait FanOutApi: Debug + Send + Sync + 'static {
+    /// Returns the consumer, if it exists (DescribeStreamConsumer).
+    async fn find_consumer(&self, consumer: &ConsumerRef) -> Result<Option<RegisteredConsumer>, ApiError>;
+
+    /// Registers a consumer (RegisterStreamConsumer).
+    /// [`ApiErrorKind::NotReady`](super::ApiErrorKind::NotReady) if it exists already, or an
+    /// earlier one of this name is still being deleted.
+    async fn register_consumer(&self, name: &str) -> Result<RegisteredConsumer, ApiError>;
+
+    /// Removes a consumer (DeregisterStreamConsumer). Succeeds if it does not exist.
+    async fn deregister_consumer(&self, arn: &str) -> Result<(), ApiError>;
+
+    /// Subscribes to a shard (SubscribeToShard).
+    /// [`ApiErrorKind::NotReady`](super::ApiErrorKind::NotReady) if another subscription is younger
+    /// than 5 s, or the consumer is not active.
+    async fn subscribe(&self, request: SubscribeRequest<'_>) -> Result<Box<dyn Subscription>, ApiError>;
+}
+
+/// An open subscription. Dropping it ends it.
 #[async_trait]
 pub trait Subscription: Send + 'static {
-    /// The next event; `None` at the end of the subscription, which says nothing of the shard. No deadline inside.
+    /// Returns the next event; `None` at the end of the subscription, which does not mean the end
+    /// of the shard. The caller sets a timeout.
     ///
     /// # Cancellation
     /// Dropping the future loses nothing.
@@ -59,12 +70,12 @@ pub trait Subscription: Send + 'static {
 /// One event of a subscription.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pushed {
-    /// The records, in order; may be none.
+    /// The records, in order; may be empty.
     pub records: Vec<Record>,
-    /// Where to go on after this event, also where it has no records; absent at the end of the shard.
+    /// The position after this event, even if it has no records; absent at the end of the shard.
     pub continuation: Option<SequenceNumber>,
-    /// How far behind the tip this event ends, in milliseconds.
+    /// The time by which the end of this event is behind the tip, in milliseconds.
     pub millis_behind_latest: Option<u64>,
-    /// At the end of the shard, the shards it ended in.
+    /// At the end of the shard, the shards that replaced it.
     pub children: Vec<Shard>,
 }

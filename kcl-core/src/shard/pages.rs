@@ -1,22 +1,22 @@
-//! Lists a stream's shards page by page. Each page has a deadline, and the pages that came are kept while a later one is asked
-//! for again: a list of many pages makes progress however slow the service is.
+//! Lists a stream's shards page by page. Each page has its own deadline, and earlier pages are kept
+//! while a later one is retried, so a long list makes progress on a slow connection.
 
 use super::{ApiError, ApiErrorKind, ListWhich, Listing, StreamApi};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// For one page.
+/// The deadline of one page.
 const PAGE_DEADLINE: Duration = Duration::from_secs(10);
-/// Between two attempts at a page: twice as long each time.
+/// The pause before a page is retried; each later pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// A page that fails so often in a row fails the list.
+/// Consecutive failures of one page that fail the list.
 const MOST_ATTEMPTS: u32 = 6;
 
-/// All shards, from all pages. `on_page` is called for each page that came.
+/// Returns all shards, from all pages. Calls `on_page` after each page.
 ///
 /// # Errors
-/// The first page failed, or a later one did again and again, or is refused.
+/// If the first page fails, if a later page fails repeatedly, or if it is refused.
 pub(crate) async fn list(
     api: &dyn StreamApi,
     which: ListWhich,
@@ -36,7 +36,7 @@ pub(crate) async fn list(
             }
             Err(error) => {
                 failures += 1;
-                if failures >= MOST_ATTEMPTS || !may_pass(error.kind) {
+                if failures >= MOST_ATTEMPTS || !is_transient(error.kind) {
                     return Err(error);
                 }
                 sleep(FIRST_PAUSE.saturating_mul(1 << (failures - 1)).min(LONGEST_PAUSE)).await;
@@ -48,7 +48,7 @@ pub(crate) async fn list(
     Ok(Listing { shards, answered_at_ms })
 }
 
-/// The service's own time, which any answer of it shows.
+/// Returns the service's time, from the `Date` header of a response.
 pub(crate) async fn service_time(api: &dyn StreamApi) -> Result<Option<i64>, ApiError> {
     page(api, ListWhich::AtLatest, None).await.map(|page| page.answered_at_ms)
 }
@@ -60,7 +60,7 @@ async fn page(api: &dyn StreamApi, which: ListWhich, token: Option<&str>) -> Res
     })
 }
 
-fn may_pass(kind: ApiErrorKind) -> bool {
+fn is_transient(kind: ApiErrorKind) -> bool {
     match kind {
         ApiErrorKind::Throttled | ApiErrorKind::NotReady | ApiErrorKind::Unavailable => true,
         ApiErrorKind::IteratorExpired
@@ -80,20 +80,20 @@ mod tests {
     use std::sync::Mutex;
     use tokio::time::Instant;
 
-    /// Pages of one shard each, which take a while, and fail at times.
+    /// A stream with one shard per page. Each page takes a while, and some calls fail.
     #[derive(Debug)]
     struct Pages {
         count: usize,
-        acquires: Duration,
-        /// Every so-manieth call fails.
-        fails: usize,
+        delay: Duration,
+        /// Every n-th call fails.
+        fails_every: usize,
         kind: ApiErrorKind,
         calls: Mutex<usize>,
     }
 
     impl Pages {
-        fn new(count: usize, acquires: Duration, fails: usize, kind: ApiErrorKind) -> Self {
-            Pages { count, acquires, fails, kind, calls: Mutex::new(0) }
+        fn new(count: usize, delay: Duration, fails_every: usize, kind: ApiErrorKind) -> Self {
+            Pages { count, delay, fails_every, kind, calls: Mutex::new(0) }
         }
     }
 
@@ -108,13 +108,13 @@ mod tests {
         }
 
         async fn shard_page(&self, _: ListWhich, token: Option<&str>) -> Result<ShardPage, ApiError> {
-            sleep(self.acquires).await;
+            sleep(self.delay).await;
             let call = {
                 let mut calls = self.calls.lock().unwrap();
                 *calls += 1;
                 *calls
             };
-            if call.is_multiple_of(self.fails) {
+            if call.is_multiple_of(self.fails_every) {
                 return Err(ApiError { kind: self.kind, message: String::new(), source: None });
             }
             let n: usize = token.map_or(0, |token| token.parse().unwrap());
@@ -135,13 +135,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_list_that_crawls_comes_to_its_end_and_a_page_that_failed_is_asked_for_again_alone() {
+    async fn a_slow_list_completes_and_only_failed_pages_are_retried() {
         let pages = Pages::new(20, Duration::from_secs(8), 3, ApiErrorKind::Throttled);
         let (begun, mut came) = (Instant::now(), 0);
         let listing = list(&pages, ListWhich::All, || came += 1).await.unwrap();
         assert_eq!((listing.shards.len(), listing.answered_at_ms, came), (20, Some(7), 20));
         assert!(begun.elapsed() > Duration::from_secs(160));
-        assert!(*pages.calls.lock().unwrap() <= 30, "no page came twice");
+        assert!(*pages.calls.lock().unwrap() <= 30, "no page was listed twice");
     }
 
     #[tokio::test(start_paused = true)]

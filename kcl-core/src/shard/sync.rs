@@ -1,17 +1,18 @@
-//! Which leases a stream's shards call for. Pure: lists in, rows out.
+//! Computes which leases a stream's shards require. Pure: lists in, rows out.
 
 use super::Shard;
 use crate::lease::row::{FleetStart, HashKeyRange, Lease, StreamKeys};
 use crate::record::{Checkpoint, ShardId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The row of a shard's first lease.
+/// Returns the row of a shard's first lease.
 fn row(shard: &Shard, checkpoint: Checkpoint, start_ms: Option<i64>, stream: &StreamKeys) -> Lease {
     let (parents, hash_range) = (shard.parents.clone(), shard.hash_range);
     Lease { parents, hash_range, start_ms, ..stream.lease(shard.id.clone(), checkpoint) }
 }
 
-/// The row of a shard that another one ended in: it starts with its oldest record.
+/// Returns the first lease of a shard that replaced another one. It starts at the shard's oldest
+/// record.
 pub(crate) fn child_lease(child: &Shard, parent: &Lease) -> Lease {
     let lease = Lease::unowned(child.id.clone(), Checkpoint::TrimHorizon);
     Lease {
@@ -25,26 +26,29 @@ pub(crate) fn child_lease(child: &Shard, parent: &Lease) -> Lease {
     }
 }
 
-/// The first leases of an application, one for each shard that was open where it starts.
+/// Returns the first leases of an application, one for each shard that was open at its start.
 pub(crate) fn first_fill(shards: &[Shard], start: &FleetStart, stream: &StreamKeys) -> Vec<Lease> {
     let start_ms = if start.checkpoint == Checkpoint::TrimHorizon { None } else { start.at_ms };
-    in_order_of_birth(shards).map(|shard| row(shard, start.checkpoint.clone(), start_ms, stream)).collect()
+    in_order_of_creation(shards).map(|shard| row(shard, start.checkpoint.clone(), start_ms, stream)).collect()
 }
 
-/// The leases that are missing in a table whose first fill is complete: one at TRIM_HORIZON for each listed shard
-/// without a lease, parents first. A shard of which some descendant has a lease that has moved (its checkpoint is
-/// another than TRIM_HORIZON) was finished, or lies before the application's start.
+/// Returns the leases that are missing in a table whose first leases are all created: one at
+/// TRIM_HORIZON for each listed shard without a lease, parents first. A shard is skipped if any
+/// descendant has a lease that has advanced (its checkpoint is not TRIM_HORIZON): the shard is
+/// finished, or lies before the application's start.
 pub(crate) fn missing(leases: &[Lease], shards: &[Shard], stream: &StreamKeys) -> Vec<Lease> {
     let known: BTreeSet<&ShardId> = leases.iter().map(|lease| &lease.shard).collect();
-    let passed = passed(leases, shards);
-    in_order_of_birth(shards)
+    let passed = if mutated!(MakesPassedLeases) { BTreeSet::new() } else { passed(leases, shards) };
+    in_order_of_creation(shards)
         .filter(|shard| !known.contains(&shard.id) && !passed.contains(&shard.id))
         .map(|shard| row(shard, Checkpoint::TrimHorizon, None, stream))
         .collect()
 }
 
-/// Those leases of a replay that are missing: of shards that a finished parent names, and of those that no parent leads to.
-/// The others begin when their parents end, or after the range: a parent that ended before its shard did names none.
+/// Returns the missing leases of a replay: of shards that a finished parent names, and of shards
+/// without a listed or known parent. Other shards get their lease when their parents end. A parent
+/// that ended at the end of the range, and not at the shard's end, names no children: they began
+/// after the range.
 pub(crate) fn missing_of_range(leases: &[Lease], shards: &[Shard], stream: &StreamKeys) -> Vec<Lease> {
     let listed: BTreeSet<&ShardId> = shards.iter().map(|shard| &shard.id).collect();
     let known: BTreeSet<&ShardId> = leases.iter().map(|lease| &lease.shard).collect();
@@ -55,7 +59,7 @@ pub(crate) fn missing_of_range(leases: &[Lease], shards: &[Shard], stream: &Stre
     rows
 }
 
-/// Whether every shard of a replay is done: all have ended, and so have those that they ended in.
+/// True if a replay is complete: every lease has ended, and so has the lease of every child.
 pub(crate) fn is_replayed(leases: &[Lease]) -> bool {
     let known: BTreeSet<&ShardId> = leases.iter().map(|lease| &lease.shard).collect();
     let is_done =
@@ -63,7 +67,7 @@ pub(crate) fn is_replayed(leases: &[Lease]) -> bool {
     !leases.is_empty() && leases.iter().all(is_done)
 }
 
-/// The ancestors of every lease that has moved.
+/// Returns the ancestors of every lease that has advanced.
 fn passed(leases: &[Lease], shards: &[Shard]) -> BTreeSet<ShardId> {
     let parents: BTreeMap<&ShardId, &[ShardId]> = shards.iter().map(|s| (&s.id, s.parents.as_slice())).collect();
     let mut passed = BTreeSet::new();
@@ -82,9 +86,9 @@ fn passed(leases: &[Lease], shards: &[Shard]) -> BTreeSet<ShardId> {
     passed
 }
 
-/// The shards, none of them its own ancestor; and those whose parents were left out for that. A shard is younger than its
-/// parents, so of a circle the one with the lowest id loses them.
-pub(super) fn untangled(shards: &[Shard]) -> (Vec<Shard>, Vec<ShardId>) {
+/// Returns the shards with cycles removed, and those whose parents were dropped for that. A shard
+/// is younger than its parents, so the shard with the lowest id of a cycle loses its parents.
+pub(super) fn without_cycles(shards: &[Shard]) -> (Vec<Shard>, Vec<ShardId>) {
     let mut left: BTreeMap<&ShardId, &Shard> = shards.iter().map(|shard| (&shard.id, shard)).collect();
     let mut children: BTreeMap<&ShardId, Vec<&ShardId>> = BTreeMap::new();
     for shard in shards {
@@ -95,7 +99,7 @@ pub(super) fn untangled(shards: &[Shard]) -> (Vec<Shard>, Vec<ShardId>) {
     let waits = |shard: &Shard| shard.parents.iter().filter(|parent| left.contains_key(parent)).count();
     let mut waiting: BTreeMap<&ShardId, usize> = shards.iter().map(|shard| (&shard.id, waits(shard))).collect();
     let mut free: Vec<&ShardId> = waiting.iter().filter(|(_, parents)| **parents == 0).map(|(id, _)| *id).collect();
-    let mut tangled = Vec::new();
+    let mut cyclic = Vec::new();
     loop {
         while let Some(id) = free.pop() {
             left.remove(id);
@@ -108,25 +112,26 @@ pub(super) fn untangled(shards: &[Shard]) -> (Vec<Shard>, Vec<ShardId>) {
             }
         }
         let Some((id, _)) = left.first_key_value() else { break };
-        tangled.push((*id).clone());
+        cyclic.push((*id).clone());
         free.push(id);
     }
-    let cut: BTreeSet<&ShardId> = tangled.iter().collect();
+    let cut: BTreeSet<&ShardId> = cyclic.iter().collect();
     let shard = |shard: &Shard| match cut.contains(&shard.id) {
         true => Shard { parents: Vec::new(), ..shard.clone() },
         false => shard.clone(),
     };
-    (shards.iter().map(shard).collect(), tangled)
+    (shards.iter().map(shard).collect(), cyclic)
 }
 
-/// The first range of hash keys that no unfinished lease covers. A parent that is not finished covers its children.
-/// A lease whose range is unknown may cover anything.
+/// Returns the first hash key range that no unfinished lease covers (KCL: a hole). An unfinished
+/// parent covers its children's keys. A lease with an unknown range may cover any key.
 pub(crate) fn hole(leases: &[Lease]) -> Option<HashKeyRange> {
     let unfinished = leases.iter().filter(|lease| !lease.checkpoint.is_shard_end());
     hole_between(unfinished.map(|lease| lease.hash_range))
 }
 
-/// The first range of hash keys that these shards leave out. A shard whose range was not said may take anything.
+/// Returns the first hash key range that these shards do not cover. A shard with an unknown range
+/// may cover any key.
 pub(crate) fn hole_in(shards: &[Shard]) -> Option<HashKeyRange> {
     hole_between(shards.iter().map(|shard| shard.hash_range))
 }
@@ -148,8 +153,8 @@ fn hole_between(ranges: impl Iterator<Item = Option<HashKeyRange>>) -> Option<Ha
     Some(HashKeyRange { start: next, end: u128::MAX })
 }
 
-/// Parents before children: ids count up in order of creation.
-fn in_order_of_birth(shards: &[Shard]) -> impl Iterator<Item = &Shard> {
+/// Sorts parents before children: Kinesis numbers shards in order of creation.
+fn in_order_of_creation(shards: &[Shard]) -> impl Iterator<Item = &Shard> {
     let mut shards: Vec<&Shard> = shards.iter().collect();
     shards.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     shards.into_iter()
@@ -207,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn leases_of_one_stream_among_several_say_which() {
+    fn leases_of_one_stream_among_several_name_it() {
         let StreamKeys { identity, .. } = stream();
         let id = identity.id();
         let among = StreamKeys { identity, id: id.clone(), until_ms: None };
@@ -222,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_is_first_seen_starts_with_its_oldest_record() {
+    fn a_newly_listed_shard_starts_at_its_oldest_record() {
         let family = family();
         let leases = [lease(&family[0], Checkpoint::TrimHorizon)];
         let rows = missing(&leases, &family, &stream());
@@ -231,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_before_a_lease_that_has_moved_needs_no_lease() {
+    fn ancestors_of_a_lease_that_has_advanced_need_no_lease() {
         let family = family();
         let leases = [lease(&family[3], Checkpoint::Latest)];
         assert_eq!(missing(&leases, &family, &stream()), []);
@@ -239,24 +244,25 @@ mod tests {
         assert_eq!(ids(&missing(&untouched, &family, &stream())), [id(0), id(1), id(2)]);
     }
 
-    /// A finished lease that names these shards.
+    /// A finished lease that names these children.
     fn ended(shard: &Shard, children: &[u32]) -> Lease {
         Lease { children: children.iter().copied().map(id).collect(), ..lease(shard, Checkpoint::ShardEnd) }
     }
 
     #[test]
-    fn of_a_replay_a_child_is_missing_once_a_finished_parent_names_it_and_never_where_none_does() {
+    fn a_replay_creates_a_child_only_when_a_finished_parent_names_it() {
         let family = family();
         let missing = |leases: &[Lease]| ids(&missing_of_range(leases, &family, &stream()));
-        assert_eq!(missing(&[lease(&family[0], Checkpoint::AtTimestamp)]), [], "its parent is not done");
+        assert_eq!(missing(&[lease(&family[0], Checkpoint::AtTimestamp)]), [], "its parent is not finished");
         assert_eq!(missing(&[ended(&family[0], &[])]), [], "they began after the range");
         assert_eq!(missing(&[ended(&family[0], &[1, 2])]), [id(1), id(2)]);
-        // Of a merge, where one parent ended with the range and the other just before: there is a row to wait for.
+        // A merge: one parent ended at its end, the other at the end of the range just before. The
+        // child needs a row, so that it is not lost.
         assert_eq!(missing(&[ended(&family[1], &[3]), ended(&family[2], &[])]), [id(3)]);
     }
 
     #[test]
-    fn of_a_replay_a_row_that_no_parent_leads_to_is_made_again() {
+    fn a_replay_recreates_the_row_of_a_shard_without_a_known_parent() {
         let family = family();
         let other = shard(7, &[6], 0, 9);
         let shards: Vec<Shard> = family.iter().cloned().chain([other]).collect();
@@ -264,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_is_done_when_every_shard_is_and_those_that_it_ended_in() {
+    fn a_replay_is_complete_when_every_shard_and_every_child_has_ended() {
         let family = family();
         assert!(!is_replayed(&[]));
         assert!(is_replayed(&[ended(&family[0], &[])]), "it ended with the range");
@@ -275,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_leases_of_a_replay_say_where_it_ends_and_so_do_their_children() {
+    fn leases_of_a_replay_and_their_children_contain_its_end() {
         let (family, stream) = (family(), StreamKeys { until_ms: Some(9), ..stream() });
         let start = FleetStart { checkpoint: Checkpoint::AtTimestamp, at_ms: Some(1) };
         let parent = first_fill(&family[..1], &start, &stream).remove(0);
@@ -283,11 +289,11 @@ mod tests {
     }
 
     #[test]
-    fn what_descends_from_a_circle_keeps_its_parents_and_a_sound_list_stays_as_it_is() {
+    fn descendants_of_a_cycle_keep_their_parents_and_a_valid_list_is_unchanged() {
         let family = family();
-        assert_eq!(untangled(&family), (family.to_vec(), vec![]));
-        let tangled = [shard(5, &[6], 0, 9), shard(6, &[5], 0, 9), shard(7, &[6], 0, 9), shard(8, &[3], 0, 9)];
-        let (shards, cut) = untangled(&tangled);
+        assert_eq!(without_cycles(&family), (family.to_vec(), vec![]));
+        let cyclic = [shard(5, &[6], 0, 9), shard(6, &[5], 0, 9), shard(7, &[6], 0, 9), shard(8, &[3], 0, 9)];
+        let (shards, cut) = without_cycles(&cyclic);
         assert_eq!(cut, [id(5)]);
         assert_eq!(
             shards.iter().map(|shard| shard.parents.clone()).collect::<Vec<_>>(),
@@ -296,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_found_wherever_it_is() {
+    fn a_hole_is_found_at_any_place() {
         let family = family();
         assert_eq!(hole(&[lease(&family[0], Checkpoint::TrimHorizon)]), None);
         let half = u128::MAX / 2;
@@ -307,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_of_unknown_range_may_take_anything_and_no_shard_takes_nothing() {
+    fn a_shard_of_unknown_range_covers_everything_and_an_empty_list_covers_nothing() {
         let family = family();
         let unknown = Shard { hash_range: None, ..family[1].clone() };
         assert_eq!(hole_in(&[unknown]), None);
@@ -316,10 +322,10 @@ mod tests {
     }
 
     proptest! {
-        /// However shards came to be: after one sync nothing is missing, and every shard either has a lease or lies
-        /// before one that moved.
+        /// After one sync of any shard tree nothing is missing, and every shard either has a lease
+        /// or precedes one that has advanced.
         #[test]
-        fn a_second_sync_finds_nothing_more(cuts in prop::collection::vec(any::<u128>(), 1..20), moved in any::<u64>()) {
+        fn a_second_sync_creates_nothing(cuts in prop::collection::vec(any::<u128>(), 1..20), moved in any::<u64>()) {
             let mut shards = vec![shard(0, &[], 0, u128::MAX)];
             let mut open = vec![0usize];
             for cut in cuts {

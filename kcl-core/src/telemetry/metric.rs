@@ -53,6 +53,7 @@ macro_rules! labels {
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum MetricKind {
     /// Only grows.
     Counter,

@@ -1,4 +1,4 @@
-//! Building a worker: names, settings, clients, processor.
+//! Builds a worker from names, settings, clients and a processor factory.
 
 use super::connection::{self, Connect};
 use super::fan_out_cleanup::FanOutCleanup;
@@ -6,34 +6,34 @@ use super::fleet_membership::Asks;
 use super::handle::{Consumers, Consumption, Link, Reads, Worker};
 use super::host::{self, Runtime};
 use super::replay::check_range;
-use crate::aggregate::{Checksum, ForeignRecords};
 use crate::clock::{BootClock, Clock, TokioClock};
 use crate::config::{BalanceBy, OnFleetSettings, Parser, Settings, Start, setters, stream_of_consumer, with_settings};
 use crate::error::{Code, Error};
 use crate::lease::LeaseStore;
 use crate::lease::row::WorkerId;
 use crate::processor::{CheckpointStore, Concurrency, DeadLetterSink, ErrorPolicy, OnError, RecordProcessor};
+use crate::record::aggregate::{Checksum, ForeignRecords};
 use crate::record::{ShardId, StreamRef};
 use crate::retrieval::polling::LARGEST_CALL;
-use crate::retrieval::{self, ByteBudget, Chosen, CorruptAggregates, Retrieval};
+use crate::retrieval::{self, ByteBudget, CorruptAggregates, Retrieval, StreamReaders};
 use crate::shard::StreamApi;
 use crate::spawn::Spawn;
 use crate::telemetry::Scope;
 use futures_util::FutureExt;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-/// Says that a builder is for a worker of one stream, and has no processor yet.
+/// Type state of a builder for one stream, before the processor is set.
 #[derive(Clone, Debug)]
 pub struct NoProcessor {
     stream: StreamRef,
     api: Option<Arc<dyn StreamApi>>,
-    /// The table, where only the streams are AWS'.
+    /// The lease store, if it is not DynamoDB and the stream is in AWS.
     pub(super) table: Option<Arc<dyn LeaseStore>>,
 }
 
-/// Says that a builder is for a worker of one stream, and has what makes the processor of each shard.
+/// Type state of a builder for one stream, with the factory of processors.
 pub struct OneStream<F> {
     stream: NoProcessor,
     factory: F,
@@ -49,11 +49,11 @@ pub struct WorkerBuilder<R = NoProcessor> {
     seed: Option<u64>,
     runtime: Runtime,
     pub(super) failing: Failing,
-    /// What is read, and by whom.
+    /// The streams to read, with their processors.
     pub(super) reads: R,
 }
 
-/// What a worker is built from, whatever it reads.
+/// The checked parts that workers of one stream and of several streams have in common.
 pub(super) struct Base {
     pub(super) id: WorkerId,
     pub(super) table: String,
@@ -69,7 +69,7 @@ pub(super) struct Base {
     pub(super) scope: Scope,
 }
 
-/// What is known of the table before it is looked at.
+/// What is needed to create the lease table.
 #[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "it is DynamoDB that asks"))]
 pub(super) struct Spec {
     pub(super) application: String,
@@ -77,7 +77,7 @@ pub(super) struct Spec {
     pub(super) settings: Settings,
 }
 
-/// What is done with records that cannot be handled, and where positions are kept.
+/// The user's error policy, dead-letter sink and checkpoint store.
 #[derive(Clone)]
 pub(super) struct Failing {
     pub(super) policy: Arc<dyn ErrorPolicy>,
@@ -91,29 +91,30 @@ impl Default for Failing {
     }
 }
 
-/// Where the table is, and, unless they say otherwise, the streams.
+/// Where the lease table is, and the streams that do not name another place.
 pub(super) enum Source {
-    /// In AWS, as the environment says.
+    /// In AWS, with the configuration from the environment.
     #[cfg(feature = "aws")]
     Environment,
-    /// In AWS, as this says.
+    /// In AWS, with this configuration.
     #[cfg(feature = "aws")]
     Config(Box<aws_types::SdkConfig>),
-    /// Reached by these clients.
+    /// In AWS, through these clients.
     #[cfg(feature = "aws")]
     Clients(Box<crate::aws::Clients>),
-    /// Brought by the caller.
+    /// In the caller's store.
     Store(Arc<dyn LeaseStore>),
-    /// Nowhere yet.
+    /// Not set yet: a build without the AWS SDK has no default.
     #[cfg(not(feature = "aws"))]
     Missing,
 }
 
 impl Worker {
-    /// A worker of `application` that reads `stream` (a name, or an ARN where it lies in another account).
+    /// Builds a worker of `application` that reads `stream`: a name, or the ARN of a stream in
+    /// another account.
     ///
-    /// All workers of an application form one fleet and share its lease table, which has the application's name unless
-    /// the setting `table_name` says otherwise.
+    /// All workers of an application form one fleet and share its lease table. The table has the
+    /// application's name, unless the setting `table_name` has another one.
     pub fn builder(application: impl Into<String>, stream: impl Into<StreamRef>) -> WorkerBuilder {
         WorkerBuilder::of(application.into(), NoProcessor { stream: stream.into(), api: None, table: None })
     }
@@ -137,7 +138,7 @@ impl<R> WorkerBuilder<R> {
         }
     }
 
-    /// What is common to all workers, checked.
+    /// Checks and takes apart what all kinds of workers have in common.
     pub(super) fn begin(self, validate: impl FnOnce(&Settings) -> Result<(), Error>) -> Result<(R, Base), Error> {
         let WorkerBuilder { application, settings, worker_id, source, clock, seed, runtime, failing, reads } = self;
         validate(&settings)?;
@@ -171,25 +172,27 @@ impl<R> WorkerBuilder<R> {
         &mut self.settings
     }
 
-    /// All settings at once.
+    /// Sets all settings at once.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// The worker's name in its fleet; a random one if not set.
+    /// Sets the worker's id in its fleet; a random one if not set.
     ///
-    /// A stable name lets a process that comes back take over its own former session: at once after an orderly stop, and as
-    /// soon as the former process is known to be dead after a crash (at the latest after `failover_time`). One process has it
-    /// at a time: a second one refuses to start while the first one is alive ([`Code::Replaced`]).
+    /// With a stable id, a restarted process takes over its own former session: at once after a
+    /// graceful shutdown, and after a crash as soon as the former process is known to be dead (at
+    /// the latest after `failover_time`). Only one process may have the id at a time. A second one
+    /// refuses to start while the first one is alive ([`Code::Replaced`]).
     #[must_use]
     pub fn worker_id(mut self, id: impl Into<String>) -> Self {
         self.worker_id = Some(id.into());
         self
     }
 
-    /// Region, endpoints, credentials and everything else as this says, instead of what the environment says.
+    /// Takes Region, endpoints, credentials and everything else from this configuration instead of
+    /// the environment.
     #[cfg(feature = "aws")]
     #[must_use]
     pub fn sdk_config(mut self, config: &aws_types::SdkConfig) -> Self {
@@ -197,7 +200,7 @@ impl<R> WorkerBuilder<R> {
         self
     }
 
-    /// The caller's own clients.
+    /// Uses the caller's own clients.
     #[cfg(feature = "aws")]
     #[must_use]
     pub fn clients(mut self, clients: crate::aws::Clients) -> Self {
@@ -205,31 +208,34 @@ impl<R> WorkerBuilder<R> {
         self
     }
 
-    /// The clock that sessions and leases are timed by; boot time if not set.
+    /// Sets the clock for sessions and leases; time since boot if not set.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// What all randomness (jitter, a worker id) comes from; the system's entropy if not set.
+    /// Sets the seed of all randomness (jitter, a random worker id); the system's entropy if not
+    /// set.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// Coordinates on the runtime that builds the worker, by its clock, instead of on a thread of its own.
+    /// Coordinates on the runtime that builds the worker, by its clock, instead of on a thread of
+    /// its own.
     ///
-    /// For tests under virtual time. In production a handler that blocks its thread would then stop the worker's heartbeats.
+    /// For tests under virtual time. In production, a handler that blocks its thread would then
+    /// stop the worker's heartbeats.
     #[must_use]
     pub fn on_current_runtime(mut self) -> Self {
         self.runtime = Runtime::Current;
         self
     }
 
-    /// Starts every task of the worker through `tasks`, by the clock of the runtime that builds it: what
-    /// [`on_current_runtime`](Self::on_current_runtime) is for tests, for simulations that freeze and kill workers.
+    /// Spawns all tasks of the worker through `tasks`, and uses the clock of the runtime that
+    /// builds it. For simulations that freeze and kill workers.
     #[must_use]
     pub fn with_tasks(mut self, tasks: Arc<dyn Spawn>) -> Self {
         self.runtime = Runtime::Given(tasks);
@@ -238,7 +244,18 @@ impl<R> WorkerBuilder<R> {
 }
 
 impl WorkerBuilder<NoProcessor> {
-    /// Another table and another stream than AWS': for tests and simulations.
+    /// Keeps the leases in this store instead of DynamoDB.
+    ///
+    /// With a [`MemoryStore`](crate::lease::MemoryStore) a single process reads the stream without a lease table: every start
+    /// reads from the setting `start`.
+    #[must_use]
+    pub fn with_store(mut self, store: Arc<dyn LeaseStore>) -> Self {
+        self.reads.table = Some(store);
+        self
+    }
+
+    /// Uses this lease store and this stream instead of AWS, for tests and simulations.
+    #[cfg_attr(not(feature = "unstable-store"), doc(hidden))]
     #[must_use]
     pub fn with_store_and_stream(mut self, store: Arc<dyn LeaseStore>, stream: Arc<dyn StreamApi>) -> Self {
         self.source = Source::Store(store);
@@ -246,7 +263,8 @@ impl WorkerBuilder<NoProcessor> {
         self
     }
 
-    /// Makes the processor of each shard. Called once for each lease that the worker acquires.
+    /// Sets the factory of processors. The worker calls it for each lease that it claims, once per
+    /// lane.
     #[must_use]
     pub fn processor<G, P>(self, factory: G) -> WorkerBuilder<OneStream<G>>
     where
@@ -261,13 +279,13 @@ impl WorkerBuilder<NoProcessor> {
 }
 
 impl<F> WorkerBuilder<OneStream<F>> {
-    /// On a table that is not AWS', whatever the stream is.
-    pub(super) fn on_table(mut self, table: Arc<dyn LeaseStore>) -> Self {
-        self.reads.stream.table = Some(table);
+    /// [`with_store`](WorkerBuilder::with_store), once the processor is set.
+    pub(super) fn on_store(mut self, store: Arc<dyn LeaseStore>) -> Self {
+        self.reads.stream.table = Some(store);
         self
     }
 
-    /// With what makes processors made into something else.
+    /// Wraps the factory of processors.
     pub(super) fn wrapped<G>(self, wrap: impl FnOnce(F) -> G) -> WorkerBuilder<OneStream<G>> {
         let WorkerBuilder { application, settings, worker_id, source, clock, seed, runtime, failing, reads } = self;
         let reads = OneStream { stream: reads.stream, factory: wrap(reads.factory) };
@@ -280,10 +298,12 @@ where
     F: Fn(&ShardId) -> P + Send + Sync + 'static,
     P: RecordProcessor,
 {
-    /// Checks settings, credentials, stream and table (which is created when it is missing), and connects.
+    /// Checks settings, credentials, stream and lease table, creates the table if it does not
+    /// exist, and connects.
     ///
     /// # Errors
-    /// Within seconds, naming the setting, or the action and the resource, and the remedy.
+    /// Within seconds. The message names the setting, or the action and the resource, and the
+    /// remedy.
     pub async fn build(self) -> Result<Worker, Error> {
         let (reads, base) = self.begin(Settings::validate)?;
         let OneStream { stream: NoProcessor { stream, api, table: store }, factory } = reads;
@@ -291,7 +311,7 @@ where
         check_name("the stream's name", stream.name(), LONGEST_STREAM_NAME)?;
         check_consumer(&settings, &stream)?;
         let application = spec.application.clone();
-        // What finds credentials is large, and whoever builds a worker should not have to carry it.
+        // Boxed because the future of the credentials chain is large.
         let (connect, api) = Box::pin(source.open(spec, &stream, api, store, &mut rng)).await?;
         let asks = settings.deregister_consumer.then_some(Asks::WhetherAlone);
         let scope = scope.of_stream(stream.name());
@@ -300,7 +320,7 @@ where
             connections.into_iter().next().ok_or_else(|| Error::new(Code::Bug, "no stream was connected to"))?;
 
         check_range(&settings, &connection, api.as_ref()).await?;
-        let Chosen { readers, registrar } = retrieval::readers(&settings, &application, api, budget, &mut rng)?;
+        let StreamReaders { readers, registrar } = retrieval::readers(&settings, &application, api, budget, &mut rng)?;
         let elsewhere = failing.store.is_some();
         let handling = failing.handling(&settings, connection.description.keyed);
         let consumers = move |with: Consumers| -> Arc<dyn Consumption> { with.host(readers, factory, handling) };
@@ -314,7 +334,7 @@ where
 }
 
 impl Source {
-    /// How the coordination connects, and what readers read from.
+    /// Connects the coordination, and returns the stream for the readers.
     #[cfg_attr(not(feature = "aws"), allow(unused_variables, clippy::unused_async, clippy::needless_pass_by_ref_mut))]
     async fn open(
         self,
@@ -381,7 +401,7 @@ pub(super) fn no_sdk(with: &str) -> Error {
     Error::new(Code::Setting, message)
 }
 
-/// The worker's generator.
+/// Makes the worker's random generator.
 fn generator(seed: Option<u64>) -> fastrand::Rng {
     match seed {
         Some(seed) => fastrand::Rng::with_seed(seed),
@@ -390,7 +410,8 @@ fn generator(seed: Option<u64>) -> fastrand::Rng {
     }
 }
 
-/// A consumer reads the stream that it was registered with, and no other.
+/// Refuses a fan-out consumer of another stream: a consumer reads only the stream that it is
+/// registered with.
 pub(super) fn check_consumer(settings: &Settings, stream: &StreamRef) -> Result<(), Error> {
     let Some(arn) = &settings.consumer_arn else { return Ok(()) };
     let of = stream_of_consumer(arn).unwrap_or_default();
@@ -403,9 +424,10 @@ pub(super) fn check_consumer(settings: &Settings, stream: &StreamRef) -> Result<
     if same { Ok(()) } else { Err(Error::new(Code::Setting, message)) }
 }
 
-/// Kinesis: the longest name of a stream.
+/// Kinesis: the longest stream name.
 pub(super) const LONGEST_STREAM_NAME: usize = 128;
-/// DynamoDB and Kinesis: the longest tag, with which a table that we create names its application.
+/// DynamoDB and Kinesis: the longest tag value. A table that the worker creates has the
+/// application's name in a tag.
 const LONGEST_APPLICATION: usize = 256;
 
 pub(super) fn check_name(what: &str, name: &str, longest: usize) -> Result<(), Error> {
@@ -417,7 +439,8 @@ pub(super) fn check_name(what: &str, name: &str, longest: usize) -> Result<(), E
     Err(Error::new(Code::Setting, message))
 }
 
-/// The application's name names the lease table and the fan-out consumer, unless settings do.
+/// Checks the application's name as the name of the lease table and the fan-out consumer, unless
+/// settings name these.
 fn check_application(application: &str, settings: &Settings) -> Result<(), Error> {
     let wrong = |what: &str, least: usize, most: usize, setting: &str| {
         let message = format!(

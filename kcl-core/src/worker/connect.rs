@@ -1,15 +1,15 @@
-//! Connecting to AWS, or to whatever speaks its protocols.
+//! Connects a worker of one stream to AWS, or to a server that speaks its protocols.
 
 use super::connection::{Connect, Connected, Connection};
 use crate::aws::{Clients, DryRun, DynamoDbStore, KinesisStream, TableSpec, preflight};
-use crate::aws::{describe_stream, may_read};
+use crate::aws::{check_read_permission, describe_stream};
 use crate::lease::LeaseStore;
 use crate::record::StreamRef;
 use futures_util::FutureExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Checks credentials, stream and table, and connects the coordination to them.
+/// Checks credentials, stream and lease table, and connects the coordination to them.
 pub(super) fn connect(
     clients: Clients,
     stream: StreamRef,
@@ -18,7 +18,7 @@ pub(super) fn connect(
     mut rng: fastrand::Rng,
 ) -> Connect {
     async move {
-        let description = preflight(&clients, &stream, &table, &reading, &mut rng).await?;
+        let description = preflight(&clients, &stream, &table, &reading, rng.u64(..)).await?;
         Ok(Connected {
             store: Arc::new(DynamoDbStore::new(clients.dynamodb.clone(), table.name)),
             streams: vec![Connection {
@@ -30,7 +30,7 @@ pub(super) fn connect(
     .boxed()
 }
 
-/// Checks credentials and stream, and connects the coordination to a table that the caller has.
+/// Checks credentials and stream, and connects the coordination to a lease store of the caller.
 pub(super) fn beside(
     clients: Clients,
     stream: StreamRef,
@@ -41,7 +41,7 @@ pub(super) fn beside(
 ) -> Connect {
     async move {
         let description = describe_stream(&clients, &clients.coordination_kinesis, &stream, outage, &mut rng).await?;
-        may_read(&clients, &stream, &description, &reading, &mut rng).await?;
+        check_read_permission(&clients, &stream, &description, &reading, &mut rng).await?;
         let api = Arc::new(KinesisStream::new(&clients.coordination_kinesis, stream));
         Ok(Connected { store, streams: vec![Connection { api, description }] })
     }

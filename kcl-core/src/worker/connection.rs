@@ -1,4 +1,4 @@
-//! What a worker works with once it is connected: the table, and the streams.
+//! Holds what a connected worker works with: the lease store and the streams.
 
 use crate::config::Start;
 use crate::coordination::{Served, Streams};
@@ -12,20 +12,20 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A stream that a caller brought answers within this, or not at all.
+/// A caller's own stream has to answer within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two attempts.
+/// The pause between two attempts.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The coordination's side of the outside. Made and used on the coordination's own runtime.
+/// The coordination's connections. Made and used on the coordination's own runtime.
 #[derive(Debug)]
 pub(super) struct Connected {
     pub(super) store: Arc<dyn LeaseStore>,
-    /// In the order in which they were named.
+    /// In the order in which the user named them.
     pub(super) streams: Vec<Connection>,
 }
 
-/// A stream, connected to and described.
+/// A connected stream and its description.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
     pub(super) api: Arc<dyn StreamApi>,
@@ -33,23 +33,24 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// The stream, served alone or among several.
+    /// The stream as the coordination serves it: alone, or as one of several.
     pub(super) fn served(&self, id: Option<StreamId>, start: Start, until_ms: Option<i64>) -> Served {
         let StreamDescription { identity, retention_hours, .. } = &self.description;
         let retention = Duration::from_secs(u64::from(*retention_hours) * 3_600);
         Served { keys: StreamKeys { identity: identity.clone(), id, until_ms }, start, retention }
     }
 
-    /// The stream, with a table for itself.
+    /// The stream of a worker that reads only this one.
     pub(super) fn alone(&self, start: Start, until_ms: Option<i64>) -> Streams {
         Streams::One(Box::new(self.served(None, start, until_ms)))
     }
 }
 
-/// Connects: checks what must be checked before anything is written.
+/// Connects, after all checks that come before the first write.
 pub(super) type Connect = BoxFuture<'static, Result<Connected, Error>>;
 
-/// Connects to a table and streams that a caller brought. An outage is waited out for so long.
+/// Connects to a caller's own lease store and streams. Waits for at most `outage` while a stream
+/// does not answer.
 pub(super) async fn given(
     store: Arc<dyn LeaseStore>,
     apis: Vec<Arc<dyn StreamApi>>,
@@ -62,7 +63,7 @@ pub(super) async fn given(
     Ok(Connected { store, streams })
 }
 
-/// Asks a stream that a caller brought what it is. An outage is waited out for so long.
+/// Describes a caller's own stream. Waits for at most `outage` while it does not answer.
 pub(super) async fn described(api: Arc<dyn StreamApi>, outage: Duration) -> Result<Connection, Error> {
     let failed = |error: &dyn std::fmt::Display| {
         Error::new(crate::Code::Unreachable, format!("the stream could not be described: {error}"))
@@ -72,13 +73,13 @@ pub(super) async fn described(api: Arc<dyn StreamApi>, outage: Duration) -> Resu
         let error = match tokio::time::timeout(PATIENCE, api.describe()).await {
             Ok(Ok(description)) => return Ok(Connection { api, description }),
             Ok(Err(error)) => match error.kind {
-                ApiErrorKind::Throttled | ApiErrorKind::Unavailable => failed(&error).because(error),
+                ApiErrorKind::Throttled | ApiErrorKind::Unavailable => failed(&error).with_source(error),
                 ApiErrorKind::NotFound
                 | ApiErrorKind::NotReady
                 | ApiErrorKind::Denied
                 | ApiErrorKind::Refused
                 | ApiErrorKind::PositionRefused
-                | ApiErrorKind::IteratorExpired => return Err(failed(&error).because(error)),
+                | ApiErrorKind::IteratorExpired => return Err(failed(&error).with_source(error)),
             },
             Err(_) => failed(&format!("no answer within {PATIENCE:?}")),
         };

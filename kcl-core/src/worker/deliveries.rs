@@ -1,4 +1,4 @@
-//! A worker as a stream of deliveries, for those who would rather pull than be called.
+//! A worker as a stream of records, for programs that pull instead of being called.
 
 use super::builder::{NoProcessor, WorkerBuilder};
 use super::handle::WorkerHandle;
@@ -13,12 +13,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// Records that may wait to be pulled; those of one more batch a shard wait with them.
+/// Records that may wait to be pulled. Up to one more batch per shard waits behind them.
 const WAITING: usize = 1_000;
 
 /// One record, to be acknowledged.
 ///
-/// Dropped without an acknowledgement it comes again, as the error policy says.
+/// A record that is dropped without an acknowledgement has failed: the error policy decides about
+/// it.
 #[must_use = "a delivery that is dropped comes again"]
 #[derive(Debug)]
 pub struct Delivered {
@@ -27,35 +28,38 @@ pub struct Delivered {
 }
 
 impl Delivered {
-    /// The record.
+    /// Returns the record.
     #[must_use]
     pub fn record(&self) -> &Record {
         self.handle.record()
     }
 
-    /// Its shard.
+    /// Returns the context of the record's shard.
     #[must_use]
     pub fn shard(&self) -> &ShardContext {
         &self.shard
     }
 
-    /// The record is done; the checkpoint follows when everything before it is done too.
+    /// Acknowledges the record. The checkpoint follows when all records before it are acknowledged
+    /// too.
     pub fn acknowledge(self) {
         self.handle.acknowledge();
     }
 
-    /// The record is not done: the error policy decides what becomes of it.
+    /// Fails the record: the error policy decides about it.
     pub fn fail(self, error: impl Into<BoxError>) {
         self.handle.fail(error);
     }
 }
 
-/// What a worker delivers, from all its shards; of one shard in order, but for records that come again. Ends when the
-/// worker does, with its error if it has one.
+/// The records of all shards that a worker reads, as a [`Stream`]. Records of a shard come in
+/// order, except for retries. Ends when the worker ends, with the worker's error if it has one.
 ///
-/// From `max_unacknowledged` open records of a shard on, no more of it are read: who pulls and does not acknowledge gets up to
-/// 10,000 more, and then none.
-/// Dropped, it ends the worker at once; what was acknowledged is still checkpointed in the background.
+/// From `max_unacknowledged` open records of a shard on, no more of them are read: a program that
+/// pulls without acknowledging gets up to 10,000 more, and then none.
+///
+/// Dropping it aborts the worker. The worker still checkpoints what was acknowledged, in the
+/// background.
 #[must_use = "nothing is read unless the stream is polled"]
 pub struct Deliveries {
     delivered: mpsc::Receiver<Delivered>,
@@ -64,25 +68,30 @@ pub struct Deliveries {
 }
 
 impl Deliveries {
-    /// Stops the worker in an orderly way: nothing more is delivered, what is open may be acknowledged until the deadline,
-    /// and is checkpointed. See [`WorkerHandle::shutdown`].
-    pub async fn shutdown(&self, deadline: Duration) {
-        self.handle.shutdown(deadline).await;
+    /// Stops the worker gracefully: delivers nothing more, and checkpoints the records that are acknowledged within `grace`.
+    /// See [`WorkerHandle::shutdown`].
+    pub async fn shutdown(&self, grace: Duration) {
+        self.handle.shutdown(grace).await;
     }
 
-    /// Stops the worker from elsewhere.
+    /// Stops the worker without waiting for open records. See [`WorkerHandle::abort`].
+    pub async fn abort(&self) {
+        self.handle.abort().await;
+    }
+
+    /// Returns a handle that stops the worker from another task.
     #[must_use]
     pub fn handle(&self) -> WorkerHandle {
         self.handle.clone()
     }
 
-    /// The next record; `None` when the worker has ended in an orderly way.
+    /// Returns the next record; `None` after a graceful shutdown.
     ///
     /// # Errors
-    /// What the worker ended with: see [`Worker::run`](crate::Worker::run).
+    /// The worker's error: see [`Worker::run`](crate::Worker::run).
     ///
     /// # Cancellation
-    /// Nothing is lost.
+    /// Dropping the future loses no record.
     pub async fn next(&mut self) -> Option<Result<Delivered, Error>> {
         std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
@@ -100,7 +109,8 @@ impl Stream for Deliveries {
             Poll::Pending => Poll::Pending,
             Poll::Ready(outcome) => {
                 self.ended = None;
-                // Without a word the worker's task was dropped with its runtime.
+                // The sender is gone without an outcome if the worker's task was dropped with its
+                // runtime.
                 Poll::Ready(outcome.unwrap_or(Ok(())).err().map(Err))
             }
         }
@@ -119,7 +129,7 @@ impl fmt::Debug for Deliveries {
     }
 }
 
-/// Hands on what it is called with.
+/// A processor that forwards records to a channel.
 struct Forward(mpsc::Sender<Delivered>);
 
 impl RecordProcessor for Forward {
@@ -127,7 +137,7 @@ impl RecordProcessor for Forward {
         for handle in batch.take_handles() {
             let delivered = Delivered { handle, shard: shard.clone() };
             if self.0.send(delivered).await.is_err() {
-                return Err("nobody acquires deliveries any more".into());
+                return Err("the delivery stream was dropped".into());
             }
         }
         Ok(())
@@ -135,7 +145,7 @@ impl RecordProcessor for Forward {
 }
 
 impl WorkerBuilder<NoProcessor> {
-    /// Builds the worker, runs it on the runtime that this is called on, and yields its records as a stream.
+    /// Builds the worker, runs it on the current runtime, and returns its records as a stream.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), kcl_core::Error> {
@@ -164,7 +174,7 @@ impl WorkerBuilder<NoProcessor> {
         let (handle, tasks) = (worker.handle(), worker.tasks());
         let (tell, ended) = oneshot::channel();
         tasks.spawn(Box::pin(async move {
-            // Who dropped the stream is not told.
+            // Ignore the error: the delivery stream was dropped.
             let _ = tell.send(worker.run().await);
         }));
         Ok(Deliveries { delivered, ended: Some(ended), handle })

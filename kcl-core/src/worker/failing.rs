@@ -1,4 +1,5 @@
-//! What a builder is told about failures: policy, dead letters, another store of checkpoints.
+//! The builder's setters for failures and checkpoints: error policy, dead-letter sink, checkpoint
+//! store.
 
 use super::builder::{Failing, WorkerBuilder};
 use crate::config::Settings;
@@ -7,22 +8,22 @@ use crate::processor::{CheckpointStore, Concurrency, DeadLetterSink, ErrorPolicy
 use std::sync::Arc;
 
 impl<R> WorkerBuilder<R> {
-    /// What is done when a handler fails; [`OnError::retry`](crate::OnError::retry) if not set.
+    /// Sets the policy for failing handlers; [`OnError::retry`](crate::OnError::retry) if not set.
     #[must_use]
     pub fn error_policy(mut self, policy: impl ErrorPolicy) -> Self {
         self.failing.policy = Arc::new(policy);
         self
     }
 
-    /// Where records go that the error policy yields up.
+    /// Sets the sink for records that the error policy gives up.
     #[must_use]
     pub fn dead_letters(mut self, sink: impl DeadLetterSink) -> Self {
         self.failing.sink = Some(Arc::new(sink));
         self
     }
 
-    /// Where the handler keeps positions beside the effects of the records; see [`CheckpointStore`]. The lease's row gets
-    /// them when a lease is given up.
+    /// Sets a store that keeps positions together with the effects of the records; see
+    /// [`CheckpointStore`]. The lease row gets the position when the lease is released.
     #[must_use]
     pub fn checkpoint_store(mut self, store: impl CheckpointStore) -> Self {
         self.failing.store = Some(Arc::new(store));
@@ -31,7 +32,8 @@ impl<R> WorkerBuilder<R> {
 }
 
 impl Failing {
-    /// What contradicts itself, before anything is read or written.
+    /// Checks that policy, sink, store and settings fit together, before anything is read or
+    /// written.
     pub(super) fn check(&self, settings: &Settings) -> Result<(), Error> {
         let wrong = |message: String| Err(Error::new(Code::Setting, message));
         if let Err(why) = self.policy.check() {
@@ -64,7 +66,7 @@ impl Failing {
 
     pub(super) fn handling(self, settings: &Settings, keyed: bool) -> Handling {
         let Failing { policy, sink, store } = self;
-        // What checkpoints by itself, or in a store, goes by the order of the shard.
+        // Manual checkpoints and stores rely on the order of the shard.
         let ordered = settings.manual_checkpoints || store.is_some();
         let concurrency = match settings.concurrency {
             Concurrency::Auto if ordered => Concurrency::Serial,

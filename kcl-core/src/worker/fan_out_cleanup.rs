@@ -1,4 +1,5 @@
-//! The fan-out consumers that this worker is to remove once nobody of its fleet needs them: until then they are billed.
+//! Deregisters fan-out consumers that no worker of the fleet needs any more. AWS bills them until
+//! then.
 
 use super::fleet_membership::FleetMembership;
 use crate::coordination::Elsewhere;
@@ -10,7 +11,8 @@ use crate::telemetry::event::fanout::ConsumerRemoved;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// One a stream that was ever read here by fan-out; of one stream, without a name.
+/// The consumer of each stream that this worker has read by fan-out; under `None` for a worker of
+/// one stream.
 #[derive(Debug, Default)]
 pub(super) struct FanOutCleanup(Mutex<BTreeMap<Option<StreamId>, Arc<Registrar>>>);
 
@@ -19,18 +21,18 @@ impl FanOutCleanup {
         self.lock().insert(stream, registrar);
     }
 
-    /// The stream is no more, and its consumer with it.
+    /// Forgets the consumer of a deleted stream, which AWS has deleted too.
     pub(super) fn forget(&self, stream: &StreamId) {
         self.lock().remove(&Some(stream.clone()));
     }
 
-    /// Whether there is one of this stream.
+    /// True if this worker has read the stream by fan-out.
     pub(super) fn has(&self, stream: &StreamId) -> bool {
         self.lock().contains_key(&Some(stream.clone()))
     }
 
-    /// This worker has left a stream. Where others read it, one of them will remove its consumer, or this worker at its end,
-    /// if they have gone by then.
+    /// Called when this worker has stopped serving a stream. If others read it, one of them
+    /// deregisters the consumer, or this worker does at its end if they have gone by then.
     pub(super) async fn left(&self, stream: &StreamId, elsewhere: Elsewhere) {
         let stream = Some(stream.clone());
         match elsewhere {
@@ -44,7 +46,7 @@ impl FanOutCleanup {
         }
     }
 
-    /// This worker has ended.
+    /// Called when this worker has ended.
     pub(super) async fn ended(&self, others: &FleetMembership) {
         let streams: Vec<Option<StreamId>> = self.lock().keys().cloned().collect();
         for stream in streams {
@@ -73,7 +75,7 @@ fn untold(stream: Option<&StreamId>, why: &str) {
     scope_of(stream).enter(|| ConsumerRemoved { error: Some(&error) }.emit());
 }
 
-/// The scope of one of several streams, or of the only one.
+/// The telemetry scope of one of several streams, or of the only one.
 fn scope_of(stream: Option<&StreamId>) -> Scope {
     let scope = Scope::current();
     stream.map_or(scope.clone(), |stream| scope.of_stream(stream.as_str()))

@@ -1,4 +1,5 @@
-//! After a worker's end: who of its fleet still reads what, for tidying up behind those who do not.
+//! Reads which workers of the fleet remain, and which streams they serve, after this worker has
+//! left.
 
 use crate::coordination::served_by_others;
 use crate::lease::row::WorkerId;
@@ -7,34 +8,34 @@ use crate::record::StreamId;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Attempts at a read, and what is between two of them: its table acquires no retries of its own.
+/// Attempts at a read, and the pause between them. The store does not retry.
 const ATTEMPTS: u32 = 3;
 const AGAIN: Duration = Duration::from_millis(300);
 
-/// What is to be found out.
+/// A question about the rest of the fleet.
 #[derive(Clone, Debug)]
 pub(super) enum Asks {
-    /// Whether the worker was the last of its fleet, of one stream.
+    /// Whether this worker was the last one of its fleet; for a worker of one stream.
     WhetherAlone,
-    /// Which streams others than this worker serve, of several.
+    /// Which streams the other workers serve; for a worker of several streams.
     WhoServes(WorkerId),
 }
 
-/// The others, as far as somebody asked.
+/// The answer, if the question was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum FleetMembership {
     #[default]
     NotAsked,
-    /// They are there, and read what this worker read.
+    /// Other workers remain, and read the stream.
     Stay,
-    /// They serve these streams, or there are none.
+    /// The streams that other workers serve; none if there are no others.
     Serve(BTreeSet<StreamId>),
-    /// The table did not tell.
+    /// The table did not answer.
     Unknown(String),
 }
 
 impl Asks {
-    /// Looks at the table, which the worker's session has left.
+    /// Reads the table, after this worker's session has ended.
     pub(super) async fn look(self, store: &dyn LeaseStore) -> FleetMembership {
         let mut others = self.ask(store).await;
         for _ in 1..ATTEMPTS {
@@ -47,7 +48,7 @@ impl Asks {
 
     async fn ask(&self, store: &dyn LeaseStore) -> FleetMembership {
         match self {
-            // The last one has removed the fleet's row.
+            // The last worker of a fleet deletes the fleet row.
             Asks::WhetherAlone => match store.read(&[RowKey::Fleet], Consistency::Strong).await.as_deref() {
                 Ok([None]) => FleetMembership::Serve(BTreeSet::new()),
                 Ok(_) => FleetMembership::Stay,
@@ -62,7 +63,8 @@ impl Asks {
 }
 
 impl FleetMembership {
-    /// Whether nobody reads the stream (one of several, or the only one) any more; an error where that is not known.
+    /// True if no other worker reads the stream (one of several, or the only one); an error if that
+    /// is unknown.
     pub(super) fn have_left(&self, stream: Option<&StreamId>) -> Result<bool, String> {
         match self {
             FleetMembership::NotAsked | FleetMembership::Stay => Ok(false),

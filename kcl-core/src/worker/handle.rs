@@ -1,4 +1,4 @@
-//! A built worker: running it, and stopping it from elsewhere.
+//! Runs a built worker, and stops it through its handle.
 
 use super::connection::Connection;
 use super::fan_out_cleanup::FanOutCleanup;
@@ -26,7 +26,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
-/// Handlers whose delivery was closed get so long to end. One that blocks its thread is not waited for.
+/// How long handlers may take to end after delivery was closed. A handler that blocks its thread
+/// does not end in time.
 const LAST_CONSUMERS: Duration = Duration::from_secs(1);
 
 /// One member of the fleet that reads a stream, or several. Made by [`Worker::builder`] and [`Worker::of_streams`].
@@ -45,20 +46,20 @@ pub struct Worker {
     pub(super) scope: Scope,
 }
 
-/// What a worker reads.
+/// The streams of a worker.
 pub(super) enum Reads {
-    /// One stream, which has the table for itself.
+    /// One stream, which has the lease table for itself.
     One {
         stream: StreamRef,
         connection: Connection,
         billed: FanOutCleanup,
         consumers: Box<dyn FnOnce(Consumers) -> Arc<dyn Consumption> + Send>,
     },
-    /// Several.
+    /// Several streams.
     Several(Arc<Registry>),
 }
 
-/// A worker's ends of what its handle asks and waits for.
+/// The worker's ends of the channels that its handle uses.
 pub(super) struct Link {
     pub(super) handle: WorkerHandle,
     asked: mpsc::UnboundedReceiver<Ask>,
@@ -73,7 +74,7 @@ impl Link {
     }
 }
 
-/// The coordination's way to the only stream.
+/// The coordination's access to a worker's only stream.
 #[derive(Debug)]
 struct Only(Arc<dyn StreamApi>);
 
@@ -83,7 +84,7 @@ impl StreamApis for Only {
     }
 }
 
-/// What consumers are started with, once the worker runs.
+/// What consumers need, once the worker runs.
 pub(super) struct Consumers {
     pub(super) tasks: Arc<dyn Spawn>,
     pub(super) stream: StreamRef,
@@ -103,7 +104,7 @@ impl Consumers {
     }
 }
 
-/// Starts consumers, and waits until all are gone.
+/// Starts consumers, and waits until all have ended.
 #[async_trait::async_trait]
 pub(super) trait Consumption: StartConsumer {
     async fn all_gone(&self);
@@ -125,38 +126,60 @@ where
 pub struct WorkerHandle {
     pub(super) ask: mpsc::UnboundedSender<Ask>,
     pub(super) done: watch::Receiver<bool>,
-    /// Where it may read several.
+    /// Present if the worker reads several streams.
     pub(super) streams: Option<Arc<Registry>>,
     pub(super) token: Token,
 }
 
 impl WorkerHandle {
-    /// Stops the worker in an orderly way: it acquires nothing more, yields its shards to others as each handler ends,
-    /// checkpoints what was acknowledged, and leaves. Nothing is repeated, unless a handler is still busy after
-    /// `deadline`: then what was acknowledged by then is checkpointed, and the rest comes again elsewhere.
+    /// Stops the worker gracefully, and completes when it has stopped.
     ///
-    /// Completes when the worker is done. A second call does not wait any longer: it ends delivery at once.
+    /// The worker takes no more leases and starts no more batches. It releases each shard to another worker as soon as the
+    /// shard's handler has finished its batch, checkpoints what was acknowledged, and leaves the fleet. No record is
+    /// repeated, unless a handler is still busy after `grace`: then the worker checkpoints what was acknowledged by then, and
+    /// another worker handles the rest again.
+    ///
+    /// May be called more than once: the earliest deadline counts. [`abort`](Self::abort) stops the waiting.
     ///
     /// # From a handler of the same worker
-    /// The worker waits for the handler, so the handler cannot wait for the worker: called there, this asks for the shutdown,
-    /// logs an error and completes at once. The way to stop from a handler is to start a task that calls this
-    /// (`tokio::spawn(async move { handle.shutdown(deadline).await })`), and to return.
+    /// The worker waits for the handler, so the handler cannot wait for the worker. Called from a handler, this requests the
+    /// shutdown, logs an error and completes at once. To stop from a handler, spawn a task that calls this
+    /// (`tokio::spawn(async move { handle.shutdown(grace).await })`), and return.
     ///
     /// # Cancellation
-    /// Dropping the future does not take the request back.
-    pub async fn shutdown(&self, deadline: Duration) {
-        // A worker that is done no longer listens.
-        let _ = self.ask.send(Ask::Shutdown(deadline));
+    /// Dropping the future does not cancel the shutdown.
+    pub async fn shutdown(&self, grace: Duration) {
+        self.stop(grace, "WorkerHandle::shutdown").await;
+    }
+
+    /// Stops the worker without waiting for handlers, and completes when it has stopped.
+    ///
+    /// Handlers are dropped at their next await point. The worker checkpoints what was acknowledged, releases its shards and
+    /// leaves the fleet; other workers handle the unacknowledged records again. Also ends a [`shutdown`](Self::shutdown) that
+    /// is waiting for a handler.
+    ///
+    /// # From a handler of the same worker
+    /// As [`shutdown`](Self::shutdown).
+    ///
+    /// # Cancellation
+    /// Dropping the future does not cancel the shutdown.
+    pub async fn abort(&self) {
+        self.stop(Duration::ZERO, "WorkerHandle::abort").await;
+    }
+
+    async fn stop(&self, grace: Duration, call: &'static str) {
+        // The receiver of a worker that has ended is gone.
+        let _ = self.ask.send(Ask::Shutdown(grace));
         if self.token.is_within() {
-            return AwaitsItself { call: "WorkerHandle::shutdown" }.emit();
+            return AwaitsItself { call }.emit();
         }
         let mut done = self.done.clone();
-        // An error means that the worker was dropped: then it is done too.
+        // An error means that the worker was dropped, so it has ended too.
         let _ = done.wait_for(|done| *done).await;
     }
 }
 
-/// Asks a running worker to end at once, when its future is dropped.
+/// Aborts a running worker when its future is dropped.
 struct StopOnDrop(mpsc::UnboundedSender<Ask>);
 
 impl Drop for StopOnDrop {
@@ -166,38 +189,41 @@ impl Drop for StopOnDrop {
 }
 
 impl Worker {
-    /// The worker's name in its fleet.
+    /// Returns the worker's id in its fleet.
     #[must_use]
     pub fn id(&self) -> &str {
         self.id.as_str()
     }
 
-    /// Stops this worker from elsewhere, and changes what it reads.
+    /// Returns a handle that stops this worker, or changes its streams, from another task.
     #[must_use]
     pub fn handle(&self) -> WorkerHandle {
         self.link.handle.clone()
     }
 
-    /// Shows the stream to the coordination, and not to readers, through something else.
+    /// Replaces the stream that the coordination sees; readers keep theirs.
     pub(super) fn coordinate_through(&mut self, wrap: impl FnOnce(Arc<dyn StreamApi>) -> Arc<dyn StreamApi>) {
         if let Reads::One { connection, .. } = &mut self.reads {
             connection.api = wrap(Arc::clone(&connection.api));
         }
     }
 
-    /// Where its consumers run: on the current runtime, or as the builder was told.
+    /// Returns where consumers are spawned.
     pub(super) fn tasks(&self) -> Arc<dyn Spawn> {
         self.runtime.tasks()
     }
 
-    /// Runs until the worker is stopped or cannot go on. Handlers run on the runtime that polls this future.
+    /// Runs until the worker is stopped or fails. Handlers run on the runtime that polls this
+    /// future.
     ///
     /// # Errors
-    /// What a person must mend: the table is in use by another kind of consumer or belongs to another stream, the
-    /// worker's id was taken by another process, the error policy stopped the worker.
+    /// Conditions that a person must change: another kind of consumer uses the lease table, the
+    /// table belongs to another stream, another process took the worker's id, the error policy
+    /// stopped the worker.
     ///
     /// # Cancellation
-    /// Dropping the future ends delivery at once; what was acknowledged is still checkpointed in the background.
+    /// Dropping the future stops delivery at once. The worker still checkpoints what was
+    /// acknowledged, in the background.
     pub async fn run(self) -> Result<(), Error> {
         let scope = self.scope.clone();
         scope.around(self.run_in_scope()).await
@@ -218,7 +244,7 @@ impl Worker {
             Reads::One { stream, connection, billed, consumers } => {
                 alone = Some(billed);
                 let (settings, clock) = (settings.clone(), clock.clone());
-                let streams = connection.alone(settings.start, settings.until);
+                let streams = connection.alone(settings.start, settings.until_ms());
                 let with = Consumers { tasks, stream, settings, clock, rng: rng_of_consumers };
                 (consumers(with), streams, Arc::new(Only(connection.api)))
             }
@@ -238,7 +264,8 @@ impl Worker {
                 (coordinator, outside)
             })
             .await;
-        // Elapsed: a handler blocks its thread. Its records were not acknowledged and come again elsewhere.
+        // Elapsed if a handler blocks its thread. Its records were not acknowledged, so another
+        // worker handles them again.
         let _ = tokio::time::timeout(LAST_CONSUMERS, consumers.all_gone()).await;
         match (alone, several) {
             (Some(billed), _) => billed.ended(&others).await,
@@ -250,9 +277,8 @@ impl Worker {
         outcome
     }
 
-    /// Runs until `stop` completes, then stops in an orderly way within the setting `shutdown_deadline`. Where `stop` was
-    /// [`shutdown_signal`](crate::shutdown_signal), a second signal ends delivery at once, as a second
-    /// [`WorkerHandle::shutdown`] does.
+    /// Runs until `stop` completes, then shuts down gracefully within the setting `shutdown_deadline`. If `stop` is
+    /// [`shutdown_signal`](crate::shutdown_signal), a second signal stops the worker as [`WorkerHandle::abort`] does.
     ///
     /// # Errors
     /// As [`Worker::run`].

@@ -1,4 +1,5 @@
-//! Where the coordination runs: on a thread, a runtime and connections of its own, so that no handler can delay a heartbeat.
+//! Hosts the coordination on a thread, a runtime and connections of its own, so that no handler
+//! delays a heartbeat.
 
 use super::connection::{Connect, Connected, Connection};
 use super::fleet_membership::{Asks, FleetMembership};
@@ -11,28 +12,29 @@ use futures_util::FutureExt;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// Which runtime the coordination runs on.
+/// The runtime of the coordination.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Runtime {
     /// A thread of its own.
     #[default]
     Own,
-    /// The one that builds the worker: where time is virtual and everything is to run in one thread.
+    /// The runtime that builds the worker: for virtual time, where everything runs in one thread.
     Current,
-    /// The caller's, for this and for the consumers.
+    /// The caller's spawner, which also runs the consumers.
     Given(Arc<dyn Spawn>),
 }
 
 impl Runtime {
-    /// The process, where it is the worker's own: under virtual time one process plays many workers.
+    /// Identifies the worker's process. Under virtual time one process plays many workers, so it is
+    /// not identified.
     pub(super) fn process(&self) -> ThisProcess {
         match self {
-            Runtime::Own => ThisProcess::of_caller(),
+            Runtime::Own => ThisProcess::current(),
             Runtime::Current | Runtime::Given(_) => ThisProcess::default(),
         }
     }
 
-    /// Where consumers run.
+    /// Where consumers are spawned.
     pub(super) fn tasks(&self) -> Arc<dyn Spawn> {
         match self {
             Runtime::Own | Runtime::Current => Arc::new(tokio::runtime::Handle::current()),
@@ -41,16 +43,16 @@ impl Runtime {
     }
 }
 
-/// Makes the coordinator from what was connected to.
+/// Makes the coordinator from the connections.
 type Begin = Box<dyn FnOnce(Connected) -> (Coordinator, Outside) + Send>;
 
-/// The coordination, connected and waiting to be told to begin.
+/// The connected coordination, before it is started.
 pub(super) struct Hosted {
     begin: oneshot::Sender<Begin>,
     done: oneshot::Receiver<(Result<(), Error>, FleetMembership)>,
 }
 
-/// What is done on the coordination's runtime, from connecting to the end.
+/// The coordination's task, from connecting to the end.
 struct Task {
     connect: Connect,
     connected: oneshot::Sender<Result<Vec<Connection>, Error>>,
@@ -71,7 +73,7 @@ impl Task {
         if self.connected.send(Ok(parts.streams.clone())).is_err() {
             return;
         }
-        // Dropped: the worker was never run.
+        // The sender was dropped: the worker was never run.
         let Ok(begin) = self.begin.await else { return };
         let store = Arc::clone(&parts.store);
         let (coordinator, outside) = begin(parts);
@@ -84,7 +86,7 @@ impl Task {
     }
 }
 
-/// Connects on the runtime that will coordinate.
+/// Connects, on the runtime that will coordinate.
 pub(super) async fn connect(
     runtime: &Runtime,
     connect: Connect,
@@ -106,7 +108,7 @@ pub(super) async fn connect(
 
 fn spawn_thread(task: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
     let could_not = |error: std::io::Error| {
-        Error::new(Code::Runtime, "the coordination's thread or runtime could not be started").because(error)
+        Error::new(Code::Runtime, "the coordination's thread or runtime could not be started").with_source(error)
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(could_not)?;
     let thread = std::thread::Builder::new().name("kcl-coordination".to_owned());
@@ -115,7 +117,8 @@ fn spawn_thread(task: impl Future<Output = ()> + Send + 'static) -> Result<(), E
 }
 
 impl Hosted {
-    /// Begins to coordinate, and waits for the end; and who else is there then, if that was to be asked.
+    /// Starts the coordination and waits until it ends. Also returns the answer about the rest of
+    /// the fleet, if there was a question.
     pub(super) async fn run(
         self,
         begin: impl FnOnce(Connected) -> (Coordinator, Outside) + Send + 'static,

@@ -1,26 +1,27 @@
-//! Waits until the operating system asks the process to stop.
+//! Waits for the signals that ask the process to stop.
 
 #[cfg(feature = "signal")]
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// True once [`shutdown_signal`] has completed in this process. From then on the system's default, which is to end the process, does
-/// not apply any more, so somebody must listen.
+/// True once [`shutdown_signal`] has completed in this process. From then on the system no longer
+/// ends the process on such a signal, so the worker listens for a second one.
 #[cfg(feature = "signal")]
 static RECEIVED: AtomicBool = AtomicBool::new(false);
 
-/// Completes at Ctrl-C (SIGINT) or, on Unix, SIGTERM, which is what Kubernetes and ECS send first.
+/// Completes at Ctrl-C (SIGINT) or, on Unix, SIGTERM, which Kubernetes and ECS send first.
 ///
-/// [`Worker::run_until`](crate::Worker::run_until) with this stops in an orderly way at the first signal, and at the second ends
-/// delivery at once.
+/// With this, [`Worker::run_until`](crate::Worker::run_until) shuts down gracefully at the first
+/// signal, and aborts at the second.
 ///
-/// Where a handler cannot be installed that signal never completes it.
+/// Never completes for a signal whose handler cannot be installed.
 #[cfg(feature = "signal")]
 pub async fn shutdown_signal() {
     next().await;
     RECEIVED.store(true, Ordering::Relaxed);
 }
 
-/// Completes at another signal after that which completed [`shutdown_signal`]; never, where something else stopped the worker.
+/// Completes at the next signal after [`shutdown_signal`] has completed; never if something else
+/// stopped the worker.
 pub(super) async fn second_signal() {
     #[cfg(feature = "signal")]
     if is_received() {
@@ -29,7 +30,7 @@ pub(super) async fn second_signal() {
     std::future::pending().await
 }
 
-/// True if the process was asked to stop.
+/// True if a signal asked the process to stop.
 pub(super) fn is_received() -> bool {
     #[cfg(feature = "signal")]
     return RECEIVED.load(Ordering::Relaxed);

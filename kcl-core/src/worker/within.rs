@@ -1,4 +1,4 @@
-//! Which worker a task belongs to, so that a handler that waits for the end of its own worker is noticed.
+//! Detects that a handler waits for the end of its own worker, which would be a deadlock.
 
 use crate::spawn::Spawn;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -9,17 +9,17 @@ tokio::task_local! {
     static WORKER: Token;
 }
 
-/// Names a worker within the process.
+/// Identifies a worker within the process.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Token(Arc<()>);
 
 impl Token {
-    /// Whether this is called from a handler of that worker (not from a task that the handler started).
+    /// True in a handler of that worker; false in a task that the handler spawned.
     pub(super) fn is_within(&self) -> bool {
         WORKER.try_with(|worker| Arc::ptr_eq(&worker.0, &self.0)).unwrap_or(false)
     }
 
-    /// Tasks that know which worker they belong to.
+    /// A spawner whose tasks know their worker.
     pub(super) fn over(&self, tasks: Arc<dyn Spawn>) -> Arc<dyn Spawn> {
         Arc::new(Within { token: self.clone(), tasks })
     }

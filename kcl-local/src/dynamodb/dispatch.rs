@@ -6,7 +6,7 @@ use super::decode::decode;
 
 macro_rules! operations {
     ($($name:literal => $method:ident),+ $(,)?) => {
-        /// Whether there is such an operation.
+        /// Whether the operation is supported.
         pub(super) fn is_known(operation: &str) -> bool {
             [$($name),+].contains(&operation)
         }

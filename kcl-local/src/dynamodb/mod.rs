@@ -1,8 +1,8 @@
-//! DynamoDB, by the embedded database dynoxide: one database for each account and Region.
+//! Serves DynamoDB with the embedded database dynoxide, one database per account and Region.
 
-mod creation;
 mod decode;
 mod dispatch;
+mod pending_tables;
 mod watcher;
 
 use std::collections::HashMap;
@@ -21,11 +21,11 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::kinesis::model::Scope;
 use crate::wire::encoding::Encoding;
-use creation::Creation;
+use pending_tables::PendingTables;
 pub use watcher::ItemChange;
 pub(crate) use watcher::Watcher;
 
-/// The tables of everyone.
+/// The tables of all accounts and Regions.
 pub(crate) struct Tables {
     clock: Clock,
     creation_delay: Duration,
@@ -36,21 +36,22 @@ pub(crate) struct Tables {
 /// The tables of one account in one Region.
 struct Account {
     database: Database,
-    creation: Mutex<Creation>,
+    pending: Mutex<PendingTables>,
 }
 
 impl Tables {
-    /// No tables yet. A new table is CREATING for `creation_delay`.
+    /// Starts without tables. A new table is in CREATING for `creation_delay`.
     pub(crate) fn new(clock: Clock, creation_delay: Duration) -> Self {
         Self { clock, creation_delay, accounts: Mutex::default(), watchers: Mutex::default() }
     }
 
-    /// From now on `watcher` looks at what writes change.
+    /// Adds a watcher, which is notified of the changes of later writes.
     pub(crate) fn watch(&self, watcher: Watcher) {
         self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(watcher);
     }
 
-    /// Answers one request. `operation` is the part of its target after the dot, `None` for a foreign target.
+    /// Answers one request. `operation` is the part of its target after the dot, or `None` for the
+    /// target of another service.
     pub(crate) fn answer(
         &self,
         scope: &Scope,
@@ -72,7 +73,8 @@ impl Tables {
         response
     }
 
-    /// In AWS's order: is it JSON, is the operation known, is it signed, and only then what it says.
+    /// Checks in AWS's order: is the body JSON, is the operation known, is the request signed, and
+    /// only then its content.
     fn checked(
         &self,
         scope: &Scope,
@@ -84,7 +86,7 @@ impl Tables {
     ) -> Result<Vec<u8>, (StatusCode, Vec<u8>)> {
         let unless_malformed = |refusal: String| {
             let bare = || r#"{"__type":"com.amazon.coral.service#SerializationException"}"#.to_owned();
-            // A body may be missing where nothing reads it.
+            // An empty body is not malformed: errors of the target or the signature come first.
             let body = if body.is_empty() || encoding.parses(body) { refusal } else { bare() };
             (StatusCode::BAD_REQUEST, body.into_bytes())
         };
@@ -93,7 +95,7 @@ impl Tables {
                 r#"{"__type":"com.amazon.coral.service#UnknownOperationException"}"#.to_owned(),
             ));
         };
-        if let Some(refusal) = unsigned(parts) {
+        if let Some(refusal) = signature_error(parts) {
             return Err(unless_malformed(refusal));
         }
         self.run(scope, caller, operation, body).map_err(|error| {
@@ -108,17 +110,17 @@ impl Tables {
     fn run(&self, scope: &Scope, caller: Option<&str>, operation: &str, body: &[u8]) -> Result<Vec<u8>, DynoxideError> {
         let account = self.account(scope)?;
         let now = Instant::now();
-        let creating = account.creation().concerns(body, now);
-        if creating && let Some(refusal) = creation::refusal(operation, body) {
+        let creating = account.pending().contains_table_of(body, now);
+        if creating && let Some(refusal) = pending_tables::refusal(operation, body) {
             return Err(refusal);
         }
         let answer = dispatch::run(&account.database, operation, body)?;
         for watcher in self.watchers.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
-            watcher.look(&account.database, operation, body, caller);
+            watcher.notify(&account.database, operation, body, caller);
         }
         match operation {
-            "CreateTable" => account.creation().begin(body, now, self.creation_delay),
-            "DescribeTable" if creating => return Ok(creation::describe(&answer).unwrap_or(answer)),
+            "CreateTable" => account.pending().add(body, now, self.creation_delay),
+            "DescribeTable" if creating => return Ok(pending_tables::with_status_creating(&answer).unwrap_or(answer)),
             _ => {}
         }
         Ok(answer)
@@ -130,19 +132,19 @@ impl Tables {
             return Ok(account.clone());
         }
         let database = Database::memory_with_clock(Arc::new(self.clock))?;
-        let account = Arc::new(Account { database, creation: Mutex::default() });
+        let account = Arc::new(Account { database, pending: Mutex::default() });
         accounts.insert(scope.clone(), account.clone());
         Ok(account)
     }
 }
 
 impl Account {
-    fn creation(&self) -> std::sync::MutexGuard<'_, Creation> {
-        self.creation.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> std::sync::MutexGuard<'_, PendingTables> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn unsigned(parts: &Parts) -> Option<String> {
+fn signature_error(parts: &Parts) -> Option<String> {
     auth_material::validate(AuthMaterial {
         authorization: parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()),
         query: parts.uri.query().unwrap_or_default(),
@@ -150,7 +152,7 @@ fn unsigned(parts: &Parts) -> Option<String> {
     })
 }
 
-/// An error by name, as DynamoDB writes it.
+/// The answer with an error of this name, in DynamoDB's form.
 pub(crate) fn refuse(name: &str) -> Response<Bytes> {
     let error = serde_json::json!({
         "__type": format!("com.amazonaws.dynamodb.v20120810#{name}"),

@@ -1,17 +1,17 @@
-//! Things that go wrong between a client and a service, on demand.
+//! Fault injection between clients and services.
 //!
-//! [`Faults`] is the handle users hold, [`plan`] decides what happens to a request, [`layer`] makes it happen; [`stream`] is about answers that
-//! go on for minutes.
+//! [`Faults`] is the user's handle, [`plan`] decides about each request, [`executor`] executes the
+//! decision, and [`stream`] has the faults of fan-out streams.
 
 mod chaos;
-mod handle;
-pub(crate) mod layer;
+pub(crate) mod executor;
+mod faults;
 mod plan;
 pub(crate) mod stream;
 
 pub use chaos::Chaos;
-pub use handle::Faults;
-pub(crate) use plan::Ending;
+pub use faults::Faults;
+pub(crate) use plan::Outcome;
 pub use stream::StreamFault;
 
 use std::time::Duration;
@@ -21,61 +21,67 @@ use serde::Deserialize;
 
 use crate::service::Service;
 
-/// What goes wrong with one request.
+/// A fault of one request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// It acquires that much longer than the service's latency, and then works. In the HTTP form: milliseconds.
+    /// The answer takes this much longer than the service's latency. In the HTTP form:
+    /// milliseconds.
     #[serde(deserialize_with = "millis")]
     Delay(Duration),
-    /// `ProvisionedThroughputExceededException`, without an effect.
+    /// `ProvisionedThroughputExceededException`; the request has no effect.
     Throttle,
-    /// An error of that name, such as `KMSDisabledException` or `InternalServerError`, without an effect.
+    /// An error of this name, such as `KMSDisabledException` or `InternalServerError`; the request
+    /// has no effect.
     Error(String),
-    /// Something between the client and the service answers in its place, without an effect: the sign-in page of a proxy, for
-    /// example. It bears none of the headers of AWS's answers. In the HTTP form: `{"answer": {"status": 403, "body": "<html>"}}`.
+    /// A proxy answers instead of the service, such as with its sign-in page; the request has no
+    /// effect. The answer has none of AWS's headers. In the HTTP form: `{"answer": {"status": 403,
+    /// "body": "<html>"}}`.
     Answer {
         /// The HTTP status.
         status: u16,
-        /// What it says, sent as HTML.
+        /// The body, sent as HTML.
         body: String,
     },
-    /// The request gets lost: no effect, and never an answer. The client waits until its own timeout.
+    /// The request is lost: no effect and no answer. The client waits until its own timeout.
     LostRequest,
-    /// The request has its effect, the answer gets lost: the client waits until its own timeout.
+    /// The request takes effect, but its answer is lost. The client waits until its own timeout.
     LostResponse,
-    /// The connection is cut before the request has an effect.
+    /// The connection is cut before the request takes effect.
     CutRequest,
-    /// The connection is cut after the request had its effect, in place of the answer.
+    /// The connection is cut after the request took effect, before the answer.
     CutResponse,
-    /// `SubscribeToShard` only: the subscription is open and the HTTP headers come, and then nothing, not even the message that precedes all events.
+    /// `SubscribeToShard` only: the subscription opens, but only the HTTP headers arrive, not even
+    /// the initial response message.
     HeadersOnly,
-    /// `SubscribeToShard` only: the events break off in some way. In the HTTP form: `{"stream": {"after": 3, "fault": "cut"}}`.
+    /// `SubscribeToShard` only: a fault in the stream of events. In the HTTP form: `{"stream":
+    /// {"after": 3, "fault": "cut"}}`.
     Stream {
-        /// So many events come before it happens. The message that precedes all events is not counted.
+        /// Number of events before the fault. The initial response message does not count.
         after: usize,
-        /// What happens then.
+        /// The fault.
         fault: StreamFault,
     },
 }
 
 impl Fault {
-    /// A subscription yields `after` events, and then this happens: `Fault::stream(3, StreamFault::Cut)`.
+    /// A fault in the stream of events after `after` events: `Fault::stream(3, StreamFault::Cut)`.
     #[must_use]
     pub fn stream(after: usize, fault: StreamFault) -> Self {
         Self::Stream { after, fault }
     }
 }
 
-/// A request, as rules see it.
+/// A request, as fault rules see it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Call<'a> {
-    /// The service it goes to.
+    /// The service.
     pub service: Service,
     /// The operation, such as `UpdateItem`.
     pub operation: &'a str,
-    /// The name given to [`LocalAws::sdk_config_for`](crate::LocalAws::sdk_config_for); `None` over HTTP and for unnamed clients.
+    /// The client's name from [`LocalAws::sdk_config_for`](crate::LocalAws::sdk_config_for); `None`
+    /// for other clients and over HTTP.
     pub caller: Option<&'a str>,
 }
 
@@ -83,10 +89,10 @@ fn millis<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration,
     u64::deserialize(deserializer).map(Duration::from_millis)
 }
 
-/// The text of errors that were asked for.
+/// The message of injected errors.
 pub(crate) const MESSAGE: &str = "injected fault";
 
-/// The HTTP status that an error of this name comes with.
+/// The HTTP status of an error of this name.
 pub(crate) fn status(name: &str) -> StatusCode {
     match name {
         "InternalFailure" | "InternalServerError" => StatusCode::INTERNAL_SERVER_ERROR,

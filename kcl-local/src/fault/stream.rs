@@ -1,4 +1,4 @@
-//! What goes wrong within an answer of events, which is under way for minutes.
+//! Faults in the stream of events of a subscription.
 
 use std::time::Duration;
 
@@ -6,64 +6,67 @@ use serde::Deserialize;
 
 use super::millis;
 
-/// What happens to the events of a subscription.
+/// A fault in the stream of events of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamFault {
-    /// The connection is cut. Over HTTP/2 this stream alone is reset (`RST_STREAM`), the connection lives on.
+    /// The connection is cut. Over HTTP/2 only this stream is reset (`RST_STREAM`); the connection
+    /// continues.
     Cut,
-    /// The answer ends as after five minutes: no error, no event before it.
+    /// The stream ends as it does after five minutes: without an error and without a last event.
     End,
-    /// Nothing comes any more, and nothing tells.
+    /// No further event arrives, and the connection stays open.
     Silence,
-    /// Nothing comes for that long, then it goes on. In the HTTP form: milliseconds.
+    /// No event arrives for this long, then the stream continues. In the HTTP form: milliseconds.
     #[serde(deserialize_with = "millis")]
     Stall(Duration),
-    /// An error event of that name, such as `KMSThrottlingException` or `InternalFailureException`, and then the end.
+    /// An error event of this name, such as `KMSThrottlingException` or `InternalFailureException`,
+    /// and then the end.
     Error(String),
-    /// The whole connection is cut, with all that is on it. In process: as `Cut`.
+    /// The connection is cut with all of its streams. In process: as `Cut`.
     CutConnection,
-    /// The connection acquires no new requests (`GOAWAY`); this one goes on to its end. In process it is not noticed.
+    /// The connection accepts no new requests (`GOAWAY`); this stream continues to its end. No
+    /// effect in process.
     GoAway,
-    /// The next message's checksum is wrong.
+    /// The next message has a wrong checksum.
     BadChecksum,
-    /// The next message stops in its middle, and the answer ends.
+    /// The stream ends in the middle of the next message.
     Truncated,
 }
 
-/// What goes wrong with one answer of events.
+/// The point at which a stream of events has its fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Broken {
-    /// Nothing comes but the HTTP headers.
-    AtStart,
-    /// This, once so many events have arrived.
-    After(usize, StreamFault),
+pub(crate) enum BreakPoint {
+    /// Nothing follows the HTTP headers.
+    AfterHeaders,
+    /// This fault, after this number of events.
+    AfterEvents(usize, StreamFault),
 }
 
-/// Counts the events of one answer until its fault is due.
+/// Counts the events of a stream until its fault is due.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Script {
-    broken: Option<Broken>,
+    break_point: Option<BreakPoint>,
     events: usize,
 }
 
 impl Script {
-    pub(crate) fn new(broken: Option<Broken>) -> Self {
-        Self { broken, events: 0 }
+    pub(crate) fn new(break_point: Option<BreakPoint>) -> Self {
+        Self { break_point, events: 0 }
     }
 
-    /// Whether even the first message, which is no event, is kept from coming.
+    /// Whether nothing follows the headers, not even the initial response message.
     pub(crate) fn is_silent(&self) -> bool {
-        self.broken == Some(Broken::AtStart)
+        self.break_point == Some(BreakPoint::AfterHeaders)
     }
 
-    /// What goes wrong before the next event, or with it.
+    /// The fault before the next event, or of it.
     pub(crate) fn before_event(&mut self) -> Option<StreamFault> {
         let events = self.events;
-        let is_due = |broken: &mut Broken| matches!(broken, Broken::After(after, _) if *after <= events);
-        match self.broken.take_if(is_due) {
-            Some(Broken::After(_, fault)) => Some(fault),
-            Some(Broken::AtStart) | None => None,
+        let is_due = |point: &mut BreakPoint| matches!(point, BreakPoint::AfterEvents(after, _) if *after <= events);
+        match self.break_point.take_if(is_due) {
+            Some(BreakPoint::AfterEvents(_, fault)) => Some(fault),
+            Some(BreakPoint::AfterHeaders) | None => None,
         }
     }
 
@@ -78,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_due_once_after_its_number_of_events() {
-        let mut script = Script::new(Some(Broken::After(2, StreamFault::Cut)));
+        let mut script = Script::new(Some(BreakPoint::AfterEvents(2, StreamFault::Cut)));
         assert!(!script.is_silent());
         for _ in 0..2 {
             assert_eq!(script.before_event(), None);
@@ -89,8 +92,8 @@ mod tests {
     }
 
     #[test]
-    fn headers_alone_are_no_fault_of_an_event() {
-        let mut script = Script::new(Some(Broken::AtStart));
+    fn a_stream_of_headers_alone_has_no_fault_of_an_event() {
+        let mut script = Script::new(Some(BreakPoint::AfterHeaders));
         assert!(script.is_silent());
         assert_eq!(script.before_event(), None);
     }

@@ -1,4 +1,4 @@
-//! The streams and settings of one account in one Region.
+//! Holds the streams and settings of one account in one Region, and finds the stream of a request.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,17 +9,17 @@ use super::stream::phase::Phase;
 use super::subscription::{Subscription, SubscriptionId};
 use super::{EngineConfig, EngineTime, address};
 
-/// What belongs to a [`Scope`].
+/// The state of one [`Scope`].
 #[derive(Debug, Default)]
 pub(crate) struct Account {
     pub(crate) streams: BTreeMap<String, Stream>,
     pub(crate) commitment: Commitment,
-    /// The newest creation, in seconds, of deleted streams and their shards, by name.
-    buried: BTreeMap<String, i64>,
+    /// The newest creation time, in seconds, of deleted streams and their shards, by stream name.
+    deleted: BTreeMap<String, i64>,
     rates: ControlRates,
 }
 
-/// The commitment to a minimum throughput: stored, of no effect but on the number of consumers.
+/// The commitment to a minimum throughput. It only changes the maximum number of consumers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Commitment {
     pub(crate) enabled: bool,
@@ -27,15 +27,15 @@ pub(crate) struct Commitment {
     pub(crate) ended: Option<EngineTime>,
 }
 
-/// What a call has besides its input.
+/// The context of a call, besides its input.
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
     pub(crate) scope: &'a Scope,
     pub(crate) config: &'a EngineConfig,
     pub(crate) rng: &'a mut fastrand::Rng,
-    /// Counts the iterators issued.
+    /// Number of issued iterators.
     pub(crate) serial: &'a mut u64,
-    /// Whether a shard ends in an answer of its own.
+    /// Whether the end of a shard has a separate answer.
     pub(crate) separate_end: bool,
     /// All open subscriptions.
     pub(crate) subscriptions: &'a mut HashMap<SubscriptionId, Subscription>,
@@ -43,34 +43,34 @@ pub(crate) struct Call<'a> {
 }
 
 impl Account {
-    /// Lets everything happen that was due by `now`.
+    /// Applies all changes that are due by `now`.
     pub(crate) fn advance(&mut self, now: EngineTime) {
-        let gone: Vec<_> = self.streams.extract_if(.., |_, stream| stream.is_gone(now)).collect();
-        for (_, stream) in &gone {
-            self.bury(stream);
+        let deleted: Vec<_> = self.streams.extract_if(.., |_, stream| stream.is_deleted(now)).collect();
+        for (_, stream) in &deleted {
+            self.remember_creation(stream);
         }
         for stream in self.streams.values_mut() {
             stream.advance(now);
         }
     }
 
-    /// When a stream of this name may say it was created. Times of an earlier one are over, so that its sequence numbers are not taken for the
-    /// new one's.
+    /// The creation time of a new stream with this name: later than any time of an earlier stream
+    /// with the name, so that the sequence numbers of the two differ.
     pub(crate) fn creation_time(&self, name: &str, now: EngineTime) -> EngineTime {
-        self.buried.get(name).map_or(now, |newest| now.max(EngineTime::from_millis((newest + 1) * 1000)))
+        self.deleted.get(name).map_or(now, |newest| now.max(EngineTime::from_millis((newest + 1) * 1000)))
     }
 
-    fn bury(&mut self, stream: &Stream) {
+    fn remember_creation(&mut self, stream: &Stream) {
         let newest = stream.shards.newest_creation().unwrap_or(0).max(stream.created.seconds());
-        self.buried.insert(stream.name.clone(), newest);
+        self.deleted.insert(stream.name.clone(), newest);
     }
 
-    /// The stream with this name, as it is now.
+    /// The stream with this name, in its state at the time of the call.
     pub(crate) fn named(&mut self, call: &Call<'_>, name: &str) -> Result<&mut Stream, ApiError> {
-        if self.streams.get(name).is_some_and(|stream| stream.is_gone(call.now))
-            && let Some(gone) = self.streams.remove(name)
+        if self.streams.get(name).is_some_and(|stream| stream.is_deleted(call.now))
+            && let Some(deleted) = self.streams.remove(name)
         {
-            self.bury(&gone);
+            self.remember_creation(&deleted);
         }
         let missing = || ApiError::not_found(format!("Stream {name} under account {} not found.", call.scope.account));
         let stream = self.streams.get_mut(name).ok_or_else(missing)?;
@@ -78,7 +78,7 @@ impl Account {
         Ok(stream)
     }
 
-    /// The stream that a request addresses by name, by ARN, or by both.
+    /// The stream that a request names by name, by ARN, or by both.
     pub(crate) fn stream(
         &mut self,
         call: &Call<'_>,
@@ -88,7 +88,7 @@ impl Account {
         self.named(call, address::stream_name(call.scope, name, arn)?)
     }
 
-    /// The same, for an operation that needs it to be `ACTIVE`.
+    /// As [`stream`](Self::stream), for an operation that requires an `ACTIVE` stream.
     pub(crate) fn active_stream(
         &mut self,
         call: &Call<'_>,
@@ -102,7 +102,7 @@ impl Account {
         }
     }
 
-    /// Open shards of all streams, and those that streams in creation will have.
+    /// Number of open shards of all streams, including streams in `CREATING`.
     pub(crate) fn open_shards(&self) -> usize {
         let shards = |stream: &Stream| match stream.phase {
             Phase::Creating { shards, .. } => usize::try_from(shards).unwrap_or(usize::MAX),
@@ -115,10 +115,10 @@ impl Account {
         self.streams.values().filter(|stream| stream.mode == StreamMode::OnDemand).count()
     }
 
-    /// Refuses to have `more` shards beyond the account's limit.
+    /// Refuses `more` shards if they exceed the account's limit.
     pub(crate) fn check_shard_limit(&self, call: &Call<'_>, more: usize) -> Result<(), ApiError> {
-        let (open, most) = (self.open_shards(), call.config.most_shards);
-        let limit = call.config.account_limits.map_or(most, |limits| limits.shards.min(most));
+        let (open, max) = (self.open_shards(), call.config.max_shards);
+        let limit = call.config.account_limits.map_or(max, |limits| limits.shards.min(max));
         if open.saturating_add(more) <= limit {
             return Ok(());
         }
@@ -128,7 +128,7 @@ impl Account {
         )))
     }
 
-    /// Counts the call against its operation's rate, if rates are on.
+    /// Counts the call against the rate of its operation, if rates are enabled.
     pub(crate) fn check_rate(&mut self, call: &Call<'_>, request: &Request) -> Result<(), ApiError> {
         if !call.config.control_rates {
             return Ok(());
@@ -142,7 +142,7 @@ impl Account {
     }
 }
 
-/// The answer to an operation that the stream's state forbids.
+/// The error of an operation that the state of the stream does not allow.
 pub(crate) fn not_active(call: &Call<'_>, stream: &Stream) -> ApiError {
     ApiError::in_use(format!(
         "Stream {} under account {} not ACTIVE, instead in state {}",
@@ -152,12 +152,12 @@ pub(crate) fn not_active(call: &Call<'_>, stream: &Stream) -> ApiError {
     ))
 }
 
-/// The answer for a shard that is not there, to an operation that reads it.
+/// The error of reading a shard that does not exist.
 pub(crate) fn no_such_shard(call: &Call<'_>, shard: &str, stream: &str) -> ApiError {
     ApiError::not_found(format!("Shard {shard} in stream {stream} under account {} does not exist", call.scope.account))
 }
 
-/// Refuses a creation time that is not the stream's. Clients hold it in whole seconds.
+/// Refuses a creation time that differs from the stream's. Clients have it in whole seconds.
 pub(crate) fn check_creation(stream: &Stream, call: &Call<'_>, sent: Option<Timestamp>) -> Result<(), ApiError> {
     match sent {
         Some(time) if EngineTime::from(time).seconds() != stream.created.seconds() => {

@@ -1,4 +1,4 @@
-//! Names and ARNs of streams and consumers.
+//! Builds and parses the ARNs of streams and consumers.
 
 use super::model::{ApiError, Scope};
 
@@ -18,19 +18,20 @@ pub(crate) fn consumer_arn(stream_arn: &str, name: &str, epoch: i64) -> String {
     format!("{stream_arn}/consumer/{name}:{epoch}")
 }
 
-/// What an ARN names in a scope.
+/// The stream or consumer that an ARN names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Resource<'a> {
     pub(crate) stream: &'a str,
-    /// Name and epoch, as written after the last slash.
+    /// `name:epoch`, the part after the last slash.
     pub(crate) consumer: Option<&'a str>,
 }
 
 impl<'a> Resource<'a> {
-    /// Reads an ARN.
+    /// Parses an ARN.
     ///
     /// # Errors
-    /// Not found, if it lies in another account or Region, or names neither stream nor consumer.
+    /// Not found, if the ARN is of another account or Region, or names neither a stream nor a
+    /// consumer.
     pub(crate) fn parse(scope: &Scope, arn: &'a str) -> Result<Self, ApiError> {
         let unknown = || {
             ApiError::not_found(format!(
@@ -54,7 +55,7 @@ impl<'a> Resource<'a> {
     }
 }
 
-/// The name of the stream that a request addresses by name, by ARN, or by both.
+/// The name of the stream that a request names by name, by ARN, or by both.
 pub(crate) fn stream_name<'a>(
     scope: &Scope,
     name: Option<&'a String>,

@@ -1,72 +1,77 @@
-//! What of the engine's behaviour can be chosen.
+//! The settings of the engine.
 
 use std::time::Duration;
 
-/// Settings of an [`Engine`](super::Engine). Start from [`in_process`](Self::in_process) or [`over_http`](Self::over_http) and change fields.
+/// Settings of an [`Engine`](super::Engine). Start from [`in_process`](Self::in_process) or
+/// [`over_http`](Self::over_http) and change fields.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EngineConfig {
-    /// How long state transitions take.
+    /// Durations of state transitions.
     pub transitions: Transitions,
-    /// Whether polling is throttled as AWS does it: 5 `GetRecords` and 5 `GetShardIterator` calls a second a shard, 2 MiB a second a shard.
-    /// And fan-out: one `SubscribeToShard` call and 2 MiB a second a shard and consumer.
+    /// Whether reading is throttled as by AWS. Polling, per shard and second: 5 `GetRecords` calls,
+    /// 5 `GetShardIterator` calls, 2 MiB. Enhanced fan-out, per shard, consumer and second: one
+    /// `SubscribeToShard` call, 2 MiB.
     pub read_throttling: bool,
-    /// Whether writing is throttled as AWS does it: 1,000 records and 1 MiB a second a shard.
+    /// Whether writing is throttled as by AWS: 1,000 records and 1 MiB per shard and second.
     pub write_throttling: bool,
-    /// Whether operations other than reading and writing have AWS's rates.
+    /// Whether the other operations have AWS's rate limits.
     pub control_rates: bool,
-    /// AWS's quotas of an account in a Region. `None`: without.
+    /// Quotas of an account in a Region. `None`: no quotas.
     pub account_limits: Option<AccountLimits>,
-    /// The most open shards of an account in a Region, with or without its quotas: each acquires memory. Default 20,000, which is AWS's
-    /// quota in its largest Regions.
-    pub most_shards: usize,
-    /// Life of a shard iterator. AWS: 300 s.
+    /// Maximum number of open shards of an account in a Region, with or without quotas, because
+    /// each shard uses memory. Default 20,000, AWS's quota in its largest Regions.
+    pub max_shards: usize,
+    /// Lifetime of a shard iterator. AWS: 300 s.
     pub iterator_life: Duration,
-    /// Life of a paging token. AWS: 300 s.
+    /// Lifetime of a pagination token. AWS: 300 s.
     pub page_token_life: Duration,
-    /// Life of a subscription. AWS: 300 s.
+    /// Lifetime of a subscription. AWS: 300 s.
     pub subscription_life: Duration,
-    /// After this long without an event a subscription yields one without records. Default 5 s.
+    /// After this time without an event a subscription has an event without records. Default 5 s.
     pub idle_event_interval: Duration,
-    /// Whether a consumer has to wait five seconds between two subscriptions to a shard even when the first has ended, which is how
-    /// AWS's documentation can be read. Default: off, only while the first is open.
+    /// Whether a consumer has to wait five seconds between two subscriptions to a shard even if the
+    /// first has ended, which is one reading of AWS's documentation. Default: off, it has to wait
+    /// only while the first is open.
     pub strict_resubscription: bool,
-    /// How many answers without records `GetRecords` may give, at random, before it yields those that are there. AWS does so in gaps of a
-    /// shard. So it is with the events of a subscription. Default 0.
-    pub empty_answers: u8,
-    /// How many answers without records `GetRecords` yields first when the position is older than what the retention period left.
+    /// Maximum number of empty answers of `GetRecords`, at random, before it returns the available
+    /// records. AWS does so in gaps of a shard. Also applies to the events of a subscription.
     /// Default 0.
+    pub empty_answers: u8,
+    /// Number of empty answers of `GetRecords` if the position is before the trim horizon. Default
+    /// 0.
     pub empty_answers_before_horizon: u8,
-    /// In which answer a closed shard ends.
+    /// The answer that ends a closed shard.
     pub shard_end: ShardEndAnswer,
-    /// Length of an hour of retention. Tests shorten it. Default 3,600 s.
+    /// Length of an hour of the retention period, which tests shorten. Default 3,600 s.
     pub retention_hour: Duration,
-    /// The arrival time of a record is off by up to this much, at random, to either side. Default 0.
+    /// Maximum random error of a record's arrival time, in either direction. Default 0.
     pub arrival_skew: Duration,
-    /// For this long after a reshard, `ListShards` may, at random, still show the parents as open beside their children. Default 0.
+    /// Time after a reshard during which `ListShards`, at random, may still show the parents as
+    /// open, together with their children. Default 0.
     pub closing_lag: Duration,
     /// Probability that a record of `PutRecords` fails with `InternalFailure`. Default 0.
     pub failed_entries: f64,
 }
 
-/// How long state transitions take, on the engine's clock.
+/// Durations of state transitions, on the engine's clock.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Transitions {
     /// `CREATING` to `ACTIVE`.
     pub create: Duration,
-    /// `DELETING` to gone.
+    /// `DELETING` to deleted.
     pub delete: Duration,
     /// `UPDATING` to `ACTIVE`.
     pub update: Duration,
-    /// A consumer's `CREATING` to `ACTIVE`.
+    /// `CREATING` to `ACTIVE` of a consumer.
     pub register: Duration,
-    /// A consumer's `DELETING` to gone.
+    /// `DELETING` to deleted of a consumer.
     pub deregister: Duration,
 }
 
 impl Transitions {
-    /// Every transition acquires `duration`.
+    /// Every transition takes `duration`.
     #[must_use]
     pub const fn all(duration: Duration) -> Self {
         Self { create: duration, delete: duration, update: duration, register: duration, deregister: duration }
@@ -81,32 +86,32 @@ pub struct AccountLimits {
     pub shards: usize,
     /// On-demand streams.
     pub on_demand_streams: usize,
-    /// Streams in `CREATING` at a time.
+    /// Streams in `CREATING` at the same time.
     pub creating_streams: usize,
-    /// Consumers of a stream in `CREATING` at a time.
+    /// Consumers of a stream in `CREATING` at the same time.
     pub creating_consumers: usize,
 }
 
 impl Default for AccountLimits {
-    /// What AWS yields a new account in most Regions.
+    /// The quotas of a new account in most Regions.
     fn default() -> Self {
         Self { shards: 1000, on_demand_streams: 50, creating_streams: 5, creating_consumers: 5 }
     }
 }
 
-/// In which answer a closed shard ends: clients must take both forms.
+/// The answer that ends a closed shard. Clients must handle both forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShardEndAnswer {
     /// The answer with the last records has no next iterator.
     WithLastRecords,
-    /// The answer with the last records has one; the end follows in an answer of its own.
+    /// The answer with the last records has a next iterator; a separate answer ends the shard.
     Separate,
-    /// One of the two, drawn when the engine is made.
+    /// One of the two, drawn when the engine is created.
     Seeded,
 }
 
 impl EngineConfig {
-    /// For an engine inside a test: transitions take no time, nothing is throttled.
+    /// For tests in the process: transitions take no time, and nothing is throttled.
     #[must_use]
     pub fn in_process() -> Self {
         Self {
@@ -115,7 +120,7 @@ impl EngineConfig {
             write_throttling: false,
             control_rates: false,
             account_limits: None,
-            most_shards: 20_000,
+            max_shards: 20_000,
             iterator_life: Duration::from_secs(300),
             page_token_life: Duration::from_secs(300),
             subscription_life: Duration::from_secs(300),
@@ -131,7 +136,8 @@ impl EngineConfig {
         }
     }
 
-    /// For a simulation: what AWS does to its readers, and what is open is drawn from the seed.
+    /// For a simulation: readers are throttled and get empty answers as from AWS, and undocumented
+    /// choices are drawn from the seed.
     #[must_use]
     pub fn simulation() -> Self {
         Self {
@@ -143,7 +149,7 @@ impl EngineConfig {
         }
     }
 
-    /// For a server that any client may talk to: transitions take half a second and can be seen.
+    /// For a server: transitions take half a second, so that clients can observe them.
     #[must_use]
     pub fn over_http() -> Self {
         Self { transitions: Transitions::all(Duration::from_millis(500)), ..Self::in_process() }

@@ -1,9 +1,9 @@
-//! The constraints of the API's member types, and AWS's words for a broken one.
+//! Checks the constraints of the API's member types, and builds AWS's validation messages.
 
 use super::model::{ApiError, TextEnum};
 
-/// Errors listed in one answer, at most.
-const MOST_LISTED: usize = 10;
+/// Maximum number of errors in one message.
+const MAX_LISTED: usize = 10;
 
 /// A constraint on text.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +20,8 @@ struct Pattern {
 }
 
 impl Text {
-    /// Whether `value` keeps the constraint.
-    pub(crate) fn admits(&self, value: &str) -> bool {
+    /// Whether `value` satisfies the constraint.
+    pub(crate) fn is_satisfied_by(&self, value: &str) -> bool {
         let short_enough = value.len() <= self.max || value.chars().count() <= self.max;
         short_enough && value.len() >= self.min && self.pattern.is_none_or(|pattern| (pattern.matches)(value))
     }
@@ -72,7 +72,8 @@ fn is_decimal(text: &str, digits: usize) -> bool {
             && text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The shape that all ARN patterns share. What it names is looked at when it is resolved.
+/// The common shape of all ARN patterns. The named resource is checked later, when the ARN is
+/// resolved.
 fn is_arn(text: &str) -> bool {
     let mut parts = text.splitn(6, ':');
     parts.next() == Some("arn")
@@ -87,10 +88,11 @@ fn is_arn(text: &str) -> bool {
         })
 }
 
-/// Collects every broken constraint of a request. Members are named as AWS names them in these messages: `streamName`, `records.1.member.data`.
+/// Collects all violated constraints of a request. Members have their names in AWS's messages:
+/// `streamName`, `records.1.member.data`.
 #[derive(Debug, Default)]
 pub(crate) struct Constraints {
-    broken: Vec<String>,
+    violations: Vec<String>,
 }
 
 impl Constraints {
@@ -98,23 +100,24 @@ impl Constraints {
         Self::default()
     }
 
-    /// The answer, if anything was broken.
+    /// Returns the error if a constraint is violated.
     pub(crate) fn check(self) -> Result<(), ApiError> {
-        let count = self.broken.len();
+        let count = self.violations.len();
         if count == 0 {
             return Ok(());
         }
         let plural = if count == 1 { "" } else { "s" };
-        let listed = self.broken.into_iter().take(MOST_LISTED).collect::<Vec<_>>().join("; ");
+        let listed = self.violations.into_iter().take(MAX_LISTED).collect::<Vec<_>>().join("; ");
         Err(ApiError::validation(format!("{count} validation error{plural} detected: {listed}")))
     }
 
-    /// Adds a broken constraint in AWS's words: `Value '...' at '...' failed to satisfy constraint: ...`.
+    /// Adds a violation with AWS's message: `Value '...' at '...' failed to satisfy constraint:
+    /// ...`.
     pub(crate) fn fail(&mut self, value: &str, member: &str, constraint: &str) {
-        self.broken.push(format!("Value {value} at '{member}' failed to satisfy constraint: Member {constraint}"));
+        self.violations.push(format!("Value {value} at '{member}' failed to satisfy constraint: Member {constraint}"));
     }
 
-    /// The value, or nothing and an error if it is absent.
+    /// Returns the value; adds a violation if it is missing.
     pub(crate) fn required<'a, T>(&mut self, member: &str, value: Option<&'a T>) -> Option<&'a T> {
         if value.is_none() {
             self.fail("null", member, "must not be null");
@@ -122,11 +125,11 @@ impl Constraints {
         value
     }
 
-    /// Text that may be absent.
+    /// Checks an optional text.
     pub(crate) fn text(&mut self, member: &str, value: Option<&str>, constraint: &Text) {
         let Some(value) = value else { return };
         let quoted = || format!("'{value}'");
-        // Counting characters is only needed when the bytes alone do not settle it.
+        // Characters are counted only if there are more bytes than allowed characters.
         if value.len() > constraint.max && value.chars().count() > constraint.max {
             self.fail(&quoted(), member, &format!("must have length less than or equal to {}", constraint.max));
         }
@@ -140,16 +143,17 @@ impl Constraints {
         }
     }
 
-    /// Text that must be there. Empty if it is not, and then [`check`](Self::check) fails.
+    /// Checks a required text. Returns an empty text if it is missing; [`check`](Self::check) then
+    /// fails.
     pub(crate) fn required_text<'a>(&mut self, member: &str, value: Option<&'a String>, constraint: &Text) -> &'a str {
         let value = self.required(member, value).map_or("", String::as_str);
-        if self.broken.is_empty() || !value.is_empty() {
+        if self.violations.is_empty() || !value.is_empty() {
             self.text(member, Some(value), constraint);
         }
         value
     }
 
-    /// A number that may be absent.
+    /// Checks an optional number.
     pub(crate) fn number(&mut self, member: &str, value: Option<i64>, min: i64, max: i64) {
         let Some(value) = value else { return };
         if value < min {
@@ -160,14 +164,14 @@ impl Constraints {
         }
     }
 
-    /// A number that must be there. `min` if it is not, and then [`check`](Self::check) fails.
+    /// Checks a required number. Returns `min` if it is missing; [`check`](Self::check) then fails.
     pub(crate) fn required_number(&mut self, member: &str, value: Option<i64>, min: i64, max: i64) -> i64 {
         self.required(member, value.as_ref());
         self.number(member, value, min, max);
         value.unwrap_or(min)
     }
 
-    /// How many elements a list or a map may have.
+    /// Checks the number of elements of a list or map.
     pub(crate) fn length(&mut self, member: &str, length: usize, min: usize, max: usize) {
         if length < min {
             self.fail("'[]'", member, &format!("must have length greater than or equal to {min}"));
@@ -178,7 +182,7 @@ impl Constraints {
         }
     }
 
-    /// One of a closed set, or absent.
+    /// Parses an optional enumeration value.
     pub(crate) fn one_of<T: TextEnum>(&mut self, member: &str, value: Option<&str>) -> Option<T> {
         let value = value?;
         let found = T::ALL.iter().copied().find(|one| one.text() == value);
@@ -189,19 +193,20 @@ impl Constraints {
         found
     }
 
-    /// One of a closed set that must be there. `fallback` if it is not, and then [`check`](Self::check) fails.
+    /// Parses a required enumeration value. Returns `fallback` if it is missing;
+    /// [`check`](Self::check) then fails.
     pub(crate) fn required_one_of<T: TextEnum>(&mut self, member: &str, value: Option<&String>, fallback: T) -> T {
         let value = self.required(member, value).map(String::as_str);
         self.one_of(member, value).unwrap_or(fallback)
     }
 
-    /// A stream by name, by ARN, or by both.
+    /// Checks the name and the ARN of a stream.
     pub(crate) fn stream(&mut self, name: Option<&String>, arn: Option<&String>) {
         self.text("streamName", name.map(String::as_str), &STREAM_NAME);
         self.text("streamARN", arn.map(String::as_str), &STREAM_ARN);
     }
 
-    /// Tags to set.
+    /// Checks tags.
     pub(crate) fn tags<'a>(&mut self, tags: impl Iterator<Item = (&'a String, &'a String)>) {
         let mut count = 0;
         for (key, value) in tags {
@@ -227,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn all_broken_constraints_are_listed_in_the_words_of_aws() {
+    fn all_violations_are_listed_with_aws_messages() {
         let text = message(|c| {
             c.required::<String>("shardId", None);
             c.text("streamName", Some(""), &STREAM_NAME);
@@ -252,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn at_most_ten_are_listed() {
+    fn at_most_ten_violations_are_listed() {
         let text = message(|c| (0..12).for_each(|_| c.number("limit", Some(0), 1, 2)));
         assert!(text.starts_with("12 validation errors detected"));
         assert_eq!(text.matches("'limit'").count(), 10);
@@ -260,18 +265,18 @@ mod tests {
 
     #[test]
     fn patterns_are_those_of_the_service_model() {
-        for (text, good) in [("0", true), ("10", true), ("01", false), ("", false), ("-1", false)] {
-            assert_eq!(is_decimal(text, 39), good, "{text}");
+        for (text, is_valid) in [("0", true), ("10", true), ("01", false), ("", false), ("-1", false)] {
+            assert_eq!(is_decimal(text, 39), is_valid, "{text}");
         }
         assert!(is_decimal(&"9".repeat(39), 39) && !is_decimal(&"9".repeat(40), 39));
-        for (text, good) in [
+        for (text, is_valid) in [
             ("arn:aws:kinesis:eu-west-1:123456789012:stream/a", true),
             ("arn:aws-cn:kinesis:cn-north-1:123456789012:stream/a/consumer/b:1", true),
             ("arn:aws:kinesis:eu-west-1:12345678901:stream/a", false),
             ("arn:aws:kinesis:eu-west-1:123456789012:stream/", false),
             ("arn:aws:sqs:eu-west-1:123456789012:stream/a", false),
         ] {
-            assert_eq!(is_arn(text), good, "{text}");
+            assert_eq!(is_arn(text), is_valid, "{text}");
         }
         assert!(is_name("a.B-9_") && !is_name("a b") && !is_name(""));
     }

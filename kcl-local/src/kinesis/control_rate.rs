@@ -1,4 +1,4 @@
-//! The rates of operations other than reading and writing records.
+//! Limits the rates of operations other than reading and writing records.
 
 use std::collections::HashMap;
 
@@ -6,17 +6,19 @@ use super::EngineTime;
 use super::model::Request;
 use super::throttle::CallWindow;
 
-/// How often an operation may be called.
+/// The rate limit of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rate<'a> {
     per_second: usize,
-    /// Over which stream, as the request names it; empty if over the account.
-    over: &'a str,
+    /// The stream to which the limit applies, as the request names it; empty for the whole account.
+    stream: &'a str,
 }
 
-/// The rate of `request`'s operation, as AWS documents it. `None` for those that shards throttle.
+/// The rate limit of the operation, as AWS documents it
+/// (<https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>). `None` for
+/// operations that shards throttle.
 pub(crate) fn rate(request: &Request) -> Option<Rate<'_>> {
-    let of_account = |per_second| Some(Rate { per_second, over: "" });
+    let of_account = |per_second| Some(Rate { per_second, stream: "" });
 
     match request {
         Request::DescribeLimits(_) => of_account(1),
@@ -65,10 +67,10 @@ pub(crate) fn rate(request: &Request) -> Option<Rate<'_>> {
     }
 }
 
-/// A rate over the stream that a request names in one of two members.
+/// A limit per stream, which the request names in one of two members.
 fn of_stream<'a>(per_second: usize, names: [Option<&'a String>; 2]) -> Option<Rate<'a>> {
-    let over = names.into_iter().flatten().next().map_or("", String::as_str);
-    Some(Rate { per_second, over })
+    let stream = names.into_iter().flatten().next().map_or("", String::as_str);
+    Some(Rate { per_second, stream })
 }
 
 /// The calls of the last second, by operation and stream.
@@ -78,8 +80,8 @@ pub(crate) struct ControlRates {
 }
 
 impl ControlRates {
-    /// Counts the call, or refuses it.
+    /// Counts the call. Returns false if the rate is exceeded.
     pub(crate) fn admit(&mut self, operation: &'static str, rate: Rate<'_>, now: EngineTime) -> bool {
-        self.windows.entry((operation, rate.over.to_owned())).or_default().admit(now, rate.per_second)
+        self.windows.entry((operation, rate.stream.to_owned())).or_default().admit(now, rate.per_second)
     }
 }

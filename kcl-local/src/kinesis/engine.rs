@@ -1,4 +1,4 @@
-//! The state machine that answers requests.
+//! The engine: the state machine that answers requests.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,11 @@ use super::model::{ApiError, Request, Response, Scope};
 use super::subscription::{Subscription, SubscriptionId};
 use super::{EngineConfig, EngineTime, operation};
 
-/// Streams of any number of accounts and Regions, and what happens to them.
+/// The streams of any number of accounts and Regions.
 ///
-/// Nothing moves but by a call: time is the `now` of each call, randomness the generator given at the start. The same calls at the same times
-/// with the same seed give the same answers.
+/// The state changes only in calls. Time is the `now` of each call; randomness comes from the
+/// generator given to [`new`](Self::new). The same calls at the same times with the same seed have
+/// the same answers.
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,
@@ -23,9 +24,10 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine without streams.
+    /// An engine without streams. All randomness comes from `seed`.
     #[must_use]
-    pub fn new(config: EngineConfig, mut rng: fastrand::Rng) -> Self {
+    pub fn new(config: EngineConfig, seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
         let separate_end = match config.shard_end {
             ShardEndAnswer::WithLastRecords => false,
             ShardEndAnswer::Separate => true,
@@ -37,12 +39,12 @@ impl Engine {
     /// Answers `request` of the account and Region in `scope` at the time `now`.
     ///
     /// # Errors
-    /// What AWS would answer, as far as that is known.
+    /// The error that AWS would return, as far as it is known.
     pub fn handle(&mut self, scope: &Scope, request: Request, now: EngineTime) -> Result<Response, ApiError> {
         self.with(scope, now, |account, call| operation::answer(account, call, request))
     }
 
-    /// Gives `action` the account of `scope` and what a call needs besides.
+    /// Runs `action` with the account of `scope` and the context of a call.
     pub(super) fn with<T>(
         &mut self,
         scope: &Scope,

@@ -1,4 +1,4 @@
-//! The hash space: where a partition key lands, and ranges that tile 0 to 2^128-1.
+//! The hash key space from 0 to 2^128-1: hash keys of partition keys, and ranges.
 
 use std::fmt;
 
@@ -6,23 +6,23 @@ use md5::{Digest as _, Md5};
 use serde::Serialize;
 use serde::ser::Serializer;
 
-/// A position in the hash space. Displays in decimal.
+/// A hash key. Displays in decimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HashKey(pub u128);
 
 impl HashKey {
-    /// The lowest position.
+    /// The lowest hash key.
     pub const MIN: Self = Self(0);
-    /// The highest position, 2^128-1.
+    /// The highest hash key, 2^128-1.
     pub const MAX: Self = Self(u128::MAX);
 
-    /// Where `partition_key` lands: the MD5 of its UTF-8 bytes as a big-endian number.
+    /// The hash key of a partition key: the MD5 of its UTF-8 bytes as a big-endian number.
     #[must_use]
     pub fn of(partition_key: &str) -> Self {
         Self(u128::from_be_bytes(Md5::digest(partition_key.as_bytes()).into()))
     }
 
-    /// Reads decimal text. `None` if it is not a number below 2^128.
+    /// Parses decimal text. `None` if it is not a number below 2^128.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -44,18 +44,18 @@ impl Serialize for HashKey {
     }
 }
 
-/// A range of the hash space, both ends included.
+/// A range of hash keys, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct HashKeyRange {
-    /// The first position.
+    /// The first hash key.
     pub starting_hash_key: HashKey,
-    /// The last position.
+    /// The last hash key.
     pub ending_hash_key: HashKey,
 }
 
 impl HashKeyRange {
-    /// All of the hash space.
+    /// The whole hash key space.
     pub const ALL: Self = Self { starting_hash_key: HashKey::MIN, ending_hash_key: HashKey::MAX };
 
     /// The range from `start` to `end`, both included.
@@ -64,7 +64,7 @@ impl HashKeyRange {
         Self { starting_hash_key: start, ending_hash_key: end }
     }
 
-    /// Whether `key` lies in this range.
+    /// Whether `key` is in this range.
     #[must_use]
     pub fn contains(self, key: HashKey) -> bool {
         self.starting_hash_key <= key && key <= self.ending_hash_key
@@ -76,10 +76,11 @@ impl HashKeyRange {
         self.ending_hash_key.0.checked_add(1) == Some(upper.starting_hash_key.0)
     }
 
-    /// `count` ranges of the same width that tile the hash space, as `CreateStream` makes them: the last one acquires the rest of the division.
+    /// `count` ranges of the same width that cover the hash key space, as `CreateStream` makes
+    /// them. The last range also has the remainder of the division.
     #[must_use]
     pub fn tiles(count: u32) -> Vec<Self> {
-        // floor(2^128 / count), without a number of 129 bits.
+        // floor(2^128 / count), computed with 128 bits.
         let count = u128::from(count.max(1));
         let width = if count == 1 { 0 } else { u128::MAX / count + u128::from(u128::MAX % count == count - 1) };
         (0..count)
@@ -97,7 +98,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_partition_key_lands_at_its_md5_in_big_endian_order() {
+    fn the_hash_key_is_the_md5_in_big_endian_order() {
         // md5("a") = 0cc175b9c0f1b6a831c399e269772661
         assert_eq!(HashKey::of("a"), HashKey(0x0cc1_75b9_c0f1_b6a8_31c3_99e2_6977_2661));
     }
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_128_bits_are_read() {
+    fn numbers_of_up_to_128_bits_are_parsed() {
         assert_eq!(HashKey::parse("340282366920938463463374607431768211455"), Some(HashKey::MAX));
         assert_eq!(HashKey::parse("340282366920938463463374607431768211456"), None);
         assert_eq!(HashKey::parse("-1"), None);

@@ -1,4 +1,5 @@
-//! What tests do to a stream that no client can: reshard in any mode and at once, expire, trim.
+//! Operations for tests that the API does not have: reshard at once in any mode, expire a shard,
+//! trim records.
 
 use super::account::{Account, Call, no_such_shard};
 use super::model::{ApiError, Scope, StreamStatus};
@@ -9,20 +10,20 @@ use super::{Engine, EngineTime, HashKey, SequenceNumber, ShardId};
 /// A change of a stream's shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reshard {
-    /// Split a shard: the upper child begins at this hash key.
+    /// Splits a shard; the upper child begins at this hash key.
     Split(ShardId, HashKey),
-    /// Merge two shards, the lower one first.
+    /// Merges two shards, the lower one first.
     Merge(ShardId, ShardId),
-    /// Split and merge until this many are open.
+    /// Splits and merges until this number of shards is open.
     Count(u32),
 }
 
 impl Engine {
-    /// Reshards at once, in either mode, without going through `UPDATING`: what the service does to an on-demand stream. Does nothing if the
-    /// shards are not open or not adjacent.
+    /// Reshards at once, in either mode, without `UPDATING`, as the service does with on-demand
+    /// streams. Does nothing if the shards are not open or not adjacent.
     ///
     /// # Errors
-    /// Not found, if there is no such stream, or it has no shards yet or any more.
+    /// Not found, if the stream does not exist, or is in `CREATING` or `DELETING`.
     pub fn reshard(&mut self, scope: &Scope, stream: &str, reshard: Reshard, now: EngineTime) -> Result<(), ApiError> {
         self.with(scope, now, |account, call| {
             let stream = with_shards(account, call, stream)?;
@@ -36,10 +37,10 @@ impl Engine {
         })
     }
 
-    /// Removes a closed shard, as when the retention period has passed.
+    /// Removes a closed shard, as after the retention period.
     ///
     /// # Errors
-    /// Not found, if there is no such stream or shard, or the shard is open.
+    /// Not found, if the stream or shard does not exist, or the shard is open.
     pub fn expire_shard(
         &mut self,
         scope: &Scope,
@@ -57,10 +58,10 @@ impl Engine {
         })
     }
 
-    /// Drops the records of a shard that come before `sequence`, as when they have become too old.
+    /// Removes the records of a shard before `sequence`, as after the retention period.
     ///
     /// # Errors
-    /// Not found, if there is no such stream or shard.
+    /// Not found, if the stream or shard does not exist.
     pub fn trim_to(
         &mut self,
         scope: &Scope,

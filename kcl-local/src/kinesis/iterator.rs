@@ -1,4 +1,4 @@
-//! Shard iterators: a position in a shard, for a while.
+//! Shard iterators: a position in a shard, valid for a limited time.
 
 use super::model::{ApiError, ErrorCode};
 use super::token::{Reader, Writer};
@@ -8,17 +8,17 @@ const KIND: u8 = b'i';
 const AT: u8 = 0;
 const AFTER: u8 = 1;
 
-/// A place between two records of a shard.
+/// A position between two records of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Position {
-    /// Before the record with this number, or before the next one if none carries it.
+    /// Before the record with this number, or before the next record if no record has it.
     At(SequenceNumber),
-    /// Behind it.
+    /// After the record with this number.
     After(SequenceNumber),
 }
 
 impl Position {
-    /// The number behind which all records from here on are.
+    /// The number such that all records from this position on are after it.
     pub(crate) fn floor(self) -> SequenceNumber {
         match self {
             Self::At(sequence) => sequence.predecessor(),
@@ -27,18 +27,18 @@ impl Position {
     }
 }
 
-/// What an iterator says.
+/// The content of an iterator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ShardIterator {
-    /// Which stream of that name: one made again after it was deleted is another.
+    /// Identifies the stream among streams of the same name that were deleted and created again.
     pub(crate) incarnation: u64,
     pub(crate) stream: String,
     pub(crate) shard: ShardId,
     pub(crate) position: Position,
-    /// Answers without records given since the last one with some.
+    /// Number of empty answers since the last answer with records.
     pub(crate) empty_answers: u8,
     pub(crate) issued: EngineTime,
-    /// Makes two iterators of the same position and time differ, as AWS's do.
+    /// Makes two iterators of the same position and time different, as with AWS.
     pub(crate) serial: u64,
 }
 
@@ -72,10 +72,10 @@ impl ShardIterator {
         Some(Self { incarnation, stream: reader.rest()?, shard, position, empty_answers, issued, serial })
     }
 
-    /// Reads an iterator that a client sent at `now`.
+    /// Decodes an iterator that a client sent at `now`.
     ///
     /// # Errors
-    /// Invalid argument if it is none; expired if it is older than its life.
+    /// Invalid argument if it is not an iterator; expired if it is older than its lifetime.
     pub(crate) fn open(token: &str, now: EngineTime, config: &EngineConfig) -> Result<Self, ApiError> {
         let iterator = Self::decode(token).ok_or_else(|| ApiError::invalid_argument("Invalid ShardIterator."))?;
         if now > iterator.issued.plus(config.iterator_life) {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn an_iterator_is_read_back_and_fits_512_characters() {
+    fn an_iterator_is_decoded_again_and_fits_512_characters() {
         for position in [Position::At(sequence()), Position::After(sequence())] {
             let token = iterator(position).encode();
             assert!(token.len() <= 512);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn it_lives_for_its_life_and_not_longer() {
+    fn an_iterator_expires_after_its_lifetime() {
         let (token, config) = (iterator(Position::At(sequence())).encode(), EngineConfig::in_process());
         let at = |seconds: i64| EngineTime::from_millis(1_421_889_722_000 + seconds * 1000);
         assert!(ShardIterator::open(&token, at(300), &config).is_ok());
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_an_invalid_argument() {
+    fn other_text_is_an_invalid_argument() {
         let good = iterator(Position::At(sequence())).encode();
         let mut cut = good.clone();
         cut.truncate(good.len() - 4);

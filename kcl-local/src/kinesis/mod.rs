@@ -1,7 +1,9 @@
-//! An engine with the semantics of Amazon Kinesis Data Streams: a state machine of (request, now, randomness) to response that knows no I/O.
+//! An engine with the semantics of Amazon Kinesis Data Streams: a state machine from (request, now,
+//! randomness) to response, without I/O.
 //!
-//! Where AWS's behaviour is documented or was observed, the engine does the same; where it is not known, the choice is commented.
-//! Left out: queues and channels; encryption and policies are stored and shown but do nothing.
+//! The engine follows AWS's behaviour where it is documented or was observed; a comment explains
+//! each other choice. Encryption and resource policies are stored and returned, but have no effect.
+//! Queues and channels are not supported.
 
 mod account;
 mod address;

@@ -1,10 +1,10 @@
-//! Paging tokens: where a list goes on, for a while.
+//! Pagination tokens: the position of the next page of a list, valid for a limited time.
 
 use super::model::{ApiError, ErrorCode};
 use super::token::{Reader, Writer};
 use super::{EngineConfig, EngineTime};
 
-/// Which list a token belongs to.
+/// The list of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum List {
@@ -13,15 +13,15 @@ pub(crate) enum List {
     Consumers = b'c',
 }
 
-/// A token's life is counted from its issue; its fields are the list's own.
+/// Begins a token that is issued at `now`. The fields of the list follow.
 pub(crate) fn issue(list: List, now: EngineTime) -> Writer {
     Writer::new(list as u8).time(now)
 }
 
-/// Reads what [`issue`] began; the list's own fields follow.
+/// Decodes the beginning of a token of [`issue`]. The fields of the list follow.
 ///
 /// # Errors
-/// Invalid argument if it is no token of this list; expired if it is older than its life.
+/// Invalid argument if it is not a token of this list; expired if it is older than its lifetime.
 pub(crate) fn open(list: List, token: &str, now: EngineTime, config: &EngineConfig) -> Result<Reader, ApiError> {
     let mut reader = Reader::new(list as u8, token).ok_or_else(invalid)?;
     let issued = reader.time().ok_or_else(invalid)?;
@@ -35,7 +35,7 @@ pub(crate) fn open(list: List, token: &str, now: EngineTime, config: &EngineConf
     Ok(reader)
 }
 
-/// A token that says nothing.
+/// The error of a token that cannot be decoded.
 pub(crate) fn invalid() -> ApiError {
     ApiError::invalid_argument("NextToken is invalid.")
 }

@@ -1,13 +1,13 @@
-//! Sequence numbers of Kinesis' version 2: 186 bits whose fields make text of 56 digits and the order of writing.
+//! Sequence numbers of Kinesis' version 2: 186 bits, 56 decimal digits, in the order of writing.
 //!
 //! | hex digits | field |
 //! |--:|---|
 //! | 1 | constant 2, the version |
-//! | 9 | when the shard was created, epoch seconds |
+//! | 9 | creation time of the shard, epoch seconds |
 //! | 1 | low four bits of the shard number |
 //! | 16 | index, grows with each record; its top bit is never set |
-//! | 2 | unknown use, 0; 1 in the continuation numbers of subscriptions, which no record carries |
-//! | 9 | when this number was made, epoch seconds |
+//! | 2 | unknown, 0; 1 in the continuation numbers of subscriptions, which no record has |
+//! | 9 | time of this number, epoch seconds |
 //! | 8 | shard number |
 //! | 1 | constant 2 |
 
@@ -28,7 +28,8 @@ pub struct SequenceNumber {
 
 const VERSION: u64 = 2;
 const SECONDS_MASK: u64 = (1 << 36) - 1;
-/// The bit of the unknown byte that continuation numbers have: above the time, so that it decides before it, and below the index.
+/// The bit of continuation numbers, in the unknown byte: it is above the time and below the index,
+/// so that a continuation number is after its record and before the next one.
 const CONTINUATION: u128 = 1 << 72;
 
 impl SequenceNumber {
@@ -45,33 +46,33 @@ impl SequenceNumber {
         }
     }
 
-    /// The number a shard starts with; no record carries it.
+    /// The starting sequence number of a shard; no record has it.
     pub(crate) fn starting(created: i64, shard: ShardId) -> Self {
         Self::new(created, shard, 0, created)
     }
 
-    /// The number a shard ends with: greater than that of every record of the shard.
+    /// The ending sequence number of a shard: greater than the number of every record.
     pub(crate) fn ending(created: i64, shard: ShardId, closed: i64) -> Self {
         Self::new(created, shard, Self::LAST_INDEX, closed)
     }
 
-    /// A number behind this one and before every later record of the shard, made at `time`: where a subscription goes on, with AT as well
-    /// as with AFTER, since no record carries it.
+    /// A number after this one and before every later record of the shard: the position at which a
+    /// subscription resumes. AT and AFTER mean the same, because no record has the number.
     pub(crate) fn continuation(self, time: i64) -> Self {
         let time = time.max(self.seconds()).cast_unsigned() & SECONDS_MASK;
         let low = self.low & !(u128::from(SECONDS_MASK) << 36) | CONTINUATION | u128::from(time) << 36;
         Self { low, ..self }
     }
 
-    /// The greatest number that makes "after it" mean the same as "at this one".
+    /// The greatest number for which "after that number" means the same as "at this number".
     pub(crate) fn predecessor(self) -> Self {
         if self.low & CONTINUATION != 0 || self.index() == 0 {
-            return self; // No record carries it.
+            return self; // No record has this number.
         }
         Self::new(self.shard_created(), self.shard_id(), self.index() - 1, SECONDS_MASK.cast_signed()).continuation(0)
     }
 
-    /// Reads decimal text. `None` if it is not a number with this structure.
+    /// Parses decimal text. `None` if it is not a number with this structure.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.is_empty() {
@@ -118,13 +119,13 @@ impl SequenceNumber {
         ShardId::new((self.low >> 4) as u32)
     }
 
-    /// When this number was made, epoch seconds.
+    /// The time of this number, epoch seconds.
     #[must_use]
     pub fn seconds(self) -> i64 {
         (((self.low >> 36) as u64) & SECONDS_MASK).cast_signed()
     }
 
-    /// When the shard was created, epoch seconds.
+    /// The creation time of the shard, epoch seconds.
     pub(crate) fn shard_created(self) -> i64 {
         (self.high >> 20 & SECONDS_MASK).cast_signed()
     }
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_makes_the_numbers_that_aws_makes() {
+    fn the_numbers_of_a_split_are_those_of_aws() {
         let (parent, child) = (ShardId::new(0), ShardId::new(1));
         let (created, closed) = (0x5772_2a78, 0x5772_2a90);
         assert_eq!(
@@ -231,7 +232,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn fields_and_text_survive(created in seconds(), time in seconds(), shard in 0..i32::MAX.cast_unsigned(), index in 0..=SequenceNumber::LAST_INDEX) {
+        fn fields_and_text_are_read_back(created in seconds(), time in seconds(), shard in 0..i32::MAX.cast_unsigned(), index in 0..=SequenceNumber::LAST_INDEX) {
             let number = SequenceNumber::new(created, ShardId::new(shard), index, time);
             prop_assert_eq!(SequenceNumber::parse(&number.to_string()), Some(number));
             prop_assert_eq!((number.shard_created(), number.shard_id(), number.index(), number.seconds()), (created, ShardId::new(shard), index, time));
@@ -239,19 +240,19 @@ mod tests {
         }
 
         #[test]
-        fn a_continuation_lies_between_a_record_and_the_next_whatever_the_clock_says(created in seconds(), times in [seconds(), seconds(), seconds()], shard in 0..100_u32, index in 1..SequenceNumber::LAST_INDEX - 1) {
+        fn a_continuation_is_between_a_record_and_the_next_for_any_clock(created in seconds(), times in [seconds(), seconds(), seconds()], shard in 0..100_u32, index in 1..SequenceNumber::LAST_INDEX - 1) {
             let number = |index, time| SequenceNumber::new(created, ShardId::new(shard), index, time);
             let (record, next) = (number(index, times[0]), number(index + 1, times[1]));
             let continuation = record.continuation(times[2]);
             prop_assert!(record < continuation && continuation < next);
-            prop_assert!(continuation <= continuation.continuation(times[2] + 1), "it moves on");
+            prop_assert!(continuation <= continuation.continuation(times[2] + 1), "a later continuation is not smaller");
             prop_assert_eq!(SequenceNumber::parse(&continuation.to_string()), Some(continuation));
             prop_assert!(record.predecessor() < record && number(index - 1, times[1]) < record.predecessor());
             prop_assert_eq!(continuation.predecessor(), continuation);
         }
 
         #[test]
-        fn a_later_index_is_greater_whatever_the_clock_says(created in seconds(), t1 in seconds(), t2 in seconds(), shard in 0..100_u32, index in 0..SequenceNumber::LAST_INDEX - 1) {
+        fn a_later_index_is_greater_for_any_clock(created in seconds(), t1 in seconds(), t2 in seconds(), shard in 0..100_u32, index in 0..SequenceNumber::LAST_INDEX - 1) {
             let shard = ShardId::new(shard);
             let earlier = SequenceNumber::new(created, shard, index, t1);
             prop_assert!(SequenceNumber::starting(created, shard) <= earlier || index == 0);

@@ -1,4 +1,4 @@
-//! Shard ids: a number that counts up within a stream, written as `shardId-000000000007`.
+//! Shard ids: the number of a shard within its stream, written as `shardId-000000000007`.
 
 use std::fmt;
 
@@ -21,8 +21,8 @@ impl ShardId {
         self.0
     }
 
-    /// Reads an id. The short forms that AWS acquires are taken too (`shardId-7`, `7`): what counts is the number after the last dash.
-    /// `None` if that is not a number from 0 to 2^31-1.
+    /// Parses an id. Accepts the short forms that AWS accepts (`shardId-7`, `7`): only the number
+    /// after the last dash counts. `None` if that is not a number from 0 to 2^31-1.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.rsplit('-').next()?;
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_long_form_is_written_and_short_forms_are_read() {
+    fn ids_are_written_in_the_long_form_and_parsed_in_short_forms_too() {
         assert_eq!(ShardId::new(7).to_string(), "shardId-000000000007");
         for text in ["shardId-000000000007", "shardId-7", "7", "any-prefix-7", "007"] {
             assert_eq!(ShardId::parse(text), Some(ShardId::new(7)), "{text}");

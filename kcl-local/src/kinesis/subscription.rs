@@ -1,4 +1,4 @@
-//! Open subscriptions: what a consumer is told of a shard, event by event, and when.
+//! Open subscriptions: computes the next event of each, and its time.
 
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 
@@ -8,12 +8,13 @@ use super::operation::read::{behind, children};
 use super::stream::Stream;
 use super::{Engine, EngineTime, SequenceNumber, ShardId};
 
-/// Records of an event; their number is not documented.
-const MOST_RECORDS: usize = 10_000;
-/// Bytes of an event, partition keys counted, unless its one record is larger; not documented either.
-const MOST_BYTES: usize = 1024 * 1024;
+/// Maximum number of records of an event; AWS does not document it.
+const MAX_RECORDS: usize = 10_000;
+/// Maximum bytes of an event, with partition keys, unless a single record is larger; AWS does not
+/// document it.
+const MAX_BYTES: usize = 1024 * 1024;
 
-/// Names an open subscription of an [`Engine`].
+/// Identifies an open subscription of an [`Engine`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SubscriptionId {
     number: u64,
@@ -25,34 +26,34 @@ impl SubscriptionId {
         Self { number, shard }
     }
 
-    /// The shard that it is about.
+    /// The shard of the subscription.
     #[must_use]
     pub fn shard(self) -> ShardId {
         self.shard
     }
 }
 
-/// The answer to `SubscribeToShard` has no members: events are not among them.
+/// The response of `SubscribeToShard` has no members; events follow it.
 impl Serialize for SubscriptionId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_struct("SubscribeToShardOutput", 0)?.end()
     }
 }
 
-/// What a subscription has to say.
+/// The next step of a subscription.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// This.
+    /// The next event.
     Event(SubscribeToShardEvent),
-    /// Nothing before this time, unless something happens to the stream, the consumer or the shard.
+    /// No event before this time, unless the stream, the consumer or the shard changes.
     Wait(EngineTime),
-    /// This error, and then nothing: the subscription is over.
+    /// The subscription ended with this error.
     Failed(ApiError),
-    /// Nothing any more: its life or its shard has ended.
+    /// The subscription has ended: its lifetime is over, or its shard has ended.
     Ended,
 }
 
-/// What the engine knows of one.
+/// The state of an open subscription.
 #[derive(Clone, Debug)]
 pub(crate) struct Subscription {
     pub(crate) scope: Scope,
@@ -61,21 +62,22 @@ pub(crate) struct Subscription {
     pub(crate) consumer: String,
     pub(crate) consumer_arn: String,
     pub(crate) shard: ShardId,
-    /// Records behind this number are still to be told.
+    /// Records after this number are not yet delivered.
     pub(crate) after: SequenceNumber,
     pub(crate) opened: EngineTime,
     pub(crate) last_event: Option<EngineTime>,
-    /// Events without records since the last one with some, given though there were records.
+    /// Number of empty events, although records were available, since the last event with records.
     pub(crate) empty_events: u8,
-    /// Its shard's last event was told.
+    /// Whether the last event of the shard was delivered.
     pub(crate) ended: bool,
 }
 
 impl Engine {
-    /// What `subscription` has to say at `now`. To be asked again after an event at once; after [`Step::Wait`] at the time it names, or
-    /// when a record was put into the shard or anything else of the stream has changed.
+    /// Returns the next step of `subscription` at `now`. Call it again at once after an event;
+    /// after [`Step::Wait`] at the time that it has, or when a record was put into the shard or the
+    /// stream has changed.
     pub fn next_event(&mut self, subscription: SubscriptionId, now: EngineTime) -> Step {
-        // Taken out while it moves; there is one of its id.
+        // Removed during the step, because `with` borrows the engine.
         let Some(mut state) = self.subscriptions.remove(&subscription) else { return Step::Ended };
         let scope = state.scope.clone();
         let step = self
@@ -88,14 +90,14 @@ impl Engine {
         step
     }
 
-    /// Ends `subscription`: whoever it was for has gone. Nothing happens if it is over.
+    /// Ends `subscription`, because its client is gone. Does nothing if it has ended.
     pub fn unsubscribe(&mut self, subscription: SubscriptionId, now: EngineTime) {
         let Some(state) = self.subscriptions.remove(&subscription) else { return };
         self.with(&state.scope, now, |account, call| {
             let consumer =
                 account.named(call, &state.stream).ok().and_then(|stream| stream.consumers.get_mut(&state.consumer));
-            if let Some(seat) = consumer.and_then(|consumer| consumer.seats.get_mut(&state.shard)) {
-                seat.leave(subscription);
+            if let Some(slot) = consumer.and_then(|consumer| consumer.slots.get_mut(&state.shard)) {
+                slot.release(subscription);
             }
         });
     }
@@ -106,10 +108,10 @@ impl Subscription {
         if self.ended {
             return Ok(Step::Ended);
         }
-        let dies = self.opened.plus(call.config.subscription_life);
+        let ends = self.opened.plus(call.config.subscription_life);
         let stream = self.stream_of(account, call)?;
-        self.check_seat(id, stream, call)?;
-        if call.now >= dies {
+        self.check_slot(id, stream, call)?;
+        if call.now >= ends {
             return Ok(Step::Ended);
         }
         let horizon = stream.horizon(call.now);
@@ -117,12 +119,12 @@ impl Subscription {
         let Stream { shards, consumers, .. } = stream;
         let shard = shards.get_mut(self.shard).filter(|shard| !shard.is_expired(horizon));
         let shard = shard.ok_or_else(|| no_such_shard(call, &self.shard.to_string(), &self.stream))?;
-        let Some(consumer) = consumers.get_mut(&self.consumer) else { return Err(self.consumer_is_gone()) };
-        let wakes = [Some(dies), state_changes, consumer.changes_at()].into_iter().flatten().min().unwrap_or(dies);
-        let seat = consumer.seats.entry(self.shard).or_default();
+        let Some(consumer) = consumers.get_mut(&self.consumer) else { return Err(self.consumer_deregistered()) };
+        let wakes = [Some(ends), state_changes, consumer.changes_at()].into_iter().flatten().min().unwrap_or(ends);
+        let slot = consumer.slots.entry(self.shard).or_default();
 
         shard.log.trim_before(horizon);
-        let page = shard.log.read(super::iterator::Position::After(self.after), MOST_RECORDS, MOST_BYTES);
+        let page = shard.log.read(super::iterator::Position::After(self.after), MAX_RECORDS, MAX_BYTES);
         let due = self.last_event.map_or(call.now, |last| last.plus(call.config.idle_event_interval));
         let end = shard.end.clone().filter(|_| page.at_tip && (page.records.is_empty() || !call.separate_end));
         if page.records.is_empty() && end.is_none() {
@@ -131,8 +133,8 @@ impl Subscription {
             }
             return Ok(Step::Event(self.event(Records::default(), 0, call)));
         }
-        if call.config.read_throttling && call.now < seat.budget.next_event() {
-            return Ok(Step::Wait(wakes.min(seat.budget.next_event())));
+        if call.config.read_throttling && call.now < slot.budget.next_event() {
+            return Ok(Step::Wait(wakes.min(slot.budget.next_event())));
         }
         if self.empty_events < call.config.empty_answers && !page.records.is_empty() && call.rng.bool() {
             self.empty_events += 1;
@@ -141,7 +143,7 @@ impl Subscription {
             return Ok(Step::Event(self.event(Records::default(), behind.max(1), call)));
         }
         self.empty_events = 0;
-        seat.budget.charge(page.bytes, call.now);
+        slot.budget.charge(page.bytes, call.now);
         self.after = page.last.map_or(self.after, |(last, _)| last);
         let behind = behind(&page, call.now);
         let event = self.event(Records(page.records), behind, call);
@@ -161,7 +163,7 @@ impl Subscription {
         }
     }
 
-    /// The stream it was opened on, if that is still there.
+    /// The stream of the subscription, if it still exists.
     fn stream_of<'a>(&self, account: &'a mut Account, call: &Call<'_>) -> Result<&'a mut Stream, ApiError> {
         let stream = account.named(call, &self.stream)?;
         let same = stream.incarnation == self.incarnation;
@@ -176,15 +178,15 @@ impl Subscription {
         }
     }
 
-    /// Whether it may still speak for its consumer.
-    fn check_seat(&self, id: SubscriptionId, stream: &Stream, call: &Call<'_>) -> Result<(), ApiError> {
+    /// Checks that the subscription still has the slot of its consumer and shard.
+    fn check_slot(&self, id: SubscriptionId, stream: &Stream, call: &Call<'_>) -> Result<(), ApiError> {
         let consumer = stream.consumers.get(&self.consumer).filter(|consumer| consumer.arn == self.consumer_arn);
-        let consumer = consumer.ok_or_else(|| self.consumer_is_gone())?;
+        let consumer = consumer.ok_or_else(|| self.consumer_deregistered())?;
         match consumer.status() {
-            ConsumerStatus::Deleting => return Err(self.consumer_is_gone()),
+            ConsumerStatus::Deleting => return Err(self.consumer_deregistered()),
             ConsumerStatus::Creating | ConsumerStatus::Active => {}
         }
-        if consumer.seats.get(&self.shard).is_some_and(|seat| seat.is_held_by(id)) {
+        if consumer.slots.get(&self.shard).is_some_and(|slot| slot.is_held_by(id)) {
             return Ok(());
         }
         Err(ApiError::in_use(format!(
@@ -193,7 +195,7 @@ impl Subscription {
         )))
     }
 
-    fn consumer_is_gone(&self) -> ApiError {
+    fn consumer_deregistered(&self) -> ApiError {
         ApiError::not_found(format!("Consumer {} was deregistered.", self.consumer_arn))
     }
 }

@@ -1,33 +1,38 @@
-//! How much a shard yields and acquires in a second.
+//! Throughput limits of a shard, for reading and writing.
+//!
+//! Sources: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html> and the
+//! API reference.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::EngineTime;
 
-/// AWS: `GetRecords`, and `GetShardIterator`, at most five times a second a shard.
+/// AWS: five `GetRecords` calls and five `GetShardIterator` calls per shard and second.
 const READ_CALLS: usize = 5;
-/// AWS: polling readers share 2 MiB a second a shard.
+/// AWS: polling readers share 2 MiB per shard and second.
 const READ_BYTES_PER_SECOND: usize = 2 * 1024 * 1024;
-/// AWS: one `SubscribeToShard` call a second a shard and consumer, which then get 2 MiB a second.
+/// AWS: one `SubscribeToShard` call per shard, consumer and second; the subscription has 2 MiB a
+/// second.
 const SUBSCRIBE_CALLS: usize = 1;
 /// AWS: after an answer of 10 MiB, calls within the next five seconds fail.
-const LONGEST_READ_PAUSE: Duration = Duration::from_secs(5);
-/// AWS: 1,000 records a second a shard.
+const MAX_READ_PAUSE: Duration = Duration::from_secs(5);
+/// AWS: 1,000 records per shard and second.
 const WRITE_RECORDS: i64 = 1000;
-/// AWS: 1 MiB a second a shard, partition keys counted.
+/// AWS: 1 MiB per shard and second, with partition keys.
 const WRITE_BYTES: i64 = 1024 * 1024;
 
-/// A number of calls in any second.
+/// Limits the number of calls in any second.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallWindow {
     calls: VecDeque<EngineTime>,
 }
 
 impl CallWindow {
-    /// Counts a call, or refuses it when there were `limit` in the second before. A refused call does not count.
+    /// Counts a call. Returns false if there were `limit` calls in the last second; a refused call
+    /// does not count.
     pub(crate) fn admit(&mut self, now: EngineTime, limit: usize) -> bool {
-        // A clock that stepped back leaves calls of the future behind: forget them.
+        // If the clock stepped back, calls are in the future: forget them.
         self.calls.retain(|call| *call <= now && now.since(*call) < 1000);
         let admitted = self.calls.len() < limit;
         if admitted {
@@ -37,7 +42,7 @@ impl CallWindow {
     }
 }
 
-/// The budget that all polling readers of a shard share.
+/// The read budget of a shard, which all polling readers share.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ReadBudget {
     iterators: CallWindow,
@@ -54,14 +59,14 @@ impl ReadBudget {
         now >= self.next_read && self.reads.admit(now, READ_CALLS)
     }
 
-    /// An answer of `bytes` was given: the next call has to wait until it is paid for.
+    /// Charges an answer of `bytes`: the next call is refused until the rate allows it.
     pub(crate) fn charge(&mut self, bytes: usize, now: EngineTime) {
         let pause = Duration::from_millis((bytes * 1000 / READ_BYTES_PER_SECOND) as u64);
-        self.next_read = now.plus(pause.min(LONGEST_READ_PAUSE));
+        self.next_read = now.plus(pause.min(MAX_READ_PAUSE));
     }
 }
 
-/// What one consumer gets of a shard by its subscriptions, apart from all others.
+/// The budget of one fan-out consumer at one shard.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FanOutBudget {
     calls: CallWindow,
@@ -73,12 +78,12 @@ impl FanOutBudget {
         self.calls.admit(now, SUBSCRIBE_CALLS)
     }
 
-    /// When the next records may go out.
+    /// The time of the next event with records.
     pub(crate) fn next_event(&self) -> EngineTime {
         self.next_event
     }
 
-    /// An event of `bytes` goes out: the next one has to wait until it is paid for.
+    /// Charges an event of `bytes`: the next event waits until the rate allows it.
     pub(crate) fn charge(&mut self, bytes: usize, now: EngineTime) {
         self.next_event = now.plus(Duration::from_millis((bytes * 1000 / READ_BYTES_PER_SECOND) as u64));
     }
@@ -99,7 +104,8 @@ impl WriteBudget {
         Self { records: WRITE_RECORDS * 1000, bytes: WRITE_BYTES * 1000, filled: now }
     }
 
-    /// Takes a record of `bytes` from the bucket, or refuses it. One larger than the bucket may take a full one below zero.
+    /// Takes a record of `bytes` from the bucket, or refuses it. A record larger than the bucket is
+    /// admitted if the bucket is full, and leaves it below zero.
     pub(crate) fn admit(&mut self, bytes: usize, now: EngineTime) -> bool {
         let elapsed = now.since(self.filled).min(1_000_000);
         self.records = (self.records + elapsed * WRITE_RECORDS).min(WRITE_RECORDS * 1000);
@@ -124,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sixth_read_in_a_second_is_refused_and_one_a_second_later_is_not() {
+    fn the_sixth_read_in_a_second_is_refused() {
         let mut budget = ReadBudget::default();
         for call in 0..5 {
             assert!(budget.admit_read(at(call * 100)));
@@ -135,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_answer_is_paid_for_at_two_mebibytes_a_second_for_five_seconds_at_most() {
+    fn a_large_answer_delays_the_next_read_by_five_seconds_at_most() {
         let mut budget = ReadBudget::default();
         budget.charge(1024 * 1024, at(0));
         assert!(!budget.admit_read(at(499)));
@@ -146,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_of_writing_holds_a_thousand_records_or_a_mebibyte() {
+    fn a_second_allows_a_thousand_records_or_a_mebibyte() {
         let mut records = WriteBudget::full(at(0));
         assert_eq!((0..1500).filter(|_| records.admit(1, at(0))).count(), 1000);
         assert_eq!((0..1500).filter(|_| records.admit(1, at(100))).count(), 100);
@@ -155,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_record_takes_a_full_bucket_below_zero() {
+    fn a_large_record_leaves_a_full_bucket_below_zero() {
         let mut budget = WriteBudget::full(at(0));
         assert!(budget.admit(3 * 1024 * 1024, at(0)));
         assert!(!budget.admit(1, at(2000)));

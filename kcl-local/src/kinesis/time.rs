@@ -1,4 +1,4 @@
-//! The engine's time: milliseconds on the clock that its caller passes in.
+//! The engine's time: milliseconds of the caller's clock.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct EngineTime(i64);
 
 impl EngineTime {
-    /// A time from milliseconds since the epoch.
+    /// The time at these milliseconds since the epoch.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
@@ -25,13 +25,13 @@ impl EngineTime {
         self.0.div_euclid(1000)
     }
 
-    /// This time and `duration`.
+    /// This time plus `duration`.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(millis_of(duration)))
     }
 
-    /// This time less `duration`.
+    /// This time minus `duration`.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(millis_of(duration)))
@@ -51,11 +51,12 @@ fn millis_of(duration: Duration) -> i64 {
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// As AWS's messages write a time: `Thu Jan 22 01:22:02 UTC 2015`.
+/// The format of AWS's messages: `Thu Jan 22 01:22:02 UTC 2015`.
 impl fmt::Display for EngineTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (days, second) = (self.seconds().div_euclid(86_400), self.seconds().rem_euclid(86_400));
-        // Days to a date of the proleptic Gregorian calendar; years counted from March, so that the leap day comes last.
+        // Converts days to a date of the proleptic Gregorian calendar. Years begin in March, so
+        // that the leap day is last.
         let shifted = days + 719_468;
         let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
         let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

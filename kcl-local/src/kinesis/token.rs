@@ -1,4 +1,5 @@
-//! Opaque text that a client hands back: base64 of a few fields, a kind and a checksum.
+//! Encodes and decodes opaque tokens that clients return: base64 of a kind, some fields and a
+//! checksum.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +13,7 @@ const CHECKSUM_BYTES: usize = 4;
 pub(crate) struct Writer(Vec<u8>);
 
 impl Writer {
-    /// A token of this kind; one of another kind is not read back.
+    /// A token of this kind; a reader of another kind does not accept it.
     pub(crate) fn new(kind: u8) -> Self {
         Self(vec![kind])
     }
@@ -41,7 +42,7 @@ impl Writer {
         self
     }
 
-    /// The last field: as long as the rest.
+    /// Adds the last field, which has no length, and encodes the token.
     pub(crate) fn finish(mut self, text: &str) -> String {
         self.0.extend(text.as_bytes());
         let checksum = crc32fast::hash(&self.0);
@@ -50,7 +51,7 @@ impl Writer {
     }
 }
 
-/// Reads them back in the same order. Every method yields `None` if this is not there.
+/// Reads the fields in the same order. Each method returns `None` if the token is too short.
 #[derive(Debug)]
 pub(crate) struct Reader {
     bytes: Vec<u8>,

@@ -1,4 +1,4 @@
-//! The events of one subscription, as they become due.
+//! Waits for the events of one subscription.
 
 use std::sync::Arc;
 
@@ -9,25 +9,28 @@ use crate::kinesis::model::{ApiError, SubscribeToShardEvent};
 use crate::kinesis::{Step, SubscriptionId};
 use crate::services::Services;
 
-/// An open subscription. When it is dropped, whoever it was for has gone, and the engine is told.
+/// An open subscription. Dropping it (the client has closed the stream) ends the subscription in
+/// the engine.
 #[derive(Debug)]
 pub(crate) struct Feed {
     services: Arc<Services>,
     id: SubscriptionId,
-    bell: Arc<Notify>,
+    wake: Arc<Notify>,
 }
 
 impl Feed {
-    pub(crate) fn new(services: Arc<Services>, id: SubscriptionId, bell: Arc<Notify>) -> Self {
-        Self { services, id, bell }
+    pub(crate) fn new(services: Arc<Services>, id: SubscriptionId, wake: Arc<Notify>) -> Self {
+        Self { services, id, wake }
     }
 
-    /// The next event or error; `None` at the end, which comes early when the servers shut down. Nothing is lost if this is dropped.
+    /// Returns the next event or error, or `None` at the end of the subscription or when the
+    /// servers shut down. Cancel-safe.
     pub(crate) async fn next(&self) -> Option<Result<SubscribeToShardEvent, ApiError>> {
         loop {
-            // Before the engine is asked, so that nothing that happens in between is missed.
-            let mut rung = std::pin::pin!(self.bell.notified());
-            rung.as_mut().enable();
+            // Register for wake-ups before reading the engine, so that no change in between is
+            // missed.
+            let mut woken = std::pin::pin!(self.wake.notified());
+            woken.as_mut().enable();
             let due = match self.services.next_event(self.id) {
                 Step::Event(event) => return Some(Ok(event)),
                 Step::Failed(error) => return Some(Err(error)),
@@ -35,15 +38,15 @@ impl Feed {
                 Step::Wait(due) => due,
             };
             tokio::select! {
-                () = rung => {}
+                () = woken => {}
                 () = sleep_until(self.services.instant(due)) => {}
                 () = self.services.closed.cancelled() => return None,
             }
         }
     }
 
-    /// Waits until nobody can wait any more: a fault keeps all from coming.
-    pub(crate) async fn silence(&self) {
+    /// Waits for the shutdown of the servers: a fault stopped the stream.
+    pub(crate) async fn until_shutdown(&self) {
         self.services.closed.cancelled().await;
     }
 }

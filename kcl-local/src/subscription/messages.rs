@@ -1,4 +1,4 @@
-//! The messages of one subscription, as bytes, and what goes wrong with them.
+//! Encodes the messages of one subscription, and applies the stream's fault.
 
 use std::io;
 use std::pin::Pin;
@@ -10,32 +10,32 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::time::sleep;
 
 use super::Feed;
-use crate::door::connection::Connection;
 use crate::fault;
-use crate::fault::layer::Cut;
+use crate::fault::executor::Cut;
 use crate::fault::stream::{Script, StreamFault};
+use crate::frontend::connection::Connection;
 use crate::kinesis::model::ApiError;
 use crate::wire::encoding::Encoding;
 use crate::wire::event_stream;
 
-/// One message an item; an error cuts the connection. Both ends of `SdkBody` want it `Sync`.
+/// One message per item; an error cuts the connection. `Sync`, because `SdkBody` requires it.
 pub(crate) type Messages = Pin<Box<dyn Stream<Item = Result<Bytes, io::Error>> + Send + Sync>>;
 
-/// All messages of `feed`, from the initial response on.
+/// The messages of `feed`, beginning with the initial response.
 pub(crate) fn messages(feed: Feed, encoding: Encoding, script: Script, connection: Option<Connection>) -> Messages {
     let writer = Writer { feed, encoding, script, connection, state: State::Starting };
-    // The SDK asks again after the end.
+    // Fused, because the SDK polls again after the end.
     Box::pin(unfold(writer, |mut writer| async move { writer.next().await.map(|message| (message, writer)) }).fuse())
 }
 
-/// Long enough for the socket to take a message.
-const SENDING: Duration = Duration::from_millis(20);
+/// Time for the socket to send the pending messages.
+const FLUSH_TIME: Duration = Duration::from_millis(20);
 
 struct Writer {
     feed: Feed,
     encoding: Encoding,
     script: Script,
-    /// What it goes over; `None` in process.
+    /// The connection, or `None` in process.
     connection: Option<Connection>,
     state: State,
 }
@@ -43,11 +43,11 @@ struct Writer {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Starting,
-    Telling,
-    Over,
+    Streaming,
+    Ended,
 }
 
-/// What is done to the next message.
+/// The damage of the next message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Damage {
     None,
@@ -59,13 +59,13 @@ impl Writer {
     async fn next(&mut self) -> Option<Result<Bytes, io::Error>> {
         let message = match self.state {
             State::Starting => self.start().await,
-            State::Telling => self.tell().await,
-            State::Over => Ok(None),
+            State::Streaming => self.next_message().await,
+            State::Ended => Ok(None),
         };
         match message {
             Ok(message) => message.map(Ok),
             Err(Cut) => {
-                self.state = State::Over;
+                self.state = State::Ended;
                 Some(Err(Cut.into()))
             }
         }
@@ -73,19 +73,19 @@ impl Writer {
 
     async fn start(&mut self) -> Result<Option<Bytes>, Cut> {
         if self.script.is_silent() {
-            self.feed.silence().await;
+            self.feed.until_shutdown().await;
             return Err(Cut);
         }
-        self.state = State::Telling;
+        self.state = State::Streaming;
         Ok(event_stream::initial_response(self.encoding).ok())
     }
 
-    async fn tell(&mut self) -> Result<Option<Bytes>, Cut> {
+    async fn next_message(&mut self) -> Result<Option<Bytes>, Cut> {
         let mut damage = Damage::None;
         while let Some(fault) = self.script.before_event() {
             match fault {
                 StreamFault::End => {
-                    self.state = State::Over;
+                    self.state = State::Ended;
                     return Ok(None);
                 }
                 StreamFault::Error(name) => return Ok(self.fail(&name, fault::MESSAGE)),
@@ -93,28 +93,29 @@ impl Writer {
                 StreamFault::Truncated => damage = Damage::Truncated,
                 StreamFault::Stall(duration) => sleep(duration).await,
                 StreamFault::Cut => {
-                    self.arrival().await;
+                    self.flush().await;
                     return Err(Cut);
                 }
                 StreamFault::CutConnection => {
                     if let Some(connection) = &self.connection {
-                        self.arrival().await;
-                        // This goes with it; an error now would reset the stream first.
+                        self.flush().await;
+                        // The cut ends this stream too. An error here would reset the stream before
+                        // the connection.
                         connection.cut();
-                        self.feed.silence().await;
+                        self.feed.until_shutdown().await;
                     }
                     return Err(Cut);
                 }
                 StreamFault::GoAway => self.connection.iter().for_each(Connection::go_away),
                 StreamFault::Silence => {
-                    self.feed.silence().await;
+                    self.feed.until_shutdown().await;
                     return Err(Cut);
                 }
             }
         }
         let event = match self.feed.next().await {
             None => {
-                self.state = State::Over;
+                self.state = State::Ended;
                 return Ok(None);
             }
             Some(event) => event,
@@ -126,15 +127,16 @@ impl Writer {
         }
     }
 
-    /// What was said before a cut arrives: HTTP forgets what it has not yet sent, and does not tell when it has.
-    async fn arrival(&self) {
+    /// Gives the socket time to send earlier messages, because a cut drops unsent ones, and HTTP
+    /// does not report when they are sent.
+    async fn flush(&self) {
         if self.connection.is_some() {
-            sleep(SENDING).await;
+            sleep(FLUSH_TIME).await;
         }
     }
 
     fn fail(&mut self, name: &str, message: &str) -> Option<Bytes> {
-        self.state = State::Over;
+        self.state = State::Ended;
         event_stream::exception(self.encoding, name, message).ok()
     }
 
@@ -149,7 +151,7 @@ impl Writer {
                 bytes.into()
             }
             Damage::Truncated => {
-                self.state = State::Over;
+                self.state = State::Ended;
                 message.slice(..message.len() / 2)
             }
         }

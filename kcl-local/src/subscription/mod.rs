@@ -1,6 +1,7 @@
-//! The answer to `SubscribeToShard`: events for as long as a subscription lives, framed, through whatever goes wrong.
+//! The answer to `SubscribeToShard`: a stream of framed events, with its faults.
 //!
-//! The engine decides what is told and when. [`feed`] waits for it, by tokio's time and [`wakers`] alone; [`messages`] makes the bytes.
+//! The engine decides about each event and its time. [`feed`] waits for the next event, with
+//! tokio's time and [`wakers`]; [`messages`] encodes the messages.
 
 mod feed;
 mod messages;

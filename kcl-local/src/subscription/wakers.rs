@@ -1,4 +1,4 @@
-//! Tells subscriptions that something has happened to their shards.
+//! Wakes subscriptions when their shards may have changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,12 +8,12 @@ use tokio::sync::Notify;
 use crate::kinesis::ShardId;
 use crate::kinesis::model::{PutRecordsResultEntry, Response};
 
-/// Whom an answered request may concern.
+/// The subscriptions to wake after a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wake {
-    Nobody,
+    None,
     Shards(BTreeSet<ShardId>),
-    Everybody,
+    All,
 }
 
 impl Wake {
@@ -42,7 +42,7 @@ impl Wake {
             | Response::ListStreamConsumers(_)
             | Response::ListStreams(_)
             | Response::ListTagsForResource(_)
-            | Response::ListTagsForStream(_) => Self::Nobody,
+            | Response::ListTagsForStream(_) => Self::None,
             Response::Empty
             | Response::DisableEnhancedMonitoring(_)
             | Response::EnableEnhancedMonitoring(_)
@@ -50,12 +50,13 @@ impl Wake {
             | Response::SubscribeToShard(_)
             | Response::UpdateAccountSettings(_)
             | Response::UpdateShardCount(_)
-            | Response::UpdateStreamWarmThroughput(_) => Self::Everybody,
+            | Response::UpdateStreamWarmThroughput(_) => Self::All,
         }
     }
 }
 
-/// One bell a shard number: shards of that number in other streams ring it too, which costs their subscribers a look and no more.
+/// One `Notify` per shard number. Shards with the same number in other streams share it, which only
+/// wakes their subscribers once more than necessary.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers(Mutex<BTreeMap<ShardId, Arc<Notify>>>);
 
@@ -66,12 +67,12 @@ impl Wakers {
 
     pub(crate) fn wake(&self, wake: &Wake) {
         match wake {
-            Wake::Nobody => {}
+            Wake::None => {}
             Wake::Shards(shards) => {
-                let bells = self.lock();
-                shards.iter().filter_map(|shard| bells.get(shard)).for_each(|bell| bell.notify_waiters());
+                let wakers = self.lock();
+                shards.iter().filter_map(|shard| wakers.get(shard)).for_each(|waker| waker.notify_waiters());
             }
-            Wake::Everybody => self.lock().values().for_each(|bell| bell.notify_waiters()),
+            Wake::All => self.lock().values().for_each(|waker| waker.notify_waiters()),
         }
     }
 
@@ -87,7 +88,7 @@ mod tests {
     use crate::kinesis::model::{EncryptionType, GetRecordsOutput, PutRecordsOutput};
 
     #[test]
-    fn records_concern_their_shards_reading_nobody_and_all_else_everybody() {
+    fn writes_wake_their_shards_reads_wake_none_and_other_changes_wake_all() {
         let shard_id = ShardId::new(7);
         let stored = PutRecordsResultEntry::Stored { sequence_number: SequenceNumber::starting(0, shard_id), shard_id };
         let failed = PutRecordsResultEntry::Failed { error_code: "InternalFailure", error_message: String::new() };
@@ -97,7 +98,7 @@ mod tests {
             encryption_type: EncryptionType::None,
         };
         assert_eq!(Wake::after(&Response::PutRecords(put)), Wake::Shards(BTreeSet::from([shard_id])));
-        assert_eq!(Wake::after(&Response::GetRecords(GetRecordsOutput::default())), Wake::Nobody);
-        assert_eq!(Wake::after(&Response::Empty), Wake::Everybody);
+        assert_eq!(Wake::after(&Response::GetRecords(GetRecordsOutput::default())), Wake::None);
+        assert_eq!(Wake::after(&Response::Empty), Wake::All);
     }
 }

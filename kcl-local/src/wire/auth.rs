@@ -1,15 +1,16 @@
-//! The signature of a request: whether its parts are there, and whose it is. Signatures themselves are not verified.
+//! Checks that a request has all parts of a signature, and reads the signer. Signatures are not
+//! verified.
 
 use http::header::{AUTHORIZATION, DATE};
 use http::{HeaderMap, Uri};
 
-/// What is wrong with a signature, by AWS's names.
+/// An error of a signature, with AWS's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AuthError {
     Missing,
-    /// Header and query string both sign.
+    /// Both the header and the query string have a signature.
     Ambiguous,
-    /// What is missing, and from where, as AWS words it.
+    /// AWS's message with the missing parts.
     Incomplete(String),
 }
 
@@ -33,7 +34,7 @@ impl AuthError {
     }
 }
 
-/// Checks that the request is signed, as far as one can tell without keys.
+/// Checks that the request has a complete signature.
 pub(crate) fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), AuthError> {
     let query: Vec<_> = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split('=').next()).collect();
     let signed_by_query = query.contains(&"X-Amz-Algorithm");
@@ -75,7 +76,8 @@ fn complete_header(authorization: &str, headers: &HeaderMap) -> Result<(), AuthE
     Err(AuthError::Incomplete(format!("{missing}Authorization={authorization}")))
 }
 
-/// Who signed, for which Region: from `Credential=<access key id>/<date>/<region>/<service>/aws4_request`.
+/// The access key and the Region of a signature: from `Credential=<access key
+/// id>/<date>/<region>/<service>/aws4_request`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Signer {
     pub(crate) access_key_id: String,
@@ -118,23 +120,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn the_error_names_the_missing_parts() {
         assert_eq!(checked(None, "", true), Err(AuthError::Missing));
         assert_eq!(checked(Some("Basic abc"), "", true), Err(AuthError::Missing));
         assert_eq!(checked(Some(SIGNED), "?X-Amz-Algorithm=a", true), Err(AuthError::Ambiguous));
         let Err(AuthError::Incomplete(message)) = checked(Some("AWS4-HMAC-SHA256 Signature=0"), "", false) else {
-            panic!("complete")
+            panic!("the signature is complete")
         };
         assert!(message.starts_with("Authorization header requires 'Credential' parameter. "), "{message}");
         assert!(message.contains("'X-Amz-Date'") && !message.contains("'Signature'"), "{message}");
         let Err(AuthError::Incomplete(message)) = checked(None, "?X-Amz-Algorithm=a&X-Amz-Date=d", false) else {
-            panic!("complete")
+            panic!("the signature is complete")
         };
         assert!(message.contains("'X-Amz-Signature'") && !message.contains("'X-Amz-Date'"), "{message}");
     }
 
     #[test]
-    fn the_credential_names_key_and_region() {
+    fn the_credential_has_access_key_and_region() {
         let headers = HeaderMap::from_iter([(AUTHORIZATION, SIGNED.parse().unwrap())]);
         let signer = Signer { access_key_id: "AKID".to_owned(), region: "eu-west-1".to_owned() };
         assert_eq!(Signer::of(&headers), Some(signer));

@@ -1,23 +1,23 @@
-//! The body formats of the two services, told apart by `Content-Type`.
+//! The body formats of the two services, selected by `Content-Type`.
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-/// A body format. The answer has the request's.
+/// A body format. The response has the format of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
-    /// JSON 1.0, DynamoDB's.
+    /// JSON 1.0, the format of DynamoDB.
     Json10,
-    /// JSON 1.1, Kinesis'.
+    /// JSON 1.1, the format of Kinesis.
     Json11,
-    /// JSON under its usual name: both services take it.
+    /// Plain JSON, which both services accept.
     PlainJson,
-    /// Kinesis' binary form, which the Java SDKs speak.
+    /// Kinesis' binary format, which the Java SDKs use.
     Cbor,
 }
 
 impl Encoding {
-    /// The format that the headers announce, if it is a known one.
+    /// The format in the headers, if it is known.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let full = headers.get(CONTENT_TYPE)?.to_str().ok()?;
         let essence = full.split(';').next().unwrap_or_default().trim();
@@ -35,7 +35,7 @@ impl Encoding {
         }
     }
 
-    /// How the payloads of an event stream announce it.
+    /// The content type of the payloads of an event stream.
     pub(crate) fn event_content_type(self) -> &'static str {
         match self {
             Self::Json10 | Self::Json11 | Self::PlainJson => Self::PlainJson.content_type(),
@@ -43,7 +43,7 @@ impl Encoding {
         }
     }
 
-    /// Whether `body` is well-formed, whatever it says.
+    /// Whether `body` is well-formed, independent of its content.
     pub(crate) fn parses(self, body: &[u8]) -> bool {
         match self {
             Self::Json10 | Self::Json11 | Self::PlainJson => {
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_parses_or_not_in_its_own_format() {
+    fn a_body_is_parsed_in_its_own_format() {
         assert!(Encoding::Json11.parses(b"{\"a\":[1]}"));
         assert!(!Encoding::Json11.parses(b"{\"a\":[1}"));
         assert!(!Encoding::Json11.parses(b""));

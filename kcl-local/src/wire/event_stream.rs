@@ -1,5 +1,5 @@
-//! AWS's framing of an answer that goes on for minutes (`application/vnd.amazon.eventstream`): messages with headers, a payload and
-//! two checksums.
+//! Frames events for AWS's event streams (`application/vnd.amazon.eventstream`): messages with
+//! headers, a payload and two checksums.
 
 use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
@@ -12,10 +12,10 @@ use crate::kinesis::model::{ApiError, ErrorCode, SubscribeToShardEvent};
 
 pub(crate) const CONTENT_TYPE: &str = "application/vnd.amazon.eventstream";
 
-/// What a message says; also its bytes, framed.
+/// The bytes of a framed message.
 type Framed = Result<Bytes, ApiError>;
 
-/// The first message: the answer's members, of which there are none. boto3 does not go on without it.
+/// The first message: the members of the response, of which there are none. boto3 requires it.
 pub(crate) fn initial_response(encoding: Encoding) -> Framed {
     let payload = payload(encoding, &serde_json::Map::new())?;
     frame(encoding, [(":message-type", "event"), (":event-type", "initial-response")], payload)
@@ -31,7 +31,7 @@ pub(crate) fn event(encoding: Encoding, event: &SubscribeToShardEvent) -> Framed
     frame(encoding, [(":message-type", "event"), (":event-type", "SubscribeToShardEvent")], payload)
 }
 
-/// An error, after which nothing follows.
+/// An error, which is the last message.
 pub(crate) fn exception(encoding: Encoding, name: &str, message: &str) -> Framed {
     let payload = payload(encoding, &serde_json::json!({ "message": message }))?;
     frame(encoding, [(":message-type", "exception"), (":exception-type", name)], payload)
@@ -62,7 +62,7 @@ fn frame(encoding: Encoding, headers: [(&'static str, &str); 2], payload: Vec<u8
 }
 
 fn internal(error: &dyn std::fmt::Display) -> ApiError {
-    ApiError::new(ErrorCode::InternalFailure, format!("an event cannot be written: {error}"))
+    ApiError::new(ErrorCode::InternalFailure, format!("an event cannot be encoded: {error}"))
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_say_what_they_are_and_what_their_payload_is_written_in() {
+    fn messages_have_their_type_and_content_type_in_headers() {
         let (headers, payload) = read(&initial_response(Encoding::Json11).unwrap());
         let [kind, name] = [header(":message-type", "event"), header(":event-type", "initial-response")];
         assert_eq!(headers, [kind.clone(), name, header(":content-type", "application/json")]);

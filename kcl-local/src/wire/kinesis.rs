@@ -1,4 +1,4 @@
-//! Kinesis' protocol: from an HTTP request to the engine's request, and from its response or error to an HTTP answer.
+//! Decodes HTTP requests to requests of the Kinesis engine, and encodes its responses and errors.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -11,7 +11,7 @@ use super::event_stream;
 use super::records;
 use crate::kinesis::model::{ApiError, Cbor, DecodeError, ErrorCode, Json, Request, Response};
 
-/// An answer that is no success.
+/// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     status: StatusCode,
@@ -20,7 +20,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// An error of any name.
+    /// An error with this name.
     pub(crate) fn named(name: &str, message: &str) -> Self {
         Self { status: crate::fault::status(name), name: name.to_owned(), message: Some(message.to_owned()) }
     }
@@ -37,9 +37,11 @@ impl From<ApiError> for Refusal {
     }
 }
 
-/// Reads a request. `operation` is the part of its target after the dot, `None` for a foreign target.
+/// Decodes a request. `operation` is the part of its target after the dot, or `None` for the target
+/// of another service.
 ///
-/// In AWS's order: does the body parse, is the operation known, is it signed, and only then what it says.
+/// Checks in AWS's order: does the body parse, is the operation known, is the request signed, and
+/// only then its content.
 pub(crate) fn read(
     encoding: Encoding,
     operation: Option<&str>,
@@ -47,7 +49,7 @@ pub(crate) fn read(
     body: &[u8],
 ) -> Result<Request, Refusal> {
     let unless_malformed = |refusal| {
-        // A body may be missing where nothing reads it.
+        // An empty body is not malformed: errors of the target or the signature come first.
         if body.is_empty() || encoding.parses(body) { refusal } else { Refusal::bare(ErrorCode::Serialization) }
     };
     let operation = operation
@@ -67,7 +69,7 @@ pub(crate) fn read(
     })
 }
 
-/// Writes the answer to a request that came in `encoding`.
+/// Encodes the response to a request in `encoding`.
 pub(crate) fn write(encoding: Encoding, result: Result<Response, Refusal>) -> HttpResponse<Bytes> {
     let (status, body) = match result.and_then(|response| success(encoding, &response)) {
         Ok(body) => (StatusCode::OK, body),
@@ -76,7 +78,7 @@ pub(crate) fn write(encoding: Encoding, result: Result<Response, Refusal>) -> Ht
     answer(status, encoding.content_type(), body.into())
 }
 
-/// The answer to a request whose format is unknown: AWS speaks XML then.
+/// The response to a request in an unknown format: AWS answers in XML.
 pub(crate) fn unknown_format(operation: Option<&str>, parts: &Parts) -> HttpResponse<Bytes> {
     let known = operation.is_some_and(|operation| Request::OPERATIONS.contains(&operation));
     let (status, name, message) = match (operation, known, auth::check(&parts.headers, &parts.uri)) {
@@ -94,7 +96,7 @@ pub(crate) fn unknown_format(operation: Option<&str>, parts: &Parts) -> HttpResp
     answer(status, "application/xml", xml.into())
 }
 
-/// The answer that goes on message by message.
+/// The response with a stream of messages.
 pub(crate) fn events<B>(messages: B) -> HttpResponse<B> {
     answer(StatusCode::OK, event_stream::CONTENT_TYPE, messages)
 }
@@ -129,7 +131,7 @@ fn success(encoding: Encoding, response: &Response) -> Result<Vec<u8>, Refusal> 
 }
 
 fn failure(encoding: Encoding, refusal: &Refusal) -> Vec<u8> {
-    // AWS's own inconsistency.
+    // AWS spells the member differently for this error.
     let spelling = if refusal.name == ErrorCode::Serialization.name() { "Message" } else { "message" };
     let mut members = vec![("__type", refusal.name.as_str())];
     members.extend(refusal.message.as_deref().map(|message| (spelling, message)));

@@ -1,11 +1,14 @@
-//! The answer of GetRecords, and an event of a subscription, in JSON, written straight into one buffer: it is up to 10 MiB of base64, and most of what a server sends.
+//! Encodes GetRecords responses and subscription events as JSON into one buffer.
+//!
+//! They have up to 10 MiB of payload in base64, and are most of the bytes that a server sends, so
+//! serde_json's extra copies matter.
 
 use crate::kinesis::model::{ChildShard, GetRecordsOutput, Record, Records, SubscribeToShardEvent};
 
-/// The members of a record besides data and partition key, with names and punctuation.
+/// Bytes of a record's JSON without data and partition key.
 const FIXED: usize = 220;
 
-/// The same as serde_json's text of it.
+/// Returns the same text as serde_json.
 pub(crate) fn to_json(output: &GetRecordsOutput) -> serde_json::Result<Vec<u8>> {
     let GetRecordsOutput { records, next_shard_iterator, millis_behind_latest, child_shards } = output;
     let mut json = write_records(records)?;
@@ -16,7 +19,7 @@ pub(crate) fn to_json(output: &GetRecordsOutput) -> serde_json::Result<Vec<u8>> 
     write_rest(json, *millis_behind_latest, child_shards.as_ref())
 }
 
-/// The same as serde_json's text of it.
+/// Returns the same text as serde_json.
 pub(crate) fn event_to_json(event: &SubscribeToShardEvent) -> serde_json::Result<Vec<u8>> {
     let SubscribeToShardEvent { records, continuation_sequence_number, millis_behind_latest, child_shards } = event;
     let mut json = write_records(records)?;
@@ -59,7 +62,7 @@ fn write_record(json: &mut Vec<u8>, record: &Record) -> serde_json::Result<()> {
     json.extend_from_slice(br#","ApproximateArrivalTimestamp":"#);
     serde_json::to_writer(&mut *json, approximate_arrival_timestamp)?;
     json.extend_from_slice(br#","Data":""#);
-    // Twice as fast as the crate used elsewhere, and the SDK brings it along anyway.
+    // Twice as fast as the base64 crate used elsewhere, and the SDK depends on it already.
     base64_simd::STANDARD.encode_append(&data.0, json);
     json.push(b'"');
     if let Some(key) = partition_key {
@@ -101,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_is_that_of_serde() {
+    fn the_text_is_the_same_as_serde_json_writes() {
         let records = vec![
             record(b"", Some("k"), None),
             record(b"a", Some("quote \" backslash \\ newline \n \u{e9}"), Some(EncryptionType::Kms)),
@@ -130,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_buffer_is_made_once() {
+    fn the_buffer_is_allocated_once() {
         let records = Records(vec![record(&[7; 1000], Some("key of a record"), Some(EncryptionType::Kms)); 500]);
         let json = to_json(&GetRecordsOutput { records, ..GetRecordsOutput::default() }).unwrap();
         assert!(json.len() / 500 < FIXED + 1336, "{} bytes a record", json.len() / 500);

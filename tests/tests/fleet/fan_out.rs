@@ -281,7 +281,7 @@ async fn a_consumer_of_another_stream_is_refused_at_once() {
         stage.build("a", by(Retrieval::FanOut).consumer_arn(&arn), Duration::ZERO).await.unwrap_err().to_string();
     assert!(error.contains("KCL-0001") && error.contains("another stream") && error.contains(&arn), "{error}");
     for (settings, said) in [
-        (by(Retrieval::Polling).consumer_name("mine"), "mean nothing where `retrieval` is `polling`"),
+        (by(Retrieval::Polling).consumer_name("mine"), "have no effect if `retrieval` is `polling`"),
         (by(Retrieval::Auto).consumer_name("no spaces"), "expected 1 to 128 letters"),
         (by(Retrieval::Auto).consumer_arn("mine"), "expected `arn:aws:kinesis"),
         (by(Retrieval::Auto).consumer_arn(&arn).consumer_name("mine"), "both name a consumer"),

@@ -6,13 +6,10 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_kinesis::types::{RecordDistributionStrategy, StreamMode, StreamModeDetails};
 use kcl_core::aws::{DynamoDbStore, Fence, KinesisDeadLetters};
-use kcl_core::lease::QuarantineRequest;
+use kcl_core::operator::quarantine::{self, KeySelector};
 use kcl_core::prelude::*;
 use kcl_core::record::Position;
-use kcl_core::{
-    CheckpointStore, ClaimedLease, Deliveries, KeySelector, PendingCheckpoint, WorkerBuilder, parked,
-    request_quarantined,
-};
+use kcl_core::{CheckpointStore, ClaimedLease, Deliveries, PendingCheckpoint, WorkerBuilder};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -322,14 +319,11 @@ async fn a_request_for_dead_letters_without_a_sink_is_refused_in_the_row_and_nob
     let running = tokio::spawn(worker.run());
     let store = DynamoDbStore::new(stage.aws.dynamodb(), APPLICATION);
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(
-        request_quarantined(&store, &KeySelector::All, QuarantineRequest::DeadLetter).await.unwrap(),
-        ["shardId-000000000000"]
-    );
+    assert_eq!(quarantine::dead_letter(&store, &KeySelector::All).await.unwrap(), ["shardId-000000000000"]);
     tokio::time::sleep(Duration::from_secs(90)).await;
-    let parked = parked(&store).await.unwrap();
+    let parked = quarantine::list(&store).await.unwrap();
     let [lease] = &parked[..] else { panic!("{parked:?}") };
-    assert_eq!((lease.owner.as_deref(), lease.keys.len(), lease.keys[0].wish), (Some("a"), 1, None));
+    assert_eq!((lease.owner.as_deref(), lease.keys.len(), lease.keys[0].request), (Some("a"), 1, None));
     assert!(lease.keys[0].refused.as_ref().unwrap().contains("no dead-letter sink"), "{parked:?}");
     handle.shutdown(Duration::from_secs(5)).await;
     running.await.unwrap().unwrap();

@@ -2,9 +2,10 @@
 
 use crate::stage::{APPLICATION, STREAM, Stage};
 use kcl_core::aws::{DynamoDbStore, KinesisDeadLetters};
-use kcl_core::lease::QuarantineRequest;
+use kcl_core::operator::quarantine::{self, KeySelector};
+use kcl_core::operator::{HandbackOptions, handback};
 use kcl_core::prelude::*;
-use kcl_core::{BootClock, FinalAction, HandbackOptions, KeySelector, OnError, handback, parked, request_quarantined};
+use kcl_core::{FinalAction, OnError};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -176,14 +177,13 @@ async fn the_operators_commands_need_the_documented_permissions() {
     let worker = refusing(&stage, "a", FinalAction::Quarantine).await;
     tokio::time::sleep(secs(60)).await;
 
-    assert!(!parked(&store).await.unwrap().is_empty());
-    let list = of_feature("kcl parked TABLE");
+    assert!(!quarantine::list(&store).await.unwrap().is_empty());
+    let list = of_feature("kcl quarantine list TABLE");
     assert_eq!(take(), list);
-    request_quarantined(&store, &KeySelector::All, QuarantineRequest::Resume).await.unwrap();
-    assert_eq!(take(), list.union(&of_feature("kcl parked TABLE --resume")).cloned().collect());
+    quarantine::resume(&store, &KeySelector::All).await.unwrap();
+    assert_eq!(take(), list.union(&of_feature("kcl quarantine resume TABLE")).cloned().collect());
 
-    let mut options = HandbackOptions::default();
-    options.leave_quarantined = true;
+    let options = HandbackOptions::default().leave_quarantined(true);
     // A single row is read by another call than several rows.
     let mut called = BTreeSet::new();
     let mut alive = vec![("a", worker)];
@@ -192,7 +192,7 @@ async fn the_operators_commands_need_the_documented_permissions() {
         alive.iter().for_each(|(worker, _)| stage.cut_off(worker));
         alive.clear();
         tokio::time::sleep(secs(1)).await;
-        let done = handback(&store, &BootClock, &options, |_| {}).await.unwrap();
+        let done = handback(&store, &options, |_| {}).await.unwrap();
         assert!(!done.released.is_empty() && !done.removed.is_empty(), "{done:?}");
         called.append(&mut take());
         for worker in next {

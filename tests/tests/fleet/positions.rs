@@ -11,11 +11,11 @@ async fn at_timestamp_starts_with_what_arrived_since() {
     stage.put(0..20).await;
     let old: Vec<String> = stage.put.lock().unwrap().iter().cloned().collect();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let since = stage.aws.now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let since = stage.aws.now();
     stage.put(20..40).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
 
-    let start = Start::AtTimestamp(i64::try_from(since).unwrap());
+    let start = Start::at(since);
     let worker = stage.start_with("a", Settings::default().start(start), Duration::ZERO).await;
     stage.seen(20, Duration::from_secs(5)).await;
     worker.stop().await.unwrap();

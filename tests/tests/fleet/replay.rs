@@ -3,31 +3,35 @@
 
 use crate::stage::{APPLICATION, Running, STREAM, Seen, Stage, text};
 use aws_sdk_kinesis::primitives::Blob;
-use kcl_core::aggregate::Aggregator;
+use kcl_core::policy::sink_fn;
 use kcl_core::prelude::*;
-use kcl_core::{Code, NoProcessor, Order, Replay, ReplayBuilder, sink_fn};
+use kcl_core::record::aggregate::Aggregator;
+use kcl_core::replay::{Order, Replay, ReplayBuilder};
+use kcl_core::{Code, NoProcessor};
 use kcl_local::Service;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 const MIDDLE_OF_THE_LOWER_HALF: &str = "85070591730234615865843651857942052864";
 const MIDDLE_OF_THE_LOWEST_QUARTER: &str = "42535295865117307932921825928971026432";
 const REPLAY: &str = "again";
+const MINUTE: Duration = Duration::from_secs(60);
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// The service's time between two records, in milliseconds since 1970: no record arrives at it or
 /// just before.
-async fn moment(stage: &Stage) -> i64 {
+async fn moment(stage: &Stage) -> SystemTime {
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let now = stage.aws.now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let now = stage.aws.now();
     tokio::time::sleep(Duration::from_secs(3)).await;
-    i64::try_from(now).unwrap()
+    now
 }
 
-fn replay(stage: &Stage, from: i64, until: i64) -> ReplayBuilder<NoProcessor> {
+fn replay(stage: &Stage, from: SystemTime, until: SystemTime) -> ReplayBuilder<NoProcessor> {
     let config = stage.aws.sdk_config_for("replay");
-    Replay::builder(STREAM).from(from).until(until).with_seed(3).sdk_config(&config).on_current_runtime()
+    Replay::builder(STREAM).starting_at(from).until(until).with_seed(3).sdk_config(&config).on_current_runtime()
 }
 
 /// The records that the replay's handlers saw, in that order.
@@ -64,7 +68,7 @@ async fn merge(stage: &Stage) {
 }
 
 /// Puts records before, in (across a split and a merge) and after a range, and returns the range.
-async fn resharded(stage: &Stage) -> (i64, i64) {
+async fn resharded(stage: &Stage) -> (SystemTime, SystemTime) {
     stage.put(0..50).await;
     let from = moment(stage).await;
     stage.put(50..100).await;
@@ -191,7 +195,7 @@ async fn a_range_whose_end_is_to_come_is_read_until_then() {
     let from = moment(&stage).await;
     stage.put(0..20).await;
     let now = moment(&stage).await;
-    let again = replay(&stage, from, now + 60_000).processor(stage.recorders(REPLAY)).build().await.unwrap();
+    let again = replay(&stage, from, now + MINUTE).processor(stage.recorders(REPLAY)).build().await.unwrap();
     let running = tokio::spawn(again.run());
     tokio::time::sleep(Duration::from_secs(40)).await;
     stage.put(20..40).await;
@@ -222,7 +226,7 @@ async fn failed_records_of_a_replay_go_to_the_dead_letters_and_the_rest_is_read(
     let until = moment(&stage).await;
     let dead: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
     let (recorders, kept) = (stage.recorders(REPLAY), Arc::clone(&dead));
-    let sink = sink_fn(move |letter: kcl_core::DeadLetter| {
+    let sink = sink_fn(move |letter: kcl_core::policy::DeadLetter| {
         kept.lock().unwrap().push(letter.record.data.to_vec());
         async { Ok(()) }
     });
@@ -267,18 +271,18 @@ async fn ranges_that_cannot_be_read_are_refused() {
         assert_eq!(error.code(), Code::Setting, "{error}");
         error.to_string()
     };
-    assert!(refused(now, now - 1).await.contains("`until`"));
-    assert!(refused(now + 60_000, now + 90_000).await.contains("in the future"));
-    let days = 86_400_000;
-    assert!(refused(now - 3 * days, now - 2 * days).await.contains("nothing is left to replay"));
+    assert!(refused(now, now - MILLISECOND).await.contains("`until`"));
+    assert!(refused(now + MINUTE, now + MINUTE * 3 / 2).await.contains("in the future"));
+    let day = MINUTE * 60 * 24;
+    assert!(refused(now - day * 3, now - day * 2).await.contains("nothing is left to replay"));
     let no_end = Replay::builder(STREAM).sdk_config(&stage.aws.sdk_config_for("replay")).on_current_runtime();
     let error = no_end.processor(stage.recorders(REPLAY)).build().await.unwrap_err();
     assert!(error.to_string().contains("needs an end"), "{error}");
 }
 
-async fn member(stage: &Stage, application: &str, worker: &str, from: i64, until: i64) -> Running {
+async fn member(stage: &Stage, application: &str, worker: &str, from: SystemTime, until: SystemTime) -> Running {
     let worker = Worker::builder(application, STREAM)
-        .start(Start::AtTimestamp(from))
+        .start(Start::at(from))
         .until(until)
         .worker_id(worker)
         .with_seed(worker.bytes().map(u64::from).sum())
@@ -302,8 +306,8 @@ async fn a_fleet_with_a_table_of_its_own_reads_a_range_and_every_worker_ends_by_
     stage.put(150..200).await;
     let until = moment(&stage).await;
     stage.put(200..250).await;
-    let a = member(&stage, "delays-again", "a", from, until + 30_000).await;
-    let b = member(&stage, "delays-again", "b", from, until + 30_000).await;
+    let a = member(&stage, "delays-again", "a", from, until + MINUTE / 2).await;
+    let b = member(&stage, "delays-again", "b", from, until + MINUTE / 2).await;
     let ended = async { (a.task.await.unwrap(), b.task.await.unwrap()) };
     let (a, b) = tokio::time::timeout(Duration::from_secs(90), ended).await.unwrap();
     a.unwrap();
@@ -312,7 +316,7 @@ async fn a_fleet_with_a_table_of_its_own_reads_a_range_and_every_worker_ends_by_
     stage.assert_ordered();
     assert!(!stage.log.of("a").is_empty() && !stage.log.of("b").is_empty());
     // A late worker finds the range done.
-    let late = member(&stage, "delays-again", "late", from, until + 30_000).await;
+    let late = member(&stage, "delays-again", "late", from, until + MINUTE / 2).await;
     tokio::time::timeout(Duration::from_secs(20), late.task).await.unwrap().unwrap().unwrap();
     assert_exactly(&stage.log.all(), 50..250);
 }
@@ -332,7 +336,7 @@ async fn a_live_applications_table_is_refused_to_a_replay_and_a_replays_to_a_liv
 
     let done = member(&stage, "delays-again", "a", from, until).await;
     tokio::time::timeout(Duration::from_secs(60), done.task).await.unwrap().unwrap().unwrap();
-    let other = member(&stage, "delays-again", "b", from, until + 1).await.task.await.unwrap().unwrap_err();
+    let other = member(&stage, "delays-again", "b", from, until + MILLISECOND).await.task.await.unwrap().unwrap_err();
     assert!(other.to_string().contains("another replay"), "{other}");
     let live = Worker::builder("delays-again", STREAM)
         .sdk_config(&stage.aws.sdk_config_for("live"))
@@ -347,7 +351,7 @@ async fn a_worker_that_crashed_within_a_range_is_followed_by_one_that_goes_on_wh
     let stage = Stage::with_shards(2).await;
     let from = moment(&stage).await;
     stage.put(0..100).await;
-    let until = moment(&stage).await + 60_000;
+    let until = moment(&stage).await + MINUTE;
     let first = member(&stage, "delays-again", "a", from, until).await;
     // Long enough for its checkpoints.
     tokio::time::sleep(Duration::from_secs(10)).await;
@@ -388,7 +392,7 @@ async fn a_range_is_read_by_fan_out_too() {
     let (from, until) = resharded(&stage).await;
     for retrieval in [Retrieval::FanOut, Retrieval::Auto] {
         let name = format!("{retrieval:?}");
-        let again = replay(&stage, from, until + 20_000).retrieval(retrieval).deregister_consumer(true);
+        let again = replay(&stage, from, until + MINUTE / 3).retrieval(retrieval).deregister_consumer(true);
         let summary = again.processor(stage.recorders(&name)).build().await.unwrap().run().await.unwrap();
         assert_exactly(&stage.log.of(&name), 50..250);
         assert_ordered(&stage.log.of(&name));
@@ -432,7 +436,7 @@ async fn aggregates_of_a_range_are_taken_apart() {
 async fn a_policy_that_parks_needs_somebody_who_tries_again() {
     let stage = Stage::with_shards(1).await;
     let until = moment(&stage).await;
-    let parks = || replay(&stage, until - 1_000, until).error_policy(OnError::at_once(FinalAction::Quarantine));
+    let parks = || replay(&stage, until - MINUTE / 60, until).error_policy(OnError::at_once(FinalAction::Quarantine));
     let error = parks().processor(stage.recorders(REPLAY)).build().await.unwrap_err();
     assert!(error.to_string().contains("`quarantine_retry`"), "{error}");
     let retried = parks().quarantine_retry(Duration::from_secs(5)).processor(stage.recorders(REPLAY));

@@ -123,7 +123,8 @@ async fn a_start_setting_without_effect_is_reported_once() {
     stage.put(0..3).await;
     stage.seen(3, Duration::from_secs(5)).await;
     let _captured = tracing::subscriber::set_default(said.at_least(Level::WARN));
-    let other = stage.start_with("b", Settings::default().start(Start::AtTimestamp(0)), Duration::ZERO).await;
+    let other =
+        stage.start_with("b", Settings::default().start(Start::at(std::time::UNIX_EPOCH)), Duration::ZERO).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     let said = said.text();
     let ignored: Vec<&str> = said.lines().filter(|line| line.contains("`start` is ignored")).collect();

@@ -107,7 +107,7 @@ async fn as_java_created_them(stage: &Stage) {
 async fn impossible_settings_are_refused_before_anything_is_asked() {
     let stage = Stage::with_shards(1).await;
     stage.aws.reset_calls();
-    let settings = Settings::default().heartbeat(Duration::from_secs(30));
+    let settings = Settings::default().heartbeat_interval(Duration::from_secs(30));
     let error = stage.build("a", settings, Duration::ZERO).await.unwrap_err();
     assert_eq!(error.code(), Code::Setting, "{error}");
     assert_eq!(stage.aws.calls().iter().count(), 0);

@@ -56,7 +56,7 @@ async fn a_handler_that_is_still_busy_at_the_deadline_is_left_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_shutdown_does_not_wait() {
+async fn a_shutdown_that_waits_for_a_handler_is_ended_by_an_abort() {
     let stage = Stage::with_shards(1).await;
     stage.put(0..10).await;
     let stuck = stage.start_with("a", Settings::default(), Duration::from_secs(3600)).await;
@@ -67,9 +67,24 @@ async fn a_second_shutdown_does_not_wait() {
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
     let began = tokio::time::Instant::now();
-    stuck.handle.shutdown(Duration::from_secs(600)).await;
+    stuck.handle.abort().await;
     assert!(began.elapsed() < Duration::from_secs(4), "it took {:?}", began.elapsed());
     first.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_shutdowns_the_earlier_deadline_counts() {
+    for (first, second) in [(600, 8), (8, 600)] {
+        let stage = Stage::with_shards(1).await;
+        stage.put(0..10).await;
+        let stuck = stage.start_with("a", Settings::default(), Duration::from_secs(3600)).await;
+        stage.shared(&[("a", 1)], Duration::from_secs(5)).await;
+        let began = tokio::time::Instant::now();
+        let shutdown = |grace| stuck.handle.shutdown(Duration::from_secs(grace));
+        tokio::join!(shutdown(first), shutdown(second));
+        let took = began.elapsed();
+        assert!((8..12).contains(&took.as_secs()), "{first} s and {second} s: it took {took:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

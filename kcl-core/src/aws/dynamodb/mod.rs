@@ -1,4 +1,4 @@
-//! The table in DynamoDB, in KCL's format.
+//! Stores the lease table in DynamoDB, in KCL's format.
 
 mod attributes;
 mod expression;

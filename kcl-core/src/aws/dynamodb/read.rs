@@ -1,4 +1,4 @@
-//! Reads: one row, a batch, a page of the whole table.
+//! Reads one row, a batch of rows, or a page of the whole table.
 
 use super::DynamoDbStore;
 use super::attributes::{self, Item, decode, decode_as, name};
@@ -9,14 +9,15 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-/// A page has up to a megabyte, and acquires longer than a call of one row may. Callers give up sooner, by their own timeout.
+/// A page has up to 1 MB and takes longer than a read of one row. The caller's own timeout may be
+/// shorter.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The most keys that one BatchGetItem acquires (AWS: BatchGetItem).
+/// The most keys of one BatchGetItem call (AWS: BatchGetItem).
 const BATCH: usize = 100;
 
-/// Pauses before keys that the service left out of an answer are asked for again; after the last it is throttled.
-/// Short, as the caller has a heartbeat to keep: it backs off by itself.
+/// Pauses before unprocessed keys are requested again; after the last one the call counts as
+/// throttled. Short, because the caller must send heartbeats in time and backs off itself.
 const LEFT_OUT_PAUSES: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(180)];
 
@@ -40,7 +41,7 @@ impl DynamoDbStore {
         consistency: Consistency,
     ) -> Result<Vec<Option<Row>>, Failure> {
         let mut rows = BTreeMap::new();
-        // The service refuses a batch that names a key twice.
+        // The service rejects a batch with duplicate keys.
         let distinct: Vec<&RowKey> = keys.iter().collect::<BTreeSet<_>>().into_iter().collect();
         for batch in distinct.chunks(BATCH) {
             for item in self.get_items(batch.iter().map(|key| attributes::key(key)).collect(), consistency).await? {
@@ -82,7 +83,8 @@ impl DynamoDbStore {
             match pauses.next() {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => {
-                    let said = format!("{} keys were left out of {} answers", left.len(), LEFT_OUT_PAUSES.len() + 1);
+                    let said =
+                        format!("{} keys were unprocessed after {} calls", left.len(), LEFT_OUT_PAUSES.len() + 1);
                     return Err(Failure::new(Cause::Throttled, OPERATION, said));
                 }
             }
@@ -110,7 +112,8 @@ impl DynamoDbStore {
         for row in got.items().iter().filter_map(decode) {
             page.rows.add(row);
         }
-        // An empty page may have a successor, and a last page may be full: only the key tells.
+        // An empty page may be followed by another, and the last page may be full: only
+        // `LastEvaluatedKey` shows the end (AWS: Scan).
         page.next = match got.last_evaluated_key.filter(|key| !key.is_empty()) {
             None => None,
             Some(last) => match last.get(name::KEY) {

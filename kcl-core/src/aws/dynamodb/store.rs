@@ -1,4 +1,4 @@
-//! [`LeaseStore`] over a DynamoDB client.
+//! Implements [`LeaseStore`] with a DynamoDB client.
 
 use crate::aws::error_table::table_kind;
 use crate::aws::failure::Failure;
@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::Client;
 
 /// A lease table in DynamoDB, in KCL's format.
 ///
-/// The client's own retries should be off and its timeouts short, as [`Clients`](crate::aws::Clients) makes them: the
-/// coordination repeats by itself, because only it knows what a repetition means.
+/// The client should have no retries and short timeouts, as [`Clients`](crate::aws::Clients)
+/// configures it: the coordination retries, because only it knows whether a repetition is safe.
 #[derive(Clone, Debug)]
 pub struct DynamoDbStore {
     pub(super) client: Client,
@@ -18,13 +18,14 @@ pub struct DynamoDbStore {
 }
 
 impl DynamoDbStore {
-    /// The table of that name, which must exist: see [`prepare_table`](crate::aws::prepare_table).
+    /// Uses the table of this name, which must exist: see
+    /// [`prepare_table`](crate::aws::prepare_table).
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         DynamoDbStore { client, table: table.into() }
     }
 
-    /// Tells how a call ended, and says a failure in the caller's terms.
-    fn told<T>(&self, operation: &'static str, result: Result<T, Failure>) -> Result<T, StoreError> {
+    /// Emits the outcome of a call, and converts a failure for the caller.
+    fn finish_call<T>(&self, operation: &'static str, result: Result<T, Failure>) -> Result<T, StoreError> {
         let failure = match result {
             Ok(answer) => {
                 TableCall { operation, table: &self.table, outcome: "answered", error: None }.emit();
@@ -38,7 +39,7 @@ impl DynamoDbStore {
             StoreErrorKind::Unanswered => "unanswered",
             StoreErrorKind::Refused => "refused",
         };
-        TableCall { operation, table, outcome, error: Some(&failure.said) }.emit();
+        TableCall { operation, table, outcome, error: Some(&failure.message) }.emit();
         Err(StoreError {
             kind,
             message: failure.sentence(&format!("table `{table}`")),
@@ -52,17 +53,17 @@ impl LeaseStore for DynamoDbStore {
     async fn read(&self, keys: &[RowKey], consistency: Consistency) -> Result<Vec<Option<Row>>, StoreError> {
         match keys {
             [] => Ok(Vec::new()),
-            [key] => self.told("GetItem", self.get(key, consistency).await).map(|row| vec![row]),
-            keys => self.told("BatchGetItem", self.get_batch(keys, consistency).await),
+            [key] => self.finish_call("GetItem", self.get(key, consistency).await).map(|row| vec![row]),
+            keys => self.finish_call("BatchGetItem", self.get_batch(keys, consistency).await),
         }
     }
 
     async fn scan_page(&self, after: Option<&PageToken>, rows: u32) -> Result<Page, StoreError> {
-        self.told("Scan", self.get_page(after, rows).await)
+        self.finish_call("Scan", self.get_page(after, rows).await)
     }
 
     async fn write(&self, write: &Write) -> Result<Written, StoreError> {
         let request = super::expression::request(write);
-        self.told(request.action.operation(), self.make(&write.key(), request).await)
+        self.finish_call(request.action.operation(), self.send_write(&write.key(), request).await)
     }
 }

@@ -1,9 +1,10 @@
-//! Prepares the lease table: there, of the right shape, ready.
+//! Prepares the lease table: creates it if missing, checks its key schema, and waits until it is
+//! active.
 
 use super::attributes::name;
-use crate::aws::diagnosis::{Place, Subject, explain};
+use crate::aws::diagnosis::{Place, Subject, diagnose};
 use crate::aws::failure::{Cause, EMPTY, Failure};
-use crate::aws::startup_retry::patiently;
+use crate::aws::startup_retry::retry_through_outage;
 use crate::error::{Code, Error};
 use crate::telemetry::event::table::{TableCreated, TableTooSmall};
 use aws_sdk_dynamodb::Client;
@@ -18,56 +19,55 @@ use tokio::time::Instant;
 const DESCRIBE: &str = "DescribeTable";
 const CREATE: &str = "CreateTable";
 
-/// The tag by which a table that we create names its application.
+/// The tag of a created table that names its application.
 const APPLICATION_TAG: &str = "kcl-application";
 
-/// A new on-demand table is there in seconds, at times in half a minute.
+/// A new on-demand table is active after seconds, sometimes half a minute.
 const ACTIVE_WITHIN: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(500);
 
-/// What the lease table is to be.
+/// The required properties of the lease table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableSpec {
     /// Its name.
     pub name: String,
-    /// The application, which a table that we create is tagged with (`kcl-application`).
+    /// The application, the value of the tag `kcl-application` of a created table.
     pub application: String,
-    /// Whether a table that we create is protected against deletion.
+    /// True if a created table is protected against deletion.
     pub deletion_protection: bool,
-    /// More tags for a table that we create.
+    /// Further tags of a created table.
     pub tags: Vec<(String, String)>,
-    /// Between two checkpoints of a lease: what the table must bear.
+    /// The interval between two checkpoints of a lease, which determines the required throughput.
     pub checkpoint_interval: Duration,
-    /// How long an outage of AWS, or throttling, is waited out.
+    /// How long an outage of AWS or throttling is retried.
     pub start_deadline: Duration,
 }
 
-/// Makes sure that the lease table is there and fits: creates it, on demand, when it is missing, and waits until it is
-/// ready. The same for a table that a Java KCL made.
+/// Makes sure that the lease table exists, fits and is active. Creates a missing table with
+/// on-demand capacity. Accepts a table that Java KCL created.
 ///
-/// `open_shards` is what a table with provisioned throughput is measured by; too little is a warning.
+/// `open_shards` determines the required throughput of a provisioned table; too little is logged as
+/// a warning. Pauses between retries are drawn with `seed`.
 ///
 /// # Errors
-/// [`Code::TableUnusable`] for a table of another shape or state, and what [`preflight`](crate::aws::preflight) names for
-/// calls that fail.
-pub async fn prepare_table(
-    client: &Client,
-    spec: &TableSpec,
-    open_shards: u32,
-    rng: &mut fastrand::Rng,
-) -> Result<(), Error> {
+/// [`Code::TableUnusable`] for a table with another key schema or in an unusable state, and the
+/// errors of [`preflight`](crate::aws::preflight) for calls that fail.
+pub async fn prepare_table(client: &Client, spec: &TableSpec, open_shards: u32, seed: u64) -> Result<(), Error> {
+    let rng = &mut fastrand::Rng::with_seed(seed);
     let place = Place { region: client.config().region().map(ToString::to_string), endpoint: None };
-    let explained = |failure| explain(failure, Subject::Table(&spec.name), &place);
+    let diagnosed = |failure| diagnose(failure, Subject::Table(&spec.name), &place);
     let deadline = Instant::now() + ACTIVE_WITHIN;
     let mut created = false;
     loop {
-        let found = patiently(rng, spec.start_deadline, || describe(client, &spec.name)).await.map_err(explained)?;
+        let found =
+            retry_through_outage(rng, spec.start_deadline, || describe(client, &spec.name)).await.map_err(diagnosed)?;
         match found {
-            // Just created, it may not be seen at once: describing is eventually consistent.
+            // DescribeTable is eventually consistent: it may not return a table that was just
+            // created.
             None if created => {}
             None => {
                 created = true;
-                if patiently(rng, spec.start_deadline, || create(client, spec)).await.map_err(explained)? {
+                if retry_through_outage(rng, spec.start_deadline, || create(client, spec)).await.map_err(diagnosed)? {
                     TableCreated { table: &spec.name, deletion_protection: spec.deletion_protection }.emit();
                 }
                 continue;
@@ -82,7 +82,7 @@ pub async fn prepare_table(
         }
         if Instant::now() >= deadline {
             let said = format!("it is not ACTIVE after {} s", ACTIVE_WITHIN.as_secs());
-            return Err(explained(Failure::new(Cause::Busy, DESCRIBE, said)));
+            return Err(diagnosed(Failure::new(Cause::Busy, DESCRIBE, said)));
         }
         tokio::time::sleep(POLL).await;
     }
@@ -99,9 +99,9 @@ async fn describe(client: &Client, name: &str) -> Result<Option<TableDescription
     }
 }
 
-/// Whether it was we who created it: another worker may have been faster.
+/// Returns true if this call created the table, false if another worker was faster.
 async fn create(client: &Client, spec: &TableSpec) -> Result<bool, Failure> {
-    let unsaid = |error: BuildError| Failure::new(Cause::Request, CREATE, error.to_string());
+    let invalid = |error: BuildError| Failure::new(Cause::Request, CREATE, error.to_string());
     let key = AttributeDefinition::builder().attribute_name(name::KEY).attribute_type(ScalarAttributeType::S);
     let schema = KeySchemaElement::builder().attribute_name(name::KEY).key_type(KeyType::Hash);
     let application = (APPLICATION_TAG.to_owned(), spec.application.clone());
@@ -112,11 +112,11 @@ async fn create(client: &Client, spec: &TableSpec) -> Result<bool, Failure> {
     let sent = client
         .create_table()
         .table_name(&spec.name)
-        .attribute_definitions(key.build().map_err(unsaid)?)
-        .key_schema(schema.build().map_err(unsaid)?)
+        .attribute_definitions(key.build().map_err(invalid)?)
+        .key_schema(schema.build().map_err(invalid)?)
         .billing_mode(BillingMode::PayPerRequest)
         .set_deletion_protection_enabled(spec.deletion_protection.then_some(true))
-        .set_tags(Some(tags.map_err(unsaid)?))
+        .set_tags(Some(tags.map_err(invalid)?))
         .send()
         .await;
     match sent {
@@ -128,7 +128,7 @@ async fn create(client: &Client, spec: &TableSpec) -> Result<bool, Failure> {
     }
 }
 
-/// One hash key, `leaseKey`, a string: KCL's shape.
+/// Checks for KCL's schema: one hash key, `leaseKey`, a string.
 fn check_shape(table: &str, found: &TableDescription) -> Result<(), Error> {
     let keys: Vec<String> = found
         .key_schema()
@@ -145,14 +145,14 @@ fn check_shape(table: &str, found: &TableDescription) -> Result<(), Error> {
     Err(Error::new(
         Code::TableUnusable,
         format!(
-            "table `{table}` is no lease table: its key is `{}`, not `HASH leaseKey S`; use another application name or \
+            "table `{table}` is not a lease table: its key is `{}`, not `HASH leaseKey S`; use another application name or \
              `table_name`, or delete the table if nothing needs it",
             keys.join(", ")
         ),
     ))
 }
 
-/// Whether rows can be read and written; an error if that is not to be expected.
+/// Returns true if rows can be read and written; an error if waiting would not help.
 fn is_ready(table: &str, found: &TableDescription) -> Result<bool, Error> {
     let status = found.table_status.as_ref().map_or("unknown", TableStatus::as_str);
     match status {
@@ -169,7 +169,7 @@ fn check_throughput(spec: &TableSpec, found: &TableDescription, open_shards: u32
     let Some(throughput) = found.provisioned_throughput.as_ref() else { return };
     let read_units = throughput.read_capacity_units.unwrap_or(0);
     let write_units = throughput.write_capacity_units.unwrap_or(0);
-    // Zero in both is how on-demand tables are described.
+    // DescribeTable returns zero for both on an on-demand table.
     if read_units == 0 && write_units == 0 {
         return;
     }
@@ -179,8 +179,9 @@ fn check_throughput(spec: &TableSpec, found: &TableDescription, open_shards: u32
     }
 }
 
-/// Units a second: a checkpoint of each shard an interval and a few heartbeats to write; to read, the fleet row twice a second
-/// for each of a few workers, and the whole table now and then.
+/// Returns the required read and write units per second. Writes: a checkpoint of each shard per
+/// interval, and some heartbeats. Reads: the fleet row twice a second for each of a few workers,
+/// and sometimes the whole table.
 #[allow(clippy::cast_possible_truncation, reason = "shards are thousands at most, intervals seconds")]
 fn wanted_units(open_shards: u32, checkpoint_interval: Duration) -> (i64, i64) {
     let checkpoints = (f64::from(open_shards) / checkpoint_interval.as_secs_f64().max(0.1)).ceil() as i64;
@@ -192,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_must_bear_a_checkpoint_of_each_shard_an_interval() {
+    fn required_units_include_a_checkpoint_of_each_shard_per_interval() {
         assert_eq!(wanted_units(0, Duration::from_secs(5)), (5, 2));
         assert_eq!(wanted_units(1_000, Duration::from_secs(5)), (25, 202));
         assert_eq!(wanted_units(1_000, Duration::from_secs(60)), (25, 19));

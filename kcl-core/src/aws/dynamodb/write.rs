@@ -1,4 +1,4 @@
-//! Sends one conditional request, and says what became of it.
+//! Sends one conditional request and returns its outcome.
 
 use super::DynamoDbStore;
 use super::attributes::{Item, decode_as};
@@ -12,20 +12,21 @@ use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure::
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-/// What a request that was answered did.
+/// The outcome of a request.
 enum Outcome {
-    /// It holds; this is the item now.
+    /// It was applied; this is the new item.
     Done(Option<Item>),
-    /// Its condition does not hold; this is the item, if the service sent it along.
+    /// Its condition did not hold; this is the current item, if the service returned it.
     Refused(Option<Item>),
 }
 
 impl DynamoDbStore {
-    pub(super) async fn make(&self, key: &RowKey, request: Request) -> Result<Written, Failure> {
+    pub(super) async fn send_write(&self, key: &RowKey, request: Request) -> Result<Written, Failure> {
         match self.send(request).await? {
             Outcome::Done(item) => Ok(Written::Applied(item.map(|item| decode_as(key, &item)))),
             Outcome::Refused(Some(item)) => Ok(Written::Refused(Some(decode_as(key, &item)))),
-            // There is no item, or the server does not send items along (DynamoDB Local does not always). A look tells.
+            // There is no item, or the server did not return it (DynamoDB Local does not always). A
+            // read decides.
             Outcome::Refused(None) => Ok(Written::Refused(self.get(key, Consistency::Strong).await?)),
         }
     }
@@ -59,7 +60,8 @@ impl DynamoDbStore {
                     .return_values(ReturnValue::AllNew)
                     .return_values_on_condition_check_failure(AllOld);
                 let updated = outcome(operation, sent.send().await, |answer| answer.attributes)?;
-                // ALL_NEW: DynamoDB sends the item along. An answer without it is something else's.
+                // With ALL_NEW, DynamoDB always returns the item. A response without it comes from
+                // a proxy.
                 match updated {
                     Outcome::Done(None) => Err(Failure::new(Cause::Unanswered, operation, EMPTY)),
                     updated @ (Outcome::Done(_) | Outcome::Refused(_)) => Ok(updated),
@@ -81,7 +83,7 @@ impl DynamoDbStore {
     }
 }
 
-/// The three operations' errors, of which one is an answer.
+/// The errors of the three operations, of which one is the outcome of the condition.
 trait Conditional: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static {
     fn refused(&self) -> Option<&ConditionalCheckFailedException>;
 }

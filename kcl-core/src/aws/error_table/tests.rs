@@ -2,20 +2,20 @@ use super::*;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-const STEPS: [Step; 4] = [Step::Start, Step::Table, Step::Read, Step::List];
+const PHASES: [Phase; 4] = [Phase::Start, Phase::Table, Phase::Read, Phase::List];
 
 const INTRODUCTION: &str = "\
-# Errors of AWS, and what a worker does
+# AWS errors, and how a worker reacts
 
-This page is written from `kcl-core/src/aws/error_table.rs`, by which the code decides; a test compares the two.
+This page is generated from `kcl-core/src/aws/error_table/mod.rs`, which the code uses; a test compares the two.
 
-A worker that **starts** ends with an error that a person must mend, before it holds anything: its operator is watching. A worker \
-that **runs** does not end because AWS says no. It repeats the call with growing pauses of at most a few seconds, for as long as it \
-acquires, stays a member of the fleet as far as the table lets it, and goes on within 5 s of the end of the outage. What ends a running \
-worker is a shutdown, an error policy that says so, or a fault of its own.
+A worker that is **starting** ends with an error that an operator must fix, before it owns any lease: its operator is watching. A \
+**running** worker does not end because AWS refuses a call. It retries with growing pauses of at most a few seconds until the call \
+succeeds, remains a member of the fleet as far as the table allows, and resumes within 5 s of the end of the outage. Only a shutdown, an \
+error policy that stops the worker, or a bug in the worker ends a running worker.
 
-An error is classified by its code; one without a known code by its HTTP status: 429 is a throttle, 5xx is no answer. AWS names \
-every error that it answers with, so an answer without a code is none of AWS's, whatever its status.
+An error is classified by its code, and one with an unknown code by its HTTP status: 429 is a throttle, 5xx is no response. AWS returns \
+a code with every error, so a response without a code does not come from AWS, whatever its status.
 
 ";
 
@@ -34,9 +34,9 @@ fn page() -> String {
         "| error | codes | start | lease table | GetRecords, GetShardIterator, SubscribeToShard | ListShards, consumers | what to do |\n\
          |---|---|---|---|---|---|---|\n",
     );
-    for Class { cause, title, codes, remedy } in CLASSES {
+    for ErrorClass { cause, title, codes, remedy } in CLASSES {
         let codes: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
-        let [start, table, read, list] = STEPS.map(|step| shown(reaction(step, *cause)));
+        let [start, table, read, list] = PHASES.map(|phase| shown(reaction(phase, *cause)));
         let start = if start == "retry" { "retry for seconds, then refuse" } else { start };
         let codes = codes.join(", ");
         writeln!(page, "| {title} | {codes} | {start} | {table} | {read} | {list} | {remedy} |").unwrap();
@@ -45,17 +45,17 @@ fn page() -> String {
 }
 
 #[test]
-fn the_page_of_errors_is_what_the_code_does() {
+fn the_error_page_matches_the_code() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/aws-errors.md");
     if std::env::var_os("BLESS_DOCS").is_some() {
         std::fs::write(path, page()).unwrap();
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(written, page(), "write it anew: BLESS_DOCS=1 cargo test -p kcl-core the_page_of_errors");
+    assert_eq!(written, page(), "regenerate it: BLESS_DOCS=1 cargo test -p kcl-core the_error_page");
 }
 
 #[test]
-fn every_cause_is_one_class_and_every_code_is_in_one() {
+fn every_cause_has_one_class_and_every_code_is_in_one() {
     let causes: BTreeSet<String> = CLASSES.iter().map(|class| format!("{:?}", class.cause)).collect();
     assert_eq!(causes.len(), CLASSES.len());
     let codes: Vec<&str> = CLASSES.iter().flat_map(|class| class.codes).copied().collect();
@@ -63,19 +63,19 @@ fn every_cause_is_one_class_and_every_code_is_in_one() {
 }
 
 #[test]
-fn no_error_ends_a_worker_that_runs() {
+fn no_error_ends_a_running_worker() {
     for class in CLASSES {
-        for step in [Step::Table, Step::Read, Step::List] {
-            assert_ne!(reaction(step, class.cause), Reaction::RefuseStart, "{step:?}: {}", class.title);
+        for phase in [Phase::Table, Phase::Read, Phase::List] {
+            assert_ne!(reaction(phase, class.cause), Reaction::RefuseStart, "{phase:?}: {}", class.title);
         }
     }
 }
 
 #[test]
-fn the_kinds_that_a_running_worker_decides_by_say_what_the_page_says() {
-    for Class { cause, title, .. } in CLASSES {
+fn the_error_kinds_of_a_running_worker_match_the_page() {
+    for ErrorClass { cause, title, .. } in CLASSES {
         let retried = table_kind(*cause) == StoreErrorKind::Throttled;
-        assert_eq!(reaction(Step::Table, *cause) == Reaction::Retry, retried, "{title}");
+        assert_eq!(reaction(Phase::Table, *cause) == Reaction::Retry, retried, "{title}");
         let retried = match stream_kind(*cause) {
             ApiErrorKind::Throttled | ApiErrorKind::IteratorExpired | ApiErrorKind::NotReady => true,
             ApiErrorKind::NotFound
@@ -84,6 +84,6 @@ fn the_kinds_that_a_running_worker_decides_by_say_what_the_page_says() {
             | ApiErrorKind::PositionRefused
             | ApiErrorKind::Unavailable => false,
         };
-        assert_eq!(reaction(Step::Read, *cause) == Reaction::Retry, retried, "{title}");
+        assert_eq!(reaction(Phase::Read, *cause) == Reaction::Retry, retried, "{title}");
     }
 }

@@ -1,10 +1,10 @@
-//! Enhanced fan-out in Kinesis: [`FanOutApi`] over Kinesis clients, one attempt a call.
+//! Implements [`FanOutApi`] with Kinesis clients, one attempt per call.
 
-use super::clients::{Clients, Taken};
-use super::{KinesisStream, answer};
+use super::subscription_clients::{PooledClient, SubscriptionClients};
+use super::{KinesisStream, response};
 use crate::aws::failure::{Cause, Failure};
 use crate::record::{SequenceNumber, ShardId, StartingPosition};
-use crate::shard::{ApiError, ConsumerRef, FanOutApi, Pushed, RegisteredConsumer, Subscription};
+use crate::shard::{ApiError, ConsumerRef, FanOutApi, Pushed, RegisteredConsumer, SubscribeRequest, Subscription};
 use async_trait::async_trait;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::primitives::event_stream::EventReceiver;
@@ -21,17 +21,17 @@ const REGISTER: &str = "RegisterStreamConsumer";
 const DEREGISTER: &str = "DeregisterStreamConsumer";
 const SUBSCRIBE: &str = "SubscribeToShard";
 
-/// Fan-out of one stream.
+/// Enhanced fan-out of one stream.
 #[derive(Debug)]
 pub(super) struct KinesisFanOut {
     stream: KinesisStream,
     arn: OnceCell<String>,
-    clients: Arc<Clients>,
+    clients: Arc<SubscriptionClients>,
 }
 
 impl KinesisFanOut {
     pub(super) fn new(stream: KinesisStream) -> Self {
-        let clients = Arc::new(Clients::new(stream.client.clone()));
+        let clients = Arc::new(SubscriptionClients::new(stream.client.clone()));
         KinesisFanOut { stream, arn: OnceCell::new(), clients }
     }
 
@@ -67,7 +67,7 @@ impl KinesisFanOut {
         let ask = self.stream.client.register_stream_consumer().stream_arn(arn).consumer_name(name);
         let answer = ask.send().await.map_err(|error| Failure::of(REGISTER, error))?;
         let consumer =
-            answer.consumer.ok_or_else(|| Failure::new(Cause::Unanswered, REGISTER, "the answer has no consumer"))?;
+            answer.consumer.ok_or_else(|| Failure::new(Cause::Unanswered, REGISTER, "the response has no consumer"))?;
         let active = consumer.consumer_status == ConsumerStatus::Active;
         Ok(RegisteredConsumer { active, arn: consumer.consumer_arn })
     }
@@ -80,36 +80,37 @@ impl KinesisFanOut {
         }
     }
 
-    async fn open(&self, consumer_arn: &str, shard: &ShardId, from: &StartingPosition) -> Result<Events, Failure> {
+    async fn open(
+        &self,
+        consumer_arn: &str,
+        shard: &ShardId,
+        from: &StartingPosition,
+    ) -> Result<EventSubscription, Failure> {
         let client = self.clients.take();
         let ask = client.subscribe_to_shard().consumer_arn(consumer_arn).shard_id(shard.as_str());
         let answer = ask.starting_position(position(from)?).send().await;
         let receiver = answer.map_err(|error| Failure::of(SUBSCRIBE, error))?.event_stream;
         let subject = format!("shard `{shard}` of stream `{}`", self.stream.stream);
-        Ok(Events { receiver, subject, _client: client })
+        Ok(EventSubscription { receiver, subject, _client: client })
     }
 }
 
 #[async_trait]
 impl FanOutApi for KinesisFanOut {
     async fn find_consumer(&self, consumer: &ConsumerRef) -> Result<Option<RegisteredConsumer>, ApiError> {
-        self.stream.told(self.find(consumer).await)
+        self.stream.api_result(self.find(consumer).await)
     }
 
     async fn register_consumer(&self, name: &str) -> Result<RegisteredConsumer, ApiError> {
-        self.stream.told(self.register(name).await)
+        self.stream.api_result(self.register(name).await)
     }
 
     async fn deregister_consumer(&self, arn: &str) -> Result<(), ApiError> {
-        self.stream.told(self.deregister(arn).await)
+        self.stream.api_result(self.deregister(arn).await)
     }
 
-    async fn subscribe(
-        &self,
-        consumer_arn: &str,
-        shard: &ShardId,
-        from: &StartingPosition,
-    ) -> Result<Box<dyn Subscription>, ApiError> {
+    async fn subscribe(&self, request: SubscribeRequest<'_>) -> Result<Box<dyn Subscription>, ApiError> {
+        let SubscribeRequest { consumer_arn, shard, from } = request;
         let opened = self.open(consumer_arn, shard, from).await;
         let subject = || format!("shard `{shard}` of stream `{}`", self.stream.stream);
         opened.map(|events| Box::new(events) as _).map_err(|failure| super::error(failure, &subject()))
@@ -117,14 +118,14 @@ impl FanOutApi for KinesisFanOut {
 }
 
 /// An open subscription.
-struct Events {
+struct EventSubscription {
     receiver: EventReceiver<SubscribeToShardEventStream, SubscribeToShardEventStreamError>,
     subject: String,
-    _client: Taken,
+    _client: PooledClient,
 }
 
 #[async_trait]
-impl Subscription for Events {
+impl Subscription for EventSubscription {
     async fn next(&mut self) -> Result<Option<Pushed>, ApiError> {
         loop {
             let event = self
@@ -137,7 +138,7 @@ impl Subscription for Events {
                 Some(SubscribeToShardEventStream::SubscribeToShardEvent(event)) => {
                     return pushed(event).map(Some).map_err(|failure| super::error(failure, &self.subject));
                 }
-                // What a later service may add.
+                // An event type of a later version of the service.
                 Some(_) => {}
             }
         }
@@ -146,18 +147,18 @@ impl Subscription for Events {
 
 fn pushed(event: SubscribeToShardEvent) -> Result<Pushed, Failure> {
     let children = event.child_shards.unwrap_or_default();
-    // The last event of a shard leaves it out, which the SDK shows as an empty text.
+    // The last event of a shard has none, which the SDK returns as an empty string.
     let continuation = Some(event.continuation_sequence_number).filter(|number| !number.is_empty());
     let continuation = continuation
         .map(SequenceNumber::parse)
         .transpose()
         .map_err(|error| Failure::new(Cause::Unanswered, SUBSCRIBE, error.to_string()))?;
-    answer::last_number(&event.records, SUBSCRIBE)?;
+    response::last_number(&event.records, SUBSCRIBE)?;
     Ok(Pushed {
-        records: event.records.into_iter().map(answer::record).collect(),
+        records: event.records.into_iter().map(response::record).collect(),
         continuation,
         millis_behind_latest: u64::try_from(event.millis_behind_latest).ok(),
-        children: children.into_iter().map(answer::child).collect::<Result<_, _>>()?,
+        children: children.into_iter().map(response::child).collect::<Result<_, _>>()?,
     })
 }
 
@@ -171,7 +172,7 @@ fn position(from: &StartingPosition) -> Result<ApiPosition, Failure> {
         StartingPosition::At(number) => {
             ask.r#type(ShardIteratorType::AtSequenceNumber).sequence_number(number.as_str())
         }
-        // As for iterators: what is within an aggregated record is read again.
+        // As for iterators: an aggregate with a completed part is read again.
         StartingPosition::After(position) => ask
             .r#type(match position.sub_sequence_number {
                 0 => ShardIteratorType::AfterSequenceNumber,
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_event_of_a_shard_has_children_and_no_continuation_and_is_never_a_position() {
+    fn the_last_event_of_a_shard_has_children_and_no_continuation() {
         let child =
             ChildShard::builder().shard_id("shardId-000000000001").set_parent_shards(Some(vec!["p".to_owned()]));
         let last = pushed(event("", Some(vec![child.build().unwrap()]))).unwrap();

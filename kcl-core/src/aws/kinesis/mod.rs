@@ -1,15 +1,15 @@
-//! The stream in Kinesis: [`StreamApi`] over a Kinesis client, one attempt a call.
+//! Implements [`StreamApi`] with a Kinesis client, one attempt per call.
 
-mod answer;
-mod clients;
-mod date;
 mod fan_out;
 pub(crate) mod fast;
+mod response;
+mod response_date;
+mod subscription_clients;
 
-use super::answer_limit::AnswerLimit;
 use super::client::with_deadline;
 use super::error_table::stream_kind;
 use super::failure::{Cause, Failure};
+use super::response_limit::ResponseLimit;
 use crate::config::Parser;
 use crate::record::{ShardId, StartingPosition, StreamRef};
 use crate::shard::{
@@ -20,12 +20,12 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType, ShardIteratorType};
-use date::AnswerDate;
 use fan_out::KinesisFanOut;
 use fast::FastJson;
+use response_date::ResponseDate;
 use std::sync::Arc;
 
-/// One stream.
+/// A Kinesis stream.
 #[derive(Clone, Debug)]
 pub struct KinesisStream {
     client: Client,
@@ -33,9 +33,10 @@ pub struct KinesisStream {
 }
 
 impl KinesisStream {
-    /// The stream, read by this client's connections, credentials and interceptors. Its retries are not used, as the
-    /// readers pace themselves; a client without timeouts gets 15 s a call, the reading of the answer included. Answers that
-    /// are longer than what was asked for can be fail.
+    /// Creates a stream that is read with this client's connections, credentials and interceptors.
+    /// The client's retries are disabled, because the readers pace themselves; a client without
+    /// timeouts gets 15 s per call, including reading the response. Responses that are longer than
+    /// requested fail.
     #[must_use]
     pub fn new(client: &Client, stream: StreamRef) -> Self {
         let config = client
@@ -43,12 +44,12 @@ impl KinesisStream {
             .to_builder()
             .retry_config(RetryConfig::disabled())
             .timeout_config(with_deadline(client.config().timeout_config()))
-            .interceptor(AnswerLimit);
+            .interceptor(ResponseLimit);
         KinesisStream { client: Client::from_conf(config.build()), stream }
     }
 
-    /// The same, its records parsed by that code (the SDK's if nothing is said). A client whose configuration names a protocol
-    /// keeps it.
+    /// Sets the parser of records (default: the SDK's). A client whose configuration sets a
+    /// protocol keeps it.
     #[must_use]
     pub fn parser(mut self, parser: Parser) -> Self {
         if parser == Parser::Fast && self.client.config().protocol().is_none() {
@@ -80,21 +81,21 @@ impl KinesisStream {
             .set_stream_arn(self.arn())
             .send()
             .await
-            .map_err(|error| Failure::of(answer::DESCRIBE, error))?;
-        answer::description(answer)
+            .map_err(|error| Failure::of(response::DESCRIBE, error))?;
+        response::description(answer)
     }
 
     async fn page(&self, which: ListWhich, token: Option<&str>) -> Result<ShardPage, Failure> {
-        let date = AnswerDate::default();
+        let date = ResponseDate::default();
         let ask = self.client.list_shards();
         let ask = match token {
-            // The token stands for stream and filter: beside them it is refused.
+            // The token includes stream and filter; a request with both is rejected.
             Some(token) => ask.next_token(token),
             None => ask.set_stream_name(self.name()).set_stream_arn(self.arn()).set_shard_filter(filter(which)?),
         };
         let sent = ask.customize().interceptor(date.clone()).send().await;
-        let page = sent.map_err(|error| Failure::of(answer::LIST, error))?;
-        let shards = page.shards.unwrap_or_default().into_iter().map(answer::shard).collect::<Result<_, _>>()?;
+        let page = sent.map_err(|error| Failure::of(response::LIST, error))?;
+        let shards = page.shards.unwrap_or_default().into_iter().map(response::shard).collect::<Result<_, _>>()?;
         Ok(ShardPage { shards, next_token: page.next_token, answered_at_ms: date.millis() })
     }
 
@@ -113,7 +114,8 @@ impl KinesisStream {
             StartingPosition::At(number) => {
                 ask.shard_iterator_type(ShardIteratorType::AtSequenceNumber).starting_sequence_number(number.as_str())
             }
-            // Part of an aggregated record was done: it is read again, and its first parts are left out by the reader.
+            // Part of an aggregate is completed: the aggregate is read again, and the reader drops
+            // that part.
             StartingPosition::After(position) => ask
                 .shard_iterator_type(match position.sub_sequence_number {
                     0 => ShardIteratorType::AfterSequenceNumber,
@@ -121,10 +123,10 @@ impl KinesisStream {
                 })
                 .starting_sequence_number(position.sequence_number.as_str()),
         };
-        let answer = ask.send().await.map_err(|error| Failure::of(answer::ITERATOR, error))?;
+        let answer = ask.send().await.map_err(|error| Failure::of(response::ITERATOR, error))?;
         answer
             .shard_iterator
-            .ok_or_else(|| Failure::new(Cause::Unanswered, answer::ITERATOR, "the answer has no iterator"))
+            .ok_or_else(|| Failure::new(Cause::Unanswered, response::ITERATOR, "the response has no iterator"))
     }
 
     async fn records(&self, iterator: &str, limit: u32) -> Result<Fetched, Failure> {
@@ -138,21 +140,21 @@ impl KinesisStream {
             .await;
         let answer = sent.map_err(|error| {
             let not_understood = error.as_service_error().is_some_and(|error| error.is_invalid_argument_exception());
-            let mut failure = Failure::of(answer::RECORDS, error);
+            let mut failure = Failure::of(response::RECORDS, error);
             if not_understood {
                 failure.cause = Cause::Iterator;
             }
             failure
         })?;
-        answer::fetched(answer)
+        response::fetched(answer)
     }
 
-    fn told<T>(&self, result: Result<T, Failure>) -> Result<T, ApiError> {
+    fn api_result<T>(&self, result: Result<T, Failure>) -> Result<T, ApiError> {
         result.map_err(|failure| error(failure, &format!("stream `{}`", self.stream)))
     }
 }
 
-/// A failure, as readers judge it.
+/// Converts a failure for readers.
 fn error(failure: Failure, subject: &str) -> ApiError {
     ApiError { kind: stream_kind(failure.cause), message: failure.sentence(subject), source: Some(Box::new(failure)) }
 }
@@ -160,7 +162,7 @@ fn error(failure: Failure, subject: &str) -> ApiError {
 #[async_trait]
 impl StreamApi for KinesisStream {
     async fn describe(&self) -> Result<StreamDescription, ApiError> {
-        self.told(self.summary().await)
+        self.api_result(self.summary().await)
     }
 
     async fn list_shards(&self, which: ListWhich) -> Result<Listing, ApiError> {
@@ -168,13 +170,14 @@ impl StreamApi for KinesisStream {
     }
 
     async fn shard_page(&self, which: ListWhich, token: Option<&str>) -> Result<ShardPage, ApiError> {
-        self.told(self.page(which, token).await)
+        self.api_result(self.page(which, token).await)
     }
 
     async fn shard_iterator(&self, shard: &ShardId, from: &StartingPosition) -> Result<String, ApiError> {
         let subject = || format!("shard `{shard}` of stream `{}`", self.stream);
         self.iterator(shard, from).await.map_err(|failure| {
-            // The position is all that differs between the calls that are taken and one that is not.
+            // The same call succeeds with other positions, so a rejected request means a rejected
+            // position.
             let position = failure.cause == Cause::Request;
             let error = error(failure, &subject());
             if position { ApiError { kind: ApiErrorKind::PositionRefused, ..error } } else { error }
@@ -182,7 +185,7 @@ impl StreamApi for KinesisStream {
     }
 
     async fn get_records(&self, iterator: &str, limit: u32) -> Result<Fetched, ApiError> {
-        self.told(self.records(iterator, limit).await)
+        self.api_result(self.records(iterator, limit).await)
     }
 
     fn fan_out(&self) -> Option<Arc<dyn FanOutApi>> {
@@ -199,5 +202,5 @@ fn filter(which: ListWhich) -> Result<Option<ShardFilter>, Failure> {
             ShardFilter::builder().r#type(ShardFilterType::AtTimestamp).timestamp(DateTime::from_millis(ms))
         }
     };
-    filter.build().map(Some).map_err(|error| Failure::new(Cause::Request, answer::LIST, error.to_string()))
+    filter.build().map(Some).map_err(|error| Failure::new(Cause::Request, response::LIST, error.to_string()))
 }

@@ -2,7 +2,7 @@ use super::super::effects::Op;
 use super::*;
 use crate::checkpoint::Positions;
 use crate::clock::TokioClock;
-use crate::lease::row::{HashKeyRange, Owner};
+use crate::lease::row::{HashKeyRange, Owner, Yield};
 use crate::processor::{ClaimSnapshot, DeliveryGate};
 use crate::record::{Position, SequenceNumber, StartingPosition};
 use tokio::sync::mpsc;
@@ -146,6 +146,100 @@ fn a_row_that_was_put_back_is_gone_on_with() {
     let again = table(&mut row, writes(&mut effects));
     assert_eq!(held.on_answer(again, &mut effects), HeldLeaseEvent::Checkpointed);
     assert_eq!((row.counter, row.checkpoint), (6, Checkpoint::At(at(150))));
+}
+
+#[test]
+fn a_checkpoint_that_the_row_has_passed_is_not_written() {
+    let (mut held, mut effects) = held();
+    // Somebody put the row further than this owner has come.
+    let row = Lease { counter: 8, checkpoint: Checkpoint::At(at(500)), ..held.lease.clone() };
+    held.notice(&Row::Lease(row.clone()));
+    acknowledge(&held, 150);
+    held.on_timer(&mut effects);
+    assert_eq!(writes(&mut effects), []);
+    acknowledge(&held, 501);
+    held.on_timer(&mut effects);
+    let checkpoint = Checkpoint::At(at(501));
+    let extras = CheckpointExtras::default();
+    assert_eq!(
+        writes(&mut effects),
+        [Write::Checkpoint { lease: held.key(), me: me(), counter: 8, checkpoint, extras }]
+    );
+}
+
+#[test]
+fn a_release_leaves_a_checkpoint_that_is_further_as_it_is() {
+    let (mut held, mut effects) = held();
+    let mut row = Lease { counter: 8, checkpoint: Checkpoint::At(at(500)), ..held.lease.clone() };
+    held.notice(&Row::Lease(row.clone()));
+    acknowledge(&held, 150);
+    held.release_now(Why::Planned, &mut effects);
+    table(&mut row, writes(&mut effects));
+    assert_eq!((row.owner, row.checkpoint), (None, Checkpoint::At(at(500))));
+}
+
+#[test]
+fn a_release_is_meant_for_the_claim_that_the_leader_saw_and_for_no_later_one() {
+    let (mut held, mut effects) = held();
+    // Claimed at 7; every checkpoint since then has moved the counter.
+    let give = |counter| Yield { lease: held.lease.key.clone(), counter };
+    let (older, seen, newer) = (give(6), give(7), give(12));
+    assert!(!held.is_meant_by(&older));
+    assert!(held.is_meant_by(&seen) && held.is_meant_by(&newer));
+    held.drain(Why::Planned, effects.now + Duration::from_secs(30), &mut effects);
+    assert!(!held.is_meant_by(&seen), "it is being released");
+}
+
+#[test]
+fn an_unanswered_write_proves_nothing_about_a_lease_that_another_worker_holds() {
+    let (mut held, mut effects) = held();
+    acknowledge(&held, 150);
+    held.on_timer(&mut effects);
+    held.on_answer(Answer::Failed(Failure::Unanswered), &mut effects);
+    held.on_timer(&mut effects);
+    // Counter and checkpoint are those that the write would have set.
+    let other = Owner { worker: WorkerId::parse("other").unwrap(), session: Some(9) };
+    let row = Lease { owner: Some(other), counter: 8, checkpoint: Checkpoint::At(at(150)), ..held.lease.clone() };
+    let news = held.on_answer(Answer::Written(Written::Refused(Some(Row::Lease(row)))), &mut effects);
+    assert_eq!(news, HeldLeaseEvent::Lost { why: "another hand holds it" });
+    assert!(held.delivery.is_closed());
+}
+
+#[test]
+fn an_unanswered_release_is_repeated_while_the_row_names_its_owner() {
+    let (mut held, mut effects) = held();
+    held.release_now(Why::Planned, &mut effects);
+    held.on_answer(Answer::Failed(Failure::Unanswered), &mut effects);
+    held.on_timer(&mut effects);
+    // Somebody else moved the counter: a key in quarantine is to be tried again.
+    let mut row = Lease { counter: 8, ..held.lease.clone() };
+    let refused = table(&mut row, writes(&mut effects));
+    assert_eq!(held.on_answer(refused, &mut effects), HeldLeaseEvent::Nothing);
+    let again = table(&mut row, writes(&mut effects));
+    assert_eq!(held.on_answer(again, &mut effects), HeldLeaseEvent::Released { why: Why::Planned });
+    assert_eq!((row.owner, row.counter), (None, 9));
+}
+
+#[test]
+fn a_refusal_of_a_first_attempt_is_not_taken_for_its_success() {
+    let (mut held, mut effects) = held();
+    acknowledge(&held, 150);
+    held.on_timer(&mut effects);
+    // No earlier attempt can have made this row, so an external writer did, although it says the same.
+    let row = Lease { counter: 8, checkpoint: Checkpoint::At(at(150)), ..held.lease.clone() };
+    let refused = Answer::Written(Written::Refused(Some(Row::Lease(row))));
+    assert_eq!(held.on_answer(refused, &mut effects), HeldLeaseEvent::Nothing);
+    assert_eq!(held.lease.counter, 8);
+}
+
+#[test]
+fn a_lease_whose_row_is_gone_closes_delivery() {
+    let (mut held, mut effects) = held();
+    acknowledge(&held, 150);
+    held.on_timer(&mut effects);
+    let news = held.on_answer(Answer::Written(Written::Refused(None)), &mut effects);
+    assert_eq!(news, HeldLeaseEvent::Lost { why: "its row is gone" });
+    assert!(held.delivery.is_closed());
 }
 
 #[test]

@@ -70,6 +70,9 @@ impl Term {
             (Stage::Telling { .. }, CallId::PlanOf(worker)) => self.on_told(worker, answer, effects),
             _ => TermEvent::Nothing,
         };
+        if mutated!(NotesWakesLate) && matches!(self.stage, Stage::Idle) {
+            self.wake_noted = fleet.map(|fleet| fleet.wake);
+        }
         self.heartbeat.consider(session_heartbeat, self.version, self.settings.longest_cycle, effects);
         news
     }
@@ -139,6 +142,9 @@ impl Term {
     /// Reads the whole table where it is due, else the leases that are about to be taken.
     fn after_sessions(&mut self, fleet: Option<&Fleet>, effects: &mut Effects) {
         let now = effects.now;
+        if mutated!(SkipsReadAtEnd) {
+            self.end_seen = false;
+        }
         if self.end_seen {
             self.read_again = Some(now + self.sessions.longest_failover_time());
         }
@@ -149,7 +155,7 @@ impl Term {
             || self.obstructed
             || !self.unconfirmed_children.is_empty()
             || woken
-            || self.read_again.is_some_and(|at| now > at)
+            || self.read_again.is_some_and(|at| now > at && !mutated!(SkipsSecondRead))
             || (overdue && !slow)
             || self.is_read_due(now);
         if due && (!slow || std::mem::take(&mut self.planned_first)) {
@@ -311,12 +317,14 @@ impl Term {
         for lease in self.confirmed.drain(..) {
             read.entry(lease.key.clone()).or_insert(lease);
         }
-        self.unconfirmed_children = UnconfirmedChildren::of(&self.leases, &read);
+        if !mutated!(IgnoresUnconfirmedChildren) {
+            self.unconfirmed_children = UnconfirmedChildren::of(&self.leases, &read);
+        }
         self.leases = read;
         self.waiting.see(&self.leases, effects);
         self.streams = table.streams.into_iter().map(|row| (row.id.clone(), row)).collect();
-        self.reclaim(&table.plans, effects);
-        self.collect(&table.plans, effects);
+        self.reclaim(&table.assignments, effects);
+        self.collect(&table.assignments, effects);
         self.discard(table.damaged, effects);
         self.sift_resting(effects);
     }
@@ -325,7 +333,9 @@ impl Term {
     fn sift_resting(&mut self, effects: &mut Effects) {
         let (leases, sessions) = (&self.leases, &self.sessions);
         self.resting.keep(|key| leases.get(key).is_some_and(|lease| must_rest(lease, sessions)));
-        for lease in self.resting.moving().filter_map(|key| self.leases.get(key)).filter(|lease| lease.is_foreign()) {
+        for lease in
+            self.resting.moving().filter_map(|key| self.leases.get(key)).filter(|lease| lease.was_written_externally())
+        {
             let owner = lease.owner.as_ref().map(|owner| owner.worker.clone());
             effects.tell(CoordinationEvent::ForeignHand { lease: lease.key.clone(), owner });
         }
@@ -375,7 +385,7 @@ impl Term {
             effects.write(CallId::Collect(damaged.key.clone()), Write::Discard(damaged.clone()));
             *failed = true;
         }
-        let newer = |row: &Row| row.as_plan().is_some_and(|plan| plan.term > self.number);
+        let newer = |row: &Row| row.as_assignment().is_some_and(|plan| plan.term > self.number);
         self.obstructed |= matches!(&answer, Answer::Written(Written::Refused(Some(row))) if newer(row));
         if !left.is_empty() {
             return TermEvent::Nothing;

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 /// `settings` are those of the fleet's workers: what a lease waits for depends on them. A table shows no staleness: the
 /// leases of a worker that died a moment ago are still its own, until the fleet has ended its session.
 #[must_use]
-pub fn explain(table: &Table, settings: &Settings) -> Vec<Explanation> {
+pub(crate) fn explain(table: &Table, settings: &Settings) -> Vec<Explanation> {
     let nobody = WorkerId::from_row("");
     let mut sessions = Sessions::new(nobody, settings.failover_time);
     sessions.see_all(table.sessions.clone(), Time::ZERO, Time::ZERO);
@@ -101,7 +101,7 @@ impl<'a> Known<'a> {
                 Some((to, waited)) => Reason::Moving { from: owner.worker.clone(), to: to.clone(), waited },
                 None => Reason::Leaving { by: owner.worker.clone() },
             },
-            (None, Some(owner)) if owner.session.is_none() || lease.is_foreign() => Reason::Foreign {
+            (None, Some(owner)) if owner.session.is_none() || lease.was_written_externally() => Reason::Foreign {
                 owner: Some(owner.worker.clone()),
                 still_for: self.patience.foreign,
                 moving: self.resting.is_moving(&lease.key),
@@ -192,7 +192,7 @@ impl PendingMoves {
         let mut pending_moves = PendingMoves::default();
         let Some(fleet) = &table.fleet else { return pending_moves };
         let valid =
-            table.plans.iter().filter(|plan| plan.term == fleet.term && plan.version <= fleet.assignment_version);
+            table.assignments.iter().filter(|plan| plan.term == fleet.term && plan.version <= fleet.assignment_version);
         for plan in valid {
             for take in &plan.acquires {
                 pending_moves.told(take.lease.clone(), plan.worker.clone(), Time::ZERO, AcquireMode::Now);

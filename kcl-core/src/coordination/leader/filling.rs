@@ -49,7 +49,7 @@ impl Term {
 
     pub(super) fn on_filling(&mut self, part: &CallId, answer: Answer, effects: &mut Effects) -> TermEvent {
         let Some(sync_pass) = &mut self.sync_pass else { return TermEvent::Nothing };
-        match sync_pass.on_answer(part, answer, &self.leases, &mut self.sightings, effects) {
+        match sync_pass.on_answer(part, answer, &self.leases, &mut self.list_history, effects) {
             sync_pass::SyncEvent::Going => {}
             sync_pass::SyncEvent::Fleet(fleet) => {
                 self.pinned = fleet.start.clone();

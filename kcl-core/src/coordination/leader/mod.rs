@@ -28,7 +28,7 @@ mod unreadable;
 mod waiting_children;
 mod weights;
 
-pub use explain::explain;
-pub use reason::{Ended, Explanation, Reason, Stays};
+pub(crate) use explain::explain;
+pub(crate) use reason::{Explanation, Reason};
 pub(crate) use stale_owners::StaleOwnerTracker;
 pub(crate) use term::{Term, TermEvent};

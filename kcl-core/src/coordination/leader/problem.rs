@@ -87,9 +87,9 @@ pub(crate) fn problem<'a>(
         }
         let standing = match &lease.owner {
             None => Some(Standing::Free),
-            Some(owner) if owner.session.is_none() || lease.is_foreign() => {
+            Some(owner) if owner.session.is_none() || lease.was_written_externally() => {
                 let ours = owner.session.and_then(|number| sessions.by_number(number));
-                if let Some(session) = ours.filter(|_| lease.is_foreign()) {
+                if let Some(session) = ours.filter(|_| lease.was_written_externally()) {
                     trespassed.push((lease, session.worker.clone()));
                 }
                 resting.rested(lease, patience.foreign).then_some(Standing::Free)
@@ -104,6 +104,7 @@ pub(crate) fn problem<'a>(
                 }),
                 OwnerIs::Draining => Some(Standing::Leaving),
                 OwnerIs::Missing if mutated!(OrphansStay) => None,
+                OwnerIs::Missing if mutated!(FreesOrphansEarly) => Some(Standing::Free),
                 OwnerIs::Missing => resting
                     .rested(lease, patience.orphan.max(sessions.longest_failover_time()))
                     .then_some(Standing::Free),
@@ -139,6 +140,8 @@ pub(crate) fn must_rest(lease: &Lease, sessions: &Sessions) -> bool {
     match &lease.owner {
         None => false,
         Some(_) if lease.checkpoint.is_shard_end() => false,
-        Some(owner) => owner.session.is_none() || lease.is_foreign() || sessions.owner_is(owner) == OwnerIs::Missing,
+        Some(owner) => {
+            owner.session.is_none() || lease.was_written_externally() || sessions.owner_is(owner) == OwnerIs::Missing
+        }
     }
 }

@@ -7,17 +7,17 @@ use std::time::Duration;
 
 /// A lease, and why it is where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Explanation {
+pub(crate) struct Explanation {
     /// The lease.
-    pub lease: LeaseKey,
+    pub(crate) lease: LeaseKey,
     /// Why.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
 }
 
 /// Why a lease is where it is. Its text is a sentence for whoever is on call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Reason {
+pub(crate) enum Reason {
     /// The shard is read to its end.
     Finished,
     /// Some parents are not read to their end, and a key's records come in order.
@@ -95,7 +95,7 @@ pub enum Reason {
 /// Why a lease that is held stays where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Stays {
+pub(crate) enum Stays {
     /// Its reader has no more than its share.
     Balanced,
     /// Its reader has more leases than another, and moves are made some at a time.
@@ -117,7 +117,7 @@ pub enum Stays {
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Ended {
+pub(crate) enum Ended {
     /// By itself.
     Left,
     /// It was silent for `failover_time`, and the fleet ended it.

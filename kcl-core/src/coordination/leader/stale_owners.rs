@@ -44,7 +44,7 @@ impl StaleOwnerTracker {
             first: received,
             last: received,
             moved,
-            foreign: lease.is_foreign() || lease.owner.as_ref().is_none_or(|owner| owner.session.is_none()),
+            foreign: lease.was_written_externally() || lease.owner.as_ref().is_none_or(|owner| owner.session.is_none()),
         };
         match self.seen.get_mut(&lease.key) {
             Some(seen) if seen.owner == lease.owner && seen.counter == lease.counter => {

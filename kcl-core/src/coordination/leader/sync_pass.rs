@@ -9,7 +9,7 @@ use crate::coordination::effects::{Answer, CallId, Effects, Op};
 use crate::lease::row::{Fleet, FleetStart, Lease, LeaseKey, StreamKeys, StreamRow};
 use crate::lease::{Row, Write, Written};
 use crate::record::{Checkpoint, ShardId};
-use crate::shard::{self, ListWhich, Listing, Sightings, Unusable};
+use crate::shard::{self, ListHistory, ListWhich, Listing, UnusableList};
 use crate::telemetry::event::coordination::CoordinationEvent;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -127,7 +127,7 @@ impl SyncPass {
                 self.list(ListWhich::AtLatest, effects);
             }
             Start::TrimHorizon => self.pin(Checkpoint::TrimHorizon, None, effects),
-            Start::AtTimestamp(ms) => self.pin(Checkpoint::AtTimestamp, Some(ms), effects),
+            Start::AtTimestamp(_) => self.pin(Checkpoint::AtTimestamp, self.start.at_ms(), effects),
         }
     }
 
@@ -178,7 +178,7 @@ impl SyncPass {
     }
 
     fn mark(&mut self, effects: &mut Effects) {
-        let write = self.stream.id.clone().map_or(Write::Filled, Write::StreamFilled);
+        let write = self.stream.id.clone().map_or(Write::MarkFilled, Write::MarkStreamFilled);
         effects.write(self.part(), write.clone());
         self.state = State::Marking(write);
     }
@@ -206,7 +206,7 @@ impl SyncPass {
         part: &CallId,
         answer: Answer,
         leases: &BTreeMap<LeaseKey, Lease>,
-        sightings: &mut Sightings,
+        list_history: &mut ListHistory,
         effects: &mut Effects,
     ) -> SyncEvent {
         if let CallId::Sync(key) | CallId::Listed(key) = part {
@@ -229,9 +229,11 @@ impl SyncPass {
             }
             (Answer::Listing(listing), State::ListingStart { start, fallback }) => {
                 let (start, fallback) = (start.clone(), *fallback);
-                self.on_start_listed(&listing, start, fallback, sightings, effects)
+                self.on_start_listed(&listing, start, fallback, list_history, effects)
             }
-            (Answer::Listing(listing), State::ListingAll) => self.on_all_listed(&listing, leases, sightings, effects),
+            (Answer::Listing(listing), State::ListingAll) => {
+                self.on_all_listed(&listing, leases, list_history, effects)
+            }
             (Answer::Written(Written::Applied(row) | Written::Refused(row)), State::Pinning(_)) => match row {
                 Some(Row::Fleet(fleet)) => match fleet.start.clone() {
                     Some(pinned) => {
@@ -264,7 +266,7 @@ impl SyncPass {
         listing: &Listing,
         start: FleetStart,
         fallback: bool,
-        sightings: &mut Sightings,
+        list_history: &mut ListHistory,
         effects: &mut Effects,
     ) -> SyncEvent {
         let hole = shard::hole_in(&listing.shards);
@@ -278,9 +280,9 @@ impl SyncPass {
                 effects.tell(CoordinationEvent::ShardsIncomplete { stream: self.stream.id.clone(), hole });
                 SyncEvent::Failed
             }
-            None => match sightings.usable(&listing.shards) {
-                Ok((shards, tangled)) => {
-                    self.report_tangled(tangled, effects);
+            None => match list_history.check(&listing.shards) {
+                Ok((shards, cyclic)) => {
+                    self.report_cyclic(cyclic, effects);
                     let rows = shard::first_fill(&shards, &start, &self.stream);
                     self.write(true, RowWrites::new(rows, Vec::new()), false, effects)
                 }
@@ -289,14 +291,14 @@ impl SyncPass {
         }
     }
 
-    fn unusable(&self, why: Unusable, effects: &mut Effects) -> SyncEvent {
+    fn unusable(&self, why: UnusableList, effects: &mut Effects) -> SyncEvent {
         effects.tell(CoordinationEvent::ListUnusable { stream: self.stream.id.clone(), why });
         SyncEvent::Failed
     }
 
-    fn report_tangled(&self, tangled: Vec<ShardId>, effects: &mut Effects) {
-        if let Some(example) = tangled.first().cloned() {
-            let (stream, shards) = (self.stream.id.clone(), tangled.len());
+    fn report_cyclic(&self, cyclic: Vec<ShardId>, effects: &mut Effects) {
+        if let Some(example) = cyclic.first().cloned() {
+            let (stream, shards) = (self.stream.id.clone(), cyclic.len());
             effects.tell(CoordinationEvent::ParentsInCircle { stream, shards, example });
         }
     }
@@ -305,36 +307,36 @@ impl SyncPass {
         &mut self,
         listing: &Listing,
         leases: &BTreeMap<LeaseKey, Lease>,
-        sightings: &mut Sightings,
+        list_history: &mut ListHistory,
         effects: &mut Effects,
     ) -> SyncEvent {
         let leases: Vec<Lease> = leases.values().filter(|lease| self.stream.has(lease)).cloned().collect();
         if self.stream.until_ms.is_some() {
             // Shards that ended with the range leave holes, and what is done must be seen to be done: nothing is forgotten.
-            return match sightings.usable(&listing.shards) {
-                Ok((shards, tangled)) => {
-                    self.report_tangled(tangled, effects);
+            return match list_history.check(&listing.shards) {
+                Ok((shards, cyclic)) => {
+                    self.report_cyclic(cyclic, effects);
                     let rows = shard::missing_of_range(&leases, &shards, &self.stream);
                     self.write(false, RowWrites::new(rows, Vec::new()), false, effects)
                 }
                 Err(why) => self.unusable(why, effects),
             };
         }
-        let sync = match sightings.sync(&leases, &listing.shards, &self.stream, effects.now) {
+        let sync = match list_history.sync(&leases, &listing.shards, &self.stream, effects.now) {
             Ok(sync) => sync,
             Err(why) => return self.unusable(why, effects),
         };
-        self.report_tangled(sync.tangled, effects);
+        self.report_cyclic(sync.cyclic, effects);
         if let Some(hole) = sync.hole {
             effects.tell(CoordinationEvent::ShardsIncomplete { stream: self.stream.id.clone(), hole });
         }
-        for lease in sync.open_again {
+        for lease in sync.reopened {
             effects.tell(CoordinationEvent::EndedShardOpen { lease });
         }
-        for lease in sync.made_again {
+        for lease in sync.recreated {
             effects.tell(CoordinationEvent::LeaseMadeAgain { lease });
         }
-        self.write(false, RowWrites::new(sync.create, sync.delete), sync.is_unsettled, effects)
+        self.write(false, RowWrites::new(sync.create, sync.delete), sync.needs_another_list, effects)
     }
 
     fn write(&mut self, first: bool, rows: RowWrites, soon: bool, effects: &mut Effects) -> SyncEvent {

@@ -22,7 +22,7 @@ use crate::coordination::shard_sync::Known;
 use crate::coordination::streams::Served;
 use crate::lease::row::{Damaged, Fleet, FleetStart, Lease, LeaseKey, SessionNumber, StreamRow, WorkerId};
 use crate::record::StreamId;
-use crate::shard::Sightings;
+use crate::shard::ListHistory;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ pub(crate) struct Term {
     pub(super) unread: Vec<(Damaged, Time)>,
     /// The pass that keeps leases in step with shards, where one is under way.
     pub(super) sync_pass: Option<SyncPass>,
-    pub(super) sightings: Sightings,
+    pub(super) list_history: ListHistory,
     /// Leases that the sync_pass wrote while the table was being read.
     pub(super) confirmed: Vec<Lease>,
     /// When the shards are to be listed again.
@@ -169,11 +169,11 @@ impl Term {
                 tick,
                 failover_time: f,
                 sync_interval: settings.shard_sync_interval,
-                bounds: Bounds { free: timing::FREE_TAKE, after_owner: settings.handoff_timeout + f, unfit: f },
+                bounds: Bounds { free: timing::FREE_LEASE_CLAIM, after_owner: settings.handoff_timeout + f, unfit: f },
                 patience: StaleAfter::of(settings),
                 longest_cycle: f * 3,
                 balance_by: settings.balance_by,
-                until_ms: settings.until,
+                until_ms: settings.until_ms(),
             },
             stage: Stage::Idle,
             sessions,
@@ -207,7 +207,7 @@ impl Term {
             unnamed: BTreeMap::new(),
             unread: Vec::new(),
             sync_pass: None,
-            sightings: Sightings::default(),
+            list_history: ListHistory::default(),
             confirmed: Vec::new(),
             sync_at: effects.now,
             lists_failed: 0,

@@ -32,11 +32,12 @@ impl UnclaimedOwnership {
         failover_time: Duration,
     ) -> Vec<WorkerId> {
         let (before, mut tell) = (std::mem::take(&mut self.0), Vec::new());
-        if mutated!(ForgetsClaims) {
+        if mutated!(ForgetsClaims) || mutated!(NeverReminds) {
             return tell;
         }
         let mut counts: BTreeMap<&WorkerId, u32> = BTreeMap::new();
-        for lease in leases.values().filter(|lease| !lease.checkpoint.is_shard_end() && !lease.is_foreign()) {
+        for lease in leases.values().filter(|lease| !lease.checkpoint.is_shard_end() && !lease.was_written_externally())
+        {
             if let Some(session) = lease.owner.as_ref().and_then(|owner| sessions.of(owner)) {
                 *counts.entry(&session.worker).or_default() += 1;
             }

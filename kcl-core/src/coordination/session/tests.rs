@@ -39,7 +39,7 @@ fn a_last_session_that_another_fleet_row_had_counted_is_outnumbered() {
     let (mut session, mut effects) = registering(4);
     let refused = Answer::Written(Written::Refused(Some(row(900, SessionState::Left))));
     assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), SessionEvent::Nothing);
-    assert_eq!(sent(&mut effects), [Write::DrawAbove(900)]);
+    assert_eq!(sent(&mut effects), [Write::NextSessionNumberAbove(900)]);
     let drawn = Answer::Written(Written::Applied(Some(fleet(901))));
     session.on_answer(Time::ZERO, drawn, 0, &mut effects);
     assert!(matches!(sent(&mut effects)[..], [Write::Register { number: 901, .. }]));
@@ -128,7 +128,10 @@ fn a_process_may_replace_its_own_earlier_session() {
     session.on_answer(Time::ZERO, registered, 0, &mut effects);
     session.begin(&mut effects);
     session.on_answer(Time::ZERO, Answer::Written(Written::Applied(Some(fleet(5)))), 0, &mut effects);
-    assert!(matches!(sent(&mut effects)[..], [Write::Draw, Write::Register { number: 5, over: Some(4), .. }]));
+    assert!(matches!(
+        sent(&mut effects)[..],
+        [Write::NextSessionNumber, Write::Register { number: 5, over: Some(4), .. }]
+    ));
 }
 
 #[test]
@@ -147,13 +150,13 @@ fn a_row_of_the_same_number_that_another_process_left_is_not_ones_own() {
     session.tag = 77;
     let refused = Answer::Written(Written::Refused(Some(row(4, SessionState::Left))));
     assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), SessionEvent::Nothing);
-    assert_eq!(sent(&mut effects), [Write::Draw], "the next number is higher");
+    assert_eq!(sent(&mut effects), [Write::NextSessionNumber], "the next number is higher");
     for _ in 0..4 {
         session.on_answer(Time::ZERO, Answer::Written(Written::Applied(Some(fleet(4)))), 0, &mut effects);
         let refused = Answer::Written(Written::Refused(Some(row(4, SessionState::Left))));
         session.on_answer(Time::ZERO, refused, 0, &mut effects);
     }
-    let draws = sent(&mut effects).into_iter().filter(|write| *write == Write::Draw).count();
+    let draws = sent(&mut effects).into_iter().filter(|write| *write == Write::NextSessionNumber).count();
     assert!(draws < 4, "not in a circle: {draws}");
 }
 
@@ -168,6 +171,75 @@ fn a_registration_counts_from_its_first_attempt_whichever_was_applied() {
     assert_eq!(news, SessionEvent::Registered { number: 4, until });
 }
 
+/// A session that is registered, at time 0.
+fn registered() -> (Session, Effects) {
+    let (mut session, mut effects) = registering(4);
+    session.on_answer(
+        Time::ZERO,
+        Answer::Written(Written::Applied(Some(row(4, SessionState::Active)))),
+        0,
+        &mut effects,
+    );
+    (session, effects)
+}
+
+/// The row at this heartbeat.
+fn beaten(heartbeat: u64) -> Row {
+    let Row::Session(session) = row(4, SessionState::Active) else { panic!("a session's row") };
+    Row::Session(SessionRow { heartbeat, ..session })
+}
+
+#[test]
+fn a_heartbeat_counts_from_its_sending_however_late_its_answer() {
+    let (mut session, mut effects) = registered();
+    let sent = Time::ZERO + Duration::from_secs(3);
+    effects.now = sent;
+    session.on_timer(0, None, &mut effects);
+    effects.now = sent + Duration::from_secs(2);
+    let news = session.on_answer(sent, Answer::Written(Written::Applied(Some(beaten(1)))), 0, &mut effects);
+    assert_eq!(news, SessionEvent::Confirmed { until: sent + timing::owned_for(session.failover_time) });
+}
+
+#[test]
+fn a_heartbeat_that_its_own_success_refuses_counts_from_its_first_attempt() {
+    let (mut session, mut effects) = registered();
+    let first = Time::ZERO + Duration::from_secs(3);
+    effects.now = first;
+    session.on_timer(0, None, &mut effects);
+    session.on_answer(first, Answer::Failed(Failure::Unanswered), 0, &mut effects);
+    let second = first + Duration::from_secs(1);
+    effects.now = second;
+    session.on_timer(0, None, &mut effects);
+    let refused = Answer::Written(Written::Refused(Some(beaten(1))));
+    let news = session.on_answer(second, refused, 0, &mut effects);
+    assert_eq!(news, SessionEvent::Confirmed { until: first + timing::owned_for(session.failover_time) });
+    // The next one is counted by itself again.
+    let third = second + Duration::from_secs(1);
+    effects.now = third;
+    session.on_timer(0, None, &mut effects);
+    let news = session.on_answer(third, Answer::Written(Written::Applied(Some(beaten(2)))), 0, &mut effects);
+    assert_eq!(news, SessionEvent::Confirmed { until: third + timing::owned_for(session.failover_time) });
+}
+
+#[test]
+fn a_session_whose_row_shows_its_end_or_another_number_is_lost() {
+    let end = |row: Option<Row>| {
+        let (mut session, mut effects) = registered();
+        session.on_timer(0, None, &mut effects);
+        let news = session.on_answer(Time::ZERO, Answer::Written(Written::Refused(row)), 0, &mut effects);
+        assert!(session.is_over());
+        news
+    };
+    assert_eq!(end(Some(row(4, SessionState::Fenced))), SessionEvent::Lost { why: "fenced" });
+    assert_eq!(end(Some(row(5, SessionState::Active))), SessionEvent::Replaced { by: 5, process: None });
+    assert_eq!(
+        end(Some(row(3, SessionState::Active))),
+        SessionEvent::Lost { why: "its row was changed by another hand" }
+    );
+    assert_eq!(end(Some(beaten(2))), SessionEvent::Lost { why: "its row was changed by another hand" });
+    assert_eq!(end(None), SessionEvent::Lost { why: "its row is gone" });
+}
+
 #[test]
 fn a_draw_above_that_got_no_answer_replaces_nobody() {
     let (mut session, mut effects) = registering(4);
@@ -178,7 +250,7 @@ fn a_draw_above_that_got_no_answer_replaces_nobody() {
     sent(&mut effects);
     let refused = Answer::Written(Written::Refused(Some(fleet(901))));
     assert_eq!(session.on_answer(Time::ZERO, refused, 0, &mut effects), SessionEvent::Nothing);
-    assert_eq!(sent(&mut effects), [Write::Draw]);
+    assert_eq!(sent(&mut effects), [Write::NextSessionNumber]);
 }
 
 #[test]
@@ -251,8 +323,8 @@ fn a_stream_is_known_to_be_left_once_the_row_does_not_name_it_any_more() {
 fn a_row_that_cannot_be_discarded_drives_no_circle() {
     let (mut session, mut effects) = registering(4);
     let key = crate::lease::row::RowKey::Session(WorkerId::parse("me").unwrap());
-    let mark = crate::lease::row::Mark { attribute: "number", shows: crate::lease::row::Shows::Nothing };
-    let damaged = Row::Damaged(Damaged { key, why: "no".to_owned(), marks: vec![mark] });
+    let mark = crate::lease::row::SeenAttribute { attribute: "number", value: crate::lease::row::SeenValue::Nothing };
+    let damaged = Row::Damaged(Damaged { key, why: "no".to_owned(), fingerprint: vec![mark] });
     let refused = || Answer::Written(Written::Refused(Some(damaged.clone())));
     contended(&mut session, &mut effects, &[(0, refused())]);
     assert!(matches!(sent(&mut effects)[..], [Write::Discard(_)]));

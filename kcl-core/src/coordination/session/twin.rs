@@ -42,7 +42,7 @@ impl Session {
                     at_most: failover_time,
                 });
                 let liveness = Liveness::new(row, effects.now);
-                let gone = row.profile.process.as_ref().is_some_and(|process| self.process.knows_gone(process));
+                let gone = row.profile.process.as_ref().is_some_and(|process| self.process.has_exited(process));
                 let pulse = if gone { Pulse::Silent } else { Pulse::Unknown };
                 (Box::new(Twin { row: row.clone(), liveness }), pulse)
             }

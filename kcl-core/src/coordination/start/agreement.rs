@@ -40,7 +40,7 @@ impl Agreement {
             table,
             me,
             mine: shared(settings),
-            until_ms: settings.until,
+            until_ms: settings.until_ms(),
             policy: settings.on_fleet_settings,
             seen: BTreeMap::new(),
             row: None,
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn the_end_of_a_replay_is_neither_adopted_nor_changed() {
         for policy in [OnFleetSettings::Match, OnFleetSettings::Adopt, OnFleetSettings::Change] {
-            let mut agreement = agreement(&settings(10).until(5).on_fleet_settings(policy));
+            let mut agreement = agreement(&settings(10).until(crate::record::system_time(5)).on_fleet_settings(policy));
             agreement.look(&table(10, vec![session("worker-b", 10, 7)]), t(0));
             agreement.look(&table(10, vec![session("worker-b", 10, 8)]), t(2));
             let verdict = agreement.look(&table(10, vec![session("worker-b", 10, 9)]), t(4));

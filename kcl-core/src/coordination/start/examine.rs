@@ -139,13 +139,12 @@ pub(super) fn ignored_starts(streams: &Streams, table: &Table) -> Vec<IgnoredSta
 fn is_start(setting: Start, pinned: &FleetStart) -> bool {
     match setting {
         Start::TrimHorizon | Start::Latest => setting.sentinel() == pinned.checkpoint,
-        Start::AtTimestamp(ms) => setting.sentinel() == pinned.checkpoint && pinned.at_ms == Some(ms),
+        Start::AtTimestamp(_) => setting.sentinel() == pinned.checkpoint && pinned.at_ms == setting.at_ms(),
     }
 }
 
 fn setting_text(start: Start) -> String {
-    let at_ms = if let Start::AtTimestamp(ms) = start { Some(ms) } else { None };
-    start_text(start.sentinel().as_str(), at_ms)
+    start_text(start.sentinel().as_str(), start.at_ms())
 }
 
 fn start_text(sentinel: &str, at_ms: Option<i64>) -> String {
@@ -246,8 +245,8 @@ mod tests {
         assert_eq!(ignored(Start::Latest, &latest), None);
         assert_eq!(ignored(Start::TrimHorizon, &latest), own("TRIM_HORIZON", Some("LATEST(5)")));
         let timed = begun(Checkpoint::AtTimestamp, Some(7));
-        assert_eq!(ignored(Start::AtTimestamp(7), &timed), None);
-        assert_eq!(ignored(Start::AtTimestamp(8), &timed), own("AT_TIMESTAMP(8)", Some("AT_TIMESTAMP(7)")));
+        assert_eq!(ignored(Start::of_millis(7), &timed), None);
+        assert_eq!(ignored(Start::of_millis(8), &timed), own("AT_TIMESTAMP(8)", Some("AT_TIMESTAMP(7)")));
         // The last worker that stopped left the leases alone.
         assert_eq!(ignored(Start::Latest, &table(at(RECORD))), own("LATEST", None));
         assert_eq!(ignored(Start::TrimHorizon, &table(at(RECORD))), None);

@@ -1,5 +1,5 @@
-//! Every write of the protocol once under a condition that holds, and before that with each of its conditions broken
-//! by itself.
+//! Lists every write of the protocol: once with its conditions met, and before that with each
+//! condition broken separately.
 
 use crate::config::BalanceBy;
 use crate::lease::row::{
@@ -7,22 +7,22 @@ use crate::lease::row::{
     LeaseKey, Owner, Pending, ProcessId, QuarantineRequest, QuarantinedKey, SessionState, SharedSettings, StreamRow,
     WorkerId, WorkerProfile, Yield,
 };
-use crate::lease::write::{Previous, Write};
+use crate::lease::write::{PreviousOwner, Write};
 use crate::record::{Checkpoint, Position, SequenceNumber, ShardId, StreamId, StreamIdentity};
 use std::time::Duration;
 
 pub(super) struct Case {
     pub(super) name: &'static str,
-    /// Makes what the conditions look at.
+    /// Creates the rows that the conditions refer to.
     pub(super) before: Vec<Write>,
-    /// Each breaks one condition.
+    /// Writes that each break one condition.
     pub(super) refused: Vec<Write>,
-    /// Breaks none.
+    /// A write that meets all conditions.
     pub(super) applied: Write,
 }
 
 pub(super) fn all() -> Vec<Case> {
-    [fleet(), streams(), sessions(), plans(), claims(), owned(), ends()].into_iter().flatten().collect()
+    [fleet(), streams(), sessions(), assignments(), claims(), owned(), ends()].into_iter().flatten().collect()
 }
 
 fn worker(name: &str) -> WorkerId {
@@ -33,7 +33,7 @@ fn case(name: &'static str, before: Vec<Write>, refused: Vec<Write>, applied: Wr
     Case { name, before, refused, applied }
 }
 
-/// In the order of a fleet's life, as there is but one such row.
+/// In the order of a fleet's life, because there is only one fleet row.
 fn fleet() -> Vec<Case> {
     let me = (worker("a"), 8);
     let seen = Some((worker("a"), 8));
@@ -58,10 +58,10 @@ fn fleet() -> Vec<Case> {
             "create the fleet",
             vec![],
             vec![
-                Write::Draw,
-                Write::DrawAbove(9),
+                Write::NextSessionNumber,
+                Write::NextSessionNumberAbove(9),
                 Write::Wake,
-                Write::Filled,
+                Write::MarkFilled,
                 Write::PinStart(start.clone()),
                 take(4, 0, None),
                 heartbeat(4, 0),
@@ -69,8 +69,13 @@ fn fleet() -> Vec<Case> {
             ],
             Write::CreateFleet(created.clone()),
         ),
-        case("create it once", vec![], vec![Write::CreateFleet(created)], Write::Draw),
-        case("draw above a number that was counted elsewhere", vec![], vec![Write::DrawAbove(8)], Write::DrawAbove(9)),
+        case("create the fleet once", vec![], vec![Write::CreateFleet(created)], Write::NextSessionNumber),
+        case(
+            "take a session number above one of a lost fleet row",
+            vec![],
+            vec![Write::NextSessionNumberAbove(8)],
+            Write::NextSessionNumberAbove(9),
+        ),
         case("wake", vec![], vec![], Write::Wake),
         case(
             "write the fleet's settings",
@@ -99,7 +104,7 @@ fn fleet() -> Vec<Case> {
             },
         ),
         case("pin the start", vec![], vec![], Write::PinStart(start.clone())),
-        case("pin it once", vec![], vec![Write::PinStart(start)], Write::Filled),
+        case("pin it once", vec![], vec![Write::PinStart(start)], Write::MarkFilled),
         case(
             "take the first term",
             vec![],
@@ -149,14 +154,14 @@ fn streams() -> Vec<Case> {
         case(
             "pin a stream's start",
             vec![],
-            vec![Write::StreamFilled(stream_id()), delete(&latest)],
+            vec![Write::MarkStreamFilled(stream_id()), delete(&latest)],
             Write::PinStream(latest.clone()),
         ),
         case(
             "pin a stream's start once",
             vec![],
             vec![Write::PinStream(horizon.clone()), Write::PinStream(latest.clone())],
-            Write::StreamFilled(stream_id()),
+            Write::MarkStreamFilled(stream_id()),
         ),
         case(
             "delete a stream's row",
@@ -239,7 +244,7 @@ fn sessions() -> Vec<Case> {
         streams: None,
     };
     let fence = |name: &str, number, heartbeat| Write::Fence { worker: worker(name), number, heartbeat };
-    let leave = |name: &str, number| Write::Leave { worker: worker(name), number };
+    let leave = |name: &str, number| Write::EndSession { worker: worker(name), number };
     let delete = |name: &str, number, own| Write::DeleteSession { worker: worker(name), number, own };
     vec![
         case(
@@ -255,13 +260,13 @@ fn sessions() -> Vec<Case> {
             register("s1", 6, None),
         ),
         case(
-            "a session that lives is replaced by its own process alone",
+            "only the same process replaces a live session",
             vec![register("s5", 5, None)],
             vec![register_over("s5", 6, None), register_over("s5", 6, Some(4)), register_over("s5", 5, Some(5))],
             register_over("s5", 6, Some(5)),
         ),
         case(
-            "one that is draining lives",
+            "a draining session is live",
             vec![heartbeat("s5", 6, 0, SessionState::Draining)],
             vec![register("s5", 7, None)],
             fence("s5", 6, 1),
@@ -275,7 +280,7 @@ fn sessions() -> Vec<Case> {
         ),
         case("fence", vec![], vec![fence("s1", 6, 0), fence("s1", 5, 1)], fence("s1", 6, 1)),
         case(
-            "a fenced session is over",
+            "a fenced session has ended",
             vec![],
             vec![
                 heartbeat("s1", 6, 1, SessionState::Active),
@@ -288,7 +293,7 @@ fn sessions() -> Vec<Case> {
         ),
         case("leave", vec![register("s2", 9, None)], vec![leave("s2", 8), delete("s2", 9, false)], leave("s2", 9)),
         case(
-            "a session that left is over",
+            "a session that left has ended",
             vec![],
             vec![heartbeat("s2", 9, 0, SessionState::Active), fence("s2", 9, 0)],
             leave("s2", 9),
@@ -296,23 +301,28 @@ fn sessions() -> Vec<Case> {
         case("serve streams", vec![], vec![serve(0, &["1:a:2"])], registered),
         case("serve others", vec![], vec![serve(1, &["1:a:2"])], serve(0, &["1:a:2", "1:b:2"])),
         case("serve none", vec![], vec![serve(0, &[])], serve(1, &[])),
-        case("delete one's own", vec![register("s3", 1, None)], vec![delete("s3", 1, false)], delete("s3", 1, true)),
+        case(
+            "delete the own session",
+            vec![register("s3", 1, None)],
+            vec![delete("s3", 1, false)],
+            delete("s3", 1, true),
+        ),
     ]
 }
 
-fn plans() -> Vec<Case> {
-    let plan = |term, version| {
+fn assignments() -> Vec<Case> {
+    let assignment = |term, version| {
         let owner = Some(Owner { worker: worker("b"), session: Some(2) });
         let java = Some(Owner { worker: worker("java"), session: None });
-        let take = |lease: &str, owner, mode| Acquire { lease: LeaseKey::new(lease), owner, counter: 4711, mode };
+        let acquire = |lease: &str, owner, mode| Acquire { lease: LeaseKey::new(lease), owner, counter: 4711, mode };
         Write::Assignment(Assignment {
             worker: worker("p1"),
             term,
             version,
             acquires: vec![
-                take("l1", None, AcquireMode::Now),
-                take("l2", owner, AcquireMode::After),
-                take("l3", java, AcquireMode::Now),
+                acquire("l1", None, AcquireMode::Now),
+                acquire("l2", owner, AcquireMode::After),
+                acquire("l3", java, AcquireMode::Now),
             ],
             yields: vec![Yield { lease: LeaseKey::new("l4"), counter: 12 }],
             lists: vec![stream_id(), StreamId::new("1:a:2")],
@@ -322,11 +332,16 @@ fn plans() -> Vec<Case> {
         Assignment { worker: worker("p1"), term: 2, version: 2, acquires: vec![], yields: vec![], lists: vec![] };
     let delete = |name: &str, term| Write::DeleteAssignment { worker: worker(name), term };
     vec![
-        case("plan", vec![], vec![], plan(2, 1)),
-        case("a later version replaces", vec![], vec![plan(2, 1), plan(2, 0), plan(1, 9)], Write::Assignment(empty)),
-        case("a later term replaces", vec![], vec![plan(2, 2)], plan(3, 0)),
-        case("delete a plan", vec![], vec![delete("p1", 2)], delete("p1", 3)),
-        case("delete a plan that is not there", vec![], vec![], delete("p2", 3)),
+        case("assign", vec![], vec![], assignment(2, 1)),
+        case(
+            "a later version replaces",
+            vec![],
+            vec![assignment(2, 1), assignment(2, 0), assignment(1, 9)],
+            Write::Assignment(empty),
+        ),
+        case("a later term replaces", vec![], vec![assignment(2, 2)], assignment(3, 0)),
+        case("delete an assignment", vec![], vec![delete("p1", 2)], delete("p1", 3)),
+        case("delete an assignment that does not exist", vec![], vec![], delete("p2", 3)),
     ]
 }
 
@@ -343,8 +358,8 @@ fn lease(key: &str, checkpoint: Checkpoint) -> Lease {
     }
 }
 
-/// Another stream than that of the leases here: a claim leaves theirs as it is.
-fn made_again() -> StreamIdentity {
+/// Another stream than the leases' stream: a claim must not replace theirs.
+fn recreated_stream() -> StreamIdentity {
     StreamIdentity { arn: "arn:aws:kinesis:eu-west-1:123456789012:stream/orders".to_owned(), created_at: 1_800_000_000 }
 }
 
@@ -369,15 +384,15 @@ fn at(digits: &str, sub_sequence_number: u64) -> Checkpoint {
 }
 
 fn claims() -> Vec<Case> {
-    let claim = |key: &str, counter, from: Previous| Write::Claim {
+    let claim = |key: &str, counter, from: PreviousOwner| Write::Claim {
         lease: LeaseKey::new(key),
         counter,
         from,
         me: (worker("me"), 9),
-        stream: made_again(),
+        stream: recreated_stream(),
         start_ms: None,
     };
-    let from = |name: &str, session| Previous::Owned(Owner { worker: worker(name), session });
+    let from = |name: &str, session| PreviousOwner::Owned(Owner { worker: worker(name), session });
     let done = Lease { children: vec![ShardId::new("shardId-000000000009")], ..lease("done", Checkpoint::ShardEnd) };
     let java = Lease { kcl_counter: None, stream: None, start_ms: None, ..owned_lease("java", "i-07", None) };
     let several = Lease {
@@ -390,7 +405,7 @@ fn claims() -> Vec<Case> {
         case(
             "create a lease",
             vec![],
-            vec![claim("free", 0, Previous::Unowned)],
+            vec![claim("free", 0, PreviousOwner::Unowned)],
             create(lease("free", Checkpoint::Latest)),
         ),
         case(
@@ -398,17 +413,17 @@ fn claims() -> Vec<Case> {
             vec![],
             vec![
                 create(lease("free", Checkpoint::TrimHorizon)),
-                claim("free", 1, Previous::Unowned),
+                claim("free", 1, PreviousOwner::Unowned),
                 claim("free", 0, from("me", Some(9))),
             ],
-            claim("free", 0, Previous::Unowned),
+            claim("free", 0, PreviousOwner::Unowned),
         ),
         case(
             "claim from an ended session",
             vec![create(owned_lease("ended", "b", Some(3)))],
             vec![
                 claim("ended", 6, from("b", Some(3))),
-                claim("ended", 7, Previous::Unowned),
+                claim("ended", 7, PreviousOwner::Unowned),
                 claim("ended", 7, from("c", Some(3))),
                 claim("ended", 7, from("b", Some(4))),
                 claim("ended", 7, from("b", None)),
@@ -416,20 +431,20 @@ fn claims() -> Vec<Case> {
             claim("ended", 7, from("b", Some(3))),
         ),
         case(
-            "claim from a hand without sessions, mark its stream, and pin its start",
+            "claim from an external owner, set its stream, and pin its start",
             vec![create(java)],
-            vec![claim("java", 7, from("i-07", Some(0))), claim("java", 7, Previous::Unowned)],
+            vec![claim("java", 7, from("i-07", Some(0))), claim("java", 7, PreviousOwner::Unowned)],
             Write::Claim {
                 lease: LeaseKey::new("java"),
                 counter: 7,
                 from: from("i-07", None),
                 me: (worker("me"), 9),
-                stream: made_again(),
+                stream: recreated_stream(),
                 start_ms: Some(5),
             },
         ),
         case("a finished lease is not claimed", vec![], vec![], create(done)),
-        case("a table of several streams", vec![], vec![claim("done", 0, Previous::Unowned)], create(several)),
+        case("a table of several streams", vec![], vec![claim("done", 0, PreviousOwner::Unowned)], create(several)),
     ]
 }
 
@@ -473,8 +488,8 @@ fn owned() -> Vec<Case> {
             ..CheckpointExtras::default()
         },
     };
-    let disown = |key: &str, from, counter| Write::Disown { lease: LeaseKey::new(key), counter, from };
-    let wish = |key: &str, counter| Write::QuarantineRequest {
+    let clear_owner = |key: &str, from, counter| Write::ClearOwner { lease: LeaseKey::new(key), counter, from };
+    let request = |key: &str, counter| Write::QuarantineRequest {
         lease: LeaseKey::new(key),
         counter,
         parked: vec![parked(Some("UA"), Some(QuarantineRequest::Resume))],
@@ -497,17 +512,22 @@ fn owned() -> Vec<Case> {
             vec![release("mine", me("me", 9), 7), release("mine", me("me", 8), 8), release("mine", me("you", 9), 8)],
             release("mine", me("me", 9), 8),
         ),
-        case("wish something for a parked key", vec![], vec![wish("mine", 8), wish("nothing", 9)], wish("mine", 9)),
+        case(
+            "request an action for a quarantined key",
+            vec![],
+            vec![request("mine", 8), request("nothing", 9)],
+            request("mine", 9),
+        ),
         case(
             "free a lease of an ended session",
             vec![create(owned_lease("left", "me", Some(9)))],
             vec![
-                disown("left", me("me", 9), 6),
-                disown("left", me("me", 8), 7),
-                disown("left", me("you", 9), 7),
-                disown("nothing", me("me", 9), 7),
+                clear_owner("left", me("me", 9), 6),
+                clear_owner("left", me("me", 8), 7),
+                clear_owner("left", me("you", 9), 7),
+                clear_owner("nothing", me("me", 9), 7),
             ],
-            disown("left", me("me", 9), 7),
+            clear_owner("left", me("me", 9), 7),
         ),
         case(
             "a released lease is free",
@@ -516,9 +536,9 @@ fn owned() -> Vec<Case> {
             Write::Claim {
                 lease: LeaseKey::new("mine"),
                 counter: 10,
-                from: Previous::Unowned,
+                from: PreviousOwner::Unowned,
                 me: me("you", 1),
-                stream: made_again(),
+                stream: recreated_stream(),
                 start_ms: None,
             },
         ),
@@ -548,16 +568,16 @@ fn ends() -> Vec<Case> {
             end("parent", me("me", 9), 7, &children),
         ),
         case(
-            "an ended shard stays so",
+            "an ended shard stays ended",
             vec![],
             vec![
                 end("parent", me("me", 9), 8, &children),
                 Write::Claim {
                     lease: LeaseKey::new("parent"),
                     counter: 8,
-                    from: Previous::Unowned,
+                    from: PreviousOwner::Unowned,
                     me: me("me", 9),
-                    stream: made_again(),
+                    stream: recreated_stream(),
                     start_ms: None,
                 },
                 delete("parent", 7),

@@ -1,27 +1,31 @@
-//! Rows that another hand has made unreadable: told by their key, and discarded only as they were seen.
+//! Checks that a store identifies damaged rows by their key, and deletes them only if they are
+//! unchanged.
 
 use super::{Divergence, Pair};
-use crate::lease::row::{Assignment, Damaged, Fleet, FleetStart, Mark, RowKey, Shows, StreamRow, WorkerId};
+use crate::lease::row::{
+    Assignment, Damaged, Fleet, FleetStart, RowKey, SeenAttribute, SeenValue, StreamRow, WorkerId,
+};
 use crate::lease::store::LeaseStore;
 use crate::lease::write::{Write, Written};
 use crate::record::{Checkpoint, StreamId};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
-/// What another hand does to a row of ours.
+/// A kind of damage that an external writer does to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Harm {
-    /// Its kind is gone: `entityType` is removed.
+    /// `entityType` is removed.
     NoKind,
-    /// Its order is text: `term`, `number` or `sessions`, whatever the row has.
+    /// The ordering attribute is a string: `term`, `number` or `sessions`, depending on the kind.
     Order,
-    /// Its order is no whole number.
+    /// The ordering attribute is not a whole number.
     Fraction,
-    /// Its order is a number above [`LARGEST_COUNTER`](crate::lease::row::LARGEST_COUNTER), to which nobody has counted.
+    /// The ordering attribute is above [`LARGEST_COUNTER`](crate::lease::row::LARGEST_COUNTER),
+    /// which no counter reaches.
     TooLarge,
-    /// What it says is of another type: `acquires`, `state` or `assignmentVersion`.
+    /// Another attribute has the wrong type: `acquires`, `state` or `assignmentVersion`.
     Content,
-    /// It is another kind of row: that is nobody's to discard.
+    /// The row is of another kind: nobody may delete it.
     OtherKind,
 }
 
@@ -29,20 +33,20 @@ impl Harm {
     const ALL: [Harm; 6] = [Harm::NoKind, Harm::Order, Harm::Fraction, Harm::TooLarge, Harm::Content, Harm::OtherKind];
 }
 
-/// Whoever can write the store's rows as they should never be.
+/// Writes invalid rows directly into the store's table.
 #[async_trait]
 pub trait ExternalWriter: Send + Sync {
-    /// Harms the row, which is there. What it shows from then on differs with each call.
+    /// Damages an existing row. The damaged attributes differ after each call.
     async fn harm(&self, key: &RowKey, harm: Harm);
     /// Removes the row.
     async fn remove(&self, key: &RowKey);
 }
 
-/// Holds a store to what is done about rows that cannot be read. The table must be empty, and nobody else may use it.
+/// Checks how a store handles damaged rows. The table must be empty, and nobody else may use it.
 ///
 /// # Errors
 /// The first [`Divergence`].
-pub async fn run_damaged(store: &dyn LeaseStore, hand: &dyn ExternalWriter) -> Result<(), Divergence> {
+pub async fn run_damaged(store: &dyn LeaseStore, external: &dyn ExternalWriter) -> Result<(), Divergence> {
     let worker = WorkerId::from_row("w");
     let plan = Assignment {
         worker: worker.clone(),
@@ -69,44 +73,50 @@ pub async fn run_damaged(store: &dyn LeaseStore, hand: &dyn ExternalWriter) -> R
     ];
     for make in made {
         for harm in Harm::ALL {
-            one(store, hand, &make, harm).await?;
+            one(store, external, &make, harm).await?;
         }
     }
     Ok(())
 }
 
-async fn one(store: &dyn LeaseStore, hand: &dyn ExternalWriter, make: &Write, harm: Harm) -> Result<(), Divergence> {
+async fn one(
+    store: &dyn LeaseStore,
+    external: &dyn ExternalWriter,
+    make: &Write,
+    harm: Harm,
+) -> Result<(), Divergence> {
     let key = make.key();
-    let during = format!("{key}, harmed: {harm:?}");
+    let during = format!("{key}, damaged: {harm:?}");
     Pair { store, model: BTreeMap::new() }.write(&during, make).await?;
-    hand.harm(&key, harm).await;
+    external.harm(&key, harm).await;
     let seen = read(store, &key, &during).await?;
-    expect(&during, "whether it is ours to discard", seen.is_ours(), harm != Harm::OtherKind)?;
+    expect(&during, "`is_ours`", seen.is_ours(), harm != Harm::OtherKind)?;
 
-    hand.harm(&key, harm).await;
+    external.harm(&key, harm).await;
     let now = read(store, &key, &during).await?;
-    if seen.marks != now.marks {
+    if seen.fingerprint != now.fingerprint {
         let written = write(store, &Write::Discard(seen), &during).await?;
-        expect(&during, "discarding what has changed", applied(&written), false)?;
+        expect(&during, "discarding a row that has changed", applied(&written), false)?;
     }
     let written = write(store, &Write::Discard(now.clone()), &during).await?;
-    expect(&during, "discarding it as it is", applied(&written), now.is_ours())?;
+    expect(&during, "discarding an unchanged row", applied(&written), now.is_ours())?;
     if !now.is_ours() {
-        hand.remove(&key).await;
+        external.remove(&key).await;
     }
-    Pair { store, model: BTreeMap::new() }.write(&format!("{during}, then made again"), make).await?;
+    Pair { store, model: BTreeMap::new() }.write(&format!("{during}, then created again"), make).await?;
     let written = write(store, &Write::Discard(now.clone()), &during).await?;
-    expect(&during, "discarding a row that is whole", applied(&written), false)?;
-    hand.remove(&key).await;
-    let nothing = marked_as_nothing(&now);
+    expect(&during, "discarding a valid row", applied(&written), false)?;
+    external.remove(&key).await;
+    let nothing = with_missing_attributes(&now);
     let written = write(store, &Write::Discard(nothing), &during).await?;
-    expect(&during, "discarding what is not there", written, Written::Refused(None))
+    expect(&during, "discarding a missing row", written, Written::Refused(None))
 }
 
-/// The row as it would show itself were nothing there.
-fn marked_as_nothing(damaged: &Damaged) -> Damaged {
-    let marks = damaged.marks.iter().map(|mark| Mark { shows: Shows::Nothing, ..mark.clone() }).collect();
-    Damaged { marks, ..damaged.clone() }
+/// The damaged row with a fingerprint that only a missing row would match.
+fn with_missing_attributes(damaged: &Damaged) -> Damaged {
+    let fingerprint =
+        damaged.fingerprint.iter().map(|mark| SeenAttribute { value: SeenValue::Nothing, ..mark.clone() }).collect();
+    Damaged { fingerprint, ..damaged.clone() }
 }
 
 async fn read(store: &dyn LeaseStore, key: &RowKey, during: &str) -> Result<Damaged, Divergence> {
@@ -117,7 +127,7 @@ async fn read(store: &dyn LeaseStore, key: &RowKey, during: &str) -> Result<Dama
         other => Err(Divergence::Differs {
             during: during.to_owned(),
             store: format!("{other:?}"),
-            meant: "a row that cannot be read".to_owned(),
+            expected: "a damaged row".to_owned(),
         }),
     }
 }
@@ -130,8 +140,8 @@ fn applied(written: &Written) -> bool {
     matches!(written, Written::Applied(_))
 }
 
-fn expect<T: PartialEq + std::fmt::Debug>(during: &str, what: &str, store: T, meant: T) -> Result<(), Divergence> {
-    super::same(&format!("{during}: {what}"), &store, &meant)
+fn expect<T: PartialEq + std::fmt::Debug>(during: &str, what: &str, store: T, expected: T) -> Result<(), Divergence> {
+    super::same(&format!("{during}: {what}"), &store, &expected)
 }
 
 #[cfg(test)]
@@ -141,17 +151,18 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     #[derive(Default)]
-    struct Hand {
+    struct MemoryWriter {
         store: MemoryStore,
         calls: AtomicU64,
     }
 
     #[async_trait]
-    impl ExternalWriter for Hand {
+    impl ExternalWriter for MemoryWriter {
         async fn harm(&self, key: &RowKey, harm: Harm) {
-            let shows = Shows::Text(self.calls.fetch_add(1, Ordering::Relaxed).to_string());
-            let marks = if harm == Harm::OtherKind { vec![] } else { vec![Mark { attribute: "term", shows }] };
-            self.store.put(Row::Damaged(Damaged { key: key.clone(), why: format!("{harm:?}"), marks }));
+            let value = SeenValue::Text(self.calls.fetch_add(1, Ordering::Relaxed).to_string());
+            let fingerprint =
+                if harm == Harm::OtherKind { vec![] } else { vec![SeenAttribute { attribute: "term", value }] };
+            self.store.put(Row::Damaged(Damaged { key: key.clone(), why: format!("{harm:?}"), fingerprint }));
         }
 
         async fn remove(&self, key: &RowKey) {
@@ -160,8 +171,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_table_in_memory_discards_what_cannot_be_read() {
-        let hand = Hand::default();
-        run_damaged(&hand.store, &hand).await.unwrap();
+    async fn the_in_memory_table_discards_damaged_rows() {
+        let external = MemoryWriter::default();
+        run_damaged(&external.store, &external).await.unwrap();
     }
 }

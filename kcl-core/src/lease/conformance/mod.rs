@@ -1,8 +1,9 @@
-//! A suite that any [`LeaseStore`] can be held to: [`Write::apply`] is what each write means, and a store must agree.
+//! A conformance suite for [`LeaseStore`]s: a store must do what [`Write::apply`] defines for each
+//! write.
 //!
-//! [`run`] makes every write of the protocol under conditions that hold and with each condition broken by itself, then
-//! a long random sequence, and compares each answer and the whole table with a model in memory. [`run_damaged`] holds a
-//! store to what is done about rows that cannot be read.
+//! [`run`] makes every write of the protocol under conditions that hold, then with each condition
+//! broken separately, then a long random sequence. It compares each result and the whole table with
+//! a model in memory. [`run_damaged`] checks how a store handles damaged rows.
 
 mod case;
 mod damaged;
@@ -19,32 +20,32 @@ use super::write::{Write, Written};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-/// Random writes a run.
+/// The number of random writes per run.
 const RANDOM_WRITES: usize = 600;
 
-/// A store that does not do what a write means, or fails.
+/// A store's result that differs from the model, or a failed call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Divergence {
-    /// The table has rows: the suite needs it for itself.
+    /// The table has rows: the suite needs an empty table.
     #[error("the table is not empty: it has {0} rows")]
     NotEmpty(usize),
-    /// The store answered otherwise than the writes mean.
-    #[error("{during}: the store says {store}, the writes mean {meant}")]
+    /// The store's result differs from the model's.
+    #[error("{during}: the store returned {store}, expected {expected}")]
     Differs {
-        /// What was done.
+        /// The step.
         during: String,
-        /// What the store answered.
+        /// The store's result.
         store: String,
-        /// What it should have answered.
-        meant: String,
+        /// The model's result.
+        expected: String,
     },
-    /// The store did not answer.
+    /// A call of the store failed.
     #[error("{during}: {source}")]
     Failed {
-        /// What was done.
+        /// The step.
         during: String,
-        /// How it failed.
+        /// The error.
         source: StoreError,
     },
 }
@@ -74,7 +75,7 @@ pub async fn run(store: &dyn LeaseStore, seed: u64) -> Result<(), Divergence> {
     Ok(())
 }
 
-/// The store and what it should hold.
+/// The store and the rows that it should contain.
 struct Pair<'a> {
     store: &'a dyn LeaseStore,
     model: BTreeMap<RowKey, Row>,
@@ -92,7 +93,7 @@ impl Pair<'_> {
                 return Err(Divergence::Differs {
                     during,
                     store: "applied".to_owned(),
-                    meant: format!("refused: {write:?}"),
+                    expected: format!("refused: {write:?}"),
                 });
             }
         }
@@ -103,20 +104,20 @@ impl Pair<'_> {
             Written::Refused(_) => Err(Divergence::Differs {
                 during,
                 store: "refused".to_owned(),
-                meant: format!("applied: {:?}", case.applied),
+                expected: format!("applied: {:?}", case.applied),
             }),
         }
     }
 
-    /// Makes a write in both.
+    /// Applies a write to both and compares the results.
     async fn write(&mut self, during: &str, write: &Write) -> Result<Written, Divergence> {
         let key = write.key();
-        let meant = write.apply(self.model.get(&key));
+        let expected = write.apply(self.model.get(&key));
         let during = format!("{during}: {write:?}");
         let written =
             self.store.write(write).await.map_err(|source| Divergence::Failed { during: during.clone(), source })?;
-        same(&during, &written, &meant)?;
-        match &meant {
+        same(&during, &written, &expected)?;
+        match &expected {
             Written::Applied(Some(row)) => drop(self.model.insert(key, row.clone())),
             Written::Applied(None) => drop(self.model.remove(&key)),
             Written::Refused(_) => {}
@@ -124,22 +125,23 @@ impl Pair<'_> {
         Ok(written)
     }
 
-    /// Reads everything, in every way.
+    /// Reads the whole table in every way and compares it.
     async fn compare(&self, during: &str) -> Result<(), Divergence> {
         same(during, &self.scan(during).await?, &self.model)?;
-        // In an order that is not the table's, with a row that is not there, and one key twice.
+        // The keys are in another order than the table's and contain a missing row and one key
+        // twice: the result must be in the order of the request.
         let mut keys: Vec<RowKey> = self.model.keys().rev().take(98).cloned().collect();
         keys.insert(keys.len() / 2, RowKey::Session(WorkerId::from_row("nobody")));
         keys.extend(keys.first().cloned());
         let batches = [&keys[..], &keys[..1], &[]];
         for batch in batches {
-            let meant: Vec<Option<Row>> = batch.iter().map(|key| self.model.get(key).cloned()).collect();
+            let expected: Vec<Option<Row>> = batch.iter().map(|key| self.model.get(key).cloned()).collect();
             let read = self
                 .store
                 .read(batch, Consistency::Strong)
                 .await
                 .map_err(|source| Divergence::Failed { during: format!("{during}: reading {batch:?}"), source })?;
-            same(&format!("{during}: reading {batch:?}"), &read, &meant)?;
+            same(&format!("{during}: reading {batch:?}"), &read, &expected)?;
         }
         Ok(())
     }
@@ -150,20 +152,25 @@ impl Pair<'_> {
             .scan()
             .await
             .map_err(|source| Divergence::Failed { during: format!("{during}: reading the table"), source })?;
-        let Table { leases, sessions, plans, streams, fleet, damaged } = table;
+        let Table { leases, sessions, assignments, streams, fleet, damaged } = table;
         let rows = leases.into_iter().map(Row::Lease);
-        let rows = rows.chain(sessions.into_iter().map(Row::Session)).chain(plans.into_iter().map(Row::Assignment));
+        let rows =
+            rows.chain(sessions.into_iter().map(Row::Session)).chain(assignments.into_iter().map(Row::Assignment));
         let rows = rows.chain(streams.into_iter().map(Row::Stream));
         let rows = rows.chain(fleet.map(Row::Fleet)).chain(damaged.into_iter().map(Row::Damaged));
         Ok(rows.map(|row| (row.key(), row)).collect())
     }
 }
 
-fn same<T: PartialEq + Debug>(during: &str, store: &T, meant: &T) -> Result<(), Divergence> {
-    if store == meant {
+fn same<T: PartialEq + Debug>(during: &str, store: &T, expected: &T) -> Result<(), Divergence> {
+    if store == expected {
         return Ok(());
     }
-    Err(Divergence::Differs { during: during.to_owned(), store: format!("{store:?}"), meant: format!("{meant:?}") })
+    Err(Divergence::Differs {
+        during: during.to_owned(),
+        store: format!("{store:?}"),
+        expected: format!("{expected:?}"),
+    })
 }
 
 #[cfg(test)]
@@ -173,18 +180,18 @@ mod tests {
     use async_trait::async_trait;
 
     #[tokio::test]
-    async fn the_table_in_memory_is_a_lease_store() {
+    async fn the_in_memory_table_conforms() {
         for seed in 0..20 {
             run(&MemoryStore::default(), seed).await.unwrap();
         }
     }
 
-    /// A store that passes over one kind of refusal.
+    /// A store that ignores one condition.
     #[derive(Debug, Default)]
-    struct Forgetful(MemoryStore);
+    struct IgnoresSessions(MemoryStore);
 
     #[async_trait]
-    impl LeaseStore for Forgetful {
+    impl LeaseStore for IgnoresSessions {
         async fn read(&self, keys: &[RowKey], consistency: Consistency) -> Result<Vec<Option<Row>>, StoreError> {
             self.0.read(keys, consistency).await
         }
@@ -202,13 +209,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_store_that_does_not_look_at_the_session_is_found_out() {
-        let error = run(&Forgetful::default(), 1).await.unwrap_err();
+    async fn a_store_that_ignores_the_session_is_detected() {
+        let error = run(&IgnoresSessions::default(), 1).await.unwrap_err();
         assert!(error.to_string().contains("Checkpoint"), "{error}");
     }
 
     #[tokio::test]
-    async fn a_table_in_use_is_left_alone() {
+    async fn a_table_with_rows_is_refused() {
         let store = MemoryStore::of([Row::Fleet(crate::lease::Fleet::above(0, 0, false))]);
         assert!(matches!(run(&store, 1).await, Err(Divergence::NotEmpty(1))));
     }

@@ -1,4 +1,4 @@
-//! Random writes over few rows, each condition right more often than not.
+//! Generates random writes over few rows. Each condition holds more often than not.
 
 use crate::config::BalanceBy;
 use crate::lease::row::{
@@ -6,7 +6,7 @@ use crate::lease::row::{
     LeaseKey, Owner, Pending, ProcessId, QuarantineRequest, QuarantinedKey, Row, RowKey, SessionNumber, SessionState,
     SharedSettings, StreamRow, Weights, WorkerId, WorkerProfile, Yield,
 };
-use crate::lease::write::{Previous, Write};
+use crate::lease::write::{PreviousOwner, Write};
 use crate::record::{Checkpoint, Position, SequenceNumber, ShardId, StreamId, StreamIdentity};
 use fastrand::Rng;
 use std::collections::BTreeMap;
@@ -18,8 +18,8 @@ pub(crate) fn write(rng: &mut Rng, model: &Model) -> Write {
     match rng.u8(0..21) {
         0..4 => fleet(rng, model.get(&RowKey::Fleet).and_then(Row::as_fleet)),
         4..8 => session(rng, model),
-        8..10 => plan(rng, model),
-        20 => of_stream(rng, model),
+        8..10 => assignment(rng, model),
+        20 => stream_row(rng, model),
         _ => lease(rng, model),
     }
 }
@@ -28,7 +28,7 @@ fn worker(rng: &mut Rng) -> WorkerId {
     WorkerId::from_row(["w1", "w2", "w 3", "ä"][rng.usize(0..4)])
 }
 
-/// The number as it is, or now and then one beside it.
+/// Returns the number, or occasionally a neighbour.
 fn near(rng: &mut Rng, n: u64) -> u64 {
     match rng.u8(0..10) {
         0 => n + 1,
@@ -45,10 +45,10 @@ fn fleet(rng: &mut Rng, now: Option<&Fleet>) -> Write {
     let Some(now) = now else { return Write::CreateFleet(Fleet::above(rng.u64(0..9), rng.u64(0..9), rng.bool())) };
     let (term, heartbeat) = (near(rng, now.term), near(rng, now.heartbeat));
     match rng.u8(0..10) {
-        0 if rng.bool() => Write::DrawAbove(near(rng, now.sessions)),
-        0 => Write::Draw,
+        0 if rng.bool() => Write::NextSessionNumberAbove(near(rng, now.sessions)),
+        0 => Write::NextSessionNumber,
         1 => Write::Wake,
-        2 if rng.bool() => Write::Filled,
+        2 if rng.bool() => Write::MarkFilled,
         2 => {
             let seen = if rng.u8(0..4) == 0 { maybe(rng, ()).map(|()| settings(rng)) } else { now.settings.clone() };
             Write::ChangeSettings { seen, to: settings(rng) }
@@ -112,7 +112,7 @@ fn session(rng: &mut Rng, model: &Model) -> Write {
             Write::Heartbeat { worker, number, heartbeat, state, load: rng.u32(0..9), weights, streams: streams(rng) }
         }
         5 => Write::Fence { worker, number, heartbeat },
-        6 => Write::Leave { worker, number },
+        6 => Write::EndSession { worker, number },
         _ => Write::DeleteSession { worker, number, own: rng.bool() },
     }
 }
@@ -121,14 +121,14 @@ fn streams(rng: &mut Rng) -> Option<std::collections::BTreeSet<StreamId>> {
     maybe(rng, ()).map(|()| (0..rng.usize(0..3)).map(|n| StreamId::new(format!("1:s{n}:2"))).collect())
 }
 
-fn of_stream(rng: &mut Rng, model: &Model) -> Write {
+fn stream_row(rng: &mut Rng, model: &Model) -> Write {
     let id = StreamId::new(format!("1:s{}:2", rng.u8(0..2)));
     let now = model.get(&RowKey::Stream(id.clone())).and_then(Row::as_stream);
     let start = FleetStart { checkpoint: checkpoint_of_start(rng), at_ms: maybe(rng, 17) };
     let row = now.cloned().filter(|_| rng.u8(0..4) > 0).unwrap_or(StreamRow { id, start, filled: rng.bool() });
     match rng.u8(0..3) {
         0 => Write::PinStream(row),
-        1 => Write::StreamFilled(row.id),
+        1 => Write::MarkStreamFilled(row.id),
         _ => Write::DeleteStream(row),
     }
 }
@@ -142,9 +142,9 @@ fn weights(rng: &mut Rng) -> Weights {
     Weights::of(&measured.collect())
 }
 
-fn plan(rng: &mut Rng, model: &Model) -> Write {
+fn assignment(rng: &mut Rng, model: &Model) -> Write {
     let worker = worker(rng);
-    let now = model.get(&RowKey::Assignment(worker.clone())).and_then(Row::as_plan);
+    let now = model.get(&RowKey::Assignment(worker.clone())).and_then(Row::as_assignment);
     let (term, version) = now.map_or((1, 1), |now| (now.term, now.version));
     let (term, version) = (near(rng, term), near(rng, version));
     if rng.u8(0..4) == 0 {
@@ -224,14 +224,14 @@ fn lease(rng: &mut Rng, model: &Model) -> Write {
     match rng.u8(0..14) {
         0 => create(rng, &lease),
         13 => Write::QuarantineRequest { lease, counter, parked: extras(rng).parked },
-        12 => Write::Disown { lease, counter, from: me },
+        12 => Write::ClearOwner { lease, counter, from: me },
         1..5 => {
             let from = if rng.u8(0..5) == 0 { maybe(rng, ()).map(|()| owner(rng)) } else { now.owner.clone() };
             let me = (worker(rng), rng.u64(0..4));
             Write::Claim {
                 lease,
                 counter,
-                from: Previous::from(from),
+                from: PreviousOwner::from(from),
                 me,
                 stream: stream(rng),
                 start_ms: maybe(rng, 99),

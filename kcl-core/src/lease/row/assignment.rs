@@ -1,4 +1,5 @@
-//! A plan row: what the leader tells one worker to take and to give. Advice: lost or late, it costs time only.
+//! Assignment rows: which leases the leader wants one worker to acquire and to yield. An assignment
+//! is advice: a lost or late one costs time, never correctness (docs/protocol/assignment.md).
 
 use super::{LeaseKey, Owner, WorkerId};
 use crate::record::StreamId;
@@ -6,9 +7,9 @@ use crate::record::StreamId;
 /// The row `assignment/<worker>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
-    /// Whom it is for.
+    /// The worker.
     pub worker: WorkerId,
-    /// The term of the leader who wrote it.
+    /// The term of the leader that wrote it.
     pub term: u64,
     /// Its version within the term.
     pub version: u64,
@@ -16,23 +17,25 @@ pub struct Assignment {
     pub acquires: Vec<Acquire>,
     /// Leases to drain and release.
     pub yields: Vec<Yield>,
-    /// Streams, of several, whose leases to keep in step with their shards.
+    /// In a table of several streams, the streams whose shards this worker lists and whose missing
+    /// leases it creates.
     pub lists: Vec<StreamId>,
 }
 
 impl Assignment {
-    /// The most acquires and yields together that one row holds; the rest waits for the next cycle. Keeps a row under 60 KB.
+    /// The most entries (acquires and yields together) of one row; further entries wait for the
+    /// next cycle. Keeps a row below 60 KB, far from DynamoDB's item limit of 400 KB.
     pub const MAX_ENTRIES: usize = 500;
 }
 
-/// A lease to claim, as the leader saw it.
+/// A lease to claim, as the leader read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acquire {
     /// Which lease.
     pub lease: LeaseKey,
-    /// Its owner when it was read.
+    /// Its owner when the leader read it.
     pub owner: Option<Owner>,
-    /// Its counter when it was read.
+    /// Its counter when the leader read it.
     pub counter: u64,
     /// When to claim it.
     pub mode: AcquireMode,
@@ -41,9 +44,9 @@ pub struct Acquire {
 /// When to claim a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AcquireMode {
-    /// At once: it is unowned, or its owner's session has ended.
+    /// Immediately: it has no owner, or its owner's session has ended.
     Now,
-    /// As soon as its living owner has released it.
+    /// As soon as its live owner has released it.
     After,
 }
 
@@ -52,6 +55,7 @@ pub enum AcquireMode {
 pub struct Yield {
     /// Which lease.
     pub lease: LeaseKey,
-    /// Its counter when it was read: a claim since then is not meant.
+    /// Its counter when the leader read it. The entry does not apply to a lease that was claimed
+    /// since then.
     pub counter: u64,
 }

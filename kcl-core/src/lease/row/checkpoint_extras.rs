@@ -1,64 +1,71 @@
-//! What a lease's row keeps beside its checkpoint: a prepared one, what is done beyond it, and what is parked before it.
+//! Defines the data that a lease row stores with its checkpoint: a prepared checkpoint, completed
+//! records beyond the checkpoint, and quarantined keys before it.
 
 use super::WorkerId;
 use crate::record::{Checkpoint, Position};
 
-/// Written with each checkpoint, so that it always belongs to that one.
+/// Data stored with a checkpoint. Every checkpoint write replaces it, so it always belongs to the
+/// current checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckpointExtras {
-    /// A checkpoint that was prepared and not committed yet, as KCL has it.
+    /// A checkpoint that is prepared and not yet committed (KCL's `pendingCheckpoint`).
     pub pending: Option<Pending>,
-    /// `kclCompleted`: what is done beyond the checkpoint, in a form of the library's own. It names its checkpoint.
+    /// `kclCompleted`: the completed records beyond the checkpoint, in the library's own encoding.
+    /// It names the checkpoint it belongs to.
     pub done: Option<Vec<u8>>,
-    /// `kclQuarantined`: keys in quarantine, with the records that the checkpoint passed and nobody has handled.
+    /// `kclQuarantined`: the quarantined keys, with their records before the checkpoint that are
+    /// not handled yet.
     pub parked: Vec<QuarantinedKey>,
-    /// `kclUnreadableBy`: the workers that gave the lease up because they could not read its shard, since it was last read. The
-    /// leader yields it to others first; whoever finds enough of them here keeps it.
+    /// `kclUnreadableBy`: the workers that released the lease because they could not read its
+    /// shard, since its last successful read. The leader prefers other workers; a worker that finds
+    /// enough names here keeps the lease.
     pub unreadable_by: Vec<WorkerId>,
 }
 
 /// The first phase of a checkpoint in two phases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
-    /// Where it is to lead.
+    /// The checkpoint to commit.
     pub checkpoint: Checkpoint,
-    /// Whatever the application needs to finish or undo it.
+    /// The application's data for committing or undoing it.
     pub state: Option<Vec<u8>>,
 }
 
-/// One key in quarantine. The table keeps the partition key, which may be personal data, and the begin of the handler's error
-/// (300 bytes) until the key's last record is handled or dead-lettered.
+/// One quarantined key. The table keeps the partition key, which may be personal data, and the
+/// first 300 bytes of the handler's error until the key's last record is handled or dead-lettered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuarantinedKey {
-    /// The partition key; absent for a record that has none, which is parked alone.
+    /// The partition key; absent for a record without one, which is quarantined by itself.
     pub key: Option<String>,
     /// Its records, in order. The first is the one that failed.
     pub positions: Vec<Position>,
-    /// How often the first was tried.
+    /// How many attempts the first record had.
     pub attempts: u32,
-    /// Why it failed at last.
+    /// The error of the last attempt.
     pub error: String,
     /// When the first arrived in the stream, in milliseconds since the Unix epoch.
     pub arrived_at_ms: i64,
-    /// What a person wants to be done with it.
+    /// The operator's pending request for this key.
     pub wish: Option<QuarantineRequest>,
-    /// Why the lease's owner did not do what a person wanted last.
+    /// Why the lease's owner refused the operator's last request.
     pub refused: Option<String>,
 }
 
-/// What is to become of a key in quarantine.
+/// What an operator requests for a quarantined key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum QuarantineRequest {
-    /// Its records are handed to the handler again, in order, before any other of the key.
+    /// Its records are delivered to the handler again, in order, before any later record of the
+    /// key.
     Resume,
     /// Its records go to the dead-letter sink, in order.
     DeadLetter,
 }
 
 impl CheckpointExtras {
-    /// How many records are parked.
+    /// Returns the number of quarantined records.
     #[must_use]
-    pub fn parked_records(&self) -> usize {
+    pub fn quarantined_records(&self) -> usize {
         self.parked.iter().map(|key| key.positions.len()).sum()
     }
 }

@@ -1,46 +1,48 @@
-//! A row that cannot be read, and what it shows all the same.
+//! Describes rows that cannot be decoded, as far as they can be identified.
 
 use super::RowKey;
 
-/// A row that claims to be one of ours and cannot be read. Leases are reported and left alone; of the others the fleet
-/// makes new ones.
+/// A row of one of our kinds that cannot be decoded. A damaged lease is reported and left
+/// unchanged; the fleet replaces any other damaged row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damaged {
     /// Which row.
     pub key: RowKey,
-    /// What is wrong with it, with the attribute's name.
+    /// The error, with the attribute's name.
     pub why: String,
-    /// What the attributes show that tell the row from the ones after it: it is discarded as it was seen, or not at all.
-    /// Empty where another kind of row stands at the key: that is nobody's to discard.
-    pub marks: Vec<Mark>,
+    /// The attributes that distinguish this row from its later versions: the row is deleted only if
+    /// they are unchanged. Empty if a row of another kind occupies the key; nobody deletes such a
+    /// row.
+    pub fingerprint: Vec<SeenAttribute>,
 }
 
-/// What one attribute of a damaged row shows.
+/// One attribute of a damaged row, as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct SeenAttribute {
     /// The attribute.
     pub attribute: &'static str,
-    /// Its value.
-    pub shows: Shows,
+    /// The value.
+    pub value: SeenValue,
 }
 
-/// A value, as far as it tells rows apart.
+/// An attribute's value, as far as it helps to distinguish versions of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shows {
-    /// The attribute is not there.
+pub enum SeenValue {
+    /// The attribute is missing.
     Nothing,
     /// A text.
     Text(String),
     /// A number's digits.
     Number(String),
-    /// Something of another type, by DynamoDB's letters for it.
+    /// A value of another type, given by DynamoDB's type letters.
     Other(&'static str),
 }
 
 impl Damaged {
-    /// Whether it may be made away with: it is none of the leases, and no other kind of row.
+    /// True if the fleet may delete it: it is not a lease, and no row of another kind occupies its
+    /// key.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        !matches!(self.key, RowKey::Lease(_)) && !self.marks.is_empty()
+        !matches!(self.key, RowKey::Lease(_)) && !self.fingerprint.is_empty()
     }
 }

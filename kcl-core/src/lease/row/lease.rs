@@ -1,4 +1,5 @@
-//! A lease: which worker reads a shard, and how far it has come. KCL's row, with some attributes of our own.
+//! Lease rows: which worker reads a shard, and up to where it is processed. KCL's row with
+//! additional attributes.
 
 use super::{CheckpointExtras, LeaseKey, SessionNumber, WorkerId};
 use crate::record::{Checkpoint, ShardId, StreamId, StreamIdentity};
@@ -8,42 +9,45 @@ use crate::record::{Checkpoint, ShardId, StreamId, StreamIdentity};
 pub struct Lease {
     /// The row's key.
     pub key: LeaseKey,
-    /// The shard. In a table of one stream it is the key.
+    /// The shard. In a table of one stream, it is also the row's key.
     pub shard: ShardId,
-    /// Who holds it.
+    /// The owner.
     pub owner: Option<Owner>,
-    /// Moves with every write of the row; at a claim it becomes the fencing token.
+    /// Increases with every write of the row. The value after a claim is the owner's fencing token.
     pub counter: u64,
-    /// `kclCounter`: the counter after our last write. Another value there means another hand wrote.
+    /// `kclCounter`: the counter after our last write. A different `counter` shows that an external
+    /// writer (Java KCL) wrote the row since.
     pub kcl_counter: Option<u64>,
-    /// How far the shard is done.
+    /// The position up to which the shard is processed.
     pub checkpoint: Checkpoint,
-    /// What stands beside the checkpoint.
+    /// Data stored with the checkpoint.
     pub extras: CheckpointExtras,
     /// How often the owner changed since the last checkpoint.
     pub owner_switches: u64,
     /// The shards this one came from: none, one after a split, two after a merge.
     pub parents: Vec<ShardId>,
-    /// The shards this one ended in.
+    /// The shards that replaced this one when it was split or merged.
     pub children: Vec<ShardId>,
-    /// Which hash keys the shard acquires.
+    /// The hash keys of the shard.
     pub hash_range: Option<HashKeyRange>,
     /// `kclStream`: the stream the lease belongs to.
     pub stream: Option<StreamIdentity>,
-    /// `kclStart`: what LATEST or AT_TIMESTAMP mean while that sentinel stands, in milliseconds since the Unix epoch.
+    /// `kclStart`: the instant that LATEST or AT_TIMESTAMP stand for while `checkpoint` is one of
+    /// them, in milliseconds since the Unix epoch.
     pub start_ms: Option<i64>,
-    /// `kclUntil`: the moment before which the application ends, in milliseconds since the Unix epoch: the lease is a replay's.
+    /// `kclUntil`: the end of the replay that the lease belongs to, in milliseconds since the Unix
+    /// epoch. Records that arrived at or after it are not read.
     pub until_ms: Option<i64>,
-    /// `streamName`: present in tables of several streams only.
+    /// `streamName`: present only in tables of several streams.
     pub stream_name: Option<StreamId>,
 }
 
-/// The holder of a lease.
+/// The owner of a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// The worker.
     pub worker: WorkerId,
-    /// `kclSession`: its session. Absent where another hand (Java) wrote the owner.
+    /// `kclSession`: its session. Absent if an external writer (Java KCL) set the owner.
     pub session: Option<SessionNumber>,
 }
 
@@ -57,7 +61,7 @@ pub struct HashKeyRange {
 }
 
 impl Lease {
-    /// A lease nobody held yet, as KCL and we create it.
+    /// Creates a lease without an owner, as KCL does.
     #[must_use]
     pub fn unowned(shard: ShardId, checkpoint: Checkpoint) -> Self {
         Lease {
@@ -79,21 +83,21 @@ impl Lease {
         }
     }
 
-    /// The key of another shard's lease, of the same stream.
+    /// Returns the key of another shard's lease, of the same stream.
     #[must_use]
     pub fn sibling(&self, shard: &ShardId) -> LeaseKey {
         LeaseKey::of(self.stream_name.as_ref(), shard)
     }
 
-    /// Whether this worker's session holds it.
+    /// True if this worker's session owns it.
     #[must_use]
     pub fn is_held_by(&self, worker: &WorkerId, session: SessionNumber) -> bool {
         self.owner.as_ref().is_some_and(|owner| owner.worker == *worker && owner.session == Some(session))
     }
 
-    /// Whether a hand that does not know our attributes (Java) wrote last.
+    /// True if a writer that does not know our attributes (Java KCL) wrote the row last.
     #[must_use]
-    pub fn is_foreign(&self) -> bool {
+    pub fn was_written_externally(&self) -> bool {
         self.kcl_counter != Some(self.counter)
     }
 }

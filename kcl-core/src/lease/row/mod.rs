@@ -1,4 +1,4 @@
-//! The rows of the table, one type a kind.
+//! Defines the rows of the lease table, one type per kind.
 
 mod assignment;
 mod checkpoint_extras;
@@ -13,7 +13,7 @@ mod weights;
 
 pub use assignment::{Acquire, AcquireMode, Assignment, Yield};
 pub use checkpoint_extras::{CheckpointExtras, Pending, QuarantineRequest, QuarantinedKey};
-pub use damaged::{Damaged, Mark, Shows};
+pub use damaged::{Damaged, SeenAttribute, SeenValue};
 pub use fleet::{Fleet, FleetStart};
 pub use id::{InvalidWorkerId, LeaseKey, RowKey, SessionNumber, WorkerId};
 pub use lease::{HashKeyRange, Lease, Owner};
@@ -23,8 +23,8 @@ pub(crate) use stream::StreamKeys;
 pub use stream::StreamRow;
 pub use weights::{Weight, Weights};
 
-/// The largest number that a row may count to: a larger one is damage. It leaves room to count on for ever, whatever a row
-/// says, and KCL's own counters (signed 64-bit numbers) stay readable for it.
+/// The largest number that a row's counter may have; a larger one is treated as damage. Every
+/// counter below it can be incremented without overflow, and fits KCL's signed 64-bit counters.
 pub const LARGEST_COUNTER: u64 = 1 << 62;
 
 /// Any row of the table.
@@ -37,55 +37,55 @@ pub enum Row {
     Session(Session),
     /// The fleet's one row.
     Fleet(Fleet),
-    /// What the leader tells one worker.
+    /// The leader's instructions for one worker.
     Assignment(Assignment),
-    /// One of several streams.
+    /// A stream's row, in a table of several streams.
     Stream(StreamRow),
-    /// A row that claims to be one of the above and cannot be read as it.
+    /// A row of one of these kinds that cannot be decoded.
     Damaged(Damaged),
 }
 
 impl Row {
-    /// The row's key.
+    /// Returns the row's key.
     #[must_use]
     pub fn key(&self) -> RowKey {
         match self {
             Row::Lease(lease) => RowKey::Lease(lease.key.clone()),
             Row::Session(session) => RowKey::Session(session.worker.clone()),
             Row::Fleet(_) => RowKey::Fleet,
-            Row::Assignment(plan) => RowKey::Assignment(plan.worker.clone()),
+            Row::Assignment(assignment) => RowKey::Assignment(assignment.worker.clone()),
             Row::Stream(stream) => RowKey::Stream(stream.id.clone()),
             Row::Damaged(damaged) => damaged.key.clone(),
         }
     }
 
-    /// The lease, if it is one.
+    /// Returns the lease, if this row is one.
     #[must_use]
     pub fn as_lease(&self) -> Option<&Lease> {
         if let Row::Lease(lease) = self { Some(lease) } else { None }
     }
 
-    /// The session, if it is one.
+    /// Returns the session, if this row is one.
     #[must_use]
     pub fn as_session(&self) -> Option<&Session> {
         if let Row::Session(session) = self { Some(session) } else { None }
     }
 
-    /// The fleet row, if it is it.
+    /// Returns the fleet row, if this row is it.
     #[must_use]
     pub fn as_fleet(&self) -> Option<&Fleet> {
         if let Row::Fleet(fleet) = self { Some(fleet) } else { None }
     }
 
-    /// The stream's row, if it is one.
+    /// Returns the stream row, if this row is one.
     #[must_use]
     pub fn as_stream(&self) -> Option<&StreamRow> {
         if let Row::Stream(stream) = self { Some(stream) } else { None }
     }
 
-    /// The plan row, if it is one.
+    /// Returns the assignment, if this row is one.
     #[must_use]
-    pub fn as_plan(&self) -> Option<&Assignment> {
-        if let Row::Assignment(plan) = self { Some(plan) } else { None }
+    pub fn as_assignment(&self) -> Option<&Assignment> {
+        if let Row::Assignment(assignment) = self { Some(assignment) } else { None }
     }
 }

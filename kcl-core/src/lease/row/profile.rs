@@ -1,41 +1,43 @@
-//! What a session row says of the worker behind it: the settings that the whole fleet must know, and its process.
+//! Defines what a session row states about its worker: the settings that the whole fleet must agree
+//! on, and the worker's process.
 
 use crate::config::BalanceBy;
 use std::fmt;
 use std::time::Duration;
 
-/// What a worker says of itself when it registers. Rows of earlier versions say nothing.
+/// What a worker states about itself when it registers. All absent in rows of earlier versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerProfile {
-    /// The settings that workers of a fleet agree on, as this session uses them.
+    /// The fleet-wide settings as this session uses them.
     pub settings: Option<SharedSettings>,
-    /// Whether the worker took these settings from the fleet row, so that it has no say in them.
+    /// True if the worker adopted these settings from the fleet row, so that they do not count as
+    /// its own configuration.
     pub adopted: bool,
     /// The process that registered the session.
     pub process: Option<ProcessId>,
 }
 
-/// The settings that all workers of a fleet are to agree on.
+/// The settings that all workers of a fleet must agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharedSettings {
-    /// A worker whose heartbeat stands still for so long is treated as dead.
+    /// A worker is treated as dead if its heartbeat does not change for this long.
     pub failover_time: Duration,
-    /// What is balanced among workers.
+    /// The quantity that the leader balances among workers.
     pub balance_by: BalanceBy,
 }
 
 /// The settings of a fleet, and the worker that wrote them into the fleet row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FleetSettings {
-    /// What all workers are to use.
+    /// The settings that all workers use.
     pub shared: SharedSettings,
     /// The end of a replay, in milliseconds since the Unix epoch.
     pub until_ms: Option<i64>,
-    /// Who wrote them.
+    /// The worker that wrote them.
     pub set_by: String,
 }
 
-/// Which process a session belongs to.
+/// The process that a session belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessId {
     /// The host's name.
@@ -44,13 +46,13 @@ pub struct ProcessId {
     pub id: u32,
     /// When the process started, in milliseconds since the Unix epoch.
     pub started_at_ms: i64,
-    /// Names the process among all that the same kernel ran since it booted, where that can be told: boot, namespace of
-    /// process ids, start in clock ticks.
+    /// A name that is unique among all processes of one kernel since its boot, where available:
+    /// boot id, PID namespace, start in clock ticks.
     pub kernel: Option<String>,
 }
 
 impl SharedSettings {
-    /// The longest `failover_time` that a row may name: a larger number is taken for damage.
+    /// The longest valid `failover_time` in a row; a longer one is treated as damage.
     pub const LONGEST_FAILOVER_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 }
 

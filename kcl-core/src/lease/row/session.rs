@@ -1,4 +1,4 @@
-//! A worker's session: one life of a worker, from registering to leaving or being fenced.
+//! Session rows: one registration of a worker, from its registration until it ends or is fenced.
 
 use super::{SessionNumber, Weights, WorkerId, WorkerProfile};
 use crate::record::StreamId;
@@ -10,36 +10,37 @@ use std::time::Duration;
 pub struct Session {
     /// The worker.
     pub worker: WorkerId,
-    /// Which of its sessions; a higher number replaces a lower one.
+    /// The session's number; a later session of the same worker has a higher one.
     pub number: SessionNumber,
-    /// Drawn by whoever registered it: it tells its row from that of another process, whose number came from a fleet row that
-    /// was removed by hand.
+    /// A random number chosen at registration. It distinguishes this session from one of another
+    /// process with the same number, which can exist if the fleet row was deleted by hand.
     pub tag: u64,
-    /// Moves every quarter of `failover_time` while the worker lives.
+    /// The heartbeat: it increases every quarter of `failover_time` while the worker lives.
     pub heartbeat: u64,
-    /// Where the session stands.
+    /// The session's state.
     pub state: SessionState,
     /// The most leases the worker wants, if it set a bound.
     pub capacity: Option<u32>,
-    /// How many leases it held at its last heartbeat.
+    /// The number of leases it owned at its last heartbeat.
     pub load: u32,
-    /// What those leases weigh, where the fleet is balanced by bytes.
+    /// The leases' throughput, if the fleet is balanced by bytes.
     pub weights: Option<Weights>,
-    /// The streams that the worker serves, in a table of several.
+    /// The streams that the worker is configured for, in a table of several.
     pub streams: Option<BTreeSet<StreamId>>,
-    /// What the worker says of itself. Heartbeats leave it as it was registered.
+    /// What the worker stated at registration. Heartbeats do not change it.
     pub profile: WorkerProfile,
 }
 
 impl Session {
-    /// How long this session's heartbeat must stand still before the session may be ended: its own worker's `failover_time`,
-    /// however the observer is configured. A row of an earlier version does not say it: the observer's is used.
+    /// Returns how long this session's heartbeat must be unchanged before the session may be
+    /// fenced: its own worker's `failover_time`, whatever the observer's is. Rows of earlier
+    /// versions do not contain it; then the observer's applies.
     #[must_use]
     pub fn failover_time(&self, observers: Duration) -> Duration {
         self.profile.settings.map_or(observers, |settings| settings.failover_time)
     }
 
-    /// Whether the worker serves a lease's stream.
+    /// True if the worker is configured for the lease's stream.
     #[must_use]
     pub fn serves(&self, stream: Option<&StreamId>) -> bool {
         match (&self.streams, stream) {
@@ -49,21 +50,21 @@ impl Session {
     }
 }
 
-/// Where a session stands.
+/// The state of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SessionState {
-    /// Takes part.
+    /// It takes part in the fleet.
     Active,
-    /// Gives everything up and acquires nothing.
+    /// It releases all leases and claims none.
     Draining,
-    /// Ended by itself.
+    /// The worker ended it.
     Left,
-    /// Ended by the fleet: its heartbeat stood still for `failover_time`.
+    /// Another worker ended it: its heartbeat was unchanged for `failover_time`.
     Fenced,
 }
 
 impl SessionState {
-    /// Whether it is over, for ever.
+    /// True if it has ended. An ended session never becomes active again.
     #[must_use]
     pub fn has_ended(self) -> bool {
         matches!(self, SessionState::Left | SessionState::Fenced)

@@ -1,48 +1,49 @@
-//! A stream's row, in tables of several: where its first leases start.
+//! Stream rows of a table with several streams: where a stream's first leases start.
 
 use super::{FleetStart, Lease, LeaseKey};
 use crate::record::{Checkpoint, ShardId, StreamId, StreamIdentity};
 
-/// The row `stream/<id>`: what the fleet row says of a table's only stream.
+/// The row `stream/<id>`. In a table of one stream, the fleet row contains the same data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamRow {
-    /// Which stream.
+    /// The stream's id.
     pub id: StreamId,
-    /// Where its first leases start, pinned when their first fill began.
+    /// Where its first leases start; pinned when their creation began.
     pub start: FleetStart,
-    /// Whether that fill is complete: a shard first seen later starts at TRIM_HORIZON.
+    /// True if its first leases are all created. The lease of a shard that is first listed after
+    /// that starts at TRIM_HORIZON.
     pub filled: bool,
 }
 
-/// Whose leases: a stream, and how its leases are keyed.
+/// A stream, and how its leases are keyed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StreamKeys {
     /// The stream.
     pub(crate) identity: StreamIdentity,
-    /// Its name in the table, if that has several streams.
+    /// Its id in the table, if the table has several streams.
     pub(crate) id: Option<StreamId>,
-    /// The moment before which the application ends, where it is a replay.
+    /// The end of the replay, if the application is one.
     pub(crate) until_ms: Option<i64>,
 }
 
 impl StreamKeys {
-    /// A stream that has a table of its own.
+    /// A stream with a table of its own.
     #[cfg(test)]
     pub(crate) fn alone(identity: StreamIdentity) -> Self {
         StreamKeys { identity, id: None, until_ms: None }
     }
 
-    /// The lease's key of one of its shards.
+    /// Returns the key of a shard's lease.
     pub(crate) fn key(&self, shard: &ShardId) -> LeaseKey {
         LeaseKey::of(self.id.as_ref(), shard)
     }
 
-    /// Whether the lease is one of its own.
+    /// True if the lease belongs to this stream.
     pub(crate) fn has(&self, lease: &Lease) -> bool {
         lease.stream_name == self.id
     }
 
-    /// A lease nobody held yet.
+    /// Creates a lease without an owner.
     pub(crate) fn lease(&self, shard: ShardId, checkpoint: Checkpoint) -> Lease {
         Lease {
             key: self.key(&shard),

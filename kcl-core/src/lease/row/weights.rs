@@ -1,24 +1,26 @@
-//! What a worker says of its leases' weights in its session row: short enough to cost nothing.
+//! Encodes the throughput of a worker's leases for its session row, in so few bytes that a
+//! heartbeat does not cost more.
 
 use super::LeaseKey;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Bytes a second on a scale of eighths of an octave: a step is 9 %, a number is off by at most 4.5 %.
+/// Bytes per second on a logarithmic scale of eighths of an octave: a step is 9 %, so the error is
+/// at most 4.5 %.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Weight(u8);
 
 impl Weight {
     const STEPS_AN_OCTAVE: f64 = 8.0;
 
-    /// The nearest step.
+    /// Returns the nearest step.
     #[must_use]
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded, and a float saturates")]
     pub fn of(bytes_a_second: f64) -> Self {
         Weight(((bytes_a_second.max(0.0) + 1.0).log2() * Weight::STEPS_AN_OCTAVE).round() as u8)
     }
 
-    /// Bytes a second.
+    /// Returns the bytes per second.
     #[must_use]
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded, at most 2^32")]
     pub fn bytes_a_second(self) -> u64 {
@@ -26,11 +28,12 @@ impl Weight {
     }
 }
 
-/// The weights of a worker's leases: those that stand out by name, all others by their mean.
+/// The weights of a worker's leases: outliers by name, all others by their mean.
 ///
-/// As text it has at most [`Weights::MOST_BYTES`], however many leases there are: `<rest>` and then ` <lease>:<weight>` for
-/// each name, weights in hexadecimal. `shardId-000000000042` is written as `42`. With it a session row stays below 1 KB,
-/// which is one write unit, so that a heartbeat costs what it costs without.
+/// The text has at most [`Weights::MOST_BYTES`] bytes, however many leases there are: `<rest>` and
+/// then ` <lease>:<weight>` for each named lease, with hexadecimal weights. `shardId-000000000042`
+/// is written as `42`. This keeps a session row below 1 KB, one DynamoDB write unit, so that a
+/// heartbeat costs the same as without weights.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Weights {
     rest: Weight,
@@ -41,20 +44,22 @@ const SHARD: &str = "shardId-";
 const DIGITS: usize = 12;
 
 impl Weights {
-    /// The longest text. A session row without it has some 150 bytes and the worker's id.
+    /// The longest text in bytes. The rest of a session row has about 150 bytes plus the worker's
+    /// id.
     pub const MOST_BYTES: usize = 600;
 
-    /// From what was measured, in bytes a second: names those that differ most from the mean of the rest.
+    /// Creates weights from measured bytes per second. Names the leases that differ most from the
+    /// median.
     #[must_use]
     pub fn of(measured: &BTreeMap<LeaseKey, f64>) -> Self {
         let mut rates: Vec<(&LeaseKey, f64)> = measured.iter().map(|(lease, rate)| (lease, *rate)).collect();
-        let middle = middle(&rates);
-        rates.sort_by(|(a, x), (b, y)| (y - middle).abs().total_cmp(&(x - middle).abs()).then(a.cmp(b)));
+        let median = median(&rates);
+        rates.sort_by(|(a, x), (b, y)| (y - median).abs().total_cmp(&(x - median).abs()).then(a.cmp(b)));
         let mut room = Weights::MOST_BYTES - "ff".len();
         let mut named = BTreeMap::new();
         for (lease, rate) in &rates {
             let weight = Weight::of(*rate);
-            let differs = weight.0.abs_diff(Weight::of(middle).0) > 1;
+            let differs = weight.0.abs_diff(Weight::of(median).0) > 1;
             let Some(left) = room.checked_sub(entry(lease, weight).len()).filter(|_| differs) else { break };
             room = left;
             named.insert((*lease).clone(), weight);
@@ -66,19 +71,19 @@ impl Weights {
         Weights { rest: Weight::of(rest), named }
     }
 
-    /// What it says of a lease of this worker's.
+    /// Returns the weight of one of this worker's leases.
     #[must_use]
     pub fn get(&self, lease: &LeaseKey) -> Weight {
         self.named.get(lease).copied().unwrap_or(self.rest)
     }
 
-    /// How many leases it names.
+    /// Returns the number of named leases.
     #[must_use]
     pub fn names(&self) -> usize {
         self.named.len()
     }
 
-    /// As the row has it.
+    /// Returns the row's text.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = format!("{:02x}", self.rest.0);
@@ -88,7 +93,8 @@ impl Weights {
         text
     }
 
-    /// Reads a row's text; `None` where it is none. It is advice: one that cannot be read is no damage.
+    /// Parses a row's text; `None` if it is invalid. Weights are advice, so an invalid text is not
+    /// damage.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
         let mut parts = text.split(' ');
@@ -101,8 +107,8 @@ impl Weights {
     }
 }
 
-/// The one in the middle.
-fn middle(rates: &[(&LeaseKey, f64)]) -> f64 {
+/// Returns the median.
+fn median(rates: &[(&LeaseKey, f64)]) -> f64 {
     let mut sorted: Vec<f64> = rates.iter().map(|(_, rate)| *rate).collect();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
@@ -145,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn leases_that_stand_out_are_named_and_the_rest_is_one_number() {
+    fn outliers_are_named_and_all_other_leases_share_one_weight() {
         let mut measured: BTreeMap<LeaseKey, f64> = (0..100).map(|n| (shard(n), 50_000.0)).collect();
         measured.insert(shard(7), 1_000_000.0);
         measured.insert(LeaseKey::new("account:stream:1:shardId-000000000009"), 0.0);
@@ -162,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_of_another_kind_is_passed_over() {
+    fn an_invalid_text_is_ignored() {
         for text in ["", "x", "100", "00 7", "00 7:zz", "00  7:10"] {
             assert_eq!(Weights::from_text(text), None, "{text}");
         }
@@ -192,12 +198,12 @@ mod tests {
 
         #[test]
         fn a_named_weight_is_within_a_twentieth(rate in 100.0f64..1e9) {
-            let said = Weight::of(rate).bytes_a_second() as f64;
-            prop_assert!((said / rate - 1.0).abs() < 0.05, "{} {}", said, rate);
+            let encoded = Weight::of(rate).bytes_a_second() as f64;
+            prop_assert!((encoded / rate - 1.0).abs() < 0.05, "{} {}", encoded, rate);
         }
     }
 
-    /// A shard is never called so.
+    /// True for a key that only consists of digits. No shard has such a name.
     fn is_bare_number(lease: &LeaseKey) -> bool {
         lease.as_str().bytes().all(|byte| byte.is_ascii_digit())
     }

@@ -1,8 +1,9 @@
-//! What the writes of lease rows mean. Each but a creation moves the counter.
+//! Applies writes to lease rows. Every write except a creation increments the counter.
 
 use super::{Checkpoint, CheckpointExtras, Lease, Owner, SessionNumber, WorkerId, Write, next};
 
-/// The row after the write (`None`: deleted), or no answer where the condition does not hold.
+/// Returns the row after the write (inner `None`: deleted), or `None` if its condition does not
+/// hold.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the caller dispatched by key; a write of another row is refused")]
 pub(super) fn apply(write: &Write, old: Option<&Lease>) -> Option<Option<Lease>> {
     if let Write::CreateLease(lease) = write {
@@ -12,6 +13,9 @@ pub(super) fn apply(write: &Write, old: Option<&Lease>) -> Option<Option<Lease>>
     let mut new = old.clone();
     match write {
         Write::Claim { counter, from, me, stream, start_ms, .. } => {
+            // The counter shows that nobody wrote the row since it was read. The session in `from` keeps
+            // an old request from taking the lease from a later session of the same worker
+            // (docs/protocol/claiming.md).
             let holds =
                 old.counter == *counter && !old.checkpoint.is_shard_end() && old.owner.as_ref() == from.as_owner();
             if !holds {
@@ -45,17 +49,21 @@ pub(super) fn apply(write: &Write, old: Option<&Lease>) -> Option<Option<Lease>>
         {
             new.extras.parked = parked.clone();
         }
-        Write::Disown { counter, from, .. } if owned(old, from, *counter) => new.owner = None,
+        Write::ClearOwner { counter, from, .. } if owned(old, from, *counter) => new.owner = None,
         Write::DeleteLease { counter, .. } if old.counter == *counter && old.checkpoint.is_shard_end() => {
             return Some(None);
         }
         _ => return None,
     }
+    // Without a new counter per write, a delayed duplicate of an earlier checkpoint could still match
+    // and move the checkpoint back (docs/protocol/checkpoints.md).
     new.counter = next(new.counter);
     new.kcl_counter = Some(new.counter);
     Some(Some(new))
 }
 
 fn owned(old: &Lease, me: &(WorkerId, SessionNumber), counter: u64) -> bool {
-    old.is_held_by(&me.0, me.1) && old.counter == counter && !old.checkpoint.is_shard_end()
+    let is_its = old.is_held_by(&me.0, me.1)
+        || mutated!(WritesForAnySession) && old.owner.as_ref().is_some_and(|owner| owner.worker == me.0);
+    is_its && old.counter == counter && !old.checkpoint.is_shard_end()
 }

@@ -1,11 +1,11 @@
-//! Every change of the table as a value: the row it names, the condition it stands under, what it sets.
+//! Defines every change of the lease table as a value: the row, the condition, and the new
+//! attributes.
 //!
-//! [`Write::apply`] is the one meaning of each: the in-memory table runs it, and a store's expressions are held to it.
+//! [`Write::apply`] defines the meaning of each write. The in-memory table runs it, and the
+//! conformance suite compares the expressions of other stores with it.
 
-mod fleet;
 mod lease;
 mod session;
-mod stream;
 
 use super::row::{
     Assignment, CheckpointExtras, Damaged, Fleet, FleetSettings, FleetStart, Lease, LeaseKey, Owner, QuarantinedKey,
@@ -20,52 +20,59 @@ use std::time::Duration;
 pub enum Write {
     /// Creates the fleet row. Condition: absent.
     CreateFleet(Fleet),
-    /// Draws a session number. Condition: the fleet row exists. Adds 1 to `sessions`; the new row tells the number.
-    Draw,
-    /// Draws a session number above this one, which another fleet row had counted. Condition: the fleet row exists and has
-    /// counted less. The new row tells the number.
-    DrawAbove(SessionNumber),
+    /// Takes the next session number. Condition: the fleet row exists. Adds 1 to `sessions`; the
+    /// new row contains the number.
+    NextSessionNumber,
+    /// Takes a session number above this one, which was counted by an earlier fleet row that is
+    /// lost. Condition: the fleet row exists and its count is lower. The new row contains the
+    /// number.
+    NextSessionNumberAbove(SessionNumber),
     /// Asks the leader to read the table. Condition: the fleet row exists. Adds 1 to `wake`.
     Wake,
-    /// Pins the application's start before its first lease is created. Condition: the fleet row exists and has none.
+    /// Pins the application's start before its first lease is created. Condition: the fleet row
+    /// exists and has none.
     PinStart(FleetStart),
-    /// Says that the first fill of leases is complete. Condition: the fleet row exists.
-    Filled,
-    /// Pins the start of one of several streams before its first lease is created, or says that it has leases already.
-    /// Condition: absent.
+    /// Records that the application's first leases are all created. Condition: the fleet row
+    /// exists.
+    MarkFilled,
+    /// Pins a stream's start before its first lease is created, or records that it already has
+    /// leases. Used in tables of several streams. Condition: absent.
     PinStream(StreamRow),
-    /// Says that the first fill of a stream's leases is complete. Condition: its row exists.
-    StreamFilled(StreamId),
-    /// Deletes a stream's row, of a fleet that ends. Condition: it is as seen.
+    /// Records that a stream's first leases are all created. Condition: its row exists.
+    MarkStreamFilled(StreamId),
+    /// Deletes a stream's row when the fleet ends. Condition: it is unchanged since it was read.
     DeleteStream(StreamRow),
-    /// Writes the fleet's settings. Condition: the fleet row exists and its settings are as seen.
+    /// Writes the fleet's settings. Condition: the fleet row exists and its settings are unchanged
+    /// since they were read.
     ChangeSettings {
-        /// The settings seen.
+        /// The settings that were read.
         seen: Option<FleetSettings>,
-        /// The settings to use from now on.
+        /// The new settings.
         to: FleetSettings,
     },
-    /// Registers a session. Condition: absent, or a lower number that has ended or is the one given. A session that still
-    /// lives is never replaced by another process: whoever wants its id waits until it has ended, or fences it.
+    /// Registers a session. Condition: absent, or a lower number that has ended or equals `over`. A
+    /// live session of another process is never replaced: a process that wants the same worker id
+    /// waits until the session has ended, or fences it.
     Register {
-        /// Whose.
+        /// The worker.
         worker: WorkerId,
-        /// The number drawn.
+        /// The number taken from the fleet row.
         number: SessionNumber,
-        /// What tells this session's row from any other.
+        /// A random number that distinguishes this session from any other.
         tag: u64,
-        /// The most leases it wants.
+        /// The most leases it accepts.
         capacity: Option<u32>,
         /// The streams it serves, in a table of several.
         streams: Option<BTreeSet<StreamId>>,
-        /// What the worker says of itself.
+        /// What the worker states about itself.
         profile: WorkerProfile,
         /// An earlier session of the same process, which may be replaced before it has ended.
         over: Option<SessionNumber>,
     },
-    /// A session's heartbeat. Condition: number and heartbeat as given, state neither fenced nor left.
+    /// A session's heartbeat. Condition: number and heartbeat as given, and the session has not
+    /// ended.
     Heartbeat {
-        /// Whose.
+        /// The worker.
         worker: WorkerId,
         /// Its number.
         number: SessionNumber,
@@ -73,56 +80,57 @@ pub enum Write {
         heartbeat: u64,
         /// Active or draining.
         state: SessionState,
-        /// Leases held.
+        /// The number of leases it owns.
         load: u32,
-        /// What they weigh; `None` leaves what the row says.
+        /// The leases' weights; `None` keeps those of the row.
         weights: Option<Weights>,
-        /// The streams it serves; `None` leaves what the row says.
+        /// The streams it serves; `None` keeps those of the row.
         streams: Option<BTreeSet<StreamId>>,
     },
-    /// Ends a silent session. Condition: number and heartbeat as seen, state active or draining.
+    /// Fences a session whose heartbeat has stopped. Condition: number and heartbeat as read, state
+    /// active or draining.
     Fence {
-        /// Whose.
+        /// The worker.
         worker: WorkerId,
         /// Its number.
         number: SessionNumber,
-        /// The heartbeat that stood still.
+        /// The last heartbeat that was read.
         heartbeat: u64,
     },
-    /// Ends one's own session. Condition: number as given, not fenced.
-    Leave {
-        /// Whose.
+    /// Ends the worker's own session. Condition: number as given, not fenced.
+    EndSession {
+        /// The worker.
         worker: WorkerId,
         /// Its number.
         number: SessionNumber,
     },
-    /// Becomes the leader. Condition: term, heartbeat and leader as seen.
+    /// Becomes the leader. Condition: term, heartbeat and leader as read.
     TakeTerm {
-        /// The term seen.
+        /// The term that was read.
         term: u64,
-        /// The planning heartbeat seen.
+        /// The leader's heartbeat that was read.
         heartbeat: u64,
-        /// The leader seen.
+        /// The leader that was read.
         leader: Option<(WorkerId, SessionNumber)>,
-        /// Who acquires the next term.
+        /// The worker and session that take the next term.
         me: (WorkerId, SessionNumber),
         /// Its `failover_time`.
         failover_time: Duration,
     },
-    /// Replaces a plan row. Condition: absent, or a lower (term, version).
+    /// Replaces an assignment row. Condition: absent, or a lower (term, version).
     Assignment(Assignment),
-    /// The planning heartbeat. Condition: term and heartbeat as given.
+    /// The leader's heartbeat. Condition: term and heartbeat as given.
     FleetHeartbeat {
         /// The leader's term.
         term: u64,
         /// The heartbeat before this one.
         heartbeat: u64,
-        /// The leader's session heartbeat confirmed last.
+        /// The leader's last confirmed session heartbeat.
         leader_session_heartbeat: u64,
-        /// The plan version that may be obeyed.
+        /// The latest assignment version that workers may follow.
         assignment_version: u64,
     },
-    /// Gives the term up. Condition: term and leader as given.
+    /// Ends the leader's own term. Condition: term and leader as given.
     Resign {
         /// The term.
         term: u64,
@@ -131,166 +139,174 @@ pub enum Write {
     },
     /// Creates a lease. Condition: absent.
     CreateLease(Box<Lease>),
-    /// Takes a lease. Condition: counter as given, not at SHARD_END, and the owner as given.
+    /// Claims a lease. Condition: counter and owner as given, not at SHARD_END.
     Claim {
-        /// Which.
+        /// The lease.
         lease: LeaseKey,
         /// Its counter.
         counter: u64,
-        /// Its owner: nobody, or one whose session has ended or is missing.
-        from: Previous,
-        /// Who acquires it.
+        /// Its owner: none, or one whose session has ended or is missing.
+        from: PreviousOwner,
+        /// The worker and session that claim it.
         me: (WorkerId, SessionNumber),
-        /// The stream, for a row that another hand created without saying it.
+        /// The stream; set if the row does not name it because an external writer created it.
         stream: StreamIdentity,
-        /// Pins what LATEST or AT_TIMESTAMP mean on a row that another hand created without saying so.
+        /// Sets the instant that LATEST or AT_TIMESTAMP stand for, on a row that an external writer
+        /// created without it.
         start_ms: Option<i64>,
     },
-    /// Moves a checkpoint. Condition: owner, session and counter as given, not at SHARD_END.
+    /// Writes a checkpoint. Condition: owner, session and counter as given, not at SHARD_END.
     Checkpoint {
-        /// Which lease.
+        /// The lease.
         lease: LeaseKey,
         /// Its owner.
         me: (WorkerId, SessionNumber),
         /// Its counter.
         counter: u64,
-        /// Where to.
+        /// The checkpoint.
         checkpoint: Checkpoint,
-        /// What stands beside it.
+        /// Data stored with the checkpoint.
         extras: CheckpointExtras,
     },
-    /// Gives a lease up, at this checkpoint. Condition: as a checkpoint's.
+    /// Releases a lease, with a last checkpoint. Condition: as for a checkpoint.
     Release {
-        /// Which lease.
+        /// The lease.
         lease: LeaseKey,
         /// Its owner.
         me: (WorkerId, SessionNumber),
         /// Its counter.
         counter: u64,
-        /// Where to.
+        /// The checkpoint.
         checkpoint: Checkpoint,
-        /// What stands beside it.
+        /// Data stored with the checkpoint.
         extras: CheckpointExtras,
     },
-    /// Ends a lease: SHARD_END, its children named, no owner. Condition: as a checkpoint's; the children's rows exist.
+    /// Ends a lease: sets SHARD_END and the children, and removes the owner. Condition: as for a
+    /// checkpoint. The caller writes it only after the children's rows exist
+    /// (docs/protocol/resharding.md).
     ShardEnd {
-        /// Which lease.
+        /// The lease.
         lease: LeaseKey,
         /// Its owner.
         me: (WorkerId, SessionNumber),
         /// Its counter.
         counter: u64,
-        /// The shards it ended in.
+        /// The shards that replaced it.
         children: Vec<ShardId>,
     },
-    /// Says what is to become of a key in quarantine, whoever holds the lease. Condition: counter as given, not at SHARD_END.
+    /// Requests an action for quarantined keys; any worker or the command line may write it,
+    /// whoever owns the lease. Condition: counter as given, not at SHARD_END.
     QuarantineRequest {
-        /// Which lease.
+        /// The lease.
         lease: LeaseKey,
         /// Its counter.
         counter: u64,
-        /// All that is parked there, as it is to be.
+        /// All quarantined keys of the lease, as they should be after the write.
         parked: Vec<QuarantinedKey>,
     },
-    /// Deletes a finished lease whose shard Kinesis no longer lists. Condition: counter as given, at SHARD_END.
+    /// Deletes a finished lease whose shard has expired. Condition: counter as given, at SHARD_END.
     DeleteLease {
-        /// Which.
+        /// The lease.
         lease: LeaseKey,
         /// Its counter.
         counter: u64,
     },
-    /// Deletes a plan row, of a fleet that ends. Condition: term at most as given.
+    /// Deletes an assignment row. Condition: term at most as given.
     DeleteAssignment {
-        /// Whose.
+        /// The worker.
         worker: WorkerId,
         /// The last leader's term.
         term: u64,
     },
-    /// Deletes an ended session. Condition: number as given, left or fenced, or one's own.
+    /// Deletes an ended session. Condition: number as given, and ended or `own`.
     DeleteSession {
-        /// Whose.
+        /// The worker.
         worker: WorkerId,
         /// Its number.
         number: SessionNumber,
-        /// Whether it may still be draining: only the last worker's own row.
+        /// True for the last worker's own session, which is still draining.
         own: bool,
     },
-    /// Makes away with a row of ours that cannot be read. Condition: it shows what it showed.
+    /// Deletes a damaged row that is not a lease. Condition: unchanged since it was read.
     Discard(Damaged),
-    /// Frees a lease whose owner's session has ended, for any KCL to take. Condition: owner, session and counter as seen.
-    Disown {
-        /// Which.
+    /// Removes the owner of a lease whose session has ended, so that any KCL can take the lease.
+    /// Condition: owner, session and counter as read.
+    ClearOwner {
+        /// The lease.
         lease: LeaseKey,
         /// Its counter.
         counter: u64,
         /// The owner, with its session.
         from: (WorkerId, SessionNumber),
     },
-    /// Deletes the fleet row, of a fleet that ends. Condition: nobody joined or asked for anything since it was read.
+    /// Deletes the fleet row when the fleet ends. Condition: no worker has registered or sent a
+    /// wake-up since it was read.
     DeleteFleet {
-        /// The term seen.
+        /// The term that was read.
         term: u64,
-        /// The heartbeat seen.
+        /// The heartbeat that was read.
         heartbeat: u64,
-        /// `wake` as seen.
+        /// The value of `wake` that was read.
         wake: u64,
-        /// `sessions` as seen.
+        /// The value of `sessions` that was read.
         sessions: SessionNumber,
     },
 }
 
 /// The owner that a claim replaces.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Previous {
+pub enum PreviousOwner {
     /// Nobody.
     Unowned,
-    /// This owner: its session has ended or is missing, or it is another hand's and stood still.
+    /// This owner: its session has ended or is missing, or it is an external writer whose counter
+    /// has stopped.
     Owned(Owner),
 }
 
-impl Previous {
-    /// The owner as a row has it.
+impl PreviousOwner {
+    /// Returns the owner as a row contains it.
     #[must_use]
     pub fn as_owner(&self) -> Option<&Owner> {
         match self {
-            Previous::Unowned => None,
-            Previous::Owned(owner) => Some(owner),
+            PreviousOwner::Unowned => None,
+            PreviousOwner::Owned(owner) => Some(owner),
         }
     }
 }
 
-impl From<Option<Owner>> for Previous {
+impl From<Option<Owner>> for PreviousOwner {
     fn from(owner: Option<Owner>) -> Self {
-        owner.map_or(Previous::Unowned, Previous::Owned)
+        owner.map_or(PreviousOwner::Unowned, PreviousOwner::Owned)
     }
 }
 
-/// What became of a write that was answered.
+/// The outcome of a write that was answered.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Written {
-    /// It holds; this is the row now (`None` after a delete).
+    /// The write was applied; this is the new row (`None` after a delete).
     Applied(Option<Row>),
-    /// Its condition does not hold; this is the row as it is (`None` where there is none).
+    /// The condition did not hold; this is the current row (`None` if there is none).
     Refused(Option<Row>),
 }
 
-/// The number after this one. Rows say none above [`LARGEST_COUNTER`](super::row::LARGEST_COUNTER), so this never stays where
-/// it is; but no store's answer may overflow.
+/// Returns the next value of a counter. Valid rows contain none above
+/// [`LARGEST_COUNTER`](super::row::LARGEST_COUNTER), so it never saturates in practice; saturating
+/// protects against a store that returns invalid rows.
 pub(crate) fn next(counter: u64) -> u64 {
     counter.saturating_add(1)
 }
 
 impl Write {
-    /// Which row it changes.
+    /// Returns the key of the row that it changes.
     #[must_use]
     pub fn key(&self) -> RowKey {
         match self {
             Write::CreateFleet(_)
-            | Write::Draw
-            | Write::DrawAbove(_)
+            | Write::NextSessionNumber
+            | Write::NextSessionNumberAbove(_)
             | Write::Wake
             | Write::PinStart(_)
-            | Write::Filled
+            | Write::MarkFilled
             | Write::ChangeSettings { .. }
             | Write::TakeTerm { .. }
             | Write::FleetHeartbeat { .. }
@@ -299,25 +315,25 @@ impl Write {
             Write::Register { worker, .. }
             | Write::Heartbeat { worker, .. }
             | Write::Fence { worker, .. }
-            | Write::Leave { worker, .. }
+            | Write::EndSession { worker, .. }
             | Write::DeleteSession { worker, .. } => RowKey::Session(worker.clone()),
-            Write::Assignment(plan) => RowKey::Assignment(plan.worker.clone()),
+            Write::Assignment(assignment) => RowKey::Assignment(assignment.worker.clone()),
             Write::DeleteAssignment { worker, .. } => RowKey::Assignment(worker.clone()),
             Write::PinStream(stream) | Write::DeleteStream(stream) => RowKey::Stream(stream.id.clone()),
-            Write::StreamFilled(stream) => RowKey::Stream(stream.clone()),
+            Write::MarkStreamFilled(stream) => RowKey::Stream(stream.clone()),
             Write::CreateLease(lease) => RowKey::Lease(lease.key.clone()),
             Write::Claim { lease, .. }
             | Write::Checkpoint { lease, .. }
             | Write::Release { lease, .. }
             | Write::ShardEnd { lease, .. }
             | Write::QuarantineRequest { lease, .. }
-            | Write::Disown { lease, .. }
+            | Write::ClearOwner { lease, .. }
             | Write::DeleteLease { lease, .. } => RowKey::Lease(lease.clone()),
             Write::Discard(damaged) => damaged.key.clone(),
         }
     }
 
-    /// What the write makes of the row as it is: the row after it, or a refusal that leaves it alone.
+    /// Applies the write to a row: returns the new row, or a refusal with the unchanged row.
     #[must_use]
     pub fn apply(&self, old: Option<&Row>) -> Written {
         match (old, self) {
@@ -328,17 +344,79 @@ impl Write {
             (_, _) => {}
         }
         let outcome = match self.key() {
-            RowKey::Fleet => fleet::apply(self, old.and_then(Row::as_fleet)).map(|row| row.map(Row::Fleet)),
+            RowKey::Fleet => apply_to_fleet(self, old.and_then(Row::as_fleet)).map(|row| row.map(Row::Fleet)),
             RowKey::Session(_) => session::apply(self, old.and_then(Row::as_session)).map(|row| row.map(Row::Session)),
             RowKey::Assignment(_) => {
-                session::apply_plan(self, old.and_then(Row::as_plan)).map(|row| row.map(Row::Assignment))
+                session::apply_assignment(self, old.and_then(Row::as_assignment)).map(|row| row.map(Row::Assignment))
             }
-            RowKey::Stream(_) => stream::apply(self, old.and_then(Row::as_stream)).map(|row| row.map(Row::Stream)),
+            RowKey::Stream(_) => apply_to_stream(self, old.and_then(Row::as_stream)).map(|row| row.map(Row::Stream)),
             RowKey::Lease(_) => lease::apply(self, old.and_then(Row::as_lease)).map(|row| row.map(Row::Lease)),
         };
         match outcome {
             Some(row) => Written::Applied(row),
             None => Written::Refused(old.cloned()),
         }
+    }
+}
+
+/// Applies a write to the fleet row. Returns the row after the write (inner `None`: deleted), or
+/// `None` if its condition does not hold.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the caller dispatched by key; a write of another row is refused")]
+fn apply_to_fleet(write: &Write, old: Option<&Fleet>) -> Option<Option<Fleet>> {
+    if let Write::CreateFleet(fleet) = write {
+        return old.is_none().then(|| Some(fleet.clone()));
+    }
+    let old = old?;
+    let mut new = old.clone();
+    match write {
+        Write::NextSessionNumber => new.sessions = next(new.sessions),
+        Write::NextSessionNumberAbove(last) if old.sessions < *last => new.sessions = next(*last),
+        Write::Wake => new.wake = next(new.wake),
+        Write::PinStart(start) if old.start.is_none() => new.start = Some(start.clone()),
+        Write::MarkFilled => new.filled = true,
+        Write::ChangeSettings { seen, to } if old.settings == *seen => new.settings = Some(to.clone()),
+        // The condition on what was read lets only one of several candidates win
+        // (docs/protocol/leader.md).
+        Write::TakeTerm { term, heartbeat, leader, me, failover_time }
+            if old.term == *term && old.heartbeat == *heartbeat && old.leader == *leader =>
+        {
+            new.term = next(new.term);
+            new.heartbeat = next(new.heartbeat);
+            new.leader = Some(me.clone());
+            new.leader_failover_time = Some(*failover_time);
+            new.leader_session_heartbeat = None;
+        }
+        Write::FleetHeartbeat { term, heartbeat, leader_session_heartbeat, assignment_version }
+            if (old.term == *term || mutated!(BeatsInAnyTerm)) && old.heartbeat == *heartbeat =>
+        {
+            new.heartbeat = next(new.heartbeat);
+            new.leader_session_heartbeat = Some(*leader_session_heartbeat);
+            new.assignment_version = *assignment_version;
+        }
+        Write::Resign { term, me } if old.term == *term && old.leader.as_ref() == Some(me) => {
+            new.leader = None;
+            new.leader_failover_time = None;
+        }
+        Write::DeleteFleet { term, heartbeat, wake, sessions }
+            if old.term == *term
+                && old.heartbeat == *heartbeat
+                && (mutated!(DeletesFleetOfJoiner) || old.wake == *wake && old.sessions == *sessions) =>
+        {
+            return Some(None);
+        }
+        _ => return None,
+    }
+    Some(Some(new))
+}
+
+/// Applies a write to a stream row. Returns the row after the write (inner `None`: deleted), or
+/// `None` if its condition does not hold.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the caller dispatched by key; a write of another row is refused")]
+fn apply_to_stream(write: &Write, old: Option<&StreamRow>) -> Option<Option<StreamRow>> {
+    match (write, old) {
+        (Write::PinStream(stream), None) => Some(Some(stream.clone())),
+        (Write::MarkStreamFilled(_), Some(old)) => Some(Some(StreamRow { filled: true, ..old.clone() })),
+        (Write::DeleteStream(seen), Some(old)) if old == seen => Some(None),
+        _ => None,
     }
 }

@@ -1,13 +1,19 @@
-//! What the writes of session and plan rows mean.
+//! Applies writes to session and assignment rows.
 
 use super::{Session, SessionState, Write, next};
 use crate::lease::row::Assignment;
 
-/// The row after the write (`None`: deleted), or no answer where the condition does not hold.
+/// Returns the row after the write (inner `None`: deleted), or `None` if its condition does not
+/// hold.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the caller dispatched by key; a write of another row is refused")]
 pub(super) fn apply(write: &Write, old: Option<&Session>) -> Option<Option<Session>> {
     if let Write::Register { worker, number, tag, capacity, streams, profile, over } = write {
-        let free = old.is_none_or(|old| old.number < *number && (old.state.has_ended() || Some(old.number) == *over));
+        // A live session of another process is never replaced, so two processes with one worker id
+        // cannot replace each other in turn (docs/protocol/sessions.md).
+        let free = old.is_none_or(|old| {
+            let is_later = old.number < *number || mutated!(RegistersOverLater);
+            is_later && (old.state.has_ended() || Some(old.number) == *over)
+        });
         return free.then(|| {
             Some(Session {
                 worker: worker.clone(),
@@ -39,12 +45,14 @@ pub(super) fn apply(write: &Write, old: Option<&Session>) -> Option<Option<Sessi
                 new.streams.clone_from(streams);
             }
         }
+        // The condition on the heartbeat makes a fence fail if the session sent another heartbeat first
+        // (docs/protocol/sessions.md).
         Write::Fence { number, heartbeat, .. }
             if old.number == *number && old.heartbeat == *heartbeat && !old.state.has_ended() =>
         {
             new.state = SessionState::Fenced;
         }
-        Write::Leave { number, .. } if old.number == *number && old.state != SessionState::Fenced => {
+        Write::EndSession { number, .. } if old.number == *number && old.state != SessionState::Fenced => {
             new.state = SessionState::Left;
         }
         Write::DeleteSession { number, own, .. } if old.number == *number && (*own || old.state.has_ended()) => {
@@ -55,13 +63,13 @@ pub(super) fn apply(write: &Write, old: Option<&Session>) -> Option<Option<Sessi
     Some(Some(new))
 }
 
-/// The same for plan rows.
+/// Like [`apply`], for assignment rows.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the caller dispatched by key; a write of another row is refused")]
-pub(super) fn apply_plan(write: &Write, old: Option<&Assignment>) -> Option<Option<Assignment>> {
+pub(super) fn apply_assignment(write: &Write, old: Option<&Assignment>) -> Option<Option<Assignment>> {
     match write {
-        Write::Assignment(plan) => {
-            let newer = old.is_none_or(|old| (old.term, old.version) < (plan.term, plan.version));
-            newer.then(|| Some(plan.clone()))
+        Write::Assignment(assignment) => {
+            let newer = old.is_none_or(|old| (old.term, old.version) < (assignment.term, assignment.version));
+            newer.then(|| Some(assignment.clone()))
         }
         Write::DeleteAssignment { term, .. } => old.is_none_or(|old| old.term <= *term).then_some(None),
         _ => None,
@@ -75,10 +83,10 @@ mod tests {
     use crate::lease::write::Written;
 
     #[test]
-    fn a_heartbeat_that_says_nothing_of_weights_and_streams_leaves_what_the_row_says() {
+    fn a_heartbeat_without_weights_and_streams_keeps_those_of_the_row() {
         let streams = Some([crate::record::StreamId::new("1:orders:2")].into());
         let worker = WorkerId::parse("a").unwrap();
-        let said = Weights::of(&[(LeaseKey::new("shard"), 5_000.0)].into());
+        let weights_in_row = Weights::of(&[(LeaseKey::new("shard"), 5_000.0)].into());
         let register = Write::Register {
             worker: worker.clone(),
             number: 1,
@@ -98,11 +106,11 @@ mod tests {
             streams: None,
         };
         let mut row = None;
-        for write in [register, heartbeat(0, Some(said.clone())), heartbeat(1, None)] {
+        for write in [register, heartbeat(0, Some(weights_in_row.clone())), heartbeat(1, None)] {
             let Written::Applied(after) = write.apply(row.as_ref()) else { panic!("refused") };
             row = after;
         }
         let session = row.as_ref().and_then(Row::as_session).unwrap();
-        assert_eq!((&session.weights, &session.streams), (&Some(said), &streams));
+        assert_eq!((&session.weights, &session.streams), (&Some(weights_in_row), &streams));
     }
 }

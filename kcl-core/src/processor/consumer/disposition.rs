@@ -137,7 +137,12 @@ impl<P: RecordProcessor> Lane<P> {
 
     /// A handler failed: what of the records at hand is done, what comes again, what is given up. `None` where all is done.
     /// With it, the failures in a row of what is left.
-    fn sort_out(&mut self, mut failures: Failures, cause: &Cause, now: crate::Time) -> Option<(Verdict, Failures)> {
+    fn sort_out(
+        &mut self,
+        mut failures: Failures,
+        cause: &Cause,
+        now: crate::clock::Time,
+    ) -> Option<(Verdict, Failures)> {
         let mut todo = self.loaded.take()?;
         let mut blame = FailedRecords::of(cause, &todo.piece);
         if self.rules.store.is_some() {
@@ -224,7 +229,7 @@ impl<P: RecordProcessor> Lane<P> {
     }
 
     /// How long ago the oldest of them arrived, by the service's clock as the shard shows it.
-    fn age(&self, piece: &Piece, now: crate::Time) -> Duration {
+    fn age(&self, piece: &Piece, now: crate::clock::Time) -> Duration {
         let oldest = piece.slice().iter().map(|record| record.arrived_at_ms).min();
         let by_service = self.delivery.service_ms().zip(oldest).and_then(|(now, then)| u64::try_from(now - then).ok());
         // It has been here that long, whatever the records say.

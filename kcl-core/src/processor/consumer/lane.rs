@@ -262,6 +262,7 @@ impl<P: RecordProcessor> Lane<P> {
             return self.execute(state);
         }
         todo.tries = todo.tries.saturating_add(1);
+        let unasked = mutated!(DeliversOnceMore) && todo.tries == 1;
         if let Some(corrupt) = todo.piece.corrupt {
             return self.judge(state, "aggregate", Cause::Error(Box::new(corrupt)));
         }
@@ -277,7 +278,7 @@ impl<P: RecordProcessor> Lane<P> {
         delivery.stages.process.begin(lane);
         let handler = async {
             // No await between this answer and the call (I1).
-            if !delivery.is_open() {
+            if !delivery.is_open() && !unasked {
                 shut = true;
                 return Ok(());
             }

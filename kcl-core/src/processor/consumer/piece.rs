@@ -111,7 +111,7 @@ impl Piece {
             }
         }
         let range = 0..records.len();
-        let reservation = Arc::new(Reservation::of_all(reservations));
+        let reservation = Arc::new(Reservation::combined(reservations));
         let numbers = Numbers::Each(numbers.into());
         Some(Piece { records: Arc::new(records), range, numbers, since, reservation, ..last })
     }

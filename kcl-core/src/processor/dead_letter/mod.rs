@@ -86,7 +86,7 @@ pub struct SinkFn<F>(F);
 /// A sink that is a closure.
 ///
 /// ```
-/// let sink = kcl_core::sink_fn(|letter: kcl_core::DeadLetter| async move {
+/// let sink = kcl_core::policy::sink_fn(|letter: kcl_core::policy::DeadLetter| async move {
 ///     eprintln!("given up: {} ({})", letter.idempotency_key(), letter.error);
 ///     Ok(())
 /// });

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 /// What is done when trying again is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FinalAction {
     /// The failing record goes to the dead-letter sink; see [`Decision::DeadLetter`].
     DeadLetter,

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 
 /// What becomes of parts whose hash key lies outside of their shard's range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum ForeignRecords {
     /// They are delivered, and counted: aggregators other than the KPL pack keys together as they come, and nobody else will
     /// deliver these.
@@ -21,6 +22,7 @@ pub enum ForeignRecords {
 
 /// Whether the MD5 at an aggregate's end is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Checksum {
     /// It is, as the KCL does: bytes that only look like an aggregate are never taken for one.
     #[default]

@@ -4,7 +4,7 @@
 //! `corrupt_aggregates`); this module can be used alone as well.
 //!
 //! ```
-//! use kcl_core::aggregate::{Aggregator, Deaggregator, Outcome};
+//! use kcl_core::record::aggregate::{Aggregator, Deaggregator, Outcome};
 //! use kcl_core::record::{Record, SequenceNumber};
 //!
 //! let mut aggregator = Aggregator::default();

@@ -13,7 +13,7 @@ fn shard(n: usize) -> ShardId {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_waits_until_something_is_done() {
+async fn a_request_that_does_not_fit_waits_until_bytes_are_freed() {
     let budget = budget(10, 0);
     let first = budget.reserve(&shard(1), 6 * MIB).await;
     assert!(budget.reserve(&shard(2), 6 * MIB).now_or_never().is_none());
@@ -22,7 +22,7 @@ async fn what_does_not_fit_waits_until_something_is_done() {
 }
 
 #[tokio::test]
-async fn what_was_not_needed_is_given_back() {
+async fn unused_bytes_are_returned() {
     let budget = budget(10, 0);
     let mut first = budget.reserve(&shard(1), 10 * MIB).await;
     first.settle(MIB);
@@ -32,7 +32,7 @@ async fn what_was_not_needed_is_given_back() {
 }
 
 #[tokio::test]
-async fn an_answer_larger_than_the_whole_budget_passes_alone() {
+async fn a_response_larger_than_the_budget_is_fetched_alone() {
     let budget = budget(1, 0);
     let mut first = budget.reserve(&shard(1), 10 * MIB).await;
     first.settle(10 * MIB);
@@ -43,7 +43,7 @@ async fn an_answer_larger_than_the_whole_budget_passes_alone() {
 }
 
 #[tokio::test]
-async fn an_answer_larger_than_reserved_takes_what_is_free_and_gives_it_back() {
+async fn a_response_larger_than_reserved_charges_free_bytes_and_returns_them() {
     let budget = budget(10, 0);
     let mut first = budget.reserve(&shard(1), MIB).await;
     first.settle(4 * MIB);
@@ -63,7 +63,7 @@ async fn a_large_reservation_is_not_overtaken_by_small_ones() {
     let mut large = Box::pin(budget.reserve(&two, 10 * MIB));
     assert!(large.as_mut().now_or_never().is_none());
     let mut small = Box::pin(budget.reserve(&three, MIB));
-    assert!(small.as_mut().now_or_never().is_none(), "room for it, but the large one came first");
+    assert!(small.as_mut().now_or_never().is_none(), "it would fit, but the large one came first");
     drop(held);
     let large = large.await;
     assert!(small.as_mut().now_or_never().is_none());
@@ -72,19 +72,19 @@ async fn a_large_reservation_is_not_overtaken_by_small_ones() {
 }
 
 #[tokio::test]
-async fn shards_whose_handlers_stand_leave_room_for_one_that_holds_nothing() {
+async fn shards_with_stalled_handlers_leave_bytes_for_one_that_holds_nothing() {
     let budget = budget(100, 20);
     let mut held = Vec::new();
-    // Nine shards take as much as they get, over and over.
+    // Nine shards reserve as much as they get, repeatedly.
     for n in (0..9).cycle().take(90) {
         held.extend(budget.reserve(&shard(n), 10 * MIB).now_or_never());
     }
-    assert_eq!(budget.free_bytes(), 10 * MIB, "nine first ones; a second needs twenty left over");
+    assert_eq!(budget.free_bytes(), 10 * MIB, "nine first requests; a second one must leave twenty free");
     assert!(budget.reserve(&shard(9), 10 * MIB).now_or_never().is_some());
 }
 
 #[tokio::test]
-async fn who_holds_nothing_comes_before_who_waits_for_more() {
+async fn a_shard_that_holds_nothing_comes_first() {
     let budget = budget(40, 10);
     let (one, two) = (shard(1), shard(2));
     let first = budget.reserve(&one, 20 * MIB).await;
@@ -97,22 +97,23 @@ async fn who_holds_nothing_comes_before_who_waits_for_more() {
 }
 
 #[tokio::test]
-async fn who_stops_waiting_is_not_waited_for() {
+async fn a_dropped_request_leaves_the_queue() {
     let budget = budget(10, 0);
     let held = budget.reserve(&shard(1), 10 * MIB).await;
     let two = shard(2);
     let mut waiting = Box::pin(budget.reserve(&two, 10 * MIB));
     assert!(waiting.as_mut().now_or_never().is_none());
     drop(held);
-    // Granted, and dropped before it was taken.
+    // Granted, and dropped before it was picked up.
     drop(waiting);
     assert_eq!(budget.free_bytes(), 10 * MIB);
 }
 
 proptest! {
-    /// Whatever is asked for, given back and given up: the budget is never exceeded, and whoever holds nothing gets its turn.
+    /// For any sequence of requests: the budget is never exceeded, and every shard that holds
+    /// nothing is served.
     #[test]
-    fn it_is_never_exceeded_and_nobody_starves(
+    fn the_budget_is_never_exceeded_and_no_shard_starves(
         steps in proptest::collection::vec((0usize..6, 1u64..30, 0u8..4), 1..120), total in 25u64..80,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -133,7 +134,7 @@ proptest! {
                 let used: u64 = held.iter().map(|(_, _, bytes)| bytes).sum();
                 assert_eq!(budget.free_bytes(), total * MIB - used);
             }
-            // Everybody at once, each wanting a full answer, several times.
+            // All shards at once, each requesting a full response, several times.
             let done = Arc::new(std::sync::atomic::AtomicUsize::new(0));
             drop(held);
             let each = |n: usize| {
@@ -161,9 +162,9 @@ async fn shards_of_the_same_name_in_two_streams_are_two_shards() {
     let held = orders.reserve(&shard(0), 5 * MIB).await;
     assert!(
         orders.reserve(&shard(0), 5 * MIB).now_or_never().is_none(),
-        "one that holds something leaves some for others"
+        "a shard that holds bytes leaves some for others"
     );
-    let other = payments.reserve(&shard(0), 5 * MIB).now_or_never().expect("and this is another");
+    let other = payments.reserve(&shard(0), 5 * MIB).now_or_never().expect("a shard of another stream");
     drop(held);
     assert_eq!(budget.free_bytes(), 5 * MIB);
     drop(other);

@@ -1,16 +1,16 @@
 use super::*;
-use crate::aggregate::{Aggregator, Corruption};
 use crate::clock::TokioClock;
 use crate::record::SequenceNumber;
+use crate::record::aggregate::{Aggregator, Corruption};
 use crate::retrieval::{ByteBudget, Reservation};
 use futures_util::FutureExt;
 use proptest::prelude::*;
 
-/// Serves the same records from any position on, so many at a time, as the service does.
+/// Serves the same records from any position, a number at a time, as the service does.
 struct Served(Vec<Record>, usize);
 
 struct Reading {
-    left: std::vec::IntoIter<Record>,
+    records: std::vec::IntoIter<Record>,
     at_a_time: usize,
     reservation: Option<Reservation>,
 }
@@ -22,15 +22,15 @@ impl Readers for Served {
             StartingPosition::At(number) => record.sequence_number >= *number,
             StartingPosition::After(position) => record.sequence_number > position.sequence_number,
         };
-        let left: Vec<Record> = self.0.iter().filter(|record| starts(record)).cloned().collect();
-        Box::new(Reading { left: left.into_iter(), at_a_time: self.1, reservation: None })
+        let records: Vec<Record> = self.0.iter().filter(|record| starts(record)).cloned().collect();
+        Box::new(Reading { records: records.into_iter(), at_a_time: self.1, reservation: None })
     }
 }
 
 #[async_trait]
 impl ShardReader for Reading {
     async fn next(&mut self) -> Result<Chunk, ReadError> {
-        let records: Vec<Record> = self.left.by_ref().take(self.at_a_time).collect();
+        let records: Vec<Record> = self.records.by_ref().take(self.at_a_time).collect();
         let end = records.is_empty().then(Vec::new);
         Ok(Chunk { records, end, reservation: self.reservation.take().unwrap_or_default(), ..Chunk::default() })
     }
@@ -40,7 +40,7 @@ fn number(n: usize) -> SequenceNumber {
     SequenceNumber::parse((100 + n).to_string()).unwrap()
 }
 
-/// A record of so many parts, or one that stands alone.
+/// A KPL aggregate of `parts` records, or a plain record.
 fn raw(n: usize, parts: Option<usize>) -> Record {
     let Some(parts) = parts else { return Record::new(number(n), "alone").with_partition_key("k") };
     let mut aggregator = Aggregator::default();
@@ -53,7 +53,7 @@ fn raw(n: usize, parts: Option<usize>) -> Record {
     }
 }
 
-/// An aggregate of nothing.
+/// An aggregate without records.
 fn empty() -> Vec<u8> {
     let digest = [0xd4, 0x1d, 0x8c, 0xd9, 0x8f, 0x00, 0xb2, 0x04, 0xe9, 0x80, 0x09, 0x98, 0xec, 0xf8, 0x42, 0x7e];
     [&[0xf3, 0x89, 0x9a, 0xc2][..], &digest].concat()
@@ -67,22 +67,22 @@ fn corrupt(n: usize) -> Record {
     record
 }
 
-fn reading(inner: Box<dyn ShardReader>) -> Deaggregating {
-    Deaggregating {
+fn reading(inner: Box<dyn ShardReader>) -> DeaggregatingReader {
+    DeaggregatingReader {
         inner,
-        left: None,
+        unprocessed: None,
         shard: ShardId::from("s"),
         deaggregator: Deaggregator::default(),
         drops: false,
         fails: false,
         done: None,
         found: false,
-        quiet: Quiet::default(),
+        warn_limiter: WarnLimiter::default(),
         origin: Instant::now(),
     }
 }
 
-/// All chunks from there on.
+/// Reads all chunks from a position.
 fn read(apart: Deaggregation, served: &Served, range: Option<HashKeyRange>, from: StartingPosition) -> Vec<Chunk> {
     let stopwatch = Arc::new(Stopwatch::new(Arc::new(TokioClock::new())));
     let mut reader = apart.open(served, &ShardId::from("s"), range, from, stopwatch);
@@ -101,7 +101,7 @@ fn positions(chunks: &[Chunk]) -> Vec<Position> {
     chunks.iter().flat_map(|chunk| chunk.records.iter().map(Record::position)).collect()
 }
 
-/// What the consumer acquires for done after everything it got is.
+/// The position that the consumer checkpoints after it has processed all chunks.
 fn done(chunks: &[Chunk]) -> Option<Position> {
     chunks.iter().filter_map(|it| it.passed.clone().or_else(|| it.records.last().map(Record::position))).max()
 }
@@ -111,7 +111,7 @@ fn set(set: impl FnOnce(Settings) -> Settings) -> Deaggregation {
 }
 
 #[test]
-fn a_chunk_without_aggregates_is_handed_on_as_it_is() {
+fn a_chunk_without_aggregates_is_returned_unchanged() {
     let served = Served(vec![raw(1, None), raw(2, None)], 10);
     let chunks = read(set(|it| it), &served, None, StartingPosition::TrimHorizon);
     assert_eq!(chunks[0].records, served.0);
@@ -119,14 +119,14 @@ fn a_chunk_without_aggregates_is_handed_on_as_it_is() {
 }
 
 #[test]
-fn it_can_be_switched_off() {
+fn deaggregation_can_be_disabled() {
     let served = Served(vec![raw(1, Some(3))], 10);
     let chunks = read(set(|it| it.deaggregate(false)), &served, None, StartingPosition::TrimHorizon);
     assert_eq!(chunks[0].records, served.0);
 }
 
 #[test]
-fn a_position_moves_past_what_nobody_gets() {
+fn the_position_advances_past_dropped_records() {
     let nothing_own = Some(HashKeyRange { start: 1, end: 2 });
     let drops = set(|it| it.foreign_records(ForeignRecords::Drop));
     for (served, last) in [
@@ -139,14 +139,14 @@ fn a_position_moves_past_what_nobody_gets() {
     ] {
         let chunks = read(drops, &served, nothing_own, StartingPosition::TrimHorizon);
         assert_eq!(chunks[0].passed, Some(last.clone()));
-        // And what starts there gets none of it again.
+        // A reader that starts there receives none of them again.
         let again = read(drops, &served, nothing_own, StartingPosition::After(last));
         assert_eq!((positions(&again), done(&again)), (vec![], None));
     }
 }
 
 #[test]
-fn what_is_corrupt_is_delivered_or_named() {
+fn a_corrupt_aggregate_is_delivered_or_fails() {
     let served = Served(vec![raw(1, Some(2)), corrupt(2), raw(3, None)], 10);
     let chunks = read(set(|it| it), &served, None, StartingPosition::TrimHorizon);
     assert_eq!((chunks[0].records.len(), chunks[0].corrupt.len()), (4, 0));
@@ -154,13 +154,13 @@ fn what_is_corrupt_is_delivered_or_named() {
     let chunks = read(fails, &served, None, StartingPosition::TrimHorizon);
     assert_eq!(chunks[0].corrupt, [(2, CorruptAggregate(Corruption::Checksum))]);
     assert_eq!(chunks[0].records[2], corrupt(2));
-    // Done before, it is not named either.
+    // If it was completed before, it is not reported.
     let chunks = read(fails, &served, None, StartingPosition::After(corrupt(2).position()));
     assert_eq!((positions(&chunks), &chunks[0].corrupt), (vec![raw(3, None).position()], &vec![]));
 }
 
 #[test]
-fn what_another_hand_took_apart_and_is_whole_now_comes_again() {
+fn a_record_that_only_another_reader_deaggregated_comes_again() {
     let served = Served(vec![corrupt(1), raw(2, None)], 10);
     let within = Position { sequence_number: number(1), sub_sequence_number: 1 };
     let chunks = read(set(|it| it), &served, None, StartingPosition::After(within));
@@ -168,11 +168,11 @@ fn what_another_hand_took_apart_and_is_whole_now_comes_again() {
 }
 
 #[test]
-fn parts_take_their_share_of_the_budget() {
+fn records_of_an_aggregate_are_charged_to_the_budget() {
     let budget = ByteBudget::new(1 << 20, 1);
-    let reservation = budget.take(&ShardId::from("s"), 500);
-    let left = vec![raw(1, Some(9))].into_iter();
-    let mut reading = reading(Box::new(Reading { left, at_a_time: 10, reservation: Some(reservation) }));
+    let reservation = budget.charge(&ShardId::from("s"), 500);
+    let records = vec![raw(1, Some(9))].into_iter();
+    let mut reading = reading(Box::new(Reading { records, at_a_time: 10, reservation: Some(reservation) }));
     let chunk = reading.next().now_or_never().unwrap().unwrap();
     assert_eq!(chunk.records.len(), 9);
     assert_eq!(budget.free_bytes(), (1 << 20) - 500 - 8 * OVERHEAD_PER_PART);
@@ -181,27 +181,27 @@ fn parts_take_their_share_of_the_budget() {
 }
 
 #[test]
-fn an_answer_of_many_parts_comes_apart_by_and_by() {
+fn a_response_of_many_records_is_deaggregated_in_chunks() {
     let records: Vec<Record> = (1..=30).map(|n| raw(n, Some(1_000))).collect();
     let served = Served(records, 30);
     let chunks = read(set(|it| it), &served, None, StartingPosition::TrimHorizon);
     let sizes: Vec<usize> = chunks.iter().map(|chunk| chunk.records.len()).collect();
     assert_eq!(sizes, [10_000, 10_000, 10_000, 0]);
     assert!(chunks.iter().rev().skip(1).all(|chunk| chunk.end.is_none()));
-    // Each goes on where the one before it ended, also for a reader that is opened anew.
+    // Each chunk continues where the previous one ended, also for a new reader.
     let rest = read(set(|it| it), &served, None, StartingPosition::After(done(&chunks[..2]).unwrap()));
     assert_eq!(positions(&rest), positions(&chunks[2..]));
 }
 
 #[test]
-fn what_waits_to_be_taken_apart_is_the_answers_and_says_nothing_of_the_tip() {
+fn only_the_last_chunk_of_a_response_has_its_tip_and_end() {
     let budget = ByteBudget::new(1 << 30, 1);
-    let reservation = budget.take(&ShardId::from("s"), 500);
-    let left: Vec<Record> = (1..=11).map(|n| raw(n, Some(1_000))).collect();
-    let nothing = Reading { left: Vec::new().into_iter(), at_a_time: 1, reservation: None };
+    let reservation = budget.charge(&ShardId::from("s"), 500);
+    let records: Vec<Record> = (1..=11).map(|n| raw(n, Some(1_000))).collect();
+    let nothing = Reading { records: Vec::new().into_iter(), at_a_time: 1, reservation: None };
     let mut reading = reading(Box::new(nothing));
-    reading.left = Some(Left {
-        records: left.into_iter(),
+    reading.unprocessed = Some(Unprocessed {
+        records: records.into_iter(),
         open: None,
         millis_behind_latest: Some(0),
         end: Some(Vec::new()),
@@ -211,14 +211,14 @@ fn what_waits_to_be_taken_apart_is_the_answers_and_says_nothing_of_the_tip() {
     assert_eq!((first.records.len(), first.millis_behind_latest, first.end.is_some()), (10_000, None, false));
     assert_eq!(budget.free_bytes(), (1 << 30) - 500 - 9_990 * OVERHEAD_PER_PART);
     drop(first);
-    assert_eq!(budget.free_bytes(), (1 << 30) - 500, "the rest holds the answer");
+    assert_eq!(budget.free_bytes(), (1 << 30) - 500, "the remaining part holds the response's bytes");
     let last = reading.next().now_or_never().unwrap().unwrap();
     assert_eq!((last.records.len(), last.millis_behind_latest, last.end.is_some()), (1_000, Some(0), true));
     drop(last);
     assert_eq!(budget.free_bytes(), 1 << 30);
 }
 
-/// An aggregate of so many parts without a payload, six bytes each.
+/// An aggregate of `parts` records without a payload, six bytes each.
 fn empty_parts(parts: usize) -> Record {
     use md5::{Digest, Md5};
     let mut message = vec![0x0a, 1, b'k'];
@@ -230,19 +230,20 @@ fn empty_parts(parts: usize) -> Record {
 }
 
 #[test]
-fn a_large_aggregate_comes_apart_as_it_is_consumed_and_stays_within_the_budget() {
+fn a_large_aggregate_is_deaggregated_while_it_is_consumed_within_the_budget() {
     const PARTS: usize = 1_740_000;
     const BUDGET: usize = 256 << 20;
     let budget = ByteBudget::new(BUDGET, 1);
     let record = empty_parts(PARTS);
     let size = record.data.len() as u64;
     assert!(size > 10_000_000);
-    // Eight shards whose handlers do nothing: two chunks are fetched ahead, one waits for the handler, and one is with it.
+    // Eight shards with stalled handlers: two chunks are prefetched, one waits for the handler, and
+    // one is with it.
     let mut held = Vec::new();
     for shard in 0..8 {
-        let reservation = Some(budget.take(&ShardId::from(format!("s{shard}").as_str()), size));
-        let left = vec![record.clone()].into_iter();
-        let mut reading = reading(Box::new(Reading { left, at_a_time: 10, reservation }));
+        let reservation = Some(budget.charge(&ShardId::from(format!("s{shard}").as_str()), size));
+        let records = vec![record.clone()].into_iter();
+        let mut reading = reading(Box::new(Reading { records, at_a_time: 10, reservation }));
         for _ in 0..4 {
             let chunk = reading.next().now_or_never().unwrap().unwrap();
             assert_eq!((chunk.records.len(), chunk.records.capacity()), (10_000, 10_000));
@@ -250,7 +251,7 @@ fn a_large_aggregate_comes_apart_as_it_is_consumed_and_stays_within_the_budget()
             held.push(chunk);
         }
     }
-    // The first part of each is charged with the record itself.
+    // The first record of each aggregate is charged with the Kinesis record itself.
     let charged = 8 * size + (32 * 10_000 - 8) * OVERHEAD_PER_PART;
     assert_eq!(BUDGET as u64 - budget.free_bytes(), charged);
     assert!(charged < BUDGET as u64, "{charged}");
@@ -272,7 +273,7 @@ fn a_reader_that_starts_within_a_large_aggregate_gets_the_rest_of_it() {
 }
 
 #[test]
-fn a_position_whose_record_is_gone_is_told_once() {
+fn an_expired_position_is_reported_once() {
     let from =
         StartingPosition::After(Position { sequence_number: raw(3, None).sequence_number, sub_sequence_number: 0 });
     let all = |numbers: std::ops::RangeInclusive<usize>| Served(numbers.map(|n| raw(n, None)).collect(), 1);
@@ -286,9 +287,9 @@ fn a_position_whose_record_is_gone_is_told_once() {
 }
 
 proptest! {
-    /// From wherever it goes on: what comes then is what has not come before, once.
+    /// From any position: exactly the records that have not come before, once.
     #[test]
-    fn nothing_is_repeated_or_left_out_wherever_reading_goes_on(
+    fn nothing_is_repeated_or_lost_from_any_position(
         parts in proptest::collection::vec(proptest::option::of(0..5_usize), 1..12),
         at_a_time in 1..5_usize,
         from: prop::sample::Index,

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 const UNTIL: i64 = 100_000;
 
-/// Chunks of arrival times, one an answer; at the end of the list, an empty one at the tip.
+/// Chunks of arrival times, one per response; after the last, an empty one at the tip.
 type Answers = Vec<(Vec<i64>, Option<u64>)>;
 
-/// Serves them to the first reader, on from where it starts, and other ones to any after it; counts how often one is opened.
+/// Serves the first list to the first reader, from where it starts, and the second to any later
+/// one. Counts the readers.
 struct Script(Answers, Answers, Arc<AtomicUsize>);
 
 struct Reading(std::vec::IntoIter<(Vec<i64>, Option<u64>)>);
@@ -38,12 +39,12 @@ impl ShardReader for Reading {
     }
 }
 
-/// Its number is its arrival time.
+/// A record whose sequence number is its arrival time.
 fn record(at: i64) -> Record {
     Record::new(SequenceNumber::parse(at.to_string()).unwrap(), "x").with_arrival_ms(at)
 }
 
-/// Tells the service's time, which goes on from this one with tokio's, in whole seconds; or none.
+/// Returns the service's time, which advances with tokio's, in whole seconds; or none.
 #[derive(Debug)]
 struct Dated {
     began: Instant,
@@ -81,7 +82,7 @@ struct Read {
     took: Duration,
 }
 
-/// Reads to the end, with the service's time beginning at `at`.
+/// Reads to the end, with the service's time starting at `at`.
 async fn read(answers: Answers, at: Option<i64>) -> Read {
     read_anew(answers.clone(), answers, at).await
 }
@@ -101,13 +102,13 @@ async fn read_anew(first: Answers, then: Answers, at: Option<i64>) -> Read {
             break;
         }
     }
-    assert_eq!(reader.next().await.unwrap().end, Some(Vec::new()), "the end is told again");
+    assert_eq!(reader.next().await.unwrap().end, Some(Vec::new()), "the end is returned again");
     let (opened, asked) = (opened.load(Ordering::Relaxed), api.asked.load(Ordering::Relaxed));
     Read { times, opened, asked, took: began.elapsed() }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shard_ends_before_the_first_record_from_after_the_range() {
+async fn a_shard_ends_before_the_first_record_after_the_range() {
     let answers = vec![(vec![1, 2], Some(9)), (vec![UNTIL - 1, UNTIL, UNTIL + 1], Some(5)), (vec![UNTIL + 2], Some(0))];
     let read = read(answers, None).await;
     assert_eq!((read.times, read.opened, read.asked), (vec![1, 2, UNTIL - 1], 1, 0));
@@ -123,15 +124,15 @@ async fn an_idle_shard_ends_once_the_services_time_has_passed_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_pushed_before_the_end_and_waited_does_not_end_a_shard() {
-    // The second answer shows a tip of long ago: a record of the range came after it.
+async fn an_event_queued_since_before_the_end_does_not_end_a_shard() {
+    // The second response shows an old tip: a record of the range followed.
     let pushed = vec![(vec![1], Some(0)), (Vec::new(), Some(0)), (vec![2], Some(7))];
     let read = read_anew(pushed, vec![(vec![1, 2], Some(0))], Some(UNTIL + 10_000)).await;
     assert_eq!((read.opened, read.times), (2, vec![1, 2]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gap_that_is_no_tip_ends_nothing() {
+async fn an_empty_response_before_the_tip_does_not_end_a_shard() {
     let answers = vec![(Vec::new(), Some(40_000)), (Vec::new(), None), (vec![3], Some(1)), (vec![UNTIL], Some(0))];
     assert_eq!(read(answers, Some(UNTIL + 50_000)).await.times, [3]);
 }
@@ -152,12 +153,12 @@ fn a_real_end_keeps_its_children() {
 }
 
 #[test]
-fn the_service_is_asked_again_when_the_end_is_due_and_not_before() {
+fn the_service_is_not_asked_again_before_the_end_is_due() {
     let now = Instant::now();
     let seen = |at| Seen::after(at, UNTIL, now);
-    assert_eq!(seen(None), Seen::NotBefore(now + ASK_AGAIN));
+    assert_eq!(seen(None), Seen::NotBefore(now + POLL_INTERVAL));
     assert_eq!(seen(Some(UNTIL + MARGIN_MS - 10_000)), Seen::NotBefore(now + Duration::from_secs(10)));
-    assert_eq!(seen(Some(UNTIL + MARGIN_MS - 1)), Seen::NotBefore(now + ASK_AGAIN));
+    assert_eq!(seen(Some(UNTIL + MARGIN_MS - 1)), Seen::NotBefore(now + POLL_INTERVAL));
     assert_eq!(seen(Some(UNTIL + MARGIN_MS)), Seen::Passed);
     assert_eq!(seen(Some(0)), Seen::NotBefore(now + Duration::from_secs(60)));
 }

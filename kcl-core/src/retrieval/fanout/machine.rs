@@ -1,106 +1,115 @@
-//! Where a fan-out reader stands in its shard and its subscription, and what an event makes of that.
+//! Decides what a fan-out reader does next, from its state and an event.
 //!
-//! Pure. What is waited for, and for how long, is part of the state; the loop in `reader` obeys.
+//! Pure: no I/O, no clock. The state contains what to wait for and until when; the loop in `reader`
+//! executes it.
 
 use crate::clock::Time;
 use crate::record::{Position, SequenceNumber, ShardId, StartingPosition};
 use crate::retrieval::Chunk;
-use crate::retrieval::polling::drop_done;
-use crate::shard::{ApiErrorKind, Doubt, EndEvidence, Listing, Pushed, Shard, Verdict, are_children};
+use crate::retrieval::polling::drop_completed;
+use crate::shard::{ApiErrorKind, EndDoubt, EndEvidence, Listing, Pushed, Shard, Verdict, are_valid_children};
 use std::time::Duration;
 
-/// AWS ends a subscription after five minutes. Ours is replaced before that, not all of them at the same time.
+/// AWS ends a subscription after five minutes (API reference: SubscribeToShard). The reader
+/// replaces its subscription before that, with jitter, so that not all shards do it at the same
+/// time.
 const LIFE: Duration = Duration::from_secs(240);
 const LIFE_JITTER: Duration = Duration::from_secs(45);
-/// Events come every few seconds, also where there are no records. Below the shortest `fetch_deadline` that makes sense.
+/// Events arrive every few seconds even without records. Shorter than the smallest reasonable
+/// `fetch_deadline`.
 const SILENCE: Duration = Duration::from_secs(20);
-/// The first one comes at once. Two subscriptions that do not say it are noticed before the shortest such deadline, too.
+/// The first event arrives at once. Two subscriptions without a first event are noticed before the
+/// smallest reasonable `fetch_deadline`, too.
 const FIRST_SILENCE: Duration = Duration::from_secs(8);
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
-/// The same where nothing else reads the shard meanwhile: reading resumes within 5 s of the end of an outage.
+/// The longest backoff if polling cannot read the shard meanwhile: reading resumes within 5 s of
+/// the end of an outage.
 const LONGEST_BACKOFF_ALONE: Duration = Duration::from_millis(3_500);
-/// AWS: a subscription (of the worker that had the shard a moment ago, or has just taken it over) is not replaced before it is
-/// 5 s old. Whoever asks earlier is refused.
+/// AWS refuses to replace a subscription that is younger than 5 s with ResourceInUseException (API
+/// reference: SubscribeToShard), for example that of the previous owner of a shard.
 const IN_USE_PAUSE: Duration = Duration::from_secs(5);
 const IN_USE_JITTER: Duration = Duration::from_secs(1);
-/// So often it is not a hand-over any more: somebody else uses the consumer.
+/// After this many refusals it is not a handoff: another program uses the consumer.
 const MOST_IN_USE: u32 = 4;
-/// A subscription that has lived so long is not contended for.
+/// A subscription that has lived this long shows that no other program uses the consumer for this
+/// shard.
 const SETTLED: Duration = Duration::from_secs(60);
-/// So many subscriptions in a row that fall silent are a refusal: the last of them has said nothing at all.
+/// After this many consecutive subscriptions without events, fan-out counts as refused.
 const MOST_SILENT: u32 = 2;
-/// Between two tries of what is refused, where the shard is polled meanwhile.
+/// The pause between two attempts while fan-out is refused and the shard is polled.
 const REFUSED: Duration = Duration::from_secs(180);
 
-/// What the reader does.
+/// The state of a reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// Asks for the application's consumer (found, or registered and waited for), not before then.
+    /// Gets the application's consumer (finds it, or registers it and waits for it), not before
+    /// this time.
     Registering { not_before: Time },
-    /// Asks for a subscription, not before then.
+    /// Subscribes, not before this time.
     Subscribing { not_before: Time },
-    /// Takes what is pushed, until it is time to replace the subscription.
+    /// Receives events until it is time to replace the subscription.
     Streaming { rotate_at: Time },
-    /// The shard was not found, or ended without naming its children. Asks for the list of shards, not before then: only a
-    /// stream that still exists has shards that ended.
-    Doubting { doubt: Doubt, not_before: Time },
-    /// The shard ended in these.
+    /// The shard was not found, or ended without naming its children. Lists the shards, not before
+    /// this time: only a stream that still exists has shards that ended.
+    EndInDoubt { doubt: EndDoubt, not_before: Time },
+    /// The shard has ended.
     Closed { children: Vec<Shard> },
 }
 
 /// What happened.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// The consumer can subscribe.
+    /// The consumer is active.
     Registered,
     /// The subscription is open.
     Subscribed,
-    /// It pushed this.
+    /// The subscription pushed an event.
     Pushed(Pushed),
-    /// It ended, as all do after five minutes.
+    /// The subscription ended, as all do after five minutes.
     Ended,
-    /// It said nothing for too long.
+    /// The subscription sent nothing for too long.
     Silent,
-    /// It is time to replace it.
+    /// The subscription is due for replacement.
     RotationDue,
     /// The stream's shards.
     Listed(Listing),
-    /// What was asked for, or the subscription, failed.
+    /// A call or the subscription failed.
     Failed(ApiErrorKind),
 }
 
-/// What the reader does about it.
+/// What the reader does next.
 #[derive(Debug)]
 pub(super) enum Next {
     /// As the state says.
-    GoOn,
-    /// Hand this on.
+    Continue,
+    /// Returns a chunk.
     Deliver(Chunk),
-    /// The subscription is lost, and a new one is asked for.
+    /// Drops the subscription and subscribes again.
     Resubscribe(Lost),
-    /// Try again, later.
+    /// Retries after a pause.
     BackOff,
-    /// As the state says; the end of the shard has been in doubt for so long, which is to be reported.
-    Report(Doubt, Duration),
-    /// Fan-out is not to be had for now, for a reason that only somebody else can mend; maybe a subscription is lost by it.
+    /// Follows the state, and reports how long the end of the shard has been in doubt.
+    Report(EndDoubt, Duration),
+    /// Fan-out is unavailable until an operator fixes the cause. Drops the subscription, if one is
+    /// lost by it.
     Refused(Option<Lost>),
-    /// The stream is gone, or cannot be asked for.
-    GiveUp,
+    /// Returns an error: the stream does not exist, or listing it is denied.
+    Fail,
 }
 
-/// Why a subscription is no more.
+/// Why a subscription was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
-    /// It lived its time.
+    /// It ended after five minutes.
     Ended,
     /// It was replaced before that.
     Rotated,
-    /// It said nothing.
+    /// It sent nothing for too long.
     Silent,
     /// It failed.
     Failed(ApiErrorKind),
-    /// It pushed what contradicts itself.
+    /// It pushed a contradictory event.
     Contradiction,
 }
 
@@ -123,27 +132,27 @@ pub(super) struct Machine {
     pub(super) state: State,
     /// After the last accepted record, or where reading started.
     from: StartingPosition,
-    /// Where the last event said that one goes on. Moves on idle shards too.
+    /// The continuation number of the last event. It also advances on idle shards.
     continuation: Option<SequenceNumber>,
-    /// In a row, of whatever kind.
+    /// Consecutive failures of any kind.
     failures: u32,
-    /// How often another subscription was in the way, since one of ours has settled.
+    /// Refusals because of another subscription, since one of ours lived for [`SETTLED`].
     in_use: u32,
     settled_at: Time,
-    /// Whether the present subscription has said something.
+    /// True if the current subscription has sent an event.
     heard: bool,
-    /// How often in a row one fell silent.
+    /// Consecutive subscriptions that stopped sending.
     silent: u32,
-    /// Whether the shard is read in another way where fan-out is refused.
-    falls_back: bool,
+    /// True if the shard is polled while fan-out is refused.
+    can_poll: bool,
     refused: bool,
-    /// What lists said about the end of the shard.
+    /// What lists have shown about the end of the shard.
     evidence: EndEvidence,
     rng: fastrand::Rng,
 }
 
 impl Machine {
-    pub(super) fn new(shard: ShardId, from: StartingPosition, falls_back: bool, now: Time, rng: fastrand::Rng) -> Self {
+    pub(super) fn new(shard: ShardId, from: StartingPosition, can_poll: bool, now: Time, rng: fastrand::Rng) -> Self {
         Machine {
             shard,
             state: State::Registering { not_before: now },
@@ -154,14 +163,14 @@ impl Machine {
             settled_at: now,
             heard: false,
             silent: 0,
-            falls_back,
+            can_poll,
             refused: false,
             evidence: EndEvidence::default(),
             rng,
         }
     }
 
-    /// Where a subscription starts.
+    /// Returns where the next subscription starts.
     pub(super) fn subscribe_from(&self) -> StartingPosition {
         let after = |number: &SequenceNumber| {
             StartingPosition::After(Position { sequence_number: number.clone(), sub_sequence_number: 0 })
@@ -169,12 +178,13 @@ impl Machine {
         self.continuation.as_ref().map_or_else(|| self.from.clone(), after)
     }
 
-    /// Where another reader would go on. Not a continuation, which need not be any record's number.
+    /// Returns where a polling reader starts. Not at the continuation, which need not be a record's
+    /// number.
     pub(super) fn read_from(&self) -> StartingPosition {
         self.from.clone()
     }
 
-    /// Whether fan-out was refused and has not come since.
+    /// True if fan-out was refused and has not recovered.
     pub(super) fn is_refused(&self) -> bool {
         self.refused
     }
@@ -183,12 +193,12 @@ impl Machine {
         self.failures
     }
 
-    /// For how long the subscription may say nothing.
-    pub(super) fn patience(&self) -> Duration {
+    /// Returns how long the subscription may send nothing.
+    pub(super) fn silence_timeout(&self) -> Duration {
         if self.heard { SILENCE } else { FIRST_SILENCE }
     }
 
-    /// Another reader has read this meanwhile.
+    /// Accepts a chunk that the polling reader has read.
     pub(super) fn polled(&mut self, chunk: &Chunk) {
         if let Some(last) = chunk.records.last() {
             self.from = StartingPosition::After(last.position());
@@ -206,29 +216,34 @@ impl Machine {
         match event {
             Event::Registered => {
                 self.state = State::Subscribing { not_before: now };
-                Next::GoOn
+                Next::Continue
             }
             Event::Subscribed => {
                 (self.heard, self.settled_at) = (false, now + SETTLED);
                 self.state = State::Streaming { rotate_at: now + LIFE + LIFE_JITTER.mul_f64(self.rng.f64()) };
-                Next::GoOn
+                Next::Continue
             }
             Event::Pushed(pushed) => self.accept(pushed, now),
             Event::Ended => self.resubscribe(Lost::Ended, now),
             Event::RotationDue => self.resubscribe(Lost::Rotated, now),
             Event::Silent => {
                 self.silent += 1;
-                // Another one would be no help where the shard can be read in another way.
-                if self.silent >= MOST_SILENT && self.falls_back {
+                // Another subscription would probably be silent too, and polling can read the
+                // shard.
+                if self.silent >= MOST_SILENT && self.can_poll {
                     return self.refuse(Some(Lost::Silent), now);
                 }
                 self.resubscribe(Lost::Silent, now)
             }
             Event::Listed(listing) => self.decide(&listing, now),
-            // Another one took its place.
+            // Another subscription replaced this one.
             Event::Failed(ApiErrorKind::NotReady) if matches!(self.state, State::Streaming { .. }) => {
                 let lost = Lost::Failed(ApiErrorKind::NotReady);
-                if self.gives_way(now) { Next::Resubscribe(lost) } else { self.refuse(Some(lost), now) }
+                if self.yields_to_other_subscription(now) {
+                    Next::Resubscribe(lost)
+                } else {
+                    self.refuse(Some(lost), now)
+                }
             }
             Event::Failed(kind) if matches!(self.state, State::Streaming { .. }) => {
                 self.resubscribe(Lost::Failed(kind), now)
@@ -237,9 +252,10 @@ impl Machine {
         }
     }
 
-    /// An event that has both a continuation and children contradicts itself (KCL, class `DataRetrievalUtil`): acting on it
-    /// would end a shard early, or never. One that has neither, or nonsense as children, leaves it open how the shard ended:
-    /// the list of shards settles it.
+    /// An event with both a continuation and children contradicts itself (as in KCL's
+    /// `DataRetrievalUtil`): following it would end a shard too early, or never. An event with
+    /// neither, or with invalid children, does not show how the shard ended: the list of shards
+    /// decides.
     fn accept(&mut self, pushed: Pushed, now: Time) -> Next {
         let Pushed { mut records, continuation, millis_behind_latest, children } = pushed;
         if continuation.is_some() && !children.is_empty() {
@@ -251,7 +267,7 @@ impl Machine {
             self.in_use = 0;
         }
         if let StartingPosition::After(done) = &self.from {
-            drop_done(&mut records, done);
+            drop_completed(&mut records, done);
         }
         if let Some(last) = records.last() {
             self.from = StartingPosition::After(last.position());
@@ -261,21 +277,22 @@ impl Machine {
                 self.evidence.clear();
                 None
             }
-            None if are_children(&self.shard, &children) => {
+            None if are_valid_children(&self.shard, &children) => {
                 self.state = State::Closed { children: children.clone() };
                 Some(children)
             }
             None => {
-                self.state = State::Doubting { doubt: Doubt::NoChildren, not_before: now };
+                self.state = State::EndInDoubt { doubt: EndDoubt::NoChildren, not_before: now };
                 None
             }
         };
-        // Without one, a new subscription starts after the last record.
+        // Without a continuation, the next subscription starts after the last record.
         self.continuation = continuation;
         Next::Deliver(Chunk { records, millis_behind_latest, end, ..Chunk::default() })
     }
 
-    /// The first time at once: that a subscription ends is what all of them do.
+    /// Resubscribes after a subscription was lost. The first time at once, because every
+    /// subscription ends eventually.
     fn resubscribe(&mut self, lost: Lost, now: Time) -> Next {
         let pause = match lost {
             Lost::Ended | Lost::Rotated => Duration::ZERO,
@@ -286,7 +303,7 @@ impl Machine {
             }
         };
         self.state = match lost {
-            // The consumer, or the shard, may be gone.
+            // The consumer or the shard may have been deleted.
             Lost::Failed(ApiErrorKind::NotFound | ApiErrorKind::Denied | ApiErrorKind::Refused) => {
                 State::Registering { not_before: now + pause }
             }
@@ -299,17 +316,17 @@ impl Machine {
 
     fn fail(&mut self, kind: ApiErrorKind, now: Time) -> Next {
         match (kind, &self.state) {
-            // The stream itself is gone, or the list may not be had.
+            // The stream does not exist, or listing it is denied.
             (
                 ApiErrorKind::NotFound | ApiErrorKind::Denied | ApiErrorKind::Refused | ApiErrorKind::PositionRefused,
-                State::Doubting { .. },
+                State::EndInDoubt { .. },
             ) => {
                 self.refuse(None, now);
-                Next::GiveUp
+                Next::Fail
             }
             (ApiErrorKind::NotFound, State::Subscribing { .. }) => {
-                self.state = State::Doubting { doubt: Doubt::NotFound, not_before: now };
-                Next::GoOn
+                self.state = State::EndInDoubt { doubt: EndDoubt::NotFound, not_before: now };
+                Next::Continue
             }
             (
                 ApiErrorKind::Denied
@@ -320,7 +337,7 @@ impl Machine {
                 _,
             ) => self.refuse(None, now),
             (ApiErrorKind::NotReady, State::Subscribing { .. }) => {
-                if self.gives_way(now) {
+                if self.yields_to_other_subscription(now) {
                     Next::BackOff
                 } else {
                     self.refuse(None, now)
@@ -331,7 +348,7 @@ impl Machine {
                     State::Registering { .. } => |not_before| State::Registering { not_before },
                     State::Subscribing { .. }
                     | State::Streaming { .. }
-                    | State::Doubting { .. }
+                    | State::EndInDoubt { .. }
                     | State::Closed { .. } => |not_before| State::Subscribing { not_before },
                 };
                 let pause = self.back_off();
@@ -342,8 +359,10 @@ impl Machine {
         }
     }
 
-    /// To another subscription, for as long as none can replace it; not again and again, whoever it is.
-    fn gives_way(&mut self, now: Time) -> bool {
+    /// Waits until another subscription is old enough to be replaced. Returns false after
+    /// [`MOST_IN_USE`] times, so that two programs do not replace each other's subscriptions
+    /// forever.
+    fn yields_to_other_subscription(&mut self, now: Time) -> bool {
         self.in_use += 1;
         if self.in_use >= MOST_IN_USE {
             self.in_use = 0;
@@ -351,7 +370,8 @@ impl Machine {
         }
         self.failures = self.failures.saturating_add(1);
         let not_before = now + IN_USE_PAUSE + IN_USE_JITTER.mul_f64(self.rng.f64());
-        // Every other time the consumer is looked at again: it may be another one by now, or not active yet.
+        // Every other time, look up the consumer again: it may have been re-created, or not be
+        // active yet.
         self.state = if self.in_use.is_multiple_of(2) {
             State::Registering { not_before }
         } else {
@@ -362,19 +382,19 @@ impl Machine {
 
     fn refuse(&mut self, lost: Option<Lost>, now: Time) -> Next {
         self.refused = true;
-        let pause = if self.falls_back { REFUSED.mul_f64(0.8 + 0.4 * self.rng.f64()) } else { self.back_off() };
+        let pause = if self.can_poll { REFUSED.mul_f64(0.8 + 0.4 * self.rng.f64()) } else { self.back_off() };
         self.failures = self.failures.saturating_add(1);
         self.state = State::Registering { not_before: now + pause };
         Next::Refused(lost)
     }
 
-    /// Says once that what was refused has come.
-    pub(super) fn has_returned(&mut self) -> bool {
+    /// Returns true once after fan-out has recovered from a refusal.
+    pub(super) fn take_recovered(&mut self) -> bool {
         std::mem::take(&mut self.refused)
     }
 
     fn decide(&mut self, listing: &Listing, now: Time) -> Next {
-        let State::Doubting { doubt, .. } = self.state else { return Next::GoOn };
+        let State::EndInDoubt { doubt, .. } = self.state else { return Next::Continue };
         let verdict = self.evidence.consider(&self.shard, doubt, listing, now);
         let report = self.evidence.report_due(now);
         let later = |pause: Duration, rng: &mut fastrand::Rng| now + pause.mul_f64(0.8 + 0.4 * rng.f64());
@@ -383,29 +403,30 @@ impl Machine {
                 self.state = State::Closed { children: children.clone() };
                 return Next::Deliver(Chunk { end: Some(children), ..Chunk::default() });
             }
-            // The shard is there: it was the consumer that was not found.
-            (Verdict::ReadOn { .. }, Doubt::NotFound) => {
+            // The shard exists, so it is the consumer that was not found.
+            (Verdict::ReadOn { .. }, EndDoubt::NotFound) => {
                 let pause = self.back_off();
                 self.failures = self.failures.saturating_add(1);
                 State::Registering { not_before: now + pause }
             }
-            // What was not found may be found again before the lists agree.
-            (Verdict::AskAgain { pause }, Doubt::NotFound) => {
+            // A shard that was not found may be found again before the lists agree, so the reader
+            // also tries to subscribe.
+            (Verdict::ListAgain { pause }, EndDoubt::NotFound) => {
                 State::Registering { not_before: later(pause, &mut self.rng) }
             }
-            (Verdict::ReadOn { pause }, Doubt::NoChildren) => {
+            (Verdict::ReadOn { pause }, EndDoubt::NoChildren) => {
                 State::Subscribing { not_before: later(pause, &mut self.rng) }
             }
-            (Verdict::AskAgain { pause }, Doubt::NoChildren) => {
-                State::Doubting { doubt, not_before: later(pause, &mut self.rng) }
+            (Verdict::ListAgain { pause }, EndDoubt::NoChildren) => {
+                State::EndInDoubt { doubt, not_before: later(pause, &mut self.rng) }
             }
         };
         report.map_or(Next::BackOff, |lasted| Next::Report(doubt, lasted))
     }
 
-    /// Exponential, with full jitter.
+    /// Returns an exponential pause with full jitter.
     fn back_off(&mut self) -> Duration {
-        let longest = if self.falls_back { LONGEST_BACKOFF } else { LONGEST_BACKOFF_ALONE };
+        let longest = if self.can_poll { LONGEST_BACKOFF } else { LONGEST_BACKOFF_ALONE };
         let ceiling = FIRST_BACKOFF.saturating_mul(1 << self.failures.min(16)).min(longest);
         ceiling.mul_f64(self.rng.f64())
     }

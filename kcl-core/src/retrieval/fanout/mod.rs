@@ -1,23 +1,25 @@
-//! Reading a shard by enhanced fan-out: a subscription pushes its records, at a rate that no other reader acquires from.
+//! Reads a shard by enhanced fan-out: a subscription pushes its records, with read throughput of
+//! its own.
 //!
-//! | part | is |
+//! | module | content |
 //! |---|---|
-//! | `machine` | where the reader stands in its shard and its subscription (pure) |
-//! | `registrar` | finds or creates the application's one consumer, for all shards |
-//! | `turns` | at most one subscribe call a second for a shard, whoever makes it |
-//! | `reader` | the loop that obeys, and polls while nothing is pushed |
+//! | `machine` | the states of a reader and its subscription (pure) |
+//! | `registrar` | finds or registers the application's one consumer, for all shards |
+//! | `rate_limiter` | limits subscribe calls to one a second per shard |
+//! | `reader` | the loop that executes the machine's decisions, and polls while no subscription is open |
 //!
 //! ```text
 //! registering --> subscribing (not before t) --> streaming --> closed
 //!      ^               ^      \                   |     |
 //!      |               |       doubting           |     rotating, before five minutes, with jitter
 //!      |               +--------------------------+-----+
-//!      +---- refused (asked again minutes later)
+//!      +---- refused (retried minutes later)
 //! ```
 //!
-//! A position is taken from what was accepted, never from what was asked for: a subscription that ends, is cut, falls
-//! silent or is replaced is followed by one that starts after the last accepted record. While there is none, whatever the
-//! reason, the shard is polled (unless the setting forbids it), so a rotation, a redeploy or a refusal is no gap.
+//! The position advances only with accepted records. After a subscription ends, breaks, stops
+//! sending or is replaced, the next one starts after the last accepted record. Without a
+//! subscription, for whatever reason, the shard is polled (unless the setting forbids it), so a
+//! rotation, a redeploy or a refusal causes no gap.
 
 mod machine;
 mod reader;

@@ -1,4 +1,4 @@
-//! The loop that obeys the machine; and while nothing is pushed, polling.
+//! Executes the decisions of the machine, and polls while no subscription is open.
 
 use super::machine::{Event, Lost, Machine, Next, State};
 use super::registrar::Registrar;
@@ -6,10 +6,11 @@ use super::subscribe_rate::SubscribeRateLimiter;
 use crate::clock::Time;
 use crate::record::{ShardId, StartingPosition};
 use crate::retrieval::call::{CALL_DEADLINE, PROBE_DEADLINE, UNANSWERED, in_time_of};
-use crate::retrieval::polling::{OVERHEAD_PER_PART, PollingReaders, Quiet};
+use crate::retrieval::polling::{OVERHEAD_PER_PART, PollingReaders};
 use crate::retrieval::progress::Progress;
+use crate::retrieval::warn_limiter::WarnLimiter;
 use crate::retrieval::{ByteBudget, Chunk, ReadError, Readers, Reservation, ShardReader};
-use crate::shard::{ApiError, ApiErrorKind, FanOutApi, ListWhich, StreamApi, Subscription, pages};
+use crate::shard::{ApiError, ApiErrorKind, FanOutApi, ListWhich, StreamApi, SubscribeRequest, Subscription, pages};
 use crate::stopwatch::Stopwatch;
 use crate::telemetry::event::fanout::{FanOutRefused, FanOutReturned, SubscribeFailing, Subscribed, SubscriptionLost};
 use crate::telemetry::event::reading::EndInDoubt;
@@ -20,7 +21,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// So long a shard may be without a subscription before it is polled: most subscribe calls are answered by then.
+/// How long a shard may be without a subscription before it is polled. Most subscribe calls are
+/// answered sooner.
 const BRIDGE_AFTER: Duration = Duration::from_millis(150);
 
 /// Makes fan-out readers for one stream.
@@ -28,18 +30,18 @@ pub(crate) struct FanOutReaders {
     api: Arc<dyn FanOutApi>,
     stream: Arc<dyn StreamApi>,
     registrar: Arc<Registrar>,
-    turns: Arc<Mutex<SubscribeRateLimiter>>,
+    rate_limiter: Arc<Mutex<SubscribeRateLimiter>>,
     budget: ByteBudget,
-    /// What is read by where nothing is pushed; nothing where that is forbidden.
+    /// Polls while no subscription is open; `None` if polling is forbidden.
     polling: Option<Arc<PollingReaders>>,
     rng: Mutex<fastrand::Rng>,
     origin: Instant,
-    /// One refusal is one for all shards: it is told once.
-    quiet: Arc<Mutex<Quiet>>,
+    /// Shared by all shards, because a refusal of the consumer affects them all: it is logged once.
+    warn_limiter: Arc<Mutex<WarnLimiter>>,
 }
 
 impl FanOutReaders {
-    /// Readers that share a consumer and this budget.
+    /// Creates readers that share a consumer and this budget.
     pub(crate) fn new(
         api: Arc<dyn FanOutApi>,
         stream: Arc<dyn StreamApi>,
@@ -52,12 +54,12 @@ impl FanOutReaders {
             api,
             stream,
             registrar,
-            turns: Arc::default(),
+            rate_limiter: Arc::default(),
             budget,
             polling,
             rng: Mutex::new(rng),
             origin: Instant::now(),
-            quiet: Arc::default(),
+            warn_limiter: Arc::default(),
         }
     }
 }
@@ -71,7 +73,7 @@ impl Readers for FanOutReaders {
                 api: Arc::clone(&self.api),
                 stream: Arc::clone(&self.stream),
                 registrar: Arc::clone(&self.registrar),
-                turns: Arc::clone(&self.turns),
+                rate_limiter: Arc::clone(&self.rate_limiter),
                 shard: shard.clone(),
                 origin: self.origin,
                 fetching: Arc::clone(&fetching),
@@ -81,32 +83,32 @@ impl Readers for FanOutReaders {
             progress: Progress::from(&from),
             machine: Machine::new(shard.clone(), from, self.polling.is_some(), now, rng),
             consumer: None,
-            asked: None,
+            call: None,
             subscription: None,
             polling: self.polling.clone(),
             bridge: None,
-            alone_since: now,
+            unsubscribed_since: now,
             failed_with: None,
             fetching,
-            quiet: Arc::clone(&self.quiet),
+            warn_limiter: Arc::clone(&self.warn_limiter),
         })
     }
 }
 
-/// What was asked for, answered.
+/// The response of a call.
 enum Answer {
     Consumer(Arc<str>),
     Subscription(Box<dyn Subscription>),
     Listing(crate::shard::Listing),
 }
 
-/// What is needed to ask.
+/// The collaborators of a call.
 #[derive(Clone)]
 struct Calls {
     api: Arc<dyn FanOutApi>,
     stream: Arc<dyn StreamApi>,
     registrar: Arc<Registrar>,
-    turns: Arc<Mutex<SubscribeRateLimiter>>,
+    rate_limiter: Arc<Mutex<SubscribeRateLimiter>>,
     shard: ShardId,
     origin: Instant,
     fetching: Arc<Stopwatch>,
@@ -133,16 +135,18 @@ impl Calls {
         from: StartingPosition,
     ) -> Result<Answer, ApiError> {
         sleep_until(self.instant(not_before)).await;
-        let turn = self.turns.lock().unwrap_or_else(PoisonError::into_inner).take(&self.shard, self.now());
-        sleep_until(self.instant(turn)).await;
-        let call = self.api.subscribe(&consumer, &self.shard, &from);
+        let slot = self.rate_limiter.lock().unwrap_or_else(PoisonError::into_inner).take(&self.shard, self.now());
+        sleep_until(self.instant(slot)).await;
+        let request = SubscribeRequest { consumer_arn: &consumer, shard: &self.shard, from: &from };
+        let call = self.api.subscribe(request);
         self.timed("SubscribeToShard", call).await.map(Answer::Subscription)
     }
 
     async fn listing(self, not_before: Time) -> Result<Answer, ApiError> {
         sleep_until(self.instant(not_before)).await;
         self.fetching.begin();
-        // Each page has a deadline of its own, and all but the first are progress: what the list says decides on that one.
+        // Each page has its own deadline. Every page but the first is progress; the verdict on the
+        // whole list decides whether the last one is.
         let mut came = 0_u32;
         let on_page = || {
             came += 1;
@@ -158,10 +162,11 @@ impl Calls {
         listing
     }
 
-    /// The stopwatch runs while calls of the shard are not answered; waiting for one's turn, or for the consumer, is not
-    /// that. That a subscription is open is no progress: it has to say something.
+    /// Makes a call with a deadline. The stopwatch runs while a call for the shard is unanswered,
+    /// but not while it waits for the rate limiter or the consumer. An open subscription alone is
+    /// no progress: it must send an event.
     async fn timed<T>(&self, operation: &str, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
-        // One that is lost in an outage must not hold the shard for long after its end.
+        // A call that is lost in an outage must not block the shard long after its end.
         let deadline = if self.fetching.elapsed() >= CALL_DEADLINE { PROBE_DEADLINE } else { CALL_DEADLINE };
         self.fetching.begin();
         let answer = in_time_of(deadline, || format!("{operation} for shard `{}`", self.shard), call).await;
@@ -175,25 +180,25 @@ impl Calls {
 struct FanOutReader {
     calls: Calls,
     budget: ByteBudget,
-    /// How large the last event was.
+    /// The size of the last event.
     last_event: u64,
     machine: Machine,
     progress: Progress,
-    /// The consumer that subscribes; kept when it is doubted, to say which one is.
+    /// The consumer's ARN. Kept when it is in doubt, to tell the registrar which one.
     consumer: Option<Arc<str>>,
-    /// The call that the state asks for, under way.
-    asked: Option<BoxFuture<'static, Result<Answer, ApiError>>>,
+    /// The call that the state requires, in progress.
+    call: Option<BoxFuture<'static, Result<Answer, ApiError>>>,
     subscription: Option<Box<dyn Subscription>>,
     polling: Option<Arc<PollingReaders>>,
-    /// Polls while nothing is pushed.
+    /// The polling reader while no subscription is open.
     bridge: Option<Box<dyn ShardReader>>,
-    /// Since when nothing is pushed.
-    alone_since: Time,
-    /// What the last call failed with.
+    /// Since when no subscription is open.
+    unsubscribed_since: Time,
+    /// The error of the last call.
     failed_with: Option<ApiError>,
-    /// Runs while what is asked is not answered.
+    /// Runs while a call is unanswered.
     fetching: Arc<Stopwatch>,
-    quiet: Arc<Mutex<Quiet>>,
+    warn_limiter: Arc<Mutex<WarnLimiter>>,
 }
 
 #[async_trait]
@@ -202,8 +207,8 @@ impl ShardReader for FanOutReader {
         loop {
             let event = match self.machine.state {
                 State::Streaming { rotate_at } => self.receive(rotate_at).await,
-                State::Registering { .. } | State::Subscribing { .. } | State::Doubting { .. } => {
-                    match self.ask_or_poll().await {
+                State::Registering { .. } | State::Subscribing { .. } | State::EndInDoubt { .. } => {
+                    match self.call_or_poll().await {
                         Ok(event) => event,
                         Err(Polled(polled)) => {
                             if let Ok(chunk) = &polled {
@@ -213,42 +218,45 @@ impl ShardReader for FanOutReader {
                         }
                     }
                 }
-                // Told again, whatever the event.
+                // The machine returns the end again for every event.
                 State::Closed { .. } => Event::Ended,
             };
-            // No await from here on: what was pushed is accepted and handed on, or, where this future is dropped, neither.
+            // No await after this point: if this future is dropped, the event is either accepted
+            // and returned, or neither.
             let reservation = self.count_bytes(&event);
             let is_list = matches!(event, Event::Listed(_));
             let next = self.machine.step(event, self.calls.now());
-            // A list that has the shard subscribed to again, as it is open, is no progress.
+            // A list that leads to another subscription, because it shows the shard open, is no
+            // progress.
             if is_list && !matches!(self.machine.state, State::Subscribing { .. }) {
                 self.fetching.end();
             }
             match next {
                 Next::Deliver(chunk) => {
-                    // Only what was accepted is an answer, and only what is new: a subscription that pushes nothing but
-                    // contradictions, or what was pushed before, is no progress.
-                    let is_end = matches!(self.machine.state, State::Doubting { .. });
+                    // Only new accepted records are progress. A subscription that pushes only
+                    // contradictions, or only earlier records, makes none.
+                    let is_end = matches!(self.machine.state, State::EndInDoubt { .. });
                     let ended = chunk.end.is_some();
-                    let is_new = self.progress.is_shown_by(&chunk.records, chunk.millis_behind_latest, ended);
+                    let is_new = self.progress.is_new(&chunk.records, chunk.millis_behind_latest, ended);
                     if is_new && (!is_end || !chunk.records.is_empty()) {
                         self.fetching.end();
                     }
                     if is_end && self.subscription.is_some() {
-                        self.lose(Lost::Contradiction);
+                        self.drop_subscription(Lost::Contradiction);
                     }
                     return Ok(Chunk { reservation, ..chunk });
                 }
-                Next::GoOn => {}
+                Next::Continue => {}
                 Next::Resubscribe(lost) => {
-                    self.lose(lost);
+                    self.drop_subscription(lost);
                     self.failed_with = None;
                 }
                 Next::BackOff => {
-                    self.tell_of_failure();
+                    self.report_failure();
                     let unanswered =
                         self.failed_with.as_ref().is_some_and(|error| error.kind == ApiErrorKind::Unavailable);
-                    // Tried again by whoever gets it. From here on it is an outage that somebody should know of.
+                    // The caller retries. After this time it is an outage that the owner must know
+                    // of.
                     if unanswered && self.polling.is_none() && self.fetching.elapsed() >= UNANSWERED {
                         return Err(self.refusal());
                     }
@@ -257,32 +265,33 @@ impl ShardReader for FanOutReader {
                 Next::Report(doubt, lasted) => EndInDoubt { shard: &self.calls.shard, doubt, lasted }.emit(),
                 Next::Refused(lost) => {
                     if let Some(lost) = lost {
-                        self.lose(lost);
+                        self.drop_subscription(lost);
                     }
-                    self.tell_of_refusal();
+                    self.report_refusal();
                     if self.polling.is_none() {
                         return Err(self.refusal());
                     }
                 }
-                Next::GiveUp => return Err(self.refusal()),
+                Next::Fail => return Err(self.refusal()),
             }
         }
     }
 }
 
-/// What polling said.
+/// The result of the polling reader.
 struct Polled(Result<Chunk, ReadError>);
 
 impl FanOutReader {
-    /// The next event of the subscription.
+    /// Returns the next event of the subscription.
     async fn receive(&mut self, rotate_at: Time) -> Event {
-        // Nothing can be reserved for an event that may come in an hour: there must be room for another like the last before
-        // one is taken. The worst case is one event a shard beside the budget, and what connections buffer.
+        // An event may be hours away, so no bytes are reserved for it. There must be free budget
+        // for an event of the last size before one is received. In the worst case, each shard
+        // exceeds the budget by one event and the buffers of its connection.
         drop(self.budget.reserve(&self.calls.shard, self.last_event).await);
         let Some(subscription) = &mut self.subscription else { return Event::Ended };
         self.fetching.begin();
-        let patience = self.machine.patience();
-        let silent_at = Instant::now() + patience;
+        let silence_timeout = self.machine.silence_timeout();
+        let silent_at = Instant::now() + silence_timeout;
         let rotate_at = self.calls.instant(rotate_at);
         match timeout_at(silent_at.min(rotate_at), subscription.next()).await {
             Ok(Ok(Some(pushed))) => Event::Pushed(pushed),
@@ -294,26 +303,27 @@ impl FanOutReader {
             }
             Err(_) if rotate_at <= silent_at => Event::RotationDue,
             Err(_) => {
-                let message = format!("the subscription of shard `{}` said nothing for {patience:?}", self.calls.shard);
+                let message =
+                    format!("the subscription of shard `{}` sent nothing for {silence_timeout:?}", self.calls.shard);
                 self.failed_with = Some(ApiError { kind: ApiErrorKind::Unavailable, message, source: None });
                 Event::Silent
             }
         }
     }
 
-    /// What the state asks for, and meanwhile, after a moment, what polling reads.
-    async fn ask_or_poll(&mut self) -> Result<Event, Polled> {
+    /// Waits for the call that the state requires and, after a delay, polls meanwhile.
+    async fn call_or_poll(&mut self) -> Result<Event, Polled> {
         let refused = self.machine.is_refused();
-        if self.asked.is_none() {
-            self.asked = Some(self.call());
+        if self.call.is_none() {
+            self.call = Some(self.next_call());
         }
-        let Some(asked) = &mut self.asked else { return Ok(Event::Ended) };
+        let Some(call) = &mut self.call else { return Ok(Event::Ended) };
         let answer = match &self.polling {
             Some(polling) => {
                 let (shard, from) = (&self.calls.shard, self.machine.read_from());
                 let after = if refused { Duration::ZERO } else { BRIDGE_AFTER };
                 let (bridge, fetching) = (&mut self.bridge, &self.fetching);
-                let poll_at = self.calls.instant(self.alone_since + after);
+                let poll_at = self.calls.instant(self.unsubscribed_since + after);
                 let poll = async {
                     sleep_until(poll_at).await;
                     let reader = bridge.get_or_insert_with(|| polling.open(shard, from, Arc::clone(fetching)));
@@ -321,13 +331,13 @@ impl FanOutReader {
                 };
                 tokio::select! {
                     biased;
-                    answer = asked => answer,
+                    answer = call => answer,
                     polled = poll => return Err(Polled(polled)),
                 }
             }
-            None => asked.await,
+            None => call.await,
         };
-        self.asked = None;
+        self.call = None;
         Ok(match answer {
             Ok(Answer::Consumer(arn)) => {
                 self.consumer = Some(arn);
@@ -336,7 +346,7 @@ impl FanOutReader {
             Ok(Answer::Subscription(subscription)) => {
                 self.subscription = Some(subscription);
                 self.bridge = None;
-                let returned = self.machine.has_returned();
+                let returned = self.machine.take_recovered();
                 if returned {
                     FanOutReturned { shard: &self.calls.shard }.emit();
                 }
@@ -352,13 +362,13 @@ impl FanOutReader {
         })
     }
 
-    fn call(&self) -> BoxFuture<'static, Result<Answer, ApiError>> {
+    fn next_call(&self) -> BoxFuture<'static, Result<Answer, ApiError>> {
         let calls = self.calls.clone();
         match (&self.machine.state, &self.consumer) {
             (State::Subscribing { not_before }, Some(consumer)) => {
                 calls.subscription(*not_before, Arc::clone(consumer), self.machine.subscribe_from()).boxed()
             }
-            (State::Doubting { not_before, .. }, _) => calls.listing(*not_before).boxed(),
+            (State::EndInDoubt { not_before, .. }, _) => calls.listing(*not_before).boxed(),
             (State::Registering { not_before } | State::Subscribing { not_before }, doubted) => {
                 calls.consumer(*not_before, doubted.clone()).boxed()
             }
@@ -368,34 +378,34 @@ impl FanOutReader {
         }
     }
 
-    /// What was pushed is in memory already, and is counted as far as there is room.
+    /// Counts a pushed event against the budget, as far as there is room: it is in memory already.
     fn count_bytes(&mut self, event: &Event) -> Reservation {
         let Event::Pushed(pushed) = event else { return Reservation::default() };
         let payload: u64 = pushed.records.iter().map(|record| record.data.len() as u64).sum();
         self.last_event = payload + pushed.records.len() as u64 * OVERHEAD_PER_PART;
-        self.budget.take(&self.calls.shard, self.last_event)
+        self.budget.charge(&self.calls.shard, self.last_event)
     }
 
-    fn lose(&mut self, lost: Lost) {
+    fn drop_subscription(&mut self, lost: Lost) {
         self.subscription = None;
-        self.alone_since = self.calls.now();
+        self.unsubscribed_since = self.calls.now();
         SubscriptionLost { shard: &self.calls.shard, why: lost, error: self.failed_with.as_ref() }.emit();
     }
 
-    fn tell_of_failure(&self) {
+    fn report_failure(&self) {
         let Some(error) = &self.failed_with else { return };
         SubscribeFailing { shard: &self.calls.shard, error, failures: self.machine.failures() }.emit();
     }
 
-    fn tell_of_refusal(&self) {
+    fn report_refusal(&self) {
         let Some(error) = &self.failed_with else { return };
-        let warn = self.quiet.lock().unwrap_or_else(PoisonError::into_inner).may_warn(self.calls.now());
+        let warn = self.warn_limiter.lock().unwrap_or_else(PoisonError::into_inner).may_warn(self.calls.now());
         FanOutRefused { shard: &self.calls.shard, error, polls: self.polling.is_some(), warn }.emit();
     }
 
     fn refusal(&mut self) -> ReadError {
         let source = self.failed_with.take().unwrap_or_else(|| {
-            let message = "fan-out is refused".to_owned();
+            let message = "fan-out was refused".to_owned();
             ApiError { kind: ApiErrorKind::Refused, message, source: None }
         });
         ReadError { shard: self.calls.shard.clone(), source }

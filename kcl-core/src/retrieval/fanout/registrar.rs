@@ -1,12 +1,13 @@
-//! The application's one consumer of a stream: found, or registered and waited for, once for all shards of the process.
+//! Finds or registers the application's one consumer of a stream, once for all shards of the
+//! process.
 //!
 //! | state | next |
 //! |---|---|
-//! | unknown | looked for by its name or ARN |
-//! | missing | registered, if it goes by a name |
-//! | not active yet, or being removed | looked at again each second |
-//! | active | told to whoever asks, until somebody doubts it |
-//! | failed | told to whoever asks for a moment, so that a thousand shards are one call |
+//! | unknown | described by its name or ARN |
+//! | missing | registered, if the settings give a name |
+//! | not active yet, or being deleted | described again each second |
+//! | active | its ARN is returned, until a shard doubts it |
+//! | failed | the error is returned for two seconds, so that a thousand shards make one call |
 
 use crate::retrieval::call::in_time;
 use crate::shard::{ApiError, ApiErrorKind, ConsumerRef, FanOutApi};
@@ -16,16 +17,19 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-const FIND: &str = "DescribeStreamConsumer";
-/// Between two looks at a consumer that is not active yet. AWS acquires some seconds.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How often one that asks looks before it is told to come back: AWS acquires less than a minute.
-const MOST_LOOKS: u32 = 90;
-/// How long a failure holds for others.
-const FAILURE_HOLDS: Duration = Duration::from_secs(2);
-/// A consumer that was looked at a moment ago is not looked at again.
-const LOOK_HOLDS: Duration = Duration::from_secs(1);
-/// AWS has one error for too many calls and too many consumers; the first passes.
+const DESCRIBE: &str = "DescribeStreamConsumer";
+/// The pause between two DescribeStreamConsumer calls while a consumer is not active. AWS takes
+/// some seconds to activate one.
+const DESCRIBE_PAUSE: Duration = Duration::from_secs(1);
+/// The most DescribeStreamConsumer calls before the caller has to retry. AWS takes less than a
+/// minute to activate a consumer.
+const MOST_DESCRIBES: u32 = 90;
+/// How long a failure is returned to other shards without another call.
+const FAILURE_VALID_FOR: Duration = Duration::from_secs(2);
+/// How long a consumer counts as existing after DescribeStreamConsumer, even if a shard doubts it.
+const SEEN_VALID_FOR: Duration = Duration::from_secs(1);
+/// AWS returns the same error for too many calls and too many consumers (LimitExceededException).
+/// Too many calls is transient.
 const MOST_LIMITED: u32 = 4;
 
 /// See the module's documentation.
@@ -48,14 +52,14 @@ impl Registrar {
         Registrar { api, consumer, known: Mutex::new(Known::Nothing) }
     }
 
-    /// The consumer's ARN. Whoever found that the service does not take the one that is known says so.
+    /// Returns the consumer's ARN. `doubted` is an ARN that the service has rejected.
     ///
     /// # Errors
-    /// Refused: it cannot be had without somebody's help.
+    /// `Refused` if an operator must fix the cause.
     pub(super) async fn arn(&self, doubted: Option<&str>) -> Result<Arc<str>, ApiError> {
         let mut known = self.known.lock().await;
         match &*known {
-            Known::Active { arn, seen } if doubted != Some(&**arn) || seen.elapsed() < LOOK_HOLDS => {
+            Known::Active { arn, seen } if doubted != Some(&**arn) || seen.elapsed() < SEEN_VALID_FOR => {
                 return Ok(Arc::clone(arn));
             }
             Known::Failed { kind, message, until } if Instant::now() < *until => {
@@ -69,7 +73,7 @@ impl Registrar {
                 Ok(arn)
             }
             Err(error) => {
-                let until = Instant::now() + FAILURE_HOLDS;
+                let until = Instant::now() + FAILURE_VALID_FOR;
                 *known = Known::Failed { kind: error.kind, message: error.message.clone(), until };
                 Err(error)
             }
@@ -78,8 +82,8 @@ impl Registrar {
 
     async fn find(&self) -> Result<Arc<str>, ApiError> {
         let (mut limited, mut created) = (0, false);
-        for _ in 0..MOST_LOOKS {
-            let found = in_time(|| FIND.to_owned(), self.api.find_consumer(&self.consumer)).await?;
+        for _ in 0..MOST_DESCRIBES {
+            let found = in_time(|| DESCRIBE.to_owned(), self.api.find_consumer(&self.consumer)).await?;
             match (found, &self.consumer) {
                 (Some(consumer), _) if consumer.active => {
                     ConsumerFound { arn: &consumer.arn, created }.emit();
@@ -93,7 +97,8 @@ impl Registrar {
                 (None, ConsumerRef::Name(name)) => {
                     match in_time(|| "RegisterStreamConsumer".to_owned(), self.api.register_consumer(name)).await {
                         Ok(_) => created = true,
-                        // Somebody was faster, or the one of that name is still going.
+                        // Another worker registered it first, or the previous consumer of this name
+                        // is still being deleted.
                         Err(error) if error.kind == ApiErrorKind::NotReady => {}
                         Err(error) if error.kind == ApiErrorKind::Throttled => {
                             limited += 1;
@@ -106,16 +111,17 @@ impl Registrar {
                     }
                 }
             }
-            sleep(LOOK_AGAIN).await;
+            sleep(DESCRIBE_PAUSE).await;
         }
         let message = format!("consumer {:?} has not become active", self.consumer);
         Err(ApiError { kind: ApiErrorKind::Unavailable, message, source: None })
     }
 
-    /// Removes the consumer, if it goes by a name: whoever gave an ARN has made it, and keeps it.
+    /// Deregisters the consumer if the settings give its name. A consumer that is given by its ARN
+    /// was created by the user, and is kept.
     pub(crate) async fn deregister(&self) -> Result<(), ApiError> {
         let ConsumerRef::Name(_) = &self.consumer else { return Ok(()) };
-        let found = in_time(|| FIND.to_owned(), self.api.find_consumer(&self.consumer)).await?;
+        let found = in_time(|| DESCRIBE.to_owned(), self.api.find_consumer(&self.consumer)).await?;
         *self.known.lock().await = Known::Nothing;
         match found {
             Some(consumer) => {

@@ -1,16 +1,19 @@
-//! How many records a call asks for, from how long the last answers took to come.
+//! Tunes how many records a call requests, from the duration of the last calls.
 //!
-//! Pure. A full answer has 10 MB, which over a slow line do not come before the call's deadline, however often they are asked
-//! for. So what did not come is asked for in smaller parts, until they do; and what comes quickly in larger ones.
+//! Pure: no I/O, no clock. A full response has 10 MB, which a slow connection cannot transfer
+//! within the call's deadline, however often it is requested. So a call that times out is followed
+//! by smaller ones, and quick full responses by larger ones.
 
 use crate::retrieval::call::CALL_DEADLINE;
 use std::time::Duration;
 
-/// Answers that take longer make the next one smaller: a little more of everything, and it would not come in time.
+/// Responses that take longer than this reduce the next request: a slightly larger response would
+/// miss the deadline.
 const SLOW: Duration = Duration::from_secs(CALL_DEADLINE.as_secs() / 2);
-/// Full answers that take less make the next one larger: twice as much is still far from slow.
+/// Full responses that take less than this double the next request, which is still far from slow.
 const QUICK: Duration = Duration::from_secs(CALL_DEADLINE.as_secs() / 8);
-/// Nothing is known of what did not come, but that 10,000 records may be 10 large ones: four steps lead from there to one.
+/// The divisor after a timeout. The size of the records is unknown: 10,000 requested records may be
+/// 10 large ones. Four steps reduce 10,000 to about one.
 const SMALLER: u32 = 8;
 
 /// See the module's documentation.
@@ -21,18 +24,18 @@ pub(super) struct BatchSizeTuner {
 }
 
 impl BatchSizeTuner {
-    /// At most so many.
+    /// Requests at most `most` records.
     pub(super) fn new(most: u32) -> Self {
         BatchSizeTuner { most, now: most }
     }
 
-    /// So many in the next call; never none.
+    /// Returns how many records the next call requests; at least one.
     pub(super) fn records(&self) -> u32 {
         self.now
     }
 
-    /// An answer with so many records came after that long.
-    pub(super) fn came(&mut self, count: usize, took: Duration) {
+    /// Records a response with `count` records.
+    pub(super) fn received(&mut self, count: usize, took: Duration) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         if took >= SLOW {
             self.now = (count / 2).clamp(1, self.now);
@@ -41,8 +44,8 @@ impl BatchSizeTuner {
         }
     }
 
-    /// No answer came within that time.
-    pub(super) fn did_not_come(&mut self, within: Duration) {
+    /// Records a call that failed after `within`.
+    pub(super) fn timed_out(&mut self, within: Duration) {
         if within >= SLOW {
             self.now = (self.now / SMALLER).max(1);
         }
@@ -55,61 +58,61 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_does_not_come_is_asked_for_in_smaller_parts_down_to_one_record() {
-        let mut amount = BatchSizeTuner::new(10_000);
+    fn calls_that_time_out_are_followed_by_smaller_ones_down_to_one_record() {
+        let mut batch_size = BatchSizeTuner::new(10_000);
         let asked: Vec<u32> = (0..6)
             .map(|_| {
-                amount.did_not_come(CALL_DEADLINE);
-                amount.records()
+                batch_size.timed_out(CALL_DEADLINE);
+                batch_size.records()
             })
             .collect();
         assert_eq!(asked, [1_250, 156, 19, 2, 1, 1]);
     }
 
     #[test]
-    fn a_quick_failure_says_nothing_of_the_line() {
-        let mut amount = BatchSizeTuner::new(10_000);
-        amount.did_not_come(Duration::from_millis(5));
-        assert_eq!(amount.records(), 10_000);
+    fn a_quick_failure_does_not_change_the_size() {
+        let mut batch_size = BatchSizeTuner::new(10_000);
+        batch_size.timed_out(Duration::from_millis(5));
+        assert_eq!(batch_size.records(), 10_000);
     }
 
     #[test]
-    fn only_full_answers_that_come_quickly_make_the_next_one_larger() {
+    fn only_quick_full_responses_increase_the_size() {
         let asked = |count, took| {
-            let mut amount = BatchSizeTuner { most: 1_000, now: 100 };
-            amount.came(count, took);
-            amount.records()
+            let mut batch_size = BatchSizeTuner { most: 1_000, now: 100 };
+            batch_size.received(count, took);
+            batch_size.records()
         };
         assert_eq!(asked(100, Duration::from_millis(100)), 200);
         assert_eq!(asked(99, Duration::from_millis(100)), 100, "there were no more");
         assert_eq!(asked(100, QUICK), 100);
         assert_eq!(asked(100, SLOW), 50);
         let mut largest = BatchSizeTuner { most: 1_000, now: 900 };
-        largest.came(900, Duration::ZERO);
+        largest.received(900, Duration::ZERO);
         assert_eq!(largest.records(), 1_000);
     }
 
     proptest! {
-        /// Any line that brings one record in time, and records of any size.
+        /// Any connection that transfers one record in time, and records of any size.
         #[test]
-        fn a_backlog_is_read_over_any_line_that_brings_its_records_one_by_one(
+        fn a_backlog_is_read_over_any_connection_that_transfers_single_records(
             bytes_a_second in 200_000_u64..100_000_000,
             record in 1_000_u64..1_000_000,
         ) {
-            let mut amount = BatchSizeTuner::new(10_000);
-            let (mut in_vain, mut read) = (0, 0);
+            let mut batch_size = BatchSizeTuner::new(10_000);
+            let (mut timeouts, mut read) = (0, 0);
             for _ in 0..200 {
-                let count = u64::from(amount.records()).min(10_000_000 / record);
+                let count = u64::from(batch_size.records()).min(10_000_000 / record);
                 let took = Duration::from_secs_f64((count * record) as f64 / bytes_a_second as f64);
                 if took < CALL_DEADLINE {
                     read += count;
-                    amount.came(count as usize, took);
+                    batch_size.received(count as usize, took);
                 } else {
-                    in_vain += 1;
-                    amount.did_not_come(CALL_DEADLINE);
+                    timeouts += 1;
+                    batch_size.timed_out(CALL_DEADLINE);
                 }
             }
-            prop_assert!(in_vain <= 4, "{} of 200 calls", in_vain);
+            prop_assert!(timeouts <= 4, "{} of 200 calls", timeouts);
             prop_assert!(read >= 190);
         }
     }

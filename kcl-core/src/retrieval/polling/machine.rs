@@ -1,37 +1,38 @@
-//! Where a polling reader stands in its shard, and what an answer makes of that.
+//! Decides what a polling reader does next, from its state and the last response.
 //!
-//! Pure. The iterator is no more than a cache of the position: lost or expired, it is made again from the last record
-//! that was accepted. It moves only when an answer is accepted.
+//! Pure: no I/O, no clock. An iterator is only a cache of the position: a lost or expired one is
+//! replaced by a new one after the last accepted record. The position advances only when a response
+//! is accepted.
 
 use crate::clock::Time;
 use crate::record::{Position, Record, ShardId, StartingPosition};
-use crate::shard::{ApiErrorKind, Doubt, EndEvidence, Fetched, Listing, Shard, Verdict, are_children};
+use crate::shard::{ApiErrorKind, EndDoubt, EndEvidence, Fetched, Listing, Shard, Verdict, are_valid_children};
 use std::time::Duration;
 
-/// Where the reader stands.
+/// The state of a reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// The next call asks for an iterator that starts there.
+    /// The next call is GetShardIterator.
     NeedIterator {
         /// After the last accepted record, or where reading started.
         from: StartingPosition,
     },
-    /// The next call asks for records.
+    /// The next call is GetRecords.
     Ready {
         /// As above.
         from: StartingPosition,
         /// The iterator.
         iterator: String,
     },
-    /// Kinesis said something that may mean the end of the shard, without naming its children. The next call asks for
-    /// the list of shards: only a stream that still exists can have a shard that ended.
-    Doubting {
+    /// Kinesis returned something that may mean the end of the shard, without naming its children.
+    /// The next call lists the shards: only a stream that still exists can have a shard that ended.
+    EndInDoubt {
         /// As above.
         from: StartingPosition,
-        /// What it said.
-        doubt: Doubt,
+        /// The reason for the doubt.
+        doubt: EndDoubt,
     },
-    /// The shard ended in these.
+    /// The shard has ended.
     Ended {
         /// Its children.
         children: Vec<Shard>,
@@ -39,67 +40,68 @@ pub(super) enum State {
 }
 
 impl State {
-    /// Where a new iterator would start. (At the end there is no record left to start from.)
+    /// Returns where a new iterator would start. (At the end there is no such position.)
     fn from(self) -> StartingPosition {
         match self {
-            State::NeedIterator { from } | State::Ready { from, .. } | State::Doubting { from, .. } => from,
+            State::NeedIterator { from } | State::Ready { from, .. } | State::EndInDoubt { from, .. } => from,
             State::Ended { .. } => StartingPosition::TrimHorizon,
         }
     }
 }
 
-/// What came back.
+/// The result of a call.
 #[derive(Debug)]
 pub(super) enum Event {
     /// An iterator.
     Iterator(String),
-    /// Records, maybe the end.
+    /// Records, and possibly the end of the shard.
     Fetched(Fetched),
-    /// The stream's shards, and when they were answered.
+    /// The stream's shards, and the time of the response.
     Listed(Listing, Time),
     /// A failure.
     Failed(ApiErrorKind),
 }
 
-/// What the reader does about it.
+/// What the reader does next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Go on with the next call.
-    GoOn,
-    /// Hand this on.
+    /// Makes the next call.
+    Continue,
+    /// Returns a chunk.
     Deliver {
-        /// The records that are new.
+        /// The new records.
         records: Vec<Record>,
-        /// How far behind they end.
+        /// The time by which they are behind the tip, in milliseconds.
         millis_behind_latest: Option<u64>,
-        /// At the end, the children.
+        /// At the end of the shard, its children.
         end: Option<Vec<Shard>>,
     },
-    /// Try again, later.
+    /// Retries after a pause.
     BackOff,
-    /// Go on after a pause: it is in doubt whether the shard has ended.
+    /// Continues after a pause, because the end of the shard is in doubt.
     Pause {
-        /// How long.
+        /// The length of the pause.
         pause: Duration,
-        /// For how long the end has been in doubt, where that is to be reported.
-        report: Option<(Doubt, Duration)>,
+        /// The doubt and how long it has lasted, if it is to be reported.
+        report: Option<(EndDoubt, Duration)>,
     },
-    /// Make a new iterator.
-    Renew,
-    /// Say that it cannot go on by itself.
-    GiveUp,
+    /// Gets a new iterator.
+    RenewIterator,
+    /// Returns an error.
+    Fail,
 }
 
-/// One step. `evidence` is what earlier lists said about the end of the shard.
+/// Returns the next state and action. `evidence` collects what lists have shown about the end of
+/// the shard.
 pub(super) fn step(shard: &ShardId, state: State, event: Event, evidence: &mut EndEvidence) -> (State, Next) {
     match (state, event) {
         (State::Ended { children }, _) => end(children),
-        (State::Doubting { from, doubt }, Event::Listed(listing, now)) => {
+        (State::EndInDoubt { from, doubt }, Event::Listed(listing, now)) => {
             decide(shard, from, doubt, &listing, evidence, now)
         }
-        (state, Event::Listed(..)) => (state, Next::GoOn),
+        (state, Event::Listed(..)) => (state, Next::Continue),
         (state, Event::Failed(kind)) => fail(state, kind),
-        (state, Event::Iterator(iterator)) => (State::Ready { from: state.from(), iterator }, Next::GoOn),
+        (state, Event::Iterator(iterator)) => (State::Ready { from: state.from(), iterator }, Next::Continue),
         (state, Event::Fetched(fetched)) => accept(shard, state.from(), fetched, evidence),
     }
 }
@@ -107,7 +109,7 @@ pub(super) fn step(shard: &ShardId, state: State, event: Event, evidence: &mut E
 fn accept(shard: &ShardId, from: StartingPosition, fetched: Fetched, evidence: &mut EndEvidence) -> (State, Next) {
     let Fetched { mut records, millis_behind_latest, next_iterator, children } = fetched;
     if let StartingPosition::After(done) = &from {
-        drop_done(&mut records, done);
+        drop_completed(&mut records, done);
     }
     let from = records.last().map_or(from, |last| StartingPosition::After(last.position()));
     let (state, end) = match next_iterator {
@@ -115,16 +117,19 @@ fn accept(shard: &ShardId, from: StartingPosition, fetched: Fetched, evidence: &
             evidence.clear();
             (State::Ready { from, iterator }, None)
         }
-        None if !are_children(shard, &children) => (State::Doubting { from, doubt: Doubt::NoChildren }, None),
+        None if !are_valid_children(shard, &children) => {
+            (State::EndInDoubt { from, doubt: EndDoubt::NoChildren }, None)
+        }
         None => (State::Ended { children: children.clone() }, Some(children)),
     };
     (state, Next::Deliver { records, millis_behind_latest, end })
 }
 
-/// Leaves out what was accepted before. Where a position lies within an aggregated record, the record is read again
-/// and its first parts are done. But if it has not come apart that far, nobody took it apart this time, and leaving it
-/// out would lose its later parts: it is delivered again.
-pub(in crate::retrieval) fn drop_done(records: &mut Vec<Record>, done: &Position) {
+/// Removes records that were accepted before. If a position lies within an aggregate, the whole
+/// aggregate is read again and its first records are completed. But if the records are not
+/// de-aggregated as far as the position, this reader does not de-aggregate, and dropping the
+/// aggregate would lose its later records: it is delivered again.
+pub(in crate::retrieval) fn drop_completed(records: &mut Vec<Record>, done: &Position) {
     let same = records.iter().take_while(|record| record.sequence_number <= done.sequence_number).count();
     if same == 0 {
         return;
@@ -135,8 +140,8 @@ pub(in crate::retrieval) fn drop_done(records: &mut Vec<Record>, done: &Position
             .cmp(&done.sequence_number)
             .then(record.sub_sequence_number.cmp(&done.sub_sequence_number))
     };
-    let apart = records[..same].iter().any(|record| order(record).is_ge());
-    let keep_from = if apart {
+    let deaggregated = records[..same].iter().any(|record| order(record).is_ge());
+    let keep_from = if deaggregated {
         records[..same].iter().take_while(|record| order(record).is_le()).count()
     } else {
         records[..same].iter().take_while(|record| record.sequence_number < done.sequence_number).count()
@@ -147,7 +152,7 @@ pub(in crate::retrieval) fn drop_done(records: &mut Vec<Record>, done: &Position
 fn decide(
     shard: &ShardId,
     from: StartingPosition,
-    doubt: Doubt,
+    doubt: EndDoubt,
     listing: &Listing,
     evidence: &mut EndEvidence,
     now: Time,
@@ -156,12 +161,13 @@ fn decide(
     let report = evidence.report_due(now).map(|lasted| (doubt, lasted));
     match (verdict, doubt) {
         (Verdict::Ended(children), _) => end(children),
-        // What was not found may be found again before the lists agree.
-        (Verdict::ReadOn { pause }, _) | (Verdict::AskAgain { pause }, Doubt::NotFound) => {
+        // A shard that was not found may be found again before the lists agree, so the reader also
+        // tries to read.
+        (Verdict::ReadOn { pause }, _) | (Verdict::ListAgain { pause }, EndDoubt::NotFound) => {
             (State::NeedIterator { from }, Next::Pause { pause, report })
         }
-        (Verdict::AskAgain { pause }, Doubt::NoChildren) => {
-            (State::Doubting { from, doubt }, Next::Pause { pause, report })
+        (Verdict::ListAgain { pause }, EndDoubt::NoChildren) => {
+            (State::EndInDoubt { from, doubt }, Next::Pause { pause, report })
         }
     }
 }
@@ -173,18 +179,23 @@ fn end(children: Vec<Shard>) -> (State, Next) {
 
 fn fail(state: State, kind: ApiErrorKind) -> (State, Next) {
     match (kind, state) {
-        (ApiErrorKind::IteratorExpired, State::Ready { from, .. }) => (State::NeedIterator { from }, Next::Renew),
-        // Of any other call: then it is the position itself that Kinesis does not take.
+        (ApiErrorKind::IteratorExpired, State::Ready { from, .. }) => {
+            (State::NeedIterator { from }, Next::RenewIterator)
+        }
+        // For any other call than GetRecords, this error means that Kinesis rejects the position
+        // itself.
         (
             ApiErrorKind::IteratorExpired
             | ApiErrorKind::Denied
             | ApiErrorKind::Refused
             | ApiErrorKind::PositionRefused,
             state,
-        ) => (state, Next::GiveUp),
-        // The stream itself is gone. Should it come back, its shards are asked for first.
-        (ApiErrorKind::NotFound, state @ State::Doubting { .. }) => (state, Next::GiveUp),
-        (ApiErrorKind::NotFound, state) => (State::Doubting { from: state.from(), doubt: Doubt::NotFound }, Next::GoOn),
+        ) => (state, Next::Fail),
+        // The stream does not exist. If it returns, its shards are listed first.
+        (ApiErrorKind::NotFound, state @ State::EndInDoubt { .. }) => (state, Next::Fail),
+        (ApiErrorKind::NotFound, state) => {
+            (State::EndInDoubt { from: state.from(), doubt: EndDoubt::NotFound }, Next::Continue)
+        }
         (ApiErrorKind::Throttled | ApiErrorKind::NotReady | ApiErrorKind::Unavailable, state) => (state, Next::BackOff),
     }
 }
@@ -239,7 +250,7 @@ mod tests {
         step(&shard_id(0), state, event, &mut EndEvidence::default())
     }
 
-    /// The same list, for a minute.
+    /// Lists the same shards for a minute.
     fn run_lists(mut state: State, shards: &[Shard]) -> State {
         let mut evidence = EndEvidence::default();
         for second in 0..60 {
@@ -255,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_accepted_answer_moves_the_iterator_and_the_position() {
+    fn an_accepted_response_advances_the_iterator_and_the_position() {
         let state = ready(StartingPosition::TrimHorizon, "a");
         let records = vec![record(1, 0), record(2, 0)];
         let expected = (ready(after(2), "b"), deliver(records.clone(), None));
@@ -263,19 +274,19 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_answer_moves_the_iterator_and_means_nothing_else() {
+    fn an_empty_response_only_advances_the_iterator() {
         let expected = (ready(after(7), "b"), deliver(vec![], None));
         assert_eq!(run(ready(after(7), "a"), fetched(vec![], Some("b"), vec![])), expected);
     }
 
     #[test]
-    fn an_expired_iterator_is_made_again_from_the_last_accepted_record() {
+    fn an_expired_iterator_is_replaced_after_the_last_accepted_record() {
         let expired = Event::Failed(ApiErrorKind::IteratorExpired);
-        assert_eq!(run(ready(after(7), "a"), expired), (State::NeedIterator { from: after(7) }, Next::Renew));
+        assert_eq!(run(ready(after(7), "a"), expired), (State::NeedIterator { from: after(7) }, Next::RenewIterator));
     }
 
     #[test]
-    fn where_nothing_was_accepted_yet_an_expired_iterator_starts_at_the_pinned_instant_again() {
+    fn before_the_first_record_an_expired_iterator_is_replaced_at_the_pinned_instant() {
         let from = StartingPosition::AtTimestamp(1_000);
         let (state, _) = run(ready(from.clone(), "a"), fetched(vec![], Some("b"), vec![]));
         let (state, _) = run(state, Event::Failed(ApiErrorKind::IteratorExpired));
@@ -283,13 +294,13 @@ mod tests {
     }
 
     #[test]
-    fn a_position_that_kinesis_does_not_take_is_told() {
+    fn a_position_that_kinesis_rejects_is_an_error() {
         let state = State::NeedIterator { from: after(7) };
-        assert_eq!(run(state.clone(), Event::Failed(ApiErrorKind::IteratorExpired)), (state, Next::GiveUp));
+        assert_eq!(run(state.clone(), Event::Failed(ApiErrorKind::IteratorExpired)), (state, Next::Fail));
     }
 
     #[test]
-    fn what_may_pass_is_tried_again_with_the_same_iterator() {
+    fn transient_errors_are_retried_with_the_same_iterator() {
         for kind in [ApiErrorKind::Throttled, ApiErrorKind::NotReady, ApiErrorKind::Unavailable] {
             let state = ready(after(7), "a");
             assert_eq!(run(state.clone(), Event::Failed(kind)), (state, Next::BackOff));
@@ -297,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_records_and_the_end_may_come_in_one_answer_or_in_two() {
+    fn the_last_records_and_the_end_may_come_in_one_response_or_in_two() {
         let children = vec![shard(1, &[0], false), shard(2, &[0], false)];
         let (state, next) = run(ready(after(7), "a"), fetched(vec![record(8, 0)], None, children.clone()));
         assert_eq!(state, State::Ended { children: children.clone() });
@@ -307,9 +318,9 @@ mod tests {
     }
 
     #[test]
-    fn no_iterator_without_children_is_an_end_only_if_the_list_says_that_the_shard_is_closed() {
+    fn an_end_without_children_counts_only_if_lists_show_the_shard_closed() {
         let (state, next) = run(ready(after(7), "a"), fetched(vec![record(8, 0)], None, vec![]));
-        assert_eq!(state, State::Doubting { from: after(8), doubt: Doubt::NoChildren });
+        assert_eq!(state, State::EndInDoubt { from: after(8), doubt: EndDoubt::NoChildren });
         assert_eq!(next, deliver(vec![record(8, 0)], None));
         let (open, next) = run(state.clone(), listed(vec![shard(0, &[], false)]));
         assert_eq!(open, State::NeedIterator { from: after(8) });
@@ -318,21 +329,21 @@ mod tests {
         let all = [vec![shard(0, &[], true)], children.clone(), vec![shard(3, &[2], false)]].concat();
         assert_eq!(run(state.clone(), listed(all.clone())).0, state, "one list is not enough");
         assert_eq!(run_lists(state.clone(), &all), State::Ended { children });
-        assert_eq!(run_lists(state.clone(), &all[..1]), state, "its children are not known");
+        assert_eq!(run_lists(state.clone(), &all[..1]), state, "its children are unknown");
     }
 
     #[test]
-    fn children_that_make_no_sense_are_asked_of_the_list() {
-        for nonsense in [vec![shard(1, &[], false)], vec![shard(1, &[0], false); 3_000]] {
-            let (state, _) = run(ready(after(7), "a"), fetched(vec![], None, nonsense));
-            assert_eq!(state, State::Doubting { from: after(7), doubt: Doubt::NoChildren });
+    fn invalid_children_are_replaced_by_those_of_the_list() {
+        for invalid in [vec![shard(1, &[], false)], vec![shard(1, &[0], false); 3_000]] {
+            let (state, _) = run(ready(after(7), "a"), fetched(vec![], None, invalid));
+            assert_eq!(state, State::EndInDoubt { from: after(7), doubt: EndDoubt::NoChildren });
         }
     }
 
     #[test]
-    fn a_shard_that_is_not_found_has_ended_only_if_lists_of_its_stream_agree_on_it() {
+    fn a_shard_that_is_not_found_has_ended_only_if_lists_agree() {
         let (state, next) = run(ready(after(7), "a"), Event::Failed(ApiErrorKind::NotFound));
-        assert_eq!((&state, next), (&State::Doubting { from: after(7), doubt: Doubt::NotFound }, Next::GoOn));
+        assert_eq!((&state, next), (&State::EndInDoubt { from: after(7), doubt: EndDoubt::NotFound }, Next::Continue));
         let child = shard(1, &[0], false);
         let (once, next) = run(state.clone(), listed(vec![child.clone()]));
         assert_eq!(once, State::NeedIterator { from: after(7) }, "one list is not enough");
@@ -342,11 +353,11 @@ mod tests {
             assert!(!matches!(run_lists(state.clone(), &wrong), State::Ended { .. }), "{wrong:?}");
         }
         let stream_gone = run(state.clone(), Event::Failed(ApiErrorKind::NotFound));
-        assert_eq!(stream_gone, (state, Next::GiveUp));
+        assert_eq!(stream_gone, (state, Next::Fail));
     }
 
     #[test]
-    fn the_end_is_told_again_to_whoever_asks_again() {
+    fn the_end_is_returned_again() {
         let ended = State::Ended { children: vec![shard(1, &[0], false)] };
         let (state, next) = run(ended.clone(), fetched(vec![], None, vec![]));
         assert_eq!(state, ended);
@@ -354,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_of_an_aggregate_that_are_done_are_left_out() {
+    fn completed_records_of_an_aggregate_are_dropped() {
         let from = StartingPosition::After(at(5, 1));
         let records = vec![record(5, 0), record(5, 1), record(5, 2), record(6, 0)];
         let (_, next) = run(ready(from, "a"), fetched(records, Some("b"), vec![]));
@@ -362,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aggregate_that_nobody_takes_apart_is_delivered_again_as_its_later_parts_are_not_done() {
+    fn without_deaggregation_a_partly_completed_aggregate_is_delivered_again() {
         let from = StartingPosition::After(at(5, 3));
         let records = vec![record(5, 0), record(6, 0)];
         let (_, next) = run(ready(from, "a"), fetched(records.clone(), Some("b"), vec![]));
@@ -370,7 +381,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes back, in any order: each record exactly once, in order.
+        /// For any sequence of faults: every record exactly once, in order.
         #[test]
         fn every_record_is_delivered_once_and_in_order(faults in proptest::collection::vec(0u8..7, 0..80)) {
             let parts = |n: u64| if n.is_multiple_of(3) { 3 } else { 1 };
@@ -383,7 +394,8 @@ mod tests {
                     (_, 0) => Event::Failed(ApiErrorKind::Throttled),
                     (State::Ready { .. }, 1) => Event::Failed(ApiErrorKind::IteratorExpired),
                     (State::NeedIterator { .. } | State::Ready { .. }, 2) => Event::Failed(ApiErrorKind::NotFound),
-                    // An iterator names the index of its next record. A position within an aggregate reads it again.
+                    // An iterator is the index of its next record. A position within an aggregate
+                    // reads the aggregate again.
                     (State::NeedIterator { from }, _) => {
                         let index = match from {
                             StartingPosition::After(p) if p.sub_sequence_number > 0 =>
@@ -396,14 +408,14 @@ mod tests {
                     }
                     (State::Ready { iterator, .. }, n) => {
                         let start: usize = iterator.parse().unwrap();
-                        // Whole records only, as Kinesis answers.
+                        // Whole aggregates only, as Kinesis returns them.
                         let mut end = (start + usize::from(n)).min(stream.len());
                         while end < stream.len() && stream[end].sub_sequence_number > 0 { end += 1; }
                         let over = end == stream.len() && n % 2 == 0;
                         let children = if over { vec![shard(1, &[0], false)] } else { vec![] };
                         fetched(stream[start..end].to_vec(), (!over).then(|| end.to_string()).as_deref(), children)
                     }
-                    (State::Doubting { .. }, _) => listed(vec![shard(0, &[], false)]),
+                    (State::EndInDoubt { .. }, _) => listed(vec![shard(0, &[], false)]),
                     (State::Ended { .. }, _) => break,
                 };
                 let (next_state, next) = run(state, event);

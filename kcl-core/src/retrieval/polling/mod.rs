@@ -1,24 +1,21 @@
-//! Reading a shard by GetRecords.
+//! Reads a shard by polling with GetRecords.
 //!
-//! | part | is |
+//! | module | content |
 //! |---|---|
-//! | `machine` | where a reader stands in its shard (pure) |
+//! | `machine` | the states of a reader (pure) |
 //! | `pace` | when the next call may be sent (pure) |
-//! | `amount` | how many records it asks for (pure) |
-//! | `quiet` | which failure is worth a warning (pure) |
-//! | `shard_limits` | what of this outlives a reader |
-//! | `reader` | the loop that obeys |
+//! | `batch_size` | how many records a call requests (pure) |
+//! | `shard_limits` | the limits of a shard, kept from one reader to the next |
+//! | `reader` | the loop that executes the machine's decisions |
 
 mod batch_size;
 mod machine;
 mod pace;
-mod quiet;
 mod reader;
 mod shard_limits;
 #[cfg(test)]
 mod tests;
 
-pub(super) use machine::drop_done;
-pub(super) use quiet::Quiet;
+pub(super) use machine::drop_completed;
 pub(super) use reader::OVERHEAD_PER_PART;
 pub(crate) use reader::{LARGEST_CALL, PollingReaders};

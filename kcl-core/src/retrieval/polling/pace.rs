@@ -1,83 +1,87 @@
-//! When the next read of a shard may be sent, from how the last ones were answered.
+//! Decides when the next read of a shard may be sent, from the outcomes of the last reads.
 //!
-//! Pure. A shard that is behind is read at full speed, one at its tip more slowly. Throttling stretches the distance
-//! between reads (others read the shard too), every good answer shrinks it a little: readers that share a shard
-//! converge on shares that fit.
+//! Pure: no I/O, no clock. A shard that is behind is read at full speed, one at its tip more
+//! slowly. Each throttle lengthens the interval between reads, because others read the shard too,
+//! and each success shortens it a little: readers that share a shard converge on shares that fit
+//! its limits.
 
 use crate::clock::Time;
 use crate::config::Settings;
 use std::time::Duration;
 
-/// AWS: each shard serves 5 GetRecords calls a second, to all its polling readers together.
+/// AWS (Kinesis quotas): each shard serves 5 GetRecords calls per second, to all its polling
+/// readers together.
 const CALLS: usize = 5;
 const CALLS_WINDOW: Duration = Duration::from_secs(1);
-/// AWS: each shard serves 2 MiB a second; an answer of 10 MiB blocks it for 5 s.
+/// AWS (Kinesis quotas): each shard serves 2 MiB per second; a response of 10 MiB blocks it for 5
+/// s.
 const BYTES_A_SECOND: u64 = 2 * MIB;
 const BYTES_BLOCK: Duration = Duration::from_secs(5);
-/// AWS: the largest answer, and what a shard acquires in a second.
+/// AWS (Kinesis quotas): the largest response, and the bytes that a shard accepts per second.
 pub(super) const LARGEST_ANSWER: u64 = 10 * MIB;
 const WRITTEN_A_SECOND: u64 = MIB;
 const MIB: u64 = 1024 * 1024;
 
-/// From when on a full answer is followed up at once.
+/// A full response that is at least this many milliseconds behind is followed by the next call at
+/// once.
 const FAR_BEHIND: u64 = 1_000;
-/// Contention never stretches the distance between reads further.
+/// The longest interval between reads under contention.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(5);
-/// Calls a second that a throttled reader wins back each second: few at first, as others still read the shard, and more with
-/// each second in which that was not noticed.
+/// Calls per second that a throttled reader regains each second. The growth starts small, because
+/// others still read the shard, and increases with each second without a throttle.
 const FIRST_GROWTH: f64 = 0.01;
 const GROWTH_OF_GROWTH: f64 = 0.008;
 const MOST_GROWTH: f64 = 0.3;
-/// Throttles in a row that say no more than the first of them did: readers that took each for news would slow down for tens of
-/// seconds where a few others read the shard.
+/// Only every third of consecutive throttles lengthens the interval. Otherwise readers would slow
+/// down for tens of seconds if a few others read the shard.
 const EPISODE: u32 = 3;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-/// From the sending of a call that failed to the next one, at most (where the call itself did not take longer): reading resumes
-/// within 5 s of the end of an outage.
+/// The longest time from sending a failed call to the next call (unless the call itself took
+/// longer): reading resumes within 5 s of the end of an outage.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
 
-/// How a call was answered.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// With records, maybe none.
+pub(super) enum CallOutcome {
+    /// Records, possibly none.
     Records {
-        /// How many.
+        /// The number of records.
         count: usize,
-        /// Their payload.
+        /// The bytes of their payload.
         bytes: u64,
-        /// As many as were asked for.
+        /// True if it has as many records as requested.
         full: bool,
-        /// How far behind the tip they end, in milliseconds, if it was said.
+        /// The time by which they are behind the tip, in milliseconds, if returned.
         behind: Option<u64>,
     },
     /// Too many calls or bytes.
     Throttled,
-    /// Not at all, or with a failure.
+    /// No response, or a failure.
     Failed,
-    /// The iterator was too old.
+    /// The iterator has expired.
     IteratorExpired,
-    /// The position to start from is none of the shard.
+    /// The start position does not belong to the shard.
     PositionRefused,
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// Zero: no limits are kept either, for servers that have none.
+    /// Zero disables the limits as well, for servers without limits.
     poll_interval: Duration,
     idle_poll_interval: Duration,
-    /// What contention has made of `poll_interval`, when it was last noticed.
+    /// The interval between reads under contention.
     interval: Duration,
     throttled_at: Time,
-    /// How far apart reads have drifted since the shard has had nothing new.
+    /// The interval between reads of an idle shard.
     idle: Duration,
-    /// In a row.
+    /// Consecutive failures.
     failures: u32,
     /// When the last calls were answered, oldest first.
     answered: [Option<Time>; CALLS],
-    /// When an answer last said that nothing is left.
+    /// When a response last showed that the reader is at the tip.
     at_tip: Option<Time>,
-    /// What the limits alone allow.
+    /// The earliest time that the limits allow.
     allowed: Time,
 }
 
@@ -96,31 +100,33 @@ impl Pace {
         }
     }
 
-    /// For another reader of the same shard: what was read is forgotten, what the shard has counted is not. Tells before when
-    /// its first call must not be sent.
-    pub(super) fn begin_anew(&mut self) -> Time {
+    /// Prepares for the next reader of the same shard: forgets what was read, but keeps what the
+    /// shard has counted. Returns the earliest time of its first call.
+    pub(super) fn reset_for_next_reader(&mut self) -> Time {
         (self.failures, self.idle, self.at_tip) = (0, self.poll_interval, None);
         self.allowed
     }
 
-    /// Calls that failed in a row.
+    /// Returns the number of consecutive failed calls.
     pub(super) fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// The most that the next answer holds. At its tip a shard cannot have got more than its write limit allows.
+    /// Returns the largest size of the next response. Since it was at its tip, a shard cannot have
+    /// received more than its write limit allows.
     pub(super) fn largest_answer(&self, now: Time) -> u64 {
         let Some(tip) = self.at_tip else { return LARGEST_ANSWER };
         let millis = u64::try_from(now.since(tip).as_millis()).unwrap_or(u64::MAX);
         MIB.saturating_add(millis.saturating_mul(WRITTEN_A_SECOND) / 1_000).min(LARGEST_ANSWER)
     }
 
-    /// Takes note of an answer to a call that was sent at `sent`, and tells before when the next one must not be sent.
-    pub(super) fn answered(&mut self, answer: Answer, sent: Time, now: Time, rng: &mut fastrand::Rng) -> Time {
+    /// Records the outcome of a call that was sent at `sent`. Returns the earliest time of the next
+    /// call.
+    pub(super) fn record(&mut self, outcome: CallOutcome, sent: Time, now: Time, rng: &mut fastrand::Rng) -> Time {
         self.answered.rotate_left(1);
         self.answered[CALLS - 1] = Some(now);
-        match answer {
-            Answer::Records { count, bytes, full, behind } => {
+        match outcome {
+            CallOutcome::Records { count, bytes, full, behind } => {
                 self.failures = 0;
                 self.recover(now);
                 let at_tip = behind == Some(0) || (behind.is_none() && count == 0);
@@ -132,16 +138,16 @@ impl Pace {
                     self.poll_interval
                 };
                 let far_behind = full && behind.is_some_and(|millis| millis >= FAR_BEHIND);
-                let apart = if at_tip {
+                let interval = if at_tip {
                     self.idle.max(self.interval)
                 } else if far_behind {
                     Duration::ZERO
                 } else {
                     self.interval
                 };
-                self.within_limits(sent + apart, self.interval, bytes, now)
+                self.within_limits(sent + interval, self.interval, bytes, now)
             }
-            Answer::Throttled => {
+            CallOutcome::Throttled => {
                 self.throttled_at = now;
                 if self.failures.is_multiple_of(EPISODE) {
                     self.interval = (self.interval + self.interval / 2)
@@ -150,23 +156,25 @@ impl Pace {
                 let ceiling = self.ceiling(LONGEST_INTERVAL).max(self.interval);
                 self.back_off(ceiling, now, rng)
             }
-            // A call that took its time to fail was a pause by itself.
-            // One call cannot tell a refused position from an outage in which every position is refused: the pauses are the same.
-            Answer::Failed | Answer::PositionRefused => {
+            // A call that took long to fail counts as a pause. One call cannot distinguish a
+            // refused position from an outage in which every position is refused, so both have the
+            // same pauses.
+            CallOutcome::Failed | CallOutcome::PositionRefused => {
                 let left = self.ceiling(LONGEST_BACKOFF).saturating_sub(now.since(sent)).max(FIRST_BACKOFF);
                 self.back_off(left, now, rng)
             }
-            // The first time nothing is wrong but that the handler was slow.
-            Answer::IteratorExpired if self.failures == 0 => {
+            // The first expired iterator only shows that the handler was slow.
+            CallOutcome::IteratorExpired if self.failures == 0 => {
                 self.failures = 1;
                 now
             }
-            Answer::IteratorExpired => self.back_off(self.ceiling(LONGEST_BACKOFF), now, rng),
+            CallOutcome::IteratorExpired => self.back_off(self.ceiling(LONGEST_BACKOFF), now, rng),
         }
     }
 
-    /// The rate grows by the same steps for every reader of a shard, and each throttle acquires a share of it: that is what
-    /// makes them converge on equal shares.
+    /// Raises the read rate. The rate grows by the same steps for every reader of a shard, and each
+    /// throttle takes a share of it (additive increase, multiplicative decrease), so readers
+    /// converge on equal shares.
     fn recover(&mut self, now: Time) {
         if self.interval > self.poll_interval {
             let unnoticed = now.since(self.throttled_at).as_secs_f64();
@@ -177,26 +185,28 @@ impl Pace {
         }
     }
 
-    /// Exponential.
+    /// Returns the exponential bound of the next pause.
     fn ceiling(&self, longest: Duration) -> Duration {
         FIRST_BACKOFF.saturating_mul(1 << self.failures.min(16)).min(longest)
     }
 
-    /// With full jitter: readers that failed together do not come back together.
+    /// Applies full jitter: readers that failed together must not retry together.
     fn back_off(&mut self, ceiling: Duration, now: Time, rng: &mut fastrand::Rng) -> Time {
         self.failures = self.failures.saturating_add(1);
         self.within_limits(now + ceiling.mul_f64(rng.f64()), self.poll_interval, 0, now)
     }
 
-    fn within_limits(&mut self, wanted: Time, apart: Duration, bytes: u64, now: Time) -> Time {
-        self.allowed = if self.poll_interval.is_zero() { now } else { self.limits(apart, bytes, now) };
+    fn within_limits(&mut self, wanted: Time, interval: Duration, bytes: u64, now: Time) -> Time {
+        self.allowed = if self.poll_interval.is_zero() { now } else { self.limits(interval, bytes, now) };
         wanted.max(self.allowed)
     }
 
-    /// What the shard's limits allow, of calls that are so far apart in the long run.
-    fn limits(&self, apart: Duration, bytes: u64, now: Time) -> Time {
-        // From the answers on, not the calls: somewhere between the two the shard counted.
-        let window = CALLS_WINDOW.max(apart.saturating_mul(CALLS as u32));
+    /// Returns the earliest time that the shard's limits allow, for calls at this interval in the
+    /// long run.
+    fn limits(&self, interval: Duration, bytes: u64, now: Time) -> Time {
+        // Count from the responses: the shard counted each call at some time between its sending
+        // and its response.
+        let window = CALLS_WINDOW.max(interval.saturating_mul(CALLS as u32));
         let calls = self.answered[0].map_or(now, |fifth_last| fifth_last + window);
         let millis = bytes.saturating_mul(1_000).div_ceil(BYTES_A_SECOND);
         now.max(calls).max(now + Duration::from_millis(millis).min(BYTES_BLOCK))
@@ -214,23 +224,24 @@ mod tests {
         Duration::from_millis(n)
     }
 
-    fn records(count: usize, bytes: u64, full: bool, behind: u64) -> Answer {
-        Answer::Records { count, bytes, full, behind: Some(behind) }
+    fn records(count: usize, bytes: u64, full: bool, behind: u64) -> CallOutcome {
+        CallOutcome::Records { count, bytes, full, behind: Some(behind) }
     }
 
-    const EMPTY_AT_TIP: Answer = Answer::Records { count: 0, bytes: 0, full: false, behind: Some(0) };
+    const EMPTY_AT_TIP: CallOutcome = CallOutcome::Records { count: 0, bytes: 0, full: false, behind: Some(0) };
 
-    /// Runs the answers through one after the other, each call sent as soon as it may be; the distances between calls.
-    fn distances(pace: &mut Pace, answers: impl IntoIterator<Item = Answer>) -> Vec<Duration> {
+    /// Records the outcomes in turn, with each call sent as soon as possible. Returns the intervals
+    /// between the calls.
+    fn call_intervals(pace: &mut Pace, answers: impl IntoIterator<Item = CallOutcome>) -> Vec<Duration> {
         let mut rng = fastrand::Rng::with_seed(7);
         let mut sent = Time::ZERO;
         answers
             .into_iter()
             .map(|answer| {
-                let next = pace.answered(answer, sent, sent + RTT, &mut rng);
-                let apart = next.since(sent);
+                let next = pace.record(answer, sent, sent + RTT, &mut rng);
+                let interval = next.since(sent);
                 sent = next;
-                apart
+                interval
             })
             .collect()
     }
@@ -245,102 +256,106 @@ mod tests {
 
     #[test]
     fn a_shard_that_is_behind_is_read_every_poll_interval() {
-        let apart = distances(&mut kinesis(), vec![records(10, 100, false, 60_000); 4]);
-        assert_eq!(apart, vec![ms(200); 4]);
+        let intervals = call_intervals(&mut kinesis(), vec![records(10, 100, false, 60_000); 4]);
+        assert_eq!(intervals, vec![ms(200); 4]);
     }
 
     #[test]
-    fn an_empty_answer_of_a_shard_that_is_behind_slows_nothing() {
-        let apart = distances(&mut kinesis(), vec![records(0, 0, false, 60_000); 4]);
-        assert_eq!(apart, vec![ms(200); 4]);
+    fn an_empty_response_of_a_shard_that_is_behind_does_not_slow_reads() {
+        let intervals = call_intervals(&mut kinesis(), vec![records(0, 0, false, 60_000); 4]);
+        assert_eq!(intervals, vec![ms(200); 4]);
     }
 
     #[test]
-    fn an_idle_shard_is_read_less_and_less_often_down_to_the_idle_interval() {
-        let apart = distances(&mut kinesis(), vec![EMPTY_AT_TIP; 4]);
-        assert_eq!(apart, [ms(300), ms(450), ms(500), ms(500)]);
+    fn an_idle_shard_is_read_at_growing_intervals_up_to_the_idle_interval() {
+        let intervals = call_intervals(&mut kinesis(), vec![EMPTY_AT_TIP; 4]);
+        assert_eq!(intervals, [ms(300), ms(450), ms(500), ms(500)]);
     }
 
     #[test]
-    fn records_at_the_tip_bring_an_idle_shard_back_to_the_poll_interval() {
-        let apart = distances(&mut kinesis(), [EMPTY_AT_TIP, EMPTY_AT_TIP, records(1, 100, false, 0), EMPTY_AT_TIP]);
-        assert_eq!(apart, [ms(300), ms(450), ms(200), ms(300)]);
+    fn records_at_the_tip_restore_the_poll_interval_of_an_idle_shard() {
+        let intervals =
+            call_intervals(&mut kinesis(), [EMPTY_AT_TIP, EMPTY_AT_TIP, records(1, 100, false, 0), EMPTY_AT_TIP]);
+        assert_eq!(intervals, [ms(300), ms(450), ms(200), ms(300)]);
     }
 
     #[test]
-    fn a_full_answer_far_behind_is_followed_up_at_once_until_five_calls_are_spent() {
-        let apart = distances(&mut kinesis(), vec![records(100, 0, true, 60_000); 6]);
-        assert_eq!(apart[..4], vec![RTT; 4]);
-        // The first was answered after 10 ms; a second later the next is due.
-        assert_eq!(apart[4], ms(1_010 - 40));
-        assert_eq!(apart[5], RTT);
+    fn full_responses_far_behind_are_followed_at_once_up_to_five_calls() {
+        let intervals = call_intervals(&mut kinesis(), vec![records(100, 0, true, 60_000); 6]);
+        assert_eq!(intervals[..4], vec![RTT; 4]);
+        // The first response came after 10 ms; the sixth call is due a second later.
+        assert_eq!(intervals[4], ms(1_010 - 40));
+        assert_eq!(intervals[5], RTT);
     }
 
     #[test]
-    fn a_large_answer_is_followed_by_the_pause_that_its_bytes_cost() {
-        let apart = distances(&mut kinesis(), [records(100, 4 * MIB, true, 60_000)]);
-        assert_eq!(apart, [RTT + ms(2_000)]);
-        let apart = distances(&mut kinesis(), [records(100, 12 * MIB, true, 60_000)]);
-        assert_eq!(apart, [RTT + ms(5_000)]);
+    fn a_large_response_is_followed_by_a_pause_for_its_bytes() {
+        let intervals = call_intervals(&mut kinesis(), [records(100, 4 * MIB, true, 60_000)]);
+        assert_eq!(intervals, [RTT + ms(2_000)]);
+        let intervals = call_intervals(&mut kinesis(), [records(100, 12 * MIB, true, 60_000)]);
+        assert_eq!(intervals, [RTT + ms(5_000)]);
     }
 
     #[test]
-    fn a_longer_poll_interval_is_obeyed_in_bursts_too() {
+    fn a_longer_poll_interval_applies_to_bursts_too() {
         let mut pace = Pace::new(&Settings::default().poll_interval(ms(1_000)));
-        let total: Duration = distances(&mut pace, vec![records(100, 100, true, 60_000); 50]).into_iter().sum();
+        let total: Duration = call_intervals(&mut pace, vec![records(100, 100, true, 60_000); 50]).into_iter().sum();
         assert!(total >= ms(50 * 1_000), "{total:?}");
     }
 
     #[test]
-    fn without_pacing_a_shard_that_is_behind_is_read_as_soon_as_it_answered() {
-        let apart = distances(&mut off(), vec![records(10_000, 10 * MIB, false, 60_000); 20]);
-        assert_eq!(apart, vec![RTT; 20]);
-        assert_eq!(distances(&mut off(), vec![records(0, 0, false, 60_000); 20]), vec![RTT; 20]);
+    fn without_pacing_a_shard_that_is_behind_is_read_right_after_each_response() {
+        let intervals = call_intervals(&mut off(), vec![records(10_000, 10 * MIB, false, 60_000); 20]);
+        assert_eq!(intervals, vec![RTT; 20]);
+        assert_eq!(call_intervals(&mut off(), vec![records(0, 0, false, 60_000); 20]), vec![RTT; 20]);
     }
 
     #[test]
-    fn without_pacing_a_shard_at_its_tip_is_still_not_read_in_a_loop() {
-        assert_eq!(distances(&mut off(), vec![EMPTY_AT_TIP; 3]), [ms(100), ms(150), ms(225)]);
+    fn without_pacing_a_shard_at_its_tip_is_still_read_with_pauses() {
+        assert_eq!(call_intervals(&mut off(), vec![EMPTY_AT_TIP; 3]), [ms(100), ms(150), ms(225)]);
     }
 
     #[test]
-    fn a_call_that_took_long_to_fail_is_followed_by_another_within_five_seconds_of_its_sending() {
+    fn a_failed_call_is_retried_within_five_seconds_of_its_sending() {
         let (mut pace, mut rng, mut sent) = (kinesis(), fastrand::Rng::with_seed(7), Time::ZERO);
         for took in [ms(10), ms(4_000), ms(2_000)].into_iter().cycle().take(60) {
-            let next = pace.answered(Answer::Failed, sent, sent + took, &mut rng);
+            let next = pace.record(CallOutcome::Failed, sent, sent + took, &mut rng);
             assert!(next.since(sent) <= ms(4_500), "{:?} after a call of {took:?}", next.since(sent));
             sent = next;
         }
     }
 
     #[test]
-    fn failures_back_off_further_and_further_and_a_good_answer_ends_that() {
+    fn failures_back_off_exponentially_until_a_success() {
         let mut pace = kinesis();
-        let apart = distances(&mut pace, vec![Answer::Failed; 40]);
-        assert!(apart[..3].iter().all(|apart| *apart < ms(500)) && apart.iter().max() > Some(&ms(3_500)), "{apart:?}");
-        assert!(apart.iter().all(|apart| *apart <= RTT + LONGEST_BACKOFF), "{apart:?}");
-        assert_eq!(distances(&mut pace, [records(1, 1, false, 60_000)]).len(), 1);
+        let intervals = call_intervals(&mut pace, vec![CallOutcome::Failed; 40]);
+        assert!(
+            intervals[..3].iter().all(|interval| *interval < ms(500)) && intervals.iter().max() > Some(&ms(3_500)),
+            "{intervals:?}"
+        );
+        assert!(intervals.iter().all(|interval| *interval <= RTT + LONGEST_BACKOFF), "{intervals:?}");
+        assert_eq!(call_intervals(&mut pace, [records(1, 1, false, 60_000)]).len(), 1);
         assert_eq!(pace.failures(), 0);
     }
 
     #[test]
-    fn the_first_expired_iterator_costs_no_pause_the_next_ones_do() {
+    fn only_repeated_expired_iterators_cause_a_pause() {
         let mut pace = kinesis();
-        assert_eq!(distances(&mut pace, [Answer::IteratorExpired]), [RTT]);
-        assert!(distances(&mut pace, [Answer::IteratorExpired])[0] > RTT);
+        assert_eq!(call_intervals(&mut pace, [CallOutcome::IteratorExpired]), [RTT]);
+        assert!(call_intervals(&mut pace, [CallOutcome::IteratorExpired])[0] > RTT);
     }
 
     #[test]
-    fn an_answer_at_the_tip_bounds_what_the_next_may_hold() {
+    fn a_response_at_the_tip_bounds_the_size_of_the_next() {
         let mut pace = kinesis();
         assert_eq!(pace.largest_answer(Time::ZERO), LARGEST_ANSWER);
-        distances(&mut pace, [EMPTY_AT_TIP]);
+        call_intervals(&mut pace, [EMPTY_AT_TIP]);
         assert_eq!(pace.largest_answer(Time::ZERO + RTT), MIB);
         assert_eq!(pace.largest_answer(Time::ZERO + RTT + ms(500)), MIB + MIB / 2);
         assert_eq!(pace.largest_answer(Time::ZERO + ms(3_600_000)), LARGEST_ANSWER);
     }
 
-    /// Kinesis's rule, at the latest moment that fits between call and answer.
+    /// Kinesis's rule, with calls counted at the latest possible time.
     struct Shard {
         calls: Vec<Time>,
     }
@@ -356,7 +371,8 @@ mod tests {
         }
     }
 
-    /// Ten minutes of so many readers on a shard: calls of each that were served, calls in vain, and how long one had to wait.
+    /// Simulates `count` readers of one shard for ten minutes. Returns the served calls of each,
+    /// the throttled calls, and the longest wait.
     fn contend(count: usize, seed: u64) -> (Vec<u32>, u32, Duration) {
         let mut shard = Shard { calls: Vec::new() };
         let mut rng = fastrand::Rng::with_seed(seed);
@@ -376,9 +392,9 @@ mod tests {
                 records(10, 1_000, false, 60_000)
             } else {
                 throttled += 1;
-                Answer::Throttled
+                CallOutcome::Throttled
             };
-            *due = pace.answered(answer, *due, *due + RTT, &mut rng);
+            *due = pace.record(answer, *due, *due + RTT, &mut rng);
         }
         (readers.into_iter().map(|(_, _, mine, _)| mine).collect(), throttled, longest)
     }
@@ -391,24 +407,24 @@ mod tests {
             assert!(served > 600 * 5 / 2, "{count}: the shard's reads are used: {served}");
             assert!(
                 throttled < served * count as u32 / 20,
-                "{count}: few calls are in vain: {throttled} beside {served}"
+                "{count}: few calls are throttled: {throttled} of {served} served"
             );
-            assert!(longest < Duration::from_secs(patience), "{count}: one waited for {longest:?}");
+            assert!(longest < Duration::from_secs(patience), "{count}: a reader waited for {longest:?}");
             for mine in &shares {
-                assert!(*mine > served / (2 * count as u32), "{count}: nobody starves: {shares:?}");
+                assert!(*mine > served / (2 * count as u32), "{count}: no reader starves: {shares:?}");
             }
         }
     }
 
     #[test]
-    fn a_pause_after_failures_is_drawn_from_all_of_its_range() {
+    fn a_pause_after_failures_uses_full_jitter() {
         for failures in 0..12_u32 {
             let ceiling = FIRST_BACKOFF.saturating_mul(1 << failures).min(LONGEST_BACKOFF);
             let drawn: Vec<f64> = (0..200)
                 .map(|seed| {
                     let mut pace = Pace { failures, ..off() };
                     let next =
-                        pace.answered(Answer::Failed, Time::ZERO, Time::ZERO, &mut fastrand::Rng::with_seed(seed));
+                        pace.record(CallOutcome::Failed, Time::ZERO, Time::ZERO, &mut fastrand::Rng::with_seed(seed));
                     next.since(Time::ZERO).as_secs_f64() / ceiling.as_secs_f64()
                 })
                 .collect();
@@ -419,50 +435,54 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shard_has_counted_outlives_its_reader_and_nothing_else_does() {
+    fn only_the_shards_limits_outlive_a_reader() {
         let mut pace = kinesis();
-        distances(&mut pace, [EMPTY_AT_TIP]);
-        assert_eq!(pace.begin_anew(), Time::ZERO + RTT, "one call in this second");
-        assert_eq!(pace.largest_answer(Time::ZERO + RTT), LARGEST_ANSWER, "it may begin somewhere else");
-        distances(&mut pace, [records(100, 4 * MIB, true, 60_000)]);
-        assert_eq!(pace.begin_anew(), Time::ZERO + RTT + ms(2_000));
-        distances(&mut pace, vec![Answer::Throttled; 3]);
-        pace.begin_anew();
+        call_intervals(&mut pace, [EMPTY_AT_TIP]);
+        assert_eq!(pace.reset_for_next_reader(), Time::ZERO + RTT, "one call in this second");
+        assert_eq!(pace.largest_answer(Time::ZERO + RTT), LARGEST_ANSWER, "it may start elsewhere");
+        call_intervals(&mut pace, [records(100, 4 * MIB, true, 60_000)]);
+        assert_eq!(pace.reset_for_next_reader(), Time::ZERO + RTT + ms(2_000));
+        call_intervals(&mut pace, vec![CallOutcome::Throttled; 3]);
+        pace.reset_for_next_reader();
         assert_eq!((pace.failures(), pace.interval), (0, ms(300)), "others still read the shard");
     }
 
     #[test]
-    fn a_reader_that_is_alone_again_comes_back_to_full_speed() {
+    fn a_reader_without_contention_returns_to_full_speed() {
         let mut pace = kinesis();
-        let (contended, alone) = (vec![Answer::Throttled; 18], vec![records(10, 0, false, 60_000); 150]);
-        let apart = distances(&mut pace, contended.into_iter().chain(alone)).split_off(18);
-        assert!(apart[1] > ms(1_000), "{apart:?}");
-        let five: Duration = apart[145..].iter().sum();
-        assert!(five < ms(1_020), "{apart:?}");
-        assert!(apart.iter().sum::<Duration>() < ms(60_000), "within a minute: {:?}", apart.iter().sum::<Duration>());
+        let (contended, alone) = (vec![CallOutcome::Throttled; 18], vec![records(10, 0, false, 60_000); 150]);
+        let intervals = call_intervals(&mut pace, contended.into_iter().chain(alone)).split_off(18);
+        assert!(intervals[1] > ms(1_000), "{intervals:?}");
+        let five: Duration = intervals[145..].iter().sum();
+        assert!(five < ms(1_020), "{intervals:?}");
+        assert!(
+            intervals.iter().sum::<Duration>() < ms(60_000),
+            "within a minute: {:?}",
+            intervals.iter().sum::<Duration>()
+        );
     }
 
     proptest! {
         #[test]
-        fn no_answers_make_a_reader_send_six_calls_that_a_shard_counts_within_a_second(
+        fn a_shard_never_counts_six_calls_within_a_second(
             answers in proptest::collection::vec((0u8..5, 0u64..12 * MIB, any::<bool>(), 0u64..400, 0u64..400), 6..80),
             seed: u64,
         ) {
             let (mut pace, mut rng, mut sent) = (kinesis(), fastrand::Rng::with_seed(seed), Time::ZERO);
             let mut shard = Shard { calls: Vec::new() };
             for (kind, bytes, full, before, after) in answers {
-                // The shard counts the call at any moment between its sending and its answer.
+                // The shard counts the call at any time between its sending and its response.
                 let counted = sent + ms(before);
                 prop_assert!(shard.call(counted));
                 let answer = match kind {
-                    0 => Answer::Throttled,
-                    1 => Answer::Failed,
-                    2 => Answer::IteratorExpired,
+                    0 => CallOutcome::Throttled,
+                    1 => CallOutcome::Failed,
+                    2 => CallOutcome::IteratorExpired,
                     3 => records(0, 0, false, 0),
                     _ => records(10, bytes, full, bytes),
                 };
                 let now = counted + ms(after);
-                let next = pace.answered(answer, sent, now, &mut rng);
+                let next = pace.record(answer, sent, now, &mut rng);
                 prop_assert!(next >= now);
                 sent = next;
             }

@@ -1,7 +1,7 @@
-//! What is known of a shard's limits, kept from one reader of it to the next.
+//! Keeps what is known of a shard's limits from one reader to the next.
 //!
-//! A reader may live for moments only: one that bridges the gap between two subscriptions, or follows one that stood. The
-//! shard counts the calls of all of them.
+//! A reader may live only briefly, for example while a subscription is replaced, or after a stalled
+//! reader. The shard counts the calls of all of them.
 
 use super::batch_size::BatchSizeTuner;
 use super::pace::Pace;
@@ -12,45 +12,45 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// After so long nothing that was shard_limits matters any more.
+/// How long the limits of a shard without a reader are kept.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// What is known of one shard.
+/// The limits of one shard.
 #[derive(Debug)]
 pub(super) struct ShardLimits {
     pub(super) pace: Pace,
-    pub(super) amount: BatchSizeTuner,
-    /// No call may be sent before.
+    pub(super) batch_size: BatchSizeTuner,
+    /// No call may be sent before this time.
     pub(super) not_before: Time,
 }
 
-/// Of one shard, shared by its readers.
+/// The limits of one shard, shared by its readers.
 #[derive(Clone, Debug)]
-pub(super) struct OfShard(Arc<Mutex<ShardLimits>>);
+pub(super) struct SharedLimits(Arc<Mutex<ShardLimits>>);
 
-impl OfShard {
+impl SharedLimits {
     pub(super) fn lock(&self) -> MutexGuard<'_, ShardLimits> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Of all shards of a stream.
+/// The limits of all shards of a stream.
 #[derive(Debug, Default)]
-pub(super) struct OfStream(HashMap<ShardId, OfShard>);
+pub(super) struct StreamLimits(HashMap<ShardId, SharedLimits>);
 
-impl OfStream {
-    /// For a reader that begins now.
-    pub(super) fn begin(&mut self, shard: &ShardId, settings: &Settings, now: Time) -> OfShard {
+impl StreamLimits {
+    /// Returns the limits for a reader that starts now.
+    pub(super) fn begin(&mut self, shard: &ShardId, settings: &Settings, now: Time) -> SharedLimits {
         self.0.retain(|_, of| Arc::strong_count(&of.0) > 1 || now.since(of.lock().not_before) < KEPT);
         let begin = || ShardLimits {
             pace: Pace::new(settings),
-            amount: BatchSizeTuner::new(settings.max_records),
+            batch_size: BatchSizeTuner::new(settings.max_records),
             not_before: now,
         };
-        let of = self.0.entry(shard.clone()).or_insert_with(|| OfShard(Arc::new(Mutex::new(begin()))));
-        let mut shard_limits = of.lock();
-        shard_limits.not_before = shard_limits.pace.begin_anew().max(now);
-        drop(shard_limits);
+        let of = self.0.entry(shard.clone()).or_insert_with(|| SharedLimits(Arc::new(Mutex::new(begin()))));
+        let mut limits = of.lock();
+        limits.not_before = limits.pace.reset_for_next_reader().max(now);
+        drop(limits);
         of.clone()
     }
 }
@@ -60,8 +60,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_kept_while_a_reader_lives_and_a_minute_longer() {
-        let (mut stream, settings) = (OfStream::default(), Settings::default());
+    fn limits_are_kept_while_a_reader_lives_and_for_a_minute_after() {
+        let (mut stream, settings) = (StreamLimits::default(), Settings::default());
         let (a, b, at) = (ShardId::from("a"), ShardId::from("b"), |secs| Time::ZERO + Duration::from_secs(secs));
         let first = stream.begin(&a, &settings, at(0));
         stream.begin(&b, &settings, at(59));

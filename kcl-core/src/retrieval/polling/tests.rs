@@ -1,4 +1,4 @@
-//! Whole polling readers against a scripted stream, under virtual time.
+//! Tests complete polling readers against a scripted stream, under virtual time.
 
 use super::PollingReaders;
 use crate::clock::TokioClock;
@@ -18,24 +18,24 @@ use tokio_util::task::TaskTracker;
 
 const MIB: usize = 1024 * 1024;
 
-/// A stream of one shard. Every call acquires 10 ms. Iterators are the index of the next record.
+/// A stream of one shard. Every call takes 10 ms. An iterator is the index of the next record.
 #[derive(Debug)]
 struct Scripted {
     /// Payload sizes; record `n` has sequence number `n + 1`.
     sizes: Vec<usize>,
-    /// What GetRecords does next, before it behaves.
+    /// Faults of the next GetRecords calls.
     next: Mutex<VecDeque<Fault>>,
-    /// What GetRecords does ever after.
+    /// The fault of every later GetRecords call.
     always: Option<Fault>,
     listing: Result<Vec<Shard>, ApiErrorKind>,
     closed: bool,
     /// The end of the shard names no children.
     childless: bool,
-    /// What is listed instead, from now on.
+    /// Replaces `listing` once it is set.
     listed_later: Mutex<Option<Vec<Shard>>>,
-    /// So many bytes of an answer come through in a second.
+    /// Bytes per second of the connection.
     line: Option<usize>,
-    /// Calls, when they were sent.
+    /// The calls, with the times when they were sent.
     calls: Mutex<Vec<(Duration, String)>>,
     origin: Instant,
 }
@@ -167,21 +167,21 @@ fn roomy() -> ByteBudget {
     ByteBudget::new(256 * MIB, 30 * MIB as u64)
 }
 
-/// Two records an answer.
+/// Two records per response.
 fn settings() -> Settings {
     Settings::default().max_records(2)
 }
 
-/// Reads until all of these records came, and checks that they did so once and in order.
+/// Reads until `count` records have arrived, and checks that each arrived once and in order.
 async fn read(reader: &mut dyn ShardReader, count: usize) {
     read_from(reader, 1, count).await;
 }
 
-/// The same, from the record of that number on.
+/// Like [`read`], from the record with number `first` on.
 async fn read_from(reader: &mut dyn ShardReader, first: usize, last: usize) {
     let mut numbers = Vec::new();
     while numbers.len() < last + 1 - first {
-        // What is not answered for long is reported, and tried again by whoever is told.
+        // Long outages are returned as errors; the caller retries.
         let chunk = match reader.next().await {
             Err(error) if error.source.kind == ApiErrorKind::Unavailable => continue,
             chunk => chunk.unwrap(),
@@ -211,7 +211,7 @@ async fn a_reader_never_sends_more_than_five_calls_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readers_that_follow_each_other_send_no_more_than_five_calls_a_second_either() {
+async fn consecutive_readers_together_send_at_most_five_calls_a_second() {
     let api = Arc::new(Scripted::new(vec![10; 60]));
     let readers = readers(&api, &roomy(), &settings());
     let mut from = StartingPosition::TrimHorizon;
@@ -226,7 +226,7 @@ async fn readers_that_follow_each_other_send_no_more_than_five_calls_a_second_ei
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_pause_after_a_full_answer_outlives_its_reader() {
+async fn the_pause_after_a_full_response_outlives_its_reader() {
     let api = Arc::new(Scripted::new(vec![5 * MIB; 4]));
     let readers = readers(&api, &roomy(), &settings());
     let first = open_from(&readers, "shardId-000000000000", StartingPosition::TrimHorizon).next().await.unwrap();
@@ -236,19 +236,19 @@ async fn the_pause_after_a_full_answer_outlives_its_reader() {
     assert!(calls[1] - calls[0] >= Duration::from_secs(5), "{calls:?}");
 }
 
-/// Ten records have 10 MiB, which take 20 s; a call waits for 10.
+/// A response of ten records has 10 MiB, which takes 20 s; the deadline of a call is 10 s.
 #[tokio::test(start_paused = true)]
-async fn over_a_slow_line_less_is_asked_for_until_it_comes() {
+async fn over_a_slow_connection_smaller_batches_are_requested() {
     let api = Arc::new(Scripted { line: Some(MIB / 2), ..Scripted::new(vec![MIB; 30]) });
     let mut reader = open(&api, &roomy(), &Settings::default().max_records(10_000));
     let within = Duration::from_secs(60 + 110);
-    timeout(within, read(&mut *reader, 30)).await.expect("four calls in vain, and 30 MiB at half a MiB a second");
-    let asked = "one to read by, which is still good, and one before each call that follows one in vain";
-    assert_eq!(api.iterators().len(), 1 + 4, "{asked}");
+    timeout(within, read(&mut *reader, 30)).await.expect("four timeouts, and 30 MiB at half a MiB a second");
+    let why = "one to read with, which stays valid, and one probe before each call after a timeout";
+    assert_eq!(api.iterators().len(), 1 + 4, "{why}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_pacing_a_backlog_is_read_one_call_after_the_other() {
+async fn without_pacing_a_backlog_is_read_without_pauses() {
     let api = Arc::new(Scripted::new(vec![10; 60]));
     let mut reader = open(&api, &roomy(), &settings().poll_interval(Duration::ZERO));
     read(&mut *reader, 60).await;
@@ -280,9 +280,10 @@ async fn an_expired_iterator_resumes_after_the_last_accepted_record() {
     assert_eq!(api.iterators(), ["TrimHorizon", "After(2)"]);
 }
 
-/// As after LATEST: there is no record to go on after, and records come while nobody asks.
+/// Like a start at LATEST: there is no record to continue after, and records arrive before the
+/// first successful read.
 #[tokio::test(start_paused = true)]
-async fn an_iterator_that_expires_before_anything_was_read_begins_at_the_pinned_instant_again() {
+async fn an_iterator_that_expires_before_the_first_record_is_replaced_at_the_pinned_instant() {
     let api = Arc::new(Scripted::new(vec![10; 4]).failing([Fault::Fails(ApiErrorKind::IteratorExpired)]));
     let readers = readers(&api, &roomy(), &settings());
     let mut reader = open_from(&readers, "shardId-000000000000", StartingPosition::AtTimestamp(1_000));
@@ -298,11 +299,11 @@ async fn throttling_backs_off_and_loses_nothing() {
     read(&mut *reader, 10).await;
     let calls = api.calls("GetRecords");
     assert!(calls[12] > Duration::from_secs(10), "{calls:?}");
-    assert_eq!(api.iterators().len(), 1, "the iterator is still good");
+    assert_eq!(api.iterators().len(), 1, "the iterator is still valid");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_without_an_answer_is_given_up_and_sent_again() {
+async fn an_unanswered_call_times_out_and_is_retried() {
     let api = Arc::new(Scripted::new(vec![10; 4]).failing([Fault::NoAnswer]));
     let mut reader = open(&api, &roomy(), &settings());
     read(&mut *reader, 4).await;
@@ -326,7 +327,7 @@ async fn a_dropped_call_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_a_shard_comes_with_its_children() {
+async fn the_end_of_a_shard_includes_its_children() {
     let api = Arc::new(Scripted { closed: true, ..Scripted::new(vec![10; 3]) });
     let mut reader = open(&api, &roomy(), &settings());
     assert_eq!(reader.next().await.unwrap().end, None);
@@ -349,7 +350,7 @@ async fn a_shard_that_its_stream_no_longer_lists_has_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shard_that_is_not_found_once_and_left_out_of_one_list_is_read_on() {
+async fn a_shard_that_is_once_not_found_and_once_not_listed_is_still_read() {
     for listing in [vec![], vec![shard("shardId-000000000001", &[])]] {
         let api = Scripted { listing: Ok(listing), ..Scripted::new(vec![10; 4]) };
         let api = Arc::new(api.failing([Fault::Fails(ApiErrorKind::NotFound)]));
@@ -361,14 +362,14 @@ async fn a_shard_that_is_not_found_once_and_left_out_of_one_list_is_read_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_without_children_waits_until_the_list_shows_them() {
+async fn an_end_without_children_waits_until_a_list_shows_them() {
     let parent = Shard { closed: true, ..shard("shardId-000000000000", &[]) };
     let child = shard("shardId-000000000001", &["shardId-000000000000"]);
     let api = Scripted { listing: Ok(vec![parent.clone()]), closed: true, childless: true, ..Scripted::new(vec![10]) };
     let api = Arc::new(api);
     let mut reader = open(&api, &roomy(), &settings());
     assert_eq!(reader.next().await.unwrap().records.len(), 1);
-    assert!(timeout(Duration::from_secs(1_800), reader.next()).await.is_err(), "nobody has named its children");
+    assert!(timeout(Duration::from_secs(1_800), reader.next()).await.is_err(), "its children are unknown");
     assert!(api.calls("ListShards").len() < 200, "{}", api.calls("ListShards").len());
     *api.listed_later.lock().unwrap() = Some(vec![parent, child.clone()]);
     let end = timeout(Duration::from_secs(60), reader.next()).await.unwrap().unwrap().end;
@@ -376,18 +377,18 @@ async fn an_end_without_children_waits_until_the_list_shows_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_gone_is_an_error_and_never_the_end_of_a_shard() {
+async fn a_missing_stream_is_an_error_and_never_the_end_of_a_shard() {
     let api = Scripted { listing: Err(ApiErrorKind::NotFound), ..Scripted::new(vec![10]) };
     let api = Arc::new(Scripted { always: Some(Fault::Fails(ApiErrorKind::NotFound)), ..api });
     let mut reader = open(&api, &roomy(), &settings());
     for _ in 0..20 {
         assert_eq!(reader.next().await.unwrap_err().source.kind, ApiErrorKind::NotFound);
     }
-    assert!(api.origin.elapsed() > Duration::from_secs(20), "a reader that is asked again and again still backs off");
+    assert!(api.origin.elapsed() > Duration::from_secs(20), "a reader that is called again still backs off");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shard_that_is_not_found_but_listed_is_read_on() {
+async fn a_shard_that_is_not_found_but_listed_is_still_read() {
     let faults = vec![Fault::Fails(ApiErrorKind::NotFound); 3];
     let api = Arc::new(Scripted::new(vec![10; 4]).failing(faults));
     let mut reader = open(&api, &roomy(), &settings());
@@ -395,7 +396,7 @@ async fn a_shard_that_is_not_found_but_listed_is_read_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_call_is_told_and_tried_again_when_asked() {
+async fn a_refused_call_is_an_error_and_is_retried_by_the_next_call() {
     let api = Arc::new(Scripted::new(vec![10; 4]).failing([Fault::Fails(ApiErrorKind::Refused)]));
     let mut reader = open(&api, &roomy(), &settings());
     let error = reader.next().await.unwrap_err();
@@ -404,25 +405,25 @@ async fn a_refused_call_is_told_and_tried_again_when_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chunk_holds_as_much_of_the_budget_as_it_has_bytes() {
+async fn a_chunk_holds_its_size_of_the_budget() {
     let (budget, api) = (roomy(), Arc::new(Scripted::new(vec![MIB; 3])));
     let mut reader = open(&api, &budget, &settings());
     let chunk = reader.next().await.unwrap();
-    let beside = 224;
-    assert_eq!(budget.free_bytes() as usize, 254 * MIB - 2 * beside);
+    let overhead = 224;
+    assert_eq!(budget.free_bytes() as usize, 254 * MIB - 2 * overhead);
     let empty = (reader.next().await.unwrap(), reader.next().await.unwrap());
-    assert_eq!(budget.free_bytes() as usize, 253 * MIB - 3 * beside);
+    assert_eq!(budget.free_bytes() as usize, 253 * MIB - 3 * overhead);
     drop((chunk, empty));
     assert_eq!(budget.free_bytes() as usize, 256 * MIB);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_handlers_never_exceeds_the_budget_and_every_shard_is_served() {
+async fn prefetched_bytes_never_exceed_the_budget_and_every_shard_is_served() {
     let budget = ByteBudget::new(30 * MIB, 30 * MIB as u64);
     let tracker = TaskTracker::new();
     let runtime = tokio::runtime::Handle::current();
     let waiting = Arc::new(AtomicUsize::new(0));
-    // Each record is 4 MiB, an answer holds two of them, every handler acquires 100 ms.
+    // Each record has 4 MiB, a response two records, and every handler takes 100 ms.
     let handlers = (0..6).map(|n| {
         let api = Arc::new(Scripted::new(vec![4 * MIB; 10]));
         let (its_budget, settings) = (budget.clone(), settings().poll_interval(Duration::ZERO));
@@ -439,7 +440,7 @@ async fn what_waits_for_handlers_never_exceeds_the_budget_and_every_shard_is_ser
                 let chunk = chunks.next().await.unwrap().unwrap();
                 let bytes: usize = chunk.records.iter().map(|record| record.data.len()).sum();
                 let handled = waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
-                assert!(handled + budget.free_bytes() as usize <= 30 * MIB, "all that is fetched is counted");
+                assert!(handled + budget.free_bytes() as usize <= 30 * MIB, "all fetched bytes are counted");
                 read += chunk.records.len();
                 sleep(Duration::from_millis(100)).await;
                 waiting.fetch_sub(bytes, Ordering::Relaxed);
@@ -450,5 +451,5 @@ async fn what_waits_for_handlers_never_exceeds_the_budget_and_every_shard_is_ser
     timeout(Duration::from_secs(60), join_all(handlers)).await.expect("no shard starves");
     tracker.close();
     tracker.wait().await;
-    assert_eq!(budget.free_bytes() as usize, 30 * MIB, "all of it is given back");
+    assert_eq!(budget.free_bytes() as usize, 30 * MIB, "all bytes are returned");
 }

@@ -1,6 +1,6 @@
 //! Aggregates of the KPL.
 
-use crate::aggregate::Corruption;
+use crate::record::aggregate::Corruption;
 use crate::record::{Position, ShardId};
 use crate::telemetry::metric::{Metric, count};
 use tracing::{debug, warn};

@@ -4,7 +4,7 @@ use crate::coordination::{Failure, Reason, Stage, WatchdogStep};
 use crate::lease::row::{Damaged, FleetSettings, HashKeyRange, LeaseKey, Owner, ProcessId, SessionNumber, WorkerId};
 use crate::processor::Expired;
 use crate::record::{ShardId, StreamId};
-use crate::shard::Unusable;
+use crate::shard::UnusableList;
 use crate::telemetry::metric::{Metric, count, gauge};
 use crate::telemetry::outage::{Line, Trouble};
 use crate::telemetry::scope::{Scope, Subject};
@@ -224,7 +224,7 @@ pub(crate) enum CoordinationEvent {
     ListUnusable {
         /// Of which stream, where there are several.
         stream: Option<StreamId>,
-        why: Unusable,
+        why: UnusableList,
     },
     /// Lists keep showing shards that are their own ancestors: their leases are created without those parents.
     ParentsInCircle {

@@ -107,7 +107,7 @@ impl DeadLetterFailed<'_> {
     }
 }
 
-/// A key is in quarantine from this record on. `kcl parked TABLE --resume POSITION` resumes it: the position names the key,
+/// A key is in quarantine from this record on. `kcl quarantine resume TABLE POSITION` resumes it: the position names the key,
 /// which may be personal data and is in no log line.
 pub(crate) struct KeyParked<'a> {
     pub(crate) shard: &'a ShardId,

@@ -2,7 +2,7 @@
 
 use crate::lease::LeaseKey;
 use crate::record::{Position, ShardId};
-use crate::shard::{ApiErrorKind, Doubt};
+use crate::shard::{ApiErrorKind, EndDoubt};
 use crate::telemetry::metric::{Metric, count};
 use crate::telemetry::outage::{Line, Trouble};
 use crate::telemetry::scope::{Scope, Subject};
@@ -30,7 +30,7 @@ impl ChunkReceived<'_> {
 /// A read said that its shard may have ended, and the lists of shards have not settled it for a while. The lease waits.
 pub(crate) struct EndInDoubt<'a> {
     pub(crate) shard: &'a ShardId,
-    pub(crate) doubt: Doubt,
+    pub(crate) doubt: EndDoubt,
     pub(crate) lasted: Duration,
 }
 

@@ -1,13 +1,13 @@
-//! A stream whose shards follow on none: all of a range are read at once.
+//! Presents the shards of a range without parents, so that all of them are read at once.
 
 use crate::config::Start;
-use crate::record::{ShardId, StartingPosition};
+use crate::record::{ShardId, StartingPosition, unix_millis};
 use crate::shard::{self, ApiError, FanOutApi, Fetched, ListWhich, Listing, Shard, StreamApi, StreamDescription};
 use async_trait::async_trait;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What the coordination sees of a stream.
+/// The stream as the coordination sees it.
 #[derive(Debug)]
 pub(super) struct AllAtOnce {
     pub(super) stream: Arc<dyn StreamApi>,
@@ -25,10 +25,10 @@ impl StreamApi for AllAtOnce {
             return self.stream.list_shards(which).await;
         }
         let Listing { shards: mut first, .. } = match self.start {
-            Start::AtTimestamp(ms) => self.stream.list_shards(ListWhich::AtTimestamp(ms)).await?,
+            Start::AtTimestamp(time) => self.stream.list_shards(ListWhich::AtTimestamp(unix_millis(time))).await?,
             Start::TrimHorizon | Start::Latest => self.stream.list_shards(ListWhich::AtTrimHorizon).await?,
         };
-        // A stream younger than the instant meant has no shards open at it.
+        // A stream that was created after the start time had no open shards then.
         if shard::hole_in(&first).is_some() {
             first = self.stream.list_shards(ListWhich::AtTrimHorizon).await?.shards;
         }
@@ -49,7 +49,8 @@ impl StreamApi for AllAtOnce {
     }
 }
 
-/// The first shards of a range and all that came of them, as if they had come of none. A child's id is after its parents'.
+/// Returns the first shards of a range and all their descendants, without parents. A child's id
+/// sorts after its parents' ids.
 fn parentless(first: &[Shard], mut all: Vec<Shard>) -> Vec<Shard> {
     all.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     let mut within: BTreeSet<ShardId> = first.iter().map(|shard| shard.id.clone()).collect();
@@ -73,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_before_the_range_is_left_out_and_what_came_of_it_is_not() {
+    fn descendants_of_the_first_shards_are_kept_and_ancestors_are_not() {
         let all = vec![shard(0, &[]), shard(1, &[0]), shard(2, &[0]), shard(3, &[1, 2]), shard(4, &[3]), shard(5, &[])];
         let expected = [1, 2, 3, 4].map(|n| shard(n, &[]));
         assert_eq!(parentless(&[shard(1, &[0]), shard(2, &[0])], all), expected);

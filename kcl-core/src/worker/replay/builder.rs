@@ -1,14 +1,14 @@
-//! Building a replay.
+//! Builds a replay.
 
 use super::all_at_once::AllAtOnce;
 use super::counted::Counted;
 use super::{Order, Replay};
-use crate::aggregate::{Checksum, ForeignRecords};
 use crate::clock::Clock;
 use crate::config::{BalanceBy, OnFleetSettings, Parser, Settings, Start, setters, with_settings};
 use crate::error::{Code, Error};
 use crate::lease::MemoryStore;
 use crate::processor::{Concurrency, DeadLetterSink, ErrorPolicy, RecordProcessor};
+use crate::record::aggregate::{Checksum, ForeignRecords};
 use crate::record::{ShardId, StreamRef};
 use crate::retrieval::{CorruptAggregates, Retrieval};
 use crate::spawn::Spawn;
@@ -16,12 +16,13 @@ use crate::worker::builder::{NoProcessor, OneStream, WorkerBuilder};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-/// The name that it has as an application: there is no table of it.
+/// The application's name in logs and as the fan-out consumer. No table has it.
 const APPLICATION: &str = "replay";
 
-/// Builds a [`Replay`]. It has the setters of a worker's builder; those that concern tables and fleets mean nothing here.
+/// Builds a [`Replay`]. It has the setters of [`WorkerBuilder`]; settings of lease tables and
+/// fleets have no effect.
 pub struct ReplayBuilder<R = NoProcessor> {
     worker: WorkerBuilder<R>,
     order: Order,
@@ -32,7 +33,7 @@ impl ReplayBuilder<NoProcessor> {
         ReplayBuilder { worker: crate::Worker::builder(APPLICATION, stream), order: Order::default() }
     }
 
-    /// Makes the processor of each shard.
+    /// Sets the factory of processors; see [`WorkerBuilder::processor`].
     #[must_use]
     pub fn processor<G, P>(self, factory: G) -> ReplayBuilder<OneStream<G>>
     where
@@ -54,45 +55,45 @@ impl<R> ReplayBuilder<R> {
         ReplayBuilder { worker: change(self.worker), ..self }
     }
 
-    /// The first moment of the range, in milliseconds since the Unix epoch: what arrived then or later is read. The oldest
-    /// record if not set.
+    /// Reads the records that arrived at this time or later; from the oldest record on if not set.
     #[must_use]
-    pub fn from(self, millis: i64) -> Self {
-        self.start(Start::AtTimestamp(millis))
+    pub fn starting_at(self, time: impl Into<SystemTime>) -> Self {
+        self.start(Start::at(time))
     }
 
-    /// In which order the shards of the range are read; parents first if not set.
+    /// Sets the order in which the shards of the range are read; parents first if not set.
     #[must_use]
     pub fn order(self, order: Order) -> Self {
         ReplayBuilder { order, ..self }
     }
 
-    /// All settings at once, the range included.
+    /// Sets all settings at once, the range included.
     #[must_use]
     pub fn settings(self, settings: Settings) -> Self {
         self.with(|worker| worker.settings(settings))
     }
 
-    /// What is done when a handler fails: see [`WorkerBuilder::error_policy`].
+    /// Sets the policy for failing handlers; see [`WorkerBuilder::error_policy`].
     #[must_use]
     pub fn error_policy(self, policy: impl ErrorPolicy) -> Self {
         self.with(|worker| worker.error_policy(policy))
     }
 
-    /// Where records go that the error policy yields up.
+    /// Sets the sink for records that the error policy gives up.
     #[must_use]
     pub fn dead_letters(self, sink: impl DeadLetterSink) -> Self {
         self.with(|worker| worker.dead_letters(sink))
     }
 
-    /// Region, endpoints, credentials and everything else as this says, instead of what the environment says.
+    /// Takes Region, endpoints, credentials and everything else from this configuration instead of
+    /// the environment.
     #[cfg(feature = "aws")]
     #[must_use]
     pub fn sdk_config(self, config: &aws_types::SdkConfig) -> Self {
         self.with(|worker| worker.sdk_config(config))
     }
 
-    /// The caller's own clients. The one for DynamoDB is not used.
+    /// Uses the caller's own clients. The one for DynamoDB is not used.
     #[cfg(feature = "aws")]
     #[must_use]
     pub fn clients(self, clients: crate::aws::Clients) -> Self {
@@ -129,15 +130,17 @@ where
     F: Fn(&ShardId) -> P + Send + Sync + 'static,
     P: RecordProcessor,
 {
-    /// Checks settings, credentials and stream, and whether the stream keeps anything of the range, by the service's own time.
+    /// Checks settings, credentials and stream, and whether the stream still keeps records of the
+    /// range.
     ///
     /// # Errors
-    /// As [`WorkerBuilder::build`]; [`Code::Setting`] where `until` is missing or not after `from`, the range lies before
-    /// what the stream keeps, or has not begun, or keys may be parked and are not tried again by themselves.
+    /// As [`WorkerBuilder::build`]. [`Code::Setting`] if `until` is missing or not after the start,
+    /// if the stream no longer keeps the range or the range has not begun, or if the policy
+    /// quarantines keys and `quarantine_retry` is not set.
     pub async fn build(mut self) -> Result<Replay, Error> {
         let settings = self.settings_mut();
         if settings.until.is_none() {
-            let message = "a replay needs an end: call `until` on its builder, with milliseconds since 1970";
+            let message = "a replay needs an end: call `until` on its builder";
             return Err(Error::new(Code::Setting, message));
         }
         let (start, retries) = (settings.start, settings.quarantine_retry.is_some());
@@ -148,7 +151,7 @@ where
         }
         let (table, records) = (Arc::new(MemoryStore::default()), Arc::new(AtomicU64::new(0)));
         let counted = Arc::clone(&records);
-        let worker = self.worker.on_table(table.clone()).wrapped(move |factory: F| {
+        let worker = self.worker.on_store(table.clone()).wrapped(move |factory: F| {
             move |shard: &ShardId| Counted { inner: factory(shard), records: Arc::clone(&counted) }
         });
         let mut worker = worker.build().await?;

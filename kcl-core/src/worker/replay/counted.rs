@@ -1,10 +1,10 @@
-//! Counts the records that handlers are done with.
+//! Counts the records that handlers have finished.
 
 use crate::processor::{Batch, BatchOutcome, BoxError, RecordProcessor, ShardContext};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A processor whose successes are counted.
+/// A processor whose finished records are counted.
 pub(super) struct Counted<P> {
     pub(super) inner: P,
     pub(super) records: Arc<AtomicU64>,
@@ -19,7 +19,7 @@ impl<P: RecordProcessor> RecordProcessor for Counted<P> {
         let outcome = self.inner.process_records(batch, shard).await;
         let done = match &outcome {
             Ok(()) => batch.len(),
-            // Those that it does not name are done.
+            // Records that the outcome does not name are finished.
             Err(error) => error
                 .downcast_ref::<BatchOutcome>()
                 .map_or(0, |outcome| batch.iter().filter(|record| outcome.error_of(record).is_none()).count()),

@@ -1,4 +1,4 @@
-//! Reading a range of a stream again, beside whoever else reads it.
+//! Reads a range of a stream again, independently of the application that reads it live.
 //!
 //! | part | knows |
 //! |---|---|
@@ -18,12 +18,15 @@ pub use builder::ReplayBuilder;
 pub(super) use range::check_range;
 pub use run::{Replay, ReplaySummary};
 
-/// In which order the shards of a range are read.
+/// The order in which the shards of a range are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Order {
-    /// A shard after those it came from: records of a partition key come in order, across splits and merges too.
+    /// A shard after its parents. Records of a partition key come in order, across splits and
+    /// merges too.
     #[default]
     ParentsFirst,
-    /// All at once, where only the order within a shard matters: quicker where the stream was resharded within the range.
+    /// All shards at once. Only the order within a shard is kept; faster if the stream was
+    /// resharded within the range.
     AllAtOnce,
 }

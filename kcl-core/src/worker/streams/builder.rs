@@ -1,4 +1,4 @@
-//! Building a worker of several streams.
+//! Builds a worker of several streams.
 
 use super::config::StreamConfig;
 use super::registry::Registry;
@@ -13,12 +13,24 @@ use crate::worker::host;
 use futures_util::FutureExt;
 use std::sync::Arc;
 
-/// Says that a builder is for a worker of several streams; see [`Worker::of_streams`].
+/// Type state of a builder for several streams.
+///
+/// [`Worker::of_streams`] returns such a builder; a function that takes or returns it names this
+/// type:
+///
+/// ```
+/// use kcl_core::{Settings, Streams, Worker, WorkerBuilder};
+///
+/// fn ledger(settings: Settings) -> WorkerBuilder<Streams> {
+///     Worker::of_streams("ledger").settings(settings)
+/// }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Streams(Vec<StreamConfig>);
 
 impl Worker {
-    /// A worker of `application` that reads several streams: one fleet, one lease table and one plan for all of them.
+    /// Builds a worker of `application` that reads several streams: one fleet and one lease table
+    /// for all of them.
     ///
     /// ```no_run
     /// # use kcl_core::prelude::*;
@@ -41,7 +53,7 @@ impl Worker {
     /// ```
     ///
     /// # Guarantees
-    /// All that is promised of one stream holds for each of several. Beyond that:
+    /// Each stream has all guarantees of a worker of one stream. Beyond that:
     ///
     /// - Leases are balanced over the fleet all together, whichever stream they are of.
     /// - Workers of a fleet may serve different streams, for as long as you like: a lease goes only to workers that serve its
@@ -74,37 +86,40 @@ impl Worker {
     /// - what nobody is there to remove stays, and is billed: the consumers of a fleet whose last worker was killed, and those
     ///   that were given by their ARN.
     ///
-    /// Without the setting consumers stay.
+    /// Without the setting, consumers stay.
     ///
-    /// Lease keys are those of Java KCL's multi-stream mode, `<account>:<stream>:<creation time>:<shard>`: such a table is
-    /// taken over, and can be handed back. A table of one stream has other keys, and is refused
-    /// ([`Code::LeaseKeys`]), also one with a single stream in it.
+    /// Lease keys are those of Java KCL's multi-stream mode, `<account>:<stream>:<creation
+    /// time>:<shard>`: the fleet can take over such a table, and hand it back. A table of a worker
+    /// of one stream has other keys and is refused ([`Code::LeaseKeys`]), even if this worker has a
+    /// single stream.
     pub fn of_streams(application: impl Into<String>) -> WorkerBuilder<Streams> {
         WorkerBuilder::of(application.into(), Streams::default())
     }
 }
 
 impl WorkerBuilder<Streams> {
-    /// One of the streams.
+    /// Adds a stream.
     #[must_use]
     pub fn stream(mut self, stream: StreamConfig) -> Self {
         self.reads.0.push(stream);
         self
     }
 
-    /// Another table than DynamoDB's: for tests and simulations, with streams that bring their own
-    /// [`StreamConfig::with_api`].
+    /// Uses this lease store instead of DynamoDB, for tests and simulations, with streams that have a
+    /// `StreamConfig::with_api`.
+    #[cfg_attr(not(feature = "unstable-store"), doc(hidden))]
     #[must_use]
     pub fn with_store(mut self, store: Arc<dyn LeaseStore>) -> Self {
         self.source = Source::Store(store);
         self
     }
 
-    /// Checks settings, credentials, every stream and the table (which is created when it is missing), and connects. There
-    /// may be no streams yet: then the worker waits for them.
+    /// Checks settings, credentials, all streams and the lease table, creates the table if it does
+    /// not exist, and connects. A worker without streams waits until one is added.
     ///
     /// # Errors
-    /// Within seconds, naming the setting, or the action and the resource, and the remedy.
+    /// Within seconds. The message names the setting, or the action and the resource, and the
+    /// remedy.
     pub async fn build(self) -> Result<Worker, Error> {
         let (reads, base) = self.begin(Settings::validate_for_several)?;
         let Base { id, table, mut rng, clock, runtime, settings, failing, budget, source, spec, mut link, scope } =
@@ -137,7 +152,7 @@ impl WorkerBuilder<Streams> {
     }
 }
 
-/// How table and streams are reached.
+/// The way to the lease table and the streams.
 struct Way {
     store: Option<Arc<dyn LeaseStore>>,
     #[cfg(feature = "aws")]

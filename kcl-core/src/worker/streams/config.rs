@@ -1,4 +1,4 @@
-//! One of several streams, as a user describes it.
+//! Describes one of several streams, as the user configures it.
 
 use super::reading::Reading;
 use crate::config::{Settings, Start};
@@ -12,16 +12,33 @@ use crate::worker::handle::{Consumers, Consumption};
 use std::fmt;
 use std::sync::Arc;
 
-/// A way to a stream.
+/// A connection to a stream.
 pub(super) type Api = Arc<dyn StreamApi>;
 
-/// Makes what starts a stream's consumers.
+/// Makes the host of a stream's consumers.
 pub(super) type MakeHost = Arc<dyn Fn(Consumers, Arc<dyn Readers>, Handling) -> Arc<dyn Consumption> + Send + Sync>;
 
-/// One of the streams of a worker: which one, where, from where on, and what handles its records.
+/// One of the streams of a worker: its name or ARN, the start position, the processors of its
+/// records.
 ///
-/// And how it is read, where that is to be otherwise than the worker's settings say. Everything else (settings, error policy,
-/// dead letters) is the worker's.
+/// It may differ from the worker's settings in how it is read and through which clients. All other
+/// settings, the error policy and the dead-letter sink are the worker's.
+///
+/// ```
+/// # use kcl_core::prelude::*;
+/// use kcl_core::{Retrieval, Start, StreamConfig};
+/// # #[derive(Default)] struct Orders;
+/// # impl RecordProcessor for Orders {
+/// #     async fn process_records(&mut self, _: &Batch, _: &ShardContext) -> Result<(), BoxError> {
+/// Ok(()) }
+/// # }
+///
+/// let orders = StreamConfig::new("orders", |_: &ShardId| Orders::default())
+///     .start(Start::Latest)
+///     .retrieval(Retrieval::Auto)
+///     .consumer_name("ledger");
+/// # drop(orders);
+/// ```
 #[derive(Clone)]
 #[must_use = "a stream is read when a worker is given it"]
 pub struct StreamConfig {
@@ -32,25 +49,25 @@ pub struct StreamConfig {
     pub(super) host: MakeHost,
 }
 
-/// How a stream is reached.
+/// The way to a stream.
 #[derive(Clone)]
 pub(super) enum Reach {
-    /// By the worker's clients.
+    /// Through the worker's clients.
     AsTheWorker,
-    /// In AWS, as this says.
+    /// In AWS, with this configuration.
     #[cfg(feature = "aws")]
     Config(Box<aws_types::SdkConfig>),
-    /// By these clients, for reading and for the coordination.
+    /// Through these clients, for readers and for the coordination.
     #[cfg(feature = "aws")]
     Clients(Box<(aws_sdk_kinesis::Client, aws_sdk_kinesis::Client)>),
-    /// Brought by the caller.
+    /// The caller's own stream.
     Given(Arc<dyn StreamApi>),
 }
 
 impl StreamConfig {
-    /// A stream, by its name or its ARN, and what makes the processor of each of its shards. As with
-    /// [`processor`](crate::WorkerBuilder::processor), the factory is called once for each lease that the worker acquires (once
-    /// a lane, where [`Concurrency`](crate::Concurrency) has several).
+    /// A stream, by its name or ARN, and the factory of processors for its shards. As for
+    /// [`processor`](crate::WorkerBuilder::processor), the worker calls the factory for each lease
+    /// that it claims, once per lane.
     pub fn new<F, P>(stream: impl Into<StreamRef>, factory: F) -> Self
     where
         F: Fn(&ShardId) -> P + Send + Sync + 'static,
@@ -70,50 +87,55 @@ impl StreamConfig {
         }
     }
 
-    /// Where shards start that nobody has read yet; the worker's setting `start` if not set.
+    /// Sets where reading starts in shards without a checkpoint; the worker's setting `start` if
+    /// not set.
     pub fn start(mut self, start: Start) -> Self {
         self.start = Some(start);
         self
     }
 
-    /// How this stream's shards are read; as the worker's setting `retrieval` says if not set.
+    /// Sets how this stream's shards are read; the worker's setting `retrieval` if not set.
     pub fn retrieval(mut self, retrieval: Retrieval) -> Self {
         self.reading.retrieval = Some(retrieval);
         self
     }
 
-    /// The fan-out consumer that is found at this stream, or registered with it, by the stream's own clients; as the worker's
-    /// setting `consumer_name` says if not set, and the application's name where that is not set either.
+    /// Sets the name of this stream's fan-out consumer, which is registered through the stream's
+    /// own clients if it does not exist; the worker's setting `consumer_name` if not set, else the
+    /// application's name.
     pub fn consumer_name(mut self, name: impl Into<String>) -> Self {
         self.reading.consumer_name = Some(name.into());
         self
     }
 
-    /// A fan-out consumer that somebody else has registered with this stream, instead of one by name. Nobody here removes it,
-    /// whatever `deregister_consumer` says. (As `StreamConfig.consumerArn` of Java KCL's multi-stream mode.)
+    /// Uses an existing fan-out consumer of this stream instead of one by name. The worker never
+    /// deregisters it, whatever `deregister_consumer` is. (`StreamConfig.consumerArn` of Java KCL's
+    /// multi-stream mode.)
     ///
-    /// A consumer of another stream is refused when the worker is built, or the stream added.
+    /// Building the worker, or adding the stream, fails if the consumer belongs to another stream.
     pub fn consumer_arn(mut self, arn: impl Into<String>) -> Self {
         self.reading.consumer_arn = Some(arn.into());
         self
     }
 
-    /// Region, endpoint and credentials of this stream, where they differ from the worker's.
+    /// Sets Region, endpoint and credentials for this stream, if they differ from the worker's.
     #[cfg(feature = "aws")]
     pub fn sdk_config(mut self, config: &aws_types::SdkConfig) -> Self {
         self.reach = Reach::Config(Box::new(config.clone()));
         self
     }
 
-    /// The caller's own clients: one that reads, and one that lists shards for the coordination, whose retries should be off
-    /// (see [`Clients::given`](crate::aws::Clients::given)).
+    /// Uses the caller's own clients: one for readers, and one through which the coordination lists
+    /// shards. The retries of the second one should be off (see
+    /// [`Clients::given`](crate::aws::Clients::given)).
     #[cfg(feature = "aws")]
     pub fn clients(mut self, kinesis: aws_sdk_kinesis::Client, coordination_kinesis: aws_sdk_kinesis::Client) -> Self {
         self.reach = Reach::Clients(Box::new((kinesis, coordination_kinesis)));
         self
     }
 
-    /// Another stream than AWS': for tests and simulations.
+    /// Uses this stream instead of Kinesis, for tests and simulations.
+    #[cfg_attr(not(feature = "unstable-store"), doc(hidden))]
     pub fn with_api(mut self, api: Arc<dyn StreamApi>) -> Self {
         self.reach = Reach::Given(api);
         self
@@ -121,24 +143,24 @@ impl StreamConfig {
 }
 
 impl StreamConfig {
-    /// Whether it can be read, as far as that is known before anybody is asked.
+    /// Checks the configuration, as far as possible without a call.
     pub(super) fn check(&self, of_worker: &Settings) -> Result<(), Error> {
         check_name("the stream's name", self.stream.name(), LONGEST_STREAM_NAME)?;
         self.settings(of_worker).map(drop)
     }
 
-    /// The worker's settings, as they are for this stream.
+    /// The worker's settings with this stream's differences.
     pub(super) fn settings(&self, of_worker: &Settings) -> Result<Settings, Error> {
         self.reading.settings(of_worker, &self.stream)
     }
 
-    /// What the caller brought, for a worker that has no clients.
+    /// The caller's own stream, for a worker without clients.
     pub(super) fn given(&self) -> Result<Api, Error> {
         if let Reach::Given(api) = &self.reach {
             return Ok(Arc::clone(api));
         }
         let message = format!(
-            "there is no client for stream `{}`: the worker's table was given to it, so give the stream `with_api`",
+            "there is no client for stream `{}`: the worker has a lease store of its own, so set `with_api` for the stream",
             self.stream
         );
         Err(Error::new(Code::Setting, message))

@@ -1,7 +1,9 @@
-//! Reaching each of several streams in AWS, or in whatever speaks its protocol.
+//! Connects to each of several streams in AWS, or in a server that speaks its protocol.
 
 use super::config::{Api, Reach, StreamConfig};
-use crate::aws::{Clients, DryRun, DynamoDbStore, KinesisStream, TableSpec, describe_stream, may_read, prepare_table};
+use crate::aws::{
+    Clients, DryRun, DynamoDbStore, KinesisStream, TableSpec, check_read_permission, describe_stream, prepare_table,
+};
 use crate::config::Parser;
 use crate::error::Error;
 use crate::worker::connection::{Connect, Connected, Connection, described};
@@ -9,10 +11,10 @@ use futures_util::FutureExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Whoever adds a stream to a running worker can ask again: an outage is waited out for so long.
+/// How long adding a stream to a running worker waits for AWS in an outage. The caller can retry.
 const ADDED: Duration = Duration::from_secs(10);
 
-/// The clients of a stream, given the worker's.
+/// The clients of a stream; the worker's own if it has none.
 fn clients_of(config: &StreamConfig, worker: &Clients) -> Result<Option<Clients>, Error> {
     Ok(match &config.reach {
         Reach::AsTheWorker => Some(worker.clone()),
@@ -22,7 +24,7 @@ fn clients_of(config: &StreamConfig, worker: &Clients) -> Result<Option<Clients>
     })
 }
 
-/// How a stream is read.
+/// The stream as readers use it.
 pub(super) fn reading(config: &StreamConfig, worker: &Clients, parser: Parser) -> Result<Api, Error> {
     Ok(match clients_of(config, worker)? {
         Some(clients) => Arc::new(KinesisStream::new(&clients.kinesis, config.stream.clone()).parser(parser)),
@@ -30,7 +32,7 @@ pub(super) fn reading(config: &StreamConfig, worker: &Clients, parser: Parser) -
     })
 }
 
-/// The coordination's way to a stream, of which the caller's client tells what it is.
+/// The stream as the coordination uses it, described through the reading client.
 pub(super) async fn open(
     config: &StreamConfig,
     worker: &Clients,
@@ -40,7 +42,7 @@ pub(super) async fn open(
     match clients_of(config, worker)? {
         Some(clients) => {
             let description = describe_stream(&clients, &clients.kinesis, &config.stream, ADDED, &mut rng).await?;
-            may_read(&clients, &config.stream, &description, reading, &mut rng).await?;
+            check_read_permission(&clients, &config.stream, &description, reading, &mut rng).await?;
             let api = Arc::new(KinesisStream::new(&clients.coordination_kinesis, config.stream.clone()));
             Ok(Connection { api, description })
         }
@@ -48,7 +50,7 @@ pub(super) async fn open(
     }
 }
 
-/// Checks credentials, all streams and the table, and connects the coordination to them.
+/// Checks credentials, all streams and the lease table, and connects the coordination to them.
 pub(super) fn connect(
     configs: Vec<(StreamConfig, DryRun)>,
     worker: Clients,
@@ -64,14 +66,14 @@ pub(super) fn connect(
                     let kinesis = &clients.coordination_kinesis;
                     let description =
                         describe_stream(&clients, kinesis, &config.stream, table.start_deadline, &mut rng).await?;
-                    may_read(&clients, &config.stream, &description, reading, &mut rng).await?;
+                    check_read_permission(&clients, &config.stream, &description, reading, &mut rng).await?;
                     Connection { api: Arc::new(KinesisStream::new(kinesis, config.stream.clone())), description }
                 }
             };
             streams.push(connection);
         }
         let shards = streams.iter().map(|stream: &Connection| stream.description.open_shards).sum();
-        prepare_table(&worker.dynamodb, &table, shards, &mut rng).await?;
+        prepare_table(&worker.dynamodb, &table, shards, rng.u64(..)).await?;
         Ok(Connected { store: Arc::new(DynamoDbStore::new(worker.dynamodb.clone(), table.name)), streams })
     }
     .boxed()

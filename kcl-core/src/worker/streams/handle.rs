@@ -1,4 +1,4 @@
-//! Streams that come and go while a worker runs.
+//! Adds and removes streams while a worker runs.
 
 use super::config::StreamConfig;
 use crate::error::{Code, Error};
@@ -6,46 +6,50 @@ use crate::record::StreamRef;
 use crate::worker::handle::WorkerHandle;
 
 impl WorkerHandle {
-    /// Reads another stream from now on, of a worker that was built with [`Worker::of_streams`](crate::Worker::of_streams).
+    /// Adds a stream to a worker that was built with
+    /// [`Worker::of_streams`](crate::Worker::of_streams).
     ///
-    /// Completes when the worker serves the stream; its shards are claimed within seconds, by those of the fleet's workers
-    /// that serve it. A stream that was removed goes on where it stood.
+    /// Completes when the worker serves the stream. Those workers of the fleet that serve it claim
+    /// its shards within seconds. A stream that was removed before continues from its checkpoints.
     ///
     /// # Errors
-    /// As building a worker with it: the stream does not exist, a permission is missing. [`Code::Setting`] where it names a
-    /// consumer of another stream, or where the stream is served already; [`Code::WorkerState`] where the worker reads one
-    /// stream only, or has ended. Nothing has changed then.
+    /// As for building a worker with the stream: the stream does not exist, a permission is
+    /// missing. [`Code::Setting`] if its fan-out consumer belongs to another stream, or if the
+    /// worker serves the stream already. [`Code::WorkerState`] if the worker reads one stream only,
+    /// or has ended. The worker is unchanged then.
     ///
     /// # Cancellation
-    /// The stream may be served, or not.
+    /// The stream may be added or not.
     pub async fn add_stream(&self, stream: StreamConfig) -> Result<(), Error> {
         self.registry()?.add(stream).await
     }
 
-    /// Reads a stream (by its name, or its ARN) no more: its shards are given up as each handler ends, with what was
-    /// acknowledged checkpointed, as at a shutdown, within the setting `handoff_timeout`. Workers that serve it take them
-    /// over. Where none does, the leases stay in the table as they are, and nobody reads them until the stream is added
-    /// again.
+    /// Removes a stream, by its name or ARN. As in a shutdown, the worker waits for handlers for at
+    /// most the setting `handoff_timeout`, checkpoints what was acknowledged and releases the
+    /// stream's shards. Other workers that serve the stream take them over. If there are none, the
+    /// leases stay in the table as they are until the stream is added again.
     ///
-    /// With the setting `deregister_consumer` its fan-out consumer is removed if no other worker serves it; see
-    /// [`Worker::of_streams`](crate::Worker::of_streams) for what that promises. Without it, it stays, and is billed.
+    /// With the setting `deregister_consumer`, the stream's fan-out consumer is deregistered if no
+    /// other worker serves the stream; see [`Worker::of_streams`](crate::Worker::of_streams).
+    /// Without it, the consumer stays, and AWS bills it.
     ///
-    /// Completes when nothing of the stream is left in this worker, and its consumer is removed, if it is to be. Called from a
-    /// handler of the same worker, for which that would wait, it asks for it, logs an error and completes at once.
+    /// Completes when the worker has released all shards of the stream, and has deregistered its
+    /// consumer if that is to be done. Called from a handler of the same worker, it requests the
+    /// removal, logs an error and completes at once, because the worker waits for the handler.
     ///
     /// # Errors
-    /// [`Code::WorkerState`] where the stream is not served, where a name means several (then name its ARN), or where the worker
-    /// reads one stream only.
+    /// [`Code::WorkerState`] if the worker does not serve the stream, if a name means several
+    /// streams (use the ARN), or if the worker reads one stream only.
     ///
     /// # Cancellation
-    /// Dropping the future does not take the request back.
+    /// Dropping the future does not cancel the removal.
     pub async fn remove_stream(&self, stream: impl Into<StreamRef>) -> Result<(), Error> {
         self.registry()?.remove(&stream.into(), self.token.is_within()).await
     }
 
     fn registry(&self) -> Result<&super::Registry, Error> {
         self.streams.as_deref().ok_or_else(|| {
-            let message = "this worker reads one stream: build one with `Worker::of_streams` to add and remove streams";
+            let message = "this worker reads one stream: build it with `Worker::of_streams` to add and remove streams";
             Error::new(Code::WorkerState, message)
         })
     }

@@ -1,9 +1,9 @@
-//! Whether the stream that answers to a name is still the one that this worker serves: it may have been deleted, and another made
-//! under its name, without anybody here noticing.
+//! Detects that a stream was deleted and created again under its name while a worker reads it.
 //!
-//! Iterators and sequence numbers are of one stream, and another refuses them. Two things are not: where a shard is read from its
-//! beginning or from a moment on, and a list of shards. There the service is asked, after the answer, which stream it is: if it
-//! is the old one then, the answer was the old one's.
+//! Another stream refuses iterators and sequence numbers of the old one. It does not refuse a list
+//! of shards, or a read from the beginning of a shard or from a timestamp. After such an answer the
+//! guard asks Kinesis for the stream's creation time. If that is the old one, the answer came from
+//! the old stream.
 
 use super::registry::{DESCRIBE, Registry};
 use crate::record::{StartingPosition, StreamId, StreamIdentity};
@@ -13,19 +13,21 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// Between two questions: DescribeStreamSummary allows 20 a second to an account, and one answer does for many shards.
+/// The pause between two questions: an account may call DescribeStreamSummary 20 times per second,
+/// and one answer covers all shards.
 const PACE: Duration = Duration::from_secs(1);
 
-/// See the module's documentation.
+/// See the module documentation.
 #[derive(Debug)]
 pub(super) struct IdentityGuard {
     pub(super) api: Arc<dyn StreamApi>,
     pub(super) stream: StreamId,
     identity: StreamIdentity,
     registry: Weak<Registry>,
-    /// When the last question was asked whose answer was that it is the same.
+    /// When the last question was sent that showed the stream to be the same.
     known: tokio::sync::Mutex<Known>,
-    /// The latest second in which a shard without parents was made that is known to be this stream's.
+    /// The newest creation second of a shard without parents that is known to belong to this
+    /// stream.
     newest: Mutex<u64>,
 }
 
@@ -36,7 +38,7 @@ struct Known {
 }
 
 impl IdentityGuard {
-    /// Of a stream that was just described.
+    /// Guards a stream that was just described.
     pub(super) fn new(
         api: Arc<dyn StreamApi>,
         stream: StreamId,
@@ -49,14 +51,14 @@ impl IdentityGuard {
         IdentityGuard { api, stream, identity, registry, known, newest }
     }
 
-    /// The service says that there is no such stream.
+    /// Called when Kinesis reports that the stream does not exist.
     pub(super) fn is_missing(&self) {
         if let Some(registry) = self.registry.upgrade() {
             registry.on_missing(&self.stream);
         }
     }
 
-    /// After an answer to whoever reads a shard from there on.
+    /// Called with the answer to a reader that starts at `from`.
     pub(super) async fn after_start<T>(
         &self,
         from: &StartingPosition,
@@ -65,7 +67,7 @@ impl IdentityGuard {
         let doubtful = match (&answer, from) {
             (Ok(_), StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_)) => true,
             (Ok(_), StartingPosition::At(_) | StartingPosition::After(_)) => false,
-            // A position of another stream is refused like anything else.
+            // A stream refuses the position of another stream like any invalid one.
             (Err(error), _) => matches!(error.kind, ApiErrorKind::Refused | ApiErrorKind::PositionRefused),
         };
         if doubtful {
@@ -74,7 +76,7 @@ impl IdentityGuard {
         answer
     }
 
-    /// After a list of shards.
+    /// Called with a list of shards.
     pub(super) async fn after_list(&self, shards: &[Shard]) -> Result<(), ApiError> {
         let newest = newest_root(shards);
         if newest.is_none_or(|newest| newest <= *self.lock_newest()) {
@@ -88,7 +90,7 @@ impl IdentityGuard {
         Ok(())
     }
 
-    /// Asks which stream it is, unless that was asked since this was called.
+    /// Asks which stream has the name, unless that was asked after this call began.
     pub(super) async fn ask(&self) -> Result<(), ApiError> {
         if mutated!(TrustsNames) {
             return Ok(());
@@ -106,8 +108,7 @@ impl IdentityGuard {
                 Ok(())
             }
             Ok(description) => {
-                let message =
-                    format!("stream `{}` was deleted, and another was made under its name", self.identity.arn);
+                let message = format!("stream `{}` was deleted and created again under its name", self.identity.arn);
                 if let Some(registry) = self.registry.upgrade() {
                     registry.on_made_again(&self.stream, description);
                 }
@@ -117,7 +118,8 @@ impl IdentityGuard {
                 self.is_missing();
                 Err(error)
             }
-            // Who reads on without an answer may read another stream, and nobody would ever notice.
+            // Without an answer the reader might read another stream without notice, so the read
+            // fails.
             Err(error) => Err(error),
         }
     }
@@ -127,7 +129,8 @@ impl IdentityGuard {
     }
 }
 
-/// When the newest of those shards was made that came from no others: with their stream, and never after.
+/// The newest creation time of a shard without parents. Such shards are created with their stream,
+/// and never later.
 fn newest_root(shards: &[Shard]) -> Option<u64> {
     let roots = shards.iter().filter(|shard| shard.parents.is_empty());
     roots.filter_map(|shard| shard.starting_sequence_number.as_ref()?.shard_created_second()).max()
@@ -142,11 +145,11 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     const ARN: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/orders";
-    /// When its shard was made, by the number that its records begin with.
+    /// The creation second of the stream's shard, which is part of its sequence numbers.
     const MADE: i64 = 0x5bf4_e5c2;
     const NUMBER: &str = "49590338271490256608559692538361571095921575989136588898";
 
-    /// A stream that says when it was made, or does not.
+    /// A stream that returns its creation time, or an error.
     #[derive(Debug)]
     struct Told {
         created_at: Mutex<Option<i64>>,
@@ -202,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_list_of_the_streams_own_shards_asks_nothing() {
+    async fn a_list_of_the_streams_own_shards_needs_no_question() {
         let (told, incarnation) = of(MADE);
         incarnation.after_list(&listing(&[])).await.unwrap();
         let (older, incarnation_of_older) = of(MADE - 1_000);
@@ -211,20 +214,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_shard_without_parents_that_is_newer_than_its_stream_is_asked_about_once() {
+    async fn a_shard_without_parents_that_is_newer_than_its_stream_causes_one_question() {
         let (told, incarnation) = of(MADE - 1_000);
         for _ in 0..3 {
             incarnation.after_list(&listing(&[])).await.unwrap();
         }
-        assert_eq!(told.asked.load(Ordering::Relaxed), 1, "the service says that it is the same");
+        assert_eq!(told.asked.load(Ordering::Relaxed), 1, "the stream is the same");
         let (told, incarnation) = of(MADE - 1_000);
         *told.created_at.lock().unwrap() = Some(MADE);
         let error = incarnation.after_list(&listing(&[])).await.unwrap_err();
-        assert!(error.kind == ApiErrorKind::NotFound && error.message.contains("made under its name"), "{error}");
+        assert!(
+            error.kind == ApiErrorKind::NotFound && error.message.contains("created again under its name"),
+            "{error}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_beginning_is_any_streams_and_a_number_is_one_streams_own() {
+    async fn a_start_without_a_sequence_number_is_verified() {
         let (told, incarnation) = of(MADE);
         *told.created_at.lock().unwrap() = Some(MADE + 1);
         incarnation.after_start(&after(), Ok(())).await.unwrap();
@@ -238,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn many_shards_that_begin_together_are_one_question_or_two() {
+    async fn many_shards_that_start_together_cause_at_most_two_questions() {
         let (told, incarnation) = of(MADE);
         tokio::time::sleep(PACE).await;
         let starts = (0..500).map(|_| incarnation.after_start(&StartingPosition::TrimHorizon, Ok(())));
@@ -248,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_an_answer_nothing_is_read_until_there_is_one() {
+    async fn a_read_fails_while_the_question_is_not_answered() {
         let (told, incarnation) = of(MADE);
         *told.created_at.lock().unwrap() = None;
         let error = incarnation.after_start(&StartingPosition::TrimHorizon, Ok(())).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Several streams in one worker.
+//! Builds and runs workers of several streams.
 //!
 //! | part | knows |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! How one of several streams is read, where that is not as the worker's settings say. Pure.
+//! Derives the settings of one of several streams from the worker's settings. Pure.
 
 use crate::config::Settings;
 use crate::error::{Code, Error};
@@ -6,7 +6,7 @@ use crate::record::StreamRef;
 use crate::retrieval::Retrieval;
 use crate::worker::builder::check_consumer;
 
-/// What a stream says for itself.
+/// The settings that a stream overrides.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reading {
     pub(super) retrieval: Option<Retrieval>,
@@ -15,21 +15,23 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// The worker's settings, as they are for this stream.
+    /// The worker's settings with this stream's overrides.
     ///
     /// # Errors
-    /// [`Code::Setting`] where they contradict each other, or name a consumer of another stream.
+    /// [`Code::Setting`] if they contradict each other, or if the consumer belongs to another
+    /// stream.
     pub(super) fn settings(&self, of_worker: &Settings, stream: &StreamRef) -> Result<Settings, Error> {
         let mut settings = of_worker.clone();
         settings.retrieval = self.retrieval.unwrap_or(of_worker.retrieval);
         let is_polled = settings.retrieval == Retrieval::Polling;
-        // Of the worker's name for all streams it is no mistake that this one needs none.
+        // The worker's consumer name applies to all streams, also if this one is polled and needs
+        // no consumer.
         let (name, arn) = (self.consumer_name.clone(), self.consumer_arn.clone());
         let of_all = of_worker.consumer_name.clone().filter(|_| arn.is_none() && !is_polled);
         settings.consumer_name = name.or(of_all);
         settings.deregister_consumer = of_worker.deregister_consumer && arn.is_none() && !is_polled;
         settings.consumer_arn = arn;
-        let wrong = settings.wrong_of_consumer();
+        let wrong = settings.consumer_violations();
         if !wrong.is_empty() {
             return Err(Error::new(Code::Setting, format!("stream `{stream}`: {}", wrong.join("; "))));
         }
@@ -66,20 +68,20 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_says_nothing_is_read_as_the_worker_says() {
+    fn a_stream_without_overrides_has_the_workers_settings() {
         let all = (Retrieval::FanOut, Some("all".to_owned()), true);
         assert_eq!(told(&Reading::default(), &fan_out(), &orders()), all);
     }
 
     #[test]
-    fn a_stream_may_have_a_consumer_of_its_own_and_one_that_others_have_made_stays_theirs() {
+    fn a_stream_may_have_its_own_consumer_and_one_by_arn_is_never_deregistered() {
         assert_eq!(told(&named("mine"), &fan_out(), &orders()), (Retrieval::FanOut, Some("mine".to_owned()), true));
         let arn = format!("{ARN}/consumer/mine:1700000000");
         assert_eq!(told(&by_arn(ARN), &fan_out(), &orders()), (Retrieval::FanOut, Some(arn), false));
     }
 
     #[test]
-    fn a_stream_that_is_polled_beside_others_needs_no_consumer() {
+    fn a_polled_stream_needs_no_consumer() {
         let polled = Reading { retrieval: Some(Retrieval::Polling), ..Reading::default() };
         assert_eq!(told(&polled, &fan_out(), &orders()), (Retrieval::Polling, None, false));
         let pushed = Reading { retrieval: Some(Retrieval::Auto), ..Reading::default() };
@@ -95,9 +97,9 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_refused_and_the_stream_named() {
-        refused(&named("mine"), &Settings::default(), "mean nothing where `retrieval` is `polling`");
-        refused(&by_arn(ARN), &Settings::default(), "mean nothing where `retrieval` is `polling`");
+    fn a_refusal_names_the_stream() {
+        refused(&named("mine"), &Settings::default(), "have no effect if `retrieval` is `polling`");
+        refused(&by_arn(ARN), &Settings::default(), "have no effect if `retrieval` is `polling`");
         refused(&named("no spaces"), &fan_out(), "expected 1 to 128 letters");
         let both = Reading { consumer_name: Some("mine".to_owned()), ..by_arn(ARN) };
         refused(&both, &fan_out(), "both name a consumer");

@@ -1,4 +1,4 @@
-//! What a worker of several streams has of each: the ways to it, and who starts its consumers.
+//! Keeps for each stream of a worker its connections and the host of its consumers.
 
 use super::config::{Api, StreamConfig};
 use super::identity_guard::IdentityGuard;
@@ -10,7 +10,7 @@ use crate::error::{Code, Error};
 use crate::lease::LeaseKey;
 use crate::processor::{ReportKind, ShardDelivery, StartConsumer};
 use crate::record::{StreamId, StreamIdentity, StreamRef};
-use crate::retrieval::{self, ByteBudget, Chosen, Readers, in_time};
+use crate::retrieval::{self, ByteBudget, Readers, StreamReaders, in_time};
 use crate::shard::StreamDescription;
 use crate::spawn::Spawn;
 use crate::telemetry::event::processing::AwaitsItself;
@@ -29,36 +29,36 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(super) const DESCRIBE: &str = "DescribeStreamSummary";
 
-/// See the module's documentation.
+/// See the module documentation.
 pub(in crate::worker) struct Registry {
     me: Weak<Registry>,
     pub(super) settings: Settings,
     application: String,
     failing: Failing,
     budget: ByteBudget,
-    /// The worker's own clients, where it has some.
+    /// The worker's own clients, if it has some.
     #[cfg(feature = "aws")]
     clients: Option<crate::aws::Clients>,
     ask: mpsc::UnboundedSender<Ask>,
     rng: Mutex<fastrand::Rng>,
     scope: Scope,
-    /// Once the worker runs.
+    /// Set when the worker runs.
     means: OnceLock<(Arc<dyn Spawn>, Arc<dyn Clock>)>,
     slots: Mutex<BTreeMap<StreamId, Arc<Slot>>>,
-    /// Also of streams that were left.
+    /// Including the consumers of removed streams.
     pub(in crate::worker) billed: FanOutCleanup,
-    /// Also those of streams that are gone: their consumers may not be.
+    /// Including the hosts of removed streams, whose consumers may still run.
     hosts: Mutex<Vec<Arc<dyn Consumption>>>,
 }
 
 /// One stream.
 struct Slot {
     config: StreamConfig,
-    /// The worker's, as they are for this stream.
+    /// The worker's settings with this stream's overrides.
     settings: Settings,
     served: Served,
     keyed: bool,
-    /// The coordination's way, as it is, and as the coordination is given it.
+    /// The coordination's connection, without and with the identity guard.
     connected: Api,
     coordination: Api,
     reading: Api,
@@ -70,9 +70,9 @@ struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Served,
-    /// The service does not know it any more; it is looked for.
+    /// Kinesis does not know the stream any more; the worker polls until it exists again.
     Missing,
-    /// It is being removed.
+    /// The stream is being removed.
     Leaving,
 }
 
@@ -104,12 +104,12 @@ impl Registry {
         })
     }
 
-    /// The worker runs from now on.
+    /// Called when the worker starts to run.
     pub(in crate::worker) fn begin(&self, tasks: Arc<dyn Spawn>, clock: Arc<dyn Clock>) {
         let _ = self.means.set((tasks, clock));
     }
 
-    /// What the worker serves.
+    /// The streams that the worker serves.
     pub(in crate::worker) fn served(&self) -> Streams {
         let slots = lock(&self.slots);
         Streams::Several(slots.iter().map(|(id, slot)| (id.clone(), slot.served.clone())).collect())
@@ -119,7 +119,7 @@ impl Registry {
         lock(&self.rng).fork()
     }
 
-    /// How a stream is read.
+    /// The stream as readers use it.
     fn reading(&self, config: &StreamConfig) -> Result<Api, Error> {
         #[cfg(feature = "aws")]
         if let Some(clients) = &self.clients {
@@ -128,12 +128,12 @@ impl Registry {
         config.given()
     }
 
-    /// Takes a stream that was connected to in. It is served when the coordination is told.
+    /// Adds a connected stream. The worker serves it once the coordination is informed.
     pub(super) fn insert(&self, config: StreamConfig, connection: Connection) -> Result<Served, Error> {
         let (identity, keyed) = (&connection.description.identity, connection.description.keyed);
         let id = id_of(identity)?;
         let settings = config.settings(&self.settings)?;
-        // A name may be that of a stream of another account or Region.
+        // A stream of another account or Region may have the same name, so compare with the ARN.
         check_consumer(&settings, &StreamRef::Arn(identity.arn.clone()))?;
         let mut slots = lock(&self.slots);
         if let Some(other) = slots.get(&id) {
@@ -146,7 +146,7 @@ impl Registry {
         };
         let reading: Api = watched(self.reading(&config)?);
         let budget = self.budget.of_stream(Some(id.clone()));
-        let Chosen { readers, registrar } =
+        let StreamReaders { readers, registrar } =
             retrieval::readers(&settings, &self.application, Arc::clone(&reading), budget, &mut self.rng())?;
         if let Some(registrar) = registrar.filter(|_| settings.deregister_consumer) {
             self.billed.insert(Some(id.clone()), registrar);
@@ -176,7 +176,7 @@ impl Registry {
         let connection = self.open(&config).await?;
         let served = self.insert(config, connection)?;
         if self.means.get().is_none() {
-            // Served from the start on.
+            // A worker that does not run yet serves it from its start on.
             return Ok(());
         }
         let id = served.keys.id.clone();
@@ -198,8 +198,8 @@ impl Registry {
         crate::worker::connection::described(self.reading(config)?, Duration::ZERO).await
     }
 
-    /// Serves a stream no more, and waits until nothing of it is left.
-    /// Called from a handler of the worker (`within`), it does not wait: the handler may be what is waited for.
+    /// Stops serving a stream, and waits until all its shards are released. Does not wait if called
+    /// from a handler of the worker (`within`): the worker may be waiting for that handler.
     pub(super) async fn remove(&self, stream: &StreamRef, within: bool) -> Result<(), Error> {
         let (id, slot) = self.find(stream)?;
         if std::mem::replace(&mut *lock(&slot.state), State::Leaving) == State::Leaving {
@@ -207,10 +207,10 @@ impl Registry {
         }
         let Some((tasks, registry)) = self.begun_or_forget(&id) else { return Ok(()) };
         let (tell, told) = oneshot::channel();
-        // A task of its own: whoever asked may not wait.
+        // In a task of its own, because the caller may stop waiting.
         tasks.spawn(Box::pin(async move {
             registry.leave(&id).await;
-            // Who gave up waiting is not told.
+            // Ignore the error: the caller stopped waiting.
             let _ = tell.send(());
         }));
         if within {
@@ -221,7 +221,7 @@ impl Registry {
         Ok(())
     }
 
-    /// What runs tasks, of a worker that runs; of one that does not yet, the stream is forgotten.
+    /// Returns the spawner of a running worker. Forgets the stream if the worker does not run yet.
     fn begun_or_forget(&self, id: &StreamId) -> Option<(Arc<dyn Spawn>, Arc<Registry>)> {
         let mut slots = lock(&self.slots);
         let begun = self.means.get().zip(self.me.upgrade());
@@ -235,7 +235,8 @@ impl Registry {
     async fn leave(&self, id: &StreamId) {
         let (done, when_done) = oneshot::channel();
         let stop = Change::Stop { stream: id.clone(), asks: self.billed.has(id) };
-        // A worker that has ended has nothing left, and has looked for itself.
+        // A worker that has ended has released everything, and has checked its fan-out consumers
+        // itself.
         if self.ask.send(Ask::Change(stop, done)).is_ok()
             && let Ok(elsewhere) = when_done.await
         {
@@ -254,26 +255,26 @@ impl Registry {
         let wrong = |why: &str| Err(Error::new(Code::WorkerState, format!("stream `{stream}` {why}")));
         match (meant.next(), meant.next()) {
             (Some((id, slot)), None) => Ok((id.clone(), Arc::clone(slot))),
-            (Some(_), Some(_)) => wrong("could be several of this worker's streams: name its ARN"),
-            (None, _) => wrong("is none of this worker's streams"),
+            (Some(_), Some(_)) => wrong("matches several of this worker's streams: use the ARN"),
+            (None, _) => wrong("is not one of this worker's streams"),
         }
     }
 
-    /// Somebody was told that the stream does not exist.
+    /// Called when Kinesis reports that the stream does not exist.
     pub(super) fn on_missing(&self, id: &StreamId) {
         if let (Some(slot), Some((tasks, _))) = (self.miss(id), self.means.get()) {
             tasks.spawn(look_for(self.me.clone(), slot, self.settings.shard_sync_interval).boxed());
         }
     }
 
-    /// Somebody was told that another goes by its name.
+    /// Called when another stream has the stream's name.
     pub(super) fn on_made_again(&self, id: &StreamId, description: StreamDescription) {
         if let Some(slot) = self.miss(id) {
             self.on_found(&slot, description);
         }
     }
 
-    /// The stream is served no more, as it is not there. Who was faster has seen to it.
+    /// Stops serving the stream because it does not exist. Does nothing if another task was faster.
     fn miss(&self, id: &StreamId) -> Option<Arc<Slot>> {
         let slot = lock(&self.slots).get(id).cloned()?;
         {
@@ -288,7 +289,7 @@ impl Registry {
         Some(slot)
     }
 
-    /// The stream is there again; or another one, made under its name.
+    /// Called when the stream exists again, or a new one with its name does.
     fn on_found(&self, slot: &Arc<Slot>, description: StreamDescription) {
         let mut state = lock(&slot.state);
         if *state != State::Missing {
@@ -336,7 +337,7 @@ impl Registry {
     }
 }
 
-/// Looks until the stream is there again, somebody removes it, or the worker ends.
+/// Polls until the stream exists again, is removed, or the worker ends.
 async fn look_for(registry: Weak<Registry>, slot: Arc<Slot>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
@@ -357,18 +358,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn id_of(identity: &StreamIdentity) -> Result<StreamId, Error> {
     identity.id().ok_or_else(|| {
         let message =
-            format!("stream `{}` has no ARN of a stream: leases of several streams cannot be told apart", identity.arn);
+            format!("`{}` is not the ARN of a stream, which lease keys of several streams need", identity.arn);
         Error::new(Code::Setting, message)
     })
 }
 
 fn ended() -> Error {
-    Error::new(Code::WorkerState, "the worker has ended: it reads no streams any more")
+    Error::new(Code::WorkerState, "the worker has ended and reads no streams")
 }
 
 fn named_twice(stream: &StreamIdentity, other: &StreamIdentity) -> Error {
     let message = if stream == other {
-        format!("stream `{}` is read by this worker already", stream.arn)
+        format!("this worker already reads stream `{}`", stream.arn)
     } else {
         format!(
             "streams `{}` and `{}` were created in the same second, and differ by their Region only, which no lease key \
@@ -389,7 +390,7 @@ impl StartConsumer for Registry {
     fn start(&self, delivery: Arc<ShardDelivery>) {
         match self.host_of(&delivery.hold.lease) {
             Some(host) => host.start(delivery),
-            // Removed in the same instant.
+            // The stream was removed at the same moment.
             None => delivery.report(ReportKind::Gone),
         }
     }

@@ -1,16 +1,16 @@
-//! A stream whose disappearance is noticed by whoever lists it, and that it was made again by whoever reads it.
+//! Wraps a stream, and reports to the identity guard when it was deleted or created again.
 
 use super::identity_guard::IdentityGuard;
 use crate::record::{ShardId, StartingPosition};
 use crate::shard::{
     ApiError, ApiErrorKind, ConsumerRef, FanOutApi, Fetched, ListWhich, Listing, RegisteredConsumer, ShardPage,
-    StreamApi, StreamDescription, Subscription,
+    StreamApi, StreamDescription, SubscribeRequest, Subscription,
 };
 use async_trait::async_trait;
 use std::sync::Arc;
 
-/// Hands every call on, and tells when a list is refused because there is no such stream. (A reader that is told so of a
-/// shard lists the shards before it believes it.)
+/// Forwards all calls, and reports a list that is refused because the stream does not exist. (On a
+/// not-found for a shard, a reader lists the shards before it treats the shard as ended.)
 #[derive(Debug)]
 pub(super) struct Watched(pub(super) Arc<IdentityGuard>);
 
@@ -55,7 +55,8 @@ impl StreamApi for Watched {
     }
 }
 
-/// The same, of fan-out. A consumer goes with its stream, and whoever looks for it would wait for another to be registered.
+/// The same for fan-out. A stream's deletion deletes its consumers; without this, a worker would
+/// wait for a new consumer.
 #[derive(Debug)]
 struct WatchedFanOut {
     api: Arc<dyn FanOutApi>,
@@ -84,13 +85,8 @@ impl FanOutApi for WatchedFanOut {
         self.api.deregister_consumer(arn).await
     }
 
-    async fn subscribe(
-        &self,
-        consumer_arn: &str,
-        shard: &ShardId,
-        from: &StartingPosition,
-    ) -> Result<Box<dyn Subscription>, ApiError> {
-        let answer = self.api.subscribe(consumer_arn, shard, from).await;
-        self.incarnation.after_start(from, answer).await
+    async fn subscribe(&self, request: SubscribeRequest<'_>) -> Result<Box<dyn Subscription>, ApiError> {
+        let answer = self.api.subscribe(request).await;
+        self.incarnation.after_start(request.from, answer).await
     }
 }

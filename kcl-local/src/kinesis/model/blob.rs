@@ -32,7 +32,7 @@ impl<T: Into<Bytes>> From<T> for Blob {
     }
 }
 
-/// Shows the length only: payloads stay out of logs.
+/// Shows only the length, so that payloads do not get into logs.
 impl fmt::Debug for Blob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Blob({} bytes)", self.len())
@@ -106,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn cbor_is_a_byte_string_also_in_pieces() {
+    fn cbor_is_a_byte_string_also_in_chunks() {
         let blob = Blob::from(&b"\x00\xff"[..]);
         let mut cbor = Vec::new();
         ciborium::into_writer(&blob, &mut cbor).unwrap();
         assert_eq!(cbor, [0x42, 0x00, 0xff]);
         assert_eq!(ciborium::from_reader::<Blob, _>(&cbor[..]).unwrap(), blob);
-        let pieces = [0x5f, 0x41, 0x00, 0x41, 0xff, 0xff];
-        assert_eq!(ciborium::from_reader::<Blob, _>(&pieces[..]).unwrap(), blob);
+        let chunks = [0x5f, 0x41, 0x00, 0x41, 0xff, 0xff];
+        assert_eq!(ciborium::from_reader::<Blob, _>(&chunks[..]).unwrap(), blob);
         let long = Blob::from(vec![7; 100_000]);
         let mut cbor = Vec::new();
         ciborium::into_writer(&long, &mut cbor).unwrap();

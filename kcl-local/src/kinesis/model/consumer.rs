@@ -1,4 +1,4 @@
-//! Registered fan-out consumers, and subscribing them to a shard.
+//! The types of fan-out consumers and subscriptions.
 
 use std::collections::BTreeMap;
 
@@ -61,7 +61,7 @@ pub struct SubscribeToShardInput {
     pub dry_run: Option<bool>,
 }
 
-/// Where a subscription starts, as sent.
+/// The starting position of a subscription, as sent.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct StartingPositionInput {
@@ -126,12 +126,12 @@ pub struct ListStreamConsumersOutput {
     pub next_token: Option<String>,
 }
 
-/// What a subscription tells of its shard, again and again.
+/// An event of a subscription.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct SubscribeToShardEvent {
     pub records: Records,
-    /// Where to go on. Absent in the last event of a shard, and only there.
+    /// The position at which to resume. Absent only in the last event of a shard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub continuation_sequence_number: Option<SequenceNumber>,
     pub millis_behind_latest: i64,

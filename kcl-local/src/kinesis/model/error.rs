@@ -1,19 +1,19 @@
-//! Errors as the API names them.
+//! The errors of the API.
 
 use std::fmt;
 
-/// A failed call: what AWS would name it and the text for its user.
+/// The error of a call, with AWS's name and message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct ApiError {
-    /// The error's name.
+    /// The name of the error.
     pub code: ErrorCode,
-    /// The text, as close to AWS's as is known.
+    /// The message, AWS's own as far as it is known.
     pub message: String,
 }
 
 impl ApiError {
-    /// An error with a text.
+    /// An error with a message.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
@@ -39,10 +39,10 @@ impl ApiError {
     }
 }
 
-/// A body that is no request.
+/// The error of a body that is not a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// The target names no operation that is served here.
+    /// The operation is not supported.
     #[error("unknown operation {0}")]
     UnknownOperation(String),
     /// The body does not parse, or a member has the wrong type.
@@ -76,7 +76,7 @@ macro_rules! error_codes {
                 match self { $(Self::$variant => $name),+ }
             }
 
-            /// The HTTP status it comes with.
+            /// The HTTP status of the error.
             #[must_use]
             pub fn http_status(self) -> u16 {
                 match self { $(Self::$variant => $status),+ }
@@ -86,7 +86,7 @@ macro_rules! error_codes {
 }
 
 impl ErrorCode {
-    /// The name in an event of a subscription, where AWS spells one otherwise.
+    /// The name in an event of a subscription; AWS spells one of them differently.
     #[must_use]
     pub fn event_name(self) -> &'static str {
         if self == Self::InternalFailure { "InternalFailureException" } else { self.name() }
@@ -98,15 +98,15 @@ error_codes! {
     AccessDenied = "AccessDeniedException" 400,
     /// A dry run that would have succeeded.
     DryRunOperation = "DryRunOperationException" 400,
-    /// The shard iterator is older than its life.
+    /// The shard iterator has expired.
     ExpiredIterator = "ExpiredIteratorException" 400,
-    /// The paging token is older than its life.
+    /// The pagination token has expired.
     ExpiredNextToken = "ExpiredNextTokenException" 400,
     /// The request has no complete signature.
     IncompleteSignature = "IncompleteSignatureException" 400,
     /// The service failed.
     InternalFailure = "InternalFailure" 500,
-    /// A member that parses and is within its constraint, but makes no sense.
+    /// A member satisfies its constraints but is not valid in this call.
     InvalidArgument = "InvalidArgumentException" 400,
     /// The signature does not match.
     InvalidSignature = "InvalidSignatureException" 400,
@@ -122,23 +122,23 @@ error_codes! {
     KmsOptInRequired = "KMSOptInRequired" 400,
     /// Encrypted stream: too many calls to the key service.
     KmsThrottling = "KMSThrottlingException" 400,
-    /// A limit or a rate of control operations is used up.
+    /// A quota or the rate limit of an operation is exceeded.
     LimitExceeded = "LimitExceededException" 400,
     /// The request is not signed.
     MissingAuthenticationToken = "MissingAuthenticationTokenException" 400,
-    /// A shard's throughput is used up.
+    /// The throughput of a shard is exceeded.
     ProvisionedThroughputExceeded = "ProvisionedThroughputExceededException" 400,
-    /// It exists already, or is in another state than needed.
+    /// The resource exists already, or is in a state that does not allow the call.
     ResourceInUse = "ResourceInUseException" 400,
-    /// It does not exist.
+    /// The resource does not exist.
     ResourceNotFound = "ResourceNotFoundException" 400,
     /// The body does not parse.
     Serialization = "SerializationException" 400,
-    /// The service is not there at the moment.
+    /// The service is not available at the moment.
     ServiceUnavailable = "ServiceUnavailable" 503,
-    /// The target is no operation.
+    /// The target is not an operation.
     UnknownOperation = "UnknownOperationException" 400,
-    /// A member breaks a constraint of its type.
+    /// A member violates a constraint of its type.
     Validation = "ValidationException" 400,
 }
 

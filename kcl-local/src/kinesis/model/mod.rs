@@ -1,12 +1,12 @@
-//! The messages of the Kinesis Data Streams API (version 2013-12-02), typed, with the names AWS yields them.
+//! The types of the Kinesis Data Streams API (version 2013-12-02), with AWS's names.
 //!
-//! Inputs are taken as sent: every member is optional and enumerations are text, because it is the engine that answers a broken
-//! constraint with AWS's words. Outputs are typed; absent members are left out. The serde form depends on `is_human_readable()`: see [`Blob`] and [`Timestamp`].
+//! In inputs every member is optional and enumerations are text, because the engine answers
+//! violated constraints with AWS's messages. Outputs are typed; absent members are left out. The
+//! serde form depends on `is_human_readable()`: see [`Blob`] and [`Timestamp`].
 
 #![allow(missing_docs, reason = "members carry AWS's names and meanings: see the Kinesis Data Streams API Reference")]
 
 mod blob;
-mod body;
 mod consumer;
 mod error;
 mod operation;
@@ -20,10 +20,9 @@ mod text_enum;
 mod timestamp;
 
 pub use blob::Blob;
-pub use body::{Body, Cbor, Json};
 pub use consumer::*;
 pub use error::{ApiError, DecodeError, ErrorCode};
-pub use operation::{Request, Response};
+pub use operation::{Body, Cbor, Json, Request, Response};
 pub use record::*;
 pub use scope::Scope;
 pub use setting::*;

@@ -1,13 +1,46 @@
-//! The operations of the API: one request and one response each.
+//! The operations of the API, with one request and one response each, and the decoding of request
+//! bodies.
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::*;
 use crate::kinesis::SubscriptionId;
 
+/// The body of a request in one of the two encodings of the protocol.
+pub trait Body {
+    /// Decodes the body as a `T`.
+    ///
+    /// # Errors
+    /// The reason why the body is not a `T`, as a message to the caller of the API.
+    fn read<T: DeserializeOwned>(self) -> Result<T, String>;
+}
+
+/// A body in JSON. An empty body means an empty object.
+#[derive(Clone, Copy, Debug)]
+pub struct Json<'a>(pub &'a [u8]);
+
+impl Body for Json<'_> {
+    fn read<T: DeserializeOwned>(self) -> Result<T, String> {
+        let body = if self.0.is_empty() { b"{}" } else { self.0 };
+        serde_json::from_slice(body).map_err(|error| error.to_string())
+    }
+}
+
+/// A body in CBOR. An empty body means an empty map.
+#[derive(Clone, Copy, Debug)]
+pub struct Cbor<'a>(pub &'a [u8]);
+
+impl Body for Cbor<'_> {
+    fn read<T: DeserializeOwned>(self) -> Result<T, String> {
+        let body: &[u8] = if self.0.is_empty() { &[0xa0] } else { self.0 };
+        ciborium::from_reader(body).map_err(|error| error.to_string())
+    }
+}
+
 macro_rules! operations {
     ($($name:ident($input:ident)),+ $(,)?) => {
-        /// A call of one operation.
+        /// The request of one operation.
         #[derive(Clone, Debug)]
         pub enum Request { $(
             #[doc = concat!("`", stringify!($name), "`")]
@@ -15,14 +48,15 @@ macro_rules! operations {
         ),+ }
 
         impl Request {
-            /// The names of all operations known here.
+            /// The names of all supported operations.
             pub const OPERATIONS: &'static [&'static str] = &[$(stringify!($name)),+];
 
-            /// Reads the input of `operation` (the part of `X-Amz-Target` after the dot).
+            /// Decodes the input of `operation` (the part of `X-Amz-Target` after the dot).
             ///
             /// # Errors
-            /// [`DecodeError::UnknownOperation`] for a name not listed in [`Self::OPERATIONS`] (queues and channels are among those);
-            /// [`DecodeError::Serialization`] if the body does not parse or a member has the wrong type.
+            /// [`DecodeError::UnknownOperation`] for a name that is not in [`Self::OPERATIONS`]
+            /// (such as operations of queues and channels); [`DecodeError::Serialization`] if the
+            /// body does not parse or a member has the wrong type.
             pub fn decode(operation: &str, body: impl Body) -> Result<Self, DecodeError> {
                 match operation {
                     $(stringify!($name) => body.read::<$input>().map(Self::$name).map_err(DecodeError::Serialization),)+
@@ -30,7 +64,7 @@ macro_rules! operations {
                 }
             }
 
-            /// The operation's name.
+            /// The name of the operation.
             #[must_use]
             pub fn operation(&self) -> &'static str {
                 match self { $(Self::$name(_) => stringify!($name)),+ }
@@ -88,7 +122,7 @@ operations! {
     UpdateStreamWarmThroughput(UpdateStreamWarmThroughputInput),
 }
 
-/// What a call answers. Cheap to clone: payloads are shared with the engine.
+/// The response of one operation. Cheap to clone: payloads are shared with the engine.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 #[allow(missing_docs, reason = "each variant is the output of the operation it is named after")]
@@ -113,7 +147,8 @@ pub enum Response {
     PutRecord(PutRecordOutput),
     PutRecords(PutRecordsOutput),
     RegisterStreamConsumer(RegisterStreamConsumerOutput),
-    /// The subscription is open: what it has to say comes by [`Engine::next_event`](crate::kinesis::Engine::next_event).
+    /// The subscription is open. [`Engine::next_event`](crate::kinesis::Engine::next_event) returns
+    /// its events.
     SubscribeToShard(SubscriptionId),
     UpdateAccountSettings(AccountSettingsOutput),
     UpdateShardCount(UpdateShardCountOutput),
@@ -148,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_type_and_an_unknown_operation_are_told_apart() {
+    fn a_wrong_type_and_an_unknown_operation_are_different_errors() {
         assert!(matches!(decode("CreateStream", r#"{"ShardCount":"two"}"#), Err(DecodeError::Serialization(_))));
         assert!(matches!(decode("CreateStream", "nonsense"), Err(DecodeError::Serialization(_))));
         assert_eq!(decode("CreateQueue", "{}").unwrap_err(), DecodeError::UnknownOperation("CreateQueue".to_owned()));

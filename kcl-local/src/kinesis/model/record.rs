@@ -1,4 +1,4 @@
-//! Records: writing them, iterators, and reading them.
+//! The types of writing and reading records.
 
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// What a shard iterator's position is given by.
+    /// The kind of a shard iterator's position.
     pub enum ShardIteratorType {
         AtSequenceNumber = "AT_SEQUENCE_NUMBER",
         AfterSequenceNumber = "AFTER_SEQUENCE_NUMBER",
@@ -104,14 +104,14 @@ pub struct PutRecordsOutput {
     pub encryption_type: EncryptionType,
 }
 
-/// What became of one record of `PutRecords`.
+/// The result of one record of `PutRecords`.
 #[derive(Clone, Debug, DeriveSerialize)]
 #[serde(untagged)]
 pub enum PutRecordsResultEntry {
-    /// It is stored.
+    /// The record is stored.
     #[serde(rename_all = "PascalCase")]
     Stored { sequence_number: SequenceNumber, shard_id: ShardId },
-    /// It is not; send it again.
+    /// The record is not stored; put it again.
     #[serde(rename_all = "PascalCase")]
     Failed { error_code: &'static str, error_message: String },
 }

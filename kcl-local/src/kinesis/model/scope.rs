@@ -1,4 +1,4 @@
-//! Whose streams, and where: nothing is shared between two scopes.
+//! An account in a Region: scopes are isolated from each other.
 
 /// An AWS account in a Region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

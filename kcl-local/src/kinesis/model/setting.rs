@@ -1,4 +1,5 @@
-//! Encryption, monitoring, resource policies, and the limits and settings of an account.
+//! The types of encryption, monitoring, resource policies, and the limits and settings of an
+//! account.
 
 use serde::{Deserialize, Serialize};
 
@@ -144,7 +145,7 @@ pub struct BillingCommitment {
 }
 
 text_enum! {
-    /// Whether a commitment holds.
+    /// The status of a commitment.
     pub enum BillingCommitmentStatus {
         Enabled = "ENABLED",
         Disabled = "DISABLED",
@@ -152,7 +153,7 @@ text_enum! {
     }
 }
 
-/// Throughput that an on-demand stream is ready for.
+/// The warm throughput of an on-demand stream.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct WarmThroughput {

@@ -1,4 +1,4 @@
-//! Shards: listing and resharding them.
+//! The types of listing shards and resharding.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ pub struct ListShardsInput {
     pub stream_arn: Option<String>,
 }
 
-/// Which shards to list, as sent.
+/// The filter of `ListShards`, as sent.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ShardFilterInput {
@@ -62,7 +62,7 @@ pub struct UpdateShardCountInput {
 }
 
 text_enum! {
-    /// Which shards to list.
+    /// The type of a shard filter.
     pub enum ShardFilterType {
         AfterShardId = "AFTER_SHARD_ID",
         AtTrimHorizon = "AT_TRIM_HORIZON",
@@ -102,7 +102,7 @@ pub struct Shard {
     pub sequence_number_range: SequenceNumberRange,
 }
 
-/// The sequence numbers of a shard; no end while it is open.
+/// The sequence numbers of a shard. An open shard has no ending number.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct SequenceNumberRange {
@@ -111,7 +111,7 @@ pub struct SequenceNumberRange {
     pub ending_sequence_number: Option<SequenceNumber>,
 }
 
-/// A shard that goes on where another ended.
+/// A child of a closed shard.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ChildShard {

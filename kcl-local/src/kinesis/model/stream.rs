@@ -1,4 +1,4 @@
-//! Streams as such: creating, describing, listing, deleting them and changing their settings.
+//! The types of creating, describing, listing and deleting streams, and of their settings.
 
 use std::collections::BTreeMap;
 
@@ -139,7 +139,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// Who plans the number of shards: the user or the service.
+    /// Whether the user or the service manages the number of shards.
     pub enum StreamMode {
         Provisioned = "PROVISIONED",
         OnDemand = "ON_DEMAND",
@@ -147,7 +147,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// What places a record on a shard.
+    /// How the shard of a record is selected.
     pub enum RecordDistributionStrategy {
         Auto = "AUTO",
         UserPartitionKey = "USER_PARTITION_KEY",
@@ -175,7 +175,7 @@ pub struct StreamModeDetails {
     pub stream_mode: StreamMode,
 }
 
-/// The shard-level metrics that are on.
+/// The enabled shard-level metrics.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct EnhancedMetrics {
@@ -252,7 +252,7 @@ pub struct ListStreamsOutput {
     pub stream_summaries: Vec<StreamSummary>,
 }
 
-/// A line of `ListStreams`.
+/// An entry of `ListStreams`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct StreamSummary {

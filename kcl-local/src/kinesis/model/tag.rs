@@ -1,4 +1,4 @@
-//! Tags of streams and consumers, in both families of operations.
+//! The types of tags, of streams and of any resource.
 
 use std::collections::BTreeMap;
 

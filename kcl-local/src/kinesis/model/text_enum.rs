@@ -1,6 +1,6 @@
-//! Enumerations that travel as text.
+//! Enumerations that are text in the API.
 
-/// A closed set of names.
+/// An enumeration of the API.
 pub(crate) trait TextEnum: Copy + Sized + 'static {
     /// Every value, in the order in which AWS lists them.
     const ALL: &'static [Self];

@@ -1,4 +1,4 @@
-//! A time member: decimal epoch seconds in JSON, tagged integer epoch milliseconds in CBOR.
+//! A timestamp member: decimal epoch seconds in JSON, tagged integer epoch milliseconds in CBOR.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::ser::{Serialize, Serializer};
 
 use crate::kinesis::EngineTime;
 
-/// CBOR's tag for an epoch-based time. AWS puts milliseconds under it, where the CBOR standard has seconds.
+/// CBOR's tag for an epoch-based time. AWS uses milliseconds; the CBOR standard has seconds.
 const EPOCH_TIME: u64 = 1;
 
 /// Milliseconds since the Unix epoch.
@@ -30,7 +30,8 @@ impl From<Timestamp> for EngineTime {
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            // Three decimals of any date that fits a calendar survive a double (2^53 ms are 285,000 years), and print without an exponent.
+            // A double has three decimals for any date (2^53 ms are 285,000 years), and prints
+            // without an exponent.
             serializer.serialize_f64(self.0 as f64 / 1000.0)
         } else {
             Required::<i64, EPOCH_TIME>(self.0).serialize(serializer)
@@ -43,7 +44,7 @@ impl<'de> Deserialize<'de> for Timestamp {
         if deserializer.is_human_readable() {
             deserializer.deserialize_any(Number { millis_per_unit: 1000 }).map(Self)
         } else {
-            // Any tag or none: what matters is the number.
+            // Any tag or none is accepted; only the number counts.
             let Captured(_tag, Millis(millis)) = Captured::deserialize(deserializer)?;
             Ok(Self(millis))
         }

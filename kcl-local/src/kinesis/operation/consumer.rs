@@ -1,4 +1,5 @@
-//! Registering, describing and removing fan-out consumers.
+//! `RegisterStreamConsumer`, `DescribeStreamConsumer`, `ListStreamConsumers` and
+//! `DeregisterStreamConsumer`.
 
 use super::description::page;
 use crate::kinesis::account::{Account, Call, check_creation, not_active};
@@ -13,10 +14,11 @@ use crate::kinesis::page_token::{self, List};
 use crate::kinesis::stream::Stream;
 use crate::kinesis::stream::consumer::Consumer;
 
-/// AWS: consumers of a stream, and with a commitment to a minimum throughput.
-const MOST: usize = 20;
-const MOST_WITH_COMMITMENT: usize = 50;
-/// Consumers of a page, whatever was asked for.
+/// AWS: maximum number of consumers of a stream, without and with a commitment to a minimum
+/// throughput.
+const MAX_CONSUMERS: usize = 20;
+const MAX_CONSUMERS_WITH_COMMITMENT: usize = 50;
+/// Maximum number of consumers of a page.
 const PAGE: i64 = 100;
 
 pub(super) fn register(
@@ -29,7 +31,7 @@ pub(super) fn register(
     let name = constraints.required_text("consumerName", input.consumer_name.as_ref(), &CONSUMER_NAME).to_owned();
     constraints.tags(input.tags.iter().flatten());
     constraints.check()?;
-    let most = if account.commitment.enabled { MOST_WITH_COMMITMENT } else { MOST };
+    let max = if account.commitment.enabled { MAX_CONSUMERS_WITH_COMMITMENT } else { MAX_CONSUMERS };
     let (now, active) = (call.now, call.now.plus(call.config.transitions.register));
     let stream = account.stream(call, None, input.stream_arn.as_ref())?;
     match stream.phase.status() {
@@ -44,14 +46,15 @@ pub(super) fn register(
         )));
     }
     let creating = call.config.account_limits.map_or(usize::MAX, |limits| limits.creating_consumers);
-    if stream.consumers.len() >= most || stream.consumers.creating() >= creating {
+    if stream.consumers.len() >= max || stream.consumers.creating() >= creating {
         return Err(ApiError::limit_exceeded(format!(
-            "Stream {} under account {account_id} may have at most {most} consumers, and a few of them in CREATING at a time.",
+            "Stream {} under account {account_id} may have at most {max} consumers, and a few of them in CREATING at a time.",
             stream.name
         )));
     }
     stream.consumers.register(&stream.arn, &name, input.tags.unwrap_or_default(), now, active);
-    // The answer shows the state before the registration is done, even if that acquires no time.
+    // The response has the state before the end of the registration, even if the registration takes
+    // no time.
     let consumer = stream.consumers.get(&name).map(Consumer::describe).ok_or_else(|| unknown(call, &name))?;
     Ok(Response::RegisterStreamConsumer(RegisterStreamConsumerOutput { consumer }))
 }
@@ -60,14 +63,14 @@ pub(super) fn unknown(call: &Call<'_>, consumer: &str) -> ApiError {
     ApiError::not_found(format!("Consumer {consumer} under account {} not found.", call.scope.account))
 }
 
-/// How Describe and Deregister name a consumer.
-struct Named<'a> {
+/// The members by which Describe and Deregister name a consumer.
+struct ConsumerNames<'a> {
     stream_arn: Option<&'a String>,
     name: Option<&'a String>,
     arn: Option<&'a String>,
 }
 
-impl Named<'_> {
+impl ConsumerNames<'_> {
     fn check(&self) -> Result<(), ApiError> {
         let mut constraints = Constraints::new();
         constraints.text("streamARN", self.stream_arn.map(String::as_str), &STREAM_ARN);
@@ -76,7 +79,8 @@ impl Named<'_> {
         constraints.check()
     }
 
-    /// The consumer by its ARN, by the stream's ARN and its name, or by all three if they agree.
+    /// Finds the consumer by its ARN, or by its name and the stream's ARN. All given members must
+    /// agree.
     fn find<'s>(&self, account: &'s mut Account, call: &Call<'_>) -> Result<(&'s mut Stream, String), ApiError> {
         self.check()?;
         let disagree =
@@ -117,12 +121,12 @@ pub(super) fn describe(
     call: &Call<'_>,
     input: &DescribeStreamConsumerInput,
 ) -> Result<Response, ApiError> {
-    let named = Named {
+    let names = ConsumerNames {
         stream_arn: input.stream_arn.as_ref(),
         name: input.consumer_name.as_ref(),
         arn: input.consumer_arn.as_ref(),
     };
-    let (stream, name) = named.find(account, call)?;
+    let (stream, name) = names.find(account, call)?;
     let consumer = stream.consumers.get(&name).ok_or_else(|| unknown(call, &name))?;
     let consumer_description = consumer.describe_with_stream(stream.arn.clone());
     Ok(Response::DescribeStreamConsumer(DescribeStreamConsumerOutput { consumer_description }))
@@ -133,13 +137,13 @@ pub(super) fn deregister(
     call: &Call<'_>,
     input: &DeregisterStreamConsumerInput,
 ) -> Result<Response, ApiError> {
-    let named = Named {
+    let names = ConsumerNames {
         stream_arn: input.stream_arn.as_ref(),
         name: input.consumer_name.as_ref(),
         arn: input.consumer_arn.as_ref(),
     };
     let until = call.now.plus(call.config.transitions.deregister);
-    let (stream, name) = named.find(account, call)?;
+    let (stream, name) = names.find(account, call)?;
     let consumer = stream.consumers.get_mut(&name).ok_or_else(|| unknown(call, &name))?;
     match consumer.status() {
         ConsumerStatus::Creating | ConsumerStatus::Active => consumer.delete(until),

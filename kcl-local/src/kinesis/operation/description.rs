@@ -1,4 +1,4 @@
-//! What streams there are and what they look like.
+//! `DescribeStream`, `DescribeStreamSummary` and `ListStreams`.
 
 use crate::kinesis::ShardId;
 use crate::kinesis::account::{Account, Call};
@@ -9,14 +9,14 @@ use crate::kinesis::model::{
 };
 use crate::kinesis::page_token::{self, List};
 
-/// Entries of a page, whatever was asked for.
-const MOST: i64 = 100;
+/// Maximum number of entries of a page.
+const MAX_PAGE: i64 = 100;
 
 fn page_size(limit: Option<i64>) -> usize {
-    usize::try_from(limit.unwrap_or(MOST).min(MOST)).unwrap_or(0)
+    usize::try_from(limit.unwrap_or(MAX_PAGE).min(MAX_PAGE)).unwrap_or(0)
 }
 
-/// A page of `size` from `all`, and whether more follow.
+/// Returns the first `size` of `all`, and whether more follow.
 pub(super) fn page<T>(all: impl Iterator<Item = T>, size: usize) -> (Vec<T>, bool) {
     let mut page: Vec<T> = all.take(size + 1).collect();
     let more = page.len() > size;
@@ -56,7 +56,7 @@ pub(super) fn describe(
     Ok(Response::DescribeStream(DescribeStreamOutput { stream_description }))
 }
 
-/// Reads a shard id that a list starts after.
+/// Parses the shard id after which a list starts.
 pub(super) fn shard_id(text: &str) -> Result<ShardId, ApiError> {
     ShardId::parse(text).ok_or_else(|| ApiError::invalid_argument(format!("{text} is not the id of a shard.")))
 }

@@ -1,4 +1,5 @@
-//! `StartStreamEncryption` and `StopStreamEncryption`: a flag that records carry; nothing is encrypted.
+//! `StartStreamEncryption` and `StopStreamEncryption`: set the encryption type of records; nothing
+//! is encrypted.
 
 use crate::kinesis::account::{Account, Call};
 use crate::kinesis::constraint::{Constraints, KEY_ID};
@@ -7,7 +8,8 @@ use crate::kinesis::model::{
 };
 use crate::kinesis::stream::phase::Change;
 
-struct Wanted<'a> {
+/// The members of both operations.
+struct EncryptionInput<'a> {
     stream_name: Option<&'a String>,
     stream_arn: Option<&'a String>,
     encryption_type: Option<&'a String>,
@@ -19,13 +21,14 @@ pub(super) fn start(
     call: &Call<'_>,
     input: StartStreamEncryptionInput,
 ) -> Result<Response, ApiError> {
-    let wanted = Wanted {
+    let input = EncryptionInput {
         stream_name: input.stream_name.as_ref(),
         stream_arn: input.stream_arn.as_ref(),
         encryption_type: input.encryption_type.as_ref(),
         key_id: input.key_id.as_ref(),
     };
-    change(account, call, &wanted, Change::Encryption { encryption: EncryptionType::Kms, key: input.key_id.clone() })
+    let key = input.key_id.cloned();
+    change(account, call, &input, Change::Encryption { encryption: EncryptionType::Kms, key })
 }
 
 pub(super) fn stop(
@@ -33,25 +36,30 @@ pub(super) fn stop(
     call: &Call<'_>,
     input: StopStreamEncryptionInput,
 ) -> Result<Response, ApiError> {
-    let wanted = Wanted {
+    let input = EncryptionInput {
         stream_name: input.stream_name.as_ref(),
         stream_arn: input.stream_arn.as_ref(),
         encryption_type: input.encryption_type.as_ref(),
         key_id: input.key_id.as_ref(),
     };
-    change(account, call, &wanted, Change::Encryption { encryption: EncryptionType::None, key: None })
+    change(account, call, &input, Change::Encryption { encryption: EncryptionType::None, key: None })
 }
 
-fn change(account: &mut Account, call: &Call<'_>, wanted: &Wanted<'_>, change: Change) -> Result<Response, ApiError> {
+fn change(
+    account: &mut Account,
+    call: &Call<'_>,
+    input: &EncryptionInput<'_>,
+    change: Change,
+) -> Result<Response, ApiError> {
     let mut constraints = Constraints::new();
-    constraints.stream(wanted.stream_name, wanted.stream_arn);
-    let kind = constraints.required_one_of("encryptionType", wanted.encryption_type, EncryptionType::None);
-    constraints.required_text("keyId", wanted.key_id, &KEY_ID);
+    constraints.stream(input.stream_name, input.stream_arn);
+    let kind = constraints.required_one_of("encryptionType", input.encryption_type, EncryptionType::None);
+    constraints.required_text("keyId", input.key_id, &KEY_ID);
     constraints.check()?;
     if kind != EncryptionType::Kms {
         return Err(ApiError::invalid_argument("EncryptionType must be KMS."));
     }
     let until = call.now.plus(call.config.transitions.update);
-    account.active_stream(call, wanted.stream_name, wanted.stream_arn)?.update(change, call.now, until);
+    account.active_stream(call, input.stream_name, input.stream_arn)?.update(change, call.now, until);
     Ok(Response::Empty)
 }

@@ -12,8 +12,8 @@ use crate::kinesis::stream::Stream;
 use crate::kinesis::stream::shard::Shard;
 use crate::kinesis::{EngineTime, SequenceNumber, ShardId};
 
-/// Where to start reading, as a request says it.
-pub(super) struct Start<'a> {
+/// The starting position of a request.
+pub(super) struct StartPosition<'a> {
     pub(super) operation: &'static str,
     pub(super) kind: ShardIteratorType,
     pub(super) sequence: Option<&'a str>,
@@ -46,7 +46,7 @@ pub(super) fn get(
     }
     shard.log.trim_before(horizon);
     let sequence = input.starting_sequence_number.as_deref();
-    let start = Start { operation: "GetShardIterator", kind, sequence, time: input.timestamp };
+    let start = StartPosition { operation: "GetShardIterator", kind, sequence, time: input.timestamp };
     let position = position(shard, call, &name, &start)?;
     super::check_dry_run(input.dry_run)?;
     *call.serial += 1;
@@ -62,7 +62,7 @@ pub(super) fn get(
     Ok(Response::GetShardIterator(GetShardIteratorOutput { shard_iterator: iterator.encode() }))
 }
 
-/// The horizon of a stream that can be read.
+/// The trim horizon of a stream, if the stream can be read.
 pub(super) fn readable_horizon(stream: &Stream, call: &Call<'_>) -> Result<EngineTime, ApiError> {
     match stream.phase.status() {
         StreamStatus::Active | StreamStatus::Updating | StreamStatus::Deleting => Ok(stream.horizon(call.now)),
@@ -72,8 +72,13 @@ pub(super) fn readable_horizon(stream: &Stream, call: &Call<'_>) -> Result<Engin
     }
 }
 
-/// The place in `shard` where a request wants to start.
-pub(super) fn position(shard: &Shard, call: &Call<'_>, stream: &str, start: &Start<'_>) -> Result<Position, ApiError> {
+/// The position in `shard` at which a request starts.
+pub(super) fn position(
+    shard: &Shard,
+    call: &Call<'_>,
+    stream: &str,
+    start: &StartPosition<'_>,
+) -> Result<Position, ApiError> {
     match (start.kind, start.sequence, start.time) {
         (ShardIteratorType::TrimHorizon, None, None) => Ok(shard.log.horizon()),
         (ShardIteratorType::Latest, None, None) => Ok(shard.log.tip()),
@@ -115,12 +120,12 @@ pub(super) fn position(shard: &Shard, call: &Call<'_>, stream: &str, start: &Sta
     }
 }
 
-/// Reads a number that may be used as a position in `shard`, whether or not a record carries it.
+/// Parses a sequence number that is a valid position in `shard`. A record need not have it.
 fn sequence_of(
     shard: &Shard,
     call: &Call<'_>,
     stream: &str,
-    start: &Start<'_>,
+    start: &StartPosition<'_>,
     text: &str,
 ) -> Result<SequenceNumber, ApiError> {
     let context = || {

@@ -1,4 +1,4 @@
-//! Creating and deleting streams.
+//! `CreateStream` and `DeleteStream`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,9 +15,9 @@ use crate::kinesis::stream::retention::Retention;
 use crate::kinesis::stream::shard_set::ShardSet;
 use crate::kinesis::stream::{DEFAULT_RECORD_KIB, Stream};
 
-/// AWS: a new on-demand stream acquires 4 MB a second.
+/// AWS: a new on-demand stream accepts 4 MB a second, which takes four shards.
 const ON_DEMAND_SHARDS: i64 = 4;
-const MOST_SHARDS: i64 = 1_000_000;
+const MAX_SHARDS: i64 = 1_000_000;
 
 pub(super) fn create(
     account: &mut Account,
@@ -26,7 +26,7 @@ pub(super) fn create(
 ) -> Result<Response, ApiError> {
     let mut constraints = Constraints::new();
     let name = constraints.required_text("streamName", input.stream_name.as_ref(), &STREAM_NAME);
-    constraints.number("shardCount", input.shard_count, 1, MOST_SHARDS);
+    constraints.number("shardCount", input.shard_count, 1, MAX_SHARDS);
     let mode = match &input.stream_mode_details {
         None => StreamMode::Provisioned,
         Some(details) => constraints.required_one_of(
@@ -66,7 +66,7 @@ pub(super) fn create(
         arn: address::stream_arn(call.scope, name),
         incarnation: call.rng.u64(..),
         created: account.creation_time(name, call.now),
-        born: call.now,
+        created_on_clock: call.now,
         phase: Phase::Creating {
             until: call.now.plus(call.config.transitions.create),
             shards: u32::try_from(shards).unwrap_or(u32::MAX),

@@ -1,4 +1,4 @@
-//! The operations, one function each: what a request does to an account.
+//! The operations, one function each: check a request, change the account, and build the response.
 
 mod consumer;
 mod description;
@@ -71,7 +71,7 @@ fn is_dry_run(dry_run: Option<bool>) -> bool {
     dry_run == Some(true)
 }
 
-/// The answer to a dry run that found nothing wrong.
+/// Returns the error of a dry run that would have succeeded.
 fn check_dry_run(dry_run: Option<bool>) -> Result<(), ApiError> {
     if is_dry_run(dry_run) {
         return Err(ApiError::new(ErrorCode::DryRunOperation, "Request would have succeeded, but DryRun flag is set."));

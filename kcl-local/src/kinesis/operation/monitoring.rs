@@ -1,4 +1,5 @@
-//! Shard-level metrics: which ones are on. None are made.
+//! `EnableEnhancedMonitoring` and `DisableEnhancedMonitoring`: store the enabled metrics; no
+//! metrics are recorded.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Resource policies: stored and returned, not applied.
+//! Resource policies: stored and returned, but not enforced.
 
 use crate::kinesis::account::{Account, Call};
 use crate::kinesis::address::Resource;
@@ -9,7 +9,7 @@ use crate::kinesis::model::{
 };
 
 /// The policy of the stream or consumer with this ARN.
-fn of<'a>(account: &'a mut Account, call: &Call<'_>, arn: &str) -> Result<&'a mut Option<String>, ApiError> {
+fn policy_of<'a>(account: &'a mut Account, call: &Call<'_>, arn: &str) -> Result<&'a mut Option<String>, ApiError> {
     let resource = Resource::parse(call.scope, arn)?;
     let stream = account.named(call, resource.stream)?;
     match resource.consumer {
@@ -33,7 +33,7 @@ pub(super) fn put(account: &mut Account, call: &Call<'_>, input: PutResourcePoli
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(policy) {
         return Err(ApiError::invalid_argument(format!("Policy is not JSON: {error}")));
     }
-    *of(account, call, arn)? = Some(policy.to_owned());
+    *policy_of(account, call, arn)? = Some(policy.to_owned());
     Ok(Response::Empty)
 }
 
@@ -45,7 +45,7 @@ pub(super) fn get(
     let mut constraints = Constraints::new();
     let arn = constraints.required_text("resourceARN", input.resource_arn.as_ref(), &RESOURCE_ARN);
     constraints.check()?;
-    let policy = of(account, call, arn)?.clone().ok_or_else(|| missing(arn))?;
+    let policy = policy_of(account, call, arn)?.clone().ok_or_else(|| missing(arn))?;
     Ok(Response::GetResourcePolicy(GetResourcePolicyOutput { policy }))
 }
 
@@ -57,6 +57,6 @@ pub(super) fn delete(
     let mut constraints = Constraints::new();
     let arn = constraints.required_text("resourceARN", input.resource_arn.as_ref(), &RESOURCE_ARN);
     constraints.check()?;
-    of(account, call, arn)?.take().ok_or_else(|| missing(arn))?;
+    policy_of(account, call, arn)?.take().ok_or_else(|| missing(arn))?;
     Ok(Response::Empty)
 }

@@ -7,21 +7,22 @@ use crate::kinesis::model::{
     PutRecordsResultEntry, RecordDistributionStrategy, Response, StreamStatus,
 };
 use crate::kinesis::stream::Stream;
-use crate::kinesis::stream::shard::Arriving;
+use crate::kinesis::stream::shard::IncomingRecord;
 use crate::kinesis::{EngineTime, HashKey, SequenceNumber, ShardId};
 
-/// The most bytes in a record's data, whatever the stream's limit.
-const MOST_DATA: usize = 10 * 1024 * 1024;
-/// The most bytes in a request, partition keys counted.
-const MOST_IN_ALL: usize = 10 * 1024 * 1024;
-const MOST_RECORDS: usize = 500;
-/// A number may carry a time that is this far ahead of the clock: shards born within one second get later ones.
+/// Maximum bytes of a record's data, independent of the stream's limit.
+const MAX_DATA_BYTES: usize = 10 * 1024 * 1024;
+/// Maximum bytes of a request, with partition keys.
+const MAX_TOTAL_BYTES: usize = 10 * 1024 * 1024;
+const MAX_RECORDS: usize = 500;
+/// The time in a sequence number may be this far ahead of the clock, because shards created within
+/// one second have later times.
 pub(super) const CLOCK_SLACK_SECONDS: i64 = 60;
 
-/// What decides where a record goes.
+/// The selection of a record's shard.
 enum Placement {
     Key(HashKey),
-    /// The stream's strategy leaves it to the service.
+    /// The service selects the shard (strategy `AUTO`).
     Any,
 }
 
@@ -45,9 +46,9 @@ pub(super) fn put_record(
     constraints.check()?;
 
     let stream = writable(account, call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
-    let placement = place(stream, input.partition_key.as_deref(), input.explicit_hash_key.as_deref())?;
-    let arriving = arriving(stream, input.data, input.partition_key);
-    check_size(stream, &arriving)?;
+    let placement = placement(stream, input.partition_key.as_deref(), input.explicit_hash_key.as_deref())?;
+    let incoming = incoming(stream, input.data, input.partition_key);
+    check_size(stream, &incoming)?;
     let floor =
         input.sequence_number_for_ordering.as_deref().map(|text| ordering_floor(stream, call, text)).transpose()?;
     super::check_dry_run(input.dry_run)?;
@@ -61,11 +62,11 @@ pub(super) fn put_record(
     {
         return Err(invalid_floor(stream, call, &floor.to_string()));
     }
-    if call.config.write_throttling && !shard.writes.admit(arriving.bytes(), call.now) {
+    if call.config.write_throttling && !shard.writes.admit(incoming.bytes(), call.now) {
         return Err(ApiError::new(ErrorCode::ProvisionedThroughputExceeded, rate_exceeded(stream, call, shard_id)));
     }
-    let encryption_type = arriving.encryption;
-    let sequence_number = shard.append(arrival, arriving);
+    let encryption_type = incoming.encryption;
+    let sequence_number = shard.append(arrival, incoming);
     Ok(Response::PutRecord(PutRecordOutput { shard_id, sequence_number, encryption_type }))
 }
 
@@ -79,11 +80,11 @@ pub(super) fn put_records(
     constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
     constraints.required("records", input.records.as_ref());
     let entries = input.records.unwrap_or_default();
-    constraints.length("records", entries.len(), 1, MOST_RECORDS);
-    for (place, entry) in (1..).zip(&entries) {
+    constraints.length("records", entries.len(), 1, MAX_RECORDS);
+    for (index, entry) in (1..).zip(&entries) {
         check_entry(
             &mut constraints,
-            |member| format!("records.{place}.member.{member}"),
+            |member| format!("records.{index}.member.{member}"),
             entry.data.as_ref(),
             entry.partition_key.as_ref(),
             entry.explicit_hash_key.as_deref(),
@@ -93,37 +94,37 @@ pub(super) fn put_records(
     constraints.check()?;
 
     let stream = writable(account, call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
-    let mut in_all = 0;
+    let mut total = 0;
     let mut accepted = Vec::with_capacity(entries.len());
     for entry in entries {
-        let placement = place(stream, entry.partition_key.as_deref(), entry.explicit_hash_key.as_deref())?;
-        let arriving = arriving(stream, entry.data, entry.partition_key);
-        check_size(stream, &arriving)?;
-        in_all += arriving.bytes();
-        accepted.push((placement, arriving));
+        let placement = placement(stream, entry.partition_key.as_deref(), entry.explicit_hash_key.as_deref())?;
+        let incoming = incoming(stream, entry.data, entry.partition_key);
+        check_size(stream, &incoming)?;
+        total += incoming.bytes();
+        accepted.push((placement, incoming));
     }
-    if in_all > MOST_IN_ALL {
+    if total > MAX_TOTAL_BYTES {
         return Err(ApiError::invalid_argument(format!(
-            "Records are {in_all} bytes in all, partition keys counted: more than {MOST_IN_ALL} bytes."
+            "Records are {total} bytes in all, partition keys counted: more than {MAX_TOTAL_BYTES} bytes."
         )));
     }
     super::check_dry_run(input.dry_run)?;
     let encryption_type = stream.encryption;
     let records = accepted
         .into_iter()
-        .map(|(placement, arriving)| store(stream, call, &placement, arriving))
+        .map(|(placement, incoming)| store(stream, call, &placement, incoming))
         .collect::<Result<Vec<_>, _>>()?;
     let failed_record_count =
         records.iter().filter(|entry| matches!(entry, PutRecordsResultEntry::Failed { .. })).count();
     Ok(Response::PutRecords(PutRecordsOutput { failed_record_count, records, encryption_type }))
 }
 
-/// Stores one record of many, or says why not. One that fails does not stop the others.
+/// Stores one record of PutRecords, or returns its error. A failed record does not stop the others.
 fn store(
     stream: &mut Stream,
     call: &mut Call<'_>,
     placement: &Placement,
-    arriving: Arriving,
+    incoming: IncomingRecord,
 ) -> Result<PutRecordsResultEntry, ApiError> {
     let failed = |code: ErrorCode, error_message: String| PutRecordsResultEntry::Failed {
         error_code: code.name(),
@@ -136,15 +137,15 @@ fn store(
     }
     let horizon = stream.horizon(call.now);
     let shard = stream.shards.get_mut(shard_id).ok_or_else(internal_failure)?;
-    // Nobody may ever read here.
+    // Trim on writes too: a shard that is never read would keep all records.
     shard.log.trim_before(horizon);
-    if call.config.write_throttling && !shard.writes.admit(arriving.bytes(), call.now) {
+    if call.config.write_throttling && !shard.writes.admit(incoming.bytes(), call.now) {
         return Ok(failed(ErrorCode::ProvisionedThroughputExceeded, rate_exceeded(stream, call, shard_id)));
     }
-    Ok(PutRecordsResultEntry::Stored { sequence_number: shard.append(arrival, arriving), shard_id })
+    Ok(PutRecordsResultEntry::Stored { sequence_number: shard.append(arrival, incoming), shard_id })
 }
 
-/// Whether a record must have a partition key: only a stream whose records are placed by the service does without.
+/// Whether a record must have a partition key. It is optional only with the strategy `AUTO`.
 fn needs_key(account: &mut Account, call: &Call<'_>, name: Option<&String>, arn: Option<&String>) -> bool {
     match account.stream(call, name, arn) {
         Ok(stream) => stream.distribution == RecordDistributionStrategy::UserPartitionKey,
@@ -162,16 +163,20 @@ fn check_entry(
 ) {
     match data {
         None => constraints.fail("null", &path("data"), "must not be null"),
-        Some(data) if data.len() > MOST_DATA => {
+        Some(data) if data.len() > MAX_DATA_BYTES => {
             let value = format!("'[{} bytes]'", data.len());
-            constraints.fail(&value, &path("data"), &format!("must have length less than or equal to {MOST_DATA}"));
+            constraints.fail(
+                &value,
+                &path("data"),
+                &format!("must have length less than or equal to {MAX_DATA_BYTES}"),
+            );
         }
         Some(_) => {}
     }
     match partition_key {
         None if keyed => constraints.fail("null", &path("partitionKey"), "must not be null"),
         None => {}
-        Some(key) if PARTITION_KEY.admits(key) => {}
+        Some(key) if PARTITION_KEY.is_satisfied_by(key) => {}
         Some(key) => constraints.text(&path("partitionKey"), Some(key), &PARTITION_KEY),
     }
     if let Some(key) = explicit_hash_key {
@@ -194,7 +199,11 @@ fn writable<'a>(
     }
 }
 
-fn place(stream: &Stream, partition_key: Option<&str>, explicit_hash_key: Option<&str>) -> Result<Placement, ApiError> {
+fn placement(
+    stream: &Stream,
+    partition_key: Option<&str>,
+    explicit_hash_key: Option<&str>,
+) -> Result<Placement, ApiError> {
     let key = match explicit_hash_key {
         Some(text) => Some(HashKey::parse(text).ok_or_else(|| {
             ApiError::invalid_argument(format!(
@@ -217,22 +226,22 @@ fn route(stream: &Stream, call: &mut Call<'_>, placement: &Placement) -> Result<
     shard.ok_or_else(internal_failure)
 }
 
-fn arriving(stream: &Stream, data: Option<Blob>, partition_key: Option<String>) -> Arriving {
-    Arriving { data: data.unwrap_or_default(), partition_key, encryption: stream.encryption }
+fn incoming(stream: &Stream, data: Option<Blob>, partition_key: Option<String>) -> IncomingRecord {
+    IncomingRecord { data: data.unwrap_or_default(), partition_key, encryption: stream.encryption }
 }
 
-fn check_size(stream: &Stream, arriving: &Arriving) -> Result<(), ApiError> {
-    let (bytes, most) = (arriving.bytes(), stream.max_record_bytes());
-    if bytes <= most {
+fn check_size(stream: &Stream, incoming: &IncomingRecord) -> Result<(), ApiError> {
+    let (bytes, max) = (incoming.bytes(), stream.max_record_bytes());
+    if bytes <= max {
         return Ok(());
     }
     Err(ApiError::invalid_argument(format!(
-        "A record of {bytes} bytes, partition key counted, is larger than the {most} bytes that stream {} acquires.",
+        "A record of {bytes} bytes, partition key counted, is larger than the {max} bytes that stream {} accepts.",
         stream.name
     )))
 }
 
-/// The arrival time of a record: the engine's clock, off by the configured skew.
+/// The arrival time of a record: the engine's clock with the configured skew.
 fn arrival_time(call: &mut Call<'_>) -> EngineTime {
     let skew = i64::try_from(call.config.arrival_skew.as_millis()).unwrap_or(i64::MAX);
     match skew {

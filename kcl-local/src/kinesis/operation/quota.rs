@@ -1,4 +1,4 @@
-//! The limits and settings of an account.
+//! `DescribeLimits`, `DescribeAccountSettings` and `UpdateAccountSettings`.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::kinesis::model::{
     UpdateAccountSettingsInput,
 };
 
-/// AWS: a commitment holds for a day at least.
-const SHORTEST_COMMITMENT: Duration = Duration::from_secs(86_400);
+/// AWS: the minimum duration of a commitment.
+const MIN_COMMITMENT: Duration = Duration::from_secs(86_400);
 
 pub(super) fn describe_limits(account: &mut Account, call: &Call<'_>) -> Response {
     account.advance(call.now);
@@ -36,7 +36,7 @@ fn settings(commitment: Commitment) -> AccountSettingsOutput {
             status,
             started_at: commitment.started.map(Into::into),
             ended_at: commitment.ended.map(Into::into),
-            earliest_allowed_end_at: commitment.started.map(|start| start.plus(SHORTEST_COMMITMENT).into()),
+            earliest_allowed_end_at: commitment.started.map(|start| start.plus(MIN_COMMITMENT).into()),
         },
     }
 }

@@ -8,13 +8,13 @@ use crate::kinesis::iterator::{Position, ShardIterator};
 use crate::kinesis::model::{ApiError, ErrorCode, GetRecordsInput, GetRecordsOutput, Records, Response};
 use crate::kinesis::stream::Stream;
 use crate::kinesis::stream::record_log::Page;
-use crate::kinesis::stream::shard::{End, Shard};
+use crate::kinesis::stream::shard::{Shard, ShardEnd};
 use crate::kinesis::{EngineTime, ShardId};
 
-/// Records in an answer.
-const MOST_RECORDS: i64 = 10_000;
-/// Bytes in an answer, partition keys counted.
-const MOST_BYTES: usize = 10 * 1024 * 1024;
+/// Maximum number of records in a response.
+const MAX_RECORDS: i64 = 10_000;
+/// Maximum bytes in a response, with partition keys.
+const MAX_BYTES: usize = 10 * 1024 * 1024;
 
 pub(super) fn get_records(
     account: &mut Account,
@@ -23,7 +23,7 @@ pub(super) fn get_records(
 ) -> Result<Response, ApiError> {
     let mut constraints = Constraints::new();
     let token = constraints.required_text("shardIterator", input.shard_iterator.as_ref(), &SHARD_ITERATOR);
-    constraints.number("limit", input.limit, 1, MOST_RECORDS);
+    constraints.number("limit", input.limit, 1, MAX_RECORDS);
     constraints.text("streamARN", input.stream_arn.as_deref(), &STREAM_ARN);
     constraints.check()?;
     let iterator = ShardIterator::open(token, call.now, call.config)?;
@@ -55,8 +55,8 @@ pub(super) fn get_records(
             child_shards: None,
         }));
     }
-    let limit = usize::try_from(input.limit.unwrap_or(MOST_RECORDS)).unwrap_or(0);
-    let page = shard.log.read(iterator.position, limit, MOST_BYTES);
+    let limit = usize::try_from(input.limit.unwrap_or(MAX_RECORDS)).unwrap_or(0);
+    let page = shard.log.read(iterator.position, limit, MAX_BYTES);
     shard.reads.charge(page.bytes, call.now);
     let end = shard.end.clone().filter(|_| page.at_tip && (page.records.is_empty() || !call.separate_end));
     let millis_behind_latest = behind(&page, call.now);
@@ -88,10 +88,11 @@ fn stream_of<'a>(
     Ok((stream, horizon))
 }
 
-/// How far behind an answer is that yields none of the records that are there; `None` if records are due.
+/// Returns `MillisBehindLatest` of an empty response although records are available, or `None` if
+/// the response has records.
 ///
-/// AWS looks at a bounded part of a shard in one call, so gaps give such answers; and it yields them for a while when a position is older than
-/// the horizon.
+/// AWS reads a bounded part of a shard in one call, so gaps cause empty responses. It also returns
+/// empty responses for a time if the position is before the trim horizon.
 fn empty_answer(shard: &Shard, call: &mut Call<'_>, iterator: &ShardIterator, period: i64) -> Option<i64> {
     let next = shard.log.next_arrival(iterator.position)?;
     if shard.log.is_before_horizon(iterator.position)
@@ -103,7 +104,8 @@ fn empty_answer(shard: &Shard, call: &mut Call<'_>, iterator: &ShardIterator, pe
     (may && call.rng.bool()).then(|| call.now.since(next).max(1))
 }
 
-/// AWS: 0 if nothing is left to read, else how long ago the last record of the answer arrived.
+/// Computes `MillisBehindLatest`. AWS: 0 at the tip, else the age of the last record of the
+/// response.
 pub(crate) fn behind(page: &Page, now: EngineTime) -> i64 {
     match page.last {
         Some((_, arrival)) if !page.at_tip => now.since(arrival).max(1),
@@ -111,7 +113,7 @@ pub(crate) fn behind(page: &Page, now: EngineTime) -> i64 {
     }
 }
 
-pub(crate) fn children(stream: &Stream, end: &End) -> Vec<crate::kinesis::model::ChildShard> {
+pub(crate) fn children(stream: &Stream, end: &ShardEnd) -> Vec<crate::kinesis::model::ChildShard> {
     let child = |id: &ShardId| stream.shards.get(*id).map(Shard::describe_as_child);
     end.children.iter().filter_map(child).collect()
 }

@@ -11,14 +11,14 @@ use crate::kinesis::stream::phase::Change;
 use crate::kinesis::stream::shard::Shard;
 use crate::kinesis::{EngineTime, HashKey, HashKeyRange, ShardId};
 
-/// AWS: `UpdateShardCount` ten times in 24 hours.
-const RESCALES_A_DAY: usize = 10;
-/// AWS: the most that `UpdateShardCount` goes to.
-const MOST_SHARDS: i64 = 10_000;
+/// AWS: maximum number of `UpdateShardCount` calls in 24 hours.
+const RESCALES_PER_DAY: usize = 10;
+/// AWS: maximum target of `UpdateShardCount`.
+const MAX_SHARDS: i64 = 10_000;
 const DAY_MILLIS: i64 = 86_400_000;
 
-/// Forgets what happened more than a day ago; says how often it happened since.
-pub(super) fn times_today(times: &mut Vec<EngineTime>, now: EngineTime) -> usize {
+/// Removes times more than a day ago, and returns the number of the others.
+pub(super) fn count_within_a_day(times: &mut Vec<EngineTime>, now: EngineTime) -> usize {
     times.retain(|time| now.since(*time) < DAY_MILLIS);
     times.len()
 }
@@ -33,7 +33,7 @@ fn check_provisioned(stream: &Stream, operation: &str) -> Result<(), ApiError> {
     }
 }
 
-/// An open shard by the id that a request yields.
+/// The open shard with the id in a request.
 fn open_shard<'a>(stream: &'a Stream, call: &Call<'_>, id: &str) -> Result<&'a Shard, ApiError> {
     let account = &call.scope.account;
     let found = ShardId::parse(id)
@@ -110,16 +110,16 @@ pub(super) fn update_count(
     let stream = account.active_stream(call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
     check_provisioned(stream, "UpdateShardCount")?;
     let current = i64::try_from(stream.shards.open_count()).unwrap_or(i64::MAX);
-    if target > MOST_SHARDS || target > current * 2 || target * 2 < current {
+    if target > MAX_SHARDS || target > current * 2 || target * 2 < current {
         return Err(ApiError::invalid_argument(format!(
             "UpdateShardCount cannot bring stream {} under account {} from {current} to {target} open shards: at most double, at least half, \
-             and at most {MOST_SHARDS}.",
+             and at most {MAX_SHARDS}.",
             stream.name, call.scope.account
         )));
     }
-    if times_today(&mut stream.rescales, now) >= RESCALES_A_DAY {
+    if count_within_a_day(&mut stream.rescales, now) >= RESCALES_PER_DAY {
         return Err(ApiError::limit_exceeded(format!(
-            "UpdateShardCount was called {RESCALES_A_DAY} times in 24 hours for stream {} under account {}.",
+            "UpdateShardCount was called {RESCALES_PER_DAY} times in 24 hours for stream {} under account {}.",
             stream.name, call.scope.account
         )));
     }

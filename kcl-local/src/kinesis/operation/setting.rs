@@ -1,6 +1,6 @@
-//! Settings of a stream: retention, mode, record size, throughput, placement.
+//! Changes of a stream's settings: retention, mode, record size, throughput, distribution strategy.
 
-use super::reshard::times_today;
+use super::reshard::count_within_a_day;
 use crate::kinesis::account::{Account, Call};
 use crate::kinesis::constraint::{Constraints, STREAM_ARN};
 use crate::kinesis::model::{
@@ -12,8 +12,8 @@ use crate::kinesis::stream::Stream;
 use crate::kinesis::stream::phase::Change;
 use crate::kinesis::stream::retention::Retention;
 
-/// AWS: switches of the mode in 24 hours.
-const MODE_SWITCHES_A_DAY: usize = 2;
+/// AWS: maximum number of mode switches in 24 hours.
+const MODE_SWITCHES_PER_DAY: usize = 2;
 
 pub(super) fn increase_retention(
     account: &mut Account,
@@ -64,7 +64,7 @@ fn wrong_direction(stream: &Stream, hours: i64, than: &str) -> ApiError {
     ))
 }
 
-/// What is too old is dropped with the old period first, so that a longer one brings nothing back.
+/// Trims with the old period first, so that a longer period does not restore old records.
 fn change_retention(stream: &mut Stream, call: &Call<'_>, hours: i64) -> Result<Response, ApiError> {
     stream.retention.change(hours, call.now);
     let horizon = stream.horizon(call.now);
@@ -95,9 +95,9 @@ pub(super) fn update_mode(
     let (now, until) = (call.now, call.now.plus(call.config.transitions.update));
     let stream = account.active_stream(call, None, input.stream_arn.as_ref())?;
     if mode != stream.mode {
-        if times_today(&mut stream.mode_switches, now) >= MODE_SWITCHES_A_DAY {
+        if count_within_a_day(&mut stream.mode_switches, now) >= MODE_SWITCHES_PER_DAY {
             return Err(ApiError::limit_exceeded(format!(
-                "The mode of stream {} under account {} was switched {MODE_SWITCHES_A_DAY} times in 24 hours.",
+                "The mode of stream {} under account {} was switched {MODE_SWITCHES_PER_DAY} times in 24 hours.",
                 stream.name, call.scope.account
             )));
         }

@@ -1,4 +1,4 @@
-//! `ListShards`: filters and pages.
+//! `ListShards`, with filters and pagination.
 
 use super::description::{page, shard_id};
 use crate::kinesis::account::{Account, Call, check_creation, not_active};
@@ -9,18 +9,18 @@ use crate::kinesis::model::{
     ShardFilterType, StreamStatus,
 };
 use crate::kinesis::page_token::{self, List};
-use crate::kinesis::stream::filter::ShardFilter;
 use crate::kinesis::stream::shard::Shard;
+use crate::kinesis::stream::shard_set::ShardFilter;
 use crate::kinesis::token::{Reader, Writer};
 use crate::kinesis::{EngineTime, ShardId};
 
-/// Shards of a page, whatever was asked for.
-const MOST: i64 = 1000;
+/// Maximum number of shards of a page.
+const MAX_PAGE: i64 = 1000;
 
-/// Where a list of shards stands.
+/// The position of a list of shards.
 struct Cursor {
     stream: String,
-    /// Which stream of that name; any for a first page.
+    /// Identifies the stream among streams of the same name; `None` for the first page.
     incarnation: Option<u64>,
     filter: ShardFilter,
     after: Option<ShardId>,
@@ -48,9 +48,9 @@ pub(super) fn shards(
     }
     let horizon = stream.horizon(now);
     stream.shards.expire(horizon);
-    let size = usize::try_from(input.max_results.unwrap_or(MOST).min(MOST)).unwrap_or(0);
-    let listed = stream.shards.after(cursor.after).filter(|shard| cursor.filter.admits(shard, horizon));
-    let (shards, more) = page(listed.map(|shard| describe(shard, call)), size);
+    let size = usize::try_from(input.max_results.unwrap_or(MAX_PAGE).min(MAX_PAGE)).unwrap_or(0);
+    let shards = stream.shards.after(cursor.after).filter(|shard| cursor.filter.admits(shard, horizon));
+    let (shards, more) = page(shards.map(|shard| describe(shard, call)), size);
     let next_token = match shards.last() {
         Some(last) if more => Some(issue(call.now, stream.incarnation, cursor.filter, last.shard_id, &stream.name)),
         Some(_) | None => None,
@@ -58,10 +58,11 @@ pub(super) fn shards(
     Ok(Response::ListShards(ListShardsOutput { shards, next_token }))
 }
 
-/// A shard that closed a moment ago may still look open, if the configuration wants that.
+/// Describes a shard. With `closing_lag` a shard that has just closed may still look open.
 fn describe(shard: &Shard, call: &mut Call<'_>) -> ShardDescription {
     let mut description = shard.describe();
-    // Several reshards in one instant close shards ahead of the clock, hence the first question.
+    // The first condition is needed because several reshards at the same time close shards ahead of
+    // the clock.
     if !call.config.closing_lag.is_zero()
         && let Some(end) = &shard.end
         && call.now < end.at.plus(call.config.closing_lag)
@@ -132,7 +133,8 @@ fn read_filter(call: &Call<'_>, kind: ShardFilterType, input: &ShardFilterInput)
     })
 }
 
-/// Goes on from a token, which says everything but the size of the page. The ARN may be repeated: the Java KCL does so.
+/// Resumes a list from a token, which contains everything but the size of the page. The ARN may be
+/// repeated, as the Java KCL does.
 fn resume(call: &Call<'_>, input: &ListShardsInput, token: &str) -> Result<Cursor, ApiError> {
     let superfluous = [
         ("StreamName", input.stream_name.is_some()),

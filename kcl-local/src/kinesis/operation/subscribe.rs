@@ -1,7 +1,7 @@
-//! `SubscribeToShard`: opening a subscription.
+//! `SubscribeToShard`: opens a subscription.
 
 use super::consumer::unknown;
-use super::iterator::{Start, position, readable_horizon};
+use super::iterator::{StartPosition, position, readable_horizon};
 use crate::kinesis::account::{Account, Call, no_such_shard};
 use crate::kinesis::address::Resource;
 use crate::kinesis::constraint::{CONSUMER_ARN, Constraints, SEQUENCE_NUMBER, SHARD_ID};
@@ -21,25 +21,25 @@ pub(super) fn subscribe(
     let arn = constraints.required_text("consumerARN", input.consumer_arn.as_ref(), &CONSUMER_ARN);
     let shard_id = constraints.required_text("shardId", input.shard_id.as_ref(), &SHARD_ID);
     let start = constraints.required("startingPosition", input.starting_position.as_ref());
-    let start = start.map(|start| of_request(&mut constraints, start));
+    let start = start.map(|start| start_position(&mut constraints, start));
     constraints.check()?;
 
     let resource = Resource::parse(call.scope, arn)?;
     let name_and_epoch = resource.consumer.ok_or_else(|| unknown(call, arn))?;
     let stream = account.named(call, resource.stream)?;
     check_active(stream, call, name_and_epoch, arn)?;
-    let (shard, after) = place(stream, call, shard_id, start)?;
+    let (shard, after) = shard_and_start(stream, call, shard_id, start)?;
     let incarnation = stream.incarnation;
     let consumer = stream.consumers.by_arn_mut(name_and_epoch).ok_or_else(|| unknown(call, arn))?;
     let name = consumer.name.clone();
-    let seat = consumer.seats.entry(shard).or_default();
-    if !seat.is_free(call.now, call.config.strict_resubscription) {
+    let slot = consumer.slots.entry(shard).or_default();
+    if !slot.is_available(call.now, call.config.strict_resubscription) {
         return Err(ApiError::in_use(format!(
             "Another active subscription exists for this consumer: {}:{}:{shard}:{name}",
             call.scope.account, resource.stream
         )));
     }
-    if call.config.read_throttling && !super::is_dry_run(input.dry_run) && !seat.budget.admit_call(call.now) {
+    if call.config.read_throttling && !super::is_dry_run(input.dry_run) && !slot.budget.admit_call(call.now) {
         return Err(ApiError::limit_exceeded(format!(
             "Rate exceeded for consumer {name} and shard {shard} in stream {} under account {}.",
             resource.stream, call.scope.account
@@ -48,7 +48,7 @@ pub(super) fn subscribe(
     super::check_dry_run(input.dry_run)?;
     *call.serial += 1;
     let id = SubscriptionId::new(*call.serial, shard);
-    seat.take(id, call.now);
+    slot.occupy(id, call.now);
     let subscription = Subscription {
         scope: call.scope.clone(),
         stream: resource.stream.to_owned(),
@@ -66,14 +66,14 @@ pub(super) fn subscribe(
     Ok(Response::SubscribeToShard(id))
 }
 
-fn of_request<'a>(constraints: &mut Constraints, start: &'a StartingPositionInput) -> Start<'a> {
+fn start_position<'a>(constraints: &mut Constraints, start: &'a StartingPositionInput) -> StartPosition<'a> {
     let kind = constraints.required_one_of("startingPosition.type", start.r#type.as_ref(), ShardIteratorType::Latest);
     constraints.text("startingPosition.sequenceNumber", start.sequence_number.as_deref(), &SEQUENCE_NUMBER);
     let sequence = start.sequence_number.as_deref();
-    Start { operation: "SubscribeToShard", kind, sequence, time: start.timestamp }
+    StartPosition { operation: "SubscribeToShard", kind, sequence, time: start.timestamp }
 }
 
-/// AWS: a consumer that is still, or no longer, `ACTIVE` is in use; one that is gone is not found.
+/// AWS: a consumer in `CREATING` or `DELETING` is in use; a deleted consumer is not found.
 fn check_active(stream: &mut Stream, call: &Call<'_>, name_and_epoch: &str, arn: &str) -> Result<(), ApiError> {
     let consumer = stream.consumers.by_arn_mut(name_and_epoch).ok_or_else(|| unknown(call, arn))?;
     match consumer.status() {
@@ -88,12 +88,12 @@ fn check_active(stream: &mut Stream, call: &Call<'_>, name_and_epoch: &str, arn:
     }
 }
 
-/// The shard, and the number behind which its records are wanted.
-fn place(
+/// Returns the shard, and the number after which the subscription reads.
+fn shard_and_start(
     stream: &mut Stream,
     call: &Call<'_>,
     id: &str,
-    start: Option<Start<'_>>,
+    start: Option<StartPosition<'_>>,
 ) -> Result<(ShardId, SequenceNumber), ApiError> {
     let horizon = readable_horizon(stream, call)?;
     let Stream { name, shards, .. } = stream;

@@ -1,4 +1,4 @@
-//! Tags of streams and consumers.
+//! Adds, removes and lists tags of streams and consumers.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ use crate::kinesis::model::{
 };
 use crate::kinesis::stream::Stream;
 
-/// AWS: tags of a resource.
-const MOST: usize = 50;
+/// AWS: maximum number of tags of a resource.
+const MAX_TAGS: usize = 50;
 
 type Tags = BTreeMap<String, String>;
 
 fn add(tags: &mut Tags, more: Tags) -> Result<Response, ApiError> {
     let new = more.keys().filter(|key| !tags.contains_key(*key)).count();
-    if tags.len() + new > MOST {
+    if tags.len() + new > MAX_TAGS {
         return Err(ApiError::invalid_argument(format!(
-            "A resource may have at most {MOST} tags: this one has {}, and {new} more were given.",
+            "A resource may have at most {MAX_TAGS} tags: this one has {}, and {new} more were given.",
             tags.len()
         )));
     }
@@ -34,7 +34,7 @@ fn describe((key, value): (&String, &String)) -> Tag {
     Tag { key: key.clone(), value: value.clone() }
 }
 
-/// AWS refuses to change tags before a stream is there.
+/// AWS refuses to change the tags of a stream in `CREATING` or `DELETING`.
 fn taggable<'a>(stream: &'a mut Stream, call: &Call<'_>) -> Result<&'a mut Stream, ApiError> {
     match stream.phase.status() {
         StreamStatus::Active | StreamStatus::Updating => Ok(stream),
@@ -72,9 +72,9 @@ pub(super) fn remove_from_stream(
 
 fn check_keys<'a>(constraints: &mut Constraints, keys: Option<&'a Vec<String>>) -> &'a [String] {
     let keys = constraints.required("tagKeys", keys).map_or(&[][..], Vec::as_slice);
-    constraints.length("tagKeys", keys.len(), 1, MOST);
-    for (place, key) in (1..).zip(keys) {
-        constraints.text(&format!("tagKeys.{place}.member"), Some(key), &TAG_KEY);
+    constraints.length("tagKeys", keys.len(), 1, MAX_TAGS);
+    for (index, key) in (1..).zip(keys) {
+        constraints.text(&format!("tagKeys.{index}.member"), Some(key), &TAG_KEY);
     }
     keys
 }
@@ -91,7 +91,7 @@ pub(super) fn list_for_stream(
     constraints.check()?;
     let stream = account.stream(call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
     let after = |key: &String| input.exclusive_start_tag_key.as_ref().is_none_or(|start| key > start);
-    let size = input.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MOST);
+    let size = input.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MAX_TAGS);
     let (tags, has_more_tags) = page(stream.tags.iter().filter(|(key, _)| after(key)).map(describe), size);
     Ok(Response::ListTagsForStream(ListTagsForStreamOutput { tags, has_more_tags }))
 }

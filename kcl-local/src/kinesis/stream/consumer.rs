@@ -1,8 +1,8 @@
-//! Registered consumers of a stream.
+//! The registered fan-out consumers of a stream.
 
 use std::collections::BTreeMap;
 
-use super::seat::Seat;
+use super::subscription_slot::SubscriptionSlot;
 use crate::kinesis::address::consumer_arn;
 use crate::kinesis::model::{Consumer as Description, ConsumerDescription, ConsumerStatus};
 use crate::kinesis::{EngineTime, ShardId};
@@ -16,8 +16,8 @@ pub(crate) struct Consumer {
     phase: Phase,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) policy: Option<String>,
-    /// Its subscriptions, a seat for each shard that it ever subscribed to.
-    pub(crate) seats: BTreeMap<ShardId, Seat>,
+    /// A slot for each shard to which the consumer has subscribed.
+    pub(crate) slots: BTreeMap<ShardId, SubscriptionSlot>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,7 @@ impl Consumer {
         }
     }
 
-    /// When its state changes by itself.
+    /// The time of the next state transition.
     pub(crate) fn changes_at(&self) -> Option<EngineTime> {
         match self.phase {
             Phase::Creating { until } | Phase::Deleting { until } => Some(until),
@@ -67,7 +67,8 @@ impl Consumer {
 #[derive(Debug, Default)]
 pub(crate) struct Consumers {
     by_name: BTreeMap<String, Consumer>,
-    /// The newest epoch that went into an ARN: a consumer registered again within the same second gets another.
+    /// The newest epoch in an ARN, so that a consumer that is registered again within a second has
+    /// another ARN.
     newest_epoch: BTreeMap<String, i64>,
 }
 
@@ -105,7 +106,7 @@ impl Consumers {
         self.by_name.get_mut(name).filter(|consumer| consumer.arn.ends_with(&format!("/{name_and_epoch}")))
     }
 
-    /// Consumers with names after `name`, or all.
+    /// Consumers with names after `name`, or all consumers.
     pub(crate) fn after(&self, name: Option<&str>) -> impl Iterator<Item = &Consumer> {
         self.by_name.values().filter(move |consumer| name.is_none_or(|name| consumer.name.as_str() > name))
     }
@@ -128,7 +129,7 @@ impl Consumers {
             phase: Phase::Creating { until: active },
             tags,
             policy: None,
-            seats: BTreeMap::new(),
+            slots: BTreeMap::new(),
         };
         self.by_name.insert(name.to_owned(), consumer);
     }

@@ -1,14 +1,13 @@
-//! A stream: its settings, its state, its shards and consumers.
+//! A stream: its settings, state, shards and consumers.
 
 pub(crate) mod consumer;
-pub(crate) mod filter;
 pub(crate) mod phase;
 pub(crate) mod record_log;
 mod rescale;
 pub(crate) mod retention;
-pub(crate) mod seat;
 pub(crate) mod shard;
 pub(crate) mod shard_set;
+pub(crate) mod subscription_slot;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +21,7 @@ use super::model::{
     StreamModeDetails, StreamSummary, WarmThroughput,
 };
 
-/// Default of `MaxRecordSizeInKiB`.
+/// The default of `MaxRecordSizeInKiB`.
 pub(crate) const DEFAULT_RECORD_KIB: i64 = 1024;
 
 /// A stream of one account in one Region.
@@ -30,17 +29,18 @@ pub(crate) const DEFAULT_RECORD_KIB: i64 = 1024;
 pub(crate) struct Stream {
     pub(crate) name: String,
     pub(crate) arn: String,
-    /// Tells it from earlier streams of the same name.
+    /// Distinguishes the stream from earlier streams of the same name.
     pub(crate) incarnation: u64,
-    /// The creation time that it shows: later than that of every earlier stream of the same name, even if the clock stood still.
+    /// The creation time in responses: later than that of every earlier stream of the same name,
+    /// even if the clock did not advance.
     pub(crate) created: EngineTime,
-    /// When it was created on the engine's clock.
-    pub(crate) born: EngineTime,
+    /// The creation time on the engine's clock.
+    pub(crate) created_on_clock: EngineTime,
     pub(crate) phase: Phase,
     pub(crate) mode: StreamMode,
-    /// When the mode was switched, in the last 24 hours.
+    /// The times of mode switches in the last 24 hours.
     pub(crate) mode_switches: Vec<EngineTime>,
-    /// When the shard count was updated, in the last 24 hours.
+    /// The times of `UpdateShardCount` in the last 24 hours.
     pub(crate) rescales: Vec<EngineTime>,
     pub(crate) retention: Retention,
     pub(crate) shards: ShardSet,
@@ -60,7 +60,7 @@ impl Stream {
         self.retention.horizon(now)
     }
 
-    /// The largest record, data and partition key together.
+    /// Maximum size of a record, data and partition key together.
     pub(crate) fn max_record_bytes(&self) -> usize {
         usize::try_from(self.max_record_kib).unwrap_or(0) * 1024
     }

@@ -1,11 +1,11 @@
-//! The states of a stream and what waits for the end of one.
+//! The states of a stream, and the change that takes effect at the end of `UPDATING`.
 
 use super::Stream;
 use super::shard_set::ShardSet;
 use crate::kinesis::model::{EncryptionType, StreamMode, StreamStatus};
 use crate::kinesis::{EngineTime, HashKey, ShardId};
 
-/// A state, and when it ends by itself.
+/// The state of a stream, and the time of its end.
 #[derive(Debug)]
 pub(crate) enum Phase {
     Creating { until: EngineTime, shards: u32 },
@@ -14,7 +14,7 @@ pub(crate) enum Phase {
     Deleting { until: EngineTime },
 }
 
-/// What acquires effect when `UPDATING` ends.
+/// The change that takes effect when `UPDATING` ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     Split { shard: ShardId, at: HashKey },
@@ -38,11 +38,11 @@ impl Phase {
 }
 
 impl Stream {
-    /// Lets everything happen that was due by `now`, as of when it was due.
+    /// Applies the change that is due by `now`, with the time at which it was due.
     pub(crate) fn advance(&mut self, now: EngineTime) {
         match std::mem::replace(&mut self.phase, Phase::Active) {
             Phase::Creating { until, shards } if until <= now => {
-                self.shards = ShardSet::initial(shards, self.born, self.created.seconds())
+                self.shards = ShardSet::initial(shards, self.created_on_clock, self.created.seconds())
             }
             Phase::Updating { until, change } if until <= now => self.apply(change, until),
             Phase::Active => {}
@@ -53,13 +53,13 @@ impl Stream {
         self.consumers.advance(now);
     }
 
-    /// Starts `change`, which is done at `until`.
+    /// Starts `change`, which takes effect at `until`.
     pub(crate) fn update(&mut self, change: Change, now: EngineTime, until: EngineTime) {
         self.phase = Phase::Updating { until, change };
         self.advance(now);
     }
 
-    /// When its state changes by itself.
+    /// The time of the next state transition.
     pub(crate) fn changes_at(&self) -> Option<EngineTime> {
         match self.phase {
             Phase::Creating { until, .. } | Phase::Updating { until, .. } | Phase::Deleting { until } => Some(until),
@@ -67,15 +67,15 @@ impl Stream {
         }
     }
 
-    /// Whether it is gone by `now`.
-    pub(crate) fn is_gone(&self, now: EngineTime) -> bool {
+    /// Whether the stream is deleted at `now`.
+    pub(crate) fn is_deleted(&self, now: EngineTime) -> bool {
         match self.phase {
             Phase::Deleting { until } => until <= now,
             Phase::Creating { .. } | Phase::Active | Phase::Updating { .. } => false,
         }
     }
 
-    /// Takes effect at `at`. What has become impossible by then does nothing.
+    /// Applies `change` at time `at`. A change that has become impossible does nothing.
     pub(crate) fn apply(&mut self, change: Change, at: EngineTime) {
         match change {
             Change::Split { shard, at: hash_key } => {

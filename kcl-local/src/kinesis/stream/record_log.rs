@@ -1,4 +1,4 @@
-//! The records of a shard, oldest first.
+//! Stores the records of a shard in order, and trims the oldest.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,13 +7,14 @@ use crate::kinesis::iterator::Position;
 use crate::kinesis::model::Record;
 use crate::kinesis::{EngineTime, SequenceNumber};
 
-/// Records in the order of their sequence numbers; the oldest ones go when they are too old.
+/// The records of a shard in the order of their sequence numbers. Records beyond the retention
+/// period are trimmed.
 #[derive(Debug)]
 pub(crate) struct RecordLog {
     entries: VecDeque<Entry>,
-    /// Number of the newest record ever written, the shard's start before that.
+    /// Number of the newest record ever written, or the shard's starting number.
     newest: SequenceNumber,
-    /// Number of the newest record that is gone.
+    /// Number of the newest trimmed record.
     trimmed: Option<SequenceNumber>,
 }
 
@@ -21,20 +22,21 @@ pub(crate) struct RecordLog {
 struct Entry {
     sequence: SequenceNumber,
     arrival: EngineTime,
-    /// The latest arrival up to here: arrivals need not grow, this does, so it can be searched.
+    /// The latest arrival up to this record. Arrivals may decrease; this never does, so that it can
+    /// be searched.
     latest_arrival: EngineTime,
     bytes: usize,
     record: Arc<Record>,
 }
 
-/// What a read found.
+/// The result of a read.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) records: Vec<Arc<Record>>,
     pub(crate) bytes: usize,
-    /// Number and arrival of the last record in it.
+    /// Number and arrival of the last record of the page.
     pub(crate) last: Option<(SequenceNumber, EngineTime)>,
-    /// Whether nothing follows.
+    /// Whether no record follows.
     pub(crate) at_tip: bool,
 }
 
@@ -60,39 +62,40 @@ impl RecordLog {
         self.entries.push_back(Entry { sequence, arrival, latest_arrival, bytes, record: Arc::new(record) });
     }
 
-    /// Drops what arrived before `horizon`, from the oldest on.
+    /// Trims the oldest records that arrived before `horizon`.
     pub(crate) fn trim_before(&mut self, horizon: EngineTime) {
         self.trim_while(|entry| entry.arrival < horizon);
     }
 
-    /// Drops what is before `sequence`.
+    /// Trims the records before `sequence`.
     pub(crate) fn trim_to(&mut self, sequence: SequenceNumber) {
         self.trim_while(|entry| entry.sequence < sequence);
     }
 
-    fn trim_while(&mut self, gone: impl Fn(&Entry) -> bool) {
-        while let Some(entry) = self.entries.pop_front_if(|entry| gone(entry)) {
+    fn trim_while(&mut self, is_old: impl Fn(&Entry) -> bool) {
+        while let Some(entry) = self.entries.pop_front_if(|entry| is_old(entry)) {
             self.trimmed = Some(entry.sequence);
         }
     }
 
-    /// The place of the oldest record, or of the next one to come.
+    /// The position of the oldest record, or of the next record if the log is empty.
     pub(crate) fn horizon(&self) -> Position {
         self.entries.front().map_or(self.tip(), |oldest| Position::At(oldest.sequence))
     }
 
-    /// The place of the next record to come.
+    /// The position of the next record to be written.
     pub(crate) fn tip(&self) -> Position {
         Position::After(self.newest)
     }
 
-    /// The place of the first record that arrived at `time` or later, or of the next one to come.
+    /// The position of the first record that arrived at `time` or later, or of the next record to
+    /// be written.
     pub(crate) fn arrived_at(&self, time: EngineTime) -> Position {
         let found = self.entries.partition_point(|entry| entry.latest_arrival < time);
         self.entries.get(found).map_or(self.tip(), |entry| Position::At(entry.sequence))
     }
 
-    /// Whether `position` lies before records that are gone.
+    /// Whether records after `position` have been trimmed.
     pub(crate) fn is_before_horizon(&self, position: Position) -> bool {
         self.trimmed.is_some_and(|trimmed| match position {
             Position::At(sequence) => sequence <= trimmed,
@@ -112,7 +115,8 @@ impl RecordLog {
         self.entries.get(self.index_of(position)).map(|entry| entry.arrival)
     }
 
-    /// The records from `position` on: at most `limit`, and at most `max_bytes` unless the first one alone is larger.
+    /// The records from `position` on: at most `limit`, and at most `max_bytes` unless the first
+    /// one alone is larger.
     pub(crate) fn read(&self, position: Position, limit: usize, max_bytes: usize) -> Page {
         let start = self.index_of(position);
         let mut records = Vec::with_capacity(limit.min(self.entries.len() - start));
@@ -174,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_ends_at_the_limit_and_before_the_bytes_but_holds_one_record() {
+    fn a_page_ends_at_the_limits_but_has_at_least_one_record() {
         let log = log(&[0, 0, 0]);
         let page = log.read(log.horizon(), 2, 1000);
         assert_eq!((indexes(&page), page.at_tip), (vec![1, 2], false));
@@ -183,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_finds_the_first_record_from_it_on_even_if_arrivals_step_back() {
+    fn a_time_finds_the_first_later_record_even_if_arrivals_decrease() {
         let log = log(&[10, 30, 20, 40]);
         assert_eq!(log.arrived_at(at(25)), Position::At(number(2)));
         assert_eq!(log.arrived_at(at(31)), Position::At(number(4)));
@@ -191,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn trimming_moves_the_horizon_and_remembers_what_is_gone() {
+    fn trimming_moves_the_horizon_and_remembers_the_trimmed_records() {
         let mut log = log(&[10, 20, 30]);
         log.trim_before(at(20));
         assert_eq!(log.horizon(), Position::At(number(2)));

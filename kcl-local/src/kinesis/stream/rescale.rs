@@ -1,4 +1,4 @@
-//! Changing the number of shards by splits and merges, as `UpdateShardCount` does it.
+//! Changes the number of shards by splits and merges, as `UpdateShardCount` does.
 
 use super::shard_set::ShardSet;
 use crate::kinesis::{EngineTime, HashKey, HashKeyRange};
@@ -6,13 +6,13 @@ use crate::kinesis::{EngineTime, HashKey, HashKeyRange};
 impl ShardSet {
     /// Splits and merges until `count` shards of (nearly) equal width are open.
     ///
-    /// Where the new borders do not meet old ones, shards are split there first and the pieces merged, so that every new shard has parents;
-    /// some of those in between live for an instant only.
+    /// If a new border is not an old one, the shard is split there first and the parts are merged,
+    /// so that every new shard has parents. Some shards in between are closed at once.
     pub(crate) fn rescale(&mut self, count: u32, now: EngineTime) {
         let borders = self.borders(count);
         for border in &borders {
             if let Some(shard) = self.route(*border) {
-                // Nothing happens where the border is there already.
+                // Does nothing if a shard already begins at the border.
                 self.split(shard, *border, now);
             }
         }
@@ -28,8 +28,8 @@ impl ShardSet {
         }
     }
 
-    /// Where shards begin, after the first. A border that is there already is kept where the division rounds differently by a few keys:
-    /// thirds and sixths of 2^128 do not meet.
+    /// The starting hash keys of the new shards after the first. An existing border that differs by
+    /// a few keys because of rounding is kept: a third of 2^128 is not two sixths.
     fn borders(&self, count: u32) -> Vec<HashKey> {
         let tolerance = u128::from(count) * 2;
         HashKeyRange::tiles(count)
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn an_uneven_target_has_shards_in_between() {
+    fn an_uneven_target_needs_intermediate_shards() {
         let mut set = ShardSet::initial(2, at(0), 0);
         set.rescale(3, at(10));
         assert_eq!(totals(&set), (7, 3));
@@ -92,9 +92,9 @@ mod tests {
         assert_eq!(totals(&set), (5, 5));
     }
 
-    /// Where each step looks at every shard, this acquires minutes.
+    /// Would take minutes if each step visited every shard.
     #[test]
-    fn thousands_of_shards_are_rescaled_in_an_instant() {
+    fn thousands_of_shards_are_rescaled_quickly() {
         let began = tokio::time::Instant::now();
         let mut set = ShardSet::initial(20_000, at(0), 0);
         set.rescale(10_000, at(10));
@@ -106,36 +106,36 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Reshard {
-        Split { place: usize, share: u128 },
-        Merge { place: usize },
+        Split { index: usize, share: u128 },
+        Merge { index: usize },
         Rescale(u32),
     }
 
     fn reshards() -> impl Strategy<Value = Vec<(Reshard, i64)>> {
         let reshard = prop_oneof![
-            (any::<usize>(), 1..16_u128).prop_map(|(place, share)| Reshard::Split { place, share }),
-            any::<usize>().prop_map(|place| Reshard::Merge { place }),
+            (any::<usize>(), 1..16_u128).prop_map(|(index, share)| Reshard::Split { index, share }),
+            any::<usize>().prop_map(|index| Reshard::Merge { index }),
             (1..9_u32).prop_map(Reshard::Rescale),
         ];
         proptest::collection::vec((reshard, prop_oneof![Just(0_i64), 0..3_i64, 0..5000_i64]), 0..12)
     }
 
-    /// Applies reshards, the clock moving on by the given pauses.
+    /// Applies reshards; the clock advances by the given pauses.
     fn apply(set: &mut ShardSet, reshards: &[(Reshard, i64)]) -> i64 {
         let mut now = 0;
         for (reshard, pause) in reshards {
             now += pause;
             let open: Vec<_> = set.open_ids().collect();
             match reshard {
-                Reshard::Split { place, share } => {
-                    let id = open[place % open.len()];
+                Reshard::Split { index, share } => {
+                    let id = open[index % open.len()];
                     let range = set.get(id).unwrap().range;
                     let width = range.ending_hash_key.0 - range.starting_hash_key.0;
                     set.split(id, HashKey(range.starting_hash_key.0 + width / 16 * share), at(now));
                 }
-                Reshard::Merge { place } => {
-                    let place = place % open.len();
-                    if let [lower, upper, ..] = open[place..] {
+                Reshard::Merge { index } => {
+                    let index = index % open.len();
+                    if let [lower, upper, ..] = open[index..] {
                         set.merge(lower, upper, at(now));
                     }
                 }
@@ -154,7 +154,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn open_shards_tile_the_hash_space_and_keys_go_to_the_one_that_holds_them(count in 1..6_u32, reshards in reshards(), keys in proptest::collection::vec(any::<u128>(), 20)) {
+        fn open_shards_cover_the_hash_space_and_keys_are_routed_to_their_range(count in 1..6_u32, reshards in reshards(), keys in proptest::collection::vec(any::<u128>(), 20)) {
             let mut set = ShardSet::initial(count, at(0), 0);
             apply(&mut set, &reshards);
             prop_assert!(tile(set.open_ids().map(|id| set.get(id).unwrap().range).collect()));
@@ -165,7 +165,7 @@ mod tests {
         }
 
         #[test]
-        fn the_shards_open_at_any_instant_tile_the_hash_space(count in 1..6_u32, reshards in reshards()) {
+        fn the_shards_open_at_any_time_cover_the_hash_space(count in 1..6_u32, reshards in reshards()) {
             let mut set = ShardSet::initial(count, at(0), 0);
             let end = apply(&mut set, &reshards);
             let instants: Vec<_> = set.iter().flat_map(|shard| {
@@ -195,7 +195,7 @@ mod tests {
         }
 
         #[test]
-        fn update_shard_count_gets_where_it_should(count in 1..20_u32, target in 1..20_u32) {
+        fn rescaling_reaches_the_target(count in 1..20_u32, target in 1..20_u32) {
             let mut set = ShardSet::initial(count, at(0), 0);
             set.rescale(target, at(10));
             prop_assert_eq!(set.open_count(), target as usize);

@@ -1,16 +1,17 @@
-//! How long a stream keeps what it has.
+//! The retention period of a stream, and its trim horizon.
 
 use std::time::Duration;
 
 use crate::kinesis::EngineTime;
 
-/// A retention period, and the horizon behind which everything is gone.
+/// A retention period. Records that arrived before the horizon are trimmed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Retention {
     hours: i64,
-    /// Length of an hour.
+    /// Length of an hour, which tests shorten.
     hour: Duration,
-    /// The horizon is never before this: creation, or where it stood when the period was last changed. A longer period brings nothing back.
+    /// The horizon is never before this time: the creation, or the horizon at the last change of
+    /// the period. So a longer period does not restore trimmed records.
     floor: EngineTime,
 }
 
@@ -30,7 +31,7 @@ impl Retention {
         self.hour.saturating_mul(u32::try_from(self.hours).unwrap_or(u32::MAX))
     }
 
-    /// What arrived, or closed, before this is gone.
+    /// Records that arrived and shards that closed before this time are removed.
     pub(crate) fn horizon(&self, now: EngineTime) -> EngineTime {
         now.minus(self.period()).max(self.floor)
     }
@@ -59,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_period_brings_nothing_back_and_a_shorter_one_cuts_at_once() {
+    fn a_longer_period_restores_nothing_and_a_shorter_one_trims_at_once() {
         let mut retention = Retention::new(Duration::from_secs(3600), at(0));
         retention.change(48, at(100));
         assert_eq!(retention.horizon(at(100)), at(76));

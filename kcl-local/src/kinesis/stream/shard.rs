@@ -1,20 +1,21 @@
-//! One shard: its place in the hash space and in the lineage, and its records.
+//! One shard: its hash key range, its parents and children, and its records.
 
 use super::record_log::RecordLog;
 use crate::kinesis::model::{ChildShard, EncryptionType, Record, SequenceNumberRange, Shard as ShardDescription};
 use crate::kinesis::throttle::{ReadBudget, WriteBudget};
 use crate::kinesis::{EngineTime, HashKeyRange, SequenceNumber, ShardId};
 
-/// How far ahead of a shard's next record a `SequenceNumberForOrdering` may be, in records: more than this server ever holds.
-const FARTHEST_FLOOR: u64 = 1 << 40;
+/// How far a `SequenceNumberForOrdering` may be ahead of a shard's next record, in records: more
+/// than this server ever stores.
+const MAX_INDEX_AHEAD: u64 = 1 << 40;
 
-/// What a shard goes on from.
+/// The parents of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parents {
     None,
-    /// It is a part of this one.
+    /// The shard is a part of this shard.
     Split(ShardId),
-    /// It is these two together, the lower one first.
+    /// The shard is the union of these shards, the lower one first.
     Merge(ShardId, ShardId),
 }
 
@@ -34,21 +35,21 @@ pub(crate) struct Shard {
     pub(crate) id: ShardId,
     pub(crate) parents: Parents,
     pub(crate) range: HashKeyRange,
-    /// The first millisecond of its life.
+    /// The first millisecond of the shard.
     pub(crate) created: EngineTime,
-    /// Creation as its sequence numbers have it: whole seconds, later than every parent's.
+    /// The creation time in sequence numbers: whole seconds, later than that of every parent.
     pub(crate) created_seconds: i64,
-    pub(crate) end: Option<End>,
+    pub(crate) end: Option<ShardEnd>,
     pub(crate) log: RecordLog,
     pub(crate) reads: ReadBudget,
     pub(crate) writes: WriteBudget,
     next_index: u64,
 }
 
-/// How a shard ended.
+/// The end of a closed shard.
 #[derive(Clone, Debug)]
-pub(crate) struct End {
-    /// The last millisecond of its life; its children's begins with the next.
+pub(crate) struct ShardEnd {
+    /// The last millisecond of the shard; its children begin with the next.
     pub(crate) at: EngineTime,
     pub(crate) ending: SequenceNumber,
     pub(crate) children: Vec<ShardId>,
@@ -79,19 +80,19 @@ impl Shard {
     pub(crate) fn close(&mut self, at: EngineTime, children: Vec<ShardId>) {
         let seconds = at.seconds().max(self.created_seconds);
         let ending = SequenceNumber::ending(self.created_seconds, self.id, seconds);
-        self.end = Some(End { at, ending, children });
+        self.end = Some(ShardEnd { at, ending, children });
     }
 
     pub(crate) fn is_open(&self) -> bool {
         self.end.is_none()
     }
 
-    /// Whether nothing of it is left behind `horizon`.
+    /// Whether the shard closed before `horizon`.
     pub(crate) fn is_expired(&self, horizon: EngineTime) -> bool {
         self.end.as_ref().is_some_and(|end| end.at < horizon)
     }
 
-    /// Whether it was open at `time`.
+    /// Whether the shard was open at `time`.
     pub(crate) fn was_open_at(&self, time: EngineTime) -> bool {
         self.created <= time && self.end.as_ref().is_none_or(|end| time <= end.at)
     }
@@ -100,13 +101,15 @@ impl Shard {
         SequenceNumber::starting(self.created_seconds, self.id)
     }
 
-    /// The latest time that its numbers carry, in seconds. Under a virtual clock it may lie ahead of now.
+    /// The latest time in the shard's sequence numbers, in seconds. Under a virtual clock it may be
+    /// later than now.
     pub(crate) fn newest_seconds(&self) -> i64 {
         let ending = self.end.as_ref().map_or(0, |end| end.ending.seconds());
         self.log.newest().seconds().max(ending)
     }
 
-    /// Makes sure that the next number is greater than `floor`. `false` if no number of this shard can be.
+    /// Makes the next sequence number greater than `floor`. Returns false if no number of this
+    /// shard can be.
     pub(crate) fn skip_past(&mut self, floor: SequenceNumber) -> bool {
         if floor.shard_created() > self.created_seconds {
             return false;
@@ -115,9 +118,9 @@ impl Shard {
         if floor < next {
             return true;
         }
-        // Shards that were born in the same second may be ahead by the records that they have. Further ahead no number was ever
-        // given, and with it this shard would use up its own.
-        if floor.index() > self.next_index.saturating_add(FARTHEST_FLOOR)
+        // A shard that was created in the same second may be ahead by the number of its records. No
+        // number further ahead was ever issued, and it would use up the numbers of this shard.
+        if floor.index() > self.next_index.saturating_add(MAX_INDEX_AHEAD)
             || floor.index() >= SequenceNumber::LAST_INDEX - 1
         {
             return false;
@@ -126,11 +129,11 @@ impl Shard {
         true
     }
 
-    pub(crate) fn append(&mut self, arrival: EngineTime, arriving: Arriving) -> SequenceNumber {
+    pub(crate) fn append(&mut self, arrival: EngineTime, incoming: IncomingRecord) -> SequenceNumber {
         let sequence_number = SequenceNumber::new(self.created_seconds, self.id, self.next_index, arrival.seconds());
         self.next_index += 1;
-        let bytes = arriving.bytes();
-        let Arriving { data, partition_key, encryption } = arriving;
+        let bytes = incoming.bytes();
+        let IncomingRecord { data, partition_key, encryption } = incoming;
         let record = Record {
             sequence_number,
             approximate_arrival_timestamp: arrival.into(),
@@ -165,16 +168,16 @@ impl Shard {
     }
 }
 
-/// A record on its way into a shard.
+/// A record that is being put into a shard.
 #[derive(Debug)]
-pub(crate) struct Arriving {
+pub(crate) struct IncomingRecord {
     pub(crate) data: crate::kinesis::model::Blob,
     pub(crate) partition_key: Option<String>,
     pub(crate) encryption: EncryptionType,
 }
 
-impl Arriving {
-    /// What counts against limits: data and partition key.
+impl IncomingRecord {
+    /// The bytes that count against limits: data and partition key.
     pub(crate) fn bytes(&self) -> usize {
         self.data.len() + self.partition_key.as_ref().map_or(0, String::len)
     }

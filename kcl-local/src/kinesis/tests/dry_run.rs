@@ -1,9 +1,9 @@
-//! Requests that only ask whether they would succeed.
+//! Tests dry runs.
 
 use super::*;
 
 #[test]
-fn a_dry_run_that_would_succeed_says_so_and_changes_nothing() {
+fn a_dry_run_that_would_succeed_returns_its_error_and_changes_nothing() {
     let mut bench = Bench::with_stream(EngineConfig::in_process(), 1);
     let dry = PutRecordInput { dry_run: Some(true), ..put("key", "data") };
     assert_eq!(bench.refused(dry), ErrorCode::DryRunOperation);
@@ -53,7 +53,7 @@ fn a_dry_run_that_would_succeed_says_so_and_changes_nothing() {
 }
 
 #[test]
-fn a_dry_run_that_would_fail_fails_in_the_same_way() {
+fn a_dry_run_that_would_fail_returns_the_same_error() {
     let mut bench = Bench::with_stream(EngineConfig::in_process(), 1);
     let missing = PutRecordInput { stream_name: Some("t".to_owned()), dry_run: Some(true), ..put("key", "data") };
     assert_eq!(bench.refused(missing), ErrorCode::ResourceNotFound);
@@ -62,7 +62,7 @@ fn a_dry_run_that_would_fail_fails_in_the_same_way() {
 }
 
 #[test]
-fn dry_runs_leave_a_shards_throughput_to_others() {
+fn dry_runs_do_not_count_against_the_throughput_of_a_shard() {
     let mut bench = Bench::with_stream(EngineConfig { read_throttling: true, ..EngineConfig::in_process() }, 1);
     let shard_iterator = Some(bench.iterator("0"));
     let read =

@@ -1,4 +1,4 @@
-//! What tests can do to a stream and clients cannot.
+//! Tests the operations that the API does not have.
 
 use super::*;
 use crate::kinesis::{HashKey, Reshard, ShardId};
@@ -6,7 +6,7 @@ use crate::kinesis::{HashKey, Reshard, ShardId};
 const FIRST: ShardId = ShardId::new(0);
 
 #[test]
-fn an_on_demand_stream_is_resharded_at_once() {
+fn an_on_demand_stream_can_be_resharded_at_once() {
     let mut bench = Bench::new(EngineConfig::in_process());
     bench.create_on_demand("s", None).unwrap();
     let (scope, now) = (bench.scope.clone(), bench.now);
@@ -21,7 +21,7 @@ fn an_on_demand_stream_is_resharded_at_once() {
 }
 
 #[test]
-fn a_closed_shard_expires_on_demand_and_an_open_one_does_not() {
+fn a_closed_shard_can_be_expired_and_an_open_one_cannot() {
     let mut bench = Bench::with_stream(EngineConfig::in_process(), 1);
     let (scope, now) = (bench.scope.clone(), bench.now);
     assert!(bench.engine.expire_shard(&scope, "s", FIRST, now).is_err());
@@ -34,7 +34,7 @@ fn a_closed_shard_expires_on_demand_and_an_open_one_does_not() {
 }
 
 #[test]
-fn records_are_trimmed_up_to_a_number() {
+fn records_can_be_trimmed_up_to_a_number() {
     let mut bench = Bench::with_stream(EngineConfig::in_process(), 1);
     let numbers: Vec<_> = (0..3).map(|_| bench.put("key", "data").sequence_number).collect();
     let (scope, now) = (bench.scope.clone(), bench.now);

@@ -1,13 +1,14 @@
-//! Tests of the engine as a whole, called directly: what can be set, and what no client can see. What clients see is in the conformance suite.
+//! Tests the engine through direct calls: its configuration, and behaviour that clients cannot see.
+//! The conformance suite tests the behaviour that clients see.
 
+mod config;
 mod dry_run;
 mod hooks;
-mod knobs;
 mod model_based;
 mod placement;
 mod quotas;
 mod scopes;
-mod settings;
+mod stream_settings;
 mod subscription;
 
 use std::time::Duration;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use super::model::*;
 use super::{Engine, EngineConfig, EngineTime};
 
-/// An engine with a clock that a test moves.
+/// An engine with a clock that the test moves.
 struct Bench {
     engine: Engine,
     scope: Scope,
@@ -29,13 +30,13 @@ impl Bench {
 
     fn seeded(config: EngineConfig, seed: u64) -> Self {
         Self {
-            engine: Engine::new(config, fastrand::Rng::with_seed(seed)),
+            engine: Engine::new(config, seed),
             scope: Scope::new("123456789012", "eu-west-1"),
             now: EngineTime::from_millis(1_700_000_000_000),
         }
     }
 
-    /// With a stream `s` of this many shards.
+    /// An engine with a stream `s` of this number of shards.
     fn with_stream(config: EngineConfig, shards: i64) -> Self {
         let mut bench = Self::new(config);
         bench.create("s", shards).unwrap();

@@ -1,4 +1,5 @@
-//! Any writes, reshards and reads: every record is read once, in order, along the lineage of its key.
+//! Tests with random writes and reshards that every record is read once, in order, from parents to
+//! children.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -24,7 +25,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..80)
 }
 
-/// Reads every shard after its parents, from the oldest on, as a consumer would.
+/// Reads every shard after its parents, from the oldest record on, as a consumer does.
 fn consume(bench: &mut Bench, limit: i64) -> Vec<(String, SequenceNumber, ShardId)> {
     let roots: Vec<_> =
         bench.shards().iter().filter(|shard| shard.parent_shard_id.is_none()).map(|shard| shard.shard_id).collect();
@@ -68,8 +69,8 @@ proptest! {
                 Step::Put(key) => {
                     let key = key.to_string();
                     let put = bench.put(&key, "data");
-                    let holds = bench.shards().iter().any(|shard| shard.shard_id == put.shard_id && shard.hash_key_range.contains(HashKey::of(&key)));
-                    prop_assert!(holds);
+                    let is_in_range = bench.shards().iter().any(|shard| shard.shard_id == put.shard_id && shard.hash_key_range.contains(HashKey::of(&key)));
+                    prop_assert!(is_in_range);
                     written.entry(key).or_default().push(put.sequence_number);
                 }
                 Step::Reshard(count) => bench.engine.reshard(&scope, "s", Reshard::Count(count), bench.now).unwrap(),

@@ -1,4 +1,4 @@
-//! Streams whose records are placed by the service.
+//! Tests streams with the distribution strategy `AUTO`.
 
 use super::*;
 use crate::kinesis::SequenceNumber;
@@ -8,7 +8,7 @@ fn without_key() -> PutRecordInput {
 }
 
 #[test]
-fn a_record_without_a_key_is_refused_unless_the_service_places_it() {
+fn a_record_without_a_key_is_refused_without_the_strategy_auto() {
     let mut bench = Bench::with_stream(EngineConfig::in_process(), 1);
     let refused = bench.call(without_key()).unwrap_err();
     assert_eq!(refused.code, ErrorCode::Validation);
@@ -16,7 +16,7 @@ fn a_record_without_a_key_is_refused_unless_the_service_places_it() {
 }
 
 #[test]
-fn the_service_spreads_records_over_all_shards_and_gives_back_what_key_there_was() {
+fn auto_spreads_records_over_all_shards_and_keeps_partition_keys() {
     let mut bench = Bench::new(EngineConfig::in_process());
     bench.create_on_demand("s", Some("AUTO")).unwrap();
     let mut shards = std::collections::BTreeSet::new();
@@ -51,7 +51,7 @@ fn the_strategy_needs_an_on_demand_stream() {
 }
 
 #[test]
-fn a_number_for_ordering_that_was_never_given_does_not_use_up_the_shard() {
+fn a_forged_sequence_number_for_ordering_does_not_use_up_the_numbers_of_a_shard() {
     let mut bench = Bench::with_stream(EngineConfig::in_process(), 1);
     let first = bench.put("key", "data").sequence_number;
     let ahead =
@@ -66,9 +66,9 @@ fn a_number_for_ordering_that_was_never_given_does_not_use_up_the_shard() {
 }
 
 #[test]
-fn records_that_nobody_reads_are_trimmed_by_those_that_come() {
+fn writes_trim_old_records_that_are_not_read() {
     let mut bench = Bench::with_stream(EngineConfig::in_process(), 1);
-    let held = |bench: &mut Bench| {
+    let stored = |bench: &mut Bench| {
         let (scope, now) = (bench.scope.clone(), bench.now);
         bench.engine.with(&scope, now, |account, call| {
             account.named(call, "s").unwrap().shards.iter().map(|shard| shard.log.len()).sum::<usize>()
@@ -79,10 +79,10 @@ fn records_that_nobody_reads_are_trimmed_by_those_that_come() {
     }
     bench.wait(Duration::from_secs(23 * 3_600));
     bench.put("key", "data");
-    assert_eq!(held(&mut bench), 11);
+    assert_eq!(stored(&mut bench), 11);
     bench.wait(Duration::from_secs(3_601));
     bench.put("key", "data");
-    assert_eq!(held(&mut bench), 2);
+    assert_eq!(stored(&mut bench), 2);
     let entry = PutRecordsRequestEntry {
         data: Some("data".into()),
         partition_key: Some("key".to_owned()),
@@ -92,5 +92,5 @@ fn records_that_nobody_reads_are_trimmed_by_those_that_come() {
     bench
         .call(PutRecordsInput { records: Some(vec![entry]), stream_name: name(), ..PutRecordsInput::default() })
         .unwrap();
-    assert_eq!(held(&mut bench), 1);
+    assert_eq!(stored(&mut bench), 1);
 }

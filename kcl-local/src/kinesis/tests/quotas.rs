@@ -1,4 +1,4 @@
-//! Quotas of an account, and what it says about them.
+//! Tests the quotas of an account, and the operations that return them.
 
 use super::*;
 use crate::kinesis::{AccountLimits, Transitions};
@@ -35,8 +35,8 @@ fn shards_are_limited_over_all_streams() {
 }
 
 #[test]
-fn an_account_without_quotas_has_no_more_shards_than_the_engine_is_made_for() {
-    let mut bench = Bench::new(EngineConfig { most_shards: 8, ..EngineConfig::in_process() });
+fn an_account_without_quotas_has_the_maximum_of_the_engine() {
+    let mut bench = Bench::new(EngineConfig { max_shards: 8, ..EngineConfig::in_process() });
     assert_eq!(bench.create("s", 9).unwrap_err().code, ErrorCode::LimitExceeded);
     bench.create("s", 6).unwrap();
     assert_eq!(bench.create("t", 3).unwrap_err().code, ErrorCode::LimitExceeded);
@@ -56,7 +56,7 @@ fn on_demand_streams_are_limited() {
 }
 
 #[test]
-fn five_streams_may_be_in_creation() {
+fn five_streams_may_be_in_creating() {
     let mut config = limited();
     config.transitions = Transitions::all(Duration::from_secs(1));
     let mut bench = Bench::new(config);
@@ -69,7 +69,7 @@ fn five_streams_may_be_in_creation() {
 }
 
 #[test]
-fn describe_limits_counts_what_is_there() {
+fn describe_limits_counts_shards_and_streams() {
     let mut bench = Bench::with_stream(limited(), 3);
     bench.create_on_demand("a", None).unwrap();
     let Ok(Response::DescribeLimits(output)) = bench.call(DescribeLimitsInput {}) else { panic!("refused") };

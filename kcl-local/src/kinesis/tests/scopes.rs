@@ -1,9 +1,9 @@
-//! Accounts and Regions see nothing of each other.
+//! Tests the isolation of accounts and Regions.
 
 use super::*;
 
 #[test]
-fn a_name_means_another_stream_in_another_account_or_region() {
+fn the_same_name_is_another_stream_in_another_account_or_region() {
     let mut bench = Bench::with_stream(EngineConfig::in_process(), 1);
     bench.put("key", "mine");
     let token = bench.iterator("0");

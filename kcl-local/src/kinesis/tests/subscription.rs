@@ -1,4 +1,5 @@
-//! Subscriptions of the engine called directly: when it wants to be asked again, and what a reader gets who resumes at every turn.
+//! Tests subscriptions through direct calls: the times of the next step, and a reader that resumes
+//! often.
 
 use fastrand::Rng;
 use proptest::prelude::*;
@@ -48,7 +49,7 @@ impl Bench {
         }
     }
 
-    /// When it wants to be asked again.
+    /// The time until the next step.
     fn wait_of(&mut self, subscription: SubscriptionId) -> Duration {
         match self.next(subscription) {
             Step::Wait(until) => Duration::from_millis(u64::try_from(until.since(self.now)).unwrap()),
@@ -60,7 +61,7 @@ impl Bench {
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn it_waits_for_the_next_empty_event_the_end_of_its_life_or_a_change_of_state() {
+fn a_subscription_waits_for_the_next_empty_event_its_end_or_a_state_transition() {
     let mut config = EngineConfig::in_process();
     config.transitions.update = 2 * SECOND;
     config.subscription_life = 12 * SECOND;
@@ -96,7 +97,7 @@ fn it_waits_for_the_next_empty_event_the_end_of_its_life_or_a_change_of_state() 
 }
 
 #[test]
-fn records_wait_until_those_before_them_are_paid_for() {
+fn records_wait_until_the_throughput_allows_them() {
     let mut config = EngineConfig::in_process();
     config.read_throttling = true;
     let mut bench = Bench::with_stream(config, 1);
@@ -111,24 +112,24 @@ fn records_wait_until_those_before_them_are_paid_for() {
 }
 
 #[test]
-fn one_that_failed_or_was_left_gives_its_seat_back() {
+fn a_failed_or_ended_subscription_releases_its_slot() {
     let mut bench = Bench::with_stream(EngineConfig::in_process(), 1);
     let consumer = bench.register("app");
-    let left = bench.subscribe(&consumer, "LATEST", None).unwrap();
+    let first = bench.subscribe(&consumer, "LATEST", None).unwrap();
     assert_eq!(bench.subscribe(&consumer, "LATEST", None), Err(ErrorCode::ResourceInUse));
     let now = bench.now;
-    bench.engine.unsubscribe(left, now);
+    bench.engine.unsubscribe(first, now);
     let second = bench.subscribe(&consumer, "LATEST", None).unwrap();
     bench.wait(5 * SECOND);
     let third = bench.subscribe(&consumer, "LATEST", None).unwrap();
     assert!(matches!(bench.next(second), Step::Failed(error) if error.code == ErrorCode::ResourceInUse));
-    // The one that lost its seat does not take its successor's along.
+    // The subscription that lost its slot does not release the slot of its successor.
     bench.event(third);
     assert_eq!(bench.subscribe(&consumer, "LATEST", None), Err(ErrorCode::ResourceInUse));
 }
 
 #[test]
-fn one_that_ended_by_itself_gives_its_seat_back() {
+fn a_subscription_that_ended_with_its_shard_releases_its_slot() {
     let mut bench = Bench::with_stream(EngineConfig::in_process(), 1);
     let consumer = bench.register("app");
     let (scope, now) = (bench.scope.clone(), bench.now);
@@ -141,7 +142,7 @@ fn one_that_ended_by_itself_gives_its_seat_back() {
 }
 
 #[test]
-fn a_stream_of_the_same_name_is_another_stream() {
+fn a_subscription_fails_if_its_stream_was_created_again() {
     let mut bench = Bench::with_stream(EngineConfig::in_process(), 1);
     let consumer = bench.register("app");
     let subscription = bench.subscribe(&consumer, "LATEST", None).unwrap();
@@ -158,7 +159,8 @@ fn a_stream_of_the_same_name_is_another_stream() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
-    /// The reader subscribes anew at any event, by either kind of position, while records are written; and then the shard ends.
+    /// While records are written, the reader subscribes again at random events, with either kind of
+    /// position. Then the shard ends.
     #[test]
     fn a_reader_that_resumes_at_any_event_gets_every_record_once_and_in_order(seed: u64) {
         let mut rng = Rng::with_seed(seed);

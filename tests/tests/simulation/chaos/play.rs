@@ -8,7 +8,7 @@ use crate::world::process::Process;
 use crate::world::stream::Stream;
 use crate::world::weather::Cut;
 use crate::world::{Making, Setup, World};
-use kcl_core::lease::row::{Damaged, Mark, Shows};
+use kcl_core::lease::row::{Damaged, SeenAttribute, SeenValue};
 use kcl_core::lease::{Lease, Row, RowKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -299,7 +299,7 @@ impl Play {
             return self.tamper_with_a_lease(rows.leases);
         }
         let sessions = rows.sessions.iter().map(|session| RowKey::Session(session.worker.clone()));
-        let plans = rows.plans.iter().map(|plan| RowKey::Assignment(plan.worker.clone()));
+        let plans = rows.assignments.iter().map(|plan| RowKey::Assignment(plan.worker.clone()));
         let streams = rows.streams.iter().map(|stream| RowKey::Stream(stream.id.clone()));
         let all = sessions.chain(plans).chain(rows.fleet.as_ref().map(|_| RowKey::Fleet)).chain(streams);
         let all: Vec<RowKey> = all.collect();
@@ -331,7 +331,7 @@ impl Play {
 
     /// Restores assignment rows to earlier versions, or deletes them.
     fn tamper_with_plans(&mut self) {
-        let plans = self.world.rows().plans;
+        let plans = self.world.rows().assignments;
         self.old_plans.extend(plans.iter().cloned().map(Row::Assignment));
         let row = if self.rng.bool() {
             let n = self.rng.usize(0..self.old_plans.len().max(1));
@@ -358,7 +358,7 @@ impl Play {
 
     fn rows(&self) -> usize {
         let rows = self.world.rows();
-        rows.leases.len() + rows.sessions.len() + rows.plans.len() + rows.streams.len() + rows.damaged.len() + 1
+        rows.leases.len() + rows.sessions.len() + rows.assignments.len() + rows.streams.len() + rows.damaged.len() + 1
     }
 
     /// Ends all faults and checks that every promise comes true.
@@ -408,7 +408,7 @@ fn unreadable(key: &RowKey, text: u32) -> Row {
         RowKey::Stream(_) => ("KCL_STREAM", "start"),
         RowKey::Fleet | RowKey::Lease(_) => ("KCL_FLEET", "term"),
     };
-    let mark = |attribute, text| Mark { attribute, shows: Shows::Text(text) };
-    let marks = vec![mark("entityType", kind.to_owned()), mark(order, format!("x{text}"))];
-    Row::Damaged(Damaged { key: key.clone(), why: format!("`{order}` is a string, not a number"), marks })
+    let mark = |attribute, text| SeenAttribute { attribute, value: SeenValue::Text(text) };
+    let fingerprint = vec![mark("entityType", kind.to_owned()), mark(order, format!("x{text}"))];
+    Row::Damaged(Damaged { key: key.clone(), why: format!("`{order}` is a string, not a number"), fingerprint })
 }

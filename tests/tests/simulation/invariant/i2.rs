@@ -62,7 +62,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
 }
 
 fn is_free(state: &State, lease: &Lease, owner: &Owner, stood: Duration, facts: &Facts) -> bool {
-    let ours = owner.session.filter(|_| !lease.is_foreign());
+    let ours = owner.session.filter(|_| !lease.was_written_externally());
     let Some(number) = ours else { return stood >= facts.java_failover_time.mul_f64(DRIFT) };
     let orphan = state.session(&owner.worker).is_none_or(|session| session.number < number);
     state.has_ended(&owner.worker, number) || (orphan && stood >= facts.failover_time.mul_f64(DRIFT))

@@ -14,6 +14,7 @@ pub(crate) mod i7;
 pub(crate) mod i8;
 pub(crate) mod i9;
 pub(crate) mod l1;
+pub(crate) mod numbers;
 pub(crate) mod plain;
 pub(crate) mod promise1;
 pub(crate) mod promise2;
@@ -68,7 +69,7 @@ impl Facts {
 pub(crate) type Check = fn(&Facts) -> Vec<String>;
 
 /// Every rule that can be checked against one history. (I9 needs two.)
-pub(crate) const ALL: [(&str, Check); 18] = [
+pub(crate) const ALL: [(&str, Check); 19] = [
     ("I1", i1::check),
     ("I2", i2::check),
     ("I3", i3::check),
@@ -85,6 +86,7 @@ pub(crate) const ALL: [(&str, Check); 18] = [
     ("exactly once", exactly_once::check),
     ("belongs", belongs::check),
     ("serves", serves::check),
+    ("numbers", numbers::check),
     ("plain", plain::check),
     ("ends", ends::check),
 ];

@@ -4,6 +4,7 @@ use kcl_core::lease::row::HashKeyRange;
 use kcl_core::record::{Record, SequenceNumber, ShardId};
 use kcl_core::shard::{ApiError, ApiErrorKind, Fetched, Pushed, Shard};
 use kcl_local::kinesis::model;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(super) fn shard(listed: &model::Shard) -> Shard {
     let parents = listed.parent_shard_id.iter().chain(&listed.adjacent_parent_shard_id);
@@ -36,9 +37,14 @@ pub(super) fn pushed(event: model::SubscribeToShardEvent) -> Pushed {
     }
 }
 
+/// The model's times may be before 1970, which no record's is.
+fn arrival(timestamp: model::Timestamp) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(timestamp.0.unsigned_abs())
+}
+
 fn record(stored: &model::Record) -> Record {
     let number = SequenceNumber::parse(stored.sequence_number.to_string()).unwrap();
-    let record = Record::new(number, stored.data.0.clone()).with_arrival_ms(stored.approximate_arrival_timestamp.0);
+    let record = Record::new(number, stored.data.0.clone()).with_arrival(arrival(stored.approximate_arrival_timestamp));
     match &stored.partition_key {
         Some(key) => record.with_partition_key(key.to_string()),
         None => record,
@@ -67,5 +73,5 @@ pub(super) fn error(error: &model::ApiError) -> ApiError {
         model::ErrorCode::ResourceInUse => ApiErrorKind::NotReady,
         _ => ApiErrorKind::Refused,
     };
-    ApiError { kind, message: format!("{}: {}", error.code.name(), error.message), source: None }
+    ApiError::new(kind, format!("{}: {}", error.code.name(), error.message))
 }

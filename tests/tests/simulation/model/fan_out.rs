@@ -5,8 +5,9 @@ use super::{convert, refusal};
 use crate::world::history::Fact;
 use crate::world::weather::{Fate, Service};
 use async_trait::async_trait;
-use kcl_core::record::{ShardId, StartingPosition};
-use kcl_core::shard::{ApiError, ApiErrorKind, ConsumerRef, FanOutApi, Pushed, RegisteredConsumer, Subscription};
+use kcl_core::shard::{
+    ApiError, ApiErrorKind, ConsumerRef, FanOutApi, Pushed, RegisteredConsumer, SubscribeRequest, Subscription,
+};
 use kcl_local::kinesis::model::{
     ConsumerStatus, DeregisterStreamConsumerInput, DescribeStreamConsumerInput, DescribeStreamSummaryInput,
     RegisterStreamConsumerInput, Request, Response, StartingPositionInput, SubscribeToShardInput,
@@ -67,12 +68,8 @@ impl FanOutApi for StreamSeat {
         self.ask("DeregisterStreamConsumer", Request::from(input)).await.map(drop)
     }
 
-    async fn subscribe(
-        &self,
-        consumer_arn: &str,
-        shard: &ShardId,
-        from: &StartingPosition,
-    ) -> Result<Box<dyn Subscription>, ApiError> {
+    async fn subscribe(&self, request: SubscribeRequest<'_>) -> Result<Box<dyn Subscription>, ApiError> {
+        let SubscribeRequest { consumer_arn, shard, from } = request;
         let (kind, number, timestamp) = starting_at(from);
         let position = StartingPositionInput { r#type: Some(kind.to_owned()), sequence_number: number, timestamp };
         let input = SubscribeToShardInput {
@@ -122,7 +119,7 @@ impl Subscription for Subscribed {
                 Some(delay) => tokio::time::sleep(delay).await,
                 None => {
                     let message = "the subscription broke".to_owned();
-                    return Err(ApiError { kind: ApiErrorKind::Unavailable, message, source: None });
+                    return Err(ApiError::new(ApiErrorKind::Unavailable, message));
                 }
             },
         }

@@ -15,7 +15,10 @@ pub(super) fn of_table(operation: &str, error: AwsError) -> StoreError {
 /// The error of a refused call to the stream.
 pub(super) fn of_stream(operation: &str, error: AwsError) -> ApiError {
     let message = format!("{operation} of the stream was refused: {}", error.name());
-    ApiError { kind: stream_kind(error), source: source(error, Code::StreamMissing, &message), message }
+    let source = source(error, Code::StreamMissing, &message);
+    let mut error = ApiError::new(stream_kind(error), message);
+    error.source = source;
+    error
 }
 
 fn source(error: AwsError, missing: Code, message: &str) -> Option<Box<dyn std::error::Error + Send + Sync>> {

@@ -44,7 +44,7 @@ impl StreamSeat {
         let wrong = if let Some(Fate::Wrong(way)) = fate { Some(way) } else { None };
         let stream = self.stream.clone();
         let effect = async move { (stream.try_ask(request), stream.now().millis()) };
-        let failed = |kind, message: &str| Err(ApiError { kind, message: message.to_owned(), source: None });
+        let failed = |kind, message: &str| Err(ApiError::new(kind, message));
         match exchange(&self.weather, fate, effect).await {
             Reply::Answer((Ok(answer), at)) => Ok((answer, at, wrong)),
             Reply::Answer((Err(error), _)) => Err(convert::error(&error)),

@@ -109,7 +109,7 @@ impl Inner {
         let table = self.rows.table();
         let leases = table.leases.into_iter().map(Row::Lease);
         let sessions = table.sessions.into_iter().map(Row::Session);
-        let plans = table.plans.into_iter().map(Row::Assignment);
+        let plans = table.assignments.into_iter().map(Row::Assignment);
         let streams = table.streams.into_iter().map(Row::Stream);
         let damaged = table.damaged.into_iter().map(Row::Damaged);
         let all = leases.chain(sessions).chain(plans).chain(streams).chain(damaged).chain(table.fleet.map(Row::Fleet));
@@ -195,19 +195,19 @@ fn answer<T>(operation: &str, reply: Reply<T>) -> Result<T, StoreError> {
 pub(crate) fn name(write: &Write) -> &'static str {
     match write {
         Write::CreateFleet(_) => "CreateFleet",
-        Write::Draw => "Draw",
-        Write::DrawAbove(_) => "DrawAbove",
+        Write::NextSessionNumber => "Draw",
+        Write::NextSessionNumberAbove(_) => "DrawAbove",
         Write::Wake => "Wake",
         Write::PinStart(_) => "PinStart",
         Write::ChangeSettings { .. } => "ChangeSettings",
-        Write::Filled => "Filled",
+        Write::MarkFilled => "Filled",
         Write::PinStream(_) => "PinStream",
-        Write::StreamFilled(_) => "StreamFilled",
+        Write::MarkStreamFilled(_) => "StreamFilled",
         Write::DeleteStream(_) => "DeleteStream",
         Write::Register { .. } => "Register",
         Write::Heartbeat { .. } => "Heartbeat",
         Write::Fence { .. } => "Fence",
-        Write::Leave { .. } => "Leave",
+        Write::EndSession { .. } => "Leave",
         Write::TakeTerm { .. } => "TakeTerm",
         Write::Assignment(_) => "Assignment",
         Write::FleetHeartbeat { .. } => "FleetHeartbeat",
@@ -223,6 +223,6 @@ pub(crate) fn name(write: &Write) -> &'static str {
         Write::DeleteSession { .. } => "DeleteSession",
         Write::DeleteFleet { .. } => "DeleteFleet",
         Write::Discard(_) => "Discard",
-        Write::Disown { .. } => "Disown",
+        Write::ClearOwner { .. } => "Disown",
     }
 }

@@ -345,3 +345,93 @@ fn release_by_anyone(write: Write, row: Option<&Row>) -> Write {
         (write, _) => write,
     }
 }
+
+// EXPLORE (temporary)
+#[test]
+fn explore() {
+    let Ok(names) = std::env::var("EXPLORE") else { return };
+    let number = |name: &str, otherwise: u64| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
+    let (from, most) = (number("FROM", 1), number("MOST", 40));
+    let script_name = std::env::var("SCRIPT").unwrap_or("rough".into());
+    let all = [
+        Mutant::DeliversOnceMore,
+        Mutant::TrustsFromReceipt,
+        Mutant::LeavesBeforeClosing,
+        Mutant::LostLeaseStaysOpen,
+        Mutant::FreesOrphansEarly,
+        Mutant::MergesAlone,
+        Mutant::IgnoresUnconfirmedChildren,
+        Mutant::ObeysOldReleases,
+        Mutant::NotesWakesLate,
+        Mutant::SkipsReadAtEnd,
+        Mutant::SkipsSecondRead,
+        Mutant::NeverVerifies,
+        Mutant::NeverReminds,
+        Mutant::TrustsUnsettled,
+        Mutant::ChecksNoPosition,
+        Mutant::RegistersOverLater,
+        Mutant::BeatsInAnyTerm,
+        Mutant::DeletesFleetOfJoiner,
+        Mutant::WritesForAnySession,
+        Mutant::MakesPassedLeases,
+    ];
+    for mutant in all {
+        let name = format!("{mutant:?}");
+        if names != "all" && !names.split(',').any(|n| n == name) {
+            continue;
+        }
+        let script = |seed: u64| match script_name.as_str() {
+            "rough" => rough(seed),
+            "slow" => slow(seed),
+            "drawn" => Script::drawn(seed),
+            "slowtable" => Script {
+                kinds: Kinds { reshards: true, kills: true, ..Script::drawn_for_a_slow_table(seed).kinds },
+                ..Script::drawn_for_a_slow_table(seed)
+            },
+            "tamper" => {
+                let script = rough(seed);
+                Script { kinds: Kinds { tampering: true, ..script.kinds }, ..script }
+            }
+            "leaserows" => {
+                let script = rough(seed);
+                Script { kinds: Kinds { tampering: true, lease_rows: true, ..script.kinds }, ..script }
+            }
+            "plans" => {
+                let script = rough(seed);
+                Script { kinds: Kinds { plans: true, ..script.kinds }, ..script }
+            }
+            other => panic!("{other}"),
+        };
+        let next = std::sync::atomic::AtomicU64::new(from);
+        let found: std::sync::Mutex<BTreeMap<&'static str, Vec<u64>>> = std::sync::Mutex::default();
+        std::thread::scope(|threads| {
+            for _ in 0..2 {
+                threads.spawn(|| {
+                    let _broken = mutant.begin();
+                    loop {
+                        let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        if seed >= from + most {
+                            return;
+                        }
+                        let making = Making::new(seed, 2 + u32::try_from(seed % 3).unwrap());
+                        let broken = invariant::check(&run(play(making, script(seed))));
+                        let ids: std::collections::BTreeSet<&'static str> = broken.iter().map(|v| v.id).collect();
+                        for id in ids {
+                            found.lock().unwrap().entry(id).or_default().push(seed);
+                        }
+                    }
+                });
+            }
+        });
+        let found = found.into_inner().unwrap();
+        let told: Vec<String> = found
+            .iter()
+            .map(|(id, seeds)| {
+                let mut s = seeds.clone();
+                s.sort_unstable();
+                format!("{id}: {} ({:?})", s.len(), &s[..s.len().min(6)])
+            })
+            .collect();
+        println!("{name} {script_name} {from}+{most}: {}", told.join("; "));
+    }
+}

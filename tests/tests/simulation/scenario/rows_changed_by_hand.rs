@@ -6,7 +6,7 @@
 use super::play;
 use crate::world::Making;
 use crate::world::history::Fact;
-use kcl_core::lease::row::{Damaged, Mark, Shows};
+use kcl_core::lease::row::{Damaged, SeenAttribute, SeenValue};
 use kcl_core::lease::{LeaseKey, Row, RowKey, WorkerId};
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ fn a_plan_row_that_cannot_be_read_is_replaced() {
         world.fleet(&["ann", "ben"]).await;
         world.seconds(5).await;
         let key = RowKey::Assignment(WorkerId::parse("ben").unwrap());
-        let marks = vec![Mark { attribute: "acquires", shows: Shows::Number("7".to_owned()) }];
-        let damaged = Damaged { key: key.clone(), why: "`takes` is a number".to_owned(), marks };
+        let fingerprint = vec![SeenAttribute { attribute: "acquires", value: SeenValue::Number("7".to_owned()) }];
+        let damaged = Damaged { key: key.clone(), why: "`acquires` is a number".to_owned(), fingerprint };
         world.tamper(key.clone(), Some(Row::Damaged(damaged)));
         world.note("when ben's plan is damaged, and ann stops");
         world.stop("ann", Duration::from_secs(25));

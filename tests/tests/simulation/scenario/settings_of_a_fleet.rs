@@ -3,8 +3,9 @@
 use super::checked;
 use crate::world::history::Fact;
 use crate::world::{Making, Setup, World, run};
+use kcl_core::Settings;
 use kcl_core::lease::{Row, RowKey, Session, SessionState, WorkerId};
-use kcl_core::{OnFleetSettings, Settings};
+use kcl_core::settings::OnFleetSettings;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ async fn ends_plainly(name: &str, world: World) {
     }
     let gone = |world: &World| {
         let rows = world.rows();
-        world.alive().is_empty() && rows.sessions.is_empty() && rows.plans.is_empty() && rows.fleet.is_none()
+        world.alive().is_empty() && rows.sessions.is_empty() && rows.assignments.is_empty() && rows.fleet.is_none()
     };
     world.until("stopped, with a plain table left", DEADLINE, gone).await;
     checked(name, world);

@@ -2,13 +2,13 @@
 //! not check itself.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use kcl_core::BalanceBy;
-use kcl_core::lease::row::{Damaged, Shows};
+use kcl_core::lease::row::{Damaged, SeenValue};
 use kcl_core::lease::{
     Acquire, AcquireMode, Assignment, CheckpointExtras, Fleet, FleetSettings, FleetStart, Lease, LeaseKey, Owner,
     QuarantinedKey, Row, RowKey, Session, SessionState, SharedSettings, StreamRow, WorkerId, WorkerProfile, Yield,
 };
 use kcl_core::record::{Checkpoint, Position, ShardId, StreamId, StreamIdentity};
+use kcl_core::settings::BalanceBy;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub(super) fn row(item: &Value) -> Option<Row> {
         RowKey::Stream(id) => stream(id.clone(), item).map(Row::Stream),
         RowKey::Lease(lease_key) => lease(lease_key.clone(), item).map(Row::Lease),
     };
-    Some(read.unwrap_or_else(|| Row::Damaged(Damaged { key, why: item.to_string(), marks: Vec::new() })))
+    Some(read.unwrap_or_else(|| Row::Damaged(Damaged { key, why: item.to_string(), fingerprint: Vec::new() })))
 }
 
 fn string(item: &Value, name: &str) -> Option<String> {
@@ -220,8 +220,8 @@ pub(super) fn item(row: &Row) -> HashMap<String, AttributeValue> {
     let plan = match row {
         Row::Assignment(plan) => plan,
         Row::Damaged(damaged) => {
-            let shown = damaged.marks.iter().map(|mark| match &mark.shows {
-                Shows::Text(shown) => (mark.attribute, text(shown)),
+            let shown = damaged.fingerprint.iter().map(|mark| match &mark.value {
+                SeenValue::Text(shown) => (mark.attribute, text(shown)),
                 shows => panic!("only texts: {shows:?}"),
             });
             return named(shown.chain([("leaseKey", text(name(&damaged.key)))]).collect());

@@ -1,7 +1,7 @@
 //! A process's own clock. It has its own origin, drifts, and jumps ahead when the machine was
 //! suspended.
 
-use kcl_core::{Clock, Time};
+use kcl_core::testing::{Clock, Time};
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;

@@ -2,7 +2,7 @@
 //! -9`.
 
 use futures_util::future::BoxFuture;
-use kcl_core::Spawn;
+use kcl_core::testing::Spawn;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -3,7 +3,8 @@
 
 use super::database::Database;
 use super::history::{Fact, History, Name};
-use kcl_core::{Concurrency, DeadLetter, FinalAction, OnError, Settings, WorkerBuilder, sink_fn};
+use kcl_core::policy::{DeadLetter, sink_fn};
+use kcl_core::{Concurrency, FinalAction, OnError, Settings, WorkerBuilder};
 use std::time::Duration;
 
 /// One processing mode.

@@ -2,7 +2,8 @@
 
 use super::history::{Fact, History, Name};
 use super::process::{Life, Process};
-use kcl_core::{Spawn, StreamConfig, WorkerHandle};
+use kcl_core::testing::Spawn;
+use kcl_core::{StreamConfig, WorkerHandle};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,7 +2,7 @@
 //! deleted and created again.
 
 use super::history::{Fact, History};
-use kcl_core::aggregate::Aggregator;
+use kcl_core::record::aggregate::Aggregator;
 use kcl_local::LocalAws;
 use kcl_local::kinesis::model::{
     CreateStreamInput, DeleteStreamInput, DescribeStreamSummaryInput, ListShardsInput, PutRecordInput, Request,
@@ -50,7 +50,7 @@ struct Life {
 impl Stream {
     /// An engine of our own.
     pub(crate) fn here(seed: u64, shards: u32, history: History) -> Self {
-        let engine = Engine::new(EngineConfig::in_process(), fastrand::Rng::with_seed(seed));
+        let engine = Engine::new(EngineConfig::in_process(), seed);
         let place = Place::Here(Arc::new(Mutex::new(engine)));
         Self::create(place, Scope::new("000000000000", "us-east-1"), shards, history)
     }

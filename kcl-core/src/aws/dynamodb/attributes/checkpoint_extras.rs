@@ -1,4 +1,5 @@
-//! What stands beside a lease's checkpoint: KCL's own attributes for a prepared one, and two of ours.
+//! Encodes the data stored with a checkpoint: KCL's attributes of a prepared one, and three of
+//! ours.
 
 use super::field::{Damage, Fields, required};
 use super::{Item, name, number, text};
@@ -7,7 +8,7 @@ use crate::record::{Checkpoint, Position, SequenceNumber};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-/// Three attributes: checkpoint, sub-sequence number, the application's state.
+/// Returns three attributes: checkpoint, sub-sequence number, the application's state.
 pub(in super::super) fn pending_checkpoint(extras: &CheckpointExtras) -> [Option<AttributeValue>; 3] {
     let pending = extras.pending.as_ref();
     [
@@ -17,16 +18,16 @@ pub(in super::super) fn pending_checkpoint(extras: &CheckpointExtras) -> [Option
     ]
 }
 
-pub(in super::super) fn done_bytes(extras: &CheckpointExtras) -> Option<AttributeValue> {
+pub(in super::super) fn completed_bytes(extras: &CheckpointExtras) -> Option<AttributeValue> {
     extras.done.clone().map(|bytes| AttributeValue::B(Blob::new(bytes)))
 }
 
-/// A list of maps; none where nothing is parked.
-pub(in super::super) fn parked_list(parked: &[QuarantinedKey]) -> Option<AttributeValue> {
+/// Returns a list of maps; `None` if no key is quarantined.
+pub(in super::super) fn quarantined_list(parked: &[QuarantinedKey]) -> Option<AttributeValue> {
     (!parked.is_empty()).then(|| AttributeValue::L(parked.iter().map(encode_key).collect()))
 }
 
-/// A list of worker ids; none where the shard is read.
+/// Returns a list of worker ids; `None` if it is empty.
 pub(in super::super) fn unreadable_list(extras: &CheckpointExtras) -> Option<AttributeValue> {
     let workers = || extras.unreadable_by.iter().map(|worker| text(worker.as_str())).collect();
     (!extras.unreadable_by.is_empty()).then(|| AttributeValue::L(workers()))
@@ -35,20 +36,20 @@ pub(in super::super) fn unreadable_list(extras: &CheckpointExtras) -> Option<Att
 fn encode_key(parked: &QuarantinedKey) -> AttributeValue {
     let positions = parked.positions.iter().map(|position| text(position.to_string())).collect();
     let attributes: [(&str, Option<AttributeValue>); 7] = [
-        (name::PARKED_KEY, parked.key.as_deref().map(text)),
-        (name::PARKED_AT, Some(AttributeValue::L(positions))),
-        (name::PARKED_ATTEMPTS, Some(number(parked.attempts))),
-        (name::PARKED_ERROR, Some(text(parked.error.as_str()))),
-        (name::PARKED_ARRIVED, Some(number(parked.arrived_at_ms))),
-        (name::PARKED_WISH, parked.wish.map(|wish| text(wish_text(wish)))),
-        (name::PARKED_REFUSED, parked.refused.as_deref().map(text)),
+        (name::QUARANTINED_KEY, parked.key.as_deref().map(text)),
+        (name::QUARANTINED_AT, Some(AttributeValue::L(positions))),
+        (name::QUARANTINED_ATTEMPTS, Some(number(parked.attempts))),
+        (name::QUARANTINED_ERROR, Some(text(parked.error.as_str()))),
+        (name::QUARANTINED_ARRIVED, Some(number(parked.arrived_at_ms))),
+        (name::QUARANTINED_REQUEST, parked.wish.map(|wish| text(request_text(wish)))),
+        (name::QUARANTINED_REFUSED, parked.refused.as_deref().map(text)),
     ];
     AttributeValue::M(
         attributes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect::<Item>(),
     )
 }
 
-fn wish_text(wish: QuarantineRequest) -> &'static str {
+fn request_text(wish: QuarantineRequest) -> &'static str {
     match wish {
         QuarantineRequest::Resume => "resume",
         QuarantineRequest::DeadLetter => "dead-letter",
@@ -60,14 +61,14 @@ pub(super) fn decode(fields: Fields<'_>) -> Result<CheckpointExtras, Damage> {
         pending: pending(fields),
         done: fields.bytes(name::KCL_COMPLETED),
         parked: fields.maps(name::KCL_QUARANTINED)?.into_iter().map(decode_key).collect::<Result<_, _>>()?,
-        // A hint: what cannot be read of it is left out.
+        // The list is a hint: invalid entries are dropped.
         unreadable_by: (fields.texts(name::KCL_UNREADABLE_BY).unwrap_or_default().into_iter())
             .filter_map(|worker| WorkerId::parse(worker).ok())
             .collect(),
     })
 }
 
-/// One that cannot be read is none: nothing depends on it.
+/// An invalid pending checkpoint is ignored: no decision depends on it.
 fn pending(fields: Fields<'_>) -> Option<Pending> {
     let written = fields.text(name::PENDING).ok()??;
     let sub = fields.number(name::PENDING_SUB).ok()?.unwrap_or(0);
@@ -75,30 +76,31 @@ fn pending(fields: Fields<'_>) -> Option<Pending> {
 }
 
 fn decode_key(entry: Fields<'_>) -> Result<QuarantinedKey, Damage> {
-    let refused = entry.text(name::PARKED_REFUSED)?.map(str::to_owned);
-    let (wish, refused) = match entry.text(name::PARKED_WISH)? {
+    let refused = entry.text(name::QUARANTINED_REFUSED)?.map(str::to_owned);
+    let (wish, refused) = match entry.text(name::QUARANTINED_REQUEST)? {
         None => (None, refused),
         Some("resume") => (Some(QuarantineRequest::Resume), refused),
         Some("dead-letter") => (Some(QuarantineRequest::DeadLetter), refused),
-        // A slip of whoever edits the row by hand must not make the whole lease unreadable.
-        Some(_) => (None, Some(format!("`{}` is neither `resume` nor `dead-letter`", name::PARKED_WISH))),
+        // A typing error of an operator who edits the row must not make the whole lease unreadable.
+        Some(_) => (None, Some(format!("`{}` is neither `resume` nor `dead-letter`", name::QUARANTINED_REQUEST))),
     };
     Ok(QuarantinedKey {
-        key: entry.text(name::PARKED_KEY)?.map(str::to_owned),
-        positions: entry.texts(name::PARKED_AT)?.into_iter().map(position).collect::<Result<_, _>>()?,
-        attempts: required(name::PARKED_ATTEMPTS, entry.number(name::PARKED_ATTEMPTS)?)?,
-        error: entry.text(name::PARKED_ERROR)?.unwrap_or_default().to_owned(),
-        arrived_at_ms: required(name::PARKED_ARRIVED, entry.number(name::PARKED_ARRIVED)?)?,
+        key: entry.text(name::QUARANTINED_KEY)?.map(str::to_owned),
+        positions: entry.texts(name::QUARANTINED_AT)?.into_iter().map(position).collect::<Result<_, _>>()?,
+        attempts: required(name::QUARANTINED_ATTEMPTS, entry.number(name::QUARANTINED_ATTEMPTS)?)?,
+        error: entry.text(name::QUARANTINED_ERROR)?.unwrap_or_default().to_owned(),
+        arrived_at_ms: required(name::QUARANTINED_ARRIVED, entry.number(name::QUARANTINED_ARRIVED)?)?,
         wish,
         refused,
     })
 }
 
-/// Digits, and the sub-sequence number after a point where there is one.
+/// Digits, and the sub-sequence number after a point, if any.
 fn position(written: &str) -> Result<Position, Damage> {
     let (digits, sub) = written.split_once('.').unwrap_or((written, "0"));
     let sequence_number =
-        SequenceNumber::parse(digits).map_err(|why| Damage(format!("`{}`: {why}", name::PARKED_AT)))?;
-    let sub_sequence_number = sub.parse().map_err(|why| Damage(format!("`{}`: `{sub}`: {why}", name::PARKED_AT)))?;
+        SequenceNumber::parse(digits).map_err(|why| Damage(format!("`{}`: {why}", name::QUARANTINED_AT)))?;
+    let sub_sequence_number =
+        sub.parse().map_err(|why| Damage(format!("`{}`: `{sub}`: {why}", name::QUARANTINED_AT)))?;
     Ok(Position { sequence_number, sub_sequence_number })
 }

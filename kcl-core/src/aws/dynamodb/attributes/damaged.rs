@@ -1,17 +1,17 @@
-//! Rows that cannot be read: what they show all the same.
+//! Describes rows that cannot be decoded by the attributes that can be read.
 
 use super::field::{Damage, Fields};
 use super::name;
 use crate::lease::RowKey;
-use crate::lease::row::{Damaged, Mark, Shows};
+use crate::lease::row::{Damaged, SeenAttribute, SeenValue};
 
-/// The row, with what tells it from those after it.
+/// Returns the damaged row with its fingerprint.
 pub(super) fn of(key: RowKey, fields: Fields<'_>, Damage(why): Damage) -> Damaged {
-    let marks = if is_of_its_kind(&key, fields) { marks(&key, fields) } else { Vec::new() };
-    Damaged { key, why, marks }
+    let fingerprint = if is_of_its_kind(&key, fields) { fingerprint(&key, fields) } else { Vec::new() };
+    Damaged { key, why, fingerprint }
 }
 
-/// Whether the row says that it is what its key stands for, or nothing that can be read.
+/// True if the row has the kind that its key requires, or no readable kind.
 fn is_of_its_kind(key: &RowKey, fields: Fields<'_>) -> bool {
     let kind = match key {
         RowKey::Lease(_) => return false,
@@ -21,11 +21,11 @@ fn is_of_its_kind(key: &RowKey, fields: Fields<'_>) -> bool {
         RowKey::Stream(_) => name::STREAM,
     };
     fields.text(name::ENTITY_TYPE).is_ok_and(|written| written.is_none_or(|written| written == kind))
-        || matches!(fields.shows(name::ENTITY_TYPE), Shows::Number(_) | Shows::Other(_))
+        || matches!(fields.shows(name::ENTITY_TYPE), SeenValue::Number(_) | SeenValue::Other(_))
 }
 
-fn marks(key: &RowKey, fields: Fields<'_>) -> Vec<Mark> {
-    // What orders it among those that will stand in its place, and what of it may be unreadable.
+fn fingerprint(key: &RowKey, fields: Fields<'_>) -> Vec<SeenAttribute> {
+    // The attributes that order versions of the row, and those that can be invalid.
     let attributes: &[&'static str] = match key {
         RowKey::Lease(_) => &[],
         RowKey::Session(_) => &[
@@ -60,5 +60,5 @@ fn marks(key: &RowKey, fields: Fields<'_>) -> Vec<Mark> {
         RowKey::Stream(_) => &[name::ENTITY_TYPE, name::START, name::START_AT, name::FILLED],
         RowKey::Assignment(_) => &[name::ENTITY_TYPE, name::TERM, name::VERSION, name::ACQUIRES, name::YIELDS],
     };
-    attributes.iter().map(|attribute| Mark { attribute, shows: fields.shows(attribute) }).collect()
+    attributes.iter().map(|attribute| SeenAttribute { attribute, value: fields.shows(attribute) }).collect()
 }

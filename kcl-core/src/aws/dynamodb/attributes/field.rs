@@ -1,12 +1,12 @@
-//! Single attributes: made of values, and read with the name in the complaint when they cannot be.
+//! Encodes and decodes single attributes. Errors contain the attribute's name.
 
 use super::{Item, name};
-use crate::lease::row::{LARGEST_COUNTER, Shows};
+use crate::lease::row::{LARGEST_COUNTER, SeenValue};
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// What is wrong with an item, with the attribute's name.
+/// Describes why an item cannot be decoded, with the attribute's name.
 #[derive(Debug)]
 pub(super) struct Damage(pub(super) String);
 
@@ -23,21 +23,21 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// What an attribute shows, whatever it should be.
+    /// Returns an attribute's value, of whatever type.
     #[allow(clippy::wildcard_enum_match_arm, reason = "the SDK's enum is open")]
-    pub(super) fn shows(self, name: &str) -> Shows {
+    pub(super) fn shows(self, name: &str) -> SeenValue {
         match self.0.get(name) {
-            None => Shows::Nothing,
-            Some(AttributeValue::S(text)) => Shows::Text(text.clone()),
-            Some(AttributeValue::N(digits)) => Shows::Number(digits.clone()),
-            Some(AttributeValue::Bool(_)) => Shows::Other("BOOL"),
-            Some(AttributeValue::Null(_)) => Shows::Other("NULL"),
-            Some(AttributeValue::B(_)) => Shows::Other("B"),
-            Some(AttributeValue::Bs(_)) => Shows::Other("BS"),
-            Some(AttributeValue::Ss(_)) => Shows::Other("SS"),
-            Some(AttributeValue::Ns(_)) => Shows::Other("NS"),
-            Some(AttributeValue::M(_)) => Shows::Other("M"),
-            Some(_) => Shows::Other("L"),
+            None => SeenValue::Nothing,
+            Some(AttributeValue::S(text)) => SeenValue::Text(text.clone()),
+            Some(AttributeValue::N(digits)) => SeenValue::Number(digits.clone()),
+            Some(AttributeValue::Bool(_)) => SeenValue::Other("BOOL"),
+            Some(AttributeValue::Null(_)) => SeenValue::Other("NULL"),
+            Some(AttributeValue::B(_)) => SeenValue::Other("B"),
+            Some(AttributeValue::Bs(_)) => SeenValue::Other("BS"),
+            Some(AttributeValue::Ss(_)) => SeenValue::Other("SS"),
+            Some(AttributeValue::Ns(_)) => SeenValue::Other("NS"),
+            Some(AttributeValue::M(_)) => SeenValue::Other("M"),
+            Some(_) => SeenValue::Other("L"),
         }
     }
 
@@ -62,7 +62,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A number that is counted up. One that is too large to be counted up for ever is damage: nobody has counted that far.
+    /// Decodes a counter. One that is too large to be incremented is damage: no counter reaches it.
     pub(super) fn counter(self, name: &str) -> Result<Option<u64>, Damage> {
         match self.number(name)? {
             Some(counter) if counter > LARGEST_COUNTER => {
@@ -80,7 +80,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The members of a set, sorted, as the service keeps no order; none where the attribute is absent.
+    /// Decodes a set, sorted, because the service does not keep an order; empty if absent.
     pub(super) fn text_set(self, name: &str) -> Result<Vec<&'a str>, Damage> {
         match self.0.get(name) {
             None => Ok(Vec::new()),
@@ -93,12 +93,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Bytes; none where the attribute is absent or something else.
+    /// Decodes bytes; `None` if the attribute is absent or of another type.
     pub(super) fn bytes(self, name: &str) -> Option<Vec<u8>> {
         self.0.get(name)?.as_b().ok().map(|bytes| bytes.as_ref().to_vec())
     }
 
-    /// The texts of a list.
+    /// Decodes a list of strings.
     pub(super) fn texts(self, name: &str) -> Result<Vec<&'a str>, Damage> {
         match self.0.get(name) {
             None => Ok(Vec::new()),
@@ -112,7 +112,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The maps of a list.
+    /// Decodes a list of maps.
     pub(super) fn maps(self, name: &str) -> Result<Vec<Fields<'a>>, Damage> {
         match self.0.get(name) {
             None => Ok(Vec::new()),
@@ -125,12 +125,13 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// What must be there.
+/// Returns an error for a missing attribute.
 pub(super) fn required<T>(name: &str, value: Option<T>) -> Result<T, Damage> {
     value.ok_or_else(|| Damage(format!("`{name}` is missing")))
 }
 
-/// What was found where something else belongs. Tells the type only: the value may be anything.
+/// Describes an attribute of the wrong type. Contains only the type, because the value may be
+/// confidential.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the SDK's enum is open")]
 fn mistyped(name: &str, wanted: &str, found: &AttributeValue) -> Damage {
     let found = match found {
@@ -161,7 +162,7 @@ pub(in super::super) fn flag(flag: bool) -> AttributeValue {
     AttributeValue::Bool(flag)
 }
 
-/// A set; `None` when it would be empty, which DynamoDB refuses.
+/// Encodes a set; `None` for an empty one, which DynamoDB rejects.
 pub(in super::super) fn text_set<T: Display>(members: &[T]) -> Option<AttributeValue> {
     let mut members: Vec<String> = members.iter().map(T::to_string).collect();
     members.sort_unstable();

@@ -1,4 +1,4 @@
-//! The fleet row: `fleet`, `entityType` KCL_FLEET.
+//! Encodes the fleet row: `fleet`, `entityType` KCL_FLEET.
 
 use super::field::{Damage, Fields, required};
 use super::{Item, checkpoint_text, flag, millis, name, number, settings, text};
@@ -38,7 +38,7 @@ pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Fleet, Damage> {
     }
     let format = required(name::FORMAT, fields.counter(name::FORMAT)?)?;
     if format > Fleet::FORMAT {
-        return Ok(of_the_future(format, fields));
+        return Ok(newer_format(format, fields));
     }
     let leader = match fields.text(name::LEADER)? {
         Some(worker) => {
@@ -63,7 +63,7 @@ pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Fleet, Damage> {
     })
 }
 
-/// Where first leases start.
+/// Decodes where first leases start.
 pub(super) fn start(fields: Fields<'_>) -> Result<Option<FleetStart>, Damage> {
     let Some(written) = fields.text(name::START)? else { return Ok(None) };
     Ok(Some(FleetStart {
@@ -72,8 +72,8 @@ pub(super) fn start(fields: Fields<'_>) -> Result<Option<FleetStart>, Damage> {
     }))
 }
 
-/// A row of a newer format is told by whoever wrote it, however the rest of it is written.
-fn of_the_future(format: u64, fields: Fields<'_>) -> Fleet {
+/// Decodes a row of a newer format as far as possible, so that the error can name its writer.
+fn newer_format(format: u64, fields: Fields<'_>) -> Fleet {
     let number = |name: &str| fields.number(name).ok().flatten().unwrap_or(0);
     Fleet {
         term: number(name::TERM),

@@ -1,6 +1,7 @@
-//! Lease rows, in the format of KCL's `DynamoDBLeaseSerializer`, with some attributes of our own that KCL passes over.
+//! Encodes lease rows in the format of KCL's `DynamoDBLeaseSerializer`, with additional attributes
+//! that KCL ignores.
 
-use super::checkpoint_extras::{self, done_bytes, parked_list, pending_checkpoint};
+use super::checkpoint_extras::{self, completed_bytes, pending_checkpoint, quarantined_list};
 use super::field::{Damage, Fields, required};
 use super::{Item, name, number, text, text_set};
 use crate::lease::row::HashKeyRange;
@@ -8,7 +9,7 @@ use crate::lease::{Lease, LeaseKey, Owner, WorkerId};
 use crate::record::{Checkpoint, ShardId, StreamId, StreamIdentity};
 use aws_sdk_dynamodb::types::AttributeValue;
 
-/// The whole item, as a new lease is put: what is not there is left out, never empty.
+/// Returns the item of a new lease. Absent values are left out, never empty.
 pub(super) fn encode(lease: &Lease) -> Item {
     let owner = lease.owner.as_ref();
     let several_streams = lease.stream_name.is_some();
@@ -22,8 +23,8 @@ pub(super) fn encode(lease: &Lease) -> Item {
         (name::PENDING, pending),
         (name::PENDING_SUB, pending_sub),
         (name::PENDING_STATE, pending_state),
-        (name::KCL_COMPLETED, done_bytes(&lease.extras)),
-        (name::KCL_QUARANTINED, parked_list(&lease.extras.parked)),
+        (name::KCL_COMPLETED, completed_bytes(&lease.extras)),
+        (name::KCL_QUARANTINED, quarantined_list(&lease.extras.parked)),
         (name::OWNER_SWITCHES, Some(number(lease.owner_switches))),
         (name::OWNER, owner.map(|owner| text(owner.worker.as_str()))),
         (name::KCL_SESSION, owner.and_then(|owner| owner.session).map(number)),
@@ -54,7 +55,7 @@ pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Lease, Damage> {
         kcl_counter: fields.counter(name::KCL_COUNTER)?,
         checkpoint: checkpoint(fields)?,
         extras: checkpoint_extras::decode(fields)?,
-        // Informational in KCL, which writes it always; rows of its first versions may lack it.
+        // Informational in KCL, which always writes it; rows of its first versions may lack it.
         owner_switches: fields.counter(name::OWNER_SWITCHES)?.unwrap_or(0),
         parents: shards(fields, name::PARENTS)?,
         children: shards(fields, name::CHILDREN)?,
@@ -71,8 +72,8 @@ pub(in super::super) fn checkpoint_text(checkpoint: &Checkpoint) -> AttributeVal
     text(checkpoint.as_str())
 }
 
-/// The `kclStream` attribute: the ARN, `@`, and the stream's creation time in seconds since the Unix epoch. (An ARN
-/// has no `@`.)
+/// The `kclStream` attribute: the ARN, `@`, and the stream's creation time in seconds since the
+/// Unix epoch. (An ARN contains no `@`.)
 pub(in super::super) fn stream_text(stream: &StreamIdentity) -> AttributeValue {
     text(format!("{}@{}", stream.arn, stream.created_at))
 }
@@ -87,7 +88,7 @@ fn stream(written: &str) -> Result<StreamIdentity, Damage> {
 
 fn checkpoint(fields: Fields<'_>) -> Result<Checkpoint, Damage> {
     let written = required(name::CHECKPOINT, fields.text(name::CHECKPOINT)?)?;
-    // Absent in tables of KCL before 1.5, which knew no aggregated records.
+    // Absent in tables of KCL before 1.5, which did not support aggregated records.
     let sub = fields.number(name::CHECKPOINT_SUB)?.unwrap_or(0);
     Checkpoint::parse(written, sub).map_err(|why| Damage(format!("`{}`: {why}", name::CHECKPOINT)))
 }
@@ -96,7 +97,7 @@ fn shards(fields: Fields<'_>, name: &str) -> Result<Vec<ShardId>, Damage> {
     Ok(fields.text_set(name)?.into_iter().map(ShardId::new).collect())
 }
 
-/// As KCL reads it: a range with an end missing is none.
+/// Decodes the range as KCL does: a range with only one end is absent.
 fn hash_range(fields: Fields<'_>) -> Result<Option<HashKeyRange>, Damage> {
     let key = |name: &str| -> Result<Option<u128>, Damage> {
         let Some(digits) = fields.text(name)?.filter(|digits| !digits.is_empty()) else { return Ok(None) };

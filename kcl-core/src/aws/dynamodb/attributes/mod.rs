@@ -1,5 +1,5 @@
-//! How rows are written as items: leases with KCL's own attributes, our other rows with an `entityType` that KCL 3.5
-//! skips.
+//! Encodes and decodes rows as items: leases with KCL's attributes, our other rows with an
+//! `entityType` that KCL 3.5 skips.
 
 mod assignment;
 mod checkpoint_extras;
@@ -14,7 +14,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub(super) use checkpoint_extras::{done_bytes, parked_list, pending_checkpoint, unreadable_list};
+pub(super) use checkpoint_extras::{completed_bytes, pending_checkpoint, quarantined_list, unreadable_list};
 pub(super) use field::{flag, number, text, text_set};
 pub(super) use lease::{checkpoint_text, stream_text};
 pub(super) use session::{state_text, streams_text};
@@ -25,33 +25,33 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use field::{Damage, Fields};
 use std::collections::HashMap;
 
-/// An item as the SDK has it.
+/// An item of the SDK.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// The item that a new row is.
+/// Encodes a row.
 pub(super) fn encode(row: &Row) -> Item {
     match row {
         Row::Lease(lease) => lease::encode(lease),
         Row::Session(session) => session::encode(session),
         Row::Fleet(fleet) => fleet::encode(fleet),
-        Row::Assignment(plan) => assignment::encode(plan),
+        Row::Assignment(assignment) => assignment::encode(assignment),
         Row::Stream(row) => stream::encode(row),
-        // Damaged rows are never written: what is left is the key, which any condition on the row will refuse.
+        // Damaged rows are never written; with only the key, every condition on the row would fail.
         Row::Damaged(damaged) => key(&damaged.key),
     }
 }
 
-/// A row's primary key.
+/// Returns a row's primary key.
 pub(super) fn key(key: &RowKey) -> Item {
     key_of_text(key.to_string())
 }
 
-/// A key of a row of any kind.
+/// Returns the primary key with this text.
 pub(super) fn key_of_text(key: String) -> Item {
     HashMap::from([(name::KEY.to_owned(), text(key))])
 }
 
-/// Reads an item; `None` when it is a row of a kind that is not ours (Java KCL 3.x keeps several).
+/// Decodes an item; `None` for a row of a kind that is not ours (Java KCL 3.x has several).
 pub(super) fn decode(item: &Item) -> Option<Row> {
     let fields = Fields(item);
     let key = fields.key();
@@ -67,7 +67,7 @@ pub(super) fn decode(item: &Item) -> Option<Row> {
     Some(row.unwrap_or_else(|damage| Row::Damaged(damaged::of(row_key(key), fields, damage))))
 }
 
-/// Reads the item that was asked for by its key: one of another kind than the key's is damaged.
+/// Decodes the item with this key: one of another kind than the key requires is damaged.
 pub(super) fn decode_as(wanted: &RowKey, item: &Item) -> Row {
     let fields = Fields(item);
     match decode(item) {
@@ -75,13 +75,13 @@ pub(super) fn decode_as(wanted: &RowKey, item: &Item) -> Row {
         Some(row) if row.key() == *wanted => row,
         Some(_) | None => {
             let kind = fields.text(name::ENTITY_TYPE).ok().flatten().unwrap_or("a lease");
-            let why = format!("`{}` is `{kind}`: another kind of row stands at this key", name::ENTITY_TYPE);
+            let why = format!("`{}` is `{kind}`: a row of another kind has this key", name::ENTITY_TYPE);
             Row::Damaged(damaged::of(wanted.clone(), fields, Damage(why)))
         }
     }
 }
 
-/// Which row an item is meant to be: no shard's name looks like one of ours.
+/// Returns the row key of an item. No shard id resembles the keys of our other rows.
 fn row_key(key: &str) -> RowKey {
     if key == "fleet" {
         return RowKey::Fleet;
@@ -92,7 +92,7 @@ fn row_key(key: &str) -> RowKey {
     of_worker.or_else(of_stream).unwrap_or_else(|_| RowKey::Lease(LeaseKey::new(key)))
 }
 
-/// The worker in a key such as `session/<worker>`.
+/// Returns the worker in a key such as `session/<worker>`.
 fn worker_after(prefix: &str, key: &str) -> Result<WorkerId, Damage> {
     key.strip_prefix(prefix)
         .map(WorkerId::from_row)

@@ -1,9 +1,10 @@
-//! The attributes' names. Those of leases are KCL's (3.5, class `DynamoDBLeaseSerializer`), but for some of our own.
+//! Names the attributes. Those of leases are KCL's (3.5, class `DynamoDBLeaseSerializer`), except
+//! for some of our own.
 
 pub(in super::super) const KEY: &str = "leaseKey";
 pub(in super::super) const ENTITY_TYPE: &str = "entityType";
 
-// What `entityType` says.
+// Values of `entityType`.
 pub(in super::super) const LEASE: &str = "LEASE";
 pub(in super::super) const SESSION: &str = "KCL_SESSION";
 pub(in super::super) const FLEET: &str = "KCL_FLEET";
@@ -19,7 +20,7 @@ pub(in super::super) const CHECKPOINT_SUB: &str = "checkpointSubSequenceNumber";
 pub(in super::super) const PENDING: &str = "pendingCheckpoint";
 pub(in super::super) const PENDING_SUB: &str = "pendingCheckpointSubSequenceNumber";
 pub(in super::super) const PENDING_STATE: &str = "pendingCheckpointState";
-/// Singular by KCL's history; holds the set of parents.
+/// Singular for historical reasons in KCL; contains the set of parents.
 pub(in super::super) const PARENTS: &str = "parentShardId";
 pub(in super::super) const CHILDREN: &str = "childShardIds";
 pub(in super::super) const HASH_START: &str = "startingHashKey";
@@ -39,14 +40,14 @@ pub(in super::super) const KCL_COMPLETED: &str = "kclCompleted";
 pub(in super::super) const KCL_QUARANTINED: &str = "kclQuarantined";
 pub(in super::super) const KCL_UNREADABLE_BY: &str = "kclUnreadableBy";
 
-// Parked keys, which are maps.
-pub(in super::super) const PARKED_KEY: &str = "key";
-pub(in super::super) const PARKED_AT: &str = "at";
-pub(in super::super) const PARKED_ATTEMPTS: &str = "attempts";
-pub(in super::super) const PARKED_ERROR: &str = "error";
-pub(in super::super) const PARKED_ARRIVED: &str = "arrived";
-pub(in super::super) const PARKED_WISH: &str = "request";
-pub(in super::super) const PARKED_REFUSED: &str = "refused";
+// Members of quarantined keys, which are maps.
+pub(in super::super) const QUARANTINED_KEY: &str = "key";
+pub(in super::super) const QUARANTINED_AT: &str = "at";
+pub(in super::super) const QUARANTINED_ATTEMPTS: &str = "attempts";
+pub(in super::super) const QUARANTINED_ERROR: &str = "error";
+pub(in super::super) const QUARANTINED_ARRIVED: &str = "arrived";
+pub(in super::super) const QUARANTINED_REQUEST: &str = "request";
+pub(in super::super) const QUARANTINED_REFUSED: &str = "refused";
 
 // Sessions.
 pub(in super::super) const NUMBER: &str = "number";
@@ -56,24 +57,24 @@ pub(in super::super) const STATE: &str = "state";
 pub(in super::super) const CAPACITY: &str = "capacity";
 pub(in super::super) const LOAD: &str = "load";
 pub(in super::super) const WEIGHTS: &str = "weights";
-/// Ids with spaces between.
+/// Ids separated by spaces.
 pub(in super::super) const STREAMS: &str = "streams";
 
-/// Of the process that registered the session.
+/// The process that registered the session.
 pub(in super::super) const HOST: &str = "host";
 pub(in super::super) const PROCESS: &str = "processId";
 pub(in super::super) const STARTED_AT: &str = "startedAt";
 pub(in super::super) const KERNEL: &str = "kernel";
 pub(in super::super) const ADOPTED: &str = "adopted";
 
-// Settings that a fleet agrees on, in sessions and in the fleet row.
+// Settings that all workers must agree on, in sessions and in the fleet row.
 /// In milliseconds.
 pub(in super::super) const FAILOVER_TIME: &str = "failoverTime";
 pub(in super::super) const BALANCE_BY: &str = "balanceBy";
 pub(in super::super) const UNTIL: &str = "until";
 pub(in super::super) const SET_BY: &str = "settingsBy";
 
-// The fleet; `heartbeat` as above.
+// The fleet row; `heartbeat` as above.
 pub(in super::super) const LEADER_FAILOVER_TIME: &str = "leaderFailoverTime";
 pub(in super::super) const TERM: &str = "term";
 pub(in super::super) const LEADER: &str = "leader";
@@ -88,13 +89,13 @@ pub(in super::super) const START: &str = "start";
 pub(in super::super) const START_AT: &str = "startAt";
 pub(in super::super) const FILLED: &str = "filled";
 
-// Plans; `term` as above.
+// Assignments; `term` as above.
 pub(in super::super) const VERSION: &str = "version";
 pub(in super::super) const ACQUIRES: &str = "acquires";
 pub(in super::super) const YIELDS: &str = "yields";
 pub(in super::super) const LISTS: &str = "lists";
 
-// Takes and yields, which are maps.
+// Members of acquires and yields, which are maps.
 pub(in super::super) const ENTRY_LEASE: &str = "lease";
 pub(in super::super) const ENTRY_COUNTER: &str = "counter";
 pub(in super::super) const ENTRY_OWNER: &str = "owner";

@@ -1,4 +1,4 @@
-//! Session rows: `session/<worker>`, `entityType` KCL_SESSION.
+//! Encodes session rows: `session/<worker>`, `entityType` KCL_SESSION.
 
 use super::field::{Damage, Fields, required};
 use super::{Item, name, number, settings, text, worker_after};
@@ -33,7 +33,7 @@ pub(super) fn decode(key: &str, fields: Fields<'_>) -> Result<Session, Damage> {
         state: state(required(name::STATE, fields.text(name::STATE)?)?)?,
         capacity: fields.number(name::CAPACITY)?,
         load: fields.number(name::LOAD)?.unwrap_or(0),
-        // Advice: what cannot be read is passed over, and the session lives on.
+        // Weights are advice: invalid ones are ignored, and the session stays valid.
         weights: fields.text(name::WEIGHTS).ok().flatten().and_then(Weights::from_text),
         streams: fields.text(name::STREAMS).ok().flatten().map(|ids| streams(ids).collect()),
         profile: settings::profile(fields)?,
@@ -44,13 +44,13 @@ pub(super) fn worker(key: &str) -> Result<WorkerId, Damage> {
     worker_after("session/", key)
 }
 
-/// Ids, as they are written: with spaces between.
+/// Encodes ids separated by spaces.
 pub(in super::super) fn streams_text(streams: &BTreeSet<StreamId>) -> AttributeValue {
     let ids: Vec<&str> = streams.iter().map(StreamId::as_str).collect();
     text(ids.join(" "))
 }
 
-/// Reads them.
+/// Decodes ids.
 fn streams(ids: &str) -> impl Iterator<Item = StreamId> {
     ids.split(' ').filter(|id| !id.is_empty()).map(StreamId::new)
 }
@@ -71,6 +71,6 @@ fn state(written: &str) -> Result<SessionState, Damage> {
         "draining" => Ok(SessionState::Draining),
         "left" => Ok(SessionState::Left),
         "fenced" => Ok(SessionState::Fenced),
-        other => Err(Damage(format!("`{}` is `{other}`, which is no session's state", name::STATE))),
+        other => Err(Damage(format!("`{}` is `{other}`, which is not a session state", name::STATE))),
     }
 }

@@ -1,4 +1,4 @@
-//! Settings that a fleet agrees on, as session rows and the fleet row have them.
+//! Encodes the settings that all workers must agree on, in session rows and in the fleet row.
 
 use super::field::{Damage, Fields};
 use super::{Item, flag, name, number, text};
@@ -7,7 +7,8 @@ use crate::lease::{FleetSettings, ProcessId, SharedSettings, WorkerProfile};
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::time::Duration;
 
-/// A time in whole milliseconds, rounded up: an observer must never count less than the owner does.
+/// Encodes a time in whole milliseconds, rounded up: an observer must never wait for a shorter time
+/// than the owner uses.
 pub(in super::super) fn millis(time: Duration) -> AttributeValue {
     number(time.as_nanos().div_ceil(1_000_000))
 }
@@ -24,7 +25,7 @@ pub(super) fn encode_shared(shared: &SharedSettings) -> [(String, AttributeValue
     ]
 }
 
-/// Both, or none: rows of earlier versions have neither.
+/// Decodes both settings, or none: rows of earlier versions have neither.
 pub(super) fn shared(fields: Fields<'_>) -> Result<Option<SharedSettings>, Damage> {
     let Some(failover_time) = failover_time(name::FAILOVER_TIME, fields)? else { return Ok(None) };
     let balance_by = match fields.text(name::BALANCE_BY)? {
@@ -37,7 +38,7 @@ pub(super) fn shared(fields: Fields<'_>) -> Result<Option<SharedSettings>, Damag
     Ok(Some(SharedSettings { failover_time, balance_by }))
 }
 
-/// A `failover_time` in milliseconds.
+/// Decodes a `failover_time` in milliseconds.
 pub(super) fn failover_time(name: &str, fields: Fields<'_>) -> Result<Option<Duration>, Damage> {
     let Some(millis) = fields.number::<u64>(name)? else { return Ok(None) };
     let time = Duration::from_millis(millis);
@@ -77,7 +78,8 @@ pub(super) fn profile(fields: Fields<'_>) -> Result<WorkerProfile, Damage> {
     Ok(WorkerProfile { settings: shared(fields)?, adopted: fields.flag(name::ADOPTED)?, process: process(fields) })
 }
 
-/// For people, and to restart sooner: an identity that cannot be read is passed over, and the session lives on.
+/// Decodes the process, which only serves operators and faster restarts: an invalid one is ignored,
+/// and the session stays valid.
 fn process(fields: Fields<'_>) -> Option<ProcessId> {
     Some(ProcessId {
         host: fields.text(name::HOST).ok()??.to_owned(),

@@ -1,4 +1,5 @@
-//! Rows of streams, in tables of several: `stream/<id>`, `entityType` KCL_STREAM. Attributes as in the fleet row.
+//! Encodes stream rows of tables with several streams: `stream/<id>`, `entityType` KCL_STREAM.
+//! Attributes as in the fleet row.
 
 use super::field::{Damage, Fields, required};
 use super::fleet::start;

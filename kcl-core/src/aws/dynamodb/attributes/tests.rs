@@ -1,4 +1,4 @@
-//! Items as Java KCL 3.5 writes them, attribute by attribute.
+//! Tests items as Java KCL 3.5 writes them, attribute by attribute.
 
 use super::*;
 use crate::lease::row::HashKeyRange;
@@ -39,7 +39,7 @@ fn with<const N: usize>(mut item: Item, more: [(&str, AttributeValue); N]) -> It
 fn lease(item: &Item) -> Lease {
     match decode(item) {
         Some(Row::Lease(lease)) => lease,
-        other => panic!("no lease: {other:?}"),
+        other => panic!("not a lease: {other:?}"),
     }
 }
 
@@ -52,7 +52,7 @@ fn new_root() -> Lease {
 }
 
 #[test]
-fn a_lease_that_we_create_is_javas_item_and_our_own_attributes() {
+fn a_new_lease_has_javas_attributes_and_our_own() {
     assert_eq!(encode(&Row::Lease(new_root())), root());
     let ours = Lease { kcl_counter: Some(0), start_ms: Some(1_700_000_000_123), ..new_root() };
     let ours = Lease { until_ms: Some(1_700_000_000_456), ..ours };
@@ -91,7 +91,7 @@ fn a_child_names_its_parents_as_a_set() {
 }
 
 #[test]
-fn javas_leases_are_read_as_anothers() {
+fn javas_leases_have_an_owner_without_a_session() {
     let owned = lease(&with(
         root(),
         [
@@ -104,7 +104,7 @@ fn javas_leases_are_read_as_anothers() {
     let position = Position { sequence_number: SequenceNumber::parse(DIGITS).unwrap(), sub_sequence_number: 0 };
     assert_eq!(owned.owner, Some(Owner { worker: WorkerId::from_row("worker-a"), session: None }));
     assert_eq!(owned.checkpoint, Checkpoint::At(position));
-    assert!(owned.is_foreign());
+    assert!(owned.was_written_externally());
 
     let prepared = lease(&with(
         root(),
@@ -132,13 +132,13 @@ fn javas_leases_are_read_as_anothers() {
     assert!(ended.checkpoint.is_shard_end());
     assert_eq!(ended.children, [ShardId::new("shardId-000000000002"), ShardId::new("shardId-000000000003")]);
 
-    // Our counter of a row that Java has written since.
+    // Our counter in a row that Java has written since.
     let taken = lease(&with(root(), [("leaseCounter", number(8)), ("kclCounter", number(7))]));
-    assert!(taken.is_foreign());
+    assert!(taken.was_written_externally());
 }
 
 #[test]
-fn a_lease_of_one_stream_among_several_has_its_shard_apart() {
+fn a_lease_of_one_stream_among_several_has_a_separate_shard_id() {
     let key = "123456789012:orders:1700000000:shardId-000000000000";
     let written = with(
         root(),
@@ -157,7 +157,7 @@ fn a_lease_of_kcl_2_has_no_entity_type() {
 }
 
 #[test]
-fn javas_other_rows_are_passed_over() {
+fn javas_other_rows_are_skipped() {
     let metrics = item([("leaseKey", text("worker-a")), ("entityType", text("WORKER_METRIC_STATS"))]);
     let leader = item([("leaseKey", text("Leader")), ("entityType", text("LEADER"))]);
     let migration = item([("leaseKey", text("Migration3.0")), ("entityType", text("CLIENT_VERSION_MIGRATION"))]);
@@ -167,7 +167,7 @@ fn javas_other_rows_are_passed_over() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_by_its_attribute() {
+fn errors_name_the_invalid_attribute() {
     let without = |name: &str| {
         let mut item = root();
         item.remove(name);
@@ -200,12 +200,12 @@ fn what_cannot_be_read_is_told_by_its_attribute() {
     }
     let Some(Row::Damaged(Damaged { key, why, .. })) = decode(&session("asleep")) else { panic!("a state") };
     assert_eq!(key, RowKey::Session(WorkerId::from_row("a")));
-    assert_eq!(why, "`state` is `asleep`, which is no session's state");
+    assert_eq!(why, "`state` is `asleep`, which is not a session state");
     assert!(decode(&session("draining")).unwrap().as_session().is_some());
 }
 
 #[test]
-fn another_row_at_the_key_asked_for_is_damaged() {
+fn a_row_of_another_kind_at_a_key_is_damaged() {
     let metrics = item([("leaseKey", text("fleet")), ("entityType", text("WORKER_METRIC_STATS"))]);
     let Row::Damaged(damaged) = decode_as(&RowKey::Fleet, &metrics) else { panic!("a row") };
     assert_eq!(damaged.key, RowKey::Fleet);
@@ -213,7 +213,7 @@ fn another_row_at_the_key_asked_for_is_damaged() {
 }
 
 #[test]
-fn a_session_lives_on_with_weights_that_cannot_be_read() {
+fn a_session_with_invalid_weights_is_valid() {
     let weights = crate::lease::Weights::of(&[(crate::lease::LeaseKey::new(SHARD), 70_000.0)].into());
     let session = crate::lease::Session {
         worker: crate::lease::WorkerId::from_row("a"),
@@ -230,14 +230,14 @@ fn a_session_lives_on_with_weights_that_cannot_be_read() {
     let item = encode(&Row::Session(session.clone()));
     assert_eq!(item["weights"], text(weights.to_text()));
     assert_eq!(decode(&item), Some(Row::Session(session.clone())));
-    for unreadable in [text("from the future"), number(4)] {
+    for unreadable in [text("from a later version"), number(4)] {
         let item = with(item.clone(), [("weights", unreadable)]);
         assert_eq!(decode(&item), Some(Row::Session(crate::lease::Session { weights: None, ..session.clone() })));
     }
 }
 
 #[test]
-fn rows_of_several_streams_read_as_they_were_written() {
+fn rows_of_several_streams_round_trip() {
     use crate::lease::{Assignment, FleetStart, Session, SessionState, StreamRow};
     use crate::record::StreamId;
     let ids = || ["1:orders:2", "1:payments:2"].map(StreamId::new);
@@ -271,7 +271,7 @@ fn rows_of_several_streams_read_as_they_were_written() {
 }
 
 #[test]
-fn a_slip_in_the_wish_for_a_quarantined_key_does_not_make_the_lease_unreadable() {
+fn an_invalid_quarantine_request_does_not_damage_the_lease() {
     let entry = item([
         ("key", text("UA")),
         ("at", AttributeValue::L(vec![text(DIGITS)])),

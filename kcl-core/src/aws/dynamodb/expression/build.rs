@@ -1,4 +1,4 @@
-//! A condition and an update, put together clause by clause.
+//! Builds a condition and an update clause by clause.
 
 use super::{Item, attributes};
 use crate::lease::{Row, RowKey};
@@ -8,17 +8,18 @@ use std::collections::HashMap;
 /// One conditional request.
 #[derive(Debug, PartialEq)]
 pub(in super::super) struct Request {
-    /// What it does.
+    /// The action.
     pub(in super::super) action: Action,
-    /// Under which condition.
+    /// The condition.
     pub(in super::super) condition: String,
-    /// What `#name` stands for.
+    /// The attribute names of the `#name` placeholders.
     pub(in super::super) names: HashMap<String, String>,
-    /// What `:name` stands for; `None` where nothing does, as the service refuses an empty map.
+    /// The values of the `:name` placeholders; `None` if there are none, because the service
+    /// rejects an empty map.
     pub(in super::super) values: Option<HashMap<String, AttributeValue>>,
 }
 
-/// What a request does.
+/// The action of a request.
 #[derive(Debug, PartialEq)]
 pub(in super::super) enum Action {
     /// Puts a whole item.
@@ -40,8 +41,9 @@ impl Action {
     }
 }
 
-/// Clauses of a request. Attributes go by `#` and their name, as many of them are reserved words; a value that is set
-/// goes by `:` and the attribute's name, one that is compared with by `:is_` and the name.
+/// The clauses of a request. Attributes are written as `#` and their name, because many are
+/// reserved words. A value to set is `:` and the attribute's name, a value to compare with is
+/// `:is_` and the name.
 #[derive(Default)]
 pub(super) struct Expression {
     set: Vec<String>,
@@ -59,7 +61,7 @@ impl Expression {
         self
     }
 
-    /// Sets what is not there yet.
+    /// Sets an attribute that does not exist yet.
     pub(super) fn set_if_absent(mut self, name: &str, value: AttributeValue) -> Self {
         let attribute = self.name(name);
         let clause = format!("{attribute} = if_not_exists({attribute}, {})", self.value(format!(":{name}"), value));
@@ -79,7 +81,7 @@ impl Expression {
         self
     }
 
-    /// Sets a value, or removes it where there is none.
+    /// Sets a value, or removes the attribute for `None`.
     pub(super) fn set_or_remove(self, name: &str, value: Option<AttributeValue>) -> Self {
         match value {
             Some(value) => self.set(name, value),
@@ -101,7 +103,7 @@ impl Expression {
         self
     }
 
-    /// There, and of that type, by DynamoDB's letters for it.
+    /// The attribute exists and has this type, given by DynamoDB's type letters.
     pub(super) fn of_type(mut self, name: &str, of_type: &str) -> Self {
         let attribute = self.name(name);
         let of_type = self.value(format!(":type_{}", of_type.to_lowercase()), attributes::text(of_type));
@@ -109,7 +111,7 @@ impl Expression {
         self
     }
 
-    /// Equal to the value where there is one, absent where there is none.
+    /// Equal to the value, or absent for `None`.
     pub(super) fn equals_or_absent(self, name: &str, value: Option<AttributeValue>) -> Self {
         match value {
             Some(value) => self.equals(name, value),
@@ -117,7 +119,7 @@ impl Expression {
         }
     }
 
-    /// One of these.
+    /// Equal to one of these values.
     pub(super) fn one_of<const N: usize>(mut self, name: &str, values: [AttributeValue; N]) -> Self {
         let placeholders: Vec<String> =
             values.into_iter().enumerate().map(|(i, value)| self.value(format!(":is_{name}_{i}"), value)).collect();
@@ -126,7 +128,7 @@ impl Expression {
         self
     }
 
-    /// A condition in the service's own words, over these names and values.
+    /// A condition in DynamoDB's syntax, over these names and values.
     pub(super) fn holds<const N: usize>(
         mut self,
         condition: &str,

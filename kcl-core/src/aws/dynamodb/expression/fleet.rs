@@ -1,4 +1,4 @@
-//! Writes of the fleet row.
+//! Builds the writes of the fleet row.
 
 use super::attributes::{self, balance_text, checkpoint_text, flag, millis, number, text};
 use super::{Expression, Request, name};
@@ -7,17 +7,17 @@ use std::time::Duration;
 
 type Leader = (WorkerId, SessionNumber);
 
-/// The row is there, and is a fleet's.
+/// The row exists and is the fleet row.
 fn exists() -> Expression {
     Expression::default().equals(name::ENTITY_TYPE, attributes::text(name::FLEET))
 }
 
-/// The row still shows what was seen.
+/// Term and heartbeat are unchanged since they were read.
 fn seen(term: u64, heartbeat: u64) -> Expression {
     exists().equals(name::TERM, number(term)).equals(name::HEARTBEAT, number(heartbeat))
 }
 
-fn planned_by(expression: Expression, leader: Option<&Leader>) -> Expression {
+fn led_by(expression: Expression, leader: Option<&Leader>) -> Expression {
     expression
         .equals_or_absent(name::LEADER, leader.map(|(worker, _)| text(worker.as_str())))
         .equals_or_absent(name::LEADER_SESSION, leader.map(|(_, session)| number(session)))
@@ -27,7 +27,7 @@ pub(super) fn add(counter: &str) -> Request {
     exists().add_one(counter).update(&RowKey::Fleet)
 }
 
-pub(super) fn draw_above(last: SessionNumber) -> Request {
+pub(super) fn next_session_above(last: SessionNumber) -> Request {
     let sessions = (":last", number(last));
     exists()
         .holds("#sessions < :last", [name::SESSIONS], [sessions])
@@ -69,7 +69,7 @@ pub(super) fn take_term(
     me: &Leader,
     failover_time: Duration,
 ) -> Request {
-    planned_by(seen(term, heartbeat), leader)
+    led_by(seen(term, heartbeat), leader)
         .set(name::TERM, number(next(term)))
         .set(name::HEARTBEAT, number(next(heartbeat)))
         .set(name::LEADER, text(me.0.as_str()))
@@ -88,7 +88,7 @@ pub(super) fn heartbeat(term: u64, heartbeat: u64, leader_session_heartbeat: u64
 }
 
 pub(super) fn resign(term: u64, me: &Leader) -> Request {
-    planned_by(exists().equals(name::TERM, number(term)), Some(me))
+    led_by(exists().equals(name::TERM, number(term)), Some(me))
         .remove(name::LEADER)
         .remove(name::LEADER_SESSION)
         .remove(name::LEADER_FAILOVER_TIME)

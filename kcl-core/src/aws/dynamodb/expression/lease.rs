@@ -1,16 +1,18 @@
-//! Writes of lease rows. Each moves `leaseCounter`, and says in `kclCounter` that it was we who did.
+//! Builds the writes of lease rows. Each increments `leaseCounter` and copies it to `kclCounter`,
+//! which shows that this library wrote the row last.
 
 use super::attributes::{
-    checkpoint_text, done_bytes, number, parked_list, pending_checkpoint, stream_text, text, text_set, unreadable_list,
+    checkpoint_text, completed_bytes, number, pending_checkpoint, quarantined_list, stream_text, text, text_set,
+    unreadable_list,
 };
 use super::{Expression, Request, name};
-use crate::lease::{CheckpointExtras, LeaseKey, Previous, QuarantinedKey, RowKey, SessionNumber, WorkerId, next};
+use crate::lease::{CheckpointExtras, LeaseKey, PreviousOwner, QuarantinedKey, RowKey, SessionNumber, WorkerId, next};
 use crate::record::{Checkpoint, ShardId, StreamIdentity};
 
 type Me = (WorkerId, SessionNumber);
 
-/// The lease stands at this counter and is not finished; the write moves the counter.
-fn moves(counter: u64) -> Expression {
+/// The lease has this counter and is not finished; the write increments the counter.
+fn unfinished_at(counter: u64) -> Expression {
     Expression::default()
         .equals(name::COUNTER, number(counter))
         .differs(name::CHECKPOINT, checkpoint_text(&Checkpoint::ShardEnd))
@@ -18,10 +20,10 @@ fn moves(counter: u64) -> Expression {
         .set(name::KCL_COUNTER, number(next(counter)))
 }
 
-/// The same, and it is mine; the write sets the checkpoint, and all that stands beside it.
+/// The same, and `me` owns it; the write sets the checkpoint and the data stored with it.
 fn checkpoints(me: &Me, counter: u64, checkpoint: &Checkpoint, extras: &CheckpointExtras) -> Expression {
     let [pending, pending_sub, pending_state] = pending_checkpoint(extras);
-    moves(counter)
+    unfinished_at(counter)
         .equals(name::OWNER, text(me.0.as_str()))
         .equals(name::KCL_SESSION, number(me.1))
         .set(name::CHECKPOINT, checkpoint_text(checkpoint))
@@ -30,8 +32,8 @@ fn checkpoints(me: &Me, counter: u64, checkpoint: &Checkpoint, extras: &Checkpoi
         .set_or_remove(name::PENDING, pending)
         .set_or_remove(name::PENDING_SUB, pending_sub)
         .set_or_remove(name::PENDING_STATE, pending_state)
-        .set_or_remove(name::KCL_COMPLETED, done_bytes(extras))
-        .set_or_remove(name::KCL_QUARANTINED, parked_list(&extras.parked))
+        .set_or_remove(name::KCL_COMPLETED, completed_bytes(extras))
+        .set_or_remove(name::KCL_QUARANTINED, quarantined_list(&extras.parked))
         .set_or_remove(name::KCL_UNREADABLE_BY, unreadable_list(extras))
 }
 
@@ -42,15 +44,15 @@ fn row(lease: &LeaseKey) -> RowKey {
 pub(super) fn claim(
     lease: &LeaseKey,
     counter: u64,
-    from: &Previous,
+    from: &PreviousOwner,
     me: &Me,
     stream: &StreamIdentity,
     start_ms: Option<i64>,
 ) -> Request {
     let expression = match from {
-        // A session without an owner is left over where Java evicted the owner: it means nothing.
-        Previous::Unowned => moves(counter).absent(name::OWNER),
-        Previous::Owned(owner) => moves(counter)
+        // A session without an owner remains if Java KCL evicted the owner; it has no meaning.
+        PreviousOwner::Unowned => unfinished_at(counter).absent(name::OWNER),
+        PreviousOwner::Owned(owner) => unfinished_at(counter)
             .equals(name::OWNER, text(owner.worker.as_str()))
             .equals_or_absent(name::KCL_SESSION, owner.session.map(number)),
     };
@@ -59,6 +61,7 @@ pub(super) fn claim(
         .set(name::KCL_SESSION, number(me.1))
         .set_if_absent(name::KCL_STREAM, stream_text(stream))
         .add_one(name::OWNER_SWITCHES)
+        // Java KCL 3 sets it during a graceful handoff to the owner that may still checkpoint.
         .remove(name::CHECKPOINT_OWNER);
     match start_ms {
         Some(start_ms) => expression.set(name::KCL_START, number(start_ms)),
@@ -94,12 +97,12 @@ pub(super) fn shard_end(lease: &LeaseKey, me: &Me, counter: u64, children: &[Sha
     expression.set_or_remove(name::CHILDREN, text_set(children)).update(&row(lease))
 }
 
-pub(super) fn wish(lease: &LeaseKey, counter: u64, parked: &[QuarantinedKey]) -> Request {
-    moves(counter).set_or_remove(name::KCL_QUARANTINED, parked_list(parked)).update(&row(lease))
+pub(super) fn quarantine_request(lease: &LeaseKey, counter: u64, parked: &[QuarantinedKey]) -> Request {
+    unfinished_at(counter).set_or_remove(name::KCL_QUARANTINED, quarantined_list(parked)).update(&row(lease))
 }
 
-pub(super) fn disown(lease: &LeaseKey, counter: u64, from: &Me) -> Request {
-    moves(counter)
+pub(super) fn clear_owner(lease: &LeaseKey, counter: u64, from: &Me) -> Request {
+    unfinished_at(counter)
         .equals(name::OWNER, text(from.0.as_str()))
         .equals(name::KCL_SESSION, number(from.1))
         .remove(name::OWNER)

@@ -1,4 +1,4 @@
-//! Writes of session and plan rows.
+//! Builds the writes of session and assignment rows.
 
 use super::attributes::{number, state_text, streams_text, text};
 use super::{Expression, Request, name};
@@ -6,14 +6,14 @@ use crate::lease::{Assignment, Row, RowKey, Session, SessionNumber, SessionState
 use crate::record::StreamId;
 use std::collections::BTreeSet;
 
-/// The session is this one.
-fn is(number_seen: SessionNumber) -> Expression {
+/// The row contains this session.
+fn is_session(number_seen: SessionNumber) -> Expression {
     Expression::default().equals(name::NUMBER, number(number_seen))
 }
 
-/// The session is this one at this heartbeat, and has not ended.
+/// The row contains this session with this heartbeat, and it has not ended.
 fn lives(number_seen: SessionNumber, heartbeat: u64) -> Expression {
-    is(number_seen)
+    is_session(number_seen)
         .equals(name::HEARTBEAT, number(heartbeat))
         .one_of(name::STATE, [state_text(SessionState::Active), state_text(SessionState::Draining)])
 }
@@ -70,15 +70,15 @@ pub(super) fn fence(worker: &WorkerId, silent: SessionNumber, heartbeat: u64) ->
     lives(silent, heartbeat).set(name::STATE, state_text(SessionState::Fenced)).update(&row(worker))
 }
 
-pub(super) fn leave(worker: &WorkerId, mine: SessionNumber) -> Request {
-    is(mine)
+pub(super) fn end(worker: &WorkerId, mine: SessionNumber) -> Request {
+    is_session(mine)
         .differs(name::STATE, state_text(SessionState::Fenced))
         .set(name::STATE, state_text(SessionState::Left))
         .update(&row(worker))
 }
 
 pub(super) fn delete(worker: &WorkerId, seen: SessionNumber, own: bool) -> Request {
-    let expression = is(seen);
+    let expression = is_session(seen);
     let expression = if own {
         expression
     } else {
@@ -87,17 +87,17 @@ pub(super) fn delete(worker: &WorkerId, seen: SessionNumber, own: bool) -> Reque
     expression.delete(&row(worker))
 }
 
-pub(super) fn plan(plan: &Assignment) -> Request {
+pub(super) fn assignment(assignment: &Assignment) -> Request {
     Expression::default()
         .holds(
             "(attribute_not_exists(#leaseKey) OR #term < :term OR (#term = :term AND #version < :version))",
             [name::KEY, name::TERM, name::VERSION],
-            [(":term", number(plan.term)), (":version", number(plan.version))],
+            [(":term", number(assignment.term)), (":version", number(assignment.version))],
         )
-        .put(&Row::Assignment(plan.clone()))
+        .put(&Row::Assignment(assignment.clone()))
 }
 
-pub(super) fn delete_plan(worker: &WorkerId, term: u64) -> Request {
+pub(super) fn delete_assignment(worker: &WorkerId, term: u64) -> Request {
     Expression::default()
         .holds(
             "(attribute_not_exists(#leaseKey) OR #term <= :term)",

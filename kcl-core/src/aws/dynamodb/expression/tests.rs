@@ -1,9 +1,9 @@
-//! Requests as text, and what the service asks of any.
+//! Tests the text of requests, and DynamoDB's rules for all requests.
 
 use super::*;
 use crate::aws::dynamodb::attributes::{number, text};
 use crate::lease::conformance::random_write;
-use crate::lease::{CheckpointExtras, LeaseKey, Owner, Previous, RowKey, WorkerId};
+use crate::lease::{CheckpointExtras, LeaseKey, Owner, PreviousOwner, RowKey, WorkerId};
 use crate::record::{Checkpoint, StreamIdentity};
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,8 +24,8 @@ fn update(request: &Request) -> &str {
 }
 
 #[test]
-fn a_claim_names_the_owner_it_replaces_and_ends_javas_handoff() {
-    let from = Previous::Owned(Owner { worker: WorkerId::from_row("java"), session: None });
+fn a_claim_names_the_previous_owner_and_ends_javas_handoff() {
+    let from = PreviousOwner::Owned(Owner { worker: WorkerId::from_row("java"), session: None });
     let stream = StreamIdentity { arn: "arn".into(), created_at: 3 };
     let claim =
         request(&Write::Claim { lease: LeaseKey::new("s"), counter: 7, from, me: me(), stream, start_ms: Some(5) });
@@ -51,7 +51,7 @@ fn a_claim_names_the_owner_it_replaces_and_ends_javas_handoff() {
 }
 
 #[test]
-fn a_checkpoint_removes_what_java_had_prepared() {
+fn a_checkpoint_removes_javas_pending_checkpoint() {
     let write = Write::Checkpoint {
         lease: LeaseKey::new("s"),
         me: me(),
@@ -83,9 +83,9 @@ fn a_release_is_a_checkpoint_that_removes_the_owner() {
     assert!(update(&request(&write)).ends_with("#kclQuarantined, #kclUnreadableBy, #leaseOwner, #kclSession"));
 }
 
-/// The service refuses a request that uses a placeholder without saying what it is, or the other way round.
+/// DynamoDB rejects a request with an undefined or unused placeholder.
 #[test]
-fn every_placeholder_is_used_and_said() {
+fn every_placeholder_is_used_and_defined() {
     let mut rng = fastrand::Rng::with_seed(3);
     let mut model = BTreeMap::new();
     for _ in 0..2_000 {
@@ -100,7 +100,7 @@ fn every_placeholder_is_used_and_said() {
             Action::Update { update, .. } => update.as_str(),
             Action::Put(_) | Action::Delete { .. } => "",
         };
-        let said: BTreeSet<&str> = request
+        let defined: BTreeSet<&str> = request
             .names
             .keys()
             .chain(request.values.iter().flat_map(|values| values.keys()))
@@ -111,12 +111,12 @@ fn every_placeholder_is_used_and_said() {
             .flat_map(|text| text.split([' ', ',', '(', ')']))
             .filter(|word| word.starts_with(['#', ':']))
             .collect();
-        assert_eq!(used, said, "{write:?}");
+        assert_eq!(used, defined, "{write:?}");
     }
 }
 
 #[test]
-fn every_write_of_a_lease_moves_its_counter() {
+fn every_write_of_a_lease_increments_its_counter() {
     let mut rng = fastrand::Rng::with_seed(4);
     let model = BTreeMap::from([(
         RowKey::Lease(LeaseKey::new("shardId-000000000000")),

@@ -1,8 +1,8 @@
-//! A place in a text of JSON.
+//! A position in a JSON text.
 
 use std::borrow::Cow;
 
-/// What is not understood, and where. Never what was there instead: that may be payload.
+/// What was expected at which byte. It never contains the text found there, which may be payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} at byte {at}")]
 pub(super) struct Malformed {
@@ -10,7 +10,7 @@ pub(super) struct Malformed {
     pub(super) at: usize,
 }
 
-/// How many objects and arrays may be open at once: as many as the SDK's parser allows.
+/// The most nested objects and arrays: the same limit as the SDK's parser.
 const MAX_DEPTH: u32 = 128;
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl<'a> Cursor<'a> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    /// The next byte that is no space, without passing it.
+    /// Returns the next byte that is not whitespace, without consuming it.
     pub(super) fn peek(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.text.get(self.at) {
             self.at += 1;
@@ -48,7 +48,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Passes the word, if it is there.
+    /// Consumes the word, if it is next.
     pub(super) fn word(&mut self, word: &str) -> bool {
         self.peek();
         let is_there = self.rest().starts_with(word.as_bytes())
@@ -59,7 +59,7 @@ impl<'a> Cursor<'a> {
         is_there
     }
 
-    /// Looks for the next element of an object or array; passes the closing bracket if there is none.
+    /// Finds the next element of an object or array; consumes the closing bracket if there is none.
     pub(super) fn element(&mut self, first: bool, close: u8) -> Result<bool, Malformed> {
         match self.peek() {
             Some(byte) if byte == close => {
@@ -76,7 +76,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The bytes between the quotes of a string, escapes undone.
+    /// Returns the bytes of a string, with escapes decoded.
     pub(super) fn string(&mut self) -> Result<Cow<'a, [u8]>, Malformed> {
         self.take(b'"', "a string")?;
         let begin = self.at;
@@ -104,7 +104,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The key of an object's member, and its colon.
+    /// Returns the key of an object's member and consumes the colon.
     pub(super) fn key(&mut self) -> Result<Cow<'a, str>, Malformed> {
         let at = self.at;
         let key = text(self.string()?, at)?;
@@ -113,7 +113,7 @@ impl<'a> Cursor<'a> {
         Ok(key)
     }
 
-    /// Reads the text of a number, in the grammar of RFC 8259.
+    /// Returns the text of a number, in the grammar of RFC 8259.
     pub(super) fn number(&mut self) -> Result<&'a str, Malformed> {
         self.peek();
         let (begin, malformed) = (self.at, self.malformed("a number"));
@@ -130,28 +130,30 @@ impl<'a> Cursor<'a> {
                 return Err(malformed);
             }
         }
-        // `01` is two numbers in a row, and `1.2.3` or `1e1e1` one with something behind it.
+        // `01` would be two consecutive numbers, and `1.2.3` or `1e1e1` a number followed by other
+        // text.
         if let Some(b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E') = self.text.get(self.at) {
             return Err(malformed);
         }
         self.text.get(begin..self.at).and_then(|bytes| std::str::from_utf8(bytes).ok()).ok_or(malformed)
     }
 
-    /// Passes one of these bytes, if it is next.
+    /// Consumes one of these bytes, if it is next.
     fn pass(&mut self, any: &[u8]) -> bool {
         let is_there = self.text.get(self.at).is_some_and(|byte| any.contains(byte));
         self.at += usize::from(is_there);
         is_there
     }
 
-    /// Passes digits and counts them.
+    /// Consumes digits and counts them.
     fn digits(&mut self) -> usize {
         let count = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
         self.at += count;
         count
     }
 
-    /// Passes a value within `open` objects and arrays. It must be well-formed like any other.
+    /// Skips a value within `open` objects and arrays. It must be as well-formed as a value that is
+    /// read.
     pub(super) fn skip(&mut self, open: u32) -> Result<(), Malformed> {
         match self.peek() {
             Some(b'"') => {
@@ -165,7 +167,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Passes an object or an array, if one is next.
+    /// Skips an object or an array, if one is next.
     fn nests(&mut self, open: u32) -> Result<bool, Malformed> {
         let Some(bracket @ (b'{' | b'[')) = self.peek() else { return Ok(false) };
         if open >= MAX_DEPTH {
@@ -173,7 +175,7 @@ impl<'a> Cursor<'a> {
         }
         self.at += 1;
         let mut first = true;
-        // In ASCII, `}` and `]` are two behind `{` and `[`.
+        // In ASCII, `}` and `]` are two after `{` and `[`.
         while self.element(first, bracket + 2)? {
             first = false;
             if bracket == b'{' {
@@ -184,13 +186,13 @@ impl<'a> Cursor<'a> {
         Ok(true)
     }
 
-    /// Nothing may follow.
+    /// Checks that only whitespace follows.
     pub(super) fn end(&mut self) -> Result<(), Malformed> {
         self.peek().map_or(Ok(()), |_| Err(self.malformed("the end")))
     }
 }
 
-/// Bytes that must be UTF-8.
+/// Converts bytes that must be UTF-8.
 pub(super) fn text(bytes: Cow<'_, [u8]>, at: usize) -> Result<Cow<'_, str>, Malformed> {
     let malformed = Malformed { expected: "UTF-8", at };
     match bytes {

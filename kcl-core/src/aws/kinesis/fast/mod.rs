@@ -1,20 +1,21 @@
-//! The service's JSON, parsed faster than by the SDK's own code: most of what it costs to read a stream is the SDK looking at
-//! each byte of each payload. Requests, errors, signing, retries and everything else stay the SDK's.
+//! Parses the service's JSON faster than the SDK does. Most of the CPU time of reading a stream is
+//! the SDK's parser, which examines each byte of each payload. Requests, errors, signing and
+//! retries remain the SDK's.
 //!
-//! | part | is |
+//! | module | content |
 //! |---|---|
 //! | `protocol` | the SDK's protocol, with another parser for records |
-//! | `reader` | that parser: values of JSON as the SDK's shapes want them |
-//! | `cursor` | a place in a text of JSON |
-//! | `doubt` | which parser reads the next answer |
-//! | `alone` | a text by itself, parsed by ours or by the SDK's, for what has to compare them |
+//! | `reader` | that parser: JSON values for the SDK's shapes |
+//! | `cursor` | a position in a JSON text |
+//! | `fallback` | which parser reads the next answer |
+//! | `standalone` | parses one text with either parser, to compare them |
 
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) mod alone;
 mod cursor;
-mod doubt;
+mod parser_fallback;
 mod protocol;
 mod reader;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod standalone;
 #[cfg(test)]
 mod tests;
 

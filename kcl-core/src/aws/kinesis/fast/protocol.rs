@@ -1,6 +1,6 @@
-//! The SDK's protocol of Kinesis, with another parser for records.
+//! The SDK's protocol for Kinesis, with another parser for records.
 
-use super::doubt::Doubt;
+use super::parser_fallback::ParserFallback;
 use super::reader::Reader;
 use aws_smithy_json::codec::{JsonCodec, JsonCodecSettings};
 use aws_smithy_json::protocol::aws_json_rpc::AwsJsonRpcProtocol;
@@ -14,18 +14,19 @@ use aws_smithy_types::date_time::Format;
 use aws_smithy_types::endpoint::Endpoint;
 use aws_smithy_types::error::metadata::Builder;
 
-/// The answers that are worth it.
+/// The responses that this parser reads.
 const RECORDS: &str = "GetRecordsOutput";
 
-/// Everything as the SDK does it, but answers of GetRecords and events of SubscribeToShard, which are parsed by a [`Reader`].
+/// Uses the SDK's protocol, except that a [`Reader`] parses GetRecords responses and
+/// SubscribeToShard events.
 ///
-/// When one is not understood, the call fails, and the SDK's own parser is used for a while ([`Doubt`]): the call is made again,
-/// and what the SDK makes of the same bytes counts.
+/// If the reader cannot parse one, the call fails and the SDK's parser is used for a while
+/// ([`ParserFallback`]): the retried call uses the SDK's result.
 #[derive(Debug)]
 pub(in crate::aws::kinesis) struct FastJson {
     sdk: AwsJsonRpcProtocol,
     codec: JsonCodec,
-    doubt: Doubt,
+    fallback: ParserFallback,
 }
 
 impl FastJson {
@@ -34,7 +35,7 @@ impl FastJson {
         FastJson {
             sdk: AwsJsonRpcProtocol::aws_json_1_1().with_default_namespace("com.amazonaws.kinesis"),
             codec: JsonCodec::new(settings.build()),
-            doubt: Doubt::default(),
+            fallback: ParserFallback::default(),
         }
     }
 }
@@ -64,8 +65,8 @@ impl ClientProtocolInner for FastJson {
         config: &'a ConfigBag,
     ) -> Result<Box<dyn ShapeDeserializer + 'a>, SerdeError> {
         match response.body().bytes() {
-            Some(body) if schema.shape_id().shape_name() == RECORDS && !self.doubt.is_raised() => {
-                Ok(Box::new(Reader::new(body, self.doubt.clone())))
+            Some(body) if schema.shape_id().shape_name() == RECORDS && !self.fallback.is_active() => {
+                Ok(Box::new(Reader::new(body, self.fallback.clone())))
             }
             _ => self.sdk.deserialize_response(response, schema, config),
         }
@@ -105,13 +106,13 @@ impl ClientProtocolInner for FastJson {
     }
 }
 
-/// Of events.
+/// Parses events.
 impl DynCodec for FastJson {
     fn create_deserializer<'a>(&self, event: &'a [u8]) -> Box<dyn ShapeDeserializer + 'a> {
-        if self.doubt.is_raised() {
+        if self.fallback.is_active() {
             return DynCodec::create_deserializer(&self.codec, event);
         }
-        Box::new(Reader::new(event, self.doubt.clone()))
+        Box::new(Reader::new(event, self.fallback.clone()))
     }
 
     fn create_serializer(&self) -> Box<dyn PayloadSerializer + '_> {

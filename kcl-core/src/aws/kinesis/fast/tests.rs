@@ -1,17 +1,17 @@
-//! What ours makes of a text is what the SDK's parser makes of it, or it says that it does not understand.
+//! Tests that our parser returns what the SDK's parser returns, or an error.
 
-use super::alone;
-use super::doubt::Doubt;
+use super::parser_fallback::ParserFallback;
 use super::reader::Reader;
+use super::standalone;
 use crate::config::Parser;
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_smithy_schema::serde::SerdeError;
 use proptest::prelude::*;
 use std::fmt::Write as _;
 
-/// What both make of an answer of GetRecords.
+/// Parses a GetRecords response with both.
 fn answers(text: &[u8]) -> (Result<GetRecordsOutput, SerdeError>, Result<GetRecordsOutput, SerdeError>) {
-    (alone::answer(text, Parser::Fast), alone::answer(text, Parser::Sdk))
+    (standalone::answer(text, Parser::Fast), standalone::answer(text, Parser::Sdk))
 }
 
 fn same(text: &[u8]) -> GetRecordsOutput {
@@ -22,7 +22,7 @@ fn same(text: &[u8]) -> GetRecordsOutput {
 }
 
 #[test]
-fn an_answer_is_read_as_the_sdk_reads_it() {
+fn a_response_is_parsed_as_by_the_sdk() {
     let text = br#" { "Records" : [
         {"SequenceNumber":"4959","ApproximateArrivalTimestamp":1.7000000001234E9,"Data":"aGVsbG8=","PartitionKey":"k"},
         {"SequenceNumber":"4960","ApproximateArrivalTimestamp":1700000000,"Data":"","PartitionKey":null,
@@ -37,16 +37,16 @@ fn an_answer_is_read_as_the_sdk_reads_it() {
 }
 
 #[test]
-fn an_event_is_read_as_the_sdk_reads_it() {
+fn an_event_is_parsed_as_by_the_sdk() {
     let text = br#"{"ContinuationSequenceNumber":"4960","MillisBehindLatest":0,"Records":[
         {"SequenceNumber":"4959","Data":"\u0061GVs\/G8=","PartitionKey":"\u00e4\ud83d\ude00"}]}"#;
-    let ours = alone::event(text, Parser::Fast).unwrap();
-    assert_eq!(ours, alone::event(text, Parser::Sdk).unwrap());
+    let ours = standalone::event(text, Parser::Fast).unwrap();
+    assert_eq!(ours, standalone::event(text, Parser::Sdk).unwrap());
     assert_eq!(ours.records()[0].partition_key(), Some("ä😀"));
 }
 
 #[test]
-fn what_is_not_understood_is_told_without_a_word_of_it_and_leaves_a_doubt() {
+fn an_invalid_text_is_an_error_without_payload_and_activates_the_fallback() {
     for text in [
         "",
         "{",
@@ -70,18 +70,18 @@ fn what_is_not_understood_is_told_without_a_word_of_it_and_leaves_a_doubt() {
     .into_iter()
     .chain([b"{\"Records\":[{\"PartitionKey\":\"\xff\"}]}".as_slice()])
     {
-        let doubt = Doubt::default();
-        let Err(error) = GetRecordsOutput::deserialize(&mut Reader::new(text, doubt.clone())) else {
-            assert_eq!(text, b"", "only an empty answer is one without anything");
+        let fallback = ParserFallback::default();
+        let Err(error) = GetRecordsOutput::deserialize(&mut Reader::new(text, fallback.clone())) else {
+            assert_eq!(text, b"", "only an empty text has no members");
             continue;
         };
-        assert!(doubt.is_raised(), "{error}");
+        assert!(fallback.is_active(), "{error}");
         assert!(!error.to_string().contains("secret"), "{error}");
     }
 }
 
 #[test]
-fn nesting_is_bounded_where_the_sdk_bounds_it() {
+fn nesting_is_limited_as_in_the_sdk() {
     let text = format!(r#"{{"Deep":{}"#, "[".repeat(1_000_000));
     assert!(answers(text.as_bytes()).0.is_err());
     for depth in [1, 126, 127, 128, 129] {
@@ -92,20 +92,20 @@ fn nesting_is_bounded_where_the_sdk_bounds_it() {
     }
 }
 
-/// Ours acquires nothing that the SDK's parser refuses, and reads nothing otherwise.
+/// Our parser accepts nothing that the SDK's parser rejects, and returns the same values.
 #[track_caller]
 fn strict(text: &[u8]) {
     let (ours, theirs) = answers(text);
     if let Ok(ours) = ours {
         match theirs {
             Ok(theirs) => assert_eq!(ours, theirs),
-            Err(error) => panic!("only ours acquires {:?}: {error}", String::from_utf8_lossy(text)),
+            Err(error) => panic!("only our parser accepts {:?}: {error}", String::from_utf8_lossy(text)),
         }
     }
 }
 
 #[test]
-fn malformed_numbers_are_refused_wherever_they_are() {
+fn malformed_numbers_are_refused_at_any_place() {
     let malformed =
         ["1e1e1", "01", "-01", ".5", "-.5", "1-1", "1.", "1.e1", "1e", "1e+", "+1", "--1", "-", "1.2.3", "0x1", "1_0"];
     for number in malformed {
@@ -126,7 +126,7 @@ fn malformed_numbers_are_refused_wherever_they_are() {
 }
 
 #[test]
-fn members_that_nobody_asked_for_must_be_utf_8() {
+fn unknown_members_must_be_utf_8() {
     for text in [
         b"{\"Later\":\"\xff\"}".as_slice(),
         b"{\"Later\":[\"a\",\"\xc3\"]}",
@@ -139,7 +139,7 @@ fn members_that_nobody_asked_for_must_be_utf_8() {
     same("{\"Later\":\"€\",\"ä\":{\"ö\":\"\\u00fc\"}}".as_bytes());
 }
 
-/// A text of JSON, some characters escaped although they need not be.
+/// A JSON string with some unnecessary escapes.
 fn text() -> impl Strategy<Value = String> {
     prop::collection::vec((any::<char>(), any::<bool>()), 0..40).prop_map(|characters| {
         characters.into_iter().fold(String::new(), |mut text, (character, escaped)| {
@@ -175,7 +175,7 @@ fn member() -> impl Strategy<Value = String> {
     ]
 }
 
-/// What a later service may send.
+/// A value that a later version of the service may send.
 fn value() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         text().prop_map(|text| format!("\"{text}\"")),
@@ -210,13 +210,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn every_answer_is_read_as_the_sdk_reads_it(text in answer()) {
+    fn every_response_is_parsed_as_by_the_sdk(text in answer()) {
         same(text.as_bytes());
     }
 
-    /// Nothing is read as something else than the SDK reads; what only one of them acquires is told.
+    /// No text is parsed to other values than the SDK's; a text that only one of them accepts is an
+    /// error.
     #[test]
-    fn a_damaged_answer_is_never_read_otherwise(
+    fn a_damaged_response_is_never_parsed_differently(
         text in answer(),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..3), 1..4),
     ) {
@@ -232,9 +233,10 @@ proptest! {
         strict(&text);
     }
 
-    /// Numbers, payloads, texts and nesting that only look like JSON, in members that are known and others.
+    /// Numbers, payloads, strings and nesting that only resemble JSON, in known and unknown
+    /// members.
     #[test]
-    fn ours_takes_nothing_that_the_sdk_refuses(
+    fn our_parser_accepts_nothing_that_the_sdk_rejects(
         members in prop::collection::vec((known_or_not(), odd_value()), 1..5),
         in_record in any::<bool>(),
     ) {

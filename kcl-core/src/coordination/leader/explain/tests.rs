@@ -99,7 +99,7 @@ fn a_difference_in_bytes_that_is_not_worth_a_move_is_told() {
 fn a_lease_on_the_move_waits_for_its_owner() {
     let moving = lease(0, Some(("a", 1)));
     let mut table = table(vec![moving.clone()]);
-    table.plans = vec![acquires("b", 8, &[&moving])];
+    table.assignments = vec![acquires("b", 8, &[&moving])];
     assert_eq!(reasons(&table), [Reason::Moving { from: worker("a"), to: worker("b"), waited: None }]);
     assert_eq!(said(&table)[0], "moves from `a`, which finishes what it has begun and releases it, to `b`");
 }
@@ -108,9 +108,9 @@ fn a_lease_on_the_move_waits_for_its_owner() {
 fn a_plan_that_the_fleet_row_does_not_show_yet_or_of_another_term_promises_nothing() {
     let free = lease(0, None);
     let mut table = table(vec![free.clone()]);
-    table.plans = vec![acquires("a", 9, &[&free]), Assignment { term: 2, ..acquires("b", 1, &[&free]) }];
+    table.assignments = vec![acquires("a", 9, &[&free]), Assignment { term: 2, ..acquires("b", 1, &[&free]) }];
     assert_eq!(reasons(&table), [Reason::Free { after: None }]);
-    table.plans = vec![acquires("b", 8, &[&free])];
+    table.assignments = vec![acquires("b", 8, &[&free])];
     assert_eq!(said(&table), ["nobody reads it; `b` was told to claim it"]);
 }
 

@@ -36,7 +36,7 @@ fn shards_whose_ranges_are_not_said_are_a_list_as_well() {
     let mut sync_pass = begin(Some(start), &mut effects);
     let shards = vec![Shard { hash_range: None, ..shard(0, &[]) }];
     let listing = Answer::Listing(Listing { shards, answered_at_ms: None });
-    sync_pass.on_answer(&CallId::Shards, listing, &BTreeMap::new(), &mut Sightings::default(), &mut effects);
+    sync_pass.on_answer(&CallId::Shards, listing, &BTreeMap::new(), &mut ListHistory::default(), &mut effects);
     assert_eq!(created(&mut effects).len(), 1);
 }
 
@@ -45,19 +45,19 @@ fn a_childs_row_is_created_after_its_parents_answered() {
     let mut effects = Effects::new(fastrand::Rng::with_seed(1));
     let mut sync_pass = begin(None, &mut effects);
     let listing = Listing { shards: vec![shard(1, &[0]), shard(0, &[])], answered_at_ms: None };
-    let mut sightings = Sightings::default();
-    sync_pass.on_answer(&CallId::Shards, Answer::Listing(listing), &BTreeMap::new(), &mut sightings, &mut effects);
+    let mut list_history = ListHistory::default();
+    sync_pass.on_answer(&CallId::Shards, Answer::Listing(listing), &BTreeMap::new(), &mut list_history, &mut effects);
     let parents = created(&mut effects);
     assert_eq!(parents.iter().map(|row| row.shard.clone()).collect::<Vec<_>>(), [shard(0, &[]).id]);
     let answer = Answer::Written(Written::Applied(Some(Row::Lease(parents[0].clone()))));
     let part = CallId::Sync(parents[0].key.clone());
-    sync_pass.on_answer(&part, answer, &BTreeMap::new(), &mut sightings, &mut effects);
+    sync_pass.on_answer(&part, answer, &BTreeMap::new(), &mut list_history, &mut effects);
     assert_eq!(created(&mut effects)[0].shard, shard(1, &[0]).id);
 }
 
 /// Answers every write at once; the n-th one is throttled where `fails` says so. Tells how many were sent.
 fn answer_all(sync_pass: &mut SyncPass, effects: &mut Effects, mut fails: impl FnMut(usize) -> bool) -> usize {
-    let (mut sent, mut sightings, leases) = (0, Sightings::default(), BTreeMap::new());
+    let (mut sent, mut list_history, leases) = (0, ListHistory::default(), BTreeMap::new());
     for _ in 0..10_000 {
         while effects.take_due().is_some() {
             sync_pass.on_timer(effects);
@@ -76,7 +76,7 @@ fn answer_all(sync_pass: &mut SyncPass, effects: &mut Effects, mut fails: impl F
             } else {
                 Answer::Written(Written::Applied(Some(Row::Lease(*row))))
             };
-            sync_pass.on_answer(&call.part, answer, &leases, &mut sightings, effects);
+            sync_pass.on_answer(&call.part, answer, &leases, &mut list_history, effects);
         }
     }
     panic!("it never ends; {sent} writes")
@@ -89,7 +89,7 @@ fn after_a_throttled_write_only_that_one_is_sent_again() {
     let mut sync_pass = begin(Some(start), &mut effects);
     let shards = (0..1_000).map(|n| shard(n, &[])).collect();
     let listing = Answer::Listing(Listing { shards, answered_at_ms: None });
-    sync_pass.on_answer(&CallId::Shards, listing, &BTreeMap::new(), &mut Sightings::default(), &mut effects);
+    sync_pass.on_answer(&CallId::Shards, listing, &BTreeMap::new(), &mut ListHistory::default(), &mut effects);
     let sent = answer_all(&mut sync_pass, &mut effects, |n| n.is_multiple_of(100));
     assert!((1_000..1_020).contains(&sent), "{sent} writes");
     assert!(effects.now.since(crate::clock::Time::ZERO) < Duration::from_secs(10), "{:?}", effects.now);
@@ -99,17 +99,17 @@ fn after_a_throttled_write_only_that_one_is_sent_again() {
 fn a_list_of_shards_that_are_their_own_ancestors_is_asked_for_again_and_believed_in_the_end() {
     let mut effects = Effects::new(fastrand::Rng::with_seed(1));
     let start = FleetStart { checkpoint: Checkpoint::TrimHorizon, at_ms: None };
-    let mut sightings = Sightings::default();
+    let mut list_history = ListHistory::default();
     for round in 0..3 {
         let mut sync_pass = begin(Some(start.clone()), &mut effects);
         let listing = Listing { shards: vec![shard(1, &[2]), shard(2, &[1])], answered_at_ms: None };
         let listing = Answer::Listing(listing);
-        let news = sync_pass.on_answer(&CallId::Shards, listing, &BTreeMap::new(), &mut sightings, &mut effects);
+        let news = sync_pass.on_answer(&CallId::Shards, listing, &BTreeMap::new(), &mut list_history, &mut effects);
         assert_eq!(matches!(news, SyncEvent::Failed), round < 2);
         let told = effects.take_happenings();
         let expected = |told: &CoordinationEvent| match round {
             2 => matches!(told, CoordinationEvent::ParentsInCircle { shards: 1, .. }),
-            _ => matches!(told, CoordinationEvent::ListUnusable { why: Unusable::Tangled, .. }),
+            _ => matches!(told, CoordinationEvent::ListUnusable { why: UnusableList::Cyclic, .. }),
         };
         assert!(told.len() == 1 && told.iter().all(expected), "{told:?}");
         if round == 2 {

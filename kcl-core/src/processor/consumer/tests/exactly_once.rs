@@ -162,7 +162,7 @@ fn policies() -> Vec<OnError> {
 
 fn start(world: &World, policy: &OnError, row: Option<u64>) -> Fixture {
     let sunk = world.clone();
-    let sink = crate::sink_fn(move |letter: DeadLetter| {
+    let sink = crate::policy::sink_fn(move |letter: DeadLetter| {
         let world = sunk.clone();
         async move {
             let luck = world.luck();

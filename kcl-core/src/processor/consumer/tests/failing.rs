@@ -18,7 +18,7 @@ use tokio::time::sleep;
 struct Letters(Arc<Mutex<Vec<DeadLetter>>>, Arc<Mutex<u32>>);
 
 impl Letters {
-    fn sink(&self) -> impl crate::DeadLetterSink + use<> {
+    fn sink(&self) -> impl crate::policy::DeadLetterSink + use<> {
         let Letters(kept, failing) = self.clone();
         sink_fn(move |letter| {
             let outcome = {
@@ -297,7 +297,7 @@ impl FailsOnce {
 #[cfg(feature = "macros")]
 #[tokio::test(start_paused = true)]
 async fn attempts_are_counted_anew_for_each_record_that_a_derived_handler_fails_at() {
-    let letters = crate::sink_fn(|_| async { panic!("each record is handled at its second attempt") });
+    let letters = crate::policy::sink_fn(|_| async { panic!("each record is handled at its second attempt") });
     let policy = OnError::retry().max_attempts(2).then(FinalAction::DeadLetter);
     let it = Stage::policy(policy).sink(letters).start(Log::new(), |_| FailsOnce::default());
     let payload = |n: u64| Record::new(number(n), n.to_string());

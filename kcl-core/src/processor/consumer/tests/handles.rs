@@ -76,7 +76,7 @@ async fn a_handle_that_is_dropped_or_failed_brings_its_record_again() {
 async fn the_policy_counts_what_handles_say() {
     let letters = Arc::new(Mutex::new(Vec::new()));
     let kept = letters.clone();
-    let sink = crate::sink_fn(move |letter| {
+    let sink = crate::policy::sink_fn(move |letter| {
         kept.lock().unwrap().push((letter.record.sequence_number.to_string(), letter.attempts));
         async { Ok(()) }
     });

@@ -113,7 +113,7 @@ async fn a_key_that_fails_again_stays_parked_until_the_next_wish() {
 async fn a_key_that_is_given_up_goes_to_the_sink_in_order() {
     let letters = Arc::new(std::sync::Mutex::new(Vec::new()));
     let kept = Arc::clone(&letters);
-    let sink = crate::sink_fn(move |letter| {
+    let sink = crate::policy::sink_fn(move |letter| {
         kept.lock().unwrap().push((letter.record.sequence_number.to_string(), letter.error));
         async { Ok(()) }
     });
@@ -310,7 +310,7 @@ async fn a_resumed_record_that_fails_goes_back_whatever_the_policy_says() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_fails_for_a_parked_record_leaves_it_parked_and_holds_nobody_up() {
-    let sink = crate::sink_fn(|_| async { Err("disk full".into()) });
+    let sink = crate::policy::sink_fn(|_| async { Err("disk full".into()) });
     let (_, script) = poison();
     let it = stage(Concurrency::Serial).sink(sink).run(script);
     send(&it, 1..=15);

@@ -103,7 +103,7 @@ async fn a_late_session_holds_the_batch_and_a_confirmed_one_delivers_it() {
     it.feed(1..=2);
     sleep(secs(30)).await;
     assert_eq!((it.log.count("fetched"), it.log.count("records 1 2")), (1, 0));
-    it.gate.open_until(crate::Time::from_nanos(u64::MAX));
+    it.gate.open_until(crate::clock::Time::from_nanos(u64::MAX));
     sleep(secs(1)).await;
     assert_eq!(it.log.count("records 1 2"), 1);
     assert!(it.log.when("records 1 2") - secs(30) <= Duration::from_millis(50));
@@ -257,11 +257,11 @@ async fn reads_that_are_refused_stop_neither_the_shard_nor_the_worker_and_resume
             refused(&it, kind);
             sleep(secs(1)).await;
         }
-        let unreadable = it.delivery.stages.outage.seen().unwrap();
+        let unreadable = it.delivery.stages.outage.current().unwrap();
         assert_eq!((unreadable.kind, it.delivery.now().since(unreadable.since)), (kind, secs(600)));
         it.feed(1..=1);
         sleep(secs(1)).await;
-        assert_eq!((it.acknowledged(), it.delivery.stages.outage.seen()), (Some(1), None));
+        assert_eq!((it.acknowledged(), it.delivery.stages.outage.current()), (Some(1), None));
     }
 }
 
@@ -347,7 +347,7 @@ async fn whatever_gate_handler_and_owner_do_records_come_in_order_and_none_is_pa
             if rng.bool() {
                 it.gate.shut()
             } else {
-                it.gate.open_until(crate::Time::from_nanos(u64::MAX))
+                it.gate.open_until(crate::clock::Time::from_nanos(u64::MAX))
             }
             sleep(Duration::from_millis(rng.u64(0..2_000))).await;
         }

@@ -275,7 +275,7 @@ impl Stage {
     ) -> Fixture {
         let clock = Arc::new(TokioClock::new());
         let gate = DeliveryGate::new(clock.clone());
-        gate.open_until(crate::Time::from_nanos(u64::MAX));
+        gate.open_until(crate::clock::Time::from_nanos(u64::MAX));
         let (sender, reports) = mpsc::unbounded_channel();
         let shard = ShardId::from("shardId-000000000000");
         let hold = ClaimSnapshot::of(LeaseKey::from(&shard), shard, 7, self.from);

@@ -1,6 +1,6 @@
-//! Whole readers, on a stream that misbehaves, under virtual time.
+//! Tests complete readers on a stream with faults, under virtual time.
 
-mod bridging;
-mod healing;
-mod registering;
+mod polling_fallback;
+mod recovery;
+mod registration;
 mod service;

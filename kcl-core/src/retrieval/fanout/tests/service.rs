@@ -1,4 +1,5 @@
-//! A stream of one shard: a record each 100 ms, by both ways of reading, and everything that may go wrong with one.
+//! A stream of one shard with a record every 100 ms, for both polling and fan-out, with scripted
+//! faults.
 
 use crate::clock::TokioClock;
 use crate::config::Settings;
@@ -8,7 +9,7 @@ use crate::retrieval::polling::PollingReaders;
 use crate::retrieval::{ByteBudget, Chunk, ReadError, Readers, ShardReader};
 use crate::shard::{
     ApiError, ApiErrorKind, ConsumerRef, FanOutApi, Fetched, ListWhich, Listing, Pushed, RegisteredConsumer, Shard,
-    StreamApi, StreamDescription, Subscription,
+    StreamApi, StreamDescription, SubscribeRequest, Subscription,
 };
 use crate::stopwatch::Stopwatch;
 use async_trait::async_trait;
@@ -20,53 +21,53 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 pub(super) const EVERY: Duration = Duration::from_millis(100);
 
-/// How a subscribe call goes.
+/// The outcome of a subscribe call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
-    /// It is answered with this.
+    /// It fails with this error.
     Fails(ApiErrorKind),
-    /// It is not answered.
+    /// It is never answered.
     Hangs,
-    /// It is answered after so many milliseconds, and the subscription goes like this.
+    /// It succeeds after this many milliseconds, with a subscription of this behaviour.
     Opens(u64, Life),
 }
 
-/// How a subscription goes.
+/// The behaviour of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
-    /// Five minutes.
+    /// It lives for five minutes.
     Good,
-    /// It ends after so many events.
+    /// It ends after this many events.
     Ends(u32),
-    /// It fails after so many events.
+    /// It fails after this many events.
     Breaks(u32, ApiErrorKind),
-    /// It says nothing any more after so many events.
+    /// It sends nothing after this many events.
     FallsSilent(u32),
-    /// It contradicts itself after so many events.
+    /// It sends a contradictory event after this many events.
     Contradicts(u32),
 }
 
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) calls: VecDeque<Call>,
-    /// When there are no more of them.
+    /// The outcome after the scripted ones.
     pub(super) otherwise: Call,
     pub(super) subscribed: Vec<(Duration, StartingPosition)>,
     pub(super) polls: usize,
     pub(super) finds: usize,
     pub(super) registered: usize,
-    /// Absent, or since when it is there.
+    /// When it was registered, if it exists.
     pub(super) consumer: Option<Instant>,
-    /// How registering fails.
+    /// The error of registering.
     pub(super) register_fails: Option<ApiErrorKind>,
     pub(super) find_fails: Option<ApiErrorKind>,
-    /// The shard ends after so many records.
+    /// The shard ends after this many records.
     pub(super) ends_after: Option<u64>,
-    /// The list of shards does not have it.
+    /// The shard is not listed.
     pub(super) gone: bool,
 }
 
-/// See the module's documentation. Clones are the same one.
+/// A scripted service. Clones share its state.
 #[derive(Clone, Debug)]
 pub(super) struct Service {
     pub(super) state: Arc<Mutex<State>>,
@@ -117,7 +118,7 @@ impl Service {
         see(&self.state.lock().unwrap())
     }
 
-    /// A reader from the start on, which polls where it may.
+    /// Opens a reader from the start, which polls if `may_poll`.
     pub(super) fn reader(&self, may_poll: bool) -> Box<dyn ShardReader> {
         self.reader_of("app", may_poll, StartingPosition::TrimHorizon)
     }
@@ -138,7 +139,7 @@ impl Service {
         FanOutReaders::new(api, stream, registrar, budget, may_poll.then(|| Arc::new(polling)), rng)
     }
 
-    /// Records that are there by now.
+    /// Returns the number of records that exist now.
     fn tip(&self) -> u64 {
         let tip = (self.origin.elapsed().as_millis() / EVERY.as_millis()) as u64;
         self.see(|state| state.ends_after.map_or(tip, |end| tip.min(end)))
@@ -201,7 +202,7 @@ impl FanOutApi for Service {
         if let Some(kind) = state.find_fails {
             return Err(failed(kind));
         }
-        // It acquires five seconds to become active.
+        // A consumer takes five seconds to become active.
         let arn = format!("consumer/{}", state.registered);
         let active = |since: Instant| since.elapsed() >= Duration::from_secs(5);
         Ok(state.consumer.map(|since| RegisteredConsumer { arn, active: active(since) }))
@@ -222,12 +223,8 @@ impl FanOutApi for Service {
         Ok(())
     }
 
-    async fn subscribe(
-        &self,
-        _: &str,
-        _: &ShardId,
-        from: &StartingPosition,
-    ) -> Result<Box<dyn Subscription>, ApiError> {
+    async fn subscribe(&self, request: SubscribeRequest<'_>) -> Result<Box<dyn Subscription>, ApiError> {
+        let from = request.from;
         let call = {
             let mut state = self.state.lock().unwrap();
             state.subscribed.push((self.origin.elapsed(), from.clone()));
@@ -292,7 +289,8 @@ impl Subscription for Subscribed {
     }
 }
 
-/// What a reader hands on within so many seconds: the numbers of the records, the longest pause, and how it ended.
+/// What a reader returns within a time: the numbers of the records, the longest pause, and how it
+/// ended.
 pub(super) struct Read {
     pub(super) numbers: Vec<u64>,
     pub(super) longest_pause: Duration,
@@ -324,7 +322,7 @@ pub(super) async fn read(reader: &mut Box<dyn ShardReader>, secs: u64) -> Read {
 }
 
 impl Read {
-    /// Every record, once, in order.
+    /// Checks that every record arrived once, in order.
     pub(super) fn assert_complete_from(&self, first: u64) {
         let expected: Vec<u64> = (first..first + self.numbers.len() as u64).collect();
         assert_eq!(self.numbers, expected);
