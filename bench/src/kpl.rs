@@ -45,7 +45,7 @@ fn measure(options: &Options, record: &Record, checksum: Checksum) -> Result<f64
         let began = Instant::now();
         for _ in 0..AGGREGATES {
             parts.clear();
-            let outcome = deaggregator.take_apart(record.clone(), &mut parts);
+            let outcome = deaggregator.deaggregate(record.clone(), &mut parts);
             let Outcome::Aggregate { parts: count, .. } = outcome else {
                 return Err("the record is not an aggregate".into());
             };

@@ -63,7 +63,7 @@ fn same_records(bytes: &[u8], records: &[Record], expected: &[UserRecord]) {
     let read = record(bytes);
     let mut again = Vec::new();
     let within = read.data.as_ptr_range();
-    Deaggregator::default().checksum(Checksum::Skip).take_apart(read, &mut again);
+    Deaggregator::default().checksum(Checksum::Skip).deaggregate(read, &mut again);
     assert_eq!(again, records, "the same bytes have the same user records");
     for record in again.iter().filter(|record| !record.data.is_empty()) {
         let slice = record.data.as_ptr_range();
@@ -113,7 +113,7 @@ fn record(bytes: &[u8]) -> Record {
 
 fn deaggregate(deaggregator: &Deaggregator, bytes: &[u8]) -> (Outcome, Vec<Record>) {
     let mut records = Vec::new();
-    let outcome = deaggregator.take_apart(record(bytes), &mut records);
+    let outcome = deaggregator.deaggregate(record(bytes), &mut records);
     (outcome, records)
 }
 

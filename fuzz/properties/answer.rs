@@ -6,8 +6,8 @@ use kcl_core::settings::Parser;
 
 /// Panics if the property does not hold.
 pub(crate) fn holds(text: &[u8]) {
-    parsers_agree(text, fuzzing::answer);
-    parsers_agree(text, fuzzing::event);
+    parsers_agree(text, fuzzing::parse_response);
+    parsers_agree(text, fuzzing::parse_event);
 }
 
 /// The fast parser may refuse an answer, which then goes to the SDK's parser. It must not accept

@@ -15,7 +15,7 @@ impl Acknowledgements {
             let digits = SequenceNumber::from_limbs([n + 1, 0, 1]);
             Position { sequence_number: digits, sub_sequence_number: 0 }
         };
-        self.0.delivered(Positions::List((first..first + count).map(position).collect()));
+        self.0.add(Positions::List((first..first + count).map(position).collect()));
     }
 
     /// Acknowledges one record.

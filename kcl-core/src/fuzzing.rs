@@ -8,12 +8,12 @@ use aws_sdk_kinesis::types::SubscribeToShardEvent;
 
 /// Parses a response of GetRecords with the given parser; `None` if the parser rejects it.
 #[must_use]
-pub fn answer(text: &[u8], by: Parser) -> Option<GetRecordsOutput> {
-    standalone::answer(text, by).ok()
+pub fn parse_response(text: &[u8], by: Parser) -> Option<GetRecordsOutput> {
+    standalone::parse_response(text, by).ok()
 }
 
 /// Parses an event of SubscribeToShard with the given parser; `None` if the parser rejects it.
 #[must_use]
-pub fn event(text: &[u8], by: Parser) -> Option<SubscribeToShardEvent> {
-    standalone::event(text, by).ok()
+pub fn parse_event(text: &[u8], by: Parser) -> Option<SubscribeToShardEvent> {
+    standalone::parse_event(text, by).ok()
 }

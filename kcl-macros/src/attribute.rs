@@ -1,4 +1,4 @@
-//! Reads `#[processor(...)]`: which keys there are, and what each may hold.
+//! Parses the attribute `#[processor(...)]`: its keys and their values.
 
 use crate::errors::Errors;
 use proc_macro2::Span;
@@ -6,12 +6,12 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Token};
 
-/// What the attribute says.
+/// The content of the attribute.
 #[derive(Default)]
 pub(crate) struct Processor {
-    /// Where kcl-core is, if not at `::kcl_core`.
+    /// The path of kcl-core, if it is not `::kcl_core`.
     pub(crate) krate: Option<Path>,
-    /// The method for each record. Absent only if an error says so.
+    /// The method that is called with each record. `None` only if an error was reported.
     pub(crate) handler: Option<Ident>,
     /// The methods for the other callbacks.
     pub(crate) initialize: Option<Ident>,
@@ -20,7 +20,7 @@ pub(crate) struct Processor {
     pub(crate) shutdown_requested: Option<Ident>,
 }
 
-/// What one entry of the attribute is called.
+/// A key of the attribute.
 #[derive(Clone, Copy, PartialEq)]
 enum Key {
     Json,
@@ -52,18 +52,18 @@ impl Key {
         Key::ALL.into_iter().find(|key| path.is_ident(key.name()))
     }
 
-    /// The key that was most likely meant, if one is near enough to be worth a suggestion.
+    /// The key that is closest to an unknown one, if it is close enough for a suggestion.
     fn nearest(written: &str) -> Option<Key> {
         let similarity = |key: &Key| strsim::jaro_winkler(key.name(), written);
         let best = Key::ALL.into_iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
-        // Below this, words that only share letters are proposed.
+        // Below this threshold, unrelated words that share some letters would be suggested.
         (similarity(&best) > 0.8).then_some(best)
     }
 }
 
-/// Tells of an unknown entry; gives the key that was most likely meant, which then is not called
-/// missing as well.
-fn unknown(path: &Path, errors: &mut Errors) -> Option<Key> {
+/// Reports an unknown key. Returns the closest known key, so that it is not reported as missing as
+/// well.
+fn report_unknown(path: &Path, errors: &mut Errors) -> Option<Key> {
     let written = path.segments.iter().map(|part| part.ident.to_string()).collect::<Vec<_>>().join("::");
     let meant = Key::nearest(&written);
     let advice = match meant {
@@ -74,19 +74,20 @@ fn unknown(path: &Path, errors: &mut Errors) -> Option<Key> {
     meant
 }
 
-/// Reads all `#[processor(...)]` of a struct; `name` is where errors about what is missing point.
+/// Parses all `#[processor(...)]` attributes of a struct. Errors about missing keys point at `name`
+/// if there is no attribute.
 pub(crate) fn read(attributes: &[Attribute], name: Span, errors: &mut Errors) -> Processor {
     let mut processor = Processor::default();
     let mut seen: Vec<Key> = Vec::new();
     let ours: Vec<_> = attributes.iter().filter(|attribute| attribute.path().is_ident("processor")).collect();
-    // One that cannot be read may hold what would else be called missing.
+    // An attribute that does not parse may contain the keys that would be reported as missing.
     let mut unreadable = false;
     for attribute in &ours {
         match attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated) {
             Ok(entries) => {
                 for entry in entries {
                     let Some(key) = Key::parse(entry.path()) else {
-                        seen.extend(unknown(entry.path(), errors));
+                        seen.extend(report_unknown(entry.path(), errors));
                         continue;
                     };
                     if seen.contains(&key) {
@@ -124,7 +125,7 @@ impl Processor {
         match key {
             Key::Json => {
                 if !matches!(entry, Meta::Path(_)) {
-                    errors.at(entry.span(), "`json` stands alone: `#[processor(json, handler = \"...\")]`");
+                    errors.at(entry.span(), "`json` takes no value: `#[processor(json, handler = \"...\")]`");
                 }
             }
             Key::Crate => self.krate = text(key, "a path", entry, errors),
@@ -141,7 +142,7 @@ fn method(key: Key, entry: &Meta, errors: &mut Errors) -> Option<Ident> {
     text(key, "the name of a method of this type", entry, errors)
 }
 
-/// The value of `key = "..."`, read as a `T`; its tokens point into the string.
+/// The value of `key = "..."`, parsed as a `T`. Its tokens have spans within the string.
 fn text<T: syn::parse::Parse>(key: Key, what: &str, entry: &Meta, errors: &mut Errors) -> Option<T> {
     let Some(text) = string(entry) else {
         let name = key.name();
@@ -168,13 +169,12 @@ fn string(entry: &Meta) -> Option<&LitStr> {
     None
 }
 
-/// A value that passed through a `macro_rules!` macro stands in an invisible group.
+/// A value that passed through a `macro_rules!` macro is inside an invisible group.
 fn ungrouped(value: &Expr) -> &Expr {
     if let Expr::Group(group) = value { ungrouped(&group.expr) } else { value }
 }
 
-/// What was most likely meant where the quotes were left out: `handler = departed`,
-/// `handler(departed)`.
+/// The value if only its quotes were left out: `handler = departed`, `handler(departed)`.
 fn bare_word(entry: &Meta) -> Option<String> {
     match entry {
         Meta::NameValue(pair) => {

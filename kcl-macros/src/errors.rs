@@ -1,4 +1,4 @@
-//! Collects everything that is wrong, so that a user sees it in one compilation.
+//! Collects all errors, so that a user sees them in one compilation.
 
 use proc_macro2::{Span, TokenStream};
 use syn::Error;
@@ -8,12 +8,12 @@ use syn::Error;
 pub(crate) struct Errors(Option<Error>);
 
 impl Errors {
-    /// Adds one that points at `span`.
+    /// Adds an error that points at `span`.
     pub(crate) fn at(&mut self, span: Span, message: impl std::fmt::Display) {
         self.add(Error::new(span, message));
     }
 
-    /// Adds one that a parser found.
+    /// Adds an error of a parser.
     pub(crate) fn add(&mut self, error: Error) {
         match &mut self.0 {
             Some(all) => all.combine(error),
@@ -21,7 +21,7 @@ impl Errors {
         }
     }
 
-    /// All of them as code that does not compile; nothing if there is none.
+    /// All errors as `compile_error!` calls; `None` if there are none.
     pub(crate) fn into_tokens(self) -> Option<TokenStream> {
         self.0.map(|all| all.to_compile_error())
     }

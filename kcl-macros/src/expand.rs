@@ -1,4 +1,4 @@
-//! Writes the `impl RecordProcessor`.
+//! Generates the `impl RecordProcessor`.
 
 use crate::attribute::{self, Processor};
 use crate::errors::Errors;
@@ -6,8 +6,8 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{Data, DeriveInput, GenericParam, Path, parse_quote};
 
-/// The code for `#[derive(RecordProcessor)]`. With errors, an empty implementation stands beside
-/// them, so that the compiler does not add that there is none.
+/// Generates the code for `#[derive(RecordProcessor)]`. Errors are accompanied by a stub
+/// implementation, so that the compiler does not report a missing implementation as well.
 pub(crate) fn record_processor(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
     check_shape(input, &mut errors);
@@ -18,7 +18,7 @@ pub(crate) fn record_processor(input: &DeriveInput) -> TokenStream {
             let methods = [process_records(&krate, handler), callbacks(&krate, &processor)];
             implementation(input, &krate, &quote!(#(#methods)*))
         }
-        // What borrows would have more errors with an implementation than without.
+        // For a struct that borrows, a stub would cause more errors than it avoids.
         (Some(errors), _) if input.generics.lifetimes().next().is_some() => errors,
         (errors, _) => {
             let stub = quote! {
@@ -37,7 +37,7 @@ pub(crate) fn record_processor(input: &DeriveInput) -> TokenStream {
 }
 
 fn check_shape(input: &DeriveInput, errors: &mut Errors) {
-    const STRUCTS: &str = "a record processor is a struct: put the cases into a field of one";
+    const STRUCTS: &str = "a record processor must be a struct: put this type into a field of a struct";
     match &input.data {
         Data::Struct(_) => {}
         Data::Enum(data) => errors.at(data.enum_token.span, STRUCTS),
@@ -70,19 +70,18 @@ fn implementation(input: &DeriveInput, krate: &Path, methods: &TokenStream) -> T
     }
 }
 
-/// The handler's name carries the user's span: what the compiler has to say about the call is said
-/// there. The type to decode is the one that the handler takes, which the compiler infers from the
-/// call.
+/// Generates `process_records`. The call has the span of the handler's name, so that compiler
+/// errors about the call point there. The type to decode is inferred from the handler's parameter.
 fn process_records(krate: &Path, handler: &Ident) -> TokenStream {
     let (batch, shard) = (Ident::new("batch", Span::mixed_site()), Ident::new("shard", Span::mixed_site()));
     let at = handler.span().resolved_at(Span::mixed_site());
     let decode = at_span(quote!(#krate::__private::decode), at);
     let unescaped = at_span(quote!(#krate::__private::Unescaped), at);
     let failed = at_span(quote!(#krate::__private::failed), at);
-    // `self` is the one of the `fn` below, wherever the handler's name was written.
-    let myself = Ident::new("self", handler.span().resolved_at(Span::call_site()));
+    // `self` has to resolve to the generated `fn` below, even if a macro wrote the handler's name.
+    let receiver = Ident::new("self", handler.span().resolved_at(Span::call_site()));
     let handler = Ident::new(&handler.to_string(), at);
-    let call = quote_spanned!(at=> #myself.#handler(value, meta).await);
+    let call = quote_spanned!(at=> #receiver.#handler(value, meta).await);
     let handled = quote_spanned! {at=>
         let unescaped = #unescaped::default();
         let mut records = #decode(#batch, #shard, &unescaped);
@@ -138,7 +137,7 @@ fn call(method: &Ident) -> TokenStream {
     quote_spanned!(at=> self.#method(shard).await)
 }
 
-/// The same tokens, said at `span`.
+/// The same tokens, with the location of `span`.
 fn at_span(tokens: TokenStream, span: Span) -> TokenStream {
     tokens
         .into_iter()

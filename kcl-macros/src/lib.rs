@@ -1,4 +1,5 @@
-//! Derive macros of kcl-core, documented where it re-exports them.
+//! The derive macro of `kcl-core`, which re-exports and documents it. Do not depend on this crate
+//! directly.
 
 mod attribute;
 mod errors;
@@ -7,7 +8,7 @@ mod expand;
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
 
-/// Implements `kcl_core::RecordProcessor`; see there.
+/// Implements `kcl_core::RecordProcessor`; see its documentation there.
 #[proc_macro_derive(RecordProcessor, attributes(processor))]
 pub fn record_processor(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

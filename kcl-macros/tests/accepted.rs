@@ -1,6 +1,6 @@
-//! What users may write, and what the derived implementation then allows.
+//! Tests the forms that the derive accepts.
 
-#![allow(clippy::needless_pass_by_ref_mut, reason = "handlers have the signature that users write")]
+#![allow(clippy::needless_pass_by_ref_mut, reason = "tests the signature that users write")]
 use kcl_core::prelude::*;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -12,7 +12,7 @@ struct Flight {
     carrier: String,
 }
 
-/// A worker needs exactly this of its processors.
+/// Has the bounds that a worker requires of its processors.
 fn is_a_processor<P: RecordProcessor>() {}
 
 #[derive(RecordProcessor, Default)]
@@ -66,7 +66,7 @@ impl Callbacks {
 }
 
 #[test]
-fn all_callbacks_can_be_named_and_have_errors_of_their_own() {
+fn all_callbacks_can_be_named_and_have_their_own_error_types() {
     is_a_processor::<Callbacks>();
 }
 
@@ -142,7 +142,7 @@ macro_rules! counting {
 counting!(FromMacro, "seen");
 
 #[test]
-fn a_macro_may_write_the_struct() {
+fn a_macro_may_generate_the_struct() {
     is_a_processor::<FromMacro>();
 }
 
@@ -161,6 +161,6 @@ impl Renamed {
 }
 
 #[test]
-fn the_library_may_have_another_name() {
+fn the_library_may_be_renamed() {
     is_a_processor::<Renamed>();
 }

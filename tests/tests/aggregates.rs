@@ -39,7 +39,7 @@ fn aggregates_of_other_producers_are_unpacked() {
     let mut count = 0;
     for (file, packed) in goldens() {
         let mut parts = Vec::new();
-        let outcome = Deaggregator::default().take_apart(record(std::fs::read(&file).unwrap()), &mut parts);
+        let outcome = Deaggregator::default().deaggregate(record(std::fs::read(&file).unwrap()), &mut parts);
         assert_eq!(outcome, Outcome::Aggregate { parts: packed.len() as u64, foreign: 0 }, "{file:?}");
         for (index, (part, (key, _, data))) in parts.iter().zip(&packed).enumerate() {
             assert_eq!(
@@ -63,7 +63,7 @@ fn explicit_hash_keys_decide_which_shard_owns_a_part() {
         let data = std::fs::read(folder().join(language).join("explicit_hash_keys")).unwrap();
         let mut parts = Vec::new();
         let drops = Deaggregator::default().hash_range(0..=half).foreign_records(ForeignRecords::Drop);
-        drops.take_apart(record(data), &mut parts);
+        drops.deaggregate(record(data), &mut parts);
         let expected: Vec<&String> = packed.iter().filter(own).map(|packed| &packed.2).collect();
         assert!(!expected.is_empty() && expected.len() < packed.len());
         assert_eq!(parts.iter().map(|part| hex(&part.data)).collect::<Vec<_>>().iter().collect::<Vec<_>>(), expected);
@@ -80,7 +80,7 @@ fn valid_protocol_buffers_are_unpacked_and_invalid_ones_are_delivered_whole() {
     for (name, expected) in expected {
         let data = std::fs::read(folder().join("hand").join(&name)).unwrap();
         let mut parts = Vec::new();
-        let outcome = Deaggregator::default().hash_range(0..=half).take_apart(record(data.clone()), &mut parts);
+        let outcome = Deaggregator::default().hash_range(0..=half).deaggregate(record(data.clone()), &mut parts);
         let Some(packed) = expected else {
             assert!(matches!(outcome, Outcome::Corrupt(why) if why != Corruption::Checksum), "{name}: {outcome:?}");
             assert_eq!(parts, [record(data)], "{name}");
@@ -120,7 +120,7 @@ fn damaged_aggregates_are_unpacked_or_delivered_whole() {
             let outcome = Deaggregator::default()
                 .checksum(Checksum::Skip)
                 .hash_range(0..=rng.u128(..))
-                .take_apart(record(damaged.clone()), &mut parts);
+                .deaggregate(record(damaged.clone()), &mut parts);
             match outcome {
                 Outcome::Aggregate { parts: count, .. } => assert_eq!(parts.len() as u64, count),
                 Outcome::Plain | Outcome::Corrupt(_) => assert_eq!(parts, [record(damaged)]),

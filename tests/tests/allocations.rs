@@ -27,7 +27,7 @@ fn number(n: usize) -> SequenceNumber {
 
 /// An aggregate of this many records of this size, with four keys.
 fn aggregate(records: usize, size: usize) -> Bytes {
-    let mut aggregator = Aggregator::default().most_bytes(usize::MAX);
+    let mut aggregator = Aggregator::default().max_bytes(usize::MAX);
     let payload = vec![7; size];
     for n in 0..records {
         aggregator.add(&format!("key-{}", n % 4), None, &payload).unwrap();
@@ -40,7 +40,7 @@ fn taking_apart(records: usize, size: usize) -> AllocationInfo {
     let record = Record::new(number(0), aggregate(records, size)).with_partition_key("outer");
     let mut parts = Vec::with_capacity(records);
     let info = allocation_counter::measure(|| {
-        Deaggregator::default().take_apart(record, &mut parts);
+        Deaggregator::default().deaggregate(record, &mut parts);
     });
     assert_eq!(parts.len(), records);
     info
@@ -79,7 +79,7 @@ fn answer(records: usize, size: usize) -> String {
 fn parsing(records: usize, size: usize) -> AllocationInfo {
     let text = answer(records, size);
     let mut read = None;
-    let info = allocation_counter::measure(|| read = fuzzing::answer(text.as_bytes(), Parser::Fast));
+    let info = allocation_counter::measure(|| read = fuzzing::parse_response(text.as_bytes(), Parser::Fast));
     assert_eq!(read.unwrap().records().len(), records);
     info
 }
@@ -108,7 +108,7 @@ struct Prepared(Vec<Record>);
 #[async_trait]
 impl StreamApi for Prepared {
     async fn describe(&self) -> Result<StreamDescription, ApiError> {
-        let identity = StreamIdentity { arn: "arn:aws:kinesis:eu-central-1:0:stream/s".to_owned(), created_at: 1 };
+        let identity = StreamIdentity::new("arn:aws:kinesis:eu-central-1:0:stream/s", std::time::UNIX_EPOCH);
         Ok(StreamDescription { identity, retention_hours: 24, open_shards: 1, keyed: true })
     }
 

@@ -84,7 +84,7 @@ fn javas() -> Item {
 }
 
 fn claim(counter: u64, from: PreviousOwner) -> Write {
-    let stream = StreamIdentity { arn: "arn".to_owned(), created_at: 1 };
+    let stream = StreamIdentity::new("arn", std::time::UNIX_EPOCH);
     Write::Claim { lease: LeaseKey::new(SHARD), counter, from, me: me(), stream, start_ms: None }
 }
 

@@ -56,7 +56,7 @@ impl StreamApi for WorkerStream {
         self.link.call(self.stream.latency).await;
         let arn = "arn:aws:kinesis:eu-central-1:000000000000:stream/scale".to_owned();
         Ok(StreamDescription {
-            identity: StreamIdentity { arn, created_at: 1_700_000_000 },
+            identity: StreamIdentity::new(arn, std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000)),
             retention_hours: 24,
             open_shards: u32::try_from(self.stream.shards.len()).unwrap_or(u32::MAX),
             keyed: true,

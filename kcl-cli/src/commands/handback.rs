@@ -57,18 +57,18 @@ fn report(table: &str, done: &Handback, dry_run: bool) -> String {
     for (label, names) in [(released, &leases), (removed, &done.removed)] {
         rows.add_row([label.to_owned(), names.len().to_string(), names.join("\n")]);
     }
-    if !done.foreign.is_empty() {
+    if !done.external.is_empty() {
         rows.add_row([
             "leases left to Java, which wrote them last".to_owned(),
-            done.foreign.len().to_string(),
-            done.foreign.join("\n"),
+            done.external.len().to_string(),
+            done.external.join("\n"),
         ]);
     }
-    if !done.parked.is_empty() {
+    if !done.quarantined.is_empty() {
         rows.add_row([
             "leases with keys in quarantine, whose records KCL skips".to_owned(),
-            done.parked.len().to_string(),
-            done.parked.join("\n"),
+            done.quarantined.len().to_string(),
+            done.quarantined.join("\n"),
         ]);
     }
     let mut text = rows.to_string();

@@ -124,8 +124,8 @@ impl Calls<'_> {
     }
 
     async fn first_shard(&self) -> Result<Option<String>, Failure> {
-        let ask = self.coordination.list_shards().set_stream_name(self.name()).set_stream_arn(self.named_arn());
-        let listed = ask.max_results(1).send().await.map_err(|error| Failure::of("ListShards", error))?;
+        let request = self.coordination.list_shards().set_stream_name(self.name()).set_stream_arn(self.named_arn());
+        let listed = request.max_results(1).send().await.map_err(|error| Failure::of("ListShards", error))?;
         Ok(listed.shards.unwrap_or_default().into_iter().next().map(|shard| shard.shard_id))
     }
 
@@ -181,7 +181,7 @@ impl Calls<'_> {
         };
         let described = self.reading.describe_stream_consumer().stream_arn(self.arn).consumer_name(name).send().await;
         match described.map_err(|error| Failure::of("DescribeStreamConsumer", error)) {
-            Ok(answer) => match answer.consumer_description {
+            Ok(response) => match response.consumer_description {
                 Some(consumer) => Ok(consumer.consumer_arn),
                 None => Ok(format!("{}/consumer/{name}:1", self.arn)),
             },

@@ -19,7 +19,8 @@ const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Checks that credentials are found; that the stream exists and may be described, listed and read
 /// as `reading` specifies; and that the lease table exists and fits. Creates a missing table. Call
-/// it on the runtime that the coordination's clients will use. Pauses between retries are drawn with `seed`.
+/// it on the runtime that the coordination's clients will use. Pauses between retries are drawn
+/// with `seed`.
 ///
 /// # Errors
 /// [`Code::Credentials`], [`Code::Permission`], [`Code::Unreachable`], [`Code::StreamMissing`],
@@ -79,7 +80,7 @@ pub(crate) async fn check_read_permission(
 
 async fn check_credentials(clients: &Clients, outage: Duration, rng: &mut fastrand::Rng) -> Result<(), Error> {
     let Some(provider) = &clients.credentials else { return Ok(()) };
-    let ask = || async {
+    let request = || async {
         match tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(Failure::new(credentials(&error), "credentials", chain(&error))),
@@ -88,7 +89,7 @@ async fn check_credentials(clients: &Clients, outage: Duration, rng: &mut fastra
             }
         }
     };
-    retry_through_outage(rng, outage, ask).await.map_err(|failure| {
+    retry_through_outage(rng, outage, request).await.map_err(|failure| {
         let message = format!(
             "no AWS credentials were found: {}; set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the \
              task, pod or instance a role",

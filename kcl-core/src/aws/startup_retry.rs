@@ -41,11 +41,11 @@ where
     let mut reported = None;
     loop {
         let failure = match call().await {
-            Ok(answer) => {
+            Ok(response) => {
                 if reported.is_some() {
                     StartResumed { waited: began.elapsed() }.emit();
                 }
-                return Ok(answer);
+                return Ok(response);
             }
             Err(failure) => failure,
         };

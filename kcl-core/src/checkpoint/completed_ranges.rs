@@ -1,47 +1,53 @@
-//! What of a shard is done beyond its checkpoint, as the lease's row keeps it, so that a crash does not repeat it.
+//! Encodes the completed ranges of a shard (records beyond its checkpoint that are done) for the
+//! lease's row, so that a crash does not repeat them.
 //!
-//! Ranges of positions, each told by its distance from the one before: neighbours in a shard have numbers that differ in
-//! few of their digits. The bytes name the checkpoint that they belong to, and mean nothing under another one: whoever
-//! moved it (Java, a person) knew nothing of them. They end with a checksum: a record that they name is never handed over, so
-//! bytes that are damaged, or were not written by this library, are dropped as a whole.
+//! - Positions are encoded as differences from the previous one, because neighbouring sequence
+//!   numbers differ in few digits.
+//! - The bytes name the checkpoint that they belong to, and are ignored under another one: an
+//!   external writer that moved the checkpoint did not know of them.
+//! - The bytes end with a checksum. A record that they contain is never delivered, so damaged
+//!   bytes, and bytes that this library did not write, are ignored as a whole.
 
 use crate::record::{Checkpoint, Position, SequenceNumber};
 use std::ops::RangeInclusive;
 
-/// The most bytes that are kept.
-const MOST: usize = 2_048;
-/// Version 1 had no checksum. Its bytes are dropped: what they name comes again after the update, once.
+/// The most bytes that are stored: every checkpoint writes them, and DynamoDB bills writes per KB.
+const MAX_BYTES: usize = 2_048;
+/// The version of the encoding. Version 1 had no checksum; its bytes are ignored, so an update
+/// repeats their records once.
 const VERSION: u8 = 2;
-/// The bytes of the checksum.
+/// The length of the checksum.
 const CHECKSUM: usize = 8;
 
-/// A sequence number as units of 64 bits, the lowest first.
+/// A sequence number as 64-bit limbs, the lowest first.
 type Limbs = [u64; 3];
 
-/// See the module's documentation.
+/// Ranges of records beyond a checkpoint that are done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CompletedRanges {
-    /// In order, apart from each other.
+    /// In order, without overlaps.
     ranges: Vec<RangeInclusive<Position>>,
 }
 
 impl CompletedRanges {
-    /// What the bytes say under this checkpoint; nothing where they belong to another one, or cannot be read.
+    /// Decodes the ranges that belong to this checkpoint. Empty if the bytes belong to another one,
+    /// or are damaged.
     pub(crate) fn read(bytes: &[u8], under: &Checkpoint) -> Self {
-        let sound = || {
+        let body = || {
             let (body, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM)?)?;
-            (bytes.len() <= MOST && checksum == checksum_of(body)).then_some(body)
+            (bytes.len() <= MAX_BYTES && checksum == checksum_of(body)).then_some(body)
         };
-        sound().and_then(|body| Reader(body).done(under)).unwrap_or_default()
+        body().and_then(|body| Reader(body).done(under)).unwrap_or_default()
     }
 
-    /// These runs.
+    /// The ranges of these runs.
     pub(crate) fn of(runs: Vec<(RangeInclusive<Position>, u64)>) -> Self {
         CompletedRanges { ranges: runs.into_iter().map(|(range, _)| range).collect() }
     }
 
-    /// What is done beyond a checkpoint, where `runs` are what was acknowledged of what was read so far, up to `read`, and
-    /// this is what was known before anything was read.
+    /// The runs that are done beyond a checkpoint: `runs`, which were acknowledged among the
+    /// records read so far, up to `read`, and of these ranges, which were known before, the part
+    /// that has not been read yet.
     pub(crate) fn with(
         &self,
         mut runs: Vec<(RangeInclusive<Position>, u64)>,
@@ -50,7 +56,8 @@ impl CompletedRanges {
         for range in &self.ranges {
             match (read, runs.last_mut()) {
                 (Some(read), _) if range.end() <= read => {}
-                // Half of it was read: the half that was is in the last run, or before the checkpoint.
+                // A part of the range was read. That part is in the last run, or before the
+                // checkpoint.
                 (Some(read), Some((run, _))) if range.start() <= read && run.end() == read => {
                     *run = run.start().clone()..=range.end().clone();
                 }
@@ -61,21 +68,21 @@ impl CompletedRanges {
         runs
     }
 
-    /// Whether the record at that position is done.
+    /// Whether the record at this position is done.
     #[must_use]
     pub(crate) fn covers(&self, position: &Position) -> bool {
         let after = self.ranges.partition_point(|range| range.start() <= position);
         after.checked_sub(1).and_then(|index| self.ranges.get(index)).is_some_and(|range| range.contains(position))
     }
 
-    /// Whether nothing is.
+    /// Whether there are no ranges.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
-    /// The bytes for what is done beyond a checkpoint: ranges in order, each with how many records it has. Where there is
-    /// no room for all, those with the fewest records are left out: they come again after a crash.
+    /// Encodes runs, in order, each with its number of records. If they do not all fit, those with
+    /// the fewest records are left out; a crash repeats them.
     pub(crate) fn write(under: &Checkpoint, runs: &[(RangeInclusive<Position>, u64)]) -> Option<Vec<u8>> {
         if runs.is_empty() {
             return None;
@@ -87,11 +94,12 @@ impl CompletedRanges {
             kept.sort_unstable();
             let ranges = kept.iter().filter_map(|index| runs.get(*index)).map(|(range, _)| range);
             let bytes = bytes(under, ranges)?;
-            if bytes.len() <= MOST {
+            if bytes.len() <= MAX_BYTES {
                 return (!largest.is_empty()).then_some(bytes);
             }
-            // All are about as long as each other: so many fit, and then one less each time.
-            largest.truncate((largest.len() * MOST / bytes.len()).min(largest.len() - 1));
+            // Encoded ranges have about the same length, so estimate how many fit; then remove one
+            // at a time.
+            largest.truncate((largest.len() * MAX_BYTES / bytes.len()).min(largest.len() - 1));
         }
     }
 }
@@ -118,13 +126,15 @@ fn bytes<'a>(under: &Checkpoint, ranges: impl Iterator<Item = &'a RangeInclusive
     Some(out)
 }
 
-/// FNV-1a: it is to show damage and slips, and whoever may write the table could compute any other as well.
+/// FNV-1a. It detects damage and mistakes. It need not resist attacks: anyone who may write the
+/// table could compute any checksum.
 fn checksum_of(bytes: &[u8]) -> [u8; CHECKSUM] {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step).to_be_bytes()
 }
 
-/// The distance of the number from the one before, without its trailing zeros, and the sub-sequence number.
+/// Appends the number's difference from the previous one, without its trailing zero bits, and the
+/// sub-sequence number. `None` if the number is too large, or lower than the previous one.
 fn put_position(out: &mut Vec<u8>, before: Limbs, position: &Position) -> Option<Limbs> {
     let number = position.sequence_number.limbs()?;
     let mut distance = subtract(number, before)?;
@@ -136,7 +146,7 @@ fn put_position(out: &mut Vec<u8>, before: Limbs, position: &Position) -> Option
     Some(number)
 }
 
-/// Seven bits a byte, the lowest first.
+/// Appends a varint: 7 bits per byte, the lowest first.
 fn put_limbs(out: &mut Vec<u8>, mut number: Limbs) {
     loop {
         let low = (number[0] & 0x7f) as u8;
@@ -245,7 +255,7 @@ fn shift_right(mut number: Limbs, mut by: u32) -> Limbs {
     [low >> by | middle << (64 - by), middle >> by | high << (64 - by), high >> by]
 }
 
-/// Nothing where a bit would be lost.
+/// `None` if a bit would be lost.
 fn shift_left(number: Limbs, by: u32) -> Option<Limbs> {
     let mut out = number;
     let (whole, bits) = (by / 64, by % 64);
@@ -268,7 +278,7 @@ mod tests {
         Position { sequence_number: SequenceNumber::parse(digits).unwrap(), sub_sequence_number }
     }
 
-    /// Numbers as Kinesis makes them: another counter, another second, all else alike.
+    /// A number in the layout of Kinesis, with a given counter and second.
     fn kinesis(counter: u64, second: u64) -> Position {
         let number = shift_left([counter, 0, 0], 80).unwrap();
         let number = add(number, shift_left([second, 0, 0], 36).unwrap()).unwrap();
@@ -284,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_again_under_the_same_checkpoint_only() {
+    fn written_ranges_are_read_back_only_under_the_same_checkpoint() {
         let (at, other) = (Checkpoint::At(kinesis(7, 8_000)), Checkpoint::At(kinesis(8, 8_000)));
         let bytes = CompletedRanges::write(&at, &runs(100, 20)).unwrap();
         let done = CompletedRanges::read(&bytes, &at);
@@ -296,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_damaged_or_not_ours_are_dropped_as_a_whole() {
+    fn damaged_or_foreign_bytes_are_ignored_as_a_whole() {
         let at = Checkpoint::At(kinesis(7, 8_000));
         let bytes = CompletedRanges::write(&at, &runs(100, 20)).unwrap();
         for index in 0..bytes.len() {
@@ -304,17 +314,17 @@ mod tests {
             damaged[index] ^= 1;
             assert!(CompletedRanges::read(&damaged, &at).is_empty(), "byte {index}");
         }
-        // Everything after the beginning, in a few bytes that somebody made up.
+        // Bytes without a checksum that claim everything after the beginning.
         let all = [VERSION, 0, 0, 1, 0, 186, 1, 0];
         assert!(CompletedRanges::read(&all, &Checkpoint::TrimHorizon).is_empty());
-        // And what is longer than anything that is written.
+        // Bytes that are longer than the limit.
         let long = runs(100, 1_000);
         let long = super::bytes(&at, long.iter().map(|(range, _)| range)).unwrap();
-        assert!(long.len() > MOST && CompletedRanges::read(&long, &at).is_empty());
+        assert!(long.len() > MAX_BYTES && CompletedRanges::read(&long, &at).is_empty());
     }
 
     #[test]
-    fn what_was_known_before_counts_as_far_as_it_was_not_read_again() {
+    fn known_ranges_count_as_far_as_they_were_not_read_again() {
         let run = |from: u64, to: u64| position(from.to_string(), 0)..=position(to.to_string(), 0);
         let known = CompletedRanges { ranges: vec![run(3, 5), run(8, 9)] };
         let with = |runs: &[RangeInclusive<Position>], read: Option<u64>| {
@@ -331,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_takes_some_twenty_bytes() {
+    fn a_range_takes_at_most_twenty_bytes() {
         let at = Checkpoint::At(kinesis(7, 8_000));
         let (few, more) = (
             CompletedRanges::write(&at, &runs(100, 1)).unwrap().len(),
@@ -341,11 +351,11 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_room_for_all_the_smallest_are_left_out() {
+    fn the_smallest_ranges_are_left_out_if_not_all_fit() {
         let at = Checkpoint::At(kinesis(7, 8_000));
         let all = runs(100, 1_000);
         let bytes = CompletedRanges::write(&at, &all).unwrap();
-        assert!((MOST / 2..=MOST).contains(&bytes.len()), "{}", bytes.len());
+        assert!((MAX_BYTES / 2..=MAX_BYTES).contains(&bytes.len()), "{}", bytes.len());
         let kept = CompletedRanges::read(&bytes, &at).ranges;
         let (all, kept) = (&all, &kept);
         let sizes = |is_kept: bool| {
@@ -355,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_too_large_to_be_told_are_not_kept() {
+    fn numbers_that_are_too_large_are_not_stored() {
         assert_eq!(
             CompletedRanges::write(
                 &Checkpoint::Latest,
@@ -368,7 +378,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_ranges_come_back(
+        fn any_ranges_are_read_back(
             sentinel in 0usize..4, numbers in proptest::collection::btree_set(("[1-9][0-9]{0,55}", 0u64..3), 1..30),
         ) {
             let mut at: Vec<Position> = numbers.into_iter().map(|(digits, sub)| position(digits, sub)).collect();
@@ -385,7 +395,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+        fn any_bytes_are_decoded_or_ignored(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             let body = [&[VERSION, 0][..], &bytes].concat();
             let done = CompletedRanges::read(&[&body[..], &checksum_of(&body)].concat(), &Checkpoint::TrimHorizon);
             prop_assert!(done.ranges.iter().all(|range| range.start() <= range.end()));

@@ -1,4 +1,5 @@
-//! From acknowledgements to the one position that is safe to checkpoint, and what is done beyond it.
+//! Computes the position that is safe to checkpoint, and the completed ranges beyond it, from
+//! acknowledgements.
 
 mod completed_ranges;
 mod watermark;

@@ -305,7 +305,7 @@ impl Coordinator {
             }
             CallId::SyncPass => {
                 if let Some(term) = &mut self.term {
-                    term.on_fill_timer(effects);
+                    term.on_sync_timer(effects);
                 }
             }
             CallId::Stream(stream) => self.shard_sync.on_fill_timer(stream, effects),

@@ -109,10 +109,10 @@ pub struct Handback {
     pub released: Vec<(String, String)>,
     /// Rows that were removed.
     pub removed: Vec<String>,
-    /// Leases of other hands (Java), which were left alone.
-    pub foreign: Vec<String>,
-    /// Leases with keys in quarantine, which other consumers skip.
-    pub parked: Vec<String>,
+    /// Leases that an external writer (Java KCL) owns, which were left unchanged.
+    pub external: Vec<String>,
+    /// Leases with quarantined keys, whose records other consumers skip.
+    pub quarantined: Vec<String>,
     /// Unfinished leases that stand at LATEST or AT_TIMESTAMP. KCL does not know the instant that we had pinned, and starts
     /// anew: what arrived in between is skipped by it.
     pub at_sentinel: Vec<String>,
@@ -129,6 +129,20 @@ pub struct Handback {
 ///
 /// # Cancellation
 /// What was done is done; it can be taken up again.
+///
+/// # Examples
+/// ```no_run
+/// use kcl_core::aws::{Clients, DynamoDbStore};
+/// use kcl_core::operator::{HandbackOptions, handback};
+///
+/// # async fn example() -> Result<(), kcl_core::Error> {
+/// let table = DynamoDbStore::new(Clients::from_environment().await?.dynamodb, "delays");
+/// let options = HandbackOptions::default().dry_run(true);
+/// let planned = handback(&table, &options, |progress| println!("{progress:?}")).await?;
+/// println!("leases to release: {:?}", planned.released);
+/// # Ok(())
+/// # }
+/// ```
 pub async fn handback(
     store: &dyn LeaseStore,
     options: &HandbackOptions,
@@ -156,8 +170,8 @@ pub async fn handback(
     // Only now: what the dead had under way when they were looked at has moved the counters.
     let table = read_table(store).await?;
     let mut done = Handback {
-        foreign: foreign(&table),
-        parked: in_quarantine.into_iter().map(|parked| parked.lease).collect(),
+        external: foreign(&table),
+        quarantined: in_quarantine.into_iter().map(|parked| parked.lease).collect(),
         at_sentinel: at_sentinel(&table),
         ..Handback::default()
     };
@@ -283,8 +297,8 @@ fn planned(table: &Table) -> Handback {
     Handback {
         released: owned(table).map(|lease| (lease.key.to_string(), owner(lease))).collect(),
         removed: clearing(table, None).iter().map(|removal| name(&removal.key())).collect(),
-        foreign: foreign(table),
-        parked: quarantine::of_table(table).into_iter().map(|parked| parked.lease).collect(),
+        external: foreign(table),
+        quarantined: quarantine::of_table(table).into_iter().map(|parked| parked.lease).collect(),
         at_sentinel: at_sentinel(table),
     }
 }
@@ -458,11 +472,11 @@ mod tests {
         store.put(Row::Lease(lease.clone()));
         let before = store.table();
         let error = hand(&store, false).await.unwrap_err();
-        assert!(error.code() == Code::Parked && error.to_string().contains("UA"), "{error}");
+        assert!(error.code() == Code::Quarantined && error.to_string().contains("UA"), "{error}");
         assert_eq!(store.table(), before);
         let options = HandbackOptions::default().leave_quarantined(true).with_clock(Arc::new(TokioClock::new()));
         let done = handback(&store, &options, |_| {}).await.unwrap();
-        assert_eq!((done.parked.len(), store.table().fleet), (1, None));
+        assert_eq!((done.quarantined.len(), store.table().fleet), (1, None));
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use super::watchdog::{self, Deadlines, Standing, Watchdog};
 use crate::clock::Time;
 use crate::lease::row::{CheckpointExtras, Lease, LeaseKey, SessionNumber, WorkerId, Yield};
 use crate::lease::{Row, Write, Written, next};
-use crate::processor::{ShardDelivery, WriteAsked};
+use crate::processor::{ShardDelivery, WriteRequested};
 use crate::record::{Checkpoint, ShardId, StartingPosition};
 use crate::retrieval::Unreadable;
 use crate::shard::Shard;
@@ -40,9 +40,9 @@ pub(crate) struct HeldLease {
     /// Checkpoints go to another store as they come, and into the row only at the end.
     elsewhere: bool,
     /// Who waits for the next write.
-    asked: Vec<WriteAsked>,
+    asked: Vec<WriteRequested>,
     /// Who waits for the one under way.
-    waiting: Vec<WriteAsked>,
+    waiting: Vec<WriteRequested>,
     /// Its consumer is to be followed by another one.
     restarting: bool,
     /// Where that one starts, if the row says another position by now.
@@ -184,7 +184,7 @@ impl HeldLease {
     }
 
     /// What is acknowledged is to be written now.
-    pub(crate) fn write_now(&mut self, asked: WriteAsked, effects: &mut Effects) {
+    pub(crate) fn write_now(&mut self, asked: WriteRequested, effects: &mut Effects) {
         self.asked.push(asked);
         self.act(effects);
     }
@@ -192,7 +192,7 @@ impl HeldLease {
     /// Somebody looked at the row, perhaps at an older state of it: has another hand said something in it?
     pub(crate) fn notice(&mut self, row: &Row) {
         let Some(row) = row.as_lease().filter(|row| row.counter > self.lease.counter) else { return };
-        self.delivery.wish(&row.extras.parked);
+        self.delivery.take_requests(&row.extras.parked);
         self.lease = row.clone();
     }
 
@@ -237,7 +237,7 @@ impl HeldLease {
     pub(crate) fn on_gone(&mut self, effects: &mut Effects) -> Option<Arc<ShardDelivery>> {
         if self.restarting && self.is_working() {
             self.restarting = false;
-            self.delivery = self.delivery.of_next(self.restart_from.take());
+            self.delivery = self.delivery.for_next_consumer(self.restart_from.take());
             return Some(self.delivery.clone());
         }
         if matches!(self.state, State::Working | State::Draining { .. }) {
@@ -372,7 +372,7 @@ impl HeldLease {
 
     /// What the row is to say and does not.
     fn ahead(&self) -> Option<(Checkpoint, CheckpointExtras)> {
-        let mut standing = self.delivery.standing(&self.lease.checkpoint);
+        let mut standing = self.delivery.checkpoint_state(&self.lease.checkpoint);
         if !self.delivery.stages.outage.was_answered() {
             standing.extras.unreadable_by.clone_from(&self.lease.extras.unreadable_by);
         }
@@ -430,7 +430,7 @@ impl HeldLease {
         if row.is_held_by(&self.me.0, self.me.1) && !row.checkpoint.is_shard_end() {
             // Ours still, but another hand moved the counter, or put the row back to what it was: the answer to a write is
             // never stale.
-            self.delivery.wish(&row.extras.parked);
+            self.delivery.take_requests(&row.extras.parked);
             self.asked.append(&mut self.waiting);
             self.lease = row;
             self.act(effects);

@@ -262,7 +262,7 @@ impl Coordinator {
     pub(super) fn on_held_answer(&mut self, lease: &LeaseKey, answer: Answer) {
         let Some(held) = self.held.get_mut(lease) else { return };
         let news = held.on_answer(answer, &mut self.effects);
-        let (lasted, parked) = (self.effects.now.since(held.since), held.delivery.parked());
+        let (lasted, parked) = (self.effects.now.since(held.since), held.delivery.quarantined_keys());
         match news {
             held_lease::HeldLeaseEvent::Nothing => return,
             held_lease::HeldLeaseEvent::Checkpointed => {

@@ -120,7 +120,7 @@ pub(super) fn refusal(parked: &[QuarantinedLease]) -> Error {
         "keys are in quarantine, and another kind of consumer would skip their records: {}. Nothing was cleared away",
         leases.join("; ")
     );
-    Error::new(Code::Parked, message)
+    Error::new(Code::Quarantined, message)
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl Coordinator {
     fn depart(&mut self) {
         // A term whose cycle is under way would write rows after they were cleared, as would a list of shards, and one that is won after the departure
         // would be nobody's.
-        let plans = self.term.as_ref().is_some_and(|term| !term.is_resting());
+        let plans = self.term.as_ref().is_some_and(|term| !term.is_idle());
         if self.watch.is_attempting() || plans || !self.shard_sync.is_idle() {
             return self.effects.remind(CallId::Departure, self.effects.now + Duration::from_millis(10));
         }

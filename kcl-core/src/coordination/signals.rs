@@ -60,7 +60,7 @@ impl Coordinator {
         for (lease, held) in &self.held {
             let Some(served) = self.identity.streams.of(lease) else { continue };
             let (delivery, retention) = (&held.delivery, served.retention);
-            let behind = delivery.behind();
+            let behind = delivery.lag();
             let (lag, unacknowledged) = (behind.lag, behind.unacknowledged);
             happened.push(CoordinationEvent::ShardBehind { lease: lease.clone(), lag, unacknowledged });
             let left = |age: Duration| retention.saturating_sub(age);
@@ -71,7 +71,7 @@ impl Coordinator {
             for expired in delivery.expired(retention) {
                 happened.push(CoordinationEvent::RecordsExpired { lease: lease.clone(), expired });
             }
-            let keys = delivery.parked();
+            let keys = delivery.quarantined_keys();
             let Some(oldest) = keys.iter().map(|key| key.arrived_at_ms).min() else { continue };
             let age = delivery.age(oldest);
             let of_stream = parked.entry(served.keys.id.clone()).or_default();

@@ -72,7 +72,7 @@ impl Start {
     /// A page of the table, as an answer to a call that was sent then.
     pub(crate) fn on_page(&mut self, page: &Page, sent: Time, effects: &Effects) {
         for lease in page.rows.leases.iter().filter(|lease| is_another_hands(lease)) {
-            self.resting.look(lease, sent, effects.now, &effects.contact);
+            self.resting.observe(lease, sent, effects.now, &effects.contact);
         }
     }
 
@@ -121,7 +121,7 @@ impl Start {
             if self.resting.is_moving(&lease.key) {
                 return StartEvent::Refused(self.in_use(lease));
             }
-            waiting |= !self.resting.rested(lease, self.java_failover_time);
+            waiting |= !self.resting.is_stale_for(lease, self.java_failover_time);
         }
         if waiting {
             effects.tell(CoordinationEvent::WaitingForForeignHand { for_long: self.java_failover_time });

@@ -68,7 +68,7 @@ codes! {
     LeaseKeys = "0017", Configuration, "The lease table has the other kind of lease keys.";
     CannotRead = "0018", Stopped, "The error policy stopped the worker because a shard could not be read.";
     FleetLives = "0019", Configuration, "A worker of the fleet is still alive.";
-    Parked = "0020", Configuration, "Keys are quarantined, and the table was to be handed back.";
+    Quarantined = "0020", Configuration, "Keys are quarantined, and the table was to be handed back.";
     OtherRange = "0021", Configuration, "The lease table belongs to another replay, or to no replay.";
     EncryptionKey = "0022", Authorization, "The encryption key of a stream or table cannot be used.";
     TableMissing = "0023", Configuration, "The lease table does not exist.";

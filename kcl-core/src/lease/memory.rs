@@ -13,8 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A lease table in memory, for tests and for applications of one process.
 ///
-/// It is lost when the process ends: the next start reads from the setting `start` again. Give it to a worker with
-/// [`WorkerBuilder::with_store`](crate::WorkerBuilder::with_store).
+/// It is lost when the process ends: the next start reads from the setting `start` again. Give it
+/// to a worker with [`WorkerBuilder::with_store`](crate::WorkerBuilder::with_store).
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     rows: Mutex<BTreeMap<RowKey, Row>>,
@@ -56,7 +56,8 @@ impl MemoryStore {
     }
 
     fn rows(&self) -> MutexGuard<'_, BTreeMap<RowKey, Row>> {
-        // Each change is one call on the map, so a panic of another thread leaves no partial change.
+        // Each change is one call on the map, so a panic of another thread leaves no partial
+        // change.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,8 @@
-//! The lease table: its rows, the conditional writes that change them, and the trait of a store that keeps them.
+//! The lease table: its rows, the conditional writes that change them, and the trait of a store
+//! that keeps them.
 //!
-//! [`MemoryStore`] and `aws::DynamoDbStore` are the stores. Rows and writes are the protocol of the workers; they are public
-//! with the feature `unstable-store` only, and change without notice.
+//! [`MemoryStore`] and `aws::DynamoDbStore` are the stores. Rows and writes are the protocol of the
+//! workers; they are public with the feature `unstable-store` only, and change without notice.
 #![cfg_attr(
     not(feature = "unstable-store"),
     allow(

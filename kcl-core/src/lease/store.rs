@@ -96,11 +96,11 @@ impl Table {
 
 /// Keeps a lease table.
 ///
-/// [`MemoryStore`](super::MemoryStore) and `aws::DynamoDbStore` implement it. Its methods are public with the feature
-/// `unstable-store` only.
+/// [`MemoryStore`](super::MemoryStore) and `aws::DynamoDbStore` implement it. Its methods are
+/// public with the feature `unstable-store` only.
 ///
-/// An implementation makes one attempt per call. The coordination retries, because only it knows whether a write may be
-/// repeated.
+/// An implementation makes one attempt per call. The coordination retries, because only it knows
+/// whether a write may be repeated.
 ///
 /// # Cancellation
 /// Dropping the future of a write leaves the write's outcome unknown: it may still be applied.

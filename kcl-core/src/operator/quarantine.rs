@@ -45,8 +45,8 @@ pub struct QuarantinedKey {
     pub refused: Option<String>,
 }
 
-impl From<row::QuarantinedKey> for QuarantinedKey {
-    fn from(row: row::QuarantinedKey) -> Self {
+impl QuarantinedKey {
+    fn of_row(row: row::QuarantinedKey) -> Self {
         let row::QuarantinedKey { key, positions, attempts, error, arrived_at_ms, wish, refused } = row;
         let arrived_at = system_time(arrived_at_ms);
         QuarantinedKey { key, records: positions, attempts, error, arrived_at, request: wish, refused }
@@ -62,7 +62,7 @@ pub async fn list(store: &dyn LeaseStore) -> Result<Vec<QuarantinedLease>, Error
     let public = |lease: coordination::QuarantinedLease| QuarantinedLease {
         lease: lease.lease,
         owner: lease.owner,
-        keys: lease.keys.into_iter().map(QuarantinedKey::from).collect(),
+        keys: lease.keys.into_iter().map(QuarantinedKey::of_row).collect(),
     };
     Ok(leases.map(public).collect())
 }

@@ -1,4 +1,4 @@
-//! What a handler is called with.
+//! Defines the batch of records that a handler is called with.
 
 use super::handle::{HandleSet, RecordHandle};
 use crate::record::Record;
@@ -6,24 +6,46 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The next records of a shard.
+/// The next records of a shard, in order. Never empty when a handler gets it.
+///
+/// A batch dereferences to `[Record]`, and `&batch` iterates over its records. A clone is cheap: it
+/// copies reference counts. The records stay in memory, and count against the setting
+/// `byte_budget`, until the last clone and the last handle are dropped.
+///
+/// The settings `max_batch_records` (10,000), `max_batch_bytes` (16 MiB) and `batch_window` (0 s)
+/// bound a batch. A record that is larger than `max_batch_bytes` comes alone.
+///
+/// # Examples
+/// ```
+/// use kcl_core::{prelude::*, record::SequenceNumber};
+/// use std::time::Duration;
+///
+/// let number = |digits: &str| SequenceNumber::parse(digits);
+/// let batch = Batch::new(vec![Record::new(number("1")?, "first"), Record::new(number("2")?, "second")])
+///     .with_behind_latest(Duration::from_secs(3));
+/// assert_eq!(batch.len(), 2);
+/// for record in &batch {
+///     println!("{} {:?}", record.sequence_number, record.data);
+/// }
+/// # Ok::<(), kcl_core::record::InvalidSequenceNumber>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Batch {
     records: Arc<Vec<Record>>,
     range: Range<usize>,
     millis_behind_latest: Option<u64>,
-    ledger: Option<Arc<HandleSet>>,
+    handles: Option<Arc<HandleSet>>,
 }
 
 impl Batch {
-    /// A batch of these records, for tests of handlers. Acknowledging its handles has no effect.
+    /// A batch of these records, for tests of handlers. Its handles have no effect.
     #[must_use]
     pub fn new(records: Vec<Record>) -> Self {
         let range = 0..records.len();
-        Batch { records: Arc::new(records), range, millis_behind_latest: None, ledger: None }
+        Batch { records: Arc::new(records), range, millis_behind_latest: None, handles: None }
     }
 
-    /// Sets how far the batch ends behind the tip of its shard, for tests of handlers.
+    /// Sets [`behind_latest`](Self::behind_latest), for tests of handlers.
     #[must_use]
     pub fn with_behind_latest(mut self, behind: Duration) -> Self {
         self.millis_behind_latest = u64::try_from(behind.as_millis()).ok();
@@ -34,9 +56,9 @@ impl Batch {
         records: Arc<Vec<Record>>,
         range: Range<usize>,
         millis_behind_latest: Option<u64>,
-        ledger: Arc<HandleSet>,
+        handles: Arc<HandleSet>,
     ) -> Self {
-        Batch { records, range, millis_behind_latest, ledger: Some(ledger) }
+        Batch { records, range, millis_behind_latest, handles: Some(handles) }
     }
 
     /// The records, in order.
@@ -45,37 +67,42 @@ impl Batch {
         self.records.get(self.range.clone()).unwrap_or_default()
     }
 
-    /// How far behind the tip of the shard the batch ends: `MillisBehindLatest` of the answer that it came in.
+    /// Iterator age: how far the read that returned these records was behind the tip of the shard, as
+    /// Kinesis reported it (`MillisBehindLatest`). `None` if Kinesis did not report it.
     #[must_use]
     pub fn behind_latest(&self) -> Option<Duration> {
         self.millis_behind_latest.map(Duration::from_millis)
     }
 
-    /// One handle a record, in order, to be acknowledged or failed one by one, by whichever task, in any order.
+    /// Takes one handle for each record, in order. Each record is then acknowledged or failed on
+    /// its own, by any task, in any order.
     ///
-    /// # Expected flow
-    /// The handler acquires the handles, moves them to tasks of its own, and returns `Ok(())`, which then acknowledges nothing.
-    /// The next batch comes while handles are open. From `max_unacknowledged` records on (from the first that is not
-    /// acknowledged) no more are read; what was read by then, up to 10,000 records, still comes.
+    /// A handler that takes the handles moves them to tasks of its own and returns `Ok(())`, which
+    /// then acknowledges nothing. The next batch comes while handles are open. When the records
+    /// from the first unacknowledged one on reach the setting `max_unacknowledged` (100,000), the
+    /// worker stops reading; what was read by then, up to 10,000 records, is still delivered.
     ///
-    /// # Guarantees
-    /// The position moves as far as every record is acknowledged without a gap. A handle that is failed or dropped is a
-    /// failure of its record: the error policy decides, and the record comes again in a batch of its own. The shard's end
-    /// and an orderly give-up wait for open handles. One that is used after the lease is lost changes nothing.
+    /// # What holds
+    /// - The checkpoint moves up to the first record that is not acknowledged.
+    /// - A handle that is failed or dropped is a failure of its record: the error policy decides,
+    ///   and a record that is retried comes again in a batch of its own, after later records.
+    /// - The end of the shard and an orderly release of the lease wait for open handles.
+    /// - A handle that is used after the lease is lost has no effect.
     ///
-    /// # Assumptions
-    /// Order is the handler's own affair: a record that comes again comes after later ones.
+    /// # If the handler fails
+    /// If the handler returns an error after it took the handles, the records that are not yet
+    /// acknowledged have failed. Their old handles can still acknowledge them, but can no longer
+    /// fail them.
     ///
-    /// On a worker with a [`CheckpointStore`](crate::CheckpointStore) there are no handles: a store keeps one position, and
-    /// records that are done in any order have none. The call yields none, and the worker stops when the handler returns
-    /// (KCL-0024).
-    ///
-    /// A second call yields none. An error of the handler that took them counts for the records that are not acknowledged
-    /// by then; their old handles can still acknowledge, and nothing else.
+    /// # When none are returned
+    /// - A second call returns no handles.
+    /// - On a worker with a [`CheckpointStore`](crate::CheckpointStore) no handles are returned,
+    ///   and the worker stops when the handler returns (KCL-0024). Such a store keeps one position,
+    ///   which cannot represent records that are done in any order.
     #[must_use]
     pub fn take_handles(&self) -> Vec<RecordHandle> {
-        let ledger = self.ledger.clone().unwrap_or_else(|| HandleSet::detached(self));
-        ledger.take(&ledger)
+        let handles = self.handles.clone().unwrap_or_else(|| HandleSet::detached(self));
+        handles.take(&handles)
     }
 
     pub(super) fn shared(&self) -> (Arc<Vec<Record>>, Range<usize>) {

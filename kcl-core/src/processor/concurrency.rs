@@ -1,58 +1,62 @@
-//! How many handlers work on one shard at a time, and what order they keep.
+//! Defines how many handlers work on one shard at a time, and in which order.
 
 use crate::record::Record;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// How many handlers work on one shard at a time, and what order they keep.
+/// How many handlers work on one shard at a time, and which order they keep.
 ///
-/// With `n` of them the factory makes `n` processors a shard, each for a *lane* ([`ShardContext::lane`]); each is called
-/// with one batch at a time.
+/// With `n` handlers the factory makes `n` processors per shard, one for each *lane*
+/// ([`ShardContext::lane`]). Each processor is called with one batch at a time.
 ///
-/// | | order | a shard's records go | for |
-/// |---|---|---|---|
-/// | `Serial` | of the shard | all to one processor | handlers that are fast, or that count on the shard's order |
-/// | `PerKey(n)` | of each partition key, retries included | by a hash of the key: a key's lane never changes while the shard is held, so a processor's state is that of its keys | handlers that wait, on data with keys |
-/// | `Unordered(n)` | none | to whoever is idle | handlers that wait, on data whose order means nothing |
+/// - `Serial` keeps the order of the shard. All records go to one processor. Choose it for fast
+///   handlers, and for handlers that depend on the shard's order.
+/// - `PerKey(n)` keeps the order of each partition key, also across retries. A record goes to a
+///   lane by a hash of its key, and a key's lane does not change while the lease is held, so a
+///   processor may keep state per key. Choose it for handlers that wait for I/O.
+/// - `Unordered(n)` keeps no order. Records go to any idle processor. Choose it for handlers that
+///   wait for I/O, on data whose order is irrelevant.
 ///
-/// All acknowledge on one watermark: the position moves as far as every record is done without a gap, and what is done
-/// beyond it is kept in the lease's row as far as there is room, so that a crash repeats little of it.
+/// All lanes share one checkpoint: it moves up to the first record that is not acknowledged. Which
+/// records beyond it are done is stored in the lease's row (up to 2 KB), so that a crash repeats
+/// few of them.
 ///
 /// [`ShardContext::lane`]: crate::ShardContext::lane
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Concurrency {
-    /// `Serial` where producers key their records; `Unordered(4)` on a stream that distributes records by itself (record
-    /// distribution strategy AUTO), where keys, and so order, mean nothing.
+    /// `Serial` on streams whose producers set partition keys. `Unordered(4)` on streams that
+    /// distribute records themselves (record distribution strategy AUTO), because their records
+    /// have no keys and hence no order.
     #[default]
     Auto,
-    /// One processor, in the order of the shard.
+    /// One processor per shard, in the order of the shard.
     Serial,
-    /// So many processors; each partition key in order.
+    /// This many processors per shard; each partition key in order.
     PerKey(u16),
-    /// So many processors, in no order.
+    /// This many processors per shard, in no order.
     Unordered(u16),
 }
 
-/// The mode that a worker works in.
+/// How records are distributed to lanes on the given stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lanes {
-    /// One.
+    /// There is one lane.
     One,
-    /// A key's lane is fixed.
+    /// A hash of the key chooses the lane.
     ByKey(usize),
-    /// Whichever is idle.
+    /// Any idle lane takes the next records.
     Any(usize),
 }
 
 impl Concurrency {
-    /// What is done on a stream whose records have keys, or have none.
+    /// The distribution on a stream whose records have keys, or have none.
     pub(crate) fn lanes(self, keyed: bool) -> Lanes {
         match self {
             Concurrency::Auto if keyed => Lanes::One,
             Concurrency::Auto => Lanes::Any(4),
             Concurrency::Serial => Lanes::One,
             Concurrency::PerKey(n) if keyed => Lanes::ByKey(n.into()),
-            // There is no key whose order could be kept.
+            // Without keys there is no order to keep.
             Concurrency::PerKey(n) | Concurrency::Unordered(n) => Lanes::Any(n.into()),
         }
     }
@@ -66,7 +70,7 @@ impl Lanes {
         }
     }
 
-    /// The lane of a record, where that is fixed. One without a key goes by its number.
+    /// The lane of a record. A record without a key is distributed by its sequence number.
     pub(crate) fn of_record(self, record: &Record) -> usize {
         match &record.partition_key {
             Some(key) if !mutated!(KeysWander) => self.of_key(Some(key)),
@@ -74,7 +78,7 @@ impl Lanes {
         }
     }
 
-    /// The lane that acquires care of a parked key.
+    /// The lane that resumes a quarantined key.
     pub(crate) fn of_key(self, key: Option<&str>) -> usize {
         match (self, key) {
             (Lanes::ByKey(_), Some(key)) => self.by_hash(key),
@@ -83,7 +87,8 @@ impl Lanes {
     }
 
     fn by_hash(self, text: &str) -> usize {
-        // Its keys are fixed: the same text has the same hash in every process of the same build.
+        // `DefaultHasher::new` has fixed keys, so a text has the same hash in every process of the
+        // same build.
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         usize::try_from(hasher.finish() % self.count() as u64).unwrap_or(0)
@@ -97,7 +102,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn without_keys_there_is_no_order_to_keep_unless_told_otherwise() {
+    fn auto_is_serial_with_keys_and_unordered_without() {
         assert_eq!(Concurrency::Auto.lanes(true), Lanes::One);
         assert_eq!(Concurrency::Auto.lanes(false), Lanes::Any(4));
         assert_eq!(Concurrency::Serial.lanes(false), Lanes::One);

@@ -1,4 +1,5 @@
-//! What a derived processor does with a batch. (What it accepts and refuses is tested beside the macro.)
+//! Tests what a derived processor does with a batch. (The crate `kcl-macros` tests what the derive
+//! accepts and refuses.)
 
 use super::traits::RecordProcessor;
 use super::{Batch, BoxError, ClaimSnapshot, DeliveryGate, RecordMeta, ShardContext, ShardDelivery};
@@ -46,8 +47,8 @@ impl Sum {
 fn shard() -> ShardContext {
     let (reports, _) = tokio::sync::mpsc::unbounded_channel();
     let gate = DeliveryGate::new(Arc::new(TokioClock::new()));
-    let hold = ClaimSnapshot::of(LeaseKey::new("s"), ShardId::new("s"), 1, StartingPosition::TrimHorizon);
-    ShardContext::new(ShardDelivery::new(hold, gate, reports), StreamRef::from("numbers"), 1)
+    let claim = ClaimSnapshot::of(LeaseKey::new("s"), ShardId::new("s"), 1, StartingPosition::TrimHorizon);
+    ShardContext::new(ShardDelivery::new(claim, gate, reports), StreamRef::from("numbers"), 1)
 }
 
 fn batch(payloads: &[&'static str]) -> Batch {
@@ -72,7 +73,7 @@ async fn a_handlers_error_ends_the_batch() {
 }
 
 #[tokio::test]
-async fn records_before_one_that_cannot_be_decoded_are_handled() {
+async fn records_before_one_that_does_not_decode_are_handled() {
     let mut sum = Sum::default();
     let error = sum.process_records(&batch(&["1", "2", "three", "4"]), &shard()).await.unwrap_err();
     assert_eq!(error.downcast_ref::<DecodeError>().unwrap().sequence_number().as_str(), "3");
@@ -80,7 +81,7 @@ async fn records_before_one_that_cannot_be_decoded_are_handled() {
 }
 
 #[tokio::test]
-async fn the_other_callbacks_reach_the_methods_named() {
+async fn the_other_callbacks_call_the_named_methods() {
     let (mut sum, shard) = (Sum::default(), shard());
     sum.initialize(&shard).await.unwrap();
     sum.lease_lost(&shard).await;

@@ -1,56 +1,86 @@
-//! Acknowledging record by record.
+//! Implements record handles, by which a handler acknowledges or fails records one by one.
 
 use super::Batch;
 use super::BoxError;
-use super::consumer::Piece;
 use super::delivery::ShardDelivery;
 use super::failure::Cause;
+use super::record_slice::RecordSlice;
 use crate::record::Record;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
-/// The right to acknowledge one record, or to fail it. Taken from a batch by [`Batch::take_handles`].
+/// Acknowledges or fails one record. Taken from a batch by [`Batch::take_handles`]; may be moved to
+/// any task.
 ///
-/// Dropped without either, it fails the record: what nobody took care of is not done.
+/// A handle that is dropped without either fails its record, so a record that is forgotten, or
+/// whose task panicked, goes to the error policy.
+///
+/// # Examples
+/// ```
+/// use kcl_core::prelude::*;
+///
+/// /// Acknowledges each record when a task of its own has handled it.
+/// struct Spawning;
+///
+/// impl RecordProcessor for Spawning {
+///     async fn process_records(&mut self, batch: &Batch, _: &ShardContext) -> Result<(), BoxError> {
+///         for handle in batch.take_handles() {
+///             tokio::spawn(async move {
+///                 match deliver(handle.record()).await {
+///                     Ok(()) => handle.acknowledge(),
+///                     Err(error) => handle.fail(error), // the error policy decides
+///                 }
+///             });
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// async fn deliver(record: &Record) -> Result<(), BoxError> {
+///     # let _ = record;
+///     Ok(())
+/// }
+/// ```
 #[must_use = "a handle that is dropped fails its record"]
 pub struct RecordHandle {
-    ledger: Arc<HandleSet>,
+    handles: Arc<HandleSet>,
     index: usize,
     settled: bool,
 }
 
-/// What became of the records of one call of a handler.
+/// The handles of one delivered batch, and which of them were used.
 #[derive(Debug)]
 pub(super) struct HandleSet {
     records: Arc<Vec<Record>>,
     range: Range<usize>,
-    /// Where acknowledgements go; nowhere for a batch that a test made.
-    to: Option<HandleSink>,
-    /// Positions are kept in a checkpoint store, which knows no gaps: no handles are given out.
+    /// Receives acknowledgements and failures; `None` for a batch that a test made.
+    sink: Option<HandleSink>,
+    /// The worker has a checkpoint store, whose one position cannot represent gaps, so no handles
+    /// are returned.
     in_order: bool,
     state: Mutex<State>,
 }
 
-/// Who is told.
+/// Receives what the handles of a batch report.
 #[derive(Debug)]
 pub(super) struct HandleSink {
-    pub(super) piece: Piece,
+    pub(super) slice: RecordSlice,
     pub(super) delivery: Arc<ShardDelivery>,
     pub(super) returned: mpsc::UnboundedSender<Returned>,
 }
 
-/// A handle came back.
+/// What handles report to the lane that delivered their batch.
 #[derive(Debug)]
 pub(super) enum Returned {
-    /// The last one of a batch.
+    /// The last open handle of a batch was used.
     AllSettled,
-    /// One that failed.
+    /// A record failed.
     Failed {
-        /// Its record.
-        piece: Piece,
-        /// Why.
+        /// The record.
+        slice: RecordSlice,
+        /// Why it failed.
         cause: Cause,
     },
 }
@@ -58,23 +88,24 @@ pub(super) enum Returned {
 #[derive(Debug, Default)]
 struct State {
     taken: bool,
-    /// Handles were asked for where none are given out.
+    /// The handler asked for handles although none are returned with a checkpoint store.
     refused: bool,
-    /// The handler failed afterwards: its records come again anyway.
+    /// The handler returned an error after it took the handles: its unacknowledged records are
+    /// delivered again anyway, so a later failure of a handle adds nothing.
     revoked: bool,
     open: usize,
-    /// By index within the range.
+    /// By the record's index within the batch.
     acknowledged: Vec<bool>,
 }
 
 impl HandleSet {
-    pub(super) fn new(records: Arc<Vec<Record>>, range: Range<usize>, to: HandleSink, in_order: bool) -> Arc<Self> {
-        Arc::new(HandleSet { records, range, to: Some(to), in_order, state: Mutex::default() })
+    pub(super) fn new(records: Arc<Vec<Record>>, range: Range<usize>, sink: HandleSink, in_order: bool) -> Arc<Self> {
+        Arc::new(HandleSet { records, range, sink: Some(sink), in_order, state: Mutex::default() })
     }
 
     pub(super) fn detached(batch: &Batch) -> Arc<Self> {
         let (records, range) = batch.shared();
-        Arc::new(HandleSet { records, range, to: None, in_order: false, state: Mutex::default() })
+        Arc::new(HandleSet { records, range, sink: None, in_order: false, state: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -90,7 +121,7 @@ impl HandleSet {
         (state.taken, state.open) = (true, self.range.len());
         state.acknowledged = vec![false; self.range.len()];
         drop(state);
-        self.range.clone().map(|index| RecordHandle { ledger: Arc::clone(shared), index, settled: false }).collect()
+        self.range.clone().map(|index| RecordHandle { handles: Arc::clone(shared), index, settled: false }).collect()
     }
 
     /// Whether the handler took the handles.
@@ -98,17 +129,18 @@ impl HandleSet {
         self.lock().taken
     }
 
-    /// Whether the handler asked for handles that it may not have.
+    /// Whether the handler asked for handles although none are returned.
     pub(super) fn was_refused(&self) -> bool {
         self.lock().refused
     }
 
-    /// Whether handles are open.
+    /// Whether some handles are neither acknowledged nor failed yet.
     pub(super) fn is_open(&self) -> bool {
         self.lock().open > 0
     }
 
-    /// The handler failed: tells which of its records are to come again.
+    /// Notes that the handler failed. Returns the records to deliver again, if it had taken the
+    /// handles.
     pub(super) fn revoke(&self) -> Option<Vec<usize>> {
         let mut state = self.lock();
         state.revoked = true;
@@ -126,11 +158,11 @@ impl HandleSet {
             *done = true;
         }
         drop(state);
-        let Some(HandleSink { piece, delivery, returned }) = &self.to else { return };
+        let Some(HandleSink { slice, delivery, returned }) = &self.sink else { return };
         match failed {
-            None => piece.settle(delivery, index..index + 1),
-            // The consumer may be gone: then the record comes again at the next one.
-            Some(cause) if !revoked => drop(returned.send(Returned::Failed { piece: piece.only(index), cause })),
+            None => slice.settle(delivery, index..index + 1),
+            // A send fails if the consumer is gone. The next consumer delivers the record again.
+            Some(cause) if !revoked => drop(returned.send(Returned::Failed { slice: slice.only(index), cause })),
             Some(_) => {}
         }
         if open == 0 {
@@ -141,28 +173,28 @@ impl HandleSet {
 
 impl RecordHandle {
     /// The record.
-    ///
-    /// # Panics
-    /// Never: a handle is made for a record that is there.
     #[must_use]
-    #[allow(clippy::indexing_slicing, reason = "made for an index of these records, which nobody changes")]
+    #[allow(clippy::indexing_slicing, reason = "a handle is made for an index of these records, which never change")]
     pub fn record(&self) -> &Record {
-        &self.ledger.records[self.index]
+        &self.handles.records[self.index]
     }
 
-    /// The record is done. Whether or not others are, the position follows once there is no gap before it.
+    /// Acknowledges the record. The checkpoint moves past it once all earlier records are
+    /// acknowledged, too.
+    ///
+    /// Has no effect after the lease is lost: the next owner delivers the record again.
     pub fn acknowledge(mut self) {
         self.settle(None);
     }
 
-    /// The record is not done: the error policy decides what becomes of it.
+    /// Fails the record. The error policy decides whether it is delivered again.
     pub fn fail(mut self, error: impl Into<BoxError>) {
         self.settle(Some(Cause::Error(error.into())));
     }
 
     fn settle(&mut self, failed: Option<Cause>) {
         if !std::mem::replace(&mut self.settled, true) {
-            self.ledger.settle(self.index, failed);
+            self.handles.settle(self.index, failed);
         }
     }
 }

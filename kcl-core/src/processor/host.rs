@@ -1,6 +1,6 @@
-//! Starts consumers on the user's runtime, and knows when all of them are gone.
+//! Starts consumers on the user's runtime, and waits until all of them are gone.
 
-use super::consumer::{self, Batching, LastWord, ReadAgain, Rules};
+use super::consumer::{self, Batching, ConsumerConfig, ReportGone, RereadFn};
 use super::delivery::ShardDelivery;
 use super::failure::ErrorPolicy;
 use super::store::CheckpointStore;
@@ -19,30 +19,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
-/// Starts a consumer for a lease that was claimed. All that follows is said through the delivery.
+/// Starts the consumer of a claimed lease. The consumer reports through the delivery.
 pub(crate) trait StartConsumer: Debug + Send + Sync + 'static {
-    /// Returns at once. The last report of the delivery is always `Gone`.
+    /// Starts the consumer and returns at once. The consumer's last report is always `Gone`.
     fn start(&self, delivery: Arc<ShardDelivery>);
 }
 
-/// How records are handled.
+/// How records are handled: the user's collaborators and settings.
 #[derive(Clone, Debug)]
-pub(crate) struct Handling {
-    /// What happens when a callback fails.
+pub(crate) struct HandlerConfig {
+    /// Decides what happens after a failure.
     pub(crate) policy: Arc<dyn ErrorPolicy>,
-    /// Where records go that it yields up.
+    /// Takes records that the policy gives up.
     pub(crate) sink: Option<Arc<dyn DeadLetterSink>>,
-    /// Where positions are kept beside the lease's row.
+    /// The user's own checkpoint store.
     pub(crate) store: Option<Arc<dyn CheckpointStore>>,
     /// How many handlers work on a shard.
     pub(crate) concurrency: Concurrency,
-    /// Whether records have keys whose order means something.
+    /// Whether the stream's records have partition keys, and so an order.
     pub(crate) keyed: bool,
-    /// A handler's success acknowledges nothing.
+    /// A handler's `Ok(())` acknowledges nothing (the setting `manual_checkpoints`).
     pub(crate) manual: bool,
 }
 
-/// What consumers are started with.
+/// The worker's own collaborators that consumers need.
 pub(crate) struct ConsumerDeps {
     pub(crate) tasks: Arc<dyn Spawn>,
     pub(crate) readers: Arc<dyn Readers>,
@@ -52,10 +52,10 @@ pub(crate) struct ConsumerDeps {
     pub(crate) rng: fastrand::Rng,
 }
 
-/// See the module's documentation.
+/// Starts consumers whose processors a user's factory makes.
 pub(crate) struct ConsumerHost<F> {
-    means: ConsumerDeps,
-    handling: Handling,
+    deps: ConsumerDeps,
+    handling: HandlerConfig,
     tracker: TaskTracker,
     factory: Arc<F>,
     rng: Mutex<fastrand::Rng>,
@@ -66,22 +66,22 @@ where
     F: Fn(&ShardId) -> P + Send + Sync + 'static,
     P: RecordProcessor,
 {
-    /// A host whose consumers are tasks, each with processors of its own from `factory`.
-    pub(crate) fn new(means: ConsumerDeps, handling: Handling, factory: F) -> Self {
-        let rng = Mutex::new(means.rng.clone());
-        ConsumerHost { means, handling, tracker: TaskTracker::new(), factory: Arc::new(factory), rng }
+    /// A host whose consumers get their processors from `factory`.
+    pub(crate) fn new(deps: ConsumerDeps, handling: HandlerConfig, factory: F) -> Self {
+        let rng = Mutex::new(deps.rng.clone());
+        ConsumerHost { deps, handling, tracker: TaskTracker::new(), factory: Arc::new(factory), rng }
     }
 
-    /// Waits until every consumer and every reader that was started is gone.
+    /// Waits until every consumer and reader that was started has ended.
     pub(crate) async fn all_gone(&self) {
         self.tracker.close();
         self.tracker.wait().await;
     }
 
-    fn rules(&self, shard: &ShardId, range: Option<HashKeyRange>) -> Rules {
-        let (settings, handling) = (&self.means.settings, &self.handling);
+    fn config(&self, shard: &ShardId, range: Option<HashKeyRange>) -> ConsumerConfig {
+        let (settings, handling) = (&self.deps.settings, &self.handling);
         let rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner).fork();
-        Rules {
+        ConsumerConfig {
             policy: Arc::clone(&handling.policy),
             sink: handling.sink.clone(),
             store: handling.store.clone(),
@@ -95,19 +95,19 @@ where
                 bytes: settings.max_batch_bytes,
                 window: settings.batch_window,
             },
-            window: settings.max_unacknowledged,
-            clock: Arc::clone(&self.means.clock),
+            max_unacknowledged: settings.max_unacknowledged,
+            clock: Arc::clone(&self.deps.clock),
             rng,
-            read_again: self.read_again(shard, range),
+            reread: self.reread(shard, range),
         }
     }
 
-    fn read_again(&self, shard: &ShardId, range: Option<HashKeyRange>) -> ReadAgain {
-        let apart = Deaggregation::new(&self.means.settings);
-        let (readers, shard, clock) = (Arc::clone(&self.means.readers), shard.clone(), Arc::clone(&self.means.clock));
+    fn reread(&self, shard: &ShardId, range: Option<HashKeyRange>) -> RereadFn {
+        let deaggregation = Deaggregation::new(&self.deps.settings);
+        let (readers, shard, clock) = (Arc::clone(&self.deps.readers), shard.clone(), Arc::clone(&self.deps.clock));
         Arc::new(move |position: Position| {
             let (from, watch) = (StartingPosition::At(position.sequence_number.clone()), Stopwatch::new(clock.clone()));
-            let mut reader = apart.open(readers.as_ref(), &shard, range, from, Arc::new(watch));
+            let mut reader = deaggregation.open(readers.as_ref(), &shard, range, from, Arc::new(watch));
             async move {
                 loop {
                     let mut chunk = reader.next().await?;
@@ -132,45 +132,48 @@ where
     P: RecordProcessor,
 {
     fn start(&self, delivery: Arc<ShardDelivery>) {
-        let (last_word, shard) = (Arc::new(LastWord(Arc::clone(&delivery))), delivery.shard().clone());
-        let (range, apart) = (delivery.hold.hash_range, Deaggregation::new(&self.means.settings));
-        let mut rules = self.rules(delivery.shard(), range);
-        let context = ShardContext::new(Arc::clone(&delivery), self.means.stream.clone(), rules.lanes.count());
-        let (factory, readers) = (Arc::clone(&self.factory), Arc::clone(&self.means.readers));
-        let (tasks, tracker) = (self.means.tasks.clone(), self.tracker.clone());
+        let (report_gone, shard) = (Arc::new(ReportGone(Arc::clone(&delivery))), delivery.shard().clone());
+        let (range, deaggregation) = (delivery.claim.hash_range, Deaggregation::new(&self.deps.settings));
+        let mut config = self.config(delivery.shard(), range);
+        let context = ShardContext::new(Arc::clone(&delivery), self.deps.stream.clone(), config.lanes.count());
+        let (factory, readers) = (Arc::clone(&self.factory), Arc::clone(&self.deps.readers));
+        let (tasks, tracker) = (self.deps.tasks.clone(), self.tracker.clone());
         let consumer = async move {
             let tasks = TasksInSpan::new(tasks, Span::current());
-            let from = match consumer::starting_position(&delivery, &rules).await {
+            let from = match consumer::starting_position(&delivery, &config).await {
                 Some(from) => from,
                 None => return,
             };
-            let Some(processors) = consumer::processors(factory.as_ref(), &delivery, &mut rules).await else { return };
+            let Some(processors) = consumer::processors(factory.as_ref(), &delivery, &mut config).await else { return };
             let (shard, fetching) = (delivery.shard().clone(), Arc::clone(&delivery.stages.fetch));
-            let open = move |from| apart.open(readers.as_ref(), &shard, range, from, Arc::clone(&fetching));
+            let open = move |from| deaggregation.open(readers.as_ref(), &shard, range, from, Arc::clone(&fetching));
             let (restart, outage) = (Arc::clone(&delivery.restart_fetch), Arc::clone(&delivery.stages.outage));
-            let chunks = Prefetch::start(open, from, restart, outage, Arc::clone(&last_word), &tasks, &tracker);
-            let mut lanes = consumer::lanes(processors, chunks, &context, &delivery, &rules, &last_word);
-            // The last one here, the others each in a task of its own. What this task holds must not outlive its lane.
+            let chunks = Prefetch::start(open, from, restart, outage, Arc::clone(&report_gone), &tasks, &tracker);
+            let mut lanes = consumer::lanes(processors, chunks, &context, &delivery, &config, &report_gone);
+            // The last lane runs in this task, the others in tasks of their own. This task's own
+            // references are dropped before its lane runs, so that `Gone` is reported as soon as
+            // all lanes and the reader have ended.
             let own = lanes.pop();
             for lane in lanes {
                 tasks.spawn(tracker.track_future(lane).boxed());
             }
-            drop((last_word, context, delivery));
+            drop((report_gone, context, delivery));
             if let Some(own) = own {
                 own.await;
             }
         };
-        // The span is made in the worker's scope, which begins with the task.
+        // The span is created inside the task, because the worker's telemetry scope begins with the
+        // task.
         let consumer = async move {
             let span = Scope::current().span_of_shard(&shard);
             consumer.instrument(span).await;
         };
-        self.means.tasks.spawn(self.tracker.track_future(consumer).boxed());
+        self.deps.tasks.spawn(self.tracker.track_future(consumer).boxed());
     }
 }
 
 impl<F> Debug for ConsumerHost<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConsumerHost").field("stream", &self.means.stream).finish_non_exhaustive()
+        f.debug_struct("ConsumerHost").field("stream", &self.deps.stream).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,5 @@
-//! The user's side: the trait they implement, what is done when it fails, and the consumer that calls it for one shard.
+//! Defines the user's side of a worker: the trait they implement, the error policy, and the
+//! consumer that calls both for one shard.
 
 mod batch;
 mod concurrency;
@@ -17,6 +18,7 @@ pub(crate) mod json;
 mod meta;
 mod outcome;
 mod quarantine;
+mod record_slice;
 mod stages;
 mod store;
 mod traits;
@@ -28,11 +30,11 @@ pub use context::{CheckpointError, PendingCheckpoint, PreparedCheckpoint, ShardC
 pub use dead_letter::JsonLinesFile;
 pub use dead_letter::{DeadLetter, DeadLetterSink, SinkFn, sink_fn};
 pub(crate) use delivery::{
-    ClaimSnapshot, DeliveryGate, Expired, Report, ReportKind, Reports, ShardDelivery, WriteAsked,
+    ClaimSnapshot, DeliveryGate, Expired, Report, ReportKind, Reports, ShardDelivery, WriteRequested,
 };
 pub use failure::{Cause, Decision, ErrorPolicy, Failure, FinalAction, OnError};
 pub use handle::RecordHandle;
-pub(crate) use host::{ConsumerDeps, ConsumerHost, Handling, StartConsumer};
+pub(crate) use host::{ConsumerDeps, ConsumerHost, HandlerConfig, StartConsumer};
 #[cfg(feature = "macros")]
 pub use json::DecodeError;
 pub use meta::RecordMeta;

@@ -1,11 +1,11 @@
-//! A handler's word on which records of a batch failed.
+//! Defines the error by which a handler names the records of a batch that failed.
 
 use super::BoxError;
 use crate::record::{Position, Record};
 use std::error::Error;
 use std::fmt;
 
-/// Which records of a batch failed; all others are done.
+/// Names the records of a batch that failed; all others are done. Return it as the handler's error.
 ///
 /// ```
 /// use kcl_core::{BatchOutcome, prelude::*};
@@ -17,7 +17,7 @@ use std::fmt;
 ///         let mut outcome = BatchOutcome::default();
 ///         for record in batch {
 ///             if record.data.is_empty() {
-///                 outcome.failed(record, "nothing in it");
+///                 outcome.failed(record, "empty payload");
 ///             }
 ///         }
 ///         outcome.into_result()
@@ -25,29 +25,33 @@ use std::fmt;
 /// }
 /// ```
 ///
-/// # Guarantees
-/// Records that are not named are acknowledged. Those that are go to the error policy, each with its own error where it
-/// comes to dead letters or quarantine; where it says to try again, a batch of only them comes. A record that was not in
-/// the batch is ignored.
+/// # What holds
+/// - Records that are not named are acknowledged.
+/// - Named records go to the error policy. If it retries, the next batch consists of only them. If
+///   it dead-letters or quarantines, each record keeps its own error.
+/// - A named record that was not in the batch is ignored.
 ///
 /// # With a checkpoint store
-/// A [`CheckpointStore`](crate::CheckpointStore) keeps one position, which says that every record before it is done. So the
-/// records that are done are those up to the store's position, whatever the outcome says, and all later ones come again:
-/// the first failed record and everything after it. An outcome that names a record which the store's position has already
-/// passed stops the worker (KCL-0024), because that record would be skipped: give the outcome to `advance` of `kcl-sql`
-/// before the commit, or write failed records to a table of dead letters in the same transaction and return `Ok(())`.
+/// A [`CheckpointStore`](crate::CheckpointStore) keeps one position, which says that every record
+/// before it is done. The records up to the store's position are then done, whatever the outcome
+/// says, and all later ones are delivered again.
+///
+/// An outcome that names a record which the store's position has already passed stops the worker
+/// (KCL-0024), because that record would be skipped. Pass the outcome to `advance` of `kcl-sql`
+/// before the commit; or write failed records to a dead-letter table in the same transaction, and
+/// return `Ok(())`.
 #[derive(Debug, Default)]
 pub struct BatchOutcome {
     failed: Vec<(Position, BoxError)>,
 }
 
 impl BatchOutcome {
-    /// This record failed.
+    /// Names a record as failed, with the reason.
     pub fn failed(&mut self, record: &Record, error: impl Into<BoxError>) {
         self.failed.push((record.position(), error.into()));
     }
 
-    /// Whether none failed.
+    /// Whether no record failed.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.failed.is_empty()
@@ -59,10 +63,10 @@ impl BatchOutcome {
         self.error_of(record).is_some()
     }
 
-    /// What a handler returns.
+    /// The handler's result: `Ok(())` if no record failed.
     ///
     /// # Errors
-    /// Where a record failed: this outcome itself.
+    /// This outcome itself, if a record failed.
     pub fn into_result(self) -> Result<(), BoxError> {
         if self.is_success() { Ok(()) } else { Err(self.into()) }
     }

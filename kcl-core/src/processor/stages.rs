@@ -1,4 +1,5 @@
-//! How long a shard's consumer has been at what: told by the consumer, looked at by the owner's watchdog.
+//! Keeps a stopwatch for each stage of a shard's work: the consumer starts and stops them, the
+//! owner's watchdog reads them.
 
 use crate::clock::{Clock, Time};
 use crate::retrieval::ReadOutage;
@@ -6,20 +7,21 @@ use crate::stopwatch::Stopwatch;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// One stopwatch a stage.
+/// One stopwatch per stage.
 #[derive(Debug)]
 pub(crate) struct Stages {
-    /// A read call is under way, or the last one failed: ends with the next one that is answered.
+    /// Runs from the start of a read call until a read call is answered.
     pub(crate) fetch: Arc<Stopwatch>,
-    /// Read calls are refused, or have not been answered for long.
+    /// Whether read calls are refused or unanswered.
     pub(crate) outage: Arc<ReadOutage>,
-    /// A callback of the user's is running.
+    /// Runs while a callback of the user's is running.
     pub(crate) process: Callbacks,
-    /// Records were handed over and are not acknowledged, whatever was tried: runs anew for those behind each that is.
+    /// Runs while the first delivered record is not acknowledged. Restarts whenever the watermark
+    /// moves.
     pub(crate) acknowledge: Stopwatch,
 }
 
-/// The callbacks that run, one a lane.
+/// The running callbacks, at most one per lane.
 #[derive(Debug)]
 pub(crate) struct Callbacks {
     clock: Arc<dyn Clock>,
@@ -39,7 +41,7 @@ impl Callbacks {
         self.lock().remove(&lane);
     }
 
-    /// Since when the one runs that has run longest.
+    /// When the longest-running callback started.
     pub(crate) fn since(&self) -> Option<Time> {
         self.lock().values().min().copied()
     }
@@ -53,8 +55,9 @@ impl Stages {
         Stages { fetch: Arc::new(stopwatch()), outage, process, acknowledge: stopwatch() }
     }
 
-    /// Those of the next consumer of the same hold: what the last one could not fetch, this one has to.
-    pub(crate) fn of_next(&self, clock: &Arc<dyn Clock>) -> Self {
+    /// The stopwatches for the next consumer of the same claim. A fetch that has not succeeded goes
+    /// on, so that restarting the consumer does not reset its deadline.
+    pub(crate) fn for_next_consumer(&self, clock: &Arc<dyn Clock>) -> Self {
         let (fetch, outage) = (Arc::new(self.fetch.continued()), Arc::new(self.outage.continued()));
         Stages { fetch, outage, ..Stages::new(clock) }
     }

@@ -1,20 +1,20 @@
-//! What a producer keyed a record by.
+//! Defines the partition key of a record.
 
 use super::text::Text;
 use std::fmt;
 use std::ops::Deref;
 
-/// A partition key: up to 256 characters. Reads as a `&str`.
+/// A partition key: up to 256 characters. Dereferences to `str`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PartitionKey(Text);
 
 impl PartitionKey {
-    /// One that many records have.
+    /// A key that many records share.
     pub(super) fn shared(key: &str) -> Self {
         PartitionKey(Text::Shared(key.into()))
     }
 
-    /// The key.
+    /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()

@@ -1,14 +1,15 @@
-//! Positions in a shard, and what a lease row's checkpoint says of one.
+//! Defines positions in a shard, checkpoints of lease rows, and starting positions of readers.
 
 use super::SequenceNumber;
 use std::fmt;
 
-/// A place in a shard: just after the named record.
+/// A position in a shard: just after the named record. Positions of one shard compare in the order
+/// of the shard.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// The record that was passed last.
+    /// The sequence number of the record.
     pub sequence_number: SequenceNumber,
-    /// Its index within an aggregated record; 0 otherwise.
+    /// Its index within an aggregated record; 0 for a record that is not aggregated.
     pub sub_sequence_number: u64,
 }
 
@@ -25,16 +26,19 @@ impl fmt::Display for Position {
     }
 }
 
-/// The checkpoint of a lease, in KCL's terms: a position, or one of its sentinels.
+/// The checkpoint of a lease, as KCL writes it: a position or a sentinel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Checkpoint {
-    /// Nothing processed yet: start with the oldest record.
+    /// Nothing is done yet: start with the oldest record.
     TrimHorizon,
-    /// Nothing processed yet: start with what arrives after the instant that `kclStart` pins.
+    /// Nothing is done yet: start with records that arrived at or after the time in the attribute
+    /// `kclStart`, which was the service's time when the first lease was created. A restart
+    /// therefore skips nothing (docs/protocol/checkpoints.md).
     Latest,
-    /// Nothing processed yet: start with what arrived at or after the instant that `kclStart` holds.
+    /// Nothing is done yet: start with records that arrived at or after the time in the attribute
+    /// `kclStart`.
     AtTimestamp,
-    /// Everything up to and including this position is done.
+    /// Every record up to and including this position is done.
     At(Position),
     /// The whole shard is done.
     ShardEnd,
@@ -47,7 +51,7 @@ impl Checkpoint {
         matches!(self, Checkpoint::ShardEnd)
     }
 
-    /// The `checkpoint` attribute's text, as KCL writes it.
+    /// The value of the attribute `checkpoint`, as KCL writes it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -59,7 +63,7 @@ impl Checkpoint {
         }
     }
 
-    /// The `checkpointSubSequenceNumber` attribute's value: 0 for sentinels.
+    /// The value of the attribute `checkpointSubSequenceNumber`: 0 for sentinels.
     #[must_use]
     pub fn sub_sequence_number(&self) -> u64 {
         match self {
@@ -68,10 +72,10 @@ impl Checkpoint {
         }
     }
 
-    /// Reads the two attributes of a lease row.
+    /// Parses the two attributes of a lease row.
     ///
     /// # Errors
-    /// When `text` is neither a sentinel nor a sequence number.
+    /// `text` is neither a sentinel nor a sequence number.
     pub fn parse(text: &str, sub_sequence_number: u64) -> Result<Self, super::sequence_number::InvalidSequenceNumber> {
         Ok(match text {
             "TRIM_HORIZON" => Checkpoint::TrimHorizon,
@@ -82,17 +86,17 @@ impl Checkpoint {
         })
     }
 
-    /// How far a checkpoint has come: a later one never has a smaller rank. Sentinels of the start are all before any
-    /// position, SHARD_END is after all.
+    /// Whether `other` is further than this checkpoint. The starting sentinels are before every
+    /// position and equal to each other; `SHARD_END` is after everything.
     #[must_use]
     pub fn is_before(&self, other: &Checkpoint) -> bool {
         match (self, other) {
             (Checkpoint::At(a), Checkpoint::At(b)) => a < b,
-            _ => self.stage() < other.stage(),
+            _ => self.rank() < other.rank(),
         }
     }
 
-    fn stage(&self) -> u8 {
+    fn rank(&self) -> u8 {
         match self {
             Checkpoint::TrimHorizon | Checkpoint::Latest | Checkpoint::AtTimestamp => 0,
             Checkpoint::At(_) => 1,
@@ -104,13 +108,13 @@ impl Checkpoint {
 /// Where a reader starts in a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartingPosition {
-    /// The oldest record there is.
+    /// The oldest record in the stream.
     TrimHorizon,
-    /// The first record that arrived at or after this instant, in milliseconds since the Unix epoch.
+    /// The first record that arrived at or after this time, in milliseconds since the Unix epoch.
     AtTimestamp(i64),
-    /// This record and what follows; where it is gone, the oldest after it.
+    /// This record; if it has expired, the oldest record after it.
     At(SequenceNumber),
-    /// The first record after this position. With a sub-sequence number above 0 the record itself is read again and
-    /// its first parts are left out.
+    /// The first record after this position. Within an aggregate, the aggregate is read again and
+    /// the records up to the position are left out.
     After(Position),
 }

@@ -1,27 +1,29 @@
-//! Sequence numbers: decimal strings of up to 129 digits that compare as the numbers they write.
+//! Defines sequence numbers: decimal strings of up to 129 digits that compare as numbers.
 
 use super::text::Text;
 use std::cmp::Ordering;
 use std::fmt;
 
-/// A record's number. Kinesis yields 56 digits today and promises no more than order within a shard:
-/// never compute with it, and never compare it across shards for time.
+/// The sequence number of a record. Kinesis documents only that it increases within a shard (and
+/// uses 56 digits at present), so do not compute with it, and do not compare numbers of different
+/// shards.
 ///
-/// Kept as the text that Kinesis sent; two compare by length, then by digits, which is numeric order as neither has
-/// leading zeros.
+/// Stored as the text that Kinesis sent. Numbers compare by length, then by digits, which is
+/// numeric order because they have no leading zeros.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SequenceNumber(Text);
 
-/// The text was no sequence number.
+/// The text is not a sequence number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no sequence number: expected up to 129 decimal digits without a leading zero")]
+#[error("`{0}` is not a sequence number: expected 1 to 129 decimal digits without a leading zero")]
 pub struct InvalidSequenceNumber(String);
 
 impl SequenceNumber {
-    /// Reads a sequence number.
+    /// Parses a sequence number.
     ///
     /// # Errors
-    /// When `digits` is empty, longer than 129 characters, has a leading zero, or anything but decimal digits.
+    /// `digits` is empty, longer than 129 characters, has a leading zero, or contains anything but
+    /// decimal digits.
     pub fn parse(digits: impl Into<String>) -> Result<Self, InvalidSequenceNumber> {
         let digits = digits.into();
         if is_well_formed(&digits) {
@@ -31,26 +33,28 @@ impl SequenceNumber {
         }
     }
 
-    /// Whether this is one: numbers of the service are taken as they come ([`trusted`](Self::trusted)), and looked at before
-    /// they are written down.
+    /// Whether this has the form of a sequence number. Numbers from the service are not checked
+    /// when they are received ([`trusted`](Self::trusted)), but before they are stored.
     pub(crate) fn is_well_formed(&self) -> bool {
         is_well_formed(self.as_str())
     }
 
-    /// Takes the service's word for it: looking at the digits of every record is a cache miss each, and was a twentieth of
-    /// the processor time of reading a backlog.
+    /// A number from the service, without a check. Checking the digits costs a cache miss per
+    /// record, which was 5 % of the CPU time of reading a backlog.
     #[cfg(feature = "aws")]
     pub(crate) fn trusted(digits: String) -> Self {
         SequenceNumber(Text::Own(digits))
     }
 
-    /// When the shard that this number belongs to was created, in seconds since the Unix epoch. It tells a stream from one
-    /// that was deleted and made again under its name.
+    /// When this number's shard was created, in seconds since the Unix epoch. Distinguishes a
+    /// stream from one that was deleted and created again under the same name.
     ///
-    /// Kinesis does not document what its numbers are made of, so this is a guess that is only made where it is plain:
-    /// a number of 186 bits (KCL's `SequenceNumberValidator` calls that version 2) has 2 in its highest and lowest four
-    /// bits, the time in bits 148 to 183, and the shard's number in bits 4 to 35, whose last four stand in bits 144 to 147
-    /// again. `None` for any other.
+    /// Kinesis does not document the layout of its numbers, so this is computed only for numbers
+    /// that match the known layout in all redundant bits, and is `None` for any other. A number of
+    /// 186 bits (version 2 in KCL's `SequenceNumberValidator`) has
+    /// - 2 in its highest and in its lowest four bits;
+    /// - the time in bits 148 to 183;
+    /// - the shard's number in bits 4 to 35, and its lowest four bits again in bits 144 to 147.
     pub(crate) fn shard_created_second(&self) -> Option<u64> {
         let [low, _, high] = self.limbs()?;
         let is_version_2 = high >> 56 == 2 && low & 0xf == 2;
@@ -58,16 +62,16 @@ impl SequenceNumber {
         (is_version_2 && names_shard_twice).then_some(high >> 20 & 0xf_ffff_ffff)
     }
 
-    /// The number that these units of 64 bits make, the lowest first.
+    /// The number with these 64-bit limbs, the lowest first.
     pub(crate) fn from_limbs(limbs: [u64; 3]) -> Self {
-        // Eighteen digits at a time.
+        // Converts 18 digits at a time.
         const GROUP: u128 = 1_000_000_000_000_000_000;
         let (mut rest, mut groups) = (limbs, Vec::new());
         while rest != [0; 3] {
             let mut remainder = 0_u128;
             for limb in rest.iter_mut().rev() {
                 let number = remainder << 64 | u128::from(*limb);
-                // Both fit: the remainder was less than the group.
+                // Both fit, because the remainder is less than GROUP.
                 (*limb, remainder) = ((number / GROUP) as u64, number % GROUP);
             }
             groups.push(remainder);
@@ -79,7 +83,7 @@ impl SequenceNumber {
         SequenceNumber(Text::Own(digits))
     }
 
-    /// The number in units of 64 bits, the lowest first, if it has no more than three of them.
+    /// The number as 64-bit limbs, the lowest first. `None` if it needs more than three.
     pub(crate) fn limbs(&self) -> Option<[u64; 3]> {
         let mut limbs = [0_u64; 3];
         for digit in self.as_str().bytes() {
@@ -100,7 +104,7 @@ impl SequenceNumber {
         self.0.as_str()
     }
 
-    /// The same, cheap to clone.
+    /// The same number, cheap to clone.
     pub(crate) fn shared(&self) -> Self {
         SequenceNumber(self.0.shared())
     }
@@ -151,7 +155,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_is_no_number_is_refused() {
+    fn malformed_numbers_are_refused() {
         for bad in ["", "01", "-1", "1e9", "TRIM_HORIZON", " 1", &"9".repeat(130)] {
             assert!(SequenceNumber::parse(bad).is_err(), "{bad}");
         }
@@ -165,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_today_tells_when_its_shard_was_created() {
+    fn a_number_of_the_known_layout_contains_the_creation_time_of_its_shard() {
         // 2 05bf4e5c2 6 0000000067648a17 00 05c181eea 00000006 2
         assert_eq!(created("49590338271490256608559692538361571095921575989136588898"), Some(0x5bf4_e5c2));
         // 2 054b6fffe 0 0000000000000000 00 054b6fffe 00000000 2
@@ -173,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_another_layout_tells_nothing() {
+    fn a_number_of_another_layout_has_no_creation_time() {
         let other_shard_at_the_top = "49590338271490256608559692538361571095921575989136588914";
         for other in
             ["0", "7", other_shard_at_the_top, &"9".repeat(56), &"9".repeat(129), &format!("1{}", "0".repeat(58))]
@@ -184,12 +188,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_number_of_three_units_is_itself_again(limbs: [u64; 3]) {
+        fn limbs_convert_to_a_number_and_back(limbs: [u64; 3]) {
             prop_assert_eq!(SequenceNumber::from_limbs(limbs).limbs(), Some(limbs));
         }
 
         #[test]
-        fn any_number_can_be_asked_for_its_shards_creation(digits in "[1-9][0-9]{0,128}") {
+        fn the_creation_time_of_any_number_is_in_range(digits in "[1-9][0-9]{0,128}") {
             prop_assert!(created(&digits).is_none_or(|second| second < 1 << 36));
         }
 

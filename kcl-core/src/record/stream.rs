@@ -1,34 +1,20 @@
-//! How streams and shards are named.
+//! Defines the names and ids of streams and shards.
 
+use super::{system_time, unix_millis};
+use super::id::string_id;
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-/// A shard's name within its stream: `shardId-` and twelve digits.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ShardId(Box<str>);
+string_id! {
+    /// A shard's id, unique within its stream: `shardId-` and twelve digits.
+    pub struct ShardId(Box<str>);
+}
 
 impl ShardId {
-    /// Takes the name as Kinesis yields it.
+    /// An id as Kinesis returns it.
     pub fn new(id: impl Into<String>) -> Self {
         ShardId(id.into().into_boxed_str())
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ShardId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for ShardId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -38,18 +24,18 @@ impl From<&str> for ShardId {
     }
 }
 
-/// A stream as a user names it: by name, or by ARN where it lies in another account.
+/// A stream as a user names it: by name, or by ARN if it is in another account.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamRef {
     /// A name in the client's own account and Region.
     Name(String),
-    /// A full ARN.
+    /// The stream's ARN.
     Arn(String),
 }
 
 impl StreamRef {
-    /// The stream's bare name.
+    /// The stream's name, also if it is given by ARN.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -79,18 +65,31 @@ impl fmt::Display for StreamRef {
     }
 }
 
-/// Which stream, for ever: a stream that is deleted and made again under its name is another one, with another
-/// creation time.
+/// Identifies a stream for all time. A stream that is deleted and created again under the same name
+/// has another creation time, and is another stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct StreamIdentity {
     /// The stream's ARN.
     pub arn: String,
-    /// When it was created, in whole seconds since the Unix epoch.
-    pub created_at: i64,
+    /// The creation time in whole seconds since 1970, as in lease keys.
+    pub(crate) created_at: i64,
 }
 
 impl StreamIdentity {
-    /// How a table of several streams names it; `None` where the ARN is none.
+    /// An identity with a creation time, which Kinesis' answers and lease keys have in whole seconds.
+    pub fn new(arn: impl Into<String>, created_at: impl Into<SystemTime>) -> Self {
+        StreamIdentity { arn: arn.into(), created_at: unix_millis(created_at.into()).div_euclid(1_000) }
+    }
+
+    /// When the stream was created, in whole seconds.
+    #[must_use]
+    pub fn created_at(&self) -> SystemTime {
+        system_time(self.created_at.saturating_mul(1_000))
+    }
+
+    /// The stream's id in a lease table that serves several streams. `None` if the ARN is not one
+    /// of a stream.
     #[must_use]
     pub fn id(&self) -> Option<StreamId> {
         let mut parts = self.arn.splitn(6, ':');
@@ -100,33 +99,17 @@ impl StreamIdentity {
     }
 }
 
-/// A stream as a table of several streams names it (KCL's serialized `StreamIdentifier`): `<account>:<name>:<creation
-/// time>`, the last in whole seconds since the Unix epoch. The Region is no part of it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamId(Arc<str>);
+string_id! {
+    /// A stream's id in a lease table that serves several streams (KCL's serialized
+    /// `StreamIdentifier`): `<account>:<name>:<creation time>`, the last in whole seconds since the
+    /// Unix epoch. The Region is not part of it.
+    pub struct StreamId(Arc<str>);
+}
 
 impl StreamId {
-    /// Takes the id as a table has it.
+    /// An id as a lease table contains it.
     pub fn new(id: impl AsRef<str>) -> Self {
         StreamId(id.as_ref().into())
-    }
-
-    /// The id.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for StreamId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for StreamId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -135,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_among_several_goes_by_account_name_and_creation_time() {
+    fn a_streams_id_consists_of_account_name_and_creation_time() {
         let identity = |arn: &str| StreamIdentity { arn: arn.to_owned(), created_at: 1_700_000_000 };
         let orders = identity("arn:aws-cn:kinesis:cn-north-1:123456789012:stream/orders.eu_1-x");
         assert_eq!(orders.id().unwrap().as_str(), "123456789012:orders.eu_1-x:1700000000");

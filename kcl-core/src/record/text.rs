@@ -1,9 +1,10 @@
-//! A short text that either belongs to one record, as it came, or is shared by many.
+//! Defines a short text that belongs to one record or is shared by many.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// Texts of records that came alone are kept as they came; those of the parts of an aggregate are one for all of them.
+/// The text of a record that is not aggregated is stored as received, without another allocation.
+/// The records of an aggregate share one text.
 #[derive(Clone)]
 pub(super) enum Text {
     Own(String),

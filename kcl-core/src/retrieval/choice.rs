@@ -12,23 +12,39 @@ use std::sync::Arc;
 
 /// How the shards of a stream are read.
 ///
-/// | reader | calls | shares its limits with | costs | delay | guarantees |
-/// |---|---|---|---|---|---|
-/// | polling | GetRecords, up to 5 a second and 2 MiB a second for each shard | all polling readers of the shard, of any application | nothing beside the shard | half of `poll_interval` and a call | every record in order; heals throttling, expired iterators and lost answers by itself |
-/// | fan-out | SubscribeToShard, every four to five minutes | nobody: each consumer has 2 MiB a second for each shard | a consumer is billed by shard and hour, and by GB | some 70 ms on AWS | the same; subscriptions that end, break or fall silent (20 s) are replaced, after the last record that was accepted |
-/// | auto | fan-out, and polling whenever nothing is pushed: while the consumer is registered, between two subscriptions, while fan-out is refused (quota, permission, the consumer is gone or used by others) | | as fan-out | | the same; a record that came by both is delivered once |
+/// Polling:
+/// - calls GetRecords, at most 5 times and 2 MiB per second for each shard; all polling readers of
+///   the shard share these limits, also those of other applications;
+/// - costs nothing in addition to the shard;
+/// - has a delay of half of `poll_interval` plus one call;
+/// - delivers every record in order, and recovers from throttling, expired iterators and lost
+///   responses.
 ///
-/// Whoever reads, what is handed over is held within the byte budget, and a handler that acquires its time slows its own shard
-/// only. (A subscription that nobody acquires from is ended by the service; that is no error, and a new one goes on.)
+/// Fan-out:
+/// - subscribes with SubscribeToShard, every four to five minutes; each consumer has its own 2 MiB
+///   per second for each shard;
+/// - costs a fee per consumer, shard and hour, and per GB;
+/// - has a delay of about 70 ms on AWS;
+/// - delivers every record in order. A subscription that ends, breaks or sends nothing for 20 s is
+///   replaced by one that starts after the last accepted record.
+///
+/// All fetched records count against the byte budget. A slow handler only delays its own shard.
+/// (The service ends a subscription whose events are not received; the reader then opens another
+/// one.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Retrieval {
-    /// Fan-out, and polling wherever and as long as it is not to be had. Registers the application's consumer, which AWS bills
-    /// until somebody deregisters it; see the settings `consumer_name`, `consumer_arn` and `deregister_consumer`.
+    /// Fan-out, falling back to polling while no subscription is open: while the consumer is being
+    /// registered, between two subscriptions, and while fan-out is refused (quota, permission, or
+    /// the consumer was deleted or is used by another program). A record that both readers receive
+    /// is delivered once.
+    ///
+    /// Registers the application's consumer, which AWS bills until it is deregistered; see the
+    /// settings `consumer_name`, `consumer_arn` and `deregister_consumer`.
     Auto,
-    /// Fan-out only. Where it is refused, the shard waits, and the error policy is asked.
+    /// Fan-out only. While it is refused, the shard waits, and the error policy decides.
     FanOut,
-    /// Polling only. The default, as a consumer costs money that nobody should be made to pay by a library.
+    /// Polling only. The default, because a registered consumer costs money.
     #[default]
     Polling,
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `reader` | the trait of all readers, and the chunks that they return |
 //! | `choice` | which reader the settings ask for |
-//! | `polling`, `fanout` | the readers; `call`: their deadlines |
+//! | `polling`, `fanout` | the readers; `call_deadline`: the deadlines of their calls |
 //! | `deaggregate`, `end_at_time` | layers between a reader and the consumer |
 //! | `prefetch`, `outage` | fetching ahead of the handler; since when and why reads fail |
 //! | `progress` | whether a response is new |
@@ -14,7 +14,7 @@
 //! show that this crate does not have them.
 
 mod budget;
-mod call;
+mod call_deadline;
 mod choice;
 mod deaggregate;
 mod end_at_time;
@@ -27,7 +27,7 @@ mod reader;
 mod warn_limiter;
 
 pub(crate) use budget::{ByteBudget, Reservation};
-pub(crate) use call::{CALL_DEADLINE, in_time};
+pub(crate) use call_deadline::{CALL_DEADLINE, with_call_deadline};
 pub use choice::Retrieval;
 #[cfg(feature = "aws")]
 pub(crate) use choice::consumer;

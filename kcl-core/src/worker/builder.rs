@@ -2,8 +2,8 @@
 
 use super::connection::{self, Connect};
 use super::fan_out_cleanup::FanOutCleanup;
-use super::fleet_membership::Asks;
-use super::handle::{Consumers, Consumption, Link, Reads, Worker};
+use super::fleet_membership::MembershipQuery;
+use super::handle::{ConsumerParts, ConsumerSet, HandleChannels, ReadStreams, Worker};
 use super::host::{self, Runtime};
 use super::replay::check_range;
 use crate::clock::{BootClock, Clock, TokioClock};
@@ -39,7 +39,36 @@ pub struct OneStream<F> {
     factory: F,
 }
 
-/// Builds a [`Worker`].
+/// Builds a [`Worker`]: [`Worker::builder`] for one stream, [`Worker::of_streams`] for several.
+///
+/// It has a setter for each of the [`settings`](crate::settings). Setters may come in any order.
+///
+/// ```no_run
+/// use kcl_core::{policy::sink_fn, prelude::*};
+/// use std::time::Duration;
+/// # struct Delays;
+/// # impl RecordProcessor for Delays {
+/// #     async fn process_records(&mut self, _: &Batch, _: &ShardContext) -> Result<(), BoxError> { Ok(()) }
+/// # }
+///
+/// # async fn example() -> Result<(), kcl_core::Error> {
+/// let worker = Worker::builder("delays", "flights")
+///     .settings(Settings::from_env_iter(std::env::vars())?) // KCL_FAILOVER_TIME=5s ...
+///     .worker_id("delays-0") // a StatefulSet's pod, say
+///     .concurrency(Concurrency::PerKey(16))
+///     .checkpoint_interval(Duration::from_secs(10))
+///     .error_policy(OnError::retry().max_attempts(10).then(FinalAction::DeadLetter))
+///     .dead_letters(sink_fn(|letter| async move {
+///         eprintln!("{}: {}", letter.idempotency_key(), letter.error);
+///         Ok(())
+///     }))
+///     .processor(|_: &ShardId| Delays)
+///     .build()
+///     .await?;
+/// # drop(worker);
+/// # Ok(())
+/// # }
+/// ```
 pub struct WorkerBuilder<R = NoProcessor> {
     application: String,
     settings: Settings,
@@ -48,30 +77,30 @@ pub struct WorkerBuilder<R = NoProcessor> {
     clock: Option<Arc<dyn Clock>>,
     seed: Option<u64>,
     runtime: Runtime,
-    pub(super) failing: Failing,
+    pub(super) failure_handling: FailureHandling,
     /// The streams to read, with their processors.
     pub(super) reads: R,
 }
 
 /// The checked parts that workers of one stream and of several streams have in common.
-pub(super) struct Base {
+pub(super) struct Prepared {
     pub(super) id: WorkerId,
     pub(super) table: String,
     pub(super) rng: fastrand::Rng,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) runtime: Runtime,
     pub(super) settings: Settings,
-    pub(super) failing: Failing,
+    pub(super) failure_handling: FailureHandling,
     pub(super) budget: ByteBudget,
     pub(super) source: Source,
-    pub(super) spec: Spec,
-    pub(super) link: Link,
+    pub(super) table_request: TableRequest,
+    pub(super) channels: HandleChannels,
     pub(super) scope: Scope,
 }
 
 /// What is needed to create the lease table.
-#[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "it is DynamoDB that asks"))]
-pub(super) struct Spec {
+#[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "only DynamoDB needs it"))]
+pub(super) struct TableRequest {
     pub(super) application: String,
     pub(super) table: String,
     pub(super) settings: Settings,
@@ -79,15 +108,15 @@ pub(super) struct Spec {
 
 /// The user's error policy, dead-letter sink and checkpoint store.
 #[derive(Clone)]
-pub(super) struct Failing {
+pub(super) struct FailureHandling {
     pub(super) policy: Arc<dyn ErrorPolicy>,
     pub(super) sink: Option<Arc<dyn DeadLetterSink>>,
     pub(super) store: Option<Arc<dyn CheckpointStore>>,
 }
 
-impl Default for Failing {
+impl Default for FailureHandling {
     fn default() -> Self {
-        Failing { policy: Arc::new(OnError::retry()), sink: None, store: None }
+        FailureHandling { policy: Arc::new(OnError::retry()), sink: None, store: None }
     }
 }
 
@@ -133,16 +162,17 @@ impl<R> WorkerBuilder<R> {
             clock: None,
             seed: None,
             runtime: Runtime::Own,
-            failing: Failing::default(),
+            failure_handling: FailureHandling::default(),
             reads,
         }
     }
 
     /// Checks and takes apart what all kinds of workers have in common.
-    pub(super) fn begin(self, validate: impl FnOnce(&Settings) -> Result<(), Error>) -> Result<(R, Base), Error> {
-        let WorkerBuilder { application, settings, worker_id, source, clock, seed, runtime, failing, reads } = self;
+    pub(super) fn begin(self, validate: impl FnOnce(&Settings) -> Result<(), Error>) -> Result<(R, Prepared), Error> {
+        let WorkerBuilder { application, settings, worker_id, source, clock, seed, runtime, failure_handling, reads } =
+            self;
         validate(&settings)?;
-        failing.check(&settings)?;
+        failure_handling.check(&settings)?;
         check_name("the application's name", &application, LONGEST_APPLICATION)?;
         if !matches!(source, Source::Store(_)) {
             check_application(&application, &settings)?;
@@ -159,9 +189,25 @@ impl<R> WorkerBuilder<R> {
         });
         let budget = ByteBudget::new(settings.byte_budget, LARGEST_CALL);
         let scope = Scope::of_worker(&application, id.as_str());
-        let spec = Spec { application, table: table.clone(), settings: settings.clone() };
-        let link = Link::new();
-        Ok((reads, Base { id, table, rng, clock, runtime, settings, failing, budget, source, spec, link, scope }))
+        let table_request = TableRequest { application, table: table.clone(), settings: settings.clone() };
+        let channels = HandleChannels::new();
+        Ok((
+            reads,
+            Prepared {
+                id,
+                table,
+                rng,
+                clock,
+                runtime,
+                settings,
+                failure_handling,
+                budget,
+                source,
+                table_request,
+                channels,
+                scope,
+            },
+        ))
     }
 }
 
@@ -271,10 +317,19 @@ impl WorkerBuilder<NoProcessor> {
         G: Fn(&ShardId) -> P + Send + Sync + 'static,
         P: RecordProcessor,
     {
-        let WorkerBuilder { application, settings, worker_id, source, clock, seed, runtime, failing, reads: stream } =
-            self;
+        let WorkerBuilder {
+            application,
+            settings,
+            worker_id,
+            source,
+            clock,
+            seed,
+            runtime,
+            failure_handling,
+            reads: stream,
+        } = self;
         let reads = OneStream { stream, factory };
-        WorkerBuilder { application, settings, worker_id, source, clock, seed, runtime, failing, reads }
+        WorkerBuilder { application, settings, worker_id, source, clock, seed, runtime, failure_handling, reads }
     }
 }
 
@@ -287,9 +342,10 @@ impl<F> WorkerBuilder<OneStream<F>> {
 
     /// Wraps the factory of processors.
     pub(super) fn wrapped<G>(self, wrap: impl FnOnce(F) -> G) -> WorkerBuilder<OneStream<G>> {
-        let WorkerBuilder { application, settings, worker_id, source, clock, seed, runtime, failing, reads } = self;
+        let WorkerBuilder { application, settings, worker_id, source, clock, seed, runtime, failure_handling, reads } =
+            self;
         let reads = OneStream { stream: reads.stream, factory: wrap(reads.factory) };
-        WorkerBuilder { application, settings, worker_id, source, clock, seed, runtime, failing, reads }
+        WorkerBuilder { application, settings, worker_id, source, clock, seed, runtime, failure_handling, reads }
     }
 }
 
@@ -307,29 +363,44 @@ where
     pub async fn build(self) -> Result<Worker, Error> {
         let (reads, base) = self.begin(Settings::validate)?;
         let OneStream { stream: NoProcessor { stream, api, table: store }, factory } = reads;
-        let Base { id, table, mut rng, clock, runtime, settings, failing, budget, source, spec, link, scope } = base;
+        let Prepared {
+            id,
+            table,
+            mut rng,
+            clock,
+            runtime,
+            settings,
+            failure_handling,
+            budget,
+            source,
+            table_request,
+            channels,
+            scope,
+        } = base;
         check_name("the stream's name", stream.name(), LONGEST_STREAM_NAME)?;
         check_consumer(&settings, &stream)?;
-        let application = spec.application.clone();
+        let application = table_request.application.clone();
         // Boxed because the future of the credentials chain is large.
-        let (connect, api) = Box::pin(source.open(spec, &stream, api, store, &mut rng)).await?;
-        let asks = settings.deregister_consumer.then_some(Asks::WhetherAlone);
+        let (connect, api) = Box::pin(source.open(table_request, &stream, api, store, &mut rng)).await?;
+        let query = settings.deregister_consumer.then_some(MembershipQuery::IsLast);
         let scope = scope.of_stream(stream.name());
-        let (hosted, connections) = host::connect(&runtime, connect, asks, scope.clone()).await?;
-        let connection =
-            connections.into_iter().next().ok_or_else(|| Error::new(Code::Bug, "no stream was connected to"))?;
+        let (hosted, connections) = host::connect(&runtime, connect, query, scope.clone()).await?;
+        let connection = connections
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::new(Code::Bug, "a worker of one stream has no connection to it"))?;
 
         check_range(&settings, &connection, api.as_ref()).await?;
         let StreamReaders { readers, registrar } = retrieval::readers(&settings, &application, api, budget, &mut rng)?;
-        let elsewhere = failing.store.is_some();
-        let handling = failing.handling(&settings, connection.description.keyed);
-        let consumers = move |with: Consumers| -> Arc<dyn Consumption> { with.host(readers, factory, handling) };
-        let billed = FanOutCleanup::default();
+        let has_store = failure_handling.store.is_some();
+        let handling = failure_handling.handling(&settings, connection.description.keyed);
+        let consumers = move |with: ConsumerParts| -> Arc<dyn ConsumerSet> { with.host(readers, factory, handling) };
+        let fan_out_cleanup = FanOutCleanup::default();
         if let Some(registrar) = registrar.filter(|_| settings.deregister_consumer) {
-            billed.insert(None, registrar);
+            fan_out_cleanup.insert(None, registrar);
         }
-        let reads = Reads::One { stream, connection, billed, consumers: Box::new(consumers) };
-        Ok(Worker { id, table, reads, settings, clock, rng, hosted, elsewhere, runtime, link, scope })
+        let reads = ReadStreams::One { stream, connection, fan_out_cleanup, consumers: Box::new(consumers) };
+        Ok(Worker { id, table, reads, settings, clock, rng, hosted, has_store, runtime, channels, scope })
     }
 }
 
@@ -338,7 +409,7 @@ impl Source {
     #[cfg_attr(not(feature = "aws"), allow(unused_variables, clippy::unused_async, clippy::needless_pass_by_ref_mut))]
     async fn open(
         self,
-        spec: Spec,
+        table_request: TableRequest,
         stream: &StreamRef,
         api: Option<Arc<dyn StreamApi>>,
         table: Option<Arc<dyn LeaseStore>>,
@@ -349,7 +420,7 @@ impl Source {
             let clients = match (self, api) {
                 (Source::Store(store), Some(api)) => {
                     return Ok((
-                        connection::given(store, vec![api.clone()], spec.settings.start_deadline).boxed(),
+                        connection::given(store, vec![api.clone()], table_request.settings.start_deadline).boxed(),
                         api,
                     ));
                 }
@@ -358,21 +429,23 @@ impl Source {
                 (Source::Clients(clients), _) => *clients,
             };
             let reading = crate::aws::KinesisStream::new(&clients.kinesis, stream.clone());
-            let api: Arc<dyn StreamApi> = Arc::new(reading.parser(spec.settings.parser));
-            let dry_run = crate::aws::DryRun::of(&spec.settings, &spec.application);
+            let api: Arc<dyn StreamApi> = Arc::new(reading.parser(table_request.settings.parser));
+            let dry_run = crate::aws::DryRun::of(&table_request.settings, &table_request.application);
             let connect = match table {
                 Some(store) => {
-                    let outage = spec.settings.start_deadline;
+                    let outage = table_request.settings.start_deadline;
                     super::connect::beside(clients, stream.clone(), store, dry_run, outage, rng.fork())
                 }
-                None => super::connect::connect(clients, stream.clone(), spec.into_table(), dry_run, rng.fork()),
+                None => {
+                    super::connect::connect(clients, stream.clone(), table_request.into_table(), dry_run, rng.fork())
+                }
             };
             Ok((connect, api))
         }
         #[cfg(not(feature = "aws"))]
         match (self, api) {
             (Source::Store(store), Some(api)) => {
-                Ok((connection::given(store, vec![api.clone()], spec.settings.start_deadline).boxed(), api))
+                Ok((connection::given(store, vec![api.clone()], table_request.settings.start_deadline).boxed(), api))
             }
             (Source::Store(_) | Source::Missing, _) => Err(no_sdk("`with_store_and_stream`")),
         }
@@ -380,9 +453,9 @@ impl Source {
 }
 
 #[cfg(feature = "aws")]
-impl Spec {
+impl TableRequest {
     pub(super) fn into_table(self) -> crate::aws::TableSpec {
-        let Spec { application, table: name, settings } = self;
+        let TableRequest { application, table: name, settings } = self;
         crate::aws::TableSpec {
             name,
             application,
@@ -396,8 +469,7 @@ impl Spec {
 
 #[cfg(not(feature = "aws"))]
 pub(super) fn no_sdk(with: &str) -> Error {
-    let message =
-        format!("this build has no AWS SDK (feature `aws`): give the worker a table and its streams with {with}");
+    let message = format!("this build has no AWS SDK (feature `aws`): set the lease store and the streams with {with}");
     Error::new(Code::Setting, message)
 }
 
@@ -405,7 +477,7 @@ pub(super) fn no_sdk(with: &str) -> Error {
 fn generator(seed: Option<u64>) -> fastrand::Rng {
     match seed {
         Some(seed) => fastrand::Rng::with_seed(seed),
-        #[allow(clippy::disallowed_methods, reason = "the one place where entropy comes in")]
+        #[allow(clippy::disallowed_methods, reason = "the only source of entropy")]
         None => fastrand::Rng::new(),
     }
 }
@@ -419,8 +491,9 @@ pub(super) fn check_consumer(settings: &Settings, stream: &StreamRef) -> Result<
         StreamRef::Arn(stream) => of == stream,
         StreamRef::Name(name) => of.ends_with(&format!(":stream/{name}")),
     };
-    let message =
-        format!("`consumer_arn` is `{arn}`, a consumer of another stream than `{stream}`: set one of this stream's");
+    let message = format!(
+        "`consumer_arn` is `{arn}`, a consumer of another stream than `{stream}`: use a consumer of this stream"
+    );
     if same { Ok(()) } else { Err(Error::new(Code::Setting, message)) }
 }
 
@@ -444,8 +517,8 @@ pub(super) fn check_name(what: &str, name: &str, longest: usize) -> Result<(), E
 fn check_application(application: &str, settings: &Settings) -> Result<(), Error> {
     let wrong = |what: &str, least: usize, most: usize, setting: &str| {
         let message = format!(
-            "the application's name, `{application}`, is also {what}, for which AWS acquires {least} to {most} characters: use \
-             another one, or set `{setting}`"
+            "the application's name, `{application}`, is also {what}, for which AWS allows {least} to {most} characters: use \
+             another name, or set `{setting}`"
         );
         Err(Error::new(Code::Setting, message))
     };

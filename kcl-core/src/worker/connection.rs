@@ -13,9 +13,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A caller's own stream has to answer within this time.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause between two attempts.
-const AGAIN: Duration = Duration::from_secs(1);
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The coordination's connections. Made and used on the coordination's own runtime.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub(super) async fn described(api: Arc<dyn StreamApi>, outage: Duration) -> Resu
     };
     let began = Instant::now();
     loop {
-        let error = match tokio::time::timeout(PATIENCE, api.describe()).await {
+        let error = match tokio::time::timeout(ANSWER_TIMEOUT, api.describe()).await {
             Ok(Ok(description)) => return Ok(Connection { api, description }),
             Ok(Err(error)) => match error.kind {
                 ApiErrorKind::Throttled | ApiErrorKind::Unavailable => failed(&error).with_source(error),
@@ -81,11 +81,11 @@ pub(super) async fn described(api: Arc<dyn StreamApi>, outage: Duration) -> Resu
                 | ApiErrorKind::PositionRefused
                 | ApiErrorKind::IteratorExpired => return Err(failed(&error).with_source(error)),
             },
-            Err(_) => failed(&format!("no answer within {PATIENCE:?}")),
+            Err(_) => failed(&format!("no answer within {ANSWER_TIMEOUT:?}")),
         };
-        if began.elapsed() + AGAIN > outage {
+        if began.elapsed() + RETRY_PAUSE > outage {
             return Err(error);
         }
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(RETRY_PAUSE).await;
     }
 }

@@ -58,6 +58,18 @@ impl Delivered {
 /// From `max_unacknowledged` open records of a shard on, no more of them are read: a program that
 /// pulls without acknowledging gets up to 10,000 more, and then none.
 ///
+/// ```no_run
+/// # async fn example() -> Result<(), kcl_core::Error> {
+/// let mut deliveries = kcl_core::Worker::builder("delays", "flights").stream().await?;
+/// while let Some(delivered) = deliveries.next().await {
+///     let delivered = delivered?;
+///     println!("{}: {} bytes", delivered.record().sequence_number, delivered.record().data.len());
+///     delivered.acknowledge();
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
 /// Dropping it aborts the worker. The worker still checkpoints what was acknowledged, in the
 /// background.
 #[must_use = "nothing is read unless the stream is polled"]
@@ -145,24 +157,12 @@ impl RecordProcessor for Forward {
 }
 
 impl WorkerBuilder<NoProcessor> {
-    /// Builds the worker, runs it on the current runtime, and returns its records as a stream.
-    ///
-    /// ```no_run
-    /// # async fn example() -> Result<(), kcl_core::Error> {
-    /// let mut deliveries = kcl_core::Worker::builder("delays", "flights").stream().await?;
-    /// while let Some(delivered) = deliveries.next().await {
-    ///     let delivered = delivered?;
-    ///     println!("{}: {} bytes", delivered.record().sequence_number, delivered.record().data.len());
-    ///     delivered.acknowledge();
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// Builds the worker, runs it on the current runtime, and returns its records as a stream: see [`Deliveries`].
     ///
     /// # Errors
     /// As [`build`](WorkerBuilder::build).
     pub async fn stream(self) -> Result<Deliveries, Error> {
-        if self.failing.store.is_some() {
+        if self.failure_handling.store.is_some() {
             return Err(Error::new(
                 Code::Setting,
                 "a checkpoint store cannot be used with `stream`: its records are acknowledged one by one, in any order, and a \
@@ -172,10 +172,10 @@ impl WorkerBuilder<NoProcessor> {
         let (sender, delivered) = mpsc::channel(WAITING);
         let worker = self.processor(move |_: &ShardId| Forward(sender.clone())).build().await?;
         let (handle, tasks) = (worker.handle(), worker.tasks());
-        let (tell, ended) = oneshot::channel();
+        let (outcome, ended) = oneshot::channel();
         tasks.spawn(Box::pin(async move {
             // Ignore the error: the delivery stream was dropped.
-            let _ = tell.send(worker.run().await);
+            let _ = outcome.send(worker.run().await);
         }));
         Ok(Deliveries { delivered, ended: Some(ended), handle })
     }

@@ -39,7 +39,7 @@ impl FanOutCleanup {
             Elsewhere::Nobody => self.remove(&stream).await,
             Elsewhere::Unknown => {
                 if let Some(id) = &stream {
-                    untold(Some(id), "its table did not tell who else reads the stream");
+                    report_unknown(Some(id), "the lease table did not answer which workers still read the stream");
                 }
             }
             Elsewhere::NotAsked | Elsewhere::Somebody => {}
@@ -53,7 +53,7 @@ impl FanOutCleanup {
             match others.have_left(stream.as_ref()) {
                 Ok(true) => self.remove(&stream).await,
                 Ok(false) => {}
-                Err(why) => untold(stream.as_ref(), &why),
+                Err(why) => report_unknown(stream.as_ref(), &why),
             }
         }
     }
@@ -70,7 +70,7 @@ impl FanOutCleanup {
     }
 }
 
-fn untold(stream: Option<&StreamId>, why: &str) {
+fn report_unknown(stream: Option<&StreamId>, why: &str) {
     let error = ApiError { kind: ApiErrorKind::Unavailable, message: why.to_owned(), source: None };
     scope_of(stream).enter(|| ConsumerRemoved { error: Some(&error) }.emit());
 }

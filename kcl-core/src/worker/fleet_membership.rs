@@ -10,15 +10,15 @@ use std::time::Duration;
 
 /// Attempts at a read, and the pause between them. The store does not retry.
 const ATTEMPTS: u32 = 3;
-const AGAIN: Duration = Duration::from_millis(300);
+const RETRY_PAUSE: Duration = Duration::from_millis(300);
 
 /// A question about the rest of the fleet.
 #[derive(Clone, Debug)]
-pub(super) enum Asks {
+pub(super) enum MembershipQuery {
     /// Whether this worker was the last one of its fleet; for a worker of one stream.
-    WhetherAlone,
+    IsLast,
     /// Which streams the other workers serve; for a worker of several streams.
-    WhoServes(WorkerId),
+    StreamsOfOthers(WorkerId),
 }
 
 /// The answer, if the question was asked.
@@ -27,20 +27,20 @@ pub(super) enum FleetMembership {
     #[default]
     NotAsked,
     /// Other workers remain, and read the stream.
-    Stay,
+    Remain,
     /// The streams that other workers serve; none if there are no others.
-    Serve(BTreeSet<StreamId>),
+    Serving(BTreeSet<StreamId>),
     /// The table did not answer.
     Unknown(String),
 }
 
-impl Asks {
+impl MembershipQuery {
     /// Reads the table, after this worker's session has ended.
     pub(super) async fn look(self, store: &dyn LeaseStore) -> FleetMembership {
         let mut others = self.ask(store).await;
         for _ in 1..ATTEMPTS {
             let FleetMembership::Unknown(_) = others else { break };
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(RETRY_PAUSE).await;
             others = self.ask(store).await;
         }
         others
@@ -49,13 +49,13 @@ impl Asks {
     async fn ask(&self, store: &dyn LeaseStore) -> FleetMembership {
         match self {
             // The last worker of a fleet deletes the fleet row.
-            Asks::WhetherAlone => match store.read(&[RowKey::Fleet], Consistency::Strong).await.as_deref() {
-                Ok([None]) => FleetMembership::Serve(BTreeSet::new()),
-                Ok(_) => FleetMembership::Stay,
+            MembershipQuery::IsLast => match store.read(&[RowKey::Fleet], Consistency::Strong).await.as_deref() {
+                Ok([None]) => FleetMembership::Serving(BTreeSet::new()),
+                Ok(_) => FleetMembership::Remain,
                 Err(error) => FleetMembership::Unknown(error.to_string()),
             },
-            Asks::WhoServes(me) => match store.scan().await {
-                Ok(table) => FleetMembership::Serve(served_by_others(&table, me)),
+            MembershipQuery::StreamsOfOthers(me) => match store.scan().await {
+                Ok(table) => FleetMembership::Serving(served_by_others(&table, me)),
                 Err(error) => FleetMembership::Unknown(error.to_string()),
             },
         }
@@ -67,8 +67,8 @@ impl FleetMembership {
     /// is unknown.
     pub(super) fn have_left(&self, stream: Option<&StreamId>) -> Result<bool, String> {
         match self {
-            FleetMembership::NotAsked | FleetMembership::Stay => Ok(false),
-            FleetMembership::Serve(served) => Ok(stream.is_none_or(|stream| !served.contains(stream))),
+            FleetMembership::NotAsked | FleetMembership::Remain => Ok(false),
+            FleetMembership::Serving(served) => Ok(stream.is_none_or(|stream| !served.contains(stream))),
             FleetMembership::Unknown(why) => Err(why.clone()),
         }
     }

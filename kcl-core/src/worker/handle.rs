@@ -5,13 +5,13 @@ use super::fan_out_cleanup::FanOutCleanup;
 use super::host::{Hosted, Runtime};
 use super::signal;
 use super::streams::Registry;
-use super::within::Token;
+use super::worker_token::WorkerToken;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::coordination::{Ask, Coordinator, Identity, Outside, StreamApis, Streams};
 use crate::error::Error;
 use crate::lease::row::WorkerId;
-use crate::processor::{ConsumerDeps, ConsumerHost, Handling, RecordProcessor, StartConsumer};
+use crate::processor::{ConsumerDeps, ConsumerHost, HandlerConfig, RecordProcessor, StartConsumer};
 use crate::record::{ShardId, StreamId, StreamRef};
 use crate::retrieval::Readers;
 use crate::shard::StreamApi;
@@ -30,62 +30,80 @@ use tokio::sync::{mpsc, watch};
 /// does not end in time.
 const LAST_CONSUMERS: Duration = Duration::from_secs(1);
 
-/// One member of the fleet that reads a stream, or several. Made by [`Worker::builder`] and [`Worker::of_streams`].
+/// A member of the fleet that reads one stream ([`Worker::builder`]) or several ([`Worker::of_streams`]).
+///
+/// ```no_run
+/// use kcl_core::prelude::*;
+/// # struct Delays;
+/// # impl RecordProcessor for Delays {
+/// #     async fn process_records(&mut self, _: &Batch, _: &ShardContext) -> Result<(), BoxError> { Ok(()) }
+/// # }
+///
+/// # async fn example() -> Result<(), kcl_core::Error> {
+/// let worker = Worker::builder("delays", "flights").processor(|_: &ShardId| Delays).build().await?;
+/// println!("{} joins the fleet", worker.id());
+/// worker.run_until(shutdown_signal()).await // or `run`, until its handle stops it
+/// # }
+/// ```
 #[must_use = "a worker does nothing until it is run"]
 pub struct Worker {
     pub(super) id: WorkerId,
     pub(super) table: String,
-    pub(super) reads: Reads,
+    pub(super) reads: ReadStreams,
     pub(super) settings: Settings,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rng: fastrand::Rng,
     pub(super) hosted: Hosted,
-    pub(super) elsewhere: bool,
+    pub(super) has_store: bool,
     pub(super) runtime: Runtime,
-    pub(super) link: Link,
+    pub(super) channels: HandleChannels,
     pub(super) scope: Scope,
 }
 
 /// The streams of a worker.
-pub(super) enum Reads {
+pub(super) enum ReadStreams {
     /// One stream, which has the lease table for itself.
     One {
         stream: StreamRef,
         connection: Connection,
-        billed: FanOutCleanup,
-        consumers: Box<dyn FnOnce(Consumers) -> Arc<dyn Consumption> + Send>,
+        fan_out_cleanup: FanOutCleanup,
+        consumers: Box<dyn FnOnce(ConsumerParts) -> Arc<dyn ConsumerSet> + Send>,
     },
     /// Several streams.
     Several(Arc<Registry>),
 }
 
 /// The worker's ends of the channels that its handle uses.
-pub(super) struct Link {
+pub(super) struct HandleChannels {
     pub(super) handle: WorkerHandle,
     asked: mpsc::UnboundedReceiver<Ask>,
     done: watch::Sender<bool>,
 }
 
-impl Link {
+impl HandleChannels {
     pub(super) fn new() -> Self {
         let (ask, asked) = mpsc::unbounded_channel();
         let (done, when_done) = watch::channel(false);
-        Link { handle: WorkerHandle { ask, done: when_done, streams: None, token: Token::default() }, asked, done }
+        HandleChannels {
+            handle: WorkerHandle { ask, done: when_done, streams: None, token: WorkerToken::default() },
+            asked,
+            done,
+        }
     }
 }
 
 /// The coordination's access to a worker's only stream.
 #[derive(Debug)]
-struct Only(Arc<dyn StreamApi>);
+struct OnlyStream(Arc<dyn StreamApi>);
 
-impl StreamApis for Only {
+impl StreamApis for OnlyStream {
     fn api(&self, _: Option<&StreamId>) -> Option<Arc<dyn StreamApi>> {
         Some(Arc::clone(&self.0))
     }
 }
 
 /// What consumers need, once the worker runs.
-pub(super) struct Consumers {
+pub(super) struct ConsumerParts {
     pub(super) tasks: Arc<dyn Spawn>,
     pub(super) stream: StreamRef,
     pub(super) settings: Settings,
@@ -93,25 +111,25 @@ pub(super) struct Consumers {
     pub(super) rng: fastrand::Rng,
 }
 
-impl Consumers {
-    pub(super) fn host<F, P>(self, readers: Arc<dyn Readers>, factory: F, handling: Handling) -> Arc<dyn Consumption>
+impl ConsumerParts {
+    pub(super) fn host<F, P>(self, readers: Arc<dyn Readers>, factory: F, handling: HandlerConfig) -> Arc<dyn ConsumerSet>
     where
         F: Fn(&ShardId) -> P + Send + Sync + 'static,
         P: RecordProcessor,
     {
-        let Consumers { tasks, stream, settings, clock, rng } = self;
+        let ConsumerParts { tasks, stream, settings, clock, rng } = self;
         Arc::new(ConsumerHost::new(ConsumerDeps { tasks, readers, stream, settings, clock, rng }, handling, factory))
     }
 }
 
 /// Starts consumers, and waits until all have ended.
 #[async_trait::async_trait]
-pub(super) trait Consumption: StartConsumer {
+pub(super) trait ConsumerSet: StartConsumer {
     async fn all_gone(&self);
 }
 
 #[async_trait::async_trait]
-impl<F, P> Consumption for ConsumerHost<F>
+impl<F, P> ConsumerSet for ConsumerHost<F>
 where
     F: Fn(&ShardId) -> P + Send + Sync + 'static,
     P: RecordProcessor,
@@ -121,14 +139,33 @@ where
     }
 }
 
-/// Stops a worker from elsewhere, and changes what it reads. Cheap to clone.
+/// Stops a worker, or adds and removes streams, from another task. Cheap to clone.
+///
+/// ```no_run
+/// use kcl_core::prelude::*;
+/// use std::time::Duration;
+/// # struct Delays;
+/// # impl RecordProcessor for Delays {
+/// #     async fn process_records(&mut self, _: &Batch, _: &ShardContext) -> Result<(), BoxError> { Ok(()) }
+/// # }
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let worker = Worker::builder("delays", "flights").processor(|_: &ShardId| Delays).build().await?;
+/// let handle = worker.handle();
+/// let running = tokio::spawn(worker.run());
+/// // ... until the program ends:
+/// handle.shutdown(Duration::from_secs(25)).await;
+/// running.await??;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct WorkerHandle {
     pub(super) ask: mpsc::UnboundedSender<Ask>,
     pub(super) done: watch::Receiver<bool>,
     /// Present if the worker reads several streams.
     pub(super) streams: Option<Arc<Registry>>,
-    pub(super) token: Token,
+    pub(super) token: WorkerToken,
 }
 
 impl WorkerHandle {
@@ -198,12 +235,12 @@ impl Worker {
     /// Returns a handle that stops this worker, or changes its streams, from another task.
     #[must_use]
     pub fn handle(&self) -> WorkerHandle {
-        self.link.handle.clone()
+        self.channels.handle.clone()
     }
 
     /// Replaces the stream that the coordination sees; readers keep theirs.
     pub(super) fn coordinate_through(&mut self, wrap: impl FnOnce(Arc<dyn StreamApi>) -> Arc<dyn StreamApi>) {
-        if let Reads::One { connection, .. } = &mut self.reads {
+        if let ReadStreams::One { connection, .. } = &mut self.reads {
             connection.api = wrap(Arc::clone(&connection.api));
         }
     }
@@ -230,25 +267,25 @@ impl Worker {
     }
 
     async fn run_in_scope(self) -> Result<(), Error> {
-        let Worker { id, table, reads, settings, clock, mut rng, hosted, elsewhere, runtime, link, scope } = self;
+        let Worker { id, table, reads, settings, clock, mut rng, hosted, has_store, runtime, channels, scope } = self;
         WorkerStarted { table: &table, settings: &settings }.emit();
         let (began, clock_of_run) = (clock.now(), clock.clone());
-        let Link { handle, asked, done } = link;
+        let HandleChannels { handle, asked, done } = channels;
         let _stop = StopOnDrop(handle.ask.clone());
         let (reports, reported) = mpsc::unbounded_channel();
         let tasks = ScopedTasks::of(handle.token.over(runtime.tasks()), scope);
         let process = runtime.process();
         let rng_of_consumers = rng.fork();
         let (mut alone, mut several) = (None, None);
-        let (consumers, streams, apis): (Arc<dyn Consumption>, Streams, Arc<dyn StreamApis>) = match reads {
-            Reads::One { stream, connection, billed, consumers } => {
-                alone = Some(billed);
+        let (consumers, streams, apis): (Arc<dyn ConsumerSet>, Streams, Arc<dyn StreamApis>) = match reads {
+            ReadStreams::One { stream, connection, fan_out_cleanup, consumers } => {
+                alone = Some(fan_out_cleanup);
                 let (settings, clock) = (settings.clone(), clock.clone());
                 let streams = connection.alone(settings.start, settings.until_ms());
-                let with = Consumers { tasks, stream, settings, clock, rng: rng_of_consumers };
-                (consumers(with), streams, Arc::new(Only(connection.api)))
+                let with = ConsumerParts { tasks, stream, settings, clock, rng: rng_of_consumers };
+                (consumers(with), streams, Arc::new(OnlyStream(connection.api)))
             }
-            Reads::Several(registry) => {
+            ReadStreams::Several(registry) => {
                 several = Some(Arc::clone(&registry));
                 registry.begin(tasks, clock.clone());
                 (registry.clone(), registry.served(), registry)
@@ -257,7 +294,7 @@ impl Worker {
         let starter: Arc<dyn StartConsumer> = consumers.clone();
         let (outcome, others) = hosted
             .run(move |parts| {
-                let identity = Identity { me: id, process, table, streams, elsewhere };
+                let identity = Identity { me: id, process, table, streams, elsewhere: has_store };
                 let coordinator = Coordinator::new(identity, settings, clock.clone(), reports, rng);
                 let (store, consumers) = (parts.store, starter);
                 let outside = Outside { store, streams: apis, consumers, clock, reports: reported, asked };
@@ -268,8 +305,8 @@ impl Worker {
         // worker handles them again.
         let _ = tokio::time::timeout(LAST_CONSUMERS, consumers.all_gone()).await;
         match (alone, several) {
-            (Some(billed), _) => billed.ended(&others).await,
-            (None, Some(registry)) => registry.billed.ended(&others).await,
+            (Some(fan_out_cleanup), _) => fan_out_cleanup.ended(&others).await,
+            (None, Some(registry)) => registry.fan_out_cleanup.ended(&others).await,
             (None, None) => {}
         }
         WorkerEnded { outcome: &outcome, ran: clock_of_run.now().since(began) }.emit();
@@ -308,8 +345,8 @@ impl Worker {
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reads: &dyn fmt::Debug = match &self.reads {
-            Reads::One { stream, .. } => stream,
-            Reads::Several(registry) => registry,
+            ReadStreams::One { stream, .. } => stream,
+            ReadStreams::Several(registry) => registry,
         };
         f.debug_struct("Worker").field("id", &self.id).field("reads", reads).finish_non_exhaustive()
     }

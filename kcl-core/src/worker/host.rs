@@ -2,7 +2,7 @@
 //! delays a heartbeat.
 
 use super::connection::{Connect, Connected, Connection};
-use super::fleet_membership::{Asks, FleetMembership};
+use super::fleet_membership::{FleetMembership, MembershipQuery};
 use crate::coordination::{self, Coordinator, Outside};
 use crate::error::{Code, Error};
 use crate::process::ThisProcess;
@@ -57,7 +57,7 @@ struct Task {
     connect: Connect,
     connected: oneshot::Sender<Result<Vec<Connection>, Error>>,
     begin: oneshot::Receiver<Begin>,
-    asks: Option<Asks>,
+    query: Option<MembershipQuery>,
     done: oneshot::Sender<(Result<(), Error>, FleetMembership)>,
 }
 
@@ -78,8 +78,8 @@ impl Task {
         let store = Arc::clone(&parts.store);
         let (coordinator, outside) = begin(parts);
         let outcome = coordination::run(coordinator, outside).await;
-        let others = match self.asks {
-            Some(asks) if outcome.is_ok() => asks.look(store.as_ref()).await,
+        let others = match self.query {
+            Some(query) if outcome.is_ok() => query.look(store.as_ref()).await,
             Some(_) | None => FleetMembership::NotAsked,
         };
         let _ = self.done.send((outcome, others));
@@ -90,13 +90,13 @@ impl Task {
 pub(super) async fn connect(
     runtime: &Runtime,
     connect: Connect,
-    asks: Option<Asks>,
+    query: Option<MembershipQuery>,
     scope: Scope,
 ) -> Result<(Hosted, Vec<Connection>), Error> {
     let (connected, when_connected) = oneshot::channel();
     let (begin, when_begun) = oneshot::channel();
     let (done, when_done) = oneshot::channel();
-    let task = Task { connect, connected, begin: when_begun, asks, done };
+    let task = Task { connect, connected, begin: when_begun, query, done };
     match runtime {
         Runtime::Own => spawn_thread(scope.around(task.run()))?,
         Runtime::Current => drop(tokio::spawn(scope.around(task.run()))),
@@ -131,5 +131,5 @@ impl Hosted {
 }
 
 fn gone() -> Error {
-    Error::new(Code::Bug, "the coordination ended without a word (a panic on its thread?)")
+    Error::new(Code::Bug, "the coordination task exited unexpectedly (did its thread panic?)")
 }

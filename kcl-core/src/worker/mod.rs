@@ -1,4 +1,4 @@
-//! The worker: what a user builds, runs, and stops. `replay/`: one that reads a range again, and ends by itself.
+//! The worker: built, run and stopped by the user. `streams/` has workers of several streams, `replay/` workers with an end.
 
 #[cfg(test)]
 mod balance_tests;
@@ -7,7 +7,7 @@ mod builder;
 mod connect;
 mod connection;
 mod deliveries;
-mod failing;
+mod failure_handling;
 mod fan_out_cleanup;
 mod fleet_membership;
 mod handle;
@@ -15,7 +15,7 @@ mod host;
 mod replay;
 mod signal;
 mod streams;
-mod within;
+mod worker_token;
 
 pub use builder::{NoProcessor, OneStream, WorkerBuilder};
 pub use deliveries::{Delivered, Deliveries};

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::address::StreamTarget;
 use super::control_rate::{ControlRates, rate};
 use super::model::{ApiError, Request, Scope, StreamMode, StreamStatus, Timestamp};
 use super::stream::Stream;
 use super::stream::phase::Phase;
 use super::subscription::{Subscription, SubscriptionId};
-use super::{EngineConfig, EngineTime, address};
+use super::{EngineConfig, EngineTime};
 
 /// The state of one [`Scope`].
 #[derive(Debug, Default)]
@@ -78,24 +79,14 @@ impl Account {
         Ok(stream)
     }
 
-    /// The stream that a request names by name, by ARN, or by both.
-    pub(crate) fn stream(
-        &mut self,
-        call: &Call<'_>,
-        name: Option<&String>,
-        arn: Option<&String>,
-    ) -> Result<&mut Stream, ApiError> {
-        self.named(call, address::stream_name(call.scope, name, arn)?)
+    /// The stream that a request names.
+    pub(crate) fn stream(&mut self, call: &Call<'_>, target: StreamTarget<'_>) -> Result<&mut Stream, ApiError> {
+        self.named(call, target.resolve(call.scope)?)
     }
 
     /// As [`stream`](Self::stream), for an operation that requires an `ACTIVE` stream.
-    pub(crate) fn active_stream(
-        &mut self,
-        call: &Call<'_>,
-        name: Option<&String>,
-        arn: Option<&String>,
-    ) -> Result<&mut Stream, ApiError> {
-        let stream = self.stream(call, name, arn)?;
+    pub(crate) fn active_stream(&mut self, call: &Call<'_>, target: StreamTarget<'_>) -> Result<&mut Stream, ApiError> {
+        let stream = self.stream(call, target)?;
         match stream.phase.status() {
             StreamStatus::Active => Ok(stream),
             StreamStatus::Creating | StreamStatus::Updating | StreamStatus::Deleting => Err(not_active(call, stream)),

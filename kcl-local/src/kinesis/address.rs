@@ -55,22 +55,40 @@ impl<'a> Resource<'a> {
     }
 }
 
-/// The name of the stream that a request names by name, by ARN, or by both.
-pub(crate) fn stream_name<'a>(
-    scope: &Scope,
-    name: Option<&'a String>,
-    arn: Option<&'a String>,
-) -> Result<&'a str, ApiError> {
-    match (name, arn) {
-        (None, None) => Err(ApiError::invalid_argument("Either StreamName or StreamARN must be provided.")),
-        (Some(name), None) => Ok(name),
-        (name, Some(arn)) => {
-            let by_arn = Resource::parse(scope, arn)?.stream;
-            match name {
-                Some(name) if name != by_arn => Err(ApiError::invalid_argument(format!(
-                    "StreamName {name} and StreamARN {arn} name different streams."
-                ))),
-                Some(_) | None => Ok(by_arn),
+/// The members `StreamName` and `StreamARN` of a request, which names its stream by one or both.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StreamTarget<'a> {
+    pub(crate) name: Option<&'a String>,
+    pub(crate) arn: Option<&'a String>,
+}
+
+impl<'a> StreamTarget<'a> {
+    pub(crate) fn new(name: &'a Option<String>, arn: &'a Option<String>) -> Self {
+        Self { name: name.as_ref(), arn: arn.as_ref() }
+    }
+
+    /// The target of a request that has no `StreamName`.
+    pub(crate) fn arn(arn: &'a Option<String>) -> Self {
+        Self { name: None, arn: arn.as_ref() }
+    }
+
+    /// The name of the stream.
+    ///
+    /// # Errors
+    /// Invalid argument if neither member is given, or if they name different streams. Not found if
+    /// the ARN is of another account or Region.
+    pub(crate) fn resolve(self, scope: &Scope) -> Result<&'a str, ApiError> {
+        match (self.name, self.arn) {
+            (None, None) => Err(ApiError::invalid_argument("Either StreamName or StreamARN must be provided.")),
+            (Some(name), None) => Ok(name),
+            (name, Some(arn)) => {
+                let by_arn = Resource::parse(scope, arn)?.stream;
+                match name {
+                    Some(name) if name != by_arn => Err(ApiError::invalid_argument(format!(
+                        "StreamName {name} and StreamARN {arn} name different streams."
+                    ))),
+                    Some(_) | None => Ok(by_arn),
+                }
             }
         }
     }
@@ -87,7 +105,7 @@ mod tests {
 
     fn find(name: Option<&str>, arn: Option<&str>) -> Result<String, ErrorCode> {
         let (name, arn) = (name.map(str::to_owned), arn.map(str::to_owned));
-        stream_name(&scope(), name.as_ref(), arn.as_ref()).map(str::to_owned).map_err(|error| error.code)
+        StreamTarget::new(&name, &arn).resolve(&scope()).map(str::to_owned).map_err(|error| error.code)
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Checks the constraints of the API's member types, and builds AWS's validation messages.
 
+use super::address::StreamTarget;
 use super::model::{ApiError, TextEnum};
 
 /// Maximum number of errors in one message.
@@ -201,9 +202,9 @@ impl Constraints {
     }
 
     /// Checks the name and the ARN of a stream.
-    pub(crate) fn stream(&mut self, name: Option<&String>, arn: Option<&String>) {
-        self.text("streamName", name.map(String::as_str), &STREAM_NAME);
-        self.text("streamARN", arn.map(String::as_str), &STREAM_ARN);
+    pub(crate) fn stream(&mut self, target: StreamTarget<'_>) {
+        self.text("streamName", target.name.map(String::as_str), &STREAM_NAME);
+        self.text("streamARN", target.arn.map(String::as_str), &STREAM_ARN);
     }
 
     /// Checks tags.

@@ -240,7 +240,7 @@ async fn a_policy_that_has_no_sink_and_a_store_beside_lanes_are_refused_at_once(
     let build =
         stored().error_policy(OnError::at_once(FinalAction::Quarantine)).processor(|_| Lanes::default()).build();
     let error = build.await.unwrap_err().to_string();
-    assert!(error.contains("KCL-0001") && error.contains("parks keys"), "{error}");
+    assert!(error.contains("KCL-0001") && error.contains("quarantines keys"), "{error}");
     let lanes = Settings::default().concurrency(Concurrency::PerKey(2));
     let build = builder(&stage, "a", lanes).checkpoint_store(Nowhere).processor(|_| Lanes::default()).build();
     let error = build.await.unwrap_err().to_string();

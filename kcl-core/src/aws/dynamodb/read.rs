@@ -60,7 +60,7 @@ impl DynamoDbStore {
         let mut left = keys;
         let mut pauses = LEFT_OUT_PAUSES.into_iter();
         loop {
-            let ask = KeysAndAttributes::builder()
+            let request = KeysAndAttributes::builder()
                 .set_keys(Some(left))
                 .consistent_read(strong)
                 .build()
@@ -68,7 +68,7 @@ impl DynamoDbStore {
             let mut got = self
                 .client
                 .batch_get_item()
-                .request_items(&self.table, ask)
+                .request_items(&self.table, request)
                 .send()
                 .await
                 .map_err(|error| Failure::of(OPERATION, error))?;
@@ -83,9 +83,9 @@ impl DynamoDbStore {
             match pauses.next() {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => {
-                    let said =
+                    let message =
                         format!("{} keys were unprocessed after {} calls", left.len(), LEFT_OUT_PAUSES.len() + 1);
-                    return Err(Failure::new(Cause::Throttled, OPERATION, said));
+                    return Err(Failure::new(Cause::Throttled, OPERATION, message));
                 }
             }
         }
@@ -119,8 +119,8 @@ impl DynamoDbStore {
             Some(last) => match last.get(name::KEY) {
                 Some(AttributeValue::S(key)) => Some(PageToken::new(key)),
                 Some(_) | None => {
-                    let said = format!("a page ended at a row without a text `{}`", name::KEY);
-                    return Err(Failure::new(Cause::Request, "Scan", said));
+                    let message = format!("a page ended at a row without a text `{}`", name::KEY);
+                    return Err(Failure::new(Cause::Request, "Scan", message));
                 }
             },
         };

@@ -27,9 +27,9 @@ impl DynamoDbStore {
     /// Emits the outcome of a call, and converts a failure for the caller.
     fn finish_call<T>(&self, operation: &'static str, result: Result<T, Failure>) -> Result<T, StoreError> {
         let failure = match result {
-            Ok(answer) => {
+            Ok(response) => {
                 TableCall { operation, table: &self.table, outcome: "answered", error: None }.emit();
-                return Ok(answer);
+                return Ok(response);
             }
             Err(failure) => failure,
         };

@@ -81,8 +81,8 @@ pub async fn prepare_table(client: &Client, spec: &TableSpec, open_shards: u32, 
             }
         }
         if Instant::now() >= deadline {
-            let said = format!("it is not ACTIVE after {} s", ACTIVE_WITHIN.as_secs());
-            return Err(diagnosed(Failure::new(Cause::Busy, DESCRIBE, said)));
+            let message = format!("it is not ACTIVE after {} s", ACTIVE_WITHIN.as_secs());
+            return Err(diagnosed(Failure::new(Cause::Busy, DESCRIBE, message)));
         }
         tokio::time::sleep(POLL).await;
     }
@@ -90,8 +90,8 @@ pub async fn prepare_table(client: &Client, spec: &TableSpec, open_shards: u32, 
 
 async fn describe(client: &Client, name: &str) -> Result<Option<TableDescription>, Failure> {
     match client.describe_table().table_name(name).send().await {
-        Ok(answer) if answer.table.is_none() => Err(Failure::new(Cause::Unanswered, DESCRIBE, EMPTY)),
-        Ok(answer) => Ok(answer.table),
+        Ok(response) if response.table.is_none() => Err(Failure::new(Cause::Unanswered, DESCRIBE, EMPTY)),
+        Ok(response) => Ok(response.table),
         Err(error) => match Failure::of(DESCRIBE, error) {
             Failure { cause: Cause::NotFound, .. } => Ok(None),
             failure => Err(failure),

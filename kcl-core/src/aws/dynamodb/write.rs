@@ -59,7 +59,7 @@ impl DynamoDbStore {
                     .set_expression_attribute_values(values)
                     .return_values(ReturnValue::AllNew)
                     .return_values_on_condition_check_failure(AllOld);
-                let updated = outcome(operation, sent.send().await, |answer| answer.attributes)?;
+                let updated = outcome(operation, sent.send().await, |response| response.attributes)?;
                 // With ALL_NEW, DynamoDB always returns the item. A response without it comes from
                 // a proxy.
                 match updated {
@@ -101,11 +101,11 @@ conditional!(PutItemError, UpdateItemError, DeleteItemError);
 
 fn outcome<A, E: Conditional>(
     operation: &'static str,
-    answer: Result<A, SdkError<E, HttpResponse>>,
+    response: Result<A, SdkError<E, HttpResponse>>,
     item: impl FnOnce(A) -> Option<Item>,
 ) -> Result<Outcome, Failure> {
-    let error = match answer {
-        Ok(answer) => return Ok(Outcome::Done(item(answer))),
+    let error = match response {
+        Ok(response) => return Ok(Outcome::Done(item(response))),
         Err(error) => error,
     };
     match error.as_service_error().and_then(E::refused) {

@@ -46,13 +46,13 @@ impl KinesisFanOut {
     }
 
     async fn find(&self, consumer: &ConsumerRef) -> Result<Option<RegisteredConsumer>, Failure> {
-        let ask = self.stream.client.describe_stream_consumer();
-        let ask = match consumer {
-            ConsumerRef::Arn(arn) => ask.consumer_arn(arn),
-            ConsumerRef::Name(name) => ask.stream_arn(self.stream_arn().await?).consumer_name(name),
+        let request = self.stream.client.describe_stream_consumer();
+        let request = match consumer {
+            ConsumerRef::Arn(arn) => request.consumer_arn(arn),
+            ConsumerRef::Name(name) => request.stream_arn(self.stream_arn().await?).consumer_name(name),
         };
-        let described = match ask.send().await.map_err(|error| Failure::of(FIND, error)) {
-            Ok(answer) => answer.consumer_description,
+        let described = match request.send().await.map_err(|error| Failure::of(FIND, error)) {
+            Ok(response) => response.consumer_description,
             Err(failure) if failure.cause == Cause::NotFound => return Ok(None),
             Err(failure) => return Err(failure),
         };
@@ -64,10 +64,11 @@ impl KinesisFanOut {
 
     async fn register(&self, name: &str) -> Result<RegisteredConsumer, Failure> {
         let arn = self.stream_arn().await?;
-        let ask = self.stream.client.register_stream_consumer().stream_arn(arn).consumer_name(name);
-        let answer = ask.send().await.map_err(|error| Failure::of(REGISTER, error))?;
-        let consumer =
-            answer.consumer.ok_or_else(|| Failure::new(Cause::Unanswered, REGISTER, "the response has no consumer"))?;
+        let request = self.stream.client.register_stream_consumer().stream_arn(arn).consumer_name(name);
+        let response = request.send().await.map_err(|error| Failure::of(REGISTER, error))?;
+        let consumer = response
+            .consumer
+            .ok_or_else(|| Failure::new(Cause::Unanswered, REGISTER, "the response has no consumer"))?;
         let active = consumer.consumer_status == ConsumerStatus::Active;
         Ok(RegisteredConsumer { active, arn: consumer.consumer_arn })
     }
@@ -87,9 +88,9 @@ impl KinesisFanOut {
         from: &StartingPosition,
     ) -> Result<EventSubscription, Failure> {
         let client = self.clients.take();
-        let ask = client.subscribe_to_shard().consumer_arn(consumer_arn).shard_id(shard.as_str());
-        let answer = ask.starting_position(position(from)?).send().await;
-        let receiver = answer.map_err(|error| Failure::of(SUBSCRIBE, error))?.event_stream;
+        let request = client.subscribe_to_shard().consumer_arn(consumer_arn).shard_id(shard.as_str());
+        let response = request.starting_position(position(from)?).send().await;
+        let receiver = response.map_err(|error| Failure::of(SUBSCRIBE, error))?.event_stream;
         let subject = format!("shard `{shard}` of stream `{}`", self.stream.stream);
         Ok(EventSubscription { receiver, subject, _client: client })
     }
@@ -163,24 +164,24 @@ fn pushed(event: SubscribeToShardEvent) -> Result<Pushed, Failure> {
 }
 
 fn position(from: &StartingPosition) -> Result<ApiPosition, Failure> {
-    let ask = ApiPosition::builder();
-    let ask = match from {
-        StartingPosition::TrimHorizon => ask.r#type(ShardIteratorType::TrimHorizon),
+    let request = ApiPosition::builder();
+    let request = match from {
+        StartingPosition::TrimHorizon => request.r#type(ShardIteratorType::TrimHorizon),
         StartingPosition::AtTimestamp(ms) => {
-            ask.r#type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*ms))
+            request.r#type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*ms))
         }
         StartingPosition::At(number) => {
-            ask.r#type(ShardIteratorType::AtSequenceNumber).sequence_number(number.as_str())
+            request.r#type(ShardIteratorType::AtSequenceNumber).sequence_number(number.as_str())
         }
         // As for iterators: an aggregate with a completed part is read again.
-        StartingPosition::After(position) => ask
+        StartingPosition::After(position) => request
             .r#type(match position.sub_sequence_number {
                 0 => ShardIteratorType::AfterSequenceNumber,
                 _ => ShardIteratorType::AtSequenceNumber,
             })
             .sequence_number(position.sequence_number.as_str()),
     };
-    ask.build().map_err(|error| Failure::new(Cause::Request, SUBSCRIBE, error.to_string()))
+    request.build().map_err(|error| Failure::new(Cause::Request, SUBSCRIBE, error.to_string()))
 }
 
 #[cfg(test)]

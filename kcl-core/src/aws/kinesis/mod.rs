@@ -74,7 +74,7 @@ impl KinesisStream {
     }
 
     pub(super) async fn summary(&self) -> Result<StreamDescription, Failure> {
-        let answer = self
+        let response = self
             .client
             .describe_stream_summary()
             .set_stream_name(self.name())
@@ -82,49 +82,49 @@ impl KinesisStream {
             .send()
             .await
             .map_err(|error| Failure::of(response::DESCRIBE, error))?;
-        response::description(answer)
+        response::description(response)
     }
 
     async fn page(&self, which: ListWhich, token: Option<&str>) -> Result<ShardPage, Failure> {
         let date = ResponseDate::default();
-        let ask = self.client.list_shards();
-        let ask = match token {
+        let request = self.client.list_shards();
+        let request = match token {
             // The token includes stream and filter; a request with both is rejected.
-            Some(token) => ask.next_token(token),
-            None => ask.set_stream_name(self.name()).set_stream_arn(self.arn()).set_shard_filter(filter(which)?),
+            Some(token) => request.next_token(token),
+            None => request.set_stream_name(self.name()).set_stream_arn(self.arn()).set_shard_filter(filter(which)?),
         };
-        let sent = ask.customize().interceptor(date.clone()).send().await;
+        let sent = request.customize().interceptor(date.clone()).send().await;
         let page = sent.map_err(|error| Failure::of(response::LIST, error))?;
         let shards = page.shards.unwrap_or_default().into_iter().map(response::shard).collect::<Result<_, _>>()?;
         Ok(ShardPage { shards, next_token: page.next_token, answered_at_ms: date.millis() })
     }
 
     async fn iterator(&self, shard: &ShardId, from: &StartingPosition) -> Result<String, Failure> {
-        let ask = self
+        let request = self
             .client
             .get_shard_iterator()
             .set_stream_name(self.name())
             .set_stream_arn(self.arn())
             .shard_id(shard.as_str());
-        let ask = match from {
-            StartingPosition::TrimHorizon => ask.shard_iterator_type(ShardIteratorType::TrimHorizon),
+        let request = match from {
+            StartingPosition::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
             StartingPosition::AtTimestamp(ms) => {
-                ask.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*ms))
+                request.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*ms))
             }
-            StartingPosition::At(number) => {
-                ask.shard_iterator_type(ShardIteratorType::AtSequenceNumber).starting_sequence_number(number.as_str())
-            }
+            StartingPosition::At(number) => request
+                .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
+                .starting_sequence_number(number.as_str()),
             // Part of an aggregate is completed: the aggregate is read again, and the reader drops
             // that part.
-            StartingPosition::After(position) => ask
+            StartingPosition::After(position) => request
                 .shard_iterator_type(match position.sub_sequence_number {
                     0 => ShardIteratorType::AfterSequenceNumber,
                     _ => ShardIteratorType::AtSequenceNumber,
                 })
                 .starting_sequence_number(position.sequence_number.as_str()),
         };
-        let answer = ask.send().await.map_err(|error| Failure::of(response::ITERATOR, error))?;
-        answer
+        let response = request.send().await.map_err(|error| Failure::of(response::ITERATOR, error))?;
+        response
             .shard_iterator
             .ok_or_else(|| Failure::new(Cause::Unanswered, response::ITERATOR, "the response has no iterator"))
     }
@@ -138,7 +138,7 @@ impl KinesisStream {
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .send()
             .await;
-        let answer = sent.map_err(|error| {
+        let response = sent.map_err(|error| {
             let not_understood = error.as_service_error().is_some_and(|error| error.is_invalid_argument_exception());
             let mut failure = Failure::of(response::RECORDS, error);
             if not_understood {
@@ -146,7 +146,7 @@ impl KinesisStream {
             }
             failure
         })?;
-        response::fetched(answer)
+        response::fetched(response)
     }
 
     fn api_result<T>(&self, result: Result<T, Failure>) -> Result<T, ApiError> {

@@ -13,8 +13,8 @@ pub(super) const LIST: &str = "ListShards";
 pub(super) const ITERATOR: &str = "GetShardIterator";
 pub(super) const RECORDS: &str = "GetRecords";
 
-pub(super) fn description(answer: DescribeStreamSummaryOutput) -> Result<StreamDescription, Failure> {
-    let summary = answer
+pub(super) fn description(response: DescribeStreamSummaryOutput) -> Result<StreamDescription, Failure> {
+    let summary = response
         .stream_description_summary
         .ok_or_else(|| Failure::new(Cause::Unanswered, DESCRIBE, "the response describes no stream"))?;
     let unusable = matches!(summary.stream_status, StreamStatus::Creating | StreamStatus::Deleting);
@@ -55,17 +55,17 @@ pub(super) fn shard(shard: types::Shard) -> Result<Shard, Failure> {
 /// the same iterator, as in KCL's `DataRetrievalUtil`, because following it would end a shard too
 /// early, or never. A response with neither, or with invalid children, does not show how the shard
 /// ended: the reader lists the shards.
-pub(super) fn fetched(answer: GetRecordsOutput) -> Result<Fetched, Failure> {
-    let children = answer.child_shards.unwrap_or_default();
-    if answer.next_shard_iterator.is_some() && !children.is_empty() {
-        let said = "the response contradicts itself: it has an iterator and children";
-        return Err(Failure::new(Cause::Unanswered, RECORDS, said));
+pub(super) fn fetched(response: GetRecordsOutput) -> Result<Fetched, Failure> {
+    let children = response.child_shards.unwrap_or_default();
+    if response.next_shard_iterator.is_some() && !children.is_empty() {
+        let message = "the response contradicts itself: it has an iterator and children";
+        return Err(Failure::new(Cause::Unanswered, RECORDS, message));
     }
-    last_number(&answer.records, RECORDS)?;
+    last_number(&response.records, RECORDS)?;
     Ok(Fetched {
-        records: answer.records.into_iter().map(record).collect(),
-        millis_behind_latest: answer.millis_behind_latest.and_then(|ms| u64::try_from(ms).ok()),
-        next_iterator: answer.next_shard_iterator,
+        records: response.records.into_iter().map(record).collect(),
+        millis_behind_latest: response.millis_behind_latest.and_then(|ms| u64::try_from(ms).ok()),
+        next_iterator: response.next_shard_iterator,
         children: children.into_iter().map(child).collect::<Result<_, _>>()?,
     })
 }
@@ -118,7 +118,7 @@ mod tests {
         child.set_parent_shards(Some(parents.iter().map(|&parent| parent.to_owned()).collect())).build().unwrap()
     }
 
-    fn answer(next: Option<&str>, children: Option<Vec<types::ChildShard>>) -> GetRecordsOutput {
+    fn response(next: Option<&str>, children: Option<Vec<types::ChildShard>>) -> GetRecordsOutput {
         GetRecordsOutput::builder()
             .set_records(Some(vec![]))
             .set_next_shard_iterator(next.map(str::to_owned))
@@ -130,19 +130,19 @@ mod tests {
     #[test]
     fn a_contradictory_response_is_retried() {
         let parent = &["shardId-000000000000"];
-        let failure = fetched(answer(Some("next"), Some(vec![child(parent)]))).unwrap_err();
+        let failure = fetched(response(Some("next"), Some(vec![child(parent)]))).unwrap_err();
         assert_eq!(failure.cause, Cause::Unanswered);
-        assert!(fetched(answer(Some("next"), None)).is_ok());
-        assert_eq!(fetched(answer(None, Some(vec![child(parent)]))).unwrap().children.len(), 1);
+        assert!(fetched(response(Some("next"), None)).is_ok());
+        assert_eq!(fetched(response(None, Some(vec![child(parent)]))).unwrap().children.len(), 1);
     }
 
     #[test]
     fn an_end_without_children_is_left_to_the_list_of_shards() {
-        for end in [answer(None, None), answer(None, Some(vec![]))] {
+        for end in [response(None, None), response(None, Some(vec![]))] {
             let fetched = fetched(end).unwrap();
             assert_eq!((fetched.next_iterator, fetched.children.len()), (None, 0));
         }
-        let children = fetched(answer(None, Some(vec![child(&[])]))).unwrap().children;
+        let children = fetched(response(None, Some(vec![child(&[])]))).unwrap().children;
         assert!(!crate::shard::are_valid_children(&ShardId::from("shardId-000000000000"), &children));
     }
 
@@ -156,8 +156,8 @@ mod tests {
     #[test]
     fn a_response_with_an_invalid_last_sequence_number_is_refused() {
         let last = types::Record::builder().sequence_number("nonsense").data(Blob::new([1])).partition_key("k").build();
-        let answer = GetRecordsOutput::builder().records(last.unwrap()).next_shard_iterator("next").build().unwrap();
-        assert_eq!(fetched(answer).unwrap_err().cause, Cause::Request);
+        let response = GetRecordsOutput::builder().records(last.unwrap()).next_shard_iterator("next").build().unwrap();
+        assert_eq!(fetched(response).unwrap_err().cause, Cause::Request);
     }
 
     #[test]

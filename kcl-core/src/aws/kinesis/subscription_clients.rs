@@ -110,10 +110,10 @@ impl ConnectionKey {
     }
 
     /// Returns the timeouts with a connect timeout that is longer by this many milliseconds.
-    fn timeouts(&self, like: Option<&TimeoutConfig>) -> TimeoutConfig {
-        let like = like.map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
-        let connect = like.clone().build().connect_timeout().unwrap_or(CONNECT_TIMEOUT);
-        like.connect_timeout(connect.saturating_add(Duration::from_millis(self.0))).build()
+    fn timeouts(&self, given: Option<&TimeoutConfig>) -> TimeoutConfig {
+        let given = given.map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
+        let connect = given.clone().build().connect_timeout().unwrap_or(CONNECT_TIMEOUT);
+        given.connect_timeout(connect.saturating_add(Duration::from_millis(self.0))).build()
     }
 }
 

@@ -3,7 +3,7 @@ use crate::record::SequenceNumber;
 use proptest::prelude::*;
 
 fn at(n: u64) -> Position {
-    // Two parts of each number, as in an aggregate.
+    // Two records per sequence number, as in an aggregate.
     Position { sequence_number: SequenceNumber::parse((n / 2 + 1).to_string()).unwrap(), sub_sequence_number: n % 2 }
 }
 
@@ -12,9 +12,9 @@ fn positions(range: Range<u64>) -> Positions {
 }
 
 #[test]
-fn a_gap_holds_the_position_back_until_it_is_filled() {
+fn a_gap_holds_the_position_back_until_it_is_acknowledged() {
     let mut mark = Watermark::default();
-    assert_eq!(mark.delivered(positions(0..3)), 0);
+    assert_eq!(mark.add(positions(0..3)), 0);
     assert!(!mark.acknowledge(2..3));
     assert_eq!(mark.safe(), None);
     assert!(mark.acknowledge(0..1));
@@ -26,9 +26,9 @@ fn a_gap_holds_the_position_back_until_it_is_filled() {
 }
 
 #[test]
-fn an_acknowledgement_that_comes_twice_or_names_nothing_changes_nothing() {
+fn repeated_and_unknown_acknowledgements_have_no_effect() {
     let mut mark = Watermark::default();
-    mark.delivered(positions(0..2));
+    mark.add(positions(0..2));
     assert!(mark.acknowledge(0..1));
     assert!(!mark.acknowledge(0..1));
     assert!(!mark.acknowledge(2..1_000));
@@ -39,11 +39,11 @@ fn an_acknowledgement_that_comes_twice_or_names_nothing_changes_nothing() {
 }
 
 #[test]
-fn what_is_acknowledged_together_is_remembered_by_its_ends() {
+fn a_fully_acknowledged_span_keeps_only_its_ends() {
     let mut mark = Watermark::default();
-    mark.delivered(positions(0..4));
-    mark.delivered(positions(4..8));
-    mark.delivered(positions(8..12));
+    mark.add(positions(0..4));
+    mark.add(positions(4..8));
+    mark.add(positions(8..12));
     mark.acknowledge(4..8);
     assert!(mark.spans[1].is_done());
     assert_eq!(mark.beyond(), [(at(4)..=at(7), 4)]);
@@ -58,18 +58,18 @@ fn what_is_acknowledged_together_is_remembered_by_its_ends() {
 #[test]
 fn a_record_is_found_by_its_position() {
     let mut mark = Watermark::default();
-    mark.delivered(positions(0..4));
-    mark.delivered(positions(4..8));
+    mark.add(positions(0..4));
+    mark.add(positions(4..8));
     for n in 0..8 {
         assert_eq!(mark.number_of(&at(n)), Some(n));
     }
-    assert_eq!(mark.number_of(&at(100)), None, "never delivered");
+    assert_eq!(mark.number_of(&at(100)), None, "never added");
     mark.acknowledge(0..4);
     assert_eq!(mark.number_of(&at(3)), None, "passed");
 }
 
 proptest! {
-    /// Against the plain definition, with deliveries of any size among acknowledgements of any range.
+    /// Compares with the plain definition, for spans of any size and acknowledgements of any range.
     #[test]
     fn it_is_the_contiguous_prefix_and_the_runs_beyond_it(
         steps in proptest::collection::vec((1u64..140, 0u64..400, 1u64..90, 0usize..4), 1..40),
@@ -78,7 +78,7 @@ proptest! {
         let mut done: Vec<bool> = Vec::new();
         for (count, start, length, acknowledgements) in steps {
             let first = done.len() as u64;
-            prop_assert_eq!(mark.delivered(positions(first..first + count)), first);
+            prop_assert_eq!(mark.add(positions(first..first + count)), first);
             done.resize(done.len() + usize::try_from(count).unwrap(), false);
             for k in 0..acknowledgements as u64 {
                 let range = (start * (k + 1)) % 500..(start * (k + 1)) % 500 + length;

@@ -32,7 +32,7 @@ fn held() -> (HeldLease, Effects) {
 
 /// One more record is delivered and done.
 fn acknowledge(held: &HeldLease, n: u64) {
-    let number = held.delivery.delivered(Positions::List(Box::new([at(n)])));
+    let number = held.delivery.add_read(Positions::List(Box::new([at(n)])));
     held.delivery.acknowledge(number..number + 1);
 }
 

@@ -1,9 +1,10 @@
-//! The leader's cycle: look at the sessions, end the silent ones, read what must be read, plan, tell.
+//! Runs the leader's cycle: read the sessions, fence the stale ones, read leases or the whole table
+//! if necessary, assign, publish.
 
-use super::problem::must_rest;
+use super::problem::needs_staleness;
 use super::sessions::OwnerIs;
 use super::stage::{Reading, Stage};
-use super::stale_owners::resting_read;
+use super::stale_owners::stale_owner_read_interval;
 use super::term::{FULL_READ, Failing, Sent, Term, TermEvent};
 use super::unconfirmed_children::UnconfirmedChildren;
 use crate::clock::Time;
@@ -15,24 +16,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The most leases that are read by their keys in a cycle.
-const MOST_LOOKS: usize = 500;
-/// A full read that acquires longer does not come before everything else: what can be planned without it is planned first.
+const MAX_LEASES_BY_KEY: usize = 500;
+/// A full read that takes longer than this is deferred: what can be assigned without it is assigned
+/// first (docs/protocol/leader.md, "Large tables").
 const SLOW_READ: Duration = Duration::from_secs(1);
-/// A slow table is read no more than this share of the time, unless something asks for a read.
+/// A full read may take at most one part in this many of the time, unless something requires a
+/// read.
 const READ_SHARE: u32 = 10;
-/// The leader stays so long without a page; then another worker may try. Longer than any one page may take.
+/// How long the leader waits for a page before another worker may take the term. Longer than any
+/// page should take.
 const PAGE_PATIENCE: Duration = Duration::from_secs(120);
-/// Full reads since the last good cycle whose time is not counted against the leader. A plan may need the read that
-/// shows a session's end and the one that confirms it.
+/// The number of full reads since the last successful cycle whose time is not counted against the
+/// leader. An assignment may need the read that shows a session's end and the one that confirms it.
 const EXCUSED_READS: u32 = 3;
-/// Failed cycles in a row that are reported, and the pause between two reports.
+/// After how many failed cycles in a row a report is emitted, and the pause between reports.
 const FAILED_CYCLES: u32 = 3;
 const REPORT_EVERY: Duration = Duration::from_secs(60);
-/// More sessions than this that end in one cycle are reported by their number.
+/// If more sessions than this end in one cycle, only their number is reported.
 const REPORTED_ONE_BY_ONE: u32 = 10;
 
 impl Term {
-    /// Begins a cycle, or acquires up what a failed call of it left.
+    /// Starts a cycle, or retries the call of a cycle that failed.
     pub(crate) fn on_timer(&mut self, fleet: Option<&Fleet>, effects: &mut Effects) {
         if !matches!(self.stage, Stage::Idle) {
             return;
@@ -48,7 +52,7 @@ impl Term {
 
     pub(crate) fn on_answer(
         &mut self,
-        part: &CallId,
+        call: &CallId,
         answer: Answer,
         fleet: Option<&Fleet>,
         session_heartbeat: u64,
@@ -57,30 +61,30 @@ impl Term {
         if !matches!(answer, Answer::Failed(_)) {
             self.heartbeat.moved_on();
         }
-        if let CallId::Shards | CallId::SyncPass | CallId::Sync(_) = part {
-            let news = self.on_filling(part, answer, effects);
-            self.heartbeat.consider(session_heartbeat, self.version, self.settings.longest_cycle, effects);
-            return news;
+        if let CallId::Shards | CallId::SyncPass | CallId::Sync(_) = call {
+            let event = self.on_sync_answer(call, answer, effects);
+            self.heartbeat.consider(session_heartbeat, self.version, self.config.longest_cycle, effects);
+            return event;
         }
-        let news = match (&mut self.stage, part) {
+        let event = match (&mut self.stage, call) {
             (Stage::Sessions, CallId::Cycle) => self.on_sessions(answer, fleet, effects),
             (_, CallId::Fence(worker)) => self.on_fenced(worker, answer, fleet, effects),
             (Stage::Table(_), CallId::Cycle) => self.on_table(answer, effects),
-            (Stage::Looking { .. }, CallId::Cycle) => self.on_looked(answer, effects),
-            (Stage::Telling { .. }, CallId::PlanOf(worker)) => self.on_told(worker, answer, effects),
+            (Stage::Leases { .. }, CallId::Cycle) => self.on_leases_read(answer, effects),
+            (Stage::Publishing { .. }, CallId::PlanOf(worker)) => self.on_row_written(worker, answer, effects),
             _ => TermEvent::Nothing,
         };
         if mutated!(NotesWakesLate) && matches!(self.stage, Stage::Idle) {
             self.wake_noted = fleet.map(|fleet| fleet.wake);
         }
-        self.heartbeat.consider(session_heartbeat, self.version, self.settings.longest_cycle, effects);
-        news
+        self.heartbeat.consider(session_heartbeat, self.version, self.config.longest_cycle, effects);
+        event
     }
 
     fn on_sessions(&mut self, answer: Answer, fleet: Option<&Fleet>, effects: &mut Effects) -> TermEvent {
         let Answer::Rows(rows) = answer else { return self.fail(effects) };
         for session in rows.into_iter().flatten().filter_map(into_session) {
-            self.end_seen |= self.sessions.see(session, effects.now);
+            self.end_seen |= self.sessions.observe(session, effects.now);
         }
         let silent = self.fence_silent(effects);
         if silent.is_empty() {
@@ -91,14 +95,16 @@ impl Term {
         TermEvent::Nothing
     }
 
-    /// Ends the sessions that were silent for long enough. Tells which are being ended now.
+    /// Fences the sessions that were stale for their failover time. Returns those that are being
+    /// fenced now.
     fn fence_silent(&mut self, effects: &mut Effects) -> BTreeSet<WorkerId> {
         let owners: BTreeSet<&WorkerId> =
             self.leases.values().filter_map(|lease| Some(&lease.owner.as_ref()?.worker)).collect();
         let silent = self.sessions.silent(&effects.contact, |session| owners.contains(&session.worker));
         let mut ending = BTreeSet::new();
         for (worker, number, heartbeat) in silent {
-            // One call at a time for each: a table that is slow in answering gets no second one.
+            // At most one call per session at a time: a table that answers slowly gets no second
+            // one.
             if self.fencing.insert(worker.clone()) {
                 effects
                     .write(CallId::Fence(worker.clone()), Write::Fence { worker: worker.clone(), number, heartbeat });
@@ -127,7 +133,7 @@ impl Term {
                             .tell(CoordinationEvent::SessionFenced { worker: worker.clone(), session: session.number });
                     }
                 }
-                self.end_seen |= self.sessions.see(session, effects.now);
+                self.end_seen |= self.sessions.observe(session, effects.now);
             }
         }
         if let Stage::Fencing(left) = &mut self.stage {
@@ -139,7 +145,7 @@ impl Term {
         TermEvent::Nothing
     }
 
-    /// Reads the whole table where it is due, else the leases that are about to be taken.
+    /// Reads the whole table if that is due, else the leases that are about to change owner.
     fn after_sessions(&mut self, fleet: Option<&Fleet>, effects: &mut Effects) {
         let now = effects.now;
         if mutated!(SkipsReadAtEnd) {
@@ -150,73 +156,79 @@ impl Term {
         }
         let woken = fleet.is_some_and(|fleet| self.wake_noted.is_none_or(|noted| fleet.wake > noted));
         let slow = self.read_took >= SLOW_READ;
-        let overdue = self.pending_moves.has_overdue(self.settings.bounds, now);
+        let overdue = self.pending_moves.has_overdue(self.config.bounds, now);
         let due = self.end_seen
-            || self.obstructed
+            || self.read_required
             || !self.unconfirmed_children.is_empty()
             || woken
             || self.read_again.is_some_and(|at| now > at && !mutated!(SkipsSecondRead))
             || (overdue && !slow)
             || self.is_read_due(now);
-        if due && (!slow || std::mem::take(&mut self.planned_first)) {
+        if due && (!slow || std::mem::take(&mut self.full_read_deferred)) {
             return self.read_table(fleet, effects);
         }
-        self.planned_first = due;
-        self.look_or_plan(overdue || due, effects);
+        self.full_read_deferred = due;
+        self.read_leases_or_plan(overdue || due, effects);
     }
 
-    /// Whether the whole table must be read, although nothing asks for it: for what was changed by hand, and for leases
-    /// without an owner that can be asked, where they are too many to be read by their keys.
+    /// Whether the whole table must be read although no event requires it: to find changes by
+    /// external writers, and for stale owners that are too many to be read by their keys.
     fn is_read_due(&self, now: Time) -> bool {
         let Some(read_at) = self.read_at else { return true };
         let age = now.since(read_at);
-        let often = resting_read(self.settings.failover_time).max(self.read_took);
-        let resting = self.resting.by_key().is_none()
+        let often = stale_owner_read_interval(self.config.failover_time).max(self.read_took);
+        let stale_owners = self.stale_owners.by_key().is_none()
             && age >= often
-            && self.resting.next_proof(self.settings.patience).is_some_and(|at| now >= at);
-        age >= FULL_READ.max(self.read_took * READ_SHARE) || resting
+            && self.stale_owners.next_proof(self.config.stale_after).is_some_and(|at| now >= at);
+        age >= FULL_READ.max(self.read_took * READ_SHARE) || stale_owners
     }
 
-    /// Reads by their keys the leases that are about to change owner or may have become free, then plans.
-    /// `surely`: what is decided from them must not be decided from a stale read.
-    fn look_or_plan(&mut self, surely: bool, effects: &mut Effects) {
+    /// Reads, by their keys, the leases that are about to change owner or may have become free,
+    /// then assigns. `surely` requests a strongly consistent read, for decisions that a stale read
+    /// must not cause.
+    fn read_leases_or_plan(&mut self, surely: bool, effects: &mut Effects) {
         let now = effects.now;
         let mut keys: BTreeSet<RowKey> = BTreeSet::new();
-        let resting_at = self.looked_at.max(self.read_at);
-        let resting_due = resting_at.is_none_or(|at| now.since(at) >= resting_read(self.settings.failover_time))
-            || self.resting.next_proof(self.settings.patience).is_some_and(|at| now >= at);
-        if let Some(resting) = self.resting.by_key().filter(|_| resting_due && !self.resting.is_empty()) {
-            self.looked_at = Some(now);
-            for lease in resting.filter_map(|key| self.leases.get(key)) {
+        let stale_owners_at = self.stale_owners_read_at.max(self.read_at);
+        let stale_owners_due = stale_owners_at
+            .is_none_or(|at| now.since(at) >= stale_owner_read_interval(self.config.failover_time))
+            || self.stale_owners.next_proof(self.config.stale_after).is_some_and(|at| now >= at);
+        if let Some(stale_owners) =
+            self.stale_owners.by_key().filter(|_| stale_owners_due && !self.stale_owners.is_empty())
+        {
+            self.stale_owners_read_at = Some(now);
+            for lease in stale_owners.filter_map(|key| self.leases.get(key)) {
                 keys.insert(RowKey::Lease(lease.key.clone()));
                 keys.extend(lease.owner.as_ref().map(|owner| RowKey::Session(owner.worker.clone())));
             }
         }
         let surely = surely || !keys.is_empty();
-        let moving = self.pending_moves.overdue(self.settings.bounds, now).chain(self.pending_moves.on_the_move());
-        keys.extend(moving.take(MOST_LOOKS).cloned().map(RowKey::Lease));
-        if self.planned_first {
-            // What a session that ended owned, as far as that is known: not to wait for a slow read.
+        let moving = self.pending_moves.overdue(self.config.bounds, now).chain(self.pending_moves.on_the_move());
+        keys.extend(moving.take(MAX_LEASES_BY_KEY).cloned().map(RowKey::Lease));
+        if self.full_read_deferred {
+            // Leases of ended sessions, as far as they are known, so that their failover does not
+            // wait for a slow full read.
             let ended = self.leases.values().filter(|lease| {
                 let owner = lease.owner.as_ref().filter(|_| !lease.checkpoint.is_shard_end());
                 owner.is_some_and(|owner| self.sessions.owner_is(owner) == OwnerIs::Ended)
             });
-            keys.extend(ended.take(MOST_LOOKS).map(|lease| RowKey::Lease(lease.key.clone())));
+            keys.extend(ended.take(MAX_LEASES_BY_KEY).map(|lease| RowKey::Lease(lease.key.clone())));
         }
         if keys.is_empty() {
-            return self.fill_or_plan(effects);
+            return self.sync_and_plan(effects);
         }
-        self.stage = Stage::Looking { asked: now };
+        self.stage = Stage::Leases { asked: now };
         let consistency = if surely { Consistency::Strong } else { Consistency::Eventual };
         effects.call(CallId::Cycle, Op::ReadSome(keys.into_iter().collect(), consistency));
     }
 
     fn read_table(&mut self, fleet: Option<&Fleet>, effects: &mut Effects) {
-        effects.remind(CallId::Sessions, effects.now + self.settings.tick);
-        // All noted before the read: what comes during it asks for another.
-        (self.end_seen, self.obstructed) = (false, false);
+        effects.remind(CallId::Sessions, effects.now + self.config.tick);
+        // All noted before the read, because a change during the read may concern a page that was
+        // already read, and requires another read.
+        (self.end_seen, self.read_required) = (false, false);
         self.confirmed.clear();
-        self.planned_first = false;
+        self.full_read_deferred = false;
         self.reads += 1;
         let (wake, now) = (fleet.map_or(0, |fleet| fleet.wake), effects.now);
         self.stage =
@@ -224,7 +236,8 @@ impl Term {
         effects.call(CallId::Cycle, Op::Scan);
     }
 
-    /// A read of the whole table may take longer than staleness can bear without a look, and the dead must not live on it.
+    /// Reads the sessions during a full read. Such a read may take longer than `failover_time`, and
+    /// the failover of dead workers must not wait for it.
     pub(crate) fn on_sessions_timer(&self, effects: &mut Effects) {
         if matches!(self.stage, Stage::Table(_)) {
             effects.call(CallId::Sessions, Op::ReadSome(self.sessions.keys(), Consistency::Eventual));
@@ -234,41 +247,43 @@ impl Term {
     pub(crate) fn on_sessions_seen(&mut self, answer: Answer, session_heartbeat: u64, effects: &mut Effects) {
         if let Answer::Rows(rows) = answer {
             for session in rows.into_iter().flatten().filter_map(into_session) {
-                self.end_seen |= self.sessions.see(session, effects.now);
+                self.end_seen |= self.sessions.observe(session, effects.now);
             }
             if matches!(self.stage, Stage::Table(_)) {
                 self.fence_silent(effects);
-                self.read_goes_on(session_heartbeat, effects);
+                self.on_read_progress(session_heartbeat, effects);
             }
         }
-        effects.remind(CallId::Sessions, effects.now + self.settings.tick);
+        effects.remind(CallId::Sessions, effects.now + self.config.tick);
     }
 
-    /// A page of the full read under way, as an answer to a call that was sent then.
+    /// Handles a page of the full read in progress. `sent` is when its call was sent.
     pub(crate) fn on_page(&mut self, page: &Page, sent: Time, session_heartbeat: u64, effects: &mut Effects) {
         let Stage::Table(reading) = &mut self.stage else { return };
         (reading.progress, reading.failed) = (effects.now, false);
-        reading.end_seen |= self.sessions.see_page(&page.rows.sessions, effects.now);
+        reading.end_seen |= self.sessions.observe_page(&page.rows.sessions, effects.now);
         for lease in &page.rows.leases {
             self.pending_moves.shown(&lease.key, sent);
-            // Who of the owners can be asked is known once all sessions were read.
+            // Every owned lease is observed. Those whose owner has a live session are dropped once
+            // all sessions were read.
             if lease.owner.is_some() && !lease.checkpoint.is_shard_end() {
-                self.resting.look(lease, sent, effects.now, &effects.contact);
+                self.stale_owners.observe(lease, sent, effects.now, &effects.contact);
             }
         }
-        self.read_goes_on(session_heartbeat, effects);
+        self.on_read_progress(session_heartbeat, effects);
     }
 
-    /// A page of the full read under way was not answered, or refused.
+    /// A page of the full read in progress failed.
     pub(crate) fn on_page_failed(&mut self) {
         if let Stage::Table(reading) = &mut self.stage {
             reading.failed = true;
         }
     }
 
-    /// A table that is slow to read is no fault of the leader: its successor would only begin the same read again. The
-    /// fleet row says that it lives, as long as pages come. Time in which they fail counts against it until one comes.
-    fn read_goes_on(&mut self, session_heartbeat: u64, effects: &mut Effects) {
+    /// Keeps the term during a slow full read, because a successor would only start the same read
+    /// again. The fleet heartbeat goes on while pages come. Time during which pages fail counts
+    /// against the leader.
+    fn on_read_progress(&mut self, session_heartbeat: u64, effects: &mut Effects) {
         let Stage::Table(reading) = &mut self.stage else { return };
         self.heartbeat.moved_on();
         let waits = !reading.failed && effects.now.since(reading.progress) < PAGE_PATIENCE;
@@ -276,12 +291,12 @@ impl Term {
             self.heartbeat.excuse(effects.now.since(reading.excused));
             reading.excused = effects.now;
         }
-        self.heartbeat.consider(session_heartbeat, self.version, self.settings.longest_cycle, effects);
+        self.heartbeat.consider(session_heartbeat, self.version, self.config.longest_cycle, effects);
     }
 
     fn on_table(&mut self, answer: Answer, effects: &mut Effects) -> TermEvent {
         let (Answer::Table(table), Stage::Table(reading)) = (answer, &self.stage) else {
-            self.obstructed = true;
+            self.read_required = true;
             return self.fail(effects);
         };
         self.wake_noted = Some(reading.wake);
@@ -291,29 +306,32 @@ impl Term {
         }
         self.read_at = Some(effects.now);
         self.read_took = effects.now.since(asked);
-        self.take_in(table, asked, end_seen, effects);
+        self.apply_table(table, asked, end_seen, effects);
         if self.read_took >= SLOW_READ {
-            // What was told before the read began may have been done since.
-            self.look_or_plan(true, effects);
+            // An assignment from before the read may have been carried out since.
+            self.read_leases_or_plan(true, effects);
         } else {
-            self.fill_or_plan(effects);
+            self.sync_and_plan(effects);
         }
         TermEvent::Nothing
     }
 
-    fn take_in(&mut self, table: Table, asked: Time, end_seen: bool, effects: &mut Effects) {
-        let quiet = self.damaged_told.is_some_and(|at| effects.now.since(at) < FULL_READ);
+    fn apply_table(&mut self, table: Table, asked: Time, end_seen: bool, effects: &mut Effects) {
+        let quiet = self.damaged_reported_at.is_some_and(|at| effects.now.since(at) < FULL_READ);
         for damaged in table.damaged.iter().filter(|_| !quiet) {
             effects.tell(CoordinationEvent::damaged(damaged));
-            self.damaged_told = Some(effects.now);
+            self.damaged_reported_at = Some(effects.now);
         }
-        if self.sessions.see_all(table.sessions, asked, effects.now) || end_seen {
-            // A new term finds ends that the one before had seen: what those sessions had under way may still land.
+        if self.sessions.observe_table(table.sessions, asked, effects.now) || end_seen {
+            // A new term finds ended sessions that the previous leader had seen. Their late claims
+            // may still be applied, so the table is read once more, F later
+            // (docs/protocol/leader.md).
             self.read_again = Some(effects.now + self.sessions.longest_failover_time());
         }
         let mut read: BTreeMap<LeaseKey, Lease> =
             table.leases.into_iter().map(|lease| (lease.key.clone(), lease)).collect();
-        // A page may have been read before them. A parent that is missing would pass for one that is finished and gone.
+        // Adds rows that were created after their page was read. A missing parent would be taken
+        // for a finished one whose row was deleted, and its child would be read too early.
         for lease in self.confirmed.drain(..) {
             read.entry(lease.key.clone()).or_insert(lease);
         }
@@ -321,35 +339,38 @@ impl Term {
             self.unconfirmed_children = UnconfirmedChildren::of(&self.leases, &read);
         }
         self.leases = read;
-        self.waiting.see(&self.leases, effects);
+        self.waiting.update(&self.leases, effects);
         self.streams = table.streams.into_iter().map(|row| (row.id.clone(), row)).collect();
         self.reclaim(&table.assignments, effects);
         self.collect(&table.assignments, effects);
         self.discard(table.damaged, effects);
-        self.sift_resting(effects);
+        self.sift_stale_owners(effects);
     }
 
-    /// Forgets leases whose owner can be asked, and tells of an external writer that is at work.
-    fn sift_resting(&mut self, effects: &mut Effects) {
+    /// Forgets leases whose owner has a session, and reports external writers that are active.
+    fn sift_stale_owners(&mut self, effects: &mut Effects) {
         let (leases, sessions) = (&self.leases, &self.sessions);
-        self.resting.keep(|key| leases.get(key).is_some_and(|lease| must_rest(lease, sessions)));
-        for lease in
-            self.resting.moving().filter_map(|key| self.leases.get(key)).filter(|lease| lease.was_written_externally())
+        self.stale_owners.keep(|key| leases.get(key).is_some_and(|lease| needs_staleness(lease, sessions)));
+        for lease in self
+            .stale_owners
+            .moving()
+            .filter_map(|key| self.leases.get(key))
+            .filter(|lease| lease.was_written_externally())
         {
             let owner = lease.owner.as_ref().map(|owner| owner.worker.clone());
             effects.tell(CoordinationEvent::ForeignHand { lease: lease.key.clone(), owner });
         }
     }
 
-    fn on_looked(&mut self, answer: Answer, effects: &mut Effects) -> TermEvent {
-        let (Answer::Rows(rows), Stage::Looking { asked }) = (answer, &self.stage) else { return self.fail(effects) };
+    fn on_leases_read(&mut self, answer: Answer, effects: &mut Effects) -> TermEvent {
+        let (Answer::Rows(rows), Stage::Leases { asked }) = (answer, &self.stage) else { return self.fail(effects) };
         let (asked, mut rested) = (*asked, false);
         for row in rows.into_iter().flatten() {
             match row {
                 Row::Lease(lease) => {
                     self.pending_moves.shown(&lease.key, asked);
-                    if self.resting.contains(&lease.key) {
-                        self.resting.look(&lease, asked, effects.now, &effects.contact);
+                    if self.stale_owners.contains(&lease.key) {
+                        self.stale_owners.observe(&lease, asked, effects.now, &effects.contact);
                         rested = true;
                     }
                     let newer = self.leases.get(&lease.key).is_none_or(|known| known.counter <= lease.counter);
@@ -357,27 +378,28 @@ impl Term {
                         self.leases.insert(lease.key.clone(), lease);
                     }
                 }
-                Row::Session(session) => self.end_seen |= self.sessions.see(session, effects.now),
+                Row::Session(session) => self.end_seen |= self.sessions.observe(session, effects.now),
                 Row::Fleet(_) | Row::Assignment(_) | Row::Stream(_) | Row::Damaged(_) => {}
             }
         }
         if rested {
-            self.sift_resting(effects);
+            self.sift_stale_owners(effects);
         }
-        self.fill_or_plan(effects);
+        self.sync_and_plan(effects);
         TermEvent::Nothing
     }
 
-    fn fill_or_plan(&mut self, effects: &mut Effects) {
-        self.begin_fill(effects);
-        // Before the first sync_pass is complete there is nothing to assign.
-        if self.alone.is_some() && !self.filled { self.finish(effects) } else { self.plan(effects) }
+    fn sync_and_plan(&mut self, effects: &mut Effects) {
+        self.start_sync_if_due(effects);
+        // Before the first shard sync is complete there is nothing to assign.
+        if self.only_stream.is_some() && !self.filled { self.finish(effects) } else { self.plan(effects) }
     }
 
-    fn on_told(&mut self, worker: &WorkerId, answer: Answer, effects: &mut Effects) -> TermEvent {
-        let Stage::Telling { left, failed, .. } = &mut self.stage else { return TermEvent::Nothing };
+    fn on_row_written(&mut self, worker: &WorkerId, answer: Answer, effects: &mut Effects) -> TermEvent {
+        let Stage::Publishing { left, failed, .. } = &mut self.stage else { return TermEvent::Nothing };
         left.remove(worker);
-        // A refusal means a newer row: another term's, or our own from an attempt without an answer.
+        // A refusal means that the row is newer: of another term, or our own from an attempt
+        // without an answer.
         *failed |= matches!(answer, Answer::Failed(_));
         if let Answer::Written(Written::Refused(Some(Row::Damaged(damaged)))) = &answer
             && damaged.is_ours()
@@ -386,14 +408,15 @@ impl Term {
             *failed = true;
         }
         let newer = |row: &Row| row.as_assignment().is_some_and(|plan| plan.term > self.number);
-        self.obstructed |= matches!(&answer, Answer::Written(Written::Refused(Some(row))) if newer(row));
+        self.read_required |= matches!(&answer, Answer::Written(Written::Refused(Some(row))) if newer(row));
         if !left.is_empty() {
             return TermEvent::Nothing;
         }
-        let Stage::Telling { failed, rows, .. } = std::mem::replace(&mut self.stage, Stage::Idle) else {
+        let Stage::Publishing { failed, rows, .. } = std::mem::replace(&mut self.stage, Stage::Idle) else {
             return TermEvent::Nothing;
         };
-        // Also after a failure: a row that may have been written must never be written again under its version.
+        // Also after a failure: a row that may have been written must never be written again with
+        // other content under the same version.
         self.version = next(self.version);
         if failed {
             return self.fail(effects);
@@ -416,15 +439,15 @@ impl Term {
             Some(_) | None => {}
         }
         self.delete_some(effects);
-        let tick = effects.now + effects.jittered(self.settings.tick);
-        // Never in a tight loop, whatever a stale read shows.
-        let soonest = effects.now + self.settings.tick / 10;
+        let tick = effects.now + effects.jittered(self.config.tick);
+        // A lower bound, so that a stale read never causes a tight loop.
+        let soonest = effects.now + self.config.tick / 10;
         let at = self.sessions.next_proof(&effects.contact).map_or(tick, |proof| tick.min(proof.max(soonest)));
-        // As soon as a lease without an owner that can be asked may be proven to be stale, where a cheap read can prove it.
-        let proof = self.resting.by_key().and_then(|_| self.resting.next_proof(self.settings.patience));
+        // As soon as a stale owner may be proven by a read by keys.
+        let proof = self.stale_owners.by_key().and_then(|_| self.stale_owners.next_proof(self.config.stale_after));
         let at = proof.map_or(at, |proof| at.min(proof.max(soonest)));
-        // A full read was put off until the plan was made.
-        let at = if self.planned_first { soonest } else { at };
+        // A full read was deferred until the assignment was published.
+        let at = if self.full_read_deferred { soonest } else { at };
         effects.remind(CallId::Cycle, at);
     }
 
@@ -437,7 +460,7 @@ impl Term {
             effects.tell(CoordinationEvent::CyclesFailing { cycles: failing.cycles, lasted: now.since(failing.since) });
         }
         self.stage = Stage::Idle;
-        let tick = effects.jittered(self.settings.tick);
+        let tick = effects.jittered(self.config.tick);
         effects.remind(CallId::Cycle, effects.now + tick);
         TermEvent::Nothing
     }

@@ -1,6 +1,7 @@
-//! Plans of a whole fleet over many cycles: what was told is carried out bit by bit, and planned again.
+//! Tests assignments of a whole fleet over many cycles, in which instructions are carried out bit
+//! by bit.
 
-use super::instructions::Planned;
+use super::instructions::Plan;
 use super::pending_moves::{Bounds, PendingMoves};
 use super::problem::{Problem, StaleAfter, problem};
 use super::sessions::Sessions;
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 const F: Duration = Duration::from_secs(10);
-const BOUNDS: Bounds = Bounds { free: Duration::from_secs(4), after_owner: Duration::from_secs(40), unfit: F };
+const BOUNDS: Bounds = Bounds { free: Duration::from_secs(4), after_owner: Duration::from_secs(40), avoided: F };
 
 fn name(n: usize) -> WorkerId {
     WorkerId::parse(format!("worker-{n:03}")).unwrap()
@@ -37,7 +38,7 @@ struct Fleet {
     by: BalanceBy,
     now: Time,
     rng: Rng,
-    /// How often each lease was taken from one that lived.
+    /// How often each lease was moved away from a live worker.
     moved: BTreeMap<LeaseKey, usize>,
 }
 
@@ -79,23 +80,24 @@ impl Fleet {
             streams: None,
             profile: crate::lease::WorkerProfile::default(),
         };
-        self.sessions.see(session, self.now);
+        self.sessions.observe(session, self.now);
     }
 
     fn most_moves(&self) -> usize {
         16.max(self.leases.len() / 5)
     }
 
-    /// One cycle, and what must be true of any.
-    fn plan(&mut self) -> Planned {
+    /// Runs one cycle, and asserts what must hold in each.
+    fn plan(&mut self) -> Plan {
         self.now = self.now + Duration::from_millis(50);
         if self.by == BalanceBy::Bytes {
             self.weights.learn(&self.leases, &self.sessions, self.now);
         }
         let most = self.most_moves();
-        let patience = StaleAfter { orphan: F, foreign: F };
-        let resting = StaleOwnerTracker::default();
-        let mut problem = problem(&self.leases, &UnconfirmedChildren::default(), &self.sessions, &resting, patience);
+        let stale_after = StaleAfter { orphan: F, foreign: F };
+        let stale_owners = StaleOwnerTracker::default();
+        let mut problem =
+            problem(&self.leases, &UnconfirmedChildren::default(), &self.sessions, &stale_owners, stale_after);
         if self.by == BalanceBy::Bytes {
             problem.weights = self.weights.of(&problem.leases);
         }
@@ -105,8 +107,8 @@ impl Fleet {
         planned
     }
 
-    /// Some of what was told, each with this chance: a release, or a claim.
-    fn carry_out(&mut self, planned: &Planned, chance: f64) {
+    /// Carries out some instructions, each with this probability: a release or a claim.
+    fn carry_out(&mut self, planned: &Plan, chance: f64) {
         for (worker, instructions) in &planned.instructions {
             for take in &instructions.acquires {
                 if self.rng.f64() < chance {
@@ -121,7 +123,7 @@ impl Fleet {
         lease.counter += 1;
         lease.kcl_counter = Some(lease.counter);
         if take.mode == AcquireMode::After && lease.owner.is_some() && self.rng.bool() {
-            // Released, and to be claimed in a later cycle.
+            // Leases that are released, and are claimed in a later cycle.
             lease.owner = None;
             *self.moved.entry(take.lease.clone()).or_default() += 1;
             return;
@@ -133,14 +135,15 @@ impl Fleet {
         lease.owner = Some(Owner { worker: worker.clone(), session });
     }
 
-    /// Until nothing is to be done; tells in how many cycles, and for how many leases nobody has room.
+    /// Runs cycles until nothing is left to do. Returns their number, and the number of
+    /// unassignable leases.
     fn rest(&mut self, chance: f64) -> (usize, usize) {
         for cycle in 0.. {
             let planned = self.plan();
             if planned.instructions.is_empty() {
                 return (cycle, planned.unassignable);
             }
-            assert!(cycle < 2_000, "the fleet does not come to rest: {:?}", planned.instructions);
+            assert!(cycle < 2_000, "the fleet does not settle: {:?}", planned.instructions);
             self.carry_out(&planned, chance);
         }
         unreachable!()
@@ -159,20 +162,24 @@ impl Fleet {
     }
 }
 
-/// No row is too long; who is to take after an owner has an owner who is told to give; and every pending_move is in a row.
-fn rows_hold_together(problem: &Problem<'_>, planned: &Planned, pending_moves: &PendingMoves) {
-    let mut told = 0;
+/// Asserts that no row is too long, that an acquire after an owner has a release by that owner, and
+/// that every pending move is in a row.
+fn rows_hold_together(problem: &Problem<'_>, planned: &Plan, pending_moves: &PendingMoves) {
+    let mut acquires = 0;
     for (worker, instructions) in &planned.instructions {
         assert!(instructions.acquires.len() + instructions.yields.len() <= Assignment::MAX_ENTRIES, "{worker}");
         for take in instructions.acquires.iter().filter(|take| take.mode == AcquireMode::After) {
             let owner = take.owner.as_ref().unwrap();
             let yields = &planned.instructions[&owner.worker].yields;
-            assert!(yields.binary_search_by(|give| give.lease.cmp(&take.lease)).is_ok(), "{owner:?} is not told");
+            assert!(
+                yields.binary_search_by(|give| give.lease.cmp(&take.lease)).is_ok(),
+                "{owner:?} is not instructed to release it"
+            );
         }
-        assert!(instructions.acquires.iter().all(|take| pending_moves.is_promised_to(&take.lease, worker)));
-        told += instructions.acquires.len();
+        assert!(instructions.acquires.iter().all(|take| pending_moves.is_pending_for(&take.lease, worker)));
+        acquires += instructions.acquires.len();
     }
-    assert_eq!(told, pending_moves.open().count(), "a pending_move is in no row; {} leases", problem.leases.len());
+    assert_eq!(acquires, pending_moves.open().count(), "a pending move is in no row; {} leases", problem.leases.len());
 }
 
 fn sizes() -> impl Strategy<Value = (usize, usize, u64)> {
@@ -180,7 +187,8 @@ fn sizes() -> impl Strategy<Value = (usize, usize, u64)> {
     (upto(60.0), upto(2_000.0), any::<u64>())
 }
 
-/// Cycles that are enough: so many leases a cycle at least, a half of what is told each time, and a tail.
+/// An upper bound of the cycles that are needed: half of the instructions are carried out in each,
+/// and a tail.
 fn enough(leases: usize, most_moves: usize) -> usize {
     30 + 8 * leases / most_moves.min(Assignment::MAX_ENTRIES)
 }
@@ -195,7 +203,7 @@ fn grows_from_one_worker(workers: usize, leases: usize, seed: u64, chance: f64) 
     let (cycles, unassignable) = fleet.rest(chance);
     assert!(cycles <= enough(leases, fleet.most_moves()), "{cycles}");
     assert_eq!((unassignable, fleet.unread()), (0, 0));
-    assert!(fleet.moved.values().all(|moves| *moves == 1), "a lease moved twice on the way");
+    assert!(fleet.moved.values().all(|moves| *moves == 1), "a lease moved twice");
     let counts: Vec<usize> = fleet.counts().into_values().collect();
     assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1);
 }
@@ -204,12 +212,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn a_fleet_comes_to_rest_balanced_and_no_lease_moves_twice_on_the_way((workers, leases, seed) in sizes()) {
+    fn a_fleet_settles_balanced_and_no_lease_moves_twice((workers, leases, seed) in sizes()) {
         grows_from_one_worker(workers, leases, seed, 0.5);
     }
 
     #[test]
-    fn one_worker_more_moves_its_share_once((workers, leases, seed) in sizes()) {
+    fn a_joining_worker_gets_its_share_by_one_move_per_lease((workers, leases, seed) in sizes()) {
         let mut fleet = Fleet::new(leases, BalanceBy::Leases, seed);
         fleet.join(0..workers, None);
         fleet.rest(0.5);
@@ -221,13 +229,13 @@ proptest! {
     }
 
     #[test]
-    fn a_lease_that_nobody_has_room_for_is_told((workers, leases, seed) in sizes(), capacity in 1u32..40) {
+    fn unassignable_leases_are_counted((workers, leases, seed) in sizes(), capacity in 1u32..40) {
         let mut fleet = Fleet::new(leases, BalanceBy::Leases, seed);
         fleet.join(0..workers, Some(capacity));
         let (_, unassignable) = fleet.rest(0.5);
         prop_assert_eq!(unassignable, leases.saturating_sub(workers * capacity as usize));
-        prop_assert_eq!(unassignable, fleet.unread(), "whatever is not read is told");
-        // The caps are lifted, or set anew below what is held: nothing is lost from sight.
+        prop_assert_eq!(unassignable, fleet.unread(), "every lease without a reader is counted");
+        // Capacities are removed, or set anew below what is held. No lease is forgotten.
         let lifted = fleet.rng.bool();
         fleet.join(0..workers, if lifted { None } else { Some(1) });
         let (_, unassignable) = fleet.rest(0.5);
@@ -236,7 +244,7 @@ proptest! {
     }
 
     #[test]
-    fn weighed_fleets_come_to_rest_too((workers, leases, seed) in sizes()) {
+    fn fleets_balanced_by_bytes_settle_too((workers, leases, seed) in sizes()) {
         let mut fleet = Fleet::new(leases, BalanceBy::Bytes, seed);
         fleet.join(0..1, None);
         fleet.rest(0.5);
@@ -250,7 +258,7 @@ proptest! {
 }
 
 #[test]
-fn ten_thousand_leases_go_to_two_workers_and_on_to_five_hundred_row_by_row() {
+fn ten_thousand_leases_go_to_two_workers_and_then_to_five_hundred() {
     grows_from_one_worker(2, 10_000, 1, 0.95);
     grows_from_one_worker(500, 10_000, 2, 0.95);
 }
@@ -260,7 +268,7 @@ fn weights(fleet: &mut Fleet) -> BTreeMap<LeaseKey, f64> {
     fleet.leases.keys().map(|key| (key.clone(), 2.0f64.powf(8.0 + 12.0 * rng.f64()))).collect()
 }
 
-/// Every owner tells what its leases weigh, off by a factor of its own for each.
+/// Every owner reports its leases' weights, each with an error factor of its own.
 fn report(fleet: &mut Fleet, weights: &BTreeMap<LeaseKey, f64>, off: std::ops::Range<f64>) {
     let workers: Vec<WorkerId> = fleet.sessions.live().map(|session| session.worker.clone()).collect();
     for (n, worker) in workers.iter().enumerate() {
@@ -277,19 +285,21 @@ fn report(fleet: &mut Fleet, weights: &BTreeMap<LeaseKey, f64>, off: std::ops::R
 }
 
 #[test]
-fn an_hour_of_wavering_loads_moves_nothing_in_a_balanced_fleet() {
+fn an_hour_of_varying_loads_moves_nothing_in_a_balanced_fleet() {
     for by in [BalanceBy::Leases, BalanceBy::Bytes] {
         let mut fleet = Fleet::new(40, by, 7);
         fleet.join(0..6, None);
         fleet.rest(1.0);
         let weights = weights(&mut fleet);
         for _ in 0..40 {
-            // Whatever the first weights ask for: half a minute after a move the new owner's word counts.
+            // The first weights may require moves. Half a minute after a move, the new owner's
+            // weight counts.
             report(&mut fleet, &weights, 1.0..1.0);
             fleet.now = fleet.now + Duration::from_secs(30);
             fleet.rest(1.0);
         }
-        // What is left uneven is not worth a move. One more, of weights that differ by more, and it is even.
+        // A remaining difference is not worth a move. One more lease, with weights that differ
+        // more, starts a balance.
         fleet.pending_moves.moving = true;
         fleet.rest(1.0);
         fleet.moved.clear();
@@ -303,7 +313,7 @@ fn an_hour_of_wavering_loads_moves_nothing_in_a_balanced_fleet() {
 }
 
 #[test]
-fn a_promise_is_not_crowded_out_of_a_full_row_by_what_comes_later() {
+fn a_pending_move_is_not_displaced_from_a_full_row_by_new_ones() {
     let mut fleet = Fleet::new(0, BalanceBy::Leases, 1);
     fleet.join(0..1, None);
     let lease = |n: usize| Lease::unowned(ShardId::from(format!("shardId-{n:012}").as_str()), Checkpoint::TrimHorizon);
@@ -314,7 +324,7 @@ fn a_promise_is_not_crowded_out_of_a_full_row_by_what_comes_later() {
     let first = fleet.plan();
     add(&mut fleet, 0..Assignment::MAX_ENTRIES);
     let second = fleet.plan();
-    assert_eq!(first.instructions, second.instructions, "the new ones wait their turn");
+    assert_eq!(first.instructions, second.instructions, "the new moves wait");
     fleet.carry_out(&second, 1.0);
     assert_eq!(fleet.plan().instructions[&name(0)].acquires[0].lease, lease(0).key);
 }

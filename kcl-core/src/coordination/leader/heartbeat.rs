@@ -1,4 +1,5 @@
-//! The planning heartbeat: tells the fleet that planning goes on, and which version of the plan to obey.
+//! Sends the fleet heartbeat: proves that the leader's work goes on, and publishes the version of
+//! the assignment.
 
 use crate::clock::Time;
 use crate::coordination::backoff::RetryPolicy;
@@ -7,7 +8,8 @@ use crate::lease::row::{Fleet, SessionNumber, WorkerId};
 use crate::lease::{Row, Write, Written};
 use std::time::Duration;
 
-/// The fleet acquires a leader that is silent for `failover_time` for dead: a heartbeat that failed is repeated well within that.
+/// The longest pause before a failed heartbeat is retried. The fleet elects another leader after
+/// `failover_time` without one, so it must be well below that.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -15,11 +17,12 @@ pub(crate) struct FleetHeartbeat {
     me: (WorkerId, SessionNumber),
     term: u64,
     heartbeat: u64,
-    told: Option<(u64, u64)>,
+    published: Option<(u64, u64)>,
     sending: Option<Sending>,
-    /// Whether planning moved on since the last heartbeat: a page was read, a row was written.
+    /// Whether the leader's work moved on since the last heartbeat: a page was read, or a row was
+    /// written.
     moved_on: bool,
-    /// When a cycle last ended well.
+    /// When a cycle last succeeded.
     sound_at: Time,
 }
 
@@ -29,11 +32,11 @@ struct Sending {
     version: u64,
 }
 
-/// What the heartbeat's answer told.
+/// The outcome of a heartbeat's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HeartbeatEvent {
     Nothing,
-    /// The fleet row now shows this version of the plan.
+    /// The fleet row now shows this version of the assignment.
     Shown {
         fleet: Fleet,
     },
@@ -47,7 +50,7 @@ impl FleetHeartbeat {
             me,
             term: fleet.term,
             heartbeat: fleet.heartbeat,
-            told: None,
+            published: None,
             sending: None,
             moved_on: false,
             sound_at: now,
@@ -62,7 +65,7 @@ impl FleetHeartbeat {
         self.moved_on = true;
     }
 
-    /// Time that a slow table took from a cycle is not counted against it.
+    /// Does not count time that a slow table took from a cycle.
     pub(crate) fn excuse(&mut self, time: Duration) {
         self.sound_at = self.sound_at + time;
     }
@@ -71,8 +74,10 @@ impl FleetHeartbeat {
         self.sound_at = now;
     }
 
-    /// Heartbeats if there is something to tell: a new version at once; a new session heartbeat while planning moves on and a
-    /// cycle ended well not too long ago.
+    /// Sends a heartbeat if there is something to publish: a new version at once; a new session
+    /// heartbeat if the leader's work moved on and a cycle succeeded recently. It follows the
+    /// session heartbeat directly, so that the copy proves the leader's silence to a successor
+    /// (docs/protocol/leader.md).
     pub(crate) fn consider(
         &mut self,
         leader_session_heartbeat: u64,
@@ -83,11 +88,11 @@ impl FleetHeartbeat {
         if self.sending.is_some() {
             return;
         }
-        let news = match self.told {
+        let news = match self.published {
             None => version > 0 || self.moved_on,
-            Some((told_mirror, told_version)) => {
+            Some((published_mirror, published_version)) => {
                 let sound = self.moved_on && effects.now.since(self.sound_at) < longest_cycle;
-                version != told_version || (leader_session_heartbeat != told_mirror && sound)
+                version != published_version || (leader_session_heartbeat != published_mirror && sound)
             }
         };
         if news {
@@ -131,7 +136,7 @@ impl FleetHeartbeat {
             return HeartbeatEvent::Nothing;
         }
         self.sending = None;
-        self.told = Some((sending.leader_session_heartbeat, sending.version));
+        self.published = Some((sending.leader_session_heartbeat, sending.version));
         HeartbeatEvent::Shown { fleet }
     }
 }
@@ -159,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_version_is_told_at_once_and_an_idle_leader_heartbeats_once_a_session_heartbeat() {
+    fn a_new_version_is_published_at_once_and_an_idle_leader_sends_one_heartbeat_per_session_heartbeat() {
         let (mut heartbeat, mut row, mut effects) = beating();
         heartbeat.consider(1, 1, CYCLE, &mut effects);
         assert!(matches!(round(&mut heartbeat, &mut row, &mut effects), Some(HeartbeatEvent::Shown { .. })));
@@ -170,11 +175,11 @@ mod tests {
         heartbeat.consider(2, 1, CYCLE, &mut effects);
         assert!(round(&mut heartbeat, &mut row, &mut effects).is_some());
         heartbeat.consider(3, 1, CYCLE, &mut effects);
-        assert_eq!(round(&mut heartbeat, &mut row, &mut effects), None, "planning did not move on");
+        assert_eq!(round(&mut heartbeat, &mut row, &mut effects), None, "the leader's work did not move on");
     }
 
     #[test]
-    fn a_leader_whose_cycles_do_not_end_falls_silent() {
+    fn a_leader_whose_cycles_fail_stops_its_fleet_heartbeat() {
         let (mut heartbeat, mut row, mut effects) = beating();
         heartbeat.consider(1, 1, CYCLE, &mut effects);
         round(&mut heartbeat, &mut row, &mut effects);
@@ -194,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_answer_is_settled_by_asking_again() {
+    fn a_lost_answer_is_resolved_by_repeating_the_write() {
         let (mut heartbeat, mut row, mut effects) = beating();
         heartbeat.consider(1, 1, CYCLE, &mut effects);
         let call = effects.take_calls().pop().unwrap();

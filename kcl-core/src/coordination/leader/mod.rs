@@ -1,26 +1,26 @@
-//! Planning: which worker reads which shard. Rules as pure functions, and the machine that carries a term.
+//! Implements the leader: decides which worker reads which shard (pure functions), and runs a term
+//! (a state machine).
 
 mod assign;
 mod capacity_alarm;
-mod collect;
 mod cycle;
 mod explain;
-mod filling;
 #[cfg(test)]
 mod fleet_tests;
 mod heartbeat;
 mod instructions;
-mod lists;
 mod pending_moves;
 mod plan;
 mod problem;
 mod reason;
+mod row_cleanup;
 mod row_writes;
 mod sessions;
 mod settings;
 mod stage;
 mod stale_owners;
 pub(super) mod sync_pass;
+mod sync_schedule;
 mod term;
 mod unclaimed_ownership;
 mod unconfirmed_children;

@@ -1,6 +1,7 @@
-//! What the leader has promised to whom, since when, and what becomes of pending_moves that are not kept.
+//! Tracks pending moves: which worker is to acquire which lease, since when, and which moves have
+//! expired.
 
-use super::assign::Standing;
+use super::assign::Ownership;
 use super::problem::Problem;
 use super::unreadable;
 use crate::clock::Time;
@@ -8,68 +9,69 @@ use crate::lease::row::{AcquireMode, LeaseKey, WorkerId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long pending_moves may take.
+/// Time limits of pending moves.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// A take of a free lease.
+    /// To acquire a free lease.
     pub(crate) free: Duration,
-    /// A take after its living owner.
+    /// To acquire a lease after its live owner has released it.
     pub(crate) after_owner: Duration,
-    /// How long a worker that did not keep one gets no others.
-    pub(crate) unfit: Duration,
+    /// How long a worker whose move expired is avoided.
+    pub(crate) avoided: Duration,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct PendingMoves {
     pub(super) open: BTreeMap<LeaseKey, PendingMove>,
-    pub(super) unfit: BTreeMap<WorkerId, Time>,
-    /// Leases that their owners were told to give, and since when: they may be released whatever was decided since.
+    pub(super) avoided: BTreeMap<WorkerId, Time>,
+    /// Leases that their owners were instructed to release, and since when. They may be released
+    /// even if the leader has decided otherwise since.
     pub(super) given: BTreeMap<LeaseKey, Time>,
-    /// Whether the last plan moved leases between members.
+    /// Whether the last assignment moved leases between members.
     pub(super) moving: bool,
 }
 
-/// A lease that somebody was told to take.
+/// A lease that a worker was instructed to acquire.
 #[derive(Debug, Clone)]
 pub(super) struct PendingMove {
     pub(super) to: WorkerId,
     pub(super) since: Time,
     pub(super) mode: AcquireMode,
-    /// When the read was sent that last showed the lease.
+    /// When the last read that showed the lease was sent.
     pub(super) shown: Time,
 }
 
 impl PendingMoves {
-    /// The leases that somebody is about to take.
+    /// The leases with a pending move.
     #[cfg(test)]
     pub(crate) fn open(&self) -> impl Iterator<Item = &LeaseKey> {
         self.open.keys()
     }
 
-    /// The leases that may change hands, and must be looked at.
+    /// The leases that may change their owner, and have to be read.
     pub(crate) fn on_the_move(&self) -> impl Iterator<Item = &LeaseKey> {
         self.open.keys().chain(self.given.keys().filter(|lease| !self.open.contains_key(*lease)))
     }
 
-    /// Whether it was promised to that worker.
+    /// Whether a move of the lease to this worker is pending.
     #[cfg(test)]
-    pub(super) fn is_promised_to(&self, lease: &LeaseKey, worker: &WorkerId) -> bool {
+    pub(super) fn is_pending_for(&self, lease: &LeaseKey, worker: &WorkerId) -> bool {
         self.of(lease, None).is_some_and(|(to, _)| to == worker)
     }
 
-    /// To whom it was promised, and how long ago.
+    /// The target of the lease's pending move, and how long it has been pending.
     pub(super) fn of(&self, lease: &LeaseKey, now: Option<Time>) -> Option<(&WorkerId, Option<Duration>)> {
         let pending_move = self.open.get(lease)?;
         Some((&pending_move.to, now.map(|now| now.since(pending_move.since))))
     }
 
-    /// Somebody was told to take it.
-    pub(super) fn told(&mut self, lease: LeaseKey, to: WorkerId, since: Time, mode: AcquireMode) {
+    /// Records a move that was added to the rows.
+    pub(super) fn record(&mut self, lease: LeaseKey, to: WorkerId, since: Time, mode: AcquireMode) {
         if mode == AcquireMode::After {
             self.given.insert(lease.clone(), since);
         }
         match self.open.get_mut(&lease) {
-            // It has an owner again, who has his time to give it.
+            // The lease has an owner again, which gets the full time to release it.
             Some(pending_move) if pending_move.mode == AcquireMode::Now && mode == AcquireMode::After => {
                 *pending_move = PendingMove { to, since, mode, shown: since };
             }
@@ -78,62 +80,65 @@ impl PendingMoves {
         }
     }
 
-    /// Who let pending_moves lapse, and gets no others for a while.
-    pub(super) fn unfit(&self) -> impl Iterator<Item = &WorkerId> {
-        self.unfit.keys()
+    /// The workers that are avoided because a move of theirs expired.
+    pub(super) fn avoided(&self) -> impl Iterator<Item = &WorkerId> {
+        self.avoided.keys()
     }
 
-    /// A read that was sent then showed the lease.
+    /// Records that a read that was sent at this time showed the lease.
     pub(crate) fn shown(&mut self, lease: &LeaseKey, sent: Time) {
         if let Some(pending_move) = self.open.get_mut(lease) {
             pending_move.shown = pending_move.shown.max(sent);
         }
     }
 
-    /// The leases whose acquires are overdue: to be read before they are judged.
+    /// The leases whose moves are overdue. They are read before the moves expire.
     pub(crate) fn overdue(&self, bounds: Bounds, now: Time) -> impl Iterator<Item = &LeaseKey> {
         self.open.iter().filter(move |(_, pending_move)| pending_move.is_overdue(bounds, now)).map(|(lease, _)| lease)
     }
 
-    /// Whether a pending_move is overdue, so that the table should be read before judging it.
+    /// Whether a move is overdue, so that the table is read before it expires.
     pub(crate) fn has_overdue(&self, bounds: Bounds, now: Time) -> bool {
         self.overdue(bounds, now).next().is_some()
     }
 
-    /// Marks those unfit that let a pending_move lapse, and forgets what is settled.
+    /// Removes completed and expired moves, and marks the workers whose moves expired as avoided.
+    /// Returns the expired moves.
     pub(crate) fn review(&mut self, problem: &Problem<'_>, bounds: Bounds, now: Time) -> Vec<(LeaseKey, WorkerId)> {
         let place: BTreeMap<&LeaseKey, usize> =
             problem.leases.iter().enumerate().map(|(n, lease)| (&lease.key, n)).collect();
-        let standing = |lease: &LeaseKey| place.get(lease).map(|n| problem.standings[*n]);
+        let ownership = |lease: &LeaseKey| place.get(lease).map(|n| problem.ownerships[*n]);
         let number: BTreeMap<&WorkerId, usize> = problem.names.iter().enumerate().map(|(n, name)| (name, n)).collect();
-        let mut lapsed = Vec::new();
+        let mut expired = Vec::new();
         self.given.retain(|lease, since| {
-            now.since(*since) <= bounds.after_owner && standing(lease).is_some_and(|s| s != Standing::Free)
+            now.since(*since) <= bounds.after_owner && ownership(lease).is_some_and(|s| s != Ownership::Free)
         });
-        self.unfit.retain(|_, until| *until > now);
-        self.unfit.extend(unreadable::spared(problem).into_iter().map(|worker| (worker, now + unreadable::SPARED)));
+        self.avoided.retain(|_, until| *until > now);
+        self.avoided
+            .extend(unreadable::excluded(problem).into_iter().map(|worker| (worker, now + unreadable::EXCLUDED_FOR)));
         self.open.retain(|lease, pending_move| {
             let (Some(n), Some(to)) = (place.get(lease), number.get(&pending_move.to)) else { return false };
-            let standing = problem.standings[*n];
-            if standing == Standing::Held(*to) || !problem.members[*to].serves(problem.streams[*n]) {
+            let ownership = problem.ownerships[*n];
+            if ownership == Ownership::Held(*to) || !problem.members[*to].serves(problem.streams[*n]) {
                 return false;
             }
-            if standing == Standing::Free && pending_move.mode == AcquireMode::After {
-                // Its owner is done with it: from now on it is a take of a free lease.
+            if ownership == Ownership::Free && pending_move.mode == AcquireMode::After {
+                // Its owner has released it, so from now on this is a move of a free lease.
                 pending_move.mode = AcquireMode::Now;
                 pending_move.since = now;
             }
-            // A row that was read before the deadline does not show whether the take came in time.
+            // A row that was read before the deadline does not show whether the lease was acquired
+            // in time.
             if pending_move.is_overdue(bounds, now.min(pending_move.shown)) {
-                lapsed.push((lease.clone(), pending_move.to.clone()));
+                expired.push((lease.clone(), pending_move.to.clone()));
                 return false;
             }
             true
         });
-        for (_, worker) in &lapsed {
-            self.unfit.insert(worker.clone(), now + bounds.unfit);
+        for (_, worker) in &expired {
+            self.avoided.insert(worker.clone(), now + bounds.avoided);
         }
-        lapsed
+        expired
     }
 }
 
@@ -157,7 +162,7 @@ mod tests {
     use crate::record::{Checkpoint, ShardId};
 
     const BOUNDS: Bounds =
-        Bounds { free: Duration::from_secs(4), after_owner: Duration::from_secs(40), unfit: Duration::from_secs(10) };
+        Bounds { free: Duration::from_secs(4), after_owner: Duration::from_secs(40), avoided: Duration::from_secs(10) };
 
     fn t(seconds: u64) -> Time {
         Time::from_origin(Duration::from_secs(seconds))
@@ -167,13 +172,13 @@ mod tests {
         WorkerId::parse(id).unwrap()
     }
 
-    /// One lease, and two members that could take it.
-    fn problem(lease: &Lease, standing: Standing) -> Problem<'_> {
+    /// One lease, and two members that could acquire it.
+    fn problem(lease: &Lease, ownership: Ownership) -> Problem<'_> {
         Problem {
             names: vec![worker("a"), worker("b")],
-            members: vec![Member { capacity: usize::MAX, unfit: false, serves: None }; 2],
+            members: vec![Member { capacity: usize::MAX, avoided: false, serves: None }; 2],
             leases: vec![lease],
-            standings: vec![standing],
+            ownerships: vec![ownership],
             streams: vec![0],
             trespassed: vec![],
             unclaimed_ownership: vec![],
@@ -189,7 +194,7 @@ mod tests {
         pending_moves.instructions(problem, 16, BalanceBy::Leases, at).instructions
     }
 
-    /// A read at that time shows the lease, and pending_moves are reviewed.
+    /// Simulates a read at this time that shows the lease, and reviews the moves.
     fn review(pending_moves: &mut PendingMoves, problem: &Problem<'_>, at: Time) -> Vec<(LeaseKey, WorkerId)> {
         problem.leases.iter().for_each(|lease| pending_moves.shown(&lease.key, at));
         pending_moves.review(problem, BOUNDS, at)
@@ -204,57 +209,60 @@ mod tests {
     }
 
     #[test]
-    fn a_take_that_lapsed_goes_to_another_in_the_same_cycle() {
+    fn an_expired_move_goes_to_another_worker_in_the_same_cycle() {
         let lease = Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon);
-        let (mut pending_moves, problem) = (PendingMoves::default(), problem(&lease, Standing::Free));
+        let (mut pending_moves, problem) = (PendingMoves::default(), problem(&lease, Ownership::Free));
         assert_eq!(takers(&instructions(&mut pending_moves, &problem, t(0))), ["a"]);
         assert_eq!(review(&mut pending_moves, &problem, t(4)), []);
         assert_eq!(
             takers(&instructions(&mut pending_moves, &problem, t(4))),
             ["a"],
-            "a pending_move stands until it is overdue"
+            "a move stays pending until it is overdue"
         );
         assert_eq!(review(&mut pending_moves, &problem, t(5)), [(lease.key.clone(), worker("a"))]);
         assert_eq!(takers(&instructions(&mut pending_moves, &problem, t(5))), ["b"]);
     }
 
     #[test]
-    fn a_worker_is_fit_again_after_a_while() {
+    fn a_worker_is_avoided_for_a_limited_time() {
         let lease = Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon);
-        let (mut pending_moves, problem) = (PendingMoves::default(), problem(&lease, Standing::Free));
+        let (mut pending_moves, problem) = (PendingMoves::default(), problem(&lease, Ownership::Free));
         instructions(&mut pending_moves, &problem, t(0));
         review(&mut pending_moves, &problem, t(5));
         instructions(&mut pending_moves, &problem, t(5));
-        review(&mut pending_moves, &self::problem(&lease, Standing::Held(1)), t(6));
+        review(&mut pending_moves, &self::problem(&lease, Ownership::Held(1)), t(6));
         assert_eq!(takers(&instructions(&mut pending_moves, &problem, t(14))), ["b"]);
-        review(&mut pending_moves, &self::problem(&lease, Standing::Held(1)), t(16));
+        review(&mut pending_moves, &self::problem(&lease, Ownership::Held(1)), t(16));
         assert_eq!(takers(&instructions(&mut pending_moves, &problem, t(16))), ["a"]);
     }
 
     #[test]
-    fn a_lease_that_moves_is_taken_after_its_owner_gave_it() {
+    fn a_held_lease_is_acquired_after_its_owner_released_it() {
         let owner = crate::lease::row::Owner { worker: worker("b"), session: Some(3) };
         let lease = Lease {
             owner: Some(owner),
             counter: 7,
             ..Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon)
         };
-        let (mut pending_moves, mut problem) = (PendingMoves::default(), problem(&lease, Standing::Leaving));
+        let (mut pending_moves, mut problem) = (PendingMoves::default(), problem(&lease, Ownership::Leaving));
         (problem.names, problem.members) =
-            (vec![worker("a")], vec![Member { capacity: usize::MAX, unfit: false, serves: None }]);
+            (vec![worker("a")], vec![Member { capacity: usize::MAX, avoided: false, serves: None }]);
         let instructions = instructions(&mut pending_moves, &problem, t(0));
         assert_eq!(instructions[&worker("a")].acquires[0].mode, AcquireMode::After);
         assert_eq!(instructions[&worker("b")].yields, [Yield { lease: lease.key.clone(), counter: 7 }]);
-        assert!(review(&mut pending_moves, &problem, t(40)).is_empty(), "an owner has its handoff timeout");
+        assert!(
+            review(&mut pending_moves, &problem, t(40)).is_empty(),
+            "the owner has `handoff_timeout` to release it"
+        );
     }
 
     #[test]
-    fn a_take_is_not_judged_by_a_row_that_was_read_before_its_deadline() {
+    fn a_move_does_not_expire_by_a_row_that_was_read_before_its_deadline() {
         let lease = Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon);
-        let (mut pending_moves, problem) = (PendingMoves::default(), problem(&lease, Standing::Free));
+        let (mut pending_moves, problem) = (PendingMoves::default(), problem(&lease, Ownership::Free));
         instructions(&mut pending_moves, &problem, t(0));
         pending_moves.shown(&lease.key, t(3));
-        assert_eq!(pending_moves.review(&problem, BOUNDS, t(100)), [], "the read of the whole table took so long");
+        assert_eq!(pending_moves.review(&problem, BOUNDS, t(100)), [], "the full read began before the deadline");
         assert_eq!(pending_moves.overdue(BOUNDS, t(100)).collect::<Vec<_>>(), [&lease.key]);
         pending_moves.shown(&lease.key, t(5));
         assert_eq!(pending_moves.review(&problem, BOUNDS, t(100)), [(lease.key.clone(), worker("a"))]);

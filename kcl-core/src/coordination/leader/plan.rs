@@ -1,23 +1,26 @@
-//! A cycle's last part: decides who reads what, and writes the rows that say something new.
+//! Runs the last part of a cycle: decides who reads which lease, and writes the assignment rows
+//! that changed.
 
 use super::explain::Known;
-use super::instructions::{Instructions, Planned};
-use super::lists;
+use super::instructions::{Instructions, Plan};
 use super::problem::problem;
+use super::sessions::Sessions;
 use super::stage::Stage;
 use super::term::Term;
 use crate::config::BalanceBy;
 use crate::coordination::effects::{CallId, Effects};
-use crate::lease::row::{Assignment, WorkerId};
+use crate::lease::row::{Assignment, SessionState, WorkerId};
 use crate::lease::{Write, next};
+use crate::record::StreamId;
 use crate::telemetry::event::coordination::{CoordinationEvent, explanations_are_wanted, planning};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// At least so many leases may be on the move at once.
+/// At least this many leases may move at a time, so that small fleets rebalance at once.
 const FEWEST_MOVES: usize = 16;
 
 impl Term {
-    /// Decides, and writes what is new.
+    /// Decides, and writes the rows that changed. The fleet row's version, which makes them valid,
+    /// is written after them.
     pub(super) fn plan(&mut self, effects: &mut Effects) {
         let rows = planning().in_scope(|| self.decide(effects));
         self.explain(effects);
@@ -37,24 +40,29 @@ impl Term {
             effects.write(CallId::PlanOf(worker.clone()), Write::Assignment(plan));
         }
         let left = rows.iter().map(|(worker, _)| worker.clone()).collect();
-        self.stage = Stage::Telling { left, failed: false, rows };
+        self.stage = Stage::Publishing { left, failed: false, rows };
     }
 
-    /// Tells why leases are where they are, as far as that is news, if anybody listens.
+    /// Emits the explanations that changed, if the log target is enabled.
     fn explain(&mut self, effects: &mut Effects) {
         if !explanations_are_wanted() {
             return self.explained.clear();
         }
-        let mut problem =
-            problem(&self.leases, &self.unconfirmed_children, &self.sessions, &self.resting, self.settings.patience);
-        if self.settings.balance_by == BalanceBy::Bytes {
+        let mut problem = problem(
+            &self.leases,
+            &self.unconfirmed_children,
+            &self.sessions,
+            &self.stale_owners,
+            self.config.stale_after,
+        );
+        if self.config.balance_by == BalanceBy::Bytes {
             problem.weights = self.weights.of(&problem.leases);
         }
         let known = Known {
             leases: &self.leases,
             sessions: &self.sessions,
-            resting: &self.resting,
-            patience: self.settings.patience,
+            stale_owners: &self.stale_owners,
+            stale_after: self.config.stale_after,
             pending_moves: &self.pending_moves,
             now: Some(effects.now),
         };
@@ -69,35 +77,39 @@ impl Term {
         self.explained = explained;
     }
 
-    /// Who is to be told something else than what its row says, and what.
+    /// Returns the instructions that differ from their workers' rows.
     fn decide(&mut self, effects: &mut Effects) -> Vec<(WorkerId, Instructions)> {
         if self.draining {
             self.sessions.drain_me();
         }
-        let by = self.settings.balance_by;
+        let by = self.config.balance_by;
         if by == BalanceBy::Bytes {
             self.weights.learn(&self.leases, &self.sessions, effects.now);
         }
-        let mut problem =
-            problem(&self.leases, &self.unconfirmed_children, &self.sessions, &self.resting, self.settings.patience);
+        let mut problem = problem(
+            &self.leases,
+            &self.unconfirmed_children,
+            &self.sessions,
+            &self.stale_owners,
+            self.config.stale_after,
+        );
         if by == BalanceBy::Bytes {
             problem.weights = self.weights.of(&problem.leases);
         }
         for worker in
-            self.unclaimed_ownership.look(&self.leases, &self.sessions, effects.now, self.settings.failover_time)
+            self.unclaimed_ownership.update(&self.leases, &self.sessions, effects.now, self.config.failover_time)
         {
             self.sent.remove(&worker);
         }
         problem.unclaimed_ownership = self.unclaimed_ownership.of(self.leases.values());
-        for (lease, worker) in self.pending_moves.review(&problem, self.settings.bounds, effects.now) {
+        for (lease, worker) in self.pending_moves.review(&problem, self.config.bounds, effects.now) {
             self.sent.remove(&worker);
             effects.tell(CoordinationEvent::PromiseLapsed { lease, worker });
         }
         let moves = FEWEST_MOVES.max(self.leases.len() / 5);
-        let Planned { mut instructions, unassignable } =
-            self.pending_moves.instructions(&problem, moves, by, effects.now);
-        self.unassignable.see(unassignable, problem.members.len(), effects);
-        for (worker, lists) in lists::lists(&self.sessions, &self.me) {
+        let Plan { mut instructions, unassignable } = self.pending_moves.instructions(&problem, moves, by, effects.now);
+        self.unassignable.update(unassignable, problem.members.len(), effects);
+        for (worker, lists) in lists(&self.sessions, &self.me) {
             instructions.entry(worker).or_default().lists = lists;
         }
         let live: BTreeSet<&WorkerId> = self.sessions.live().map(|session| &session.worker).collect();
@@ -105,10 +117,63 @@ impl Term {
         let mut rows = Vec::new();
         for worker in live {
             let order = instructions.remove(worker).unwrap_or_default();
-            if self.sent.get(worker).is_none_or(|sent| !sent.instructions.says_the_same(&order)) {
+            if self.sent.get(worker).is_none_or(|sent| !sent.instructions.is_equivalent(&order)) {
                 rows.push((worker.clone(), order));
             }
         }
         rows
+    }
+}
+
+/// Returns the streams that each worker lists: the leader all streams that it serves, because it
+/// reads the table anyway; of the others, each is listed by the worker that joined first among
+/// those that serve it.
+pub(super) fn lists(sessions: &Sessions, leader: &WorkerId) -> BTreeMap<WorkerId, Vec<StreamId>> {
+    let mut active: Vec<_> = sessions.live().filter(|session| session.state == SessionState::Active).collect();
+    active.sort_by_key(|session| (session.worker != *leader, session.number));
+    let (mut lists, mut listed): (BTreeMap<WorkerId, Vec<StreamId>>, BTreeSet<&StreamId>) = Default::default();
+    for session in active {
+        for stream in session.streams.iter().flatten().filter(|stream| listed.insert(*stream)) {
+            lists.entry(session.worker.clone()).or_default().push(stream.clone());
+        }
+    }
+    lists
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Time;
+    use crate::lease::row::Session;
+    use std::time::Duration;
+
+    #[test]
+    fn each_stream_is_listed_by_one_worker_that_serves_it_preferably_the_leader() {
+        let me = WorkerId::from_row("leader");
+        let mut sessions = Sessions::new(me.clone(), Duration::from_secs(10));
+        let mut see = |name: &str, number, state, streams: &[&str]| {
+            let streams = Some(streams.iter().map(StreamId::new).collect());
+            let worker = WorkerId::from_row(name);
+            let session = Session {
+                worker,
+                number,
+                tag: 0,
+                heartbeat: 0,
+                state,
+                capacity: None,
+                load: 0,
+                weights: None,
+                streams,
+                profile: crate::lease::WorkerProfile::default(),
+            };
+            sessions.observe(session, Time::ZERO);
+        };
+        see("leaving", 1, SessionState::Draining, &["1:d:2"]);
+        see("first", 2, SessionState::Active, &["1:a:2", "1:c:2"]);
+        see("leader", 3, SessionState::Active, &["1:a:2", "1:b:2"]);
+        see("last", 4, SessionState::Active, &["1:b:2", "1:c:2"]);
+        let ids = |names: &[&str]| names.iter().map(StreamId::new).collect::<Vec<_>>();
+        let expected = [(WorkerId::from_row("first"), ids(&["1:c:2"])), (me.clone(), ids(&["1:a:2", "1:b:2"]))];
+        assert_eq!(lists(&sessions, &me), BTreeMap::from(expected));
     }
 }

@@ -1,6 +1,7 @@
-//! From the table's rows to the leader's problem: which leases need a reader, and who may be one.
+//! Converts the table's rows to the assignment problem: which leases need a reader, and which
+//! workers can be one.
 
-use super::assign::{Item, Member, Standing, StreamNo};
+use super::assign::{Item, Member, Ownership, StreamNo};
 use super::sessions::{OwnerIs, Sessions};
 use super::stale_owners::StaleOwnerTracker;
 use super::unconfirmed_children::UnconfirmedChildren;
@@ -10,12 +11,13 @@ use crate::record::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How long a lease must stand still whose owner cannot be asked.
+/// How long a lease must be unchanged before it is free, if its owner has no session that could be
+/// fenced.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StaleAfter {
-    /// One whose owner has no session.
+    /// For a lease whose owner has no session row.
     pub(crate) orphan: Duration,
-    /// One that another hand (Java) wrote last.
+    /// For a lease that an external writer (Java KCL) wrote last.
     pub(crate) foreign: Duration,
 }
 
@@ -25,37 +27,38 @@ impl StaleAfter {
     }
 }
 
-/// The problem, with names beside the numbers.
+/// The assignment problem, with the names for its indices.
 #[derive(Debug)]
 pub(crate) struct Problem<'a> {
     pub(crate) names: Vec<WorkerId>,
     pub(crate) members: Vec<Member>,
     pub(crate) leases: Vec<&'a Lease>,
-    pub(crate) standings: Vec<Standing>,
-    /// Which of the streams each lease is of.
+    pub(crate) ownerships: Vec<Ownership>,
+    /// The stream of each lease.
     pub(crate) streams: Vec<StreamNo>,
-    /// Leases of a live session that another hand wrote over: to be given up by it.
+    /// Leases of a live session that an external writer has overwritten. The session has to release
+    /// them.
     pub(crate) trespassed: Vec<(&'a Lease, WorkerId)>,
-    /// Leases that their owners may not know to be theirs: to be taken by them.
+    /// Leases whose rows name owners that may not know of them. Those owners have to claim them.
     pub(crate) unclaimed_ownership: Vec<(&'a Lease, WorkerId)>,
-    /// Bytes a second of each lease; empty where leases are counted.
+    /// Bytes per second of each lease. Empty if leases are counted.
     pub(crate) weights: Vec<u64>,
 }
 
 impl Problem<'_> {
-    pub(crate) fn item(&self, n: usize, promised: Option<usize>) -> Item {
-        let (standing, stream) = (self.standings[n], self.streams[n]);
-        Item { standing, promised, weight: self.weights.get(n).copied().unwrap_or(0), stream }
+    pub(crate) fn item(&self, n: usize, reserved_for: Option<usize>) -> Item {
+        let (ownership, stream) = (self.ownerships[n], self.streams[n]);
+        Item { ownership, reserved_for, weight: self.weights.get(n).copied().unwrap_or(0), stream }
     }
 }
 
-/// Sorts the leases by what they need.
+/// Sorts the leases by who reads them.
 pub(crate) fn problem<'a>(
     leases: &'a BTreeMap<LeaseKey, Lease>,
     unconfirmed_children: &UnconfirmedChildren,
     sessions: &Sessions,
-    resting: &StaleOwnerTracker,
-    patience: StaleAfter,
+    stale_owners: &StaleOwnerTracker,
+    stale_after: StaleAfter,
 ) -> Problem<'a> {
     let active: Vec<_> = sessions.live().filter(|session| session.state == SessionState::Active).collect();
     let names: Vec<WorkerId> = active.iter().map(|session| session.worker.clone()).collect();
@@ -68,7 +71,7 @@ pub(crate) fn problem<'a>(
             let served: BTreeSet<StreamNo> =
                 streams.iter().filter(|(stream, _)| session.serves(**stream) || anyone).map(|(_, no)| *no).collect();
             let capacity = session.capacity.map_or(usize::MAX, |most| most as usize);
-            Member { capacity, unfit: false, serves: (served.len() < streams.len()).then_some(served) }
+            Member { capacity, avoided: false, serves: (served.len() < streams.len()).then_some(served) }
         })
         .collect();
 
@@ -79,49 +82,50 @@ pub(crate) fn problem<'a>(
         let parents_done = lease.parents.iter().all(is_done) && !unconfirmed_children.contains(&lease.key);
         let stream = streams.get(&lease.stream_name.as_ref()).copied().unwrap_or_default();
         if lease.stream_name.is_some() && !members.iter().any(|member| member.serves(stream)) {
-            // Nobody could: it stays where it is.
+            // No worker serves its stream, so it stays where it is.
             continue;
         }
         if lease.checkpoint.is_shard_end() || !(parents_done || mutated!(ChildrenDoNotWait)) {
             continue;
         }
-        let standing = match &lease.owner {
-            None => Some(Standing::Free),
+        let ownership = match &lease.owner {
+            None => Some(Ownership::Free),
             Some(owner) if owner.session.is_none() || lease.was_written_externally() => {
                 let ours = owner.session.and_then(|number| sessions.by_number(number));
                 if let Some(session) = ours.filter(|_| lease.was_written_externally()) {
                     trespassed.push((lease, session.worker.clone()));
                 }
-                resting.rested(lease, patience.foreign).then_some(Standing::Free)
+                stale_owners.is_stale_for(lease, stale_after.foreign).then_some(Ownership::Free)
             }
             Some(owner) => match sessions.owner_is(owner) {
-                OwnerIs::Ended => Some(Standing::Free),
-                OwnerIs::Live if mutated!(TakesFromTheLiving) => Some(Standing::Free),
+                OwnerIs::Ended => Some(Ownership::Free),
+                OwnerIs::Live if mutated!(TakesFromTheLiving) => Some(Ownership::Free),
                 OwnerIs::Live => number.get(&owner.worker).map(|n| match members[*n].serves(stream) {
-                    true => Standing::Held(*n),
-                    // It yields it up by itself, and another is to have it.
-                    false => Standing::Leaving,
+                    true => Ownership::Held(*n),
+                    // Its owner releases it, because it no longer serves the stream; another worker
+                    // is to acquire it.
+                    false => Ownership::Leaving,
                 }),
-                OwnerIs::Draining => Some(Standing::Leaving),
+                OwnerIs::Draining => Some(Ownership::Leaving),
                 OwnerIs::Missing if mutated!(OrphansStay) => None,
-                OwnerIs::Missing if mutated!(FreesOrphansEarly) => Some(Standing::Free),
-                OwnerIs::Missing => resting
-                    .rested(lease, patience.orphan.max(sessions.longest_failover_time()))
-                    .then_some(Standing::Free),
+                OwnerIs::Missing if mutated!(FreesOrphansEarly) => Some(Ownership::Free),
+                OwnerIs::Missing => stale_owners
+                    .is_stale_for(lease, stale_after.orphan.max(sessions.longest_failover_time()))
+                    .then_some(Ownership::Free),
             },
         };
-        if let Some(standing) = standing {
+        if let Some(ownership) = ownership {
             sorted.0.push(lease);
-            sorted.1.push(standing);
+            sorted.1.push(ownership);
             sorted.2.push(stream);
         }
     }
-    let (leases, standings, streams) = sorted;
+    let (leases, ownerships, streams) = sorted;
     Problem {
         names,
         members,
         leases,
-        standings,
+        ownerships,
         streams,
         trespassed,
         unclaimed_ownership: Vec::new(),
@@ -129,14 +133,14 @@ pub(crate) fn problem<'a>(
     }
 }
 
-/// The streams that leases are of; the only one is 0.
+/// Numbers the streams of the leases. A single stream is 0.
 fn numbered(leases: &BTreeMap<LeaseKey, Lease>) -> BTreeMap<Option<&StreamId>, StreamNo> {
     let streams: BTreeSet<Option<&StreamId>> = leases.values().map(|lease| lease.stream_name.as_ref()).collect();
     streams.into_iter().enumerate().map(|(no, stream)| (stream, no)).collect()
 }
 
-/// Whether a lease's owner cannot be asked, so that its standing still must be watched.
-pub(crate) fn must_rest(lease: &Lease, sessions: &Sessions) -> bool {
+/// Whether a lease's owner has no session, so that its staleness must be observed.
+pub(crate) fn needs_staleness(lease: &Lease, sessions: &Sessions) -> bool {
     match &lease.owner {
         None => false,
         Some(_) if lease.checkpoint.is_shard_end() => false,

@@ -1,4 +1,4 @@
-//! Why a lease is where it is, as a value and as a sentence.
+//! Defines the reasons why a lease is where it is, and their texts.
 
 use crate::lease::row::{LeaseKey, SessionNumber, WorkerId};
 use crate::record::{ShardId, StreamId};
@@ -10,84 +10,87 @@ use std::time::Duration;
 pub(crate) struct Explanation {
     /// The lease.
     pub(crate) lease: LeaseKey,
-    /// Why.
+    /// Why it is there.
     pub(crate) reason: Reason,
 }
 
-/// Why a lease is where it is. Its text is a sentence for whoever is on call.
+/// Why a lease is where it is. `Display` gives a sentence for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub(crate) enum Reason {
     /// The shard is read to its end.
     Finished,
-    /// Some parents are not read to their end, and a key's records come in order.
+    /// Some parents are not read to their end yet. Children wait for them, so that the records of
+    /// each key stay in order.
     WaitsForParents {
-        /// Which ones.
+        /// The unfinished parents.
         parents: Vec<ShardId>,
     },
     /// A live worker reads it, and it stays there.
     Held {
-        /// Who.
+        /// The worker.
         by: WorkerId,
-        /// In which session.
+        /// The worker's session.
         session: SessionNumber,
         /// Why it is not moved.
         stays: Stays,
     },
-    /// A worker that shuts down reads it, and nobody is told to take it yet.
+    /// A worker that is shutting down reads it, and no other worker is assigned yet.
     Leaving {
-        /// Who.
+        /// The worker.
         by: WorkerId,
     },
-    /// A live worker is to release it, and another to take it then.
+    /// A live worker is to release it, and another one to acquire it then.
     Moving {
-        /// Who releases it.
+        /// The worker that releases it.
         from: WorkerId,
-        /// Who acquires it.
+        /// The worker that acquires it.
         to: WorkerId,
-        /// For how long that has been the plan, if it is known: rows do not say it.
+        /// How long the move has been pending. Known to the leader only.
         waited: Option<Duration>,
     },
     /// Nobody reads it, and this worker is to claim it at once.
-    Promised {
-        /// Who.
+    Assigned {
+        /// The worker.
         to: WorkerId,
-        /// For how long that has been the plan, if it is known: rows do not say it.
+        /// How long the assignment has been pending. Known to the leader only.
         waited: Option<Duration>,
-        /// Who was passed over because it did not take what it was told to take a moment ago. Known to the leader only.
-        passed_over: Vec<WorkerId>,
+        /// Workers that are avoided, because they did not carry out an assignment a moment ago.
+        /// Known to the leader only.
+        avoided: Vec<WorkerId>,
     },
-    /// Nobody reads it; the next plan yields it to somebody.
+    /// Nobody reads it. The leader assigns it in its next cycle.
     Free {
-        /// Whose session had ended, if somebody had it.
+        /// Its last owner and how that session ended, if it had an owner.
         after: Option<(WorkerId, Ended)>,
     },
-    /// Nobody reads it, and every worker has as many leases as it acquires.
-    NoRoom {
-        /// How many workers there are.
+    /// Nobody reads it, and every worker holds as many leases as it may (`max_leases`).
+    Unassignable {
+        /// The number of workers.
         workers: usize,
     },
-    /// No worker serves its stream, of several: it stays where it is.
-    NotServed {
+    /// No worker serves its stream. It stays where it is.
+    Unserved {
         /// The stream.
         stream: Option<StreamId>,
     },
-    /// Nobody reads it, and there is no worker, or none that does not shut down.
+    /// Nobody reads it, and there is no worker, or all are shutting down.
     NoWorkers,
-    /// Its owner has no session. It is free once it stood still.
-    Orphan {
+    /// Its owner has no session. It becomes free once its row has been unchanged for a time.
+    Orphaned {
         /// The owner.
         owner: WorkerId,
-        /// For how long it must stand still.
-        still_for: Duration,
+        /// How long the row must be unchanged.
+        stale_after: Duration,
     },
-    /// Another kind of consumer (Java KCL) wrote it last. It is free once it stood still.
-    Foreign {
+    /// An external writer (Java KCL) wrote it last. It becomes free once its row has been unchanged
+    /// for a time.
+    ExternalWriter {
         /// The owner that the row names.
         owner: Option<WorkerId>,
-        /// For how long it must stand still.
-        still_for: Duration,
-        /// Whether it was seen to move. Known to the leader only.
+        /// How long the row must be unchanged.
+        stale_after: Duration,
+        /// Whether it was seen to change. Known to the leader only.
         moving: bool,
     },
 }
@@ -96,20 +99,21 @@ pub(crate) enum Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub(crate) enum Stays {
-    /// Its reader has no more than its share.
+    /// Its reader holds no more than its share.
     Balanced,
-    /// Its reader has more leases than another, and moves are made some at a time.
-    ItsTurnComes {
-        /// Leases of its reader.
+    /// Its reader holds more leases than another worker, and only some leases are moved at a time.
+    MoveQueued {
+        /// The number of leases of its reader.
         has: usize,
-        /// Leases of the worker with the fewest.
+        /// The number of leases of the worker with the fewest.
         fewest: usize,
     },
-    /// Its reader carries more than another, in bytes a second, but too little for a move.
+    /// Its reader carries more bytes per second than another worker, but the difference is too
+    /// small for a move.
     NotWorthAMove {
-        /// What its reader carries.
+        /// Bytes per second of its reader.
         carries: u64,
-        /// What the lightest carries.
+        /// Bytes per second of the worker with the fewest.
         lightest: u64,
     },
 }
@@ -118,31 +122,31 @@ pub(crate) enum Stays {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub(crate) enum Ended {
-    /// By itself.
+    /// The worker shut down.
     Left,
-    /// It was silent for `failover_time`, and the fleet ended it.
+    /// Its heartbeat was unchanged for `failover_time`, and the fleet fenced it.
     Fenced,
-    /// A later one of the same worker replaced it.
+    /// A later session of the same worker replaced it.
     Replaced,
 }
 
 impl Reason {
-    /// The same, without how long it has been so.
+    /// The same reason without waiting times, so that reasons can be compared.
     #[must_use]
     pub(super) fn timeless(self) -> Self {
         match self {
             Reason::Moving { from, to, .. } => Reason::Moving { from, to, waited: None },
-            Reason::Promised { to, passed_over, .. } => Reason::Promised { to, waited: None, passed_over },
+            Reason::Assigned { to, avoided, .. } => Reason::Assigned { to, waited: None, avoided },
             Reason::Finished
             | Reason::WaitsForParents { .. }
             | Reason::Held { .. }
             | Reason::Leaving { .. }
             | Reason::Free { .. }
-            | Reason::NoRoom { .. }
-            | Reason::NotServed { .. }
+            | Reason::Unassignable { .. }
+            | Reason::Unserved { .. }
             | Reason::NoWorkers
-            | Reason::Orphan { .. }
-            | Reason::Foreign { .. } => self,
+            | Reason::Orphaned { .. }
+            | Reason::ExternalWriter { .. } => self,
         }
     }
 }
@@ -150,65 +154,65 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reason::Finished => write!(f, "its shard is read to its end"),
+            Reason::Finished => write!(f, "the shard is read to its end"),
             Reason::WaitsForParents { parents } => {
                 let parents: Vec<&str> = parents.iter().map(ShardId::as_str).collect();
-                write!(f, "waits until {} is read to its end, as records of a key come in order", parents.join(" and "))
+                write!(
+                    f,
+                    "waits until {} is read to its end, so that records of a key stay in order",
+                    parents.join(" and ")
+                )
             }
             Reason::Held { by, session, stays } => write!(f, "read by `{by}` (session {session}), {stays}"),
             Reason::Leaving { by } => {
-                write!(f, "read by `{by}`, which shuts down; it goes to another worker as soon as one has room")
+                write!(f, "read by `{by}`, which is shutting down; goes to another worker as soon as one has room")
             }
             Reason::Moving { from, to, waited } => {
-                write!(f, "moves from `{from}`, which finishes what it has begun and releases it, to `{to}`")?;
+                write!(f, "moving from `{from}`, which finishes its current batch and releases it, to `{to}`")?;
                 write_waited(f, *waited)
             }
-            Reason::Promised { to, waited, passed_over } => {
-                write!(f, "nobody reads it; `{to}` was told to claim it")?;
+            Reason::Assigned { to, waited, avoided } => {
+                write!(f, "not read; assigned to `{to}`")?;
                 write_waited(f, *waited)?;
-                if passed_over.is_empty() {
+                if avoided.is_empty() {
                     return Ok(());
                 }
-                let passed_over: Vec<String> = passed_over.iter().map(|worker| format!("`{worker}`")).collect();
-                write!(
-                    f,
-                    "; {} did not take what it was told to take, and gets nothing for a while",
-                    passed_over.join(", ")
-                )
+                let avoided: Vec<String> = avoided.iter().map(|worker| format!("`{worker}`")).collect();
+                write!(f, "; {} did not carry out an assignment and gets no leases for a while", avoided.join(", "))
             }
-            Reason::Free { after: None } => write!(f, "nobody reads it; the next plan yields it to a worker"),
+            Reason::Free { after: None } => write!(f, "not read; assigned in the leader's next cycle"),
             Reason::Free { after: Some((owner, ended)) } => {
                 let how = match ended {
                     Ended::Left => "left",
-                    Ended::Fenced => "was silent for `failover_time` and was ended by the fleet",
+                    Ended::Fenced => "sent no heartbeat for `failover_time` and was fenced",
                     Ended::Replaced => "was replaced by a later session of the same worker",
                 };
-                write!(f, "nobody reads it: its owner `{owner}` {how}; the next plan yields it to a worker")
+                write!(f, "not read: its owner `{owner}` {how}; assigned in the leader's next cycle")
             }
-            Reason::NoRoom { workers } => write!(
+            Reason::Unassignable { workers } => write!(
                 f,
-                "nobody reads it: each of {workers} workers has as many leases as it acquires; start more, or raise \
-                 `max_leases`"
+                "not read: each of {workers} workers holds as many leases as `max_leases` allows; start more workers or \
+                 raise it"
             ),
-            Reason::NotServed { stream } => {
+            Reason::Unserved { stream } => {
                 let stream = stream.as_ref().map_or("", StreamId::as_str);
-                write!(f, "nobody reads it: no worker serves stream `{stream}`; it stays where it is")
+                write!(f, "not read: no worker serves stream `{stream}`; its checkpoint is kept")
             }
-            Reason::NoWorkers => write!(f, "nobody reads it: there is no worker, or all shut down"),
-            Reason::Orphan { owner, still_for } => write!(
+            Reason::NoWorkers => write!(f, "not read: there is no worker, or all are shutting down"),
+            Reason::Orphaned { owner, stale_after } => write!(
                 f,
-                "its owner `{owner}` has no session; free once it stood still for {}",
-                humantime::format_duration(*still_for)
+                "not read: its owner `{owner}` has no session; free once its row is unchanged for {}",
+                humantime::format_duration(*stale_after)
             ),
-            Reason::Foreign { owner, still_for, moving } => {
-                write!(f, "written last by another kind of consumer (Java KCL?)")?;
+            Reason::ExternalWriter { owner, stale_after, moving } => {
+                write!(f, "written last by an external writer (Java KCL?)")?;
                 if let Some(owner) = owner {
-                    write!(f, ", under the name `{owner}`")?;
+                    write!(f, ", owner `{owner}`")?;
                 }
                 if *moving {
-                    write!(f, ", which is at work: stop it, or this fleet")
+                    write!(f, ", which is active: stop it, or this fleet")
                 } else {
-                    write!(f, "; free once it stood still for {}", humantime::format_duration(*still_for))
+                    write!(f, "; free once its row is unchanged for {}", humantime::format_duration(*stale_after))
                 }
             }
         }
@@ -226,12 +230,12 @@ impl fmt::Display for Stays {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Stays::Balanced => write!(f, "which has its share"),
-            Stays::ItsTurnComes { has, fewest } => {
-                write!(f, "which has {has} leases while another has {fewest}; some are moved at a time")
+            Stays::MoveQueued { has, fewest } => {
+                write!(f, "which has {has} leases while another worker has {fewest}; some are moved at a time")
             }
             Stays::NotWorthAMove { carries, lightest } => write!(
                 f,
-                "which carries {} KB/s while another carries {} KB/s: too little of a difference for a move",
+                "which carries {} KB/s while another worker carries {} KB/s: the difference is too small for a move",
                 carries / 1_000,
                 lightest / 1_000
             ),

@@ -1,5 +1,5 @@
-//! Creates and deletes many leases at the pace that the table grants: parents before children, and after a failure only what
-//! failed again. Pure.
+//! Creates and deletes many lease rows at the pace that the table grants: parents before children,
+//! and after a failure only the rows that failed. Pure.
 
 use crate::clock::Time;
 use crate::lease::Write;
@@ -7,26 +7,28 @@ use crate::lease::row::{Lease, LeaseKey};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// Writes under way at once.
+/// The most writes in flight.
 const MOST_IN_FLIGHT: usize = 64;
-/// Between two writes after the first failure. It doubles with each failure and shrinks by a tenth with each success, so that
-/// about one write in seven fails where the table grants less than is asked for.
+/// The pause between two writes after the first failure. It doubles with each failure and shrinks
+/// by a tenth with each success, so that about one write in seven fails if the table grants less
+/// than is requested.
 const FIRST_GAP: Duration = Duration::from_millis(10);
 const LONGEST_GAP: Duration = Duration::from_secs(4);
 const SHORTEST_GAP: Duration = Duration::from_millis(1);
 
-/// See the module's documentation.
+/// Paces the creation and deletion of lease rows.
 #[derive(Debug)]
 pub(crate) struct RowWrites {
     ready: VecDeque<(LeaseKey, Write)>,
-    /// Rows whose parents' rows are not written yet: a child that is seen without its parent would pass for one whose parent is
-    /// finished and gone.
+    /// Rows whose parents' rows are not written yet. A child that is visible without its parent
+    /// would be taken for one whose parent is finished and deleted, and would be read too early.
     blocked: BTreeMap<LeaseKey, (Write, usize)>,
     children: BTreeMap<LeaseKey, Vec<LeaseKey>>,
-    /// Each with the pace at which it was sent.
+    /// Each with the value of `slowed` at which it was sent.
     in_flight: BTreeMap<LeaseKey, (Write, u64)>,
     gap: Duration,
-    /// How often the gap has grown: writes that were under way together fail together, and count once.
+    /// How often the pause has grown. Writes that were in flight together usually fail together,
+    /// and count once.
     slowed: u64,
     not_before: Time,
 }
@@ -63,10 +65,10 @@ impl RowWrites {
         writes
     }
 
-    /// What may be sent now, and when to look again for more.
+    /// Returns the writes to send now, and when to call this again.
     pub(crate) fn send(&mut self, now: Time) -> (Vec<Write>, Option<Time>) {
         if self.ready.is_empty() && self.in_flight.is_empty() {
-            // They wait for each other.
+            // The remaining rows name each other as parents. Write them anyway.
             self.ready.extend(std::mem::take(&mut self.blocked).into_iter().map(|(key, (write, _))| (key, write)));
         }
         let mut sent = Vec::new();
@@ -80,7 +82,7 @@ impl RowWrites {
         (sent, again.then_some(self.not_before))
     }
 
-    /// The row is as it is to be.
+    /// Records that the row is written.
     pub(crate) fn on_written(&mut self, key: &LeaseKey) {
         self.gap = self.gap.mul_f64(0.9);
         if self.gap < SHORTEST_GAP {
@@ -98,7 +100,8 @@ impl RowWrites {
         }
     }
 
-    /// The write came to nothing, or had no answer: it is sent again, and everything more slowly.
+    /// Records that the write failed or got no answer. It is sent again, and all writes are sent
+    /// more slowly.
     pub(crate) fn on_failed(&mut self, key: &LeaseKey, now: Time) {
         let Some((write, sent_at)) = self.in_flight.remove(key) else { return };
         self.ready.push_front((key.clone(), write));
@@ -109,7 +112,7 @@ impl RowWrites {
         }
     }
 
-    /// Nothing more is sent.
+    /// Stops sending. Writes in flight continue.
     pub(crate) fn stop(&mut self) {
         self.ready.clear();
         self.blocked.clear();
@@ -144,7 +147,8 @@ mod tests {
         key
     }
 
-    /// Writes everything to a table that acquires 5 ms a call; tells how many writes were sent, and the time it took.
+    /// Writes everything to a table that takes 5 ms per call. Returns the number of writes sent,
+    /// and the time.
     fn write_all(rows: Vec<Lease>, mut acquires: impl FnMut(Time) -> bool) -> (usize, Duration) {
         let (mut writes, mut now, mut sent) = (RowWrites::new(rows, Vec::new()), Time::ZERO, 0);
         let mut flying: VecDeque<(Time, LeaseKey)> = VecDeque::new();
@@ -157,13 +161,13 @@ mod tests {
             while let Some((_, key)) = flying.pop_front_if(|(at, _)| *at <= now) {
                 if acquires(now) { writes.on_written(&key) } else { writes.on_failed(&key, now) }
             }
-            assert!(now < Time::ZERO + Duration::from_secs(3_600), "it never ends; {sent} writes");
+            assert!(now < Time::ZERO + Duration::from_secs(3_600), "does not end; {sent} writes");
         }
         (sent, now.since(Time::ZERO))
     }
 
     #[test]
-    fn a_few_throttled_writes_are_repeated_and_nothing_else() {
+    fn only_throttled_writes_are_repeated() {
         for (leases, throttled, seconds) in [(300, 0.01, 2), (1_000, 0.01, 4), (10_000, 0.001, 6)] {
             let mut rng = fastrand::Rng::with_seed(7);
             let rows = (0..leases).map(|n| row(n, &[])).collect();
@@ -174,13 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn writes_keep_to_what_the_table_grants() {
+    fn writes_adapt_to_the_capacity_of_the_table() {
         let mut granted: u64 = 0;
         let (sent, took) = write_all((0..1_000).map(|n| row(n, &[])).collect(), |now| {
             let due = now.since(Time::ZERO).as_millis() as u64 / 20;
             let grants = granted < due;
             granted += u64::from(grants);
-            // What is not used is lost.
+            // Capacity that is not used is lost.
             granted = granted.max(due.saturating_sub(50));
             grants
         });
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_takes_nothing_is_asked_ever_less_often() {
+    fn a_table_that_refuses_all_writes_gets_fewer_and_fewer_calls() {
         let mut writes = RowWrites::new((0..200).map(|n| row(n, &[])).collect(), Vec::new());
         let (mut now, mut sent) = (Time::ZERO, 0);
         while now < Time::ZERO + Duration::from_secs(60) {
@@ -202,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn parents_are_written_before_their_children_and_a_circle_is_written_all_the_same() {
+    fn parents_are_written_before_children_and_a_cycle_is_written_anyway() {
         let mut writes = RowWrites::new(vec![row(3, &[1, 2]), row(1, &[0]), row(2, &[9]), row(0, &[])], Vec::new());
         let mut order = Vec::new();
         while !writes.is_done() {
@@ -217,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_stopped_sends_nothing_more() {
+    fn stopped_writes_send_nothing_more() {
         let mut writes = RowWrites::new((0..100).map(|n| row(n, &[])).collect(), Vec::new());
         let (sent, _) = writes.send(Time::ZERO);
         writes.stop();

@@ -1,4 +1,4 @@
-//! The sessions as the leader knows them: who lives, who is silent, who has ended.
+//! Tracks the workers' sessions for the leader: which are live, which are stale, which have ended.
 
 use crate::clock::Time;
 use crate::coordination::fleet_poll::StaleLeader;
@@ -7,30 +7,31 @@ use crate::lease::row::{Owner, RowKey, Session, SessionNumber, SessionState, Wor
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// The most sessions that are read at once: those seen longest ago, so that each has its turn.
+/// The most sessions that are read at once: those that were read longest ago, so that each gets its
+/// turn.
 const MOST_READ: usize = 2_000;
-/// The most that are ended at once. Those that own leases come first.
+/// The most sessions that are fenced at once. Those that own leases come first.
 const MOST_ENDED: usize = 500;
 
 #[derive(Debug)]
 pub(crate) struct Sessions {
     me: WorkerId,
-    /// This worker's own, and that of rows which do not name one.
+    /// This worker's own, also used for rows that do not contain one.
     failover_time: Duration,
-    /// The longest that any session named, also one whose row is gone.
+    /// The longest that any session had, including those whose row is gone.
     longest_failover_time: Duration,
     known: BTreeMap<WorkerId, Session>,
     staleness: BTreeMap<WorkerId, StalenessTimer<(SessionNumber, u64)>>,
 }
 
-/// What is known of a lease's owner.
+/// The state of a lease's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OwnerIs {
     Live,
     Draining,
-    /// For ever: fenced, left, or replaced by a later session.
+    /// Ended forever: fenced, left, or replaced by a later session.
     Ended,
-    /// There is no row for it.
+    /// It has no session row.
     Missing,
 }
 
@@ -45,16 +46,17 @@ impl Sessions {
         }
     }
 
-    /// What is already known of a leader whose staleness made room for this term.
-    pub(crate) fn seed(&mut self, before: &StaleLeader, now: Time) {
+    /// Takes over the staleness of the previous leader, which this worker observed before it took
+    /// the term (docs/protocol/leader.md, rule 4).
+    pub(crate) fn observe_stale_leader(&mut self, before: &StaleLeader, now: Time) {
         if let Some(heartbeat) = before.leader_session_heartbeat {
             let staleness = StalenessTimer::since((before.session, heartbeat), before.since, now);
             self.staleness.insert(before.worker.clone(), staleness);
         }
     }
 
-    /// A row, from whichever answer showed it. Tells whether it shows an end that was not known.
-    pub(crate) fn see(&mut self, session: Session, received: Time) -> bool {
+    /// Observes a row in any answer. Returns whether it shows an end that was not known.
+    pub(crate) fn observe(&mut self, session: Session, received: Time) -> bool {
         self.longest_failover_time = self.longest_failover_time.max(session.failover_time(self.failover_time));
         let mark = (session.number, session.heartbeat);
         match self.staleness.get_mut(&session.worker) {
@@ -73,7 +75,8 @@ impl Sessions {
         self.note(session)
     }
 
-    /// What a row says, whenever it was read.
+    /// Applies a row, if it is not older than the known one. Numbers and heartbeats only grow, so a
+    /// lower one is a stale read (docs/protocol/sessions.md).
     fn note(&mut self, session: Session) -> bool {
         let order = |s: &Session| (s.number, s.state.has_ended(), s.heartbeat);
         match self.known.get_mut(&session.worker) {
@@ -90,8 +93,9 @@ impl Sessions {
         }
     }
 
-    /// A full read, asked for at `asked`, showed these rows and no others. Tells whether it shows an end that was not known.
-    pub(crate) fn see_all(&mut self, rows: Vec<Session>, asked: Time, received: Time) -> bool {
+    /// Applies a full read, sent at `asked`, which showed exactly these rows. Returns whether it
+    /// shows an end that was not known.
+    pub(crate) fn observe_table(&mut self, rows: Vec<Session>, asked: Time, received: Time) -> bool {
         for row in &rows {
             self.forget_if_made_again(row, asked);
         }
@@ -102,24 +106,28 @@ impl Sessions {
         for row in rows {
             let unknown = !self.known.contains_key(&row.worker);
             end_seen |= unknown && row.state.has_ended();
-            // A row may have been read long before the read ended: its page was evidence then, and is none now.
-            end_seen |= if self.staleness.contains_key(&row.worker) { self.note(row) } else { self.see(row, received) };
+            // A row may have been read long before the read ended. Its page was evidence of
+            // staleness when it came; the whole read is not.
+            end_seen |=
+                if self.staleness.contains_key(&row.worker) { self.note(row) } else { self.observe(row, received) };
         }
         end_seen
     }
 
-    /// Some of the rows of a full read that is under way. Tells whether they show an end that was not known.
-    pub(crate) fn see_page(&mut self, rows: &[Session], received: Time) -> bool {
+    /// Observes some rows of a full read in progress. Returns whether they show an end that was not
+    /// known.
+    pub(crate) fn observe_page(&mut self, rows: &[Session], received: Time) -> bool {
         let mut end_seen = false;
         for row in rows {
             end_seen |= !self.known.contains_key(&row.worker) && row.state.has_ended();
-            end_seen |= self.see(row.clone(), received);
+            end_seen |= self.observe(row.clone(), received);
         }
         end_seen
     }
 
-    /// A full read is never stale: a row that is older than what was known before it was removed by another hand and
-    /// made again, perhaps by a request that outlived its sender. Its staleness counts from now on.
+    /// Forgets a row that a full read shows older than it is known. Full reads are strongly
+    /// consistent, so an external writer has removed the row and it was created again, perhaps by a
+    /// late request. Its staleness is counted from now on.
     fn forget_if_made_again(&mut self, row: &Session, asked: Time) {
         let mark = (row.number, row.heartbeat);
         let newest = self.staleness.get(&row.worker).map(|staleness| (*staleness.value(), staleness.first_shown()));
@@ -129,7 +137,8 @@ impl Sessions {
         }
     }
 
-    /// The rows to look at: this worker's own among them, so that there is always one.
+    /// The session rows to read. Contains this worker's own one if there are no others, because a
+    /// read needs a key.
     pub(crate) fn keys(&self) -> Vec<RowKey> {
         let mut live: Vec<&WorkerId> = self.live().map(|session| &session.worker).collect();
         if live.len() > MOST_READ {
@@ -143,18 +152,19 @@ impl Sessions {
         live.into_iter().cloned().map(RowKey::Session).collect()
     }
 
-    /// For how long a worker of which nothing is known may still rely on its last heartbeat.
+    /// The longest time for which any worker, even an unknown one, may still rely on its last
+    /// heartbeat.
     pub(crate) fn longest_failover_time(&self) -> Duration {
         self.longest_failover_time
     }
 
-    /// The fleet row names this one.
+    /// Records the failover time that the fleet row contains.
     pub(crate) fn note_failover_time(&mut self, failover_time: Duration) {
         self.longest_failover_time = self.longest_failover_time.max(failover_time);
     }
 
-    /// Sessions whose heartbeat did not move for their own `failover_time`: worker, number, heartbeat. `owns`: whether a lease
-    /// names it.
+    /// Returns the sessions whose heartbeat was unchanged for their own `failover_time`: worker,
+    /// number and heartbeat. `owns` says whether a lease names the session.
     pub(crate) fn silent(
         &self,
         contact: &Contact,
@@ -177,7 +187,7 @@ impl Sessions {
         silent.into_iter().map(|session| (session.worker.clone(), session.number, session.heartbeat)).collect()
     }
 
-    /// When the next look could prove a staleness.
+    /// When the next read could prove that a session is stale.
     pub(crate) fn next_proof(&self, contact: &Contact) -> Option<Time> {
         let others = self.live().filter(|session| session.worker != self.me);
         others
@@ -201,13 +211,13 @@ impl Sessions {
         }
     }
 
-    /// The session of a lease's owner, if it lives.
+    /// The session of a lease's owner, if it is live.
     pub(crate) fn of(&self, owner: &Owner) -> Option<&Session> {
         let known = self.known.get(&owner.worker);
         known.filter(|session| Some(session.number) == owner.session && !session.state.has_ended())
     }
 
-    /// This worker drains, whatever its row says yet.
+    /// Marks this worker as draining, before its row shows it.
     pub(crate) fn drain_me(&mut self) {
         if let Some(mine) = self.known.get_mut(&self.me).filter(|mine| mine.state == SessionState::Active) {
             mine.state = SessionState::Draining;
@@ -224,22 +234,22 @@ impl Sessions {
         self.known.contains_key(worker)
     }
 
-    /// Those that have ended, by their rows.
+    /// The ended sessions.
     pub(crate) fn ended(&self) -> impl Iterator<Item = &Session> {
         self.known.values().filter(|session| session.state.has_ended())
     }
 
-    /// Those that have not ended.
+    /// The sessions that have not ended.
     pub(crate) fn live(&self) -> impl Iterator<Item = &Session> {
         self.known.values().filter(|session| !session.state.has_ended())
     }
 
-    /// Who has this session number, if it lives.
+    /// The live session with this number.
     pub(crate) fn by_number(&self, number: SessionNumber) -> Option<&Session> {
         self.live().find(|session| session.number == number)
     }
 
-    /// Whether somebody else lives.
+    /// Whether another session is live.
     pub(crate) fn has_others(&self) -> bool {
         self.live().any(|session| session.worker != self.me)
     }
@@ -273,7 +283,7 @@ mod tests {
         }
     }
 
-    /// The table was never out of reach.
+    /// Contact with a table that was never unreachable.
     fn contact() -> Contact {
         Contact::new(Duration::from_secs(3))
     }
@@ -291,21 +301,21 @@ mod tests {
     }
 
     #[test]
-    fn only_silence_of_the_whole_failover_time_is_proof() {
+    fn a_session_is_stale_only_after_its_whole_failover_time() {
         let mut sessions = sessions();
         for at in 0..10 {
-            sessions.see(session("a", 3, 7, SessionState::Active), t(at));
+            sessions.observe(session("a", 3, 7, SessionState::Active), t(at));
         }
         assert_eq!(silent(&sessions), []);
         assert_eq!(sessions.next_proof(&contact()), Some(t(10)));
-        sessions.see(session("a", 3, 7, SessionState::Active), t(10));
+        sessions.observe(session("a", 3, 7, SessionState::Active), t(10));
         assert_eq!(silent(&sessions), [(worker("a"), 3, 7)]);
-        sessions.see(session("a", 3, 8, SessionState::Active), t(10));
+        sessions.observe(session("a", 3, 8, SessionState::Active), t(10));
         assert_eq!(silent(&sessions), []);
     }
 
     #[test]
-    fn silence_is_held_against_the_failover_time_of_the_sessions_own_worker() {
+    fn staleness_is_timed_by_the_sessions_own_failover_time() {
         let with = |id: &str, seconds| {
             let shared = SharedSettings {
                 failover_time: Duration::from_secs(seconds),
@@ -318,7 +328,7 @@ mod tests {
         let rows = [with("slow", 60), with("fast", 4), session("of_an_earlier_version", 3, 7, SessionState::Active)];
         let silent_at = |sessions: &mut Sessions, at| {
             for row in &rows {
-                sessions.see(row.clone(), t(at));
+                sessions.observe(row.clone(), t(at));
             }
             silent(sessions).into_iter().map(|(worker, ..)| worker.to_string()).collect::<Vec<_>>()
         };
@@ -333,59 +343,59 @@ mod tests {
         assert_eq!(
             sessions.longest_failover_time(),
             Duration::from_secs(60),
-            "an orphaned lease may be the slow one's"
+            "an orphaned lease may belong to the slow one"
         );
     }
 
     #[test]
-    fn a_silent_leader_whose_mirrored_heartbeat_still_stands_is_silent_at_once() {
+    fn a_leader_whose_copied_heartbeat_is_unchanged_is_stale_at_once() {
         let mut sessions = sessions();
         let before = StaleLeader { worker: worker("p"), session: 2, leader_session_heartbeat: Some(9), since: t(0) };
-        sessions.seed(&before, t(10));
-        sessions.see(session("p", 2, 9, SessionState::Active), t(10));
+        sessions.observe_stale_leader(&before, t(10));
+        sessions.observe(session("p", 2, 9, SessionState::Active), t(10));
         assert_eq!(silent(&sessions), [(worker("p"), 2, 9)]);
         let mut alive = self::sessions();
-        alive.seed(&before, t(10));
-        alive.see(session("p", 2, 10, SessionState::Active), t(10));
+        alive.observe_stale_leader(&before, t(10));
+        alive.observe(session("p", 2, 10, SessionState::Active), t(10));
         assert_eq!(silent(&alive), []);
     }
 
     #[test]
-    fn a_row_that_was_made_again_with_an_older_heartbeat_is_silent_too() {
+    fn a_row_that_was_created_again_with_an_older_heartbeat_becomes_stale() {
         let mut sessions = sessions();
-        sessions.see(session("a", 3, 7, SessionState::Active), t(0));
+        sessions.observe(session("a", 3, 7, SessionState::Active), t(0));
         let again = session("a", 3, 0, SessionState::Active);
         for at in 1..=5 {
-            sessions.see(again.clone(), t(at));
+            sessions.observe(again.clone(), t(at));
         }
-        assert_eq!(silent(&sessions), [], "a stale read says nothing");
-        sessions.see_all(vec![again.clone()], t(5), t(6));
+        assert_eq!(silent(&sessions), [], "a stale read proves nothing");
+        sessions.observe_table(vec![again.clone()], t(5), t(6));
         for at in 7..=16 {
             assert_eq!(silent(&sessions), []);
-            sessions.see(again.clone(), t(at));
+            sessions.observe(again.clone(), t(at));
         }
         assert_eq!(silent(&sessions), [(worker("a"), 3, 0)]);
     }
 
     #[test]
-    fn a_heartbeat_that_comes_during_a_full_read_is_newer_than_what_that_shows() {
+    fn a_heartbeat_during_a_full_read_is_newer_than_the_reads_row() {
         let mut sessions = sessions();
-        sessions.see(session("a", 3, 7, SessionState::Active), t(0));
-        sessions.see(session("a", 3, 8, SessionState::Active), t(2));
-        sessions.see_all(vec![session("a", 3, 7, SessionState::Active)], t(1), t(3));
+        sessions.observe(session("a", 3, 7, SessionState::Active), t(0));
+        sessions.observe(session("a", 3, 8, SessionState::Active), t(2));
+        sessions.observe_table(vec![session("a", 3, 7, SessionState::Active)], t(1), t(3));
         assert_eq!(sessions.row(&worker("a")).map(|session| session.heartbeat), Some(8));
     }
 
     #[test]
-    fn ended_is_for_ever_and_a_lower_number_proves_nothing() {
+    fn an_end_is_forever_and_a_lower_number_proves_nothing() {
         let mut sessions = sessions();
-        sessions.see(session("a", 3, 7, SessionState::Active), t(0));
+        sessions.observe(session("a", 3, 7, SessionState::Active), t(0));
         assert_eq!(sessions.owner_is(&owner("a", 3)), OwnerIs::Live);
         assert_eq!(sessions.owner_is(&owner("a", 2)), OwnerIs::Ended);
         assert_eq!(sessions.owner_is(&owner("a", 4)), OwnerIs::Missing);
         assert_eq!(sessions.owner_is(&owner("b", 1)), OwnerIs::Missing);
-        assert!(sessions.see(session("a", 3, 7, SessionState::Fenced), t(1)));
-        assert!(!sessions.see(session("a", 3, 7, SessionState::Active), t(2)), "a stale read");
+        assert!(sessions.observe(session("a", 3, 7, SessionState::Fenced), t(1)));
+        assert!(!sessions.observe(session("a", 3, 7, SessionState::Active), t(2)), "a stale read");
         assert_eq!(sessions.owner_is(&owner("a", 3)), OwnerIs::Ended);
     }
 }

@@ -1,4 +1,4 @@
-//! Makes settings the fleet's once all of its workers use them.
+//! Writes settings into the fleet row once all workers of the fleet use them.
 
 use super::sessions::Sessions;
 use super::term::Term;
@@ -7,19 +7,19 @@ use crate::lease::Write;
 use crate::lease::row::{Fleet, FleetSettings, SharedSettings};
 
 impl Term {
-    /// Writes the settings that all workers use into the fleet row, where that says others.
+    /// Writes the settings that all workers use into the fleet row, if it contains others.
     pub(super) fn agree_on_settings(&self, fleet: Option<&Fleet>, effects: &mut Effects) {
         let (Some(fleet), true, Some(shared)) = (fleet, self.read_at.is_some(), agreed(&self.sessions)) else { return };
         let seen = fleet.settings.clone();
-        if seen.as_ref().is_none_or(|seen| seen.shared != shared || seen.until_ms != self.settings.until_ms) {
-            let to = FleetSettings { shared, until_ms: self.settings.until_ms, set_by: self.me.to_string() };
+        if seen.as_ref().is_none_or(|seen| seen.shared != shared || seen.until_ms != self.config.until_ms) {
+            let to = FleetSettings { shared, until_ms: self.config.until_ms, set_by: self.me.to_string() };
             effects.write(CallId::FleetSettings, Write::ChangeSettings { seen, to });
         }
     }
 }
 
-/// The settings of all sessions that have not ended, but for those that adopted theirs from the fleet. `None` while they
-/// differ, or while a worker of an earlier version does not say its own.
+/// The settings that all sessions use that have not ended, except those that adopted the fleet's.
+/// `None` while they differ, or while the row of an earlier version's worker does not contain any.
 fn agreed(sessions: &Sessions) -> Option<SharedSettings> {
     let mut agreed = None;
     for session in sessions.live().filter(|session| !session.profile.adopted) {
@@ -59,12 +59,12 @@ mod tests {
     fn agreed_seconds(rows: Vec<Session>) -> Option<u64> {
         let second = Duration::from_secs(1);
         let mut sessions = Sessions::new(WorkerId::from_row("me"), second);
-        sessions.see_all(rows, Time::ZERO, Time::ZERO);
+        sessions.observe_table(rows, Time::ZERO, Time::ZERO);
         agreed(&sessions).map(|agreed| agreed.failover_time.as_secs())
     }
 
     #[test]
-    fn settings_are_the_fleets_once_every_worker_that_has_a_say_uses_them() {
+    fn settings_become_the_fleets_once_all_workers_with_settings_of_their_own_use_them() {
         use SessionState::{Active, Draining, Fenced};
         let new = || session("new", Some(60), false, Active);
         assert_eq!(agreed_seconds(vec![new()]), Some(60));

@@ -1,32 +1,32 @@
-//! Where a leader's cycle stands.
+//! Defines the stages of a leader's cycle.
 
 use super::instructions::Instructions;
 use crate::clock::Time;
 use crate::lease::row::WorkerId;
 use std::collections::BTreeSet;
 
-/// Where a cycle stands.
+/// The stage of a cycle.
 #[derive(Debug)]
 pub(crate) enum Stage {
     Idle,
     Sessions,
     Fencing(BTreeSet<WorkerId>),
     Table(Reading),
-    Looking { asked: Time },
-    Telling { left: BTreeSet<WorkerId>, failed: bool, rows: Vec<(WorkerId, Instructions)> },
+    Leases { asked: Time },
+    Publishing { left: BTreeSet<WorkerId>, failed: bool, rows: Vec<(WorkerId, Instructions)> },
 }
 
-/// A read of the whole table.
+/// A full read in progress.
 #[derive(Debug)]
 pub(crate) struct Reading {
     /// `wake` as it was before the read.
     pub(crate) wake: u64,
     pub(crate) asked: Time,
-    /// When the last page came, and whether a call for the next one failed since.
+    /// When the last page came, and whether a call for the next one has failed since.
     pub(crate) progress: Time,
     pub(crate) failed: bool,
-    /// Until when the time that the read acquires is not counted against the leader.
+    /// Up to when the time of the read is not counted against the leader.
     pub(crate) excused: Time,
-    /// Whether it showed somebody's end that was not known.
+    /// Whether it showed the end of a session that was not known.
     pub(crate) end_seen: bool,
 }

@@ -1,4 +1,5 @@
-//! Leases whose owner cannot be asked: an external writer's, or one without a session. They are free once they are stale.
+//! Observes leases whose owner has no session to fence (external writers, orphaned leases). They
+//! are free once they are stale.
 
 use super::problem::StaleAfter;
 use crate::clock::Time;
@@ -7,18 +8,20 @@ use crate::lease::row::{Lease, LeaseKey, Owner};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Between two reads while some lease must be seen to be stale, or to change; less where `failover_time` is short.
+/// The pause between two reads while a lease must be observed; shorter if `failover_time` is short.
 const RESTING_READ: Duration = Duration::from_secs(2);
-/// More leases than this are cheaper to read with the whole table than by their keys: a page of a full read pays for
-/// bytes, a key for at least half a unit.
+/// More leases than this are cheaper to read with the whole table than by their keys: a page of a
+/// scan is billed by its bytes, a read by key costs at least half a read unit (AWS: "Read
+/// consistency and capacity").
 const MOST_BY_KEY: usize = 200;
 
-pub(super) fn resting_read(failover_time: Duration) -> Duration {
+pub(super) fn stale_owner_read_interval(failover_time: Duration) -> Duration {
     RESTING_READ.min(failover_time / 5)
 }
 
-/// What reads showed of such leases. Each read of a row is evidence by itself, however long the read of the whole table
-/// took: from the receipt of the answer that first showed the row to the sending of the call that last did.
+/// The observations of such leases. Each read of a row is evidence by itself, however long the full
+/// read took: a row is proven unchanged from the receipt of the answer that first showed it to the
+/// sending of the call that last did.
 #[derive(Debug, Default)]
 pub(crate) struct StaleOwnerTracker {
     seen: BTreeMap<LeaseKey, Seen>,
@@ -31,13 +34,13 @@ struct Seen {
     first: Time,
     last: Time,
     moved: bool,
-    /// Whether it must be stale for as long as an external writer's lease.
+    /// Whether the limit for external writers applies.
     foreign: bool,
 }
 
 impl StaleOwnerTracker {
-    /// A call that was sent and answered at these times showed the lease.
-    pub(crate) fn look(&mut self, lease: &Lease, sent: Time, received: Time, contact: &Contact) {
+    /// Records that a call, sent and answered at these times, showed the lease.
+    pub(crate) fn observe(&mut self, lease: &Lease, sent: Time, received: Time, contact: &Contact) {
         let fresh = |moved| Seen {
             owner: lease.owner.clone(),
             counter: lease.counter,
@@ -58,21 +61,21 @@ impl StaleOwnerTracker {
         }
     }
 
-    /// Forgets all but these: the others have an owner that can be asked, or none.
+    /// Forgets all other leases: their owner has a session, or they have none.
     pub(crate) fn keep(&mut self, wanted: impl Fn(&LeaseKey) -> bool) {
         self.seen.retain(|key, _| wanted(key));
     }
 
-    /// Whether it was stale for so long, just as it is given.
-    pub(crate) fn rested(&self, lease: &Lease, long: Duration) -> bool {
+    /// Whether the lease, as it is given, was unchanged for this long.
+    pub(crate) fn is_stale_for(&self, lease: &Lease, long: Duration) -> bool {
         self.seen.get(&lease.key).is_some_and(|seen| {
-            // It may have been read since, alone.
+            // The lease may have been read alone since.
             let same = seen.owner == lease.owner && seen.counter == lease.counter;
             same && seen.last.since(seen.first) >= long
         })
     }
 
-    /// Whether it was seen to change: somebody else is at work.
+    /// Whether the lease was seen to change, so its owner is active.
     pub(crate) fn is_moving(&self, key: &LeaseKey) -> bool {
         self.seen.get(key).is_some_and(|seen| seen.moved)
     }
@@ -86,10 +89,10 @@ impl StaleOwnerTracker {
         self.seen.contains_key(key)
     }
 
-    /// When the next read could prove that one of them is stale.
-    pub(crate) fn next_proof(&self, patience: StaleAfter) -> Option<Time> {
+    /// When the next read could prove that a lease is stale.
+    pub(crate) fn next_proof(&self, stale_after: StaleAfter) -> Option<Time> {
         let not_proven = self.seen.values().filter_map(|seen| {
-            let long = if seen.foreign { patience.foreign } else { patience.orphan };
+            let long = if seen.foreign { stale_after.foreign } else { stale_after.orphan };
             (seen.last.since(seen.first) < long).then(|| seen.first + long)
         });
         not_proven.min()
@@ -99,7 +102,7 @@ impl StaleOwnerTracker {
         self.seen.is_empty()
     }
 
-    /// The leases to read by their keys, where they are few.
+    /// The leases to read by their keys, if they are few enough.
     pub(crate) fn by_key(&self) -> Option<impl Iterator<Item = &LeaseKey>> {
         (self.seen.len() <= MOST_BY_KEY).then(|| self.seen.keys())
     }
@@ -120,7 +123,7 @@ mod tests {
         Lease::unowned(ShardId::from("shardId-000000000000"), Checkpoint::TrimHorizon)
     }
 
-    /// Answers every second until then.
+    /// A contact with answers every second until then.
     fn contact(until: u64) -> Contact {
         let mut contact = Contact::new(Duration::from_secs(3));
         (0..=until).for_each(|at| contact.answered(t(at)));
@@ -128,44 +131,47 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_free_once_owner_and_counter_stood_still() {
-        let (mut resting, mut lease, contact) = (StaleOwnerTracker::default(), lease(), contact(20));
-        resting.look(&lease, t(0), t(0), &contact);
-        resting.look(&lease, t(9), t(9), &contact);
-        assert!(!resting.rested(&lease, LONG));
-        resting.look(&lease, t(10), t(10), &contact);
-        assert!(resting.rested(&lease, LONG));
+    fn a_lease_is_stale_once_owner_and_counter_were_unchanged_long_enough() {
+        let (mut stale_owners, mut lease, contact) = (StaleOwnerTracker::default(), lease(), contact(20));
+        stale_owners.observe(&lease, t(0), t(0), &contact);
+        stale_owners.observe(&lease, t(9), t(9), &contact);
+        assert!(!stale_owners.is_stale_for(&lease, LONG));
+        stale_owners.observe(&lease, t(10), t(10), &contact);
+        assert!(stale_owners.is_stale_for(&lease, LONG));
         lease.counter += 1;
-        assert!(!resting.rested(&lease, LONG), "it moved since that read");
-        resting.look(&lease, t(10), t(10), &contact);
-        assert!(resting.is_moving(&lease.key) && !resting.rested(&lease, LONG));
-        resting.look(&lease, t(20), t(20), &contact);
-        assert!(resting.rested(&lease, LONG));
+        assert!(!stale_owners.is_stale_for(&lease, LONG), "it changed since that read");
+        stale_owners.observe(&lease, t(10), t(10), &contact);
+        assert!(stale_owners.is_moving(&lease.key) && !stale_owners.is_stale_for(&lease, LONG));
+        stale_owners.observe(&lease, t(20), t(20), &contact);
+        assert!(stale_owners.is_stale_for(&lease, LONG));
     }
 
     #[test]
-    fn reads_that_take_minutes_are_evidence_from_the_first_receipt_to_the_last_sending() {
+    fn slow_reads_are_evidence_from_the_first_receipt_to_the_last_sending() {
         for read in [3, 11, 100] {
-            let (mut resting, lease, contact) = (StaleOwnerTracker::default(), lease(), contact(1_000));
-            resting.look(&lease, t(0), t(read), &contact);
-            resting.look(&lease, t(read + 9), t(2 * read + 9), &contact);
-            assert!(!resting.rested(&lease, LONG), "{read}: it may have changed just before it was first shown");
-            resting.look(&lease, t(read + 10), t(2 * read + 10), &contact);
-            assert!(resting.rested(&lease, LONG), "{read}");
+            let (mut stale_owners, lease, contact) = (StaleOwnerTracker::default(), lease(), contact(1_000));
+            stale_owners.observe(&lease, t(0), t(read), &contact);
+            stale_owners.observe(&lease, t(read + 9), t(2 * read + 9), &contact);
+            assert!(
+                !stale_owners.is_stale_for(&lease, LONG),
+                "{read}: it may have changed just before it was first shown"
+            );
+            stale_owners.observe(&lease, t(read + 10), t(2 * read + 10), &contact);
+            assert!(stale_owners.is_stale_for(&lease, LONG), "{read}");
         }
     }
 
     #[test]
-    fn time_in_which_the_table_was_out_of_reach_does_not_count() {
-        let (mut resting, lease, mut contact) = (StaleOwnerTracker::default(), lease(), contact(0));
-        resting.look(&lease, t(0), t(0), &contact);
+    fn time_during_which_the_table_was_unreachable_does_not_count() {
+        let (mut stale_owners, lease, mut contact) = (StaleOwnerTracker::default(), lease(), contact(0));
+        stale_owners.observe(&lease, t(0), t(0), &contact);
         contact.answered(t(30));
-        resting.look(&lease, t(30), t(30), &contact);
-        assert!(!resting.rested(&lease, LONG), "the machine was suspended");
+        stale_owners.observe(&lease, t(30), t(30), &contact);
+        assert!(!stale_owners.is_stale_for(&lease, LONG), "the machine was suspended");
         for at in 31..=40 {
             contact.answered(t(at));
-            resting.look(&lease, t(at), t(at), &contact);
+            stale_owners.observe(&lease, t(at), t(at), &contact);
         }
-        assert!(resting.rested(&lease, LONG));
+        assert!(stale_owners.is_stale_for(&lease, LONG));
     }
 }

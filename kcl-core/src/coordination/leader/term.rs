@@ -1,4 +1,5 @@
-//! One term of this worker as the leader: what it knows, and what it has told.
+//! Holds the state of one term of this worker as the leader: what it knows, and what it has
+//! published.
 
 use super::capacity_alarm::CapacityAlarm;
 use super::heartbeat::{self, FleetHeartbeat};
@@ -26,82 +27,86 @@ use crate::shard::ListHistory;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// The table is read at least so often.
+/// How often the whole table is read at least.
 pub(super) const FULL_READ: Duration = Duration::from_secs(60);
-/// What a term knows and has under way.
+/// The state of a term.
 #[derive(Debug)]
 pub(crate) struct Term {
     pub(super) number: u64,
     pub(super) me: WorkerId,
-    /// The stream that has the table for itself. Of several, each is listed by whoever the plan names.
-    pub(super) alone: Option<Served>,
-    pub(super) settings: Rules,
+    /// The stream of a table with a single stream. Of several streams, each is listed by the worker
+    /// that the assignment names.
+    pub(super) only_stream: Option<Served>,
+    pub(super) config: LeaderConfig,
     pub(super) stage: Stage,
     pub(super) sessions: Sessions,
     pub(super) leases: BTreeMap<LeaseKey, Lease>,
-    /// The rows of streams, where they are several.
+    /// The rows of streams, if the table serves several.
     pub(super) streams: BTreeMap<StreamId, StreamRow>,
-    /// Those of the leases that another read must confirm.
+    /// Children that another read must confirm.
     pub(super) unconfirmed_children: UnconfirmedChildren,
-    pub(super) resting: StaleOwnerTracker,
+    pub(super) stale_owners: StaleOwnerTracker,
     pub(super) unclaimed_ownership: UnclaimedOwnership,
     pub(super) pending_moves: PendingMoves,
     pub(super) weights: Weights,
     pub(super) unassignable: CapacityAlarm,
     pub(super) waiting: WaitingChildren,
-    /// What was told last of each lease, while anybody listens.
+    /// The last emitted explanation of each lease, while the log target is enabled.
     pub(super) explained: BTreeMap<LeaseKey, Reason>,
     pub(super) sent: BTreeMap<WorkerId, Sent>,
     pub(super) version: u64,
     pub(super) heartbeat: FleetHeartbeat,
     pub(super) pinned: Option<FleetStart>,
     pub(super) filled: bool,
-    /// `wake` as it stood before the last full read.
+    /// `wake` as it was before the last full read.
     pub(super) wake_noted: Option<u64>,
     pub(super) read_at: Option<Time>,
     /// How long the last full read took.
     pub(super) read_took: Duration,
-    /// Full reads since a cycle last ended well.
+    /// The number of full reads since a cycle last succeeded.
     pub(super) reads: u32,
-    /// When leases without an owner that can be asked were last read by their keys.
-    pub(super) looked_at: Option<Time>,
-    /// Whether a full read is due for which a plan from what is known was not waited.
-    pub(super) planned_first: bool,
-    /// Sessions that are being ended.
+    /// When leases with stale owners were last read by their keys.
+    pub(super) stale_owners_read_at: Option<Time>,
+    /// Whether a full read is due that was deferred until after the assignment.
+    pub(super) full_read_deferred: bool,
+    /// Sessions with a fence call in flight.
     pub(super) fencing: BTreeSet<WorkerId>,
-    /// Sessions that were ended since the last cycle was over.
+    /// The number of sessions fenced since the last cycle ended.
     pub(super) ended: u32,
-    /// Cycles that failed since one ended well, since when, and when that was last reported.
+    /// Cycles that have failed since the last successful one.
     pub(super) failing: Option<Failing>,
-    /// Ended sessions to be cleared away, as many as a cycle may.
+    /// Ended sessions whose rows are to be deleted, a part in each cycle.
     pub(super) backlog: Vec<(WorkerId, SessionNumber)>,
-    /// Once more `failover_time` after a session ended: what it had under way has landed by then.
+    /// When the table is read once more after a session ended: F later, when all its late claims
+    /// have been applied (docs/protocol/leader.md).
     pub(super) read_again: Option<Time>,
-    /// When damaged rows were last told: at every read would be too often.
-    pub(super) damaged_told: Option<Time>,
-    /// Ended sessions that no lease names, and since when: their rows are cleared away in the end.
+    /// When damaged rows were last reported. They are not reported at every read.
+    pub(super) damaged_reported_at: Option<Time>,
+    /// Ended sessions that no lease names, and since when. Their rows are deleted after a while.
     pub(super) unnamed: BTreeMap<WorkerId, Time>,
-    /// Session rows that cannot be read, and since when: their owners, if they live, mend them at their next heartbeat.
+    /// Session rows that cannot be parsed, and since when. A live owner rewrites its row with the
+    /// next heartbeat.
     pub(super) unread: Vec<(Damaged, Time)>,
-    /// The pass that keeps leases in step with shards, where one is under way.
+    /// The shard sync pass in progress, if any.
     pub(super) sync_pass: Option<SyncPass>,
     pub(super) list_history: ListHistory,
-    /// Leases that the sync_pass wrote while the table was being read.
+    /// Leases that the pass wrote while the table was being read.
     pub(super) confirmed: Vec<Lease>,
     /// When the shards are to be listed again.
     pub(super) sync_at: Time,
     /// Lists that failed in a row, and since when.
     pub(super) lists_failed: u32,
     pub(super) lists_fail_since: Option<Time>,
-    /// Whether the table must be read: a plan row could not be written over, or the last read came to nothing.
-    pub(super) obstructed: bool,
-    /// Whether somebody's end was seen since the last full read.
+    /// Whether the whole table must be read: an assignment row could not be overwritten, or the
+    /// last read failed.
+    pub(super) read_required: bool,
+    /// Whether the end of a session was seen since the last full read.
     pub(super) end_seen: bool,
-    /// This worker drains: it acquires nothing more, but plans on until it holds nothing.
+    /// This worker is draining: it acquires no leases, but assigns until it holds none.
     pub(super) draining: bool,
 }
 
-/// Cycles that fail one after the other.
+/// Cycles that failed in a row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failing {
     pub(super) cycles: u32,
@@ -109,35 +114,35 @@ pub(super) struct Failing {
     pub(super) report_at: Time,
 }
 
-/// What one worker's plan row says, and the version under which it was written.
+/// The content of a worker's assignment row, and the version under which it was written.
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) version: u64,
     pub(super) instructions: Instructions,
 }
 
-/// The settings that planning needs.
+/// The settings that the leader needs.
 #[derive(Debug, Clone)]
-pub(super) struct Rules {
+pub(super) struct LeaderConfig {
     pub(super) tick: Duration,
     pub(super) failover_time: Duration,
     pub(super) sync_interval: Duration,
     pub(super) bounds: Bounds,
-    pub(super) patience: StaleAfter,
+    pub(super) stale_after: StaleAfter,
     pub(super) longest_cycle: Duration,
     pub(super) balance_by: BalanceBy,
     pub(super) until_ms: Option<i64>,
 }
 
-/// What a step of the term told.
+/// The outcome of a step of the term.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TermEvent {
     Nothing,
-    /// The fleet row, as it is now.
+    /// The fleet row as it is now.
     Fleet(Fleet),
-    /// A new version of the plan may be obeyed.
+    /// A new version of the assignment is valid.
     Published(Fleet),
-    /// Another worker plans now.
+    /// Another worker has the next term.
     Deposed,
 }
 
@@ -146,9 +151,9 @@ impl Term {
         won: Won,
         session: SessionNumber,
         me: WorkerId,
-        alone: Option<Served>,
+        only_stream: Option<Served>,
         settings: &Settings,
-        resting: StaleOwnerTracker,
+        stale_owners: StaleOwnerTracker,
         effects: &mut Effects,
     ) -> Self {
         let f = settings.failover_time;
@@ -158,19 +163,23 @@ impl Term {
             sessions.note_failover_time(settings.shared.failover_time);
         }
         if let Some(before) = &won.before {
-            sessions.seed(before, effects.now);
+            sessions.observe_stale_leader(before, effects.now);
         }
         effects.remind(CallId::Cycle, effects.now);
         Term {
             number: won.fleet.term,
             me: me.clone(),
-            alone,
-            settings: Rules {
+            only_stream,
+            config: LeaderConfig {
                 tick,
                 failover_time: f,
                 sync_interval: settings.shard_sync_interval,
-                bounds: Bounds { free: timing::FREE_LEASE_CLAIM, after_owner: settings.handoff_timeout + f, unfit: f },
-                patience: StaleAfter::of(settings),
+                bounds: Bounds {
+                    free: timing::FREE_LEASE_CLAIM,
+                    after_owner: settings.handoff_timeout + f,
+                    avoided: f,
+                },
+                stale_after: StaleAfter::of(settings),
                 longest_cycle: f * 3,
                 balance_by: settings.balance_by,
                 until_ms: settings.until_ms(),
@@ -181,7 +190,7 @@ impl Term {
             streams: BTreeMap::new(),
             unconfirmed_children: UnconfirmedChildren::default(),
             unclaimed_ownership: UnclaimedOwnership::default(),
-            resting,
+            stale_owners,
             pending_moves: PendingMoves::default(),
             weights: Weights::default(),
             unassignable: CapacityAlarm::default(),
@@ -196,14 +205,14 @@ impl Term {
             read_at: None,
             read_took: Duration::ZERO,
             reads: 0,
-            looked_at: None,
-            planned_first: false,
+            stale_owners_read_at: None,
+            full_read_deferred: false,
             fencing: BTreeSet::new(),
             ended: 0,
             failing: None,
             backlog: Vec::new(),
             read_again: None,
-            damaged_told: None,
+            damaged_reported_at: None,
             unnamed: BTreeMap::new(),
             unread: Vec::new(),
             sync_pass: None,
@@ -212,7 +221,7 @@ impl Term {
             sync_at: effects.now,
             lists_failed: 0,
             lists_fail_since: None,
-            obstructed: false,
+            read_required: false,
             end_seen: false,
             draining: false,
         }
@@ -222,46 +231,46 @@ impl Term {
         self.number
     }
 
-    /// Whether another worker's session is known to live. `None` before the first full read.
+    /// Whether another worker's session is live. `None` before the first full read.
     pub(crate) fn has_others(&self) -> Option<bool> {
         self.read_at.map(|_| self.sessions.has_others())
     }
 
-    /// What its last full read showed, kept up to date.
+    /// The leases and streams of the last full read, updated since.
     pub(crate) fn known(&self) -> Option<Known> {
         self.read_at.map(|_| Known { leases: self.leases.clone(), streams: self.streams.clone() })
     }
 
-    /// Whether nothing of it is under way.
-    pub(crate) fn is_resting(&self) -> bool {
+    /// Whether no call of the term is in flight.
+    pub(crate) fn is_idle(&self) -> bool {
         let writes = self.sync_pass.as_ref().is_some_and(SyncPass::is_writing);
         matches!(self.stage, Stage::Idle) && !self.heartbeat.is_sending() && !writes
     }
 
-    /// This worker drains.
+    /// Starts draining this worker.
     pub(crate) fn drain(&mut self, effects: &mut Effects) {
         self.draining = true;
-        self.stop_fill();
+        self.stop_sync();
         self.soon(effects);
     }
 
-    /// Somebody asked for the table to be read.
+    /// Handles a request to read the table (`wake`).
     pub(crate) fn woken(&self, wake: u64, effects: &mut Effects) {
         if self.wake_noted.is_some_and(|noted| wake > noted) {
             self.soon(effects);
         }
     }
 
-    /// A cycle at once, if none is under way.
+    /// Starts a cycle now, if none is in progress.
     pub(super) fn soon(&self, effects: &mut Effects) {
         if matches!(self.stage, Stage::Idle) {
             effects.remind(CallId::Cycle, effects.now);
         }
     }
 
-    /// This worker's own session heartbeat was confirmed.
+    /// Handles the confirmation of this worker's own session heartbeat.
     pub(crate) fn on_session_heartbeat(&mut self, heartbeat: u64, effects: &mut Effects) {
-        self.heartbeat.consider(heartbeat, self.version, self.settings.longest_cycle, effects);
+        self.heartbeat.consider(heartbeat, self.version, self.config.longest_cycle, effects);
     }
 
     pub(crate) fn on_heartbeat_timer(&self, effects: &mut Effects) {
@@ -278,8 +287,8 @@ impl Term {
             heartbeat::HeartbeatEvent::Nothing => TermEvent::Nothing,
             heartbeat::HeartbeatEvent::Deposed => TermEvent::Deposed,
             heartbeat::HeartbeatEvent::Shown { fleet } => {
-                // What came up while the last one was under way.
-                self.heartbeat.consider(session_heartbeat, self.version, self.settings.longest_cycle, effects);
+                // There may be something new to publish since the last heartbeat was sent.
+                self.heartbeat.consider(session_heartbeat, self.version, self.config.longest_cycle, effects);
                 TermEvent::Published(fleet)
             }
         }

@@ -1,5 +1,6 @@
-//! Leases that rows give to a worker who does not hold them: another hand put the row back as it once was. Whoever holds
-//! leases says with each heartbeat how many; who stays short of what the rows say is told to take what is his.
+//! Detects leases whose rows name a live worker that does not hold them, because an external writer
+//! restored an older row. Every heartbeat contains the number of leases that the worker holds; a
+//! worker that holds fewer than the rows say is instructed to claim its leases.
 
 use super::sessions::Sessions;
 use crate::clock::Time;
@@ -8,23 +9,24 @@ use crate::lease::row::{Lease, LeaseKey, SessionNumber, SessionState, WorkerId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Who is short of leases, by which session, since when, and whether that lasted.
+/// The workers that hold fewer leases than their rows say.
 #[derive(Debug, Default)]
-pub(crate) struct UnclaimedOwnership(BTreeMap<WorkerId, Short>);
+pub(crate) struct UnclaimedOwnership(BTreeMap<WorkerId, Shortfall>);
 
 #[derive(Debug, Clone, Copy)]
-struct Short {
+struct Shortfall {
     session: SessionNumber,
     heartbeat: u64,
     since: Time,
-    /// When its owner was last told, once it lasts.
-    told: Option<Time>,
+    /// When its owner was last reminded.
+    reminded_at: Option<Time>,
 }
 
 impl UnclaimedOwnership {
-    /// After a look at the sessions. A heartbeat may be older than what is known of the leases, or younger; whoever is short for
-    /// `failover_time`, and heartbeats, will not hold them. Tells who is to be told now, be it again.
-    pub(crate) fn look(
+    /// Updates from the sessions. A session's heartbeat may be older or newer than the known
+    /// leases, so a worker counts only if it holds too few for `failover_time` and has sent
+    /// heartbeats meanwhile. Returns the workers to remind now.
+    pub(crate) fn update(
         &mut self,
         leases: &BTreeMap<LeaseKey, Lease>,
         sessions: &Sessions,
@@ -45,11 +47,12 @@ impl UnclaimedOwnership {
         for session in sessions.live().filter(|session| session.state == SessionState::Active) {
             if session.load < counts.get(&session.worker).copied().unwrap_or(0) {
                 let known = before.get(&session.worker).filter(|short| short.session == session.number);
-                let new = Short { session: session.number, heartbeat: session.heartbeat, since: now, told: None };
+                let new =
+                    Shortfall { session: session.number, heartbeat: session.heartbeat, since: now, reminded_at: None };
                 let mut short = known.copied().unwrap_or(new);
                 let lasts = now.since(short.since) >= failover_time && session.heartbeat > next(short.heartbeat);
-                if lasts && short.told.is_none_or(|told| now.since(told) >= failover_time) {
-                    short.told = Some(now);
+                if lasts && short.reminded_at.is_none_or(|reminded_at| now.since(reminded_at) >= failover_time) {
+                    short.reminded_at = Some(now);
                     tell.push(session.worker.clone());
                 }
                 self.0.insert(session.worker.clone(), short);
@@ -58,12 +61,12 @@ impl UnclaimedOwnership {
         tell
     }
 
-    /// The leases to remind their owners of.
+    /// The leases that their owners are to claim.
     pub(crate) fn of<'a>(&self, leases: impl Iterator<Item = &'a Lease>) -> Vec<(&'a Lease, WorkerId)> {
         let reminded = leases.filter_map(|lease| {
             let owner = lease.owner.as_ref()?;
             let short = self.0.get(&owner.worker)?;
-            (short.told.is_some() && owner.session == Some(short.session)).then(|| (lease, owner.worker.clone()))
+            (short.reminded_at.is_some() && owner.session == Some(short.session)).then(|| (lease, owner.worker.clone()))
         });
         reminded.collect()
     }
@@ -109,42 +112,45 @@ mod tests {
             streams: None,
             profile: crate::lease::WorkerProfile::default(),
         };
-        sessions.see(session, t(0));
+        sessions.observe(session, t(0));
         sessions
     }
 
     #[test]
-    fn an_owner_who_stays_short_of_what_the_rows_say_is_reminded() {
+    fn an_owner_that_holds_too_few_leases_for_failover_time_is_reminded() {
         let (leases, mut unclaimed_ownership) = (leases(2), UnclaimedOwnership::default());
         for second in 0..10 {
-            unclaimed_ownership.look(&leases, &sessions(1, second), t(second), F);
-            assert!(unclaimed_ownership.of(leases.values()).is_empty(), "it may have just claimed it");
+            unclaimed_ownership.update(&leases, &sessions(1, second), t(second), F);
+            assert!(unclaimed_ownership.of(leases.values()).is_empty(), "the owner may have just claimed the lease");
         }
-        assert_eq!(unclaimed_ownership.look(&leases, &sessions(1, 10), t(10), F), [worker()]);
-        assert!(unclaimed_ownership.look(&leases, &sessions(1, 11), t(11), F).is_empty(), "it was just told");
+        assert_eq!(unclaimed_ownership.update(&leases, &sessions(1, 10), t(10), F), [worker()]);
+        assert!(
+            unclaimed_ownership.update(&leases, &sessions(1, 11), t(11), F).is_empty(),
+            "the owner was just reminded"
+        );
         assert_eq!(unclaimed_ownership.of(leases.values()).len(), 2);
         assert_eq!(
-            unclaimed_ownership.look(&leases, &sessions(1, 20), t(20), F),
+            unclaimed_ownership.update(&leases, &sessions(1, 20), t(20), F),
             [worker()],
-            "its row may have been put back once more"
+            "its row may have been restored once more"
         );
-        unclaimed_ownership.look(&leases, &sessions(2, 21), t(21), F);
+        unclaimed_ownership.update(&leases, &sessions(2, 21), t(21), F);
         assert!(unclaimed_ownership.of(leases.values()).is_empty(), "it holds both");
     }
 
     #[test]
-    fn a_shortage_that_passes_begins_anew() {
+    fn a_shortfall_that_ends_counts_from_zero_again() {
         let (leases, mut unclaimed_ownership) = (leases(2), UnclaimedOwnership::default());
         for (second, load) in [(0, 1), (5, 2), (6, 1), (15, 1)] {
-            unclaimed_ownership.look(&leases, &sessions(load, second), t(second), F);
+            unclaimed_ownership.update(&leases, &sessions(load, second), t(second), F);
             assert!(unclaimed_ownership.of(leases.values()).is_empty());
         }
     }
 
     #[test]
-    fn an_owner_who_does_not_heartbeat_is_not_reminded() {
+    fn an_owner_without_heartbeats_is_not_reminded() {
         let (leases, mut unclaimed_ownership) = (leases(2), UnclaimedOwnership::default());
-        assert!((0..20).all(|second| unclaimed_ownership.look(&leases, &sessions(1, 7), t(second), F).is_empty()));
+        assert!((0..20).all(|second| unclaimed_ownership.update(&leases, &sessions(1, 7), t(second), F).is_empty()));
         assert!(unclaimed_ownership.of(leases.values()).is_empty());
     }
 }

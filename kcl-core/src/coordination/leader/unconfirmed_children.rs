@@ -1,18 +1,21 @@
-//! Leases that one read of the table cannot tell the readiness of. The table is read page by page: a child may be on a later
-//! page than its parent, and both made in between, so that the read shows the child alone. A parent is made before its child:
-//! whoever reads the table again, once the child is known, sees both.
+//! Finds child leases whose parents one read of the table does not show, and that need a second
+//! read.
 
 use crate::lease::row::{Lease, LeaseKey};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Leases never claimed and seen for the first time, in a read that shows no lease of one of their parents.
+/// Leases that were never claimed, are seen for the first time, and miss the row of a parent.
 #[derive(Debug, Default)]
 pub(crate) struct UnconfirmedChildren(BTreeSet<LeaseKey>);
 
 impl UnconfirmedChildren {
-    /// Among what a read shows, given what was known before it began.
+    /// Selects them among the leases of a read, given the leases that were known before. A full
+    /// read is no snapshot: a child may be on a later page than its parent, and both may have been
+    /// created in between. A parent is created before its child, so the next read shows both
+    /// (docs/protocol/resharding.md).
     pub(crate) fn of(known: &BTreeMap<LeaseKey, Lease>, read: &BTreeMap<LeaseKey, Lease>) -> Self {
-        // What was claimed once had its parents done: a lease that is done may be gone.
+        // A lease is claimed only after its parents are finished, and rows of finished parents are
+        // deleted after a while.
         let unclaimed = read.values().filter(|lease| lease.owner.is_none() && lease.counter == 0);
         let alone =
             unclaimed.filter(|lease| lease.parents.iter().any(|parent| !read.contains_key(&lease.sibling(parent))));
@@ -43,20 +46,20 @@ mod tests {
     }
 
     #[test]
-    fn a_child_whose_parents_row_may_have_been_made_behind_the_read_waits_for_another_read() {
+    fn a_child_whose_parent_may_have_been_created_during_the_read_waits_for_another_read() {
         let child = LeaseKey::new("c");
         let torn = leases(&[("a", &[]), ("c", &["a", "b"])]);
         assert!(UnconfirmedChildren::of(&leases(&[("a", &[])]), &torn).contains(&child));
         assert!(
             UnconfirmedChildren::of(&torn, &torn).is_empty(),
-            "the second read is as good as it gets: the parent is long gone"
+            "the second read decides: the parent was deleted long ago"
         );
         let whole = leases(&[("a", &[]), ("b", &[]), ("c", &["a", "b"])]);
         assert!(UnconfirmedChildren::of(&leases(&[]), &whole).is_empty());
     }
 
     #[test]
-    fn what_was_claimed_once_is_no_child_in_waiting() {
+    fn a_lease_that_was_claimed_before_needs_no_confirmation() {
         let mut read = leases(&[("c", &["b"])]);
         read.values_mut().for_each(|lease| lease.counter = 1);
         assert!(UnconfirmedChildren::of(&leases(&[]), &read).is_empty());

@@ -1,4 +1,5 @@
-//! Leases that wait for their parents: how many, and those that would wait for ever, because their parents wait for them.
+//! Counts leases that wait for their parents, and reports those that would wait forever because
+//! their parents wait for them.
 
 use crate::clock::Time;
 use crate::coordination::effects::Effects;
@@ -7,21 +8,22 @@ use crate::telemetry::event::coordination::CoordinationEvent;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A circle that lasts this long is reported, and again as often. It may be half of a change by hand.
+/// How long a cycle must last before it is reported, and the pause between reports. It may be a
+/// half-finished change by an operator.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 
-/// What full reads showed of such leases.
+/// The state from full reads.
 #[derive(Debug, Default)]
 pub(super) struct WaitingChildren {
     leases: usize,
-    /// Since when some wait in a circle, and when that was last reported.
+    /// Since when leases wait in a cycle, and when that was last reported.
     circle_since: Option<Time>,
     reported: Option<Time>,
 }
 
 impl WaitingChildren {
-    /// After a full read of the table.
-    pub(super) fn see(&mut self, leases: &BTreeMap<LeaseKey, Lease>, effects: &mut Effects) {
+    /// Updates after a full read of the table.
+    pub(super) fn update(&mut self, leases: &BTreeMap<LeaseKey, Lease>, effects: &mut Effects) {
         let (waiting, circle) = waiting(leases);
         if waiting != self.leases {
             self.leases = waiting;
@@ -41,7 +43,8 @@ impl WaitingChildren {
     }
 }
 
-/// How many unfinished leases have an unfinished parent; and those that no other lease's end would set free.
+/// Returns the number of unfinished leases with an unfinished parent, and the leases in a cycle,
+/// which no lease's end would free.
 fn waiting(leases: &BTreeMap<LeaseKey, Lease>) -> (usize, Vec<&LeaseKey>) {
     let mut waits: BTreeMap<&LeaseKey, usize> = BTreeMap::new();
     let mut children: BTreeMap<LeaseKey, Vec<&LeaseKey>> = BTreeMap::new();
@@ -86,24 +89,24 @@ mod tests {
     const OPEN: Checkpoint = Checkpoint::TrimHorizon;
 
     #[test]
-    fn leases_that_wait_for_each_other_are_reported_once_a_minute() {
+    fn leases_that_wait_for_each_other_are_reported_every_minute() {
         let circle = leases(&[("a", &["b"], OPEN), ("b", &["a"], OPEN), ("c", &["b"], OPEN), ("d", &["d"], OPEN)]);
         let (mut waiting, mut effects) = (WaitingChildren::default(), Effects::new(fastrand::Rng::with_seed(1)));
         let mut reports = 0;
         for second in 0..200 {
             effects.now = Time::from_origin(Duration::from_secs(second));
-            waiting.see(&circle, &mut effects);
-            let told = effects.take_happenings();
-            reports += told
+            waiting.update(&circle, &mut effects);
+            let events = effects.take_happenings();
+            reports += events
                 .iter()
-                .filter(|told| matches!(told, CoordinationEvent::LeasesWaitInCircle { leases: 4, .. }))
+                .filter(|event| matches!(event, CoordinationEvent::LeasesWaitInCircle { leases: 4, .. }))
                 .count();
         }
         assert_eq!(reports, 3);
     }
 
     #[test]
-    fn a_lease_whose_parents_are_being_read_waits_and_is_in_no_circle() {
+    fn a_lease_whose_parents_are_being_read_waits_and_is_in_no_cycle() {
         let end = Checkpoint::ShardEnd;
         let lineage = leases(&[
             ("a", &[], OPEN),

@@ -1,4 +1,4 @@
-//! What leases weigh, as far as their owners' session rows say it.
+//! Tracks the weights of leases that their owners report in their session rows.
 
 use super::sessions::Sessions;
 use crate::clock::Time;
@@ -6,10 +6,11 @@ use crate::lease::row::{Lease, LeaseKey, SessionNumber};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A new owner reads what piled up and knows nothing of the lease's past: what the one before said counts for so long.
+/// For how long the previous owner's weight is used after a move: a new owner first reads the
+/// backlog, and does not know the lease's past.
 const SETTLES_IN: Duration = Duration::from_secs(30);
 
-/// The last good word on each lease.
+/// The last settled weight of each lease.
 #[derive(Debug, Default)]
 pub(crate) struct Weights {
     known: BTreeMap<LeaseKey, Known>,
@@ -19,26 +20,26 @@ pub(crate) struct Weights {
 struct Known {
     bytes_a_second: u64,
     owner: Option<SessionNumber>,
-    /// Since when that owner has it; `None`: since before the first look.
+    /// Since when that owner has the lease; `None` if since before the first observation.
     since: Option<Time>,
 }
 
 impl Weights {
-    /// Takes in what the sessions' rows say of the leases they hold.
+    /// Takes over the weights that the sessions' rows contain.
     pub(crate) fn learn(&mut self, leases: &BTreeMap<LeaseKey, Lease>, sessions: &Sessions, now: Time) {
         self.known.retain(|key, _| leases.contains_key(key));
         for (key, lease) in leases {
             let owner = lease.owner.as_ref().and_then(|owner| owner.session);
             let session = lease.owner.as_ref().and_then(|owner| sessions.of(owner));
-            let said = session.and_then(|session| Some(session.weights.as_ref()?.get(key).bytes_a_second()));
-            match (self.known.get_mut(key), said) {
-                (Some(known), said) => {
+            let reported = session.and_then(|session| Some(session.weights.as_ref()?.get(key).bytes_a_second()));
+            match (self.known.get_mut(key), reported) {
+                (Some(known), reported) => {
                     if known.owner != owner {
                         (known.owner, known.since) = (owner, Some(now));
                     }
                     let settled = known.since.is_none_or(|since| now.since(since) >= SETTLES_IN);
-                    if let Some(said) = said.filter(|_| settled) {
-                        known.bytes_a_second = said;
+                    if let Some(reported) = reported.filter(|_| settled) {
+                        known.bytes_a_second = reported;
                     }
                 }
                 (None, Some(bytes_a_second)) => {
@@ -49,7 +50,7 @@ impl Weights {
         }
     }
 
-    /// The weights of these leases; of what nobody has spoken the mean of the others.
+    /// The weights of these leases; the mean of the others for a lease without a report.
     pub(crate) fn of(&self, leases: &[&Lease]) -> Vec<u64> {
         let known: Vec<Option<u64>> =
             leases.iter().map(|lease| self.known.get(&lease.key).map(|known| known.bytes_a_second)).collect();
@@ -86,7 +87,7 @@ mod tests {
             let measured = [(lease(0, None).key, *rate), (lease(1, None).key, *rate)].into();
             let (worker, weights) = (WorkerId::parse(*name).unwrap(), Some(row::Weights::of(&measured)));
             let (number, state) = (number_of(name), SessionState::Active);
-            sessions.see(
+            sessions.observe(
                 Session {
                     worker,
                     number,
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_lease_weighed_stays_known_while_it_moves_and_its_new_owner_settles_in() {
+    fn a_leases_weight_is_kept_while_it_moves_and_its_new_owner_settles_in() {
         let mut weights = Weights::default();
         let says = sessions(&[("a", 10_000.0), ("b", 90_000.0)]);
         weights.learn(&table(vec![lease(0, Some("a"))]), &says, t(0));
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_nobody_has_weighed_counts_as_the_mean() {
+    fn a_lease_without_a_weight_counts_as_the_mean() {
         let mut weights = Weights::default();
         weights.learn(&table(vec![lease(0, Some("a")), lease(7, None)]), &sessions(&[("a", 10_000.0)]), t(0));
         let both = weights.of(&[&lease(0, None), &lease(7, None)]);

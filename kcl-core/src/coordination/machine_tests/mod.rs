@@ -204,7 +204,7 @@ impl Machine {
     /// has anything to react to.
     fn react(&mut self) -> bool {
         let reacts = |delivery: &&Arc<ShardDelivery>| {
-            (delivery.is_closed() || delivery.is_draining()) && !self.busy.contains(&delivery.hold.lease)
+            (delivery.is_closed() || delivery.is_draining()) && !self.busy.contains(&delivery.claim.lease)
         };
         let Some(delivery) = self.consumers.iter().find(reacts).cloned() else { return false };
         if delivery.is_closed() {
@@ -217,7 +217,7 @@ impl Machine {
     }
 
     fn report(&mut self, delivery: &ShardDelivery, kind: ReportKind) {
-        let (lease, fencing_token) = (delivery.hold.lease.clone(), delivery.fencing_token());
+        let (lease, fencing_token) = (delivery.claim.lease.clone(), delivery.fencing_token());
         self.step(Event::Report(Report { lease, fencing_token, kind }));
     }
 
@@ -302,12 +302,12 @@ impl Machine {
 
     /// Whether the row names this worker's session, and a consumer reads the shard.
     fn holds(&self, n: u32) -> bool {
-        let reads = self.consumers.iter().any(|delivery| delivery.hold.lease == key(n) && !delivery.is_closed());
+        let reads = self.consumers.iter().any(|delivery| delivery.claim.lease == key(n) && !delivery.is_closed());
         reads && self.lease(n).is_some_and(|lease| lease.is_held_by(&worker("me"), self.number()))
     }
 
     fn consumer(&self, n: u32) -> Arc<ShardDelivery> {
-        self.consumers.iter().find(|delivery| delivery.hold.lease == key(n)).cloned().expect("a consumer")
+        self.consumers.iter().find(|delivery| delivery.claim.lease == key(n)).cloned().expect("a consumer")
     }
 
     /// The first write of that kind.

@@ -125,6 +125,6 @@ fn a_claim_that_comes_through_after_the_worker_was_told_to_stop_is_released() {
     it.answer(claim, answer);
     it.pass(secs(5));
     assert_eq!(it.lease(7).unwrap().owner, None);
-    assert!(it.consumers.iter().all(|delivery| delivery.hold.lease != key(7)), "nothing of it is read");
+    assert!(it.consumers.iter().all(|delivery| delivery.claim.lease != key(7)), "nothing of it is read");
     assert!(it.finished);
 }

@@ -1,12 +1,13 @@
 //! Defines the names of rows: lease keys, worker ids, session numbers.
 
-use crate::record::{ShardId, StreamId};
+use crate::record::{ShardId, StreamId, string_id};
 use std::fmt;
 
-/// The hash key of a lease row: the shard's id in a table of one stream, `<stream's id>:<shard's
-/// id>` in one of several.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LeaseKey(Box<str>);
+string_id! {
+    /// The hash key of a lease row: the shard's id in a table of one stream, `<stream's id>:<shard's
+    /// id>` in one of several.
+    pub struct LeaseKey(Box<str>);
+}
 
 impl LeaseKey {
     /// Wraps a key as the table has it.
@@ -25,12 +26,6 @@ impl LeaseKey {
     pub fn stream(&self) -> Option<StreamId> {
         self.0.rsplit_once(':').map(|(stream, _)| StreamId::new(stream))
     }
-
-    /// Returns the key as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl From<&ShardId> for LeaseKey {
@@ -39,21 +34,10 @@ impl From<&ShardId> for LeaseKey {
     }
 }
 
-impl fmt::Display for LeaseKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+string_id! {
+    /// A worker's name, unique in its fleet.
+    pub struct WorkerId(Box<str>);
 }
-
-impl fmt::Debug for LeaseKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// A worker's name, unique in its fleet.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WorkerId(Box<str>);
 
 /// The text is not a valid worker id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,24 +78,6 @@ impl WorkerId {
     #[must_use]
     pub fn from_row(id: &str) -> Self {
         WorkerId(id.into())
-    }
-
-    /// Returns the id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for WorkerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for WorkerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

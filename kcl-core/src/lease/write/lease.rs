@@ -13,8 +13,8 @@ pub(super) fn apply(write: &Write, old: Option<&Lease>) -> Option<Option<Lease>>
     let mut new = old.clone();
     match write {
         Write::Claim { counter, from, me, stream, start_ms, .. } => {
-            // The counter shows that nobody wrote the row since it was read. The session in `from` keeps
-            // an old request from taking the lease from a later session of the same worker
+            // The counter shows that nobody wrote the row since it was read. The session in `from`
+            // keeps an old request from taking the lease from a later session of the same worker
             // (docs/protocol/claiming.md).
             let holds =
                 old.counter == *counter && !old.checkpoint.is_shard_end() && old.owner.as_ref() == from.as_owner();
@@ -55,8 +55,8 @@ pub(super) fn apply(write: &Write, old: Option<&Lease>) -> Option<Option<Lease>>
         }
         _ => return None,
     }
-    // Without a new counter per write, a delayed duplicate of an earlier checkpoint could still match
-    // and move the checkpoint back (docs/protocol/checkpoints.md).
+    // Without a new counter per write, a delayed duplicate of an earlier checkpoint could still
+    // match and move the checkpoint back (docs/protocol/checkpoints.md).
     new.counter = next(new.counter);
     new.kcl_counter = Some(new.counter);
     Some(Some(new))

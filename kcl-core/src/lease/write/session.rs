@@ -45,8 +45,8 @@ pub(super) fn apply(write: &Write, old: Option<&Session>) -> Option<Option<Sessi
                 new.streams.clone_from(streams);
             }
         }
-        // The condition on the heartbeat makes a fence fail if the session sent another heartbeat first
-        // (docs/protocol/sessions.md).
+        // The condition on the heartbeat makes a fence fail if the session sent another heartbeat
+        // first (docs/protocol/sessions.md).
         Write::Fence { number, heartbeat, .. }
             if old.number == *number && old.heartbeat == *heartbeat && !old.state.has_ended() =>
         {

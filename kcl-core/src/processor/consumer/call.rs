@@ -1,4 +1,5 @@
-//! Calling the user's code: it may fail, panic, take too long, or be given up with the lease.
+//! Calls the user's code, which may fail, panic, take too long, or be cancelled when the lease is
+//! lost.
 
 use crate::processor::BoxError;
 use crate::processor::delivery::ShardDelivery;
@@ -10,44 +11,48 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How a callback came back.
-pub(super) enum Called {
+/// How a call of the user's code ended.
+pub(super) enum CallOutcome {
     Done,
-    GateShut,
+    GateClosed,
     Closed,
     Failed(Cause),
 }
 
-/// Runs a callback until it is done, or acquires too long, or the delivery is closed, which drops it.
-pub(super) async fn attend(
+/// Runs a callback. Drops it when it takes longer than `within`, or when the delivery is closed.
+pub(super) async fn call_until_closed(
     delivery: &ShardDelivery,
     within: Option<Duration>,
     callback: impl Future<Output = Result<(), BoxError>>,
-) -> Called {
+) -> CallOutcome {
     tokio::select! {
         biased;
-        () = delivery.closed() => Called::Closed,
-        called = bounded(within, callback) => called,
+        () = delivery.closed() => CallOutcome::Closed,
+        called = call_within(within, callback) => called,
     }
 }
 
-/// Runs a callback for so long at most.
-pub(super) async fn bounded(within: Option<Duration>, callback: impl Future<Output = Result<(), BoxError>>) -> Called {
-    let Some(within) = within else { return caught(callback).await };
-    timeout(within, caught(callback)).await.unwrap_or(Called::Failed(Cause::TimedOut(within)))
+/// Runs a callback. Drops it when it takes longer than `within`.
+pub(super) async fn call_within(
+    within: Option<Duration>,
+    callback: impl Future<Output = Result<(), BoxError>>,
+) -> CallOutcome {
+    let Some(within) = within else { return catch_panic(callback).await };
+    timeout(within, catch_panic(callback)).await.unwrap_or(CallOutcome::Failed(Cause::TimedOut(within)))
 }
 
-/// Runs a callback; a panic is an error like any other. (Callers make the user's future inside of `callback`, as that may
-/// panic too.) The processor is used again afterwards: what it left half done is its own to mend, as after an error.
-async fn caught(callback: impl Future<Output = Result<(), BoxError>>) -> Called {
+/// Runs a callback and converts a panic to a failure. Callers create the user's future inside
+/// `callback`, because creating it may panic, too. The processor is used again afterwards, as after
+/// an error: `RecordProcessor` says so.
+async fn catch_panic(callback: impl Future<Output = Result<(), BoxError>>) -> CallOutcome {
     match AssertUnwindSafe(callback).catch_unwind().await {
-        Ok(Ok(())) => Called::Done,
-        Ok(Err(error)) => Called::Failed(Cause::Error(error)),
-        Err(panic) => Called::Failed(Cause::Panic(panic_message(panic.as_ref()))),
+        Ok(Ok(())) => CallOutcome::Done,
+        Ok(Err(error)) => CallOutcome::Failed(Cause::Error(error)),
+        Err(panic) => CallOutcome::Failed(Cause::Panic(panic_message(panic.as_ref()))),
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub(in crate::processor) fn panic_message(panic: &(dyn Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()

@@ -1,15 +1,16 @@
-//! From a failure to what is done about it: asks the policy, and sets the records at hand apart.
+//! Decides what happens after a failure: consults the error policy, and sorts the failed records
+//! from the others.
 
 use super::lane::Lane;
-use super::piece::{Numbers, Piece};
-use super::state::{Event, Failures, State, Task, Verdict};
-use super::work_item::{Disposition, FailedRecords, WorkItem, said_of};
-use super::{Again, SENSELESS};
+use super::state::{Event, FailureAction, Failures, State, Task};
+use super::work_item::{Disposition, FailedRecords, WorkItem, error_text};
+use super::{INAPPLICABLE_RETRY, Reread};
 use crate::error::Code;
 use crate::lease::row::QuarantineRequest;
 use crate::processor::RecordProcessor;
 use crate::processor::failure::{Backoff, Cause, Decision, Failure};
 use crate::processor::quarantine::Failed;
+use crate::processor::record_slice::{AckIds, RecordSlice};
 use crate::record::{Position, Record};
 use crate::retrieval::{FailedRead, ReadError};
 use crate::shard::ApiErrorKind;
@@ -23,70 +24,73 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often a record that finds no room in quarantine looks again.
-const NO_ROOM: Duration = Duration::from_secs(1);
+/// How long a record waits before it is quarantined again after the quarantine was full.
+const QUARANTINE_FULL_RETRY: Duration = Duration::from_secs(1);
 
-/// How long a record that was resumed from quarantine is retried, while others of its lane wait, before it goes back.
+/// How long a record that was resumed from quarantine is retried before it goes back. The lane's
+/// other records wait meanwhile, so this is bounded whatever the policy says.
 const RESUMED_FOR: Duration = Duration::from_secs(30);
 
-/// How often the sink may fail for a record from quarantine, which then stays there.
+/// How often the sink may fail for a record from quarantine. After that the record stays in
+/// quarantine, and its lane goes on.
 const SINK_ATTEMPTS: u32 = 3;
 
-/// Between two tries to read a parked record again that could not be read: the pause doubles from the first to the longest.
-const PARKED_UNREAD: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(30) };
+/// Pauses between attempts to read a quarantined record again.
+const REREAD_PAUSE: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(30) };
 
-/// Parked records that could not be read again. They wait by themselves: the rest of the shard is read meanwhile.
+/// The retry state of reading quarantined records again. The rest of the shard is read meanwhile.
 #[derive(Debug, Default)]
-pub(super) struct UnreadParked {
+pub(super) struct RereadRetry {
     failures: Failures,
-    /// No parked record is read again before.
+    /// No quarantined record is read again before this time.
     pub(super) not_before: Option<Instant>,
 }
 
 impl<P: RecordProcessor> Lane<P> {
-    /// What follows a failed read. Unless the policy ends it, reading goes on: the fetching task tries again by itself, so there
-    /// is nothing to wait for here.
-    pub(super) fn judge_read(&self, failed: FailedRead) -> Event {
+    /// Handles a failed read of the shard. Unless the policy stops, nothing is to be done: the
+    /// prefetch task retries the read itself.
+    pub(super) fn on_failed_read(&self, failed: FailedRead) -> Event {
         let FailedRead { error, attempt, since } = failed;
         let (failures, cause) = (Failures { count: attempt, since: Some(since) }, Cause::Read(error));
-        let Some(verdict) = self.ask_to_stop(failures, &cause) else {
-            self.tell("read", &cause, failures, &Verdict::Retry(Duration::ZERO));
+        let Some(action) = self.stop_for_failed_read(failures, &cause) else {
+            self.report_failure("read", &cause, failures, &FailureAction::Retry(Duration::ZERO));
             return Event::Nothing;
         };
-        let reason = self.tell("read", &cause, failures, &verdict);
-        Event::Failed { failures, verdict, reason }
+        let reason = self.report_failure("read", &cause, failures, &action);
+        Event::Failed { failures, action, reason }
     }
 
-    /// The verdict on a failed read, if the policy ends it.
-    fn ask_to_stop(&self, failures: Failures, cause: &Cause) -> Option<Verdict> {
-        match self.ask(failures, cause, &[], Duration::ZERO) {
-            Decision::StopShard => Some(Verdict::StopShard),
-            Decision::StopWorker => Some(Verdict::StopWorker(Code::CannotRead)),
+    /// The action after a failed read, if the policy decides to stop.
+    fn stop_for_failed_read(&self, failures: Failures, cause: &Cause) -> Option<FailureAction> {
+        match self.consult_policy(failures, cause, &[], Duration::ZERO) {
+            Decision::StopShard => Some(FailureAction::StopShard),
+            Decision::StopWorker => Some(FailureAction::StopWorker(Code::CannotRead)),
             Decision::Retry { .. } | Decision::Split | Decision::DeadLetter | Decision::Quarantine => None,
         }
     }
 
-    /// A parked record could not be read again: it waits, and the rest of the shard goes on.
-    fn judge_parked_read(&mut self, error: ReadError) -> Event {
-        let failures = self.unread_parked.failures.and_one(self.now());
+    /// Handles a failure to read a quarantined record again. That record waits, and the rest of the
+    /// shard goes on.
+    fn on_failed_reread(&mut self, error: ReadError) -> Event {
+        let failures = self.reread_retry.failures.and_one(self.now());
         let cause = Cause::Read(error);
-        if let Some(verdict) = self.ask_to_stop(failures, &cause) {
-            let reason = self.tell("read", &cause, failures, &verdict);
-            return Event::Failed { failures, verdict, reason };
+        if let Some(action) = self.stop_for_failed_read(failures, &cause) {
+            let reason = self.report_failure("read", &cause, failures, &action);
+            return Event::Failed { failures, action, reason };
         }
-        let pause = PARKED_UNREAD.after(failures.count).mul_f64(0.5 + 0.5 * self.rules.rng.f64());
-        self.unread_parked = UnreadParked { failures, not_before: Some(Instant::now() + pause) };
-        self.tell("read", &cause, failures, &Verdict::Retry(pause));
+        let pause = REREAD_PAUSE.after(failures.count).mul_f64(0.5 + 0.5 * self.config.rng.f64());
+        self.reread_retry = RereadRetry { failures, not_before: Some(Instant::now() + pause) };
+        self.report_failure("read", &cause, failures, &FailureAction::Retry(pause));
         Event::Nothing
     }
 
-    /// What follows a failure; every one of them is told.
-    pub(super) fn judge(&mut self, state: &State, callback: &'static str, cause: Cause) -> Event {
-        self.judge_after(state.failures(), state, callback, cause)
+    /// Decides what follows a failure of the current task, and logs the failure.
+    pub(super) fn on_failure(&mut self, state: &State, callback: &'static str, cause: Cause) -> Event {
+        self.on_failure_after(state.failures(), state, callback, cause)
     }
 
-    /// The same, after so many failures of the records at hand.
-    pub(super) fn judge_after(
+    /// Decides what follows a failure, after the failures `before` of the current records.
+    pub(super) fn on_failure_after(
         &mut self,
         before: Failures,
         state: &State,
@@ -95,310 +99,340 @@ impl<P: RecordProcessor> Lane<P> {
     ) -> Event {
         let now = self.now();
         let mut failures = before.and_one(now);
-        let verdict = match state {
-            State::Draining | State::Losing(_) => Verdict::MoveOn,
-            // The record waits for the sink, whatever the policy says; one that is in quarantine can wait there.
+        let action = match state {
+            State::Draining | State::Losing(_) => FailureAction::Ignore,
+            // The record waits for the sink whatever the policy says. One that is in quarantine can
+            // wait there.
             State::Working(Task::DeadLetter, _) => match self.quarantined() {
                 Some(position) if failures.count >= SINK_ATTEMPTS => {
-                    self.loaded = None;
-                    self.refuse_wish(&position, format!("the dead-letter sink failed: {cause}"));
-                    Verdict::Parked
+                    self.current = None;
+                    self.refuse_request(&position, format!("the dead-letter sink failed: {cause}"));
+                    FailureAction::Quarantined
                 }
                 Some(_) | None => self.jittered(Backoff::default().after(failures.count)),
             },
-            State::Working(Task::Process, _) => match self.sort_out(failures, &cause, now) {
-                Some((verdict, counted)) => {
+            State::Working(Task::Process, _) => match self.decide_records(failures, &cause, now) {
+                Some((action, counted)) => {
                     failures = counted;
-                    verdict
+                    action
                 }
                 None => return Event::Done,
             },
-            State::Working(..) | State::Holding(_) | State::Retrying(..) | State::Stopped(_) => {
-                match self.ask(failures, &cause, &[], Duration::ZERO) {
+            State::Working(..) | State::GateClosed(_) | State::Retrying(..) | State::Stopped(_) => {
+                match self.consult_policy(failures, &cause, &[], Duration::ZERO) {
                     Decision::Retry { within } => self.jittered(within),
-                    Decision::Split | Decision::DeadLetter | Decision::Quarantine => self.jittered(SENSELESS),
-                    Decision::StopShard => Verdict::StopShard,
-                    Decision::StopWorker => Verdict::StopWorker(Code::StoppedByPolicy),
+                    Decision::Split | Decision::DeadLetter | Decision::Quarantine => self.jittered(INAPPLICABLE_RETRY),
+                    Decision::StopShard => FailureAction::StopShard,
+                    Decision::StopWorker => FailureAction::StopWorker(Code::StoppedByPolicy),
                 }
             }
         };
-        let reason = self.tell(callback, &cause, failures, &verdict);
-        Event::Failed { failures, verdict, reason }
+        let reason = self.report_failure(callback, &cause, failures, &action);
+        Event::Failed { failures, action, reason }
     }
 
-    fn jittered(&mut self, within: Duration) -> Verdict {
-        Verdict::Retry(within.mul_f64(self.rules.rng.f64()))
+    fn jittered(&mut self, within: Duration) -> FailureAction {
+        FailureAction::Retry(within.mul_f64(self.config.rng.f64()))
     }
 
-    fn ask(&self, failures: Failures, cause: &Cause, records: &[Record], record_age: Duration) -> Decision {
+    fn consult_policy(&self, failures: Failures, cause: &Cause, records: &[Record], record_age: Duration) -> Decision {
         let (shard, attempt, age) = (self.delivery.shard(), failures.count, failures.age(self.now()));
-        self.rules.policy.decide(&Failure { shard, cause, records, attempt, age, record_age })
+        self.config.policy.decide(&Failure { shard, cause, records, attempt, age, record_age })
     }
 
-    /// A handler failed: what of the records at hand is done, what comes again, what is given up. `None` where all is done.
-    /// With it, the failures in a row of what is left.
-    fn sort_out(
+    /// Decides, after a handler failed, which of the current records are done, which are delivered
+    /// again, and which are given up. Returns the action with the failures in a row of the records
+    /// that are left; `None` if all are done.
+    fn decide_records(
         &mut self,
         mut failures: Failures,
         cause: &Cause,
         now: crate::clock::Time,
-    ) -> Option<(Verdict, Failures)> {
-        let mut todo = self.loaded.take()?;
-        let mut blame = FailedRecords::of(cause, &todo.piece);
-        if self.rules.store.is_some() {
-            blame = blame.beside_store();
+    ) -> Option<(FailureAction, Failures)> {
+        let mut item = self.current.take()?;
+        let mut failed_records = FailedRecords::of(cause, &item.slice);
+        if self.config.store.is_some() {
+            failed_records = failed_records.with_store();
         }
-        if let FailedRecords::From(index) = blame {
-            if index > todo.piece.range.start {
-                // Another record than the one that failed before.
+        if let FailedRecords::From(index) = failed_records {
+            if index > item.slice.range.start {
+                // This is another record than the one that failed before, so its failures count
+                // from one.
                 failures = Failures::default().and_one(now);
-                self.handled(&todo.piece, todo.piece.range.start..index);
+                self.handled(&item.slice, item.slice.range.start..index);
             }
-            todo.piece = todo.piece.part(index..todo.piece.range.end);
-            blame = FailedRecords::One(index);
+            item.slice = item.slice.part(index..item.slice.range.end);
+            failed_records = FailedRecords::One(index);
         }
-        todo.failures = failures;
-        if let FailedRecords::Some(failed) = &blame {
-            let done = todo.piece.range.clone().filter(|index| !failed.contains(index));
-            done.for_each(|index| self.handled(&todo.piece, index..index + 1));
+        item.failures = failures;
+        if let FailedRecords::Some(failed) = &failed_records {
+            let done = item.slice.range.clone().filter(|index| !failed.contains(index));
+            done.for_each(|index| self.handled(&item.slice, index..index + 1));
             if failed.is_empty() {
                 return None;
             }
-            todo = todo.only(failed);
-            blame = FailedRecords::Some(todo.piece.range.clone().collect());
+            item = item.only(failed);
+            failed_records = FailedRecords::Some(item.slice.range.clone().collect());
         }
-        let age = self.age(&todo.piece, now);
-        let mut decision = self.ask(failures, cause, todo.piece.slice(), age);
-        if let Numbers::Parked = todo.piece.numbers {
-            decision = self.of_resumed(decision, failures.age(now));
+        let age = self.age(&item.slice, now);
+        let mut decision = self.consult_policy(failures, cause, item.slice.records(), age);
+        if let AckIds::Quarantined = item.slice.ack_ids {
+            decision = self.limit_resumed(decision, failures.age(now));
         }
-        let one = todo.piece.len() == 1;
-        let verdict = match decision {
+        let one = item.slice.len() == 1;
+        let action = match decision {
             Decision::Retry { within } => {
-                self.loaded = Some(todo);
+                self.current = Some(item);
                 self.jittered(within)
             }
             Decision::Split if one => {
-                self.loaded = Some(todo);
-                self.jittered(SENSELESS)
+                self.current = Some(item);
+                self.jittered(INAPPLICABLE_RETRY)
             }
-            // A store knows no gaps: it would take what is parked for done.
-            Decision::Quarantine if self.rules.store.is_some() => {
-                self.loaded = Some(todo);
-                self.jittered(SENSELESS)
+            // A store keeps one position, which would pass the quarantined records.
+            Decision::Quarantine if self.config.store.is_some() => {
+                self.current = Some(item);
+                self.jittered(INAPPLICABLE_RETRY)
             }
-            Decision::Split => self.set_apart(&todo, &blame, None),
+            Decision::Split => self.requeue_parts(&item, &failed_records, None),
             Decision::DeadLetter | Decision::Quarantine => {
-                let parked = decision == Decision::Quarantine;
+                let quarantine = decision == Decision::Quarantine;
                 if one {
-                    let error = todo.piece.slice().first().map(|record| said_of(cause, record)).unwrap_or_default();
-                    todo.condemned = Some(Disposition { parked, error });
-                    self.loaded = Some(todo);
-                    self.pass_sentence(failures)
+                    let error =
+                        item.slice.records().first().map(|record| error_text(cause, record)).unwrap_or_default();
+                    item.disposition = Some(Disposition { quarantine, error });
+                    self.current = Some(item);
+                    self.give_up_record(failures)
                 } else {
-                    self.set_apart(&todo, &blame, Some((parked, cause)))
+                    self.requeue_parts(&item, &failed_records, Some((quarantine, cause)))
                 }
             }
-            Decision::StopShard => Verdict::StopShard,
-            Decision::StopWorker => Verdict::StopWorker(Code::StoppedByPolicy),
+            Decision::StopShard => FailureAction::StopShard,
+            Decision::StopWorker => FailureAction::StopWorker(Code::StoppedByPolicy),
         };
-        Some((verdict, failures))
+        Some((action, failures))
     }
 
-    /// What becomes of a record that was resumed and failed again. A person's wish must not do harm, so it neither stops
-    /// anything nor holds others up for long: the record can go back to where it was.
-    fn of_resumed(&self, decision: Decision, failing_for: Duration) -> Decision {
+    /// Limits the policy's decision on a record that was resumed from quarantine and failed again.
+    /// An operator's request to resume a key must not stop the shard or block it for long, and the
+    /// record can always go back into quarantine.
+    fn limit_resumed(&self, decision: Decision, failing_for: Duration) -> Decision {
         match decision {
             Decision::Retry { .. } | Decision::Split if failing_for >= RESUMED_FOR => Decision::Quarantine,
-            Decision::DeadLetter if self.rules.sink.is_none() => Decision::Quarantine,
+            Decision::DeadLetter if self.config.sink.is_none() => Decision::Quarantine,
             Decision::StopShard | Decision::StopWorker => Decision::Quarantine,
             Decision::Retry { .. } | Decision::Split | Decision::DeadLetter | Decision::Quarantine => decision,
         }
     }
 
-    /// These records were handled, and are done; where the handler checkpoints by itself, they are when it says so.
-    pub(super) fn handled(&self, piece: &Piece, range: Range<usize>) {
-        match (&piece.numbers, self.rules.manual) {
-            (_, false) => piece.settle(&self.delivery, range),
-            (Numbers::Parked, true) => {
-                let handed = piece.records.get(range).unwrap_or_default().iter().map(Record::position);
-                self.delivery.hand_over_parked(handed);
+    /// Acknowledges records that a handler has handled. With `manual_checkpoints` the handler
+    /// acknowledges them itself.
+    pub(super) fn handled(&self, slice: &RecordSlice, range: Range<usize>) {
+        match (&slice.ack_ids, self.config.manual) {
+            (_, false) => slice.settle(&self.delivery, range),
+            (AckIds::Quarantined, true) => {
+                let handed = slice.shared.get(range).unwrap_or_default().iter().map(Record::position);
+                self.delivery.hand_over_quarantined(handed);
             }
-            (Numbers::From(_) | Numbers::Each(_), true) => {}
+            (AckIds::From(_) | AckIds::Each(_), true) => {}
         }
     }
 
-    /// How long ago the oldest of them arrived, by the service's clock as the shard shows it.
-    fn age(&self, piece: &Piece, now: crate::clock::Time) -> Duration {
-        let oldest = piece.slice().iter().map(|record| record.arrived_at_ms).min();
+    /// The age of the oldest record, by the service's clock as far as the shard's records have
+    /// shown it.
+    fn age(&self, slice: &RecordSlice, now: crate::clock::Time) -> Duration {
+        let oldest = slice.records().iter().map(|record| record.arrived_at_ms).min();
         let by_service = self.delivery.service_ms().zip(oldest).and_then(|(now, then)| u64::try_from(now - then).ok());
-        // It has been here that long, whatever the records say.
-        Duration::from_millis(by_service.unwrap_or(0)).max(now.since(piece.since))
+        // The service's clock may be known badly. The records are at least as old as the time since
+        // they were read.
+        Duration::from_millis(by_service.unwrap_or(0)).max(now.since(slice.since))
     }
 
-    /// In parts that come one after the other; those that are known to be the cause are given up where the policy says so.
-    fn set_apart(&mut self, todo: &WorkItem, blame: &FailedRecords, condemn: Option<(bool, &Cause)>) -> Verdict {
-        let sentence = |part: &WorkItem| {
-            let (parked, cause) = condemn?;
-            Some(Disposition { parked, error: said_of(cause, part.piece.slice().first()?) })
+    /// Puts the current records back into the queue as several parts, in order. If the policy gives
+    /// records up, the parts that are known to have failed get that disposition.
+    fn requeue_parts(
+        &mut self,
+        item: &WorkItem,
+        failed_records: &FailedRecords,
+        give_up: Option<(bool, &Cause)>,
+    ) -> FailureAction {
+        let disposition = |part: &WorkItem| {
+            let (quarantine, cause) = give_up?;
+            Some(Disposition { quarantine, error: error_text(cause, part.slice.records().first()?) })
         };
-        let parts: Vec<WorkItem> = match blame {
+        let parts: Vec<WorkItem> = match failed_records {
             FailedRecords::One(index) => {
-                let mut parts = todo.around(*index);
-                if let Some(blamed) = &mut parts[1] {
-                    blamed.condemned = sentence(blamed);
+                let mut parts = item.around(*index);
+                if let Some(failed) = &mut parts[1] {
+                    failed.disposition = disposition(failed);
                 }
                 parts.into_iter().flatten().collect()
             }
-            FailedRecords::Some(indices) if condemn.is_some() => {
+            FailedRecords::Some(indices) if give_up.is_some() => {
                 let single = |index: &usize| {
-                    let [_, part, _] = todo.around(*index);
+                    let [_, part, _] = item.around(*index);
                     let mut part = part?;
-                    part.condemned = sentence(&part);
+                    part.disposition = disposition(&part);
                     Some(part)
                 };
                 indices.iter().filter_map(single).collect()
             }
-            FailedRecords::From(_) | FailedRecords::Some(_) | FailedRecords::All => todo.halves().into(),
+            FailedRecords::From(_) | FailedRecords::Some(_) | FailedRecords::All => item.halves().into(),
         };
-        BatchSplit { shard: self.delivery.shard(), records: todo.piece.len(), parts: parts.len() }.emit();
+        BatchSplit { shard: self.delivery.shard(), records: item.slice.len(), parts: parts.len() }.emit();
         for part in parts.into_iter().rev() {
-            self.todo.push_front(part);
+            self.queue.push_front(part);
         }
-        Verdict::Apart
+        FailureAction::Requeued
     }
 
-    /// The record at hand is condemned.
-    pub(super) fn execute(&mut self, state: &State) -> Event {
+    /// Applies the disposition of the current record.
+    pub(super) fn apply_disposition(&mut self, state: &State) -> Event {
         let failures = state.failures();
-        let verdict = self.pass_sentence(failures);
-        Event::Failed { failures, verdict, reason: String::new() }
+        let action = self.give_up_record(failures);
+        Event::Failed { failures, action, reason: String::new() }
     }
 
-    fn pass_sentence(&mut self, failures: Failures) -> Verdict {
-        let Some(todo) = &self.loaded else { return Verdict::Apart };
-        let (Some(Disposition { parked: true, error }), Some(record)) = (&todo.condemned, todo.piece.slice().first())
+    fn give_up_record(&mut self, failures: Failures) -> FailureAction {
+        let Some(item) = &self.current else { return FailureAction::Requeued };
+        let (Some(Disposition { quarantine: true, error }), Some(record)) =
+            (&item.disposition, item.slice.records().first())
         else {
-            return Verdict::DeadLetter;
+            return FailureAction::DeadLetter;
         };
-        let (shard, position, attempts) = (self.delivery.shard(), record.position(), todo.tries);
-        let numbers = todo.piece.number(todo.piece.range.start).map_or(0..0, |number| number..number + 1);
+        let (shard, position, attempts) = (self.delivery.shard(), record.position(), item.tries);
+        let numbers = item.slice.ack_id(item.slice.range.start).map_or(0..0, |number| number..number + 1);
         let why = Failed { attempts, error: error.clone(), arrived_at_ms: record.arrived_at_ms };
-        if self.delivery.park(record.partition_key.as_deref(), position.clone(), numbers, why).is_err() {
+        if self.delivery.quarantine(record.partition_key.as_deref(), position.clone(), numbers, why).is_err() {
             QuarantineFull { shard }.emit();
-            // Not at hand any more: what makes room comes first.
+            // Back into the queue: a request to resume a quarantined key, which makes room, is
+            // served first.
             let now = self.now();
-            if let Some(todo) = self.loaded.take() {
-                self.todo.push_front(WorkItem { failures: failures.and_one(now), ..todo });
+            if let Some(item) = self.current.take() {
+                self.queue.push_front(WorkItem { failures: failures.and_one(now), ..item });
             }
-            return Verdict::Retry(NO_ROOM);
+            return FailureAction::Retry(QUARANTINE_FULL_RETRY);
         }
         KeyParked { shard, position: &position, attempts, error }.emit();
-        self.loaded = None;
+        self.current = None;
         self.resume_later();
-        Verdict::Parked
+        FailureAction::Quarantined
     }
 
-    /// What is parked is tried again after a while, if the settings say so and it can be.
+    /// Schedules the next retry of quarantined keys, if the setting `quarantine_retry` is set and
+    /// they can be resumed.
     pub(super) fn resume_later(&mut self) {
-        let retry = self.rules.quarantine_retry.filter(|_| self.cannot_fulfil(QuarantineRequest::Resume).is_none());
+        let retry = self.config.quarantine_retry.filter(|_| self.cannot_fulfil(QuarantineRequest::Resume).is_none());
         self.resume_at = retry.map(|after| tokio::time::Instant::now() + after);
     }
 
-    /// A record whose key is parked cannot join it now.
-    pub(super) fn no_room(&self, failures: Failures) -> Event {
+    /// Waits because a record whose key is in quarantine finds no room there.
+    pub(super) fn quarantine_full(&self, failures: Failures) -> Event {
         QuarantineFull { shard: self.delivery.shard() }.emit();
-        let reason = "there is no room in quarantine".to_owned();
-        Event::Failed { failures: failures.and_one(self.now()), verdict: Verdict::Retry(NO_ROOM), reason }
+        let reason = "the quarantine of the shard is full".to_owned();
+        Event::Failed {
+            failures: failures.and_one(self.now()),
+            action: FailureAction::Retry(QUARANTINE_FULL_RETRY),
+            reason,
+        }
     }
 
-    // --- what was parked
+    // --- quarantined records
 
-    /// The next parked record of this lane's of which something is wished.
-    pub(super) fn wished(&self) -> Option<(QuarantineRequest, Position, u32, String)> {
-        let waits = self.unread_parked.not_before.is_some_and(|at| Instant::now() < at);
-        if waits || !self.delivery.has_parked() {
+    /// The next quarantined record of this lane that is requested to be resumed or dead-lettered.
+    pub(super) fn next_requested(&self) -> Option<(QuarantineRequest, Position, u32, String)> {
+        let waits = self.reread_retry.not_before.is_some_and(|at| Instant::now() < at);
+        if waits || !self.delivery.has_quarantined() {
             return None;
         }
-        let (lanes, index) = (self.rules.lanes, self.index);
-        self.delivery.wished(|key| lanes.of_key(key) == index)
+        let (lanes, index) = (self.config.lanes, self.index);
+        self.delivery.next_requested(|key| lanes.of_key(key) == index)
     }
 
-    /// Why this worker cannot do what a person wants of a key in quarantine, if it cannot.
-    pub(super) fn cannot_fulfil(&self, wish: QuarantineRequest) -> Option<&'static str> {
-        match wish {
-            QuarantineRequest::DeadLetter if self.rules.sink.is_none() => {
-                Some("the application has no dead-letter sink: give the worker one (`dead_letters`), or resume the key")
+    /// The reason why this worker cannot fulfil a request for a quarantined key, if it cannot.
+    pub(super) fn cannot_fulfil(&self, request: QuarantineRequest) -> Option<&'static str> {
+        match request {
+            QuarantineRequest::DeadLetter if self.config.sink.is_none() => {
+                Some("the application has no dead-letter sink: set one with `dead_letters`, or resume the key")
             }
-            QuarantineRequest::Resume if self.rules.store.is_some() => Some(
-                "the application keeps its positions in a checkpoint store, which has passed the key's records and would \
-                 take them for done: dead-letter the key, or resume it with a worker without the store",
+            QuarantineRequest::Resume if self.config.store.is_some() => Some(
+                "the position in the application's checkpoint store is past the key's records, so the store would count \
+                 them as done: dead-letter the key, or resume it with a worker without the store",
             ),
             QuarantineRequest::DeadLetter | QuarantineRequest::Resume => None,
         }
     }
 
-    /// What is wished of the key with that record is not done; the row will say why.
-    pub(super) fn refuse_wish(&self, position: &Position, reason: String) -> Event {
+    /// Refuses a request for the quarantined key of the record at this position. The reason is
+    /// stored in the row.
+    pub(super) fn refuse_request(&self, position: &Position, reason: String) -> Event {
         QuarantineRequestRefused { shard: self.delivery.shard(), position, reason: &reason }.emit();
-        self.delivery.refuse_wish(position, reason);
+        self.delivery.refuse_request(position, reason);
         Event::Nothing
     }
 
-    /// The position of the record at hand, if it is one from quarantine.
+    /// The position of the current record, if it is from quarantine.
     fn quarantined(&self) -> Option<Position> {
-        let piece = &self.loaded.as_ref()?.piece;
-        matches!(piece.numbers, Numbers::Parked).then(|| piece.slice().first().map(Record::position))?
+        let slice = &self.current.as_ref()?.slice;
+        matches!(slice.ack_ids, AckIds::Quarantined).then(|| slice.records().first().map(Record::position))?
     }
 
-    /// It was read again, or is not there any more.
-    pub(super) fn take_up(
+    /// Handles the result of reading a quarantined record again.
+    pub(super) fn on_reread(
         &mut self,
         wanted: (QuarantineRequest, Position, u32, String),
-        record: Result<Option<Again>, ReadError>,
+        record: Result<Option<Reread>, ReadError>,
     ) -> Event {
-        let (wish, position, attempts, error) = wanted;
+        let (request, position, attempts, error) = wanted;
         let shard = self.delivery.shard();
         let (record, corrupt) = match record {
-            Ok(Some(again)) => again,
+            Ok(Some(record)) => record,
             Ok(None) => {
-                self.unread_parked = UnreadParked::default();
+                self.reread_retry = RereadRetry::default();
                 ParkedLost { shard, position: &position }.emit();
-                self.delivery.unpark(&[position]);
+                self.delivery.release_quarantined(&[position]);
                 return Event::Nothing;
             }
-            // No retry mends a position that the service does not take, and the others are to go on.
+            // Kinesis does not accept the position. A retry does not help, and the other keys go
+            // on.
             Err(error)
                 if matches!(
                     error.source.kind,
                     ApiErrorKind::Refused | ApiErrorKind::PositionRefused | ApiErrorKind::NotFound
                 ) =>
             {
-                return self.refuse_wish(&position, format!("record {position} cannot be read again: {error}"));
+                return self.refuse_request(&position, format!("record {position} cannot be read again: {error}"));
             }
-            Err(error) => return self.judge_parked_read(error),
+            Err(error) => return self.on_failed_reread(error),
         };
-        self.unread_parked = UnreadParked::default();
-        ParkedTakenUp { shard, position: &position, wish }.emit();
+        self.reread_retry = RereadRetry::default();
+        ParkedTakenUp { shard, position: &position, wish: request }.emit();
         if mutated!(UnparksEarly) {
-            self.delivery.unpark(std::slice::from_ref(&position));
+            self.delivery.release_quarantined(std::slice::from_ref(&position));
         }
-        let piece = Piece {
-            records: Arc::new(vec![record]),
+        let slice = RecordSlice {
+            shared: Arc::new(vec![record]),
             range: 0..1,
-            numbers: Numbers::Parked,
+            ack_ids: AckIds::Quarantined,
             millis_behind_latest: None,
             corrupt,
             since: self.now(),
             reservation: Arc::default(),
         };
-        let condemned = (wish == QuarantineRequest::DeadLetter).then_some(Disposition { parked: false, error });
-        let tries = if condemned.is_some() { attempts } else { 0 };
-        self.todo.push_front(WorkItem { condemned, tries, ..WorkItem::new(piece) });
+        let disposition =
+            (request == QuarantineRequest::DeadLetter).then_some(Disposition { quarantine: false, error });
+        let tries = if disposition.is_some() { attempts } else { 0 };
+        self.queue.push_front(WorkItem { disposition, tries, ..WorkItem::new(slice) });
         Event::Nothing
     }
 
-    fn tell(&self, callback: &'static str, cause: &Cause, failures: Failures, next: &Verdict) -> String {
+    fn report_failure(
+        &self,
+        callback: &'static str,
+        cause: &Cause,
+        failures: Failures,
+        next: &FailureAction,
+    ) -> String {
         let (shard, attempt, age) = (self.delivery.shard(), failures.count, failures.age(self.now()));
         let (next, within) = (self.next_step(next), format!("{:.1} s", age.as_secs_f64()));
         match cause {
@@ -408,9 +442,7 @@ impl<P: RecordProcessor> Lane<P> {
             }
             Cause::Error(_) | Cause::TimedOut(_) | Cause::Dropped => {
                 HandlerFailed { shard, callback, error: cause, cause: label(cause), attempt, age, next }.emit();
-                format!(
-                    "`{callback}` for shard `{shard}` failed {attempt} times within {within}, at last with: {cause}"
-                )
+                format!("`{callback}` for shard `{shard}` failed {attempt} times within {within}; last error: {cause}")
             }
             Cause::Panic(message) => {
                 HandlerFailed { shard, callback, error: message, cause: label(cause), attempt, age, next }.emit();
@@ -423,20 +455,20 @@ impl<P: RecordProcessor> Lane<P> {
         }
     }
 
-    /// What follows a failure, as the log says it.
-    fn next_step(&self, verdict: &Verdict) -> NextStep {
+    /// The action after a failure, as the log and the error name it.
+    fn next_step(&self, action: &FailureAction) -> NextStep {
         let step = |what, retry_after, ends| NextStep { what, retry_after, ends };
-        match verdict {
-            Verdict::Retry(after) => step("retrying", Some(*after), false),
-            Verdict::Apart => step("its records are tried in parts", None, false),
-            Verdict::DeadLetter if self.rules.sink.is_none() => {
-                step("there is no dead-letter sink for the record", None, true)
+        match action {
+            FailureAction::Retry(after) => step("retrying", Some(*after), false),
+            FailureAction::Requeued => step("splitting the batch", None, false),
+            FailureAction::DeadLetter if self.config.sink.is_none() => {
+                step("worker stops: no dead-letter sink", None, true)
             }
-            Verdict::DeadLetter => step("the record goes to the dead-letter sink", None, false),
-            Verdict::Parked => step("the record's key goes to quarantine", None, false),
-            Verdict::StopShard => step("the lease is given up", None, true),
-            Verdict::StopWorker(_) | Verdict::Misused => step("the worker stops", None, true),
-            Verdict::MoveOn => step("it is not called again", None, true),
+            FailureAction::DeadLetter => step("dead-lettering the record", None, false),
+            FailureAction::Quarantined => step("quarantining the key", None, false),
+            FailureAction::StopShard => step("releasing the lease", None, true),
+            FailureAction::StopWorker(_) | FailureAction::StoreMisused => step("worker stops", None, true),
+            FailureAction::Ignore => step("not retried", None, true),
         }
     }
 }

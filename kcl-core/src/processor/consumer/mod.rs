@@ -1,23 +1,20 @@
-//! The consumer of one shard: one lane or several, each of which calls a processor of the user's, one callback after the
-//! other, while the lease is held.
+//! Runs the consumer of one shard while its lease is held: one lane or several, each of which calls
+//! one of the user's processors, one callback after the other.
 //!
-//! | part | is |
-//! |---|---|
-//! | `feed`, `piece` | from what was read to batches for lanes (pure) |
-//! | `source` | where lanes get them, reading on when there are none |
-//! | `state` | what a lane does and what comes next (pure) |
-//! | `lane` | the loop that obeys |
-//! | `creation` | making the processors |
-//! | `call` | calling the user's code |
-//! | `stored` | asking the store of checkpoints |
-//! | `judge`, `todo` | from a failure to what becomes of its records |
+//! - `feed` turns chunks into batches for lanes (pure).
+//! - `source` gives lanes their next batch, and reads on when there is none.
+//! - `state` is a lane's state machine (pure), `lane` the loop that runs it.
+//! - `work_item` is a lane's unfinished work (pure), `disposition` decides what happens after a
+//!   failure.
+//! - `creation` makes the processors, `call` calls the user's code, `stored` asks the user's
+//!   checkpoint store.
 
 mod call;
 mod creation;
 mod disposition;
 mod feed;
 mod lane;
-mod piece;
+
 mod source;
 mod state;
 mod stored;
@@ -27,7 +24,6 @@ mod work_item;
 
 pub(super) use creation::processors;
 pub(super) use feed::Batching;
-pub(super) use piece::Piece;
 pub(super) use stored::starting_position;
 
 use super::concurrency::Lanes;
@@ -47,79 +43,84 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A decision that makes no sense for the failure at hand means: again, after this at most.
-const SENSELESS: Duration = Duration::from_secs(30);
+/// The longest pause before a retry if the policy's decision does not apply to the failure (see
+/// `ErrorPolicy`).
+const INAPPLICABLE_RETRY: Duration = Duration::from_secs(30);
 
-/// A record that was read again, and whether it is one that no handler is to see.
-pub(super) type Again = (Record, Option<CorruptAggregate>);
+/// A record that was read again, and why no handler may see it, if so.
+pub(super) type Reread = (Record, Option<CorruptAggregate>);
 
-/// Reads one record again.
-pub(super) type ReadAgain = Arc<dyn Fn(Position) -> BoxFuture<'static, Result<Option<Again>, ReadError>> + Send + Sync>;
+/// Reads one record again by its position. `None` if the stream no longer has it.
+pub(super) type RereadFn = Arc<dyn Fn(Position) -> BoxFuture<'static, Result<Option<Reread>, ReadError>> + Send + Sync>;
 
-/// Reports `Gone` when it is dropped. Shared by all that must be dropped before: the last one to go says it.
+/// Reports `Gone` when its last owner is dropped. Shared by all tasks that must have ended before.
 #[derive(Debug)]
-pub(super) struct LastWord(pub(super) Arc<ShardDelivery>);
+pub(super) struct ReportGone(pub(super) Arc<ShardDelivery>);
 
-impl Drop for LastWord {
+impl Drop for ReportGone {
     fn drop(&mut self) {
         self.0.report(ReportKind::Gone);
     }
 }
 
-/// What a consumer decides by.
+/// The settings and collaborators of a consumer.
 #[derive(Clone)]
-pub(super) struct Rules {
-    /// What happens when a callback fails.
+pub(super) struct ConsumerConfig {
+    /// Decides what happens after a failure.
     pub(super) policy: Arc<dyn ErrorPolicy>,
-    /// Where records go that it yields up.
+    /// Takes records that the policy gives up.
     pub(super) sink: Option<Arc<dyn DeadLetterSink>>,
-    /// Where positions are kept beside the lease's row.
+    /// The user's own checkpoint store.
     pub(super) store: Option<Arc<dyn CheckpointStore>>,
-    /// How long the sink may take for one.
+    /// How long the sink may take for one record.
     pub(super) sink_timeout: Option<Duration>,
     /// How long a handler may take for a batch.
     pub(super) handler_timeout: Option<Duration>,
-    /// How often parked keys are tried again.
+    /// How often quarantined keys are retried.
     pub(super) quarantine_retry: Option<Duration>,
-    /// A handler's success acknowledges nothing: it says so itself.
+    /// A handler's `Ok(())` acknowledges nothing; the handler checkpoints itself.
     pub(super) manual: bool,
-    /// How many handlers work at a time.
+    /// How records are distributed to lanes.
     pub(super) lanes: Lanes,
-    /// When batches are handed over.
+    /// Size and delay of batches.
     pub(super) batching: Batching,
-    /// Records of a shard that may be open.
-    pub(super) window: u64,
-    /// Tells how long things took.
+    /// The most records from the first unacknowledged one on; no more are read beyond it.
+    pub(super) max_unacknowledged: u64,
+    /// The worker's clock.
     pub(super) clock: Arc<dyn Clock>,
     /// For jitter.
     pub(super) rng: fastrand::Rng,
-    /// For what was parked.
-    pub(super) read_again: ReadAgain,
+    /// Reads quarantined records again.
+    pub(super) reread: RereadFn,
 }
 
-impl fmt::Debug for Rules {
+impl fmt::Debug for ConsumerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rules").field("policy", &self.policy).field("lanes", &self.lanes).finish_non_exhaustive()
+        f.debug_struct("ConsumerConfig")
+            .field("policy", &self.policy)
+            .field("lanes", &self.lanes)
+            .finish_non_exhaustive()
     }
 }
 
-/// The lanes of a consumer, each to be run.
+/// Makes a future for each lane of a consumer.
 pub(super) fn lanes<P: RecordProcessor>(
     processors: Vec<P>,
     chunks: Prefetch,
     context: &ShardContext,
     delivery: &Arc<ShardDelivery>,
-    rules: &Rules,
-    last_word: &Arc<LastWord>,
+    config: &ConsumerConfig,
+    report_gone: &Arc<ReportGone>,
 ) -> Vec<BoxFuture<'static, ()>> {
-    let feed = Feed::new(rules.lanes, rules.batching, delivery.hold.done.clone());
-    let (window, manual, count) = (rules.window, rules.manual, processors.len());
-    let source = Source::new(feed, chunks, Arc::clone(delivery), Arc::clone(&rules.clock), window, manual, count);
-    let mut rng = rules.rng.clone();
+    let feed = Feed::new(config.lanes, config.batching, delivery.claim.done.clone());
+    let (max_unacknowledged, manual, count) = (config.max_unacknowledged, config.manual, processors.len());
+    let source =
+        Source::new(feed, chunks, Arc::clone(delivery), Arc::clone(&config.clock), max_unacknowledged, manual, count);
+    let mut rng = config.rng.clone();
     let lane = |(index, processor)| -> BoxFuture<'static, ()> {
-        let (rules, context) = (Rules { rng: rng.fork(), ..rules.clone() }, context.of_lane(index));
-        let (source, delivery, last_word) = (Arc::clone(&source), Arc::clone(delivery), Arc::clone(last_word));
-        Box::pin(Lane::new(processor, index, source, context, delivery, rules, last_word).run())
+        let (config, context) = (ConsumerConfig { rng: rng.fork(), ..config.clone() }, context.of_lane(index));
+        let (source, delivery, report_gone) = (Arc::clone(&source), Arc::clone(delivery), Arc::clone(report_gone));
+        Box::pin(Lane::new(processor, index, source, context, delivery, config, report_gone).run())
     };
     processors.into_iter().enumerate().map(lane).collect()
 }

@@ -1,9 +1,9 @@
-//! Where the lanes of one shard get their batches. Whichever lane has nothing to do reads on, for all.
+//! Gives the lanes of one shard their batches. An idle lane reads on, for all lanes.
 
-use super::feed::{Feed, Taken};
-use super::piece::Piece;
+use super::feed::{Feed, FeedPoll};
 use crate::clock::Clock;
 use crate::processor::delivery::ShardDelivery;
+use crate::processor::record_slice::RecordSlice;
 use crate::retrieval::{Chunk, FailedRead, Prefetch};
 use crate::shard::Shard;
 use crate::telemetry::event::reading::{CheckpointExpired, ChunkReceived};
@@ -12,40 +12,42 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Shared by the lanes of a shard. Fields are dropped in this order: the delivery outlives the reader.
+/// Shared by the lanes of a shard. Fields are dropped in this order, so that the delivery outlives
+/// the reader.
 #[derive(Debug)]
 pub(super) struct Source {
     feed: Mutex<Feed>,
     chunks: tokio::sync::Mutex<Prefetch>,
     delivery: Arc<ShardDelivery>,
     clock: Arc<dyn Clock>,
-    /// Records that may be open before no more are read.
-    window: u64,
-    /// The shard may end while records are open: `shard_ended` acknowledges them.
+    /// The most records from the first unacknowledged one on; no more are read beyond it.
+    max_unacknowledged: u64,
+    /// With `manual_checkpoints` the shard may end while records are unacknowledged: `shard_ended`
+    /// acknowledges them.
     manual: bool,
     lanes: usize,
     drained: AtomicUsize,
     ended: AtomicUsize,
 }
 
-/// What a lane is to do next.
+/// What the source has for a lane.
 #[derive(Debug)]
-pub(super) enum Next {
-    /// Hand these over.
-    Batch(Piece),
-    /// Something was read, and nothing of it is for this lane.
+pub(super) enum SourceEvent {
+    /// A batch.
+    Batch(RecordSlice),
+    /// A chunk was read, and none of its records is for this lane.
     Nothing,
-    /// Something was acknowledged, parked or wished: look again.
+    /// Acknowledgements, the quarantine or requests for it have changed: check again.
     Changed,
-    /// Every record of the shard is acknowledged; it ended in these.
+    /// The shard ended with these children, and every record is acknowledged.
     End(Vec<Shard>),
-    /// The shard cannot be read now.
+    /// The shard cannot be read at present.
     Failed(FailedRead),
-    /// The reader is gone without an end.
+    /// The reader is gone although the shard has not ended.
     ReaderGone,
 }
 
-/// What reading brought.
+/// The result of one read.
 enum Pulled {
     Chunk,
     Nothing,
@@ -59,7 +61,7 @@ impl Source {
         chunks: Prefetch,
         delivery: Arc<ShardDelivery>,
         clock: Arc<dyn Clock>,
-        window: u64,
+        max_unacknowledged: u64,
         manual: bool,
         lanes: usize,
     ) -> Arc<Self> {
@@ -68,7 +70,7 @@ impl Source {
             chunks: tokio::sync::Mutex::new(chunks),
             delivery,
             clock,
-            window,
+            max_unacknowledged,
             manual,
             lanes,
             drained: AtomicUsize::new(0),
@@ -80,26 +82,26 @@ impl Source {
         self.feed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One of the lanes is done with its farewell; tells whether it was the last.
+    /// Counts a lane that is drained. Returns whether it was the last one.
     pub(super) fn lane_drained(&self) -> bool {
         self.drained.fetch_add(1, Ordering::AcqRel) + 1 == self.lanes
     }
 
-    /// One of the lanes is done with the end of the shard; tells whether it was the last.
+    /// Counts a lane that has finished the end of the shard. Returns whether it was the last one.
     pub(super) fn lane_ended(&self) -> bool {
         self.ended.fetch_add(1, Ordering::AcqRel) + 1 == self.lanes
     }
 
-    /// What a lane is to do next.
+    /// Waits for a lane's next batch or event.
     ///
     /// # Cancellation
-    /// Nothing is lost.
-    pub(super) async fn next(&self, lane: usize) -> Next {
+    /// Safe: no record is lost if the future is dropped.
+    pub(super) async fn next(&self, lane: usize) -> SourceEvent {
         let mut read = false;
         loop {
             let changed = self.delivery.changed.notified();
             tokio::pin!(changed);
-            // From here on nothing that changes is missed.
+            // Enabled before the state is checked, so that no change after the check is missed.
             changed.as_mut().enable();
             let now = self.clock.now();
             let (taken, ended) = {
@@ -107,38 +109,40 @@ impl Source {
                 (feed.take(lane, now), feed.has_ended())
             };
             let due = match taken {
-                Taken::Batch(piece) => return Next::Batch(piece),
-                Taken::End(children) if self.may_end() => return Next::End(children),
-                Taken::End(_) | Taken::Nothing if read => return Next::Nothing,
-                Taken::End(_) | Taken::Nothing => None,
-                Taken::NotBefore(due) => Some(due.since(now)),
+                FeedPoll::Batch(slice) => return SourceEvent::Batch(slice),
+                FeedPoll::End(children) if self.may_end() => return SourceEvent::End(children),
+                FeedPoll::End(_) | FeedPoll::Nothing if read => return SourceEvent::Nothing,
+                FeedPoll::End(_) | FeedPoll::Nothing => None,
+                FeedPoll::NotBefore(due) => Some(due.since(now)),
             };
-            let reads = !ended && self.delivery.window() < self.window;
+            let reads = !ended && self.delivery.window() < self.max_unacknowledged;
             tokio::select! {
                 biased;
                 pulled = self.pull(), if reads => match pulled {
                     Pulled::Chunk => read = true,
                     Pulled::Nothing => {}
-                    Pulled::Failed(failed) => return Next::Failed(failed),
-                    Pulled::Gone => return Next::ReaderGone,
+                    Pulled::Failed(failed) => return SourceEvent::Failed(failed),
+                    Pulled::Gone => return SourceEvent::ReaderGone,
                 },
-                () = &mut changed => return Next::Changed,
+                () = &mut changed => return SourceEvent::Changed,
                 () = sleep(due.unwrap_or(Duration::MAX)), if due.is_some() => {}
             }
         }
     }
 
-    /// Every record is acknowledged (or will be, by `shard_ended`), and none is parked.
+    /// Whether every record is acknowledged (or will be by `shard_ended`), and none is in
+    /// quarantine. SHARD_END says that the whole shard is done (docs/protocol/resharding.md).
     fn may_end(&self) -> bool {
         let acknowledged = self.delivery.is_complete() || self.manual || mutated!(EndsUnacknowledged);
-        acknowledged && (!self.delivery.has_parked() || self.manual && self.delivery.parked_is_handed())
+        acknowledged && (!self.delivery.has_quarantined() || self.manual && self.delivery.quarantined_are_handed_over())
     }
 
-    /// Reads on. No await between what was read and its place in the feed.
+    /// Reads the next chunk into the feed. No await in between, so that a dropped future loses no
+    /// records.
     async fn pull(&self) -> Pulled {
         let mut chunks = self.chunks.lock().await;
-        // Another lane may have read while this one waited for its turn.
-        if self.feed().has_ended() || self.delivery.window() >= self.window {
+        // Another lane may have read while this one waited for the lock.
+        if self.feed().has_ended() || self.delivery.window() >= self.max_unacknowledged {
             return Pulled::Nothing;
         }
         match chunks.next().await {
@@ -153,7 +157,7 @@ impl Source {
 
     fn add(&self, chunk: Chunk) {
         let (delivery, millis_behind_latest) = (&self.delivery, chunk.millis_behind_latest);
-        let (lease, shard, records) = (&delivery.hold.lease, delivery.shard(), chunk.records.len());
+        let (lease, shard, records) = (&delivery.claim.lease, delivery.shard(), chunk.records.len());
         ChunkReceived { lease, shard, records, millis_behind_latest }.emit();
         if let (Some(last), Some(behind)) = (chunk.records.last(), millis_behind_latest) {
             delivery.saw_service_time(last.arrived_at_ms.saturating_add_unsigned(behind));

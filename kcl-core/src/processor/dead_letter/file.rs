@@ -1,4 +1,4 @@
-//! Dead letters in a file, one line of JSON each.
+//! Implements a dead-letter sink that appends JSON lines to a file.
 
 use super::{BoxError, DeadLetter, DeadLetterSink};
 use async_trait::async_trait;
@@ -7,15 +7,16 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Appends each letter to a file as one line ([`DeadLetter::to_json`]), and has the operating system write it to the disk
-/// before it counts as taken.
+/// A [`DeadLetterSink`](crate::policy::DeadLetterSink) that appends each letter to a file as one line of
+/// JSON ([`DeadLetter::to_json`]), and syncs the file before `put` succeeds.
 ///
-/// A letter holds the record's whole payload and its partition key, so a new file can be read by its owner only (mode 0600
-/// on Unix). Several workers on one machine may share a file.
+/// A letter contains the record's payload and partition key, so a new file is readable by its owner
+/// only (mode 0600 on Unix). Several workers on one machine may share a file.
 ///
-/// # Guarantees
-/// A letter that was taken is one whole line. Where only a part of one could be written (a full disk), the part is removed
-/// again and the letter fails; where not even that was possible (a crash, a kill), the next letter begins on a new line.
+/// # What holds
+/// Each letter for which `put` succeeded is one whole line. If a line could be written only in part
+/// (a full disk), the part is removed and `put` fails. If it could not be removed (a crash), the
+/// next letter begins on a new line, so a reader has to skip lines that do not parse.
 #[derive(Clone, Debug)]
 pub struct JsonLinesFile {
     path: PathBuf,
@@ -23,10 +24,10 @@ pub struct JsonLinesFile {
 }
 
 impl JsonLinesFile {
-    /// Opens the file, or creates it.
+    /// Opens the file for appending, and creates it if it does not exist.
     ///
     /// # Errors
-    /// When it can be neither opened nor created.
+    /// The file can be neither opened nor created.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref().to_owned();
         let mut options = OpenOptions::new();
@@ -45,7 +46,8 @@ impl DeadLetterSink for JsonLinesFile {
         line.push('\n');
         let written = tokio::task::spawn_blocking(move || {
             let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-            // Other workers may append too. A file system without locks is one that is not shared.
+            // Other processes may append, too. If the file system has no locks, go on without one:
+            // `append` still writes whole lines for a single writer.
             let locked = file.lock().is_ok();
             let appended = append(&mut *file, line.as_bytes());
             if locked {
@@ -53,13 +55,13 @@ impl DeadLetterSink for JsonLinesFile {
             }
             appended
         });
-        let told = |error: io::Error| format!("dead-letter file `{}`: {error}", self.path.display());
-        written.await.map_err(|error| told(error.into()))?.map_err(told)?;
+        let with_path = |error: io::Error| format!("dead-letter file `{}`: {error}", self.path.display());
+        written.await.map_err(|error| with_path(error.into()))?.map_err(with_path)?;
         Ok(())
     }
 }
 
-/// A file, or one of a test.
+/// A file, or a test's disk.
 trait Lines: Read + Write + Seek {
     fn set_len(&mut self, len: u64) -> io::Result<()>;
     fn sync(&mut self) -> io::Result<()>;
@@ -75,7 +77,7 @@ impl Lines for File {
     }
 }
 
-/// Appends a whole line, or nothing.
+/// Appends a whole line or nothing.
 fn append(file: &mut impl Lines, line: &[u8]) -> io::Result<()> {
     let len = file.seek(SeekFrom::End(0))?;
     let mut last = [b'\n'];
@@ -83,11 +85,12 @@ fn append(file: &mut impl Lines, line: &[u8]) -> io::Result<()> {
         file.seek(SeekFrom::Start(len - 1))?;
         file.read_exact(&mut last)?;
     }
-    // A part of a line that a crash left behind must not swallow this one.
+    // If a crash left a part of a line, start a new line, so that this letter does not become a
+    // part of it.
     let begin: &[u8] = if last == [b'\n'] { b"" } else { b"\n" };
     let written = file.write_all(&[begin, line].concat()).and_then(|()| file.sync());
     if written.is_err() {
-        // If this fails as well, the next line finds the part and begins anew.
+        // If this fails as well, the next call finds the part and starts a new line.
         let _ = file.set_len(len);
     }
     written
@@ -108,12 +111,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn letters_are_appended_one_a_line() {
+    async fn letters_are_appended_one_per_line() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("letters.jsonl");
         put(&path, "1").await;
         put(&path, "2").await;
-        // As a kill in the middle of a letter leaves it.
+        // A kill in the middle of a write leaves this.
         OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"key\":\"fli").unwrap();
         put(&path, "3").await;
         let text = std::fs::read_to_string(&path).unwrap();
@@ -124,7 +127,7 @@ mod tests {
 
     #[cfg(unix)]
     #[tokio::test]
-    async fn a_new_file_is_its_owners_alone() {
+    async fn a_new_file_is_readable_by_its_owner_only() {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("letters.jsonl");
@@ -133,12 +136,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_opened_is_an_error_at_once() {
+    fn a_file_that_cannot_be_opened_is_an_error_of_open() {
         let directory = tempfile::tempdir().unwrap();
         assert!(JsonLinesFile::open(directory.path()).is_err());
     }
 
-    /// A disk with room for so many bytes, on which a file may not even be cut.
+    /// A disk with `room` bytes; `cuts` says whether a file can be truncated.
     struct Disk {
         file: Cursor<Vec<u8>>,
         room: u64,
@@ -158,7 +161,8 @@ mod tests {
     }
 
     impl Write for Disk {
-        /// At the end, whatever the place, as a file that was opened to append.
+        /// Writes at the end whatever the position is, as a file that was opened for appending
+        /// does.
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let end = self.file.seek(SeekFrom::End(0))?;
             let fits = self.room.saturating_sub(end).min(bytes.len() as u64);
@@ -189,7 +193,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_line_that_was_taken_is_whole(rooms in proptest::collection::vec(0_u64..200, 1..20), cuts: bool) {
+        fn every_letter_that_was_taken_is_a_whole_line(rooms in proptest::collection::vec(0_u64..200, 1..20), cuts: bool) {
             let mut disk = Disk { file: Cursor::default(), room: 0, cuts };
             let mut taken = Vec::new();
             for (number, room) in rooms.into_iter().enumerate() {
@@ -200,11 +204,11 @@ mod tests {
                 }
             }
             let text = String::from_utf8(disk.file.into_inner()).unwrap();
-            // A whole one that was not taken lacks its line break only: it comes again.
+            // A whole line that was not taken lacks only its line break; that letter is put again.
             let mut lines = text.lines();
             prop_assert!(taken.iter().all(|letter| lines.any(|line| line == letter)), "{:?} in {}", taken, text);
-            prop_assert!(text.lines().all(|line| line.matches('{').count() <= 1), "none is glued to another: {}", text);
-            prop_assert!(!cuts || text.lines().eq(taken.iter()), "nothing else: {}", text);
+            prop_assert!(text.lines().all(|line| line.matches('{').count() <= 1), "no line contains two letters: {}", text);
+            prop_assert!(!cuts || text.lines().eq(taken.iter()), "the file contains nothing else: {}", text);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A letter as one line of JSON.
+//! Converts a dead letter to one line of JSON.
 
 use super::DeadLetter;
 use base64::Engine;
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_is_one_line_that_says_everything() {
+    fn a_letter_is_one_line_with_every_field() {
         let line = letter(b"{\"a\": 1}\n").to_json();
         assert!(!line.contains('\n'));
         let read: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_is_no_text_is_kept_as_base64() {
+    fn a_payload_that_is_not_utf_8_is_encoded_as_base64() {
         let read: serde_json::Value = serde_json::from_str(&letter(&[0xff, 0]).to_json()).unwrap();
         assert_eq!((&read["base64"], &read["text"]), (&"/wA=".into(), &serde_json::Value::Null));
     }

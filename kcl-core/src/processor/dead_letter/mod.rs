@@ -1,4 +1,4 @@
-//! Where records go that a policy yields up.
+//! Defines dead letters and the sinks that take them.
 
 #[cfg(feature = "json")]
 mod file;
@@ -14,24 +14,25 @@ use async_trait::async_trait;
 use std::fmt::{self, Debug};
 use std::future::Future;
 
-/// A record that was given up, and why.
+/// A record that the error policy gave up, with the reason.
 ///
-/// Its `Debug` form shows everything but the payload.
+/// Its `Debug` output omits the payload and the partition key, which do not belong in logs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DeadLetter {
-    /// The stream it came from, as the worker names it.
+    /// The stream, as the worker's builder names it.
     pub stream: StreamRef,
-    /// Which stream that is, for ever: a name alone may be that of another account's, or of one that was deleted and created
-    /// again. (`None` only outside a worker, in tests.)
+    /// Identifies the stream even if another account has one of the same name, or it is deleted and
+    /// created again. `None` only outside a worker, in tests.
     pub stream_id: Option<StreamId>,
-    /// Its shard.
+    /// The shard.
     pub shard: ShardId,
-    /// The record: payload, partition key, sequence number, arrival.
+    /// The record: payload, partition key, sequence number and arrival time.
     pub record: Record,
-    /// How often the handler was called with it since it was last taken up, alone or within a batch.
+    /// How often the handler was called with the record, alone or within a batch, since this
+    /// consumer first read it or it was resumed from quarantine.
     pub attempts: u32,
-    /// The last error.
+    /// The last error, as text.
     pub error: String,
 }
 
@@ -47,9 +48,10 @@ impl DeadLetter {
         DeadLetter { stream, stream_id, shard, record, attempts, error }
     }
 
-    /// The same for the same record, whoever sends the letter and how often, and different for any other:
-    /// `<account>:<stream>:<creation time>/<shard>/<sequence number>.<sub-sequence number>`. A sink that keeps letters by this
-    /// key keeps one a record.
+    /// A key that identifies the record: `<account>:<stream>:<creation time>/<shard>/<sequence
+    /// number>.<sub-sequence number>`. The same record has the same key, no matter which worker
+    /// sends the letter, and how often. A sink that stores letters under this key stores each
+    /// record once.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
         let stream = self.stream_id.as_ref().map_or(self.stream.name(), StreamId::as_str);
@@ -57,9 +59,10 @@ impl DeadLetter {
         format!("{stream}/{}/{}.{}", self.shard, record.sequence_number, record.sub_sequence_number)
     }
 
-    /// One object on one line: `key` (the idempotency key), `stream`, `shard`, `sequence_number`, `sub_sequence_number`,
-    /// `partition_key`, `arrived_at_ms`, `attempts`, `error`, and the payload as `text` where it is UTF-8, as `base64`
-    /// elsewhere.
+    /// The letter as one JSON object on one line, with the fields `key` (the idempotency key),
+    /// `stream`, `shard`, `sequence_number`, `sub_sequence_number`, `partition_key`,
+    /// `arrived_at_ms`, `attempts` and `error`. The payload is in `text` if it is UTF-8, else in
+    /// `base64`.
     #[cfg(feature = "json")]
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -67,23 +70,62 @@ impl DeadLetter {
     }
 }
 
-/// Takes dead letters. The record is acknowledged only when `put` succeeded; until then the same letter comes again, with
-/// pauses of up to half a minute, and the records behind it wait.
+/// Takes the records that the error policy gave up: a dead-letter queue. Passed to a worker by
+/// `WorkerBuilder::dead_letters`.
 ///
-/// # Cancellation
-/// The future is dropped when the lease is lost: the next owner hands the letter in again. So does one that crashed after
-/// `put` and before its checkpoint; see [`DeadLetter::idempotency_key`].
+/// Implementations of this crate: [`sink_fn`], `JsonLinesFile`, and in the module `aws` a Kinesis
+/// stream.
+///
+/// # What holds
+/// A record is acknowledged only after `put` succeeded for it, so no record is lost between the
+/// stream and the sink. A letter may arrive more than once: after a crash, or a lost lease, between
+/// `put` and the next checkpoint. Store letters by [`DeadLetter::idempotency_key`] to keep each
+/// once.
+///
+/// # Concurrency
+/// One sink is shared by all shards of the worker, and `put` is called concurrently. Per lane of a
+/// shard there is one call at a time.
+///
+/// # Examples
+/// ```
+/// use kcl_core::{BoxError, policy::{DeadLetter, DeadLetterSink}};
+///
+/// #[derive(Debug)]
+/// struct Queue;
+///
+/// #[async_trait::async_trait]
+/// impl DeadLetterSink for Queue {
+///     async fn put(&self, letter: &DeadLetter) -> Result<(), BoxError> {
+///         // A queue that ignores a key that it has already gets each record once.
+///         send(&letter.idempotency_key(), &letter.record.data).await
+///     }
+/// }
+///
+/// async fn send(key: &str, data: &[u8]) -> Result<(), BoxError> {
+///     # let _ = (key, data);
+///     Ok(())
+/// }
+/// ```
 #[async_trait]
 pub trait DeadLetterSink: Debug + Send + Sync + 'static {
-    /// Keeps the letter for good, or fails.
+    /// Stores the letter durably.
+    ///
+    /// # Errors
+    /// The failure is logged and `put` is called again with the same letter, with pauses of up to
+    /// 30 s, until it succeeds; later records of the lane wait. (A record that was taken from
+    /// quarantine stays there after three failures.) A call that takes longer than the setting
+    /// `process_deadline` has failed. A panic is an error.
+    ///
+    /// # Cancellation
+    /// The future is dropped when the lease is lost. The next owner puts the letter again.
     async fn put(&self, letter: &DeadLetter) -> Result<(), BoxError>;
 }
 
-/// A sink that is a closure. Made by [`sink_fn`].
+/// A [`DeadLetterSink`] that calls a closure. Made by [`sink_fn`].
 #[derive(Clone)]
 pub struct SinkFn<F>(F);
 
-/// A sink that is a closure.
+/// Makes a [`DeadLetterSink`] of an async closure.
 ///
 /// ```
 /// let sink = kcl_core::policy::sink_fn(|letter: kcl_core::policy::DeadLetter| async move {

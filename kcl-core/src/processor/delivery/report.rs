@@ -1,4 +1,4 @@
-//! What a consumer tells the owner of its lease.
+//! Defines the reports of a consumer to the owner of its lease.
 
 use crate::error::Code;
 use crate::lease::LeaseKey;
@@ -6,43 +6,45 @@ use crate::record::Checkpoint;
 use crate::shard::Shard;
 use tokio::sync::{mpsc, oneshot};
 
-/// How a consumer's work ended, or what it needs.
+/// A report of one consumer.
 #[derive(Debug)]
 pub(crate) struct Report {
-    /// Which lease.
+    /// The lease.
     pub(crate) lease: LeaseKey,
-    /// Which hold of it.
+    /// Identifies the claim of the lease.
     pub(crate) fencing_token: u64,
-    /// What happened.
+    /// What is reported.
     pub(crate) kind: ReportKind,
 }
 
 /// What a consumer reports.
 #[derive(Debug)]
 pub(crate) enum ReportKind {
-    /// Asked to drain, it delivers nothing more and all that was handled is acknowledged.
+    /// After a drain request: nothing more is delivered, and everything that was handled is
+    /// acknowledged.
     Drained,
-    /// The whole shard is acknowledged; these shards follow it.
+    /// Every record of the shard is acknowledged; these are its children.
     Ended(Vec<Shard>),
-    /// It cannot go on: the lease is given up, or the worker stops.
+    /// The consumer cannot go on: the lease is released, or the worker stops.
     GaveUp {
         /// Why, for the operator.
         reason: String,
-        /// The code of the error with which the worker is to stop, if it is.
+        /// The code of the error with which the worker is to stop; `None` if only the lease is
+        /// released.
         stops_with: Option<Code>,
     },
-    /// What is acknowledged and prepared is to be written now.
-    Write(WriteAsked),
+    /// The checkpoint, and a prepared one, are to be written now.
+    Write(WriteRequested),
     /// The consumer and its processor are dropped. Always the last report, also after a panic.
     Gone,
 }
 
-/// Somebody waits until the row says it.
+/// A request to write the checkpoint now.
 #[derive(Debug)]
-pub(crate) struct WriteAsked {
-    /// Told the checkpoint once it is written; dropped where the lease is lost before.
+pub(crate) struct WriteRequested {
+    /// Receives the checkpoint once it is written. Dropped if the lease is lost before.
     pub(crate) written: oneshot::Sender<Checkpoint>,
 }
 
-/// Where reports go.
+/// The channel for reports.
 pub(crate) type Reports = mpsc::UnboundedSender<Report>;

@@ -1,9 +1,10 @@
-//! Decodes JSON into types that borrow their texts from the record, also where a text has escapes and cannot be borrowed
-//! as it stands.
+//! Decodes JSON into types that borrow their strings from the record, even if a string contains
+//! escapes.
 //!
-//! A JSON text with an escape (`"U\"A"`) has to be unescaped somewhere, so a plain `&str` field is refused by serde with
-//! "expected a borrowed string". Only then is the record decoded a second time, by a deserializer that keeps each unescaped
-//! text for as long as the batch and lends it.
+//! A JSON string with an escape (`"U\"A"`) has to be unescaped into memory of its own, so serde
+//! refuses to borrow it for a `&str` field ("expected a borrowed string"). Only then is the record
+//! decoded a second time, by a deserializer that stores each unescaped string for as long as the
+//! batch lives, and lends it.
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor};
@@ -11,7 +12,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::OnceLock;
 
-/// Keeps texts that were unescaped, as a list that only grows: what is in it can be lent while more is added.
+/// Stores unescaped strings in a list that only grows, so that its strings can be borrowed while
+/// more are added.
 #[derive(Debug, Default)]
 pub struct Unescaped {
     first: OnceLock<Box<Kept>>,
@@ -30,7 +32,8 @@ impl Unescaped {
 }
 
 impl Drop for Unescaped {
-    /// One after the other: a long list that drops itself from within needs a stack as deep as it is long.
+    /// Drops the entries in a loop. The derived recursive drop would need stack in proportion to
+    /// the list's length.
     fn drop(&mut self) {
         let mut next = self.first.take();
         while let Some(mut kept) = next {
@@ -39,7 +42,7 @@ impl Drop for Unescaped {
     }
 }
 
-/// The end of the list, where the next text goes.
+/// The end of the list, where the next string is added.
 #[derive(Debug)]
 pub(super) struct Texts<'a>(Cell<&'a OnceLock<Box<Kept>>>);
 
@@ -67,7 +70,8 @@ pub(super) fn from_slice<'de, T: Deserialize<'de>>(
     }
 }
 
-/// Anything of serde's that passes everything on, and lends what could not be borrowed.
+/// Wraps any of serde's traits. Forwards every call, and passes strings that could not be borrowed
+/// as borrowed ones.
 struct Keeping<'s, 'de, I> {
     inner: I,
     texts: &'s Texts<'de>,
@@ -343,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_with_escapes_are_lent_wherever_they_are() {
+    fn strings_with_escapes_can_be_borrowed_anywhere() {
         for (mark, is) in [("-", "-"), ("\\\"", "\""), ("\\n", "\n"), ("\\u00e9", "é"), ("\\ud83d\\ude80", "🚀")] {
             let (unescaped, payload) = (Unescaped::default(), payload(mark));
             let decoded: All<'_> = from_slice(payload.as_bytes(), &unescaped.texts()).unwrap();
@@ -352,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_no_unescaping_borrows_from_the_record() {
+    fn strings_without_escapes_borrow_from_the_record() {
         let (unescaped, payload) = (Unescaped::default(), br#"["plain"]"#);
         let [text]: [&str; 1] = from_slice(payload, &unescaped.texts()).unwrap();
         assert_eq!(text.as_ptr(), payload[2..].as_ptr());
@@ -360,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_the_second_time_too() {
+    fn invalid_json_is_refused_by_the_second_decoding_too() {
         let unescaped = Unescaped::default();
         let texts = unescaped.texts();
         for wrong in [r#"["a\nb", 7]"#, r#"["a\nb"] x"#, r#"["a\nb""#, r#"["a\nb", "x", "y"]"#] {
@@ -369,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_list_of_texts_is_dropped_without_a_deep_stack() {
+    fn a_long_list_of_strings_is_dropped_without_a_deep_stack() {
         let unescaped = Unescaped::default();
         let texts = unescaped.texts();
         for _ in 0..200_000 {

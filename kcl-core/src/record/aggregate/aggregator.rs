@@ -1,36 +1,39 @@
-//! Packing records into one, for producers and tests.
+//! Packs records into aggregates, for producers and tests.
 
 use super::{DIGEST, MAGIC};
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use std::collections::HashMap;
 
-/// The largest payload of a record, with its partition key, that every stream acquires.
+/// The largest record, payload and partition key together, that every stream accepts (AWS:
+/// `PutRecord`).
 const LARGEST: usize = 1024 * 1024;
 
-/// An aggregate, to be put.
+/// A finished aggregate, to be put into a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Packed {
     /// The payload to put.
     pub data: Bytes,
-    /// The partition key to put it under: that of its first record.
+    /// The partition key for the put: that of the first record.
     pub partition_key: String,
-    /// The explicit hash key to put it with, if its first record has one.
+    /// The explicit hash key for the put, if the first record has one.
     pub explicit_hash_key: Option<u128>,
-    /// How many records are in it.
+    /// The number of records in it.
     pub records: usize,
 }
 
-/// A record does not fit any more: [finish](Aggregator::finish), and add it to the next.
+/// The record does not fit: [finish](Aggregator::finish) this aggregate, and add the record to the
+/// next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the aggregate is full: put it, and add this record to the next")]
 pub struct Full;
 
 /// Packs records into aggregates of up to 1 MiB.
 ///
-/// All records of an aggregate go to one shard, wherever their own keys would have them go. To keep the order of a key across
-/// a reshard, and to let consumers drop what is foreign, pack only records of one shard together, as the KPL does.
+/// All records of an aggregate go to one shard, whatever their own keys are. To keep the order of a
+/// key across a reshard, and to allow consumers to drop foreign records, pack only records of one
+/// shard together, as the KPL does.
 #[derive(Clone, Debug)]
 pub struct Aggregator {
     largest: usize,
@@ -66,21 +69,21 @@ impl Default for Aggregator {
 }
 
 impl Aggregator {
-    /// The most records of an aggregate; as many as fit if not set.
+    /// Limits the records of an aggregate. No limit by default.
     #[must_use]
-    pub fn most_records(mut self, most: usize) -> Self {
+    pub fn max_records(mut self, most: usize) -> Self {
         self.most = most;
         self
     }
 
-    /// The most bytes of an aggregate, its partition key included; 1 MiB if not set.
+    /// Limits the bytes of an aggregate, partition key included. 1 MiB by default.
     #[must_use]
-    pub fn most_bytes(mut self, bytes: usize) -> Self {
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.largest = bytes;
         self
     }
 
-    /// Whether nothing was added since the last [finish](Self::finish).
+    /// Whether no record was added since the last [finish](Self::finish).
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records == 0
@@ -89,7 +92,8 @@ impl Aggregator {
     /// Adds a record.
     ///
     /// # Errors
-    /// Where it does not fit. (One that does not fit an empty aggregate has to be put alone.)
+    /// The record does not fit. (A record that does not fit into an empty aggregate has to be put
+    /// alone.)
     pub fn add(&mut self, key: &str, explicit_hash_key: Option<u128>, data: &[u8]) -> Result<(), Full> {
         let hash_text = explicit_hash_key.map(|key| key.to_string());
         let index = |known: Option<&usize>, next: usize| known.copied().unwrap_or(next);
@@ -135,7 +139,7 @@ impl Aggregator {
         Ok(())
     }
 
-    /// The aggregate, if there is anything in it; the next one is begun.
+    /// Returns the aggregate, and starts a new one. `None` if no record was added.
     pub fn finish(&mut self) -> Option<Packed> {
         let empty = Aggregator { largest: self.largest, most: self.most, ..Aggregator::default() };
         let done = std::mem::replace(self, empty);

@@ -1,4 +1,4 @@
-//! From one record to those that are packed in it.
+//! Unpacks the records of an aggregate.
 
 use super::message::{Corruption, Layout};
 use super::{DIGEST, MAGIC};
@@ -7,47 +7,51 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use std::ops::RangeInclusive;
 
-/// What becomes of parts whose hash key lies outside of their shard's range.
+/// What happens to records of an aggregate whose hash key is outside their shard's range (*foreign*
+/// records).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum ForeignRecords {
-    /// They are delivered, and counted: aggregators other than the KPL pack keys together as they come, and nobody else will
-    /// deliver these.
+    /// They are delivered, and counted. Aggregators other than the KPL pack any keys together, and
+    /// no other shard has these records.
     #[default]
     Deliver,
-    /// They are left out, as the KCL does (class `AggregatorUtil`): of an aggregate of the KPL that was packed before a
-    /// reshard and put after it.
+    /// They are left out, as KCL does (class `AggregatorUtil`). With the KPL, foreign records occur
+    /// in an aggregate that was packed before a reshard and put after it.
     Drop,
 }
 
-/// Whether the MD5 at an aggregate's end is looked at.
+/// Whether the MD5 at an aggregate's end is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Checksum {
-    /// It is, as the KCL does: bytes that only look like an aggregate are never taken for one.
+    /// It is verified, as KCL does. Bytes that only look like an aggregate are never treated as
+    /// one.
     #[default]
     Verify,
-    /// It is not, which saves most of the time that taking apart acquires: only where every producer is known.
+    /// It is not verified, which saves most of the CPU time of de-aggregation. Choose it only if
+    /// all producers are known.
     Skip,
 }
 
-/// What a record was.
+/// What a record turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// No aggregate.
+    /// Not an aggregate.
     Plain,
     /// An aggregate.
     Aggregate {
-        /// How many records are packed in it.
+        /// The number of records in it.
         parts: u64,
-        /// How many of them have a hash key outside of the shard's range.
+        /// The number of them whose hash key is outside the shard's range.
         foreign: u64,
     },
-    /// It begins as an aggregate, and is none: given back as it came.
+    /// It begins like an aggregate, but is damaged. Returned unchanged.
     Corrupt(Corruption),
 }
 
-/// Takes aggregates apart. Parts of an aggregate share its numbers and their keys; payloads are slices of its payload.
+/// Unpacks aggregates. The records of an aggregate share its sequence number and their partition
+/// keys, and their payloads are slices of its payload.
 #[derive(Clone, Debug, Default)]
 pub struct Deaggregator {
     foreign: ForeignRecords,
@@ -56,35 +60,36 @@ pub struct Deaggregator {
 }
 
 impl Deaggregator {
-    /// What becomes of parts that belong to other shards.
+    /// Sets what happens to records that belong to other shards. Delivered by default.
     #[must_use]
     pub fn foreign_records(mut self, foreign: ForeignRecords) -> Self {
         self.foreign = foreign;
         self
     }
 
-    /// Whether checksums are verified.
+    /// Sets whether checksums are verified. Verified by default.
     #[must_use]
     pub fn checksum(mut self, checksum: Checksum) -> Self {
         self.checksum = checksum;
         self
     }
 
-    /// The shard's range of hash keys. Without one nothing is foreign.
+    /// Sets the shard's range of hash keys. Without one, no record is foreign.
     #[must_use]
     pub fn hash_range(mut self, range: RangeInclusive<u128>) -> Self {
         self.hash_range = (range != (0..=u128::MAX)).then_some(range);
         self
     }
 
-    /// Whether this payload begins as an aggregate does.
+    /// Whether this payload begins like an aggregate.
     #[must_use]
     pub fn looks_aggregated(data: &[u8]) -> bool {
         data.len() >= MAGIC.len() + DIGEST && data.starts_with(&MAGIC)
     }
 
-    /// Adds what is packed in `record` to `into`, or `record` itself.
-    pub fn take_apart(&self, record: Record, into: &mut Vec<Record>) -> Outcome {
+    /// Appends the records that are packed in `record` to `into`, or `record` itself if it is not
+    /// an intact aggregate.
+    pub fn deaggregate(&self, record: Record, into: &mut Vec<Record>) -> Outcome {
         match self.open(record) {
             Opened::Plain(record) => {
                 into.push(record);
@@ -101,7 +106,8 @@ impl Deaggregator {
         }
     }
 
-    /// Looks into a record, and acquires nothing out of it yet.
+    /// Checks whether a record is an aggregate, and reads its tables. The records are unpacked
+    /// later, a few at a time.
     pub(crate) fn open(&self, record: Record) -> Opened {
         if !Self::looks_aggregated(&record.data) {
             return Opened::Plain(record);
@@ -130,7 +136,7 @@ impl Deaggregator {
         })
     }
 
-    /// Of each explicit hash key and each partition key, whether it lies in the shard's range.
+    /// For each explicit hash key and each partition key, whether it is in the shard's range.
     fn own_keys(&self, layout: &Layout, payload: &[u8]) -> Option<(Vec<bool>, Vec<bool>)> {
         let range = self.hash_range.as_ref()?;
         let by_hash_key = layout.hash_keys(payload).map(|key| range.contains(&key)).collect();
@@ -139,56 +145,59 @@ impl Deaggregator {
     }
 }
 
-/// Up to so many partition keys of an aggregate are made once and shared by its parts; more are made as parts need them, so
-/// that a table of millions acquires no memory before its parts are taken.
+/// Up to this many partition keys of an aggregate are allocated once and shared by its records. Of
+/// a larger table each key is allocated when a record needs it, so that a table of millions of keys
+/// takes no memory in advance.
 const MOST_SHARED_KEYS: usize = 4_096;
 
-/// What a record turned out to be.
+/// What a record turned out to be, with the record.
 #[derive(Debug)]
 pub(crate) enum Opened {
-    /// No aggregate.
+    /// Not an aggregate.
     Plain(Record),
-    /// It begins as an aggregate, and is none.
+    /// It begins like an aggregate, but is damaged.
     Corrupt(Record, Corruption),
     /// An aggregate.
     Aggregate(Parts),
 }
 
-/// An aggregate whose parts are taken a few at a time: each acquires many times its size in the payload.
+/// An aggregate whose records are unpacked a few at a time, because a record in memory takes many
+/// times its size in the payload.
 #[derive(Debug)]
 pub(crate) struct Parts {
     sequence_number: SequenceNumber,
     arrived_at_ms: i64,
     payload: Bytes,
     layout: Layout,
-    /// All partition keys, where they are few.
+    /// All partition keys, if they are few.
     keys: Vec<PartitionKey>,
     is_own: Option<(Vec<bool>, Vec<bool>)>,
     drops: bool,
-    /// Where the next part is looked for in the payload.
+    /// The offset in the payload at which the next record is searched.
     at: usize,
-    /// Its index.
+    /// The index of the next record.
     next: u64,
 }
 
 impl Parts {
-    /// How many there are in all.
+    /// The number of records in the aggregate.
     pub(crate) fn count(&self) -> u64 {
         self.layout.parts
     }
 
-    /// Whether all were taken.
+    /// Whether all records were unpacked.
     pub(crate) fn is_done(&self) -> bool {
         self.next >= self.layout.parts
     }
 
-    /// The position of the part that was looked at last.
+    /// The position of the last record that was unpacked or left out.
     pub(crate) fn position(&self) -> Position {
         let sequence_number = self.sequence_number.clone();
         Position { sequence_number, sub_sequence_number: self.next.saturating_sub(1) }
     }
 
-    /// Adds the next parts, at most so many. Returns how many of those that were looked at belong to other shards.
+    /// Appends the next records, at most `most`. Returns the number of foreign records that were
+    /// found on the way.
     pub(crate) fn take(&mut self, most: usize, into: &mut Vec<Record>) -> u64 {
         let left = usize::try_from(self.layout.parts - self.next.min(self.layout.parts)).unwrap_or(usize::MAX);
         into.reserve(left.min(most));
@@ -223,7 +232,7 @@ impl Parts {
     }
 }
 
-/// The hash key that Kinesis yields a partition key.
+/// The hash key of a partition key: Kinesis uses its MD5.
 pub(super) fn hash_key(partition_key: &str) -> u128 {
     u128::from_be_bytes(Md5::digest(partition_key).into())
 }

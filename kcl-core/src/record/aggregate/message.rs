@@ -1,35 +1,35 @@
-//! Reading the message of an aggregate: just as much of protocol buffers as it needs, over the bytes as they are.
+//! Parses the protocol-buffers message of an aggregate without copying its payloads.
 
 use std::ops::Range;
 
-/// Why a record that begins as an aggregate is none.
+/// Why a record that begins like an aggregate is not a valid one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Corruption {
-    /// The MD5 at its end is not that of its message.
+    /// The MD5 at its end does not match its message.
     #[error("its checksum is wrong")]
     Checksum,
-    /// It ends within a field, or has a field that says it is longer than what there is.
+    /// It ends within a field, or a field's length exceeds the message.
     #[error("it is cut off")]
     CutOff,
-    /// A number has more than 64 bits, or a field has a type or a number that there is none of.
-    #[error("it is no protocol-buffers message")]
+    /// A number has more than 64 bits, or a field has an unknown type or an invalid number.
+    #[error("it is not a protocol-buffers message")]
     Malformed,
-    /// A record names a partition key or an explicit hash key that is not in the table.
-    #[error("a record names a key that its table does not have")]
+    /// A record refers to a partition key or an explicit hash key that is not in the table.
+    #[error("a record refers to a key that is not in the table")]
     NoSuchKey,
     /// A record has no key or no payload.
     #[error("a record has no key or no payload")]
     Incomplete,
-    /// A partition key is no UTF-8.
+    /// A partition key is not UTF-8.
     #[error("a partition key is not UTF-8")]
     KeyText,
-    /// An explicit hash key is no number of 128 bits.
-    #[error("an explicit hash key is no number below 2^128")]
+    /// An explicit hash key is not a number of 128 bits.
+    #[error("an explicit hash key is not a number below 2^128")]
     HashKey,
 }
 
-/// One record of a message, by where its parts are.
+/// One record of a message: the indices of its keys, and the place of its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) key: usize,
@@ -37,11 +37,11 @@ pub(super) struct Part {
     pub(super) data: Range<usize>,
 }
 
-/// A place in a message, by its first byte and the byte after its last: half the size of a reference, as a message of ten
-/// megabytes may have millions.
+/// A place in a message: the offsets of its first byte and of the byte after its last. Half the
+/// size of a slice reference, because a message of 10 MB may have millions of them.
 type Place = (u32, u32);
 
-/// A message that was read to its end without an error: its tables, and how many records follow when it is read again.
+/// The tables of a message that was validated to its end, and the number of its records.
 #[derive(Debug, Default)]
 pub(super) struct Layout {
     keys: Vec<Place>,
@@ -82,22 +82,22 @@ impl Layout {
         Ok(layout)
     }
 
-    /// The partition keys of the message that this was read from.
+    /// The partition keys. `bytes` is the message that this was read from.
     pub(super) fn keys<'a>(&'a self, bytes: &'a [u8]) -> impl ExactSizeIterator<Item = &'a str> {
         self.keys.iter().map(|place| text(bytes, *place))
     }
 
-    /// One of them.
+    /// One of the partition keys.
     pub(super) fn key<'a>(&self, bytes: &'a [u8], index: usize) -> Option<&'a str> {
         self.keys.get(index).map(|place| text(bytes, *place))
     }
 
-    /// The explicit hash keys of the message that this was read from.
+    /// The explicit hash keys. `bytes` is the message that this was read from.
     pub(super) fn hash_keys<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = u128> {
         self.hash_keys.iter().map(|place| hash_key(text(bytes, *place).as_bytes()).unwrap_or_default())
     }
 
-    /// The next record from that place on, and the place after it, of the message that this was read from.
+    /// The next record from the offset `at` on, and the offset after it.
     pub(super) fn next_part(bytes: &[u8], at: usize) -> Option<(Part, usize)> {
         let mut fields = Fields::of(bytes, at..bytes.len());
         while let Ok(Some((number, value))) = fields.next() {
@@ -145,7 +145,7 @@ fn part(bytes: &[u8], at: Range<usize>) -> Result<Part, Corruption> {
 enum Value {
     Number(u64),
     Bytes(Range<usize>),
-    /// Of fixed length, which none of ours is.
+    /// A value of fixed length. The format has none; it occurs only in unknown fields.
     Fixed,
 }
 
@@ -156,7 +156,7 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Those in this part of it, which is one that there is.
+    /// The fields in this range of the message.
     fn of(bytes: &'a [u8], within: Range<usize>) -> Self {
         Fields { bytes: bytes.get(..within.end).unwrap_or_default(), at: within.start }
     }
@@ -166,7 +166,7 @@ impl<'a> Fields<'a> {
         if self.at >= self.bytes.len() {
             return Ok(None);
         }
-        // Field numbers have 29 bits, the lowest three are the type.
+        // A tag is a field number of 29 bits, and three bits for the type.
         let tag = u32::try_from(self.varint()?).map_err(|_| Corruption::Malformed)?;
         let value = match tag & 7 {
             0 => Value::Number(self.varint()?),
@@ -196,7 +196,7 @@ impl<'a> Fields<'a> {
             let byte = *self.bytes.get(self.at).ok_or(Corruption::CutOff)?;
             self.at += 1;
             let bits = u64::from(byte & 0x7f);
-            // The tenth byte has room for one bit.
+            // A varint of 64 bits has one bit in its tenth byte.
             if shift == 63 && bits > 1 {
                 return Err(Corruption::Malformed);
             }

@@ -51,7 +51,7 @@ struct Waiter {
     id: u64,
     shard: Key,
     bytes: u64,
-    turn: Arc<Notify>,
+    granted: Arc<Notify>,
 }
 
 impl State {
@@ -93,10 +93,10 @@ impl State {
         if self.waiting.get(index).filter(fits).is_none() {
             return false;
         }
-        if let Some(Waiter { id, shard, bytes, turn }) = self.waiting.remove(index) {
+        if let Some(Waiter { id, shard, bytes, granted }) = self.waiting.remove(index) {
             self.charge(&shard, bytes);
             self.granted.insert(id, (shard, bytes));
-            turn.notify_one();
+            granted.notify_one();
         }
         true
     }
@@ -130,7 +130,7 @@ impl ByteBudget {
     /// # Cancellation
     /// Nothing remains reserved.
     pub(crate) async fn reserve(&self, shard: &ShardId, bytes: u64) -> Reservation {
-        let (bytes, turn) = (bytes.min(self.inner.total), Arc::new(Notify::new()));
+        let (bytes, granted) = (bytes.min(self.inner.total), Arc::new(Notify::new()));
         let waiting = {
             let mut state = self.inner.lock();
             let id = state.next;
@@ -139,7 +139,7 @@ impl ByteBudget {
                 id,
                 shard: (self.stream.clone(), shard.clone()),
                 bytes,
-                turn: Arc::clone(&turn),
+                granted: Arc::clone(&granted),
             });
             state.grant_waiting(self.inner.headroom);
             Waiting { inner: Arc::clone(&self.inner), id }
@@ -148,7 +148,7 @@ impl ByteBudget {
             if let Some(reservation) = waiting.take() {
                 return reservation;
             }
-            turn.notified().await;
+            granted.notified().await;
         }
     }
 

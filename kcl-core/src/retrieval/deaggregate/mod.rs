@@ -22,14 +22,14 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// What becomes of a record that begins as an aggregate, and is none.
+/// How a record is treated that has the KPL magic prefix but is not a valid aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum CorruptAggregates {
-    /// The handler gets it as it came.
+    /// It is delivered to the handler unchanged.
     #[default]
     Deliver,
-    /// It fails, with a [`CorruptAggregate`], each time it is due: the error policy says what becomes of it.
+    /// Each attempt fails with a [`CorruptAggregate`], and the error policy decides.
     Fail,
 }
 

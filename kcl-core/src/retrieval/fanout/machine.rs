@@ -344,7 +344,7 @@ impl Machine {
                 }
             }
             (ApiErrorKind::Throttled | ApiErrorKind::NotReady | ApiErrorKind::Unavailable, state) => {
-                let again = match state {
+                let retry_state = match state {
                     State::Registering { .. } => |not_before| State::Registering { not_before },
                     State::Subscribing { .. }
                     | State::Streaming { .. }
@@ -353,7 +353,7 @@ impl Machine {
                 };
                 let pause = self.back_off();
                 self.failures = self.failures.saturating_add(1);
-                self.state = again(now + pause);
+                self.state = retry_state(now + pause);
                 Next::BackOff
             }
         }

@@ -5,7 +5,7 @@ use super::registrar::Registrar;
 use super::subscribe_rate::SubscribeRateLimiter;
 use crate::clock::Time;
 use crate::record::{ShardId, StartingPosition};
-use crate::retrieval::call::{CALL_DEADLINE, PROBE_DEADLINE, UNANSWERED, in_time_of};
+use crate::retrieval::call_deadline::{CALL_DEADLINE, PROBE_DEADLINE, UNANSWERED, with_deadline};
 use crate::retrieval::polling::{OVERHEAD_PER_PART, PollingReaders};
 use crate::retrieval::progress::Progress;
 use crate::retrieval::warn_limiter::WarnLimiter;
@@ -96,7 +96,7 @@ impl Readers for FanOutReaders {
 }
 
 /// The response of a call.
-enum Answer {
+enum Response {
     Consumer(Arc<str>),
     Subscription(Box<dyn Subscription>),
     Listing(crate::shard::Listing),
@@ -123,9 +123,9 @@ impl Calls {
         self.origin + time.since(Time::ZERO)
     }
 
-    async fn consumer(self, not_before: Time, doubted: Option<Arc<str>>) -> Result<Answer, ApiError> {
+    async fn consumer(self, not_before: Time, doubted: Option<Arc<str>>) -> Result<Response, ApiError> {
         sleep_until(self.instant(not_before)).await;
-        self.registrar.arn(doubted.as_deref()).await.map(Answer::Consumer)
+        self.registrar.arn(doubted.as_deref()).await.map(Response::Consumer)
     }
 
     async fn subscription(
@@ -133,29 +133,29 @@ impl Calls {
         not_before: Time,
         consumer: Arc<str>,
         from: StartingPosition,
-    ) -> Result<Answer, ApiError> {
+    ) -> Result<Response, ApiError> {
         sleep_until(self.instant(not_before)).await;
         let slot = self.rate_limiter.lock().unwrap_or_else(PoisonError::into_inner).take(&self.shard, self.now());
         sleep_until(self.instant(slot)).await;
         let request = SubscribeRequest { consumer_arn: &consumer, shard: &self.shard, from: &from };
         let call = self.api.subscribe(request);
-        self.timed("SubscribeToShard", call).await.map(Answer::Subscription)
+        self.timed("SubscribeToShard", call).await.map(Response::Subscription)
     }
 
-    async fn listing(self, not_before: Time) -> Result<Answer, ApiError> {
+    async fn listing(self, not_before: Time) -> Result<Response, ApiError> {
         sleep_until(self.instant(not_before)).await;
         self.fetching.begin();
-        // Each page has its own deadline. Every page but the first is progress; the verdict on the
-        // whole list decides whether the last one is.
-        let mut came = 0_u32;
+        // Each page has its own deadline. Pages after the first are progress at once; the verdict
+        // on the whole list decides whether the first one is.
+        let mut pages = 0_u32;
         let on_page = || {
-            came += 1;
-            if came > 1 {
+            pages += 1;
+            if pages > 1 {
                 self.fetching.end();
                 self.fetching.begin();
             }
         };
-        let listing = pages::list(self.stream.as_ref(), ListWhich::All, on_page).await.map(Answer::Listing);
+        let listing = pages::list(self.stream.as_ref(), ListWhich::All, on_page).await.map(Response::Listing);
         if listing.as_ref().is_err_and(|error| error.kind != ApiErrorKind::Unavailable) {
             self.fetching.end();
         }
@@ -169,11 +169,11 @@ impl Calls {
         // A call that is lost in an outage must not block the shard long after its end.
         let deadline = if self.fetching.elapsed() >= CALL_DEADLINE { PROBE_DEADLINE } else { CALL_DEADLINE };
         self.fetching.begin();
-        let answer = in_time_of(deadline, || format!("{operation} for shard `{}`", self.shard), call).await;
-        if answer.as_ref().is_err_and(|error| error.kind != ApiErrorKind::Unavailable) {
+        let response = with_deadline(deadline, || format!("{operation} for shard `{}`", self.shard), call).await;
+        if response.as_ref().is_err_and(|error| error.kind != ApiErrorKind::Unavailable) {
             self.fetching.end();
         }
-        answer
+        response
     }
 }
 
@@ -184,10 +184,10 @@ struct FanOutReader {
     last_event: u64,
     machine: Machine,
     progress: Progress,
-    /// The consumer's ARN. Kept when it is in doubt, to tell the registrar which one.
+    /// The consumer's ARN. Kept when it is in doubt, so that the registrar knows which one.
     consumer: Option<Arc<str>>,
     /// The call that the state requires, in progress.
-    call: Option<BoxFuture<'static, Result<Answer, ApiError>>>,
+    call: Option<BoxFuture<'static, Result<Response, ApiError>>>,
     subscription: Option<Box<dyn Subscription>>,
     polling: Option<Arc<PollingReaders>>,
     /// The polling reader while no subscription is open.
@@ -318,7 +318,7 @@ impl FanOutReader {
             self.call = Some(self.next_call());
         }
         let Some(call) = &mut self.call else { return Ok(Event::Ended) };
-        let answer = match &self.polling {
+        let response = match &self.polling {
             Some(polling) => {
                 let (shard, from) = (&self.calls.shard, self.machine.read_from());
                 let after = if refused { Duration::ZERO } else { BRIDGE_AFTER };
@@ -331,19 +331,19 @@ impl FanOutReader {
                 };
                 tokio::select! {
                     biased;
-                    answer = call => answer,
+                    response = call => response,
                     polled = poll => return Err(Polled(polled)),
                 }
             }
             None => call.await,
         };
         self.call = None;
-        Ok(match answer {
-            Ok(Answer::Consumer(arn)) => {
+        Ok(match response {
+            Ok(Response::Consumer(arn)) => {
                 self.consumer = Some(arn);
                 Event::Registered
             }
-            Ok(Answer::Subscription(subscription)) => {
+            Ok(Response::Subscription(subscription)) => {
                 self.subscription = Some(subscription);
                 self.bridge = None;
                 let returned = self.machine.take_recovered();
@@ -353,7 +353,7 @@ impl FanOutReader {
                 Subscribed { shard: &self.calls.shard }.emit();
                 Event::Subscribed
             }
-            Ok(Answer::Listing(listing)) => Event::Listed(listing),
+            Ok(Response::Listing(listing)) => Event::Listed(listing),
             Err(error) => {
                 let kind = error.kind;
                 self.failed_with = Some(error);
@@ -362,7 +362,7 @@ impl FanOutReader {
         })
     }
 
-    fn next_call(&self) -> BoxFuture<'static, Result<Answer, ApiError>> {
+    fn next_call(&self) -> BoxFuture<'static, Result<Response, ApiError>> {
         let calls = self.calls.clone();
         match (&self.machine.state, &self.consumer) {
             (State::Subscribing { not_before }, Some(consumer)) => {

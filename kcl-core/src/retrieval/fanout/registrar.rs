@@ -9,7 +9,7 @@
 //! | active | its ARN is returned, until a shard doubts it |
 //! | failed | the error is returned for two seconds, so that a thousand shards make one call |
 
-use crate::retrieval::call::in_time;
+use crate::retrieval::call_deadline::with_call_deadline;
 use crate::shard::{ApiError, ApiErrorKind, ConsumerRef, FanOutApi};
 use crate::telemetry::event::fanout::ConsumerFound;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl Registrar {
     async fn find(&self) -> Result<Arc<str>, ApiError> {
         let (mut limited, mut created) = (0, false);
         for _ in 0..MOST_DESCRIBES {
-            let found = in_time(|| DESCRIBE.to_owned(), self.api.find_consumer(&self.consumer)).await?;
+            let found = with_call_deadline(|| DESCRIBE.to_owned(), self.api.find_consumer(&self.consumer)).await?;
             match (found, &self.consumer) {
                 (Some(consumer), _) if consumer.active => {
                     ConsumerFound { arn: &consumer.arn, created }.emit();
@@ -95,7 +95,9 @@ impl Registrar {
                     return Err(ApiError { kind: ApiErrorKind::Refused, message, source: None });
                 }
                 (None, ConsumerRef::Name(name)) => {
-                    match in_time(|| "RegisterStreamConsumer".to_owned(), self.api.register_consumer(name)).await {
+                    match with_call_deadline(|| "RegisterStreamConsumer".to_owned(), self.api.register_consumer(name))
+                        .await
+                    {
                         Ok(_) => created = true,
                         // Another worker registered it first, or the previous consumer of this name
                         // is still being deleted.
@@ -121,11 +123,15 @@ impl Registrar {
     /// was created by the user, and is kept.
     pub(crate) async fn deregister(&self) -> Result<(), ApiError> {
         let ConsumerRef::Name(_) = &self.consumer else { return Ok(()) };
-        let found = in_time(|| DESCRIBE.to_owned(), self.api.find_consumer(&self.consumer)).await?;
+        let found = with_call_deadline(|| DESCRIBE.to_owned(), self.api.find_consumer(&self.consumer)).await?;
         *self.known.lock().await = Known::Nothing;
         match found {
             Some(consumer) => {
-                in_time(|| "DeregisterStreamConsumer".to_owned(), self.api.deregister_consumer(&consumer.arn)).await
+                with_call_deadline(
+                    || "DeregisterStreamConsumer".to_owned(),
+                    self.api.deregister_consumer(&consumer.arn),
+                )
+                .await
             }
             None => Ok(()),
         }

@@ -4,7 +4,7 @@
 //! within the call's deadline, however often it is requested. So a call that times out is followed
 //! by smaller ones, and quick full responses by larger ones.
 
-use crate::retrieval::call::CALL_DEADLINE;
+use crate::retrieval::call_deadline::CALL_DEADLINE;
 use std::time::Duration;
 
 /// Responses that take longer than this reduce the next request: a slightly larger response would

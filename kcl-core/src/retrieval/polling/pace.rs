@@ -18,7 +18,7 @@ const CALLS_WINDOW: Duration = Duration::from_secs(1);
 const BYTES_A_SECOND: u64 = 2 * MIB;
 const BYTES_BLOCK: Duration = Duration::from_secs(5);
 /// AWS (Kinesis quotas): the largest response, and the bytes that a shard accepts per second.
-pub(super) const LARGEST_ANSWER: u64 = 10 * MIB;
+pub(super) const LARGEST_RESPONSE: u64 = 10 * MIB;
 const WRITTEN_A_SECOND: u64 = MIB;
 const MIB: u64 = 1024 * 1024;
 
@@ -114,10 +114,10 @@ impl Pace {
 
     /// Returns the largest size of the next response. Since it was at its tip, a shard cannot have
     /// received more than its write limit allows.
-    pub(super) fn largest_answer(&self, now: Time) -> u64 {
-        let Some(tip) = self.at_tip else { return LARGEST_ANSWER };
+    pub(super) fn largest_response(&self, now: Time) -> u64 {
+        let Some(tip) = self.at_tip else { return LARGEST_RESPONSE };
         let millis = u64::try_from(now.since(tip).as_millis()).unwrap_or(u64::MAX);
-        MIB.saturating_add(millis.saturating_mul(WRITTEN_A_SECOND) / 1_000).min(LARGEST_ANSWER)
+        MIB.saturating_add(millis.saturating_mul(WRITTEN_A_SECOND) / 1_000).min(LARGEST_RESPONSE)
     }
 
     /// Records the outcome of a call that was sent at `sent`. Returns the earliest time of the next
@@ -348,11 +348,11 @@ mod tests {
     #[test]
     fn a_response_at_the_tip_bounds_the_size_of_the_next() {
         let mut pace = kinesis();
-        assert_eq!(pace.largest_answer(Time::ZERO), LARGEST_ANSWER);
+        assert_eq!(pace.largest_response(Time::ZERO), LARGEST_RESPONSE);
         call_intervals(&mut pace, [EMPTY_AT_TIP]);
-        assert_eq!(pace.largest_answer(Time::ZERO + RTT), MIB);
-        assert_eq!(pace.largest_answer(Time::ZERO + RTT + ms(500)), MIB + MIB / 2);
-        assert_eq!(pace.largest_answer(Time::ZERO + ms(3_600_000)), LARGEST_ANSWER);
+        assert_eq!(pace.largest_response(Time::ZERO + RTT), MIB);
+        assert_eq!(pace.largest_response(Time::ZERO + RTT + ms(500)), MIB + MIB / 2);
+        assert_eq!(pace.largest_response(Time::ZERO + ms(3_600_000)), LARGEST_RESPONSE);
     }
 
     /// Kinesis's rule, with calls counted at the latest possible time.
@@ -439,7 +439,7 @@ mod tests {
         let mut pace = kinesis();
         call_intervals(&mut pace, [EMPTY_AT_TIP]);
         assert_eq!(pace.reset_for_next_reader(), Time::ZERO + RTT, "one call in this second");
-        assert_eq!(pace.largest_answer(Time::ZERO + RTT), LARGEST_ANSWER, "it may start elsewhere");
+        assert_eq!(pace.largest_response(Time::ZERO + RTT), LARGEST_RESPONSE, "it may start elsewhere");
         call_intervals(&mut pace, [records(100, 4 * MIB, true, 60_000)]);
         assert_eq!(pace.reset_for_next_reader(), Time::ZERO + RTT + ms(2_000));
         call_intervals(&mut pace, vec![CallOutcome::Throttled; 3]);

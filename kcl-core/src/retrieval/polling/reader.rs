@@ -2,12 +2,12 @@
 //! the byte budget.
 
 use super::machine::{Event, Next, State, step};
-use super::pace::{CallOutcome, LARGEST_ANSWER};
+use super::pace::{CallOutcome, LARGEST_RESPONSE};
 use super::shard_limits::{SharedLimits, StreamLimits};
 use crate::clock::Time;
 use crate::config::Settings;
 use crate::record::{ShardId, StartingPosition};
-use crate::retrieval::call::{CALL_DEADLINE, PROBE_DEADLINE, UNANSWERED, in_time_of};
+use crate::retrieval::call_deadline::{CALL_DEADLINE, PROBE_DEADLINE, UNANSWERED, with_deadline};
 use crate::retrieval::progress::Progress;
 use crate::retrieval::{ByteBudget, Chunk, ReadError, Readers, Reservation, ShardReader};
 use crate::shard::{ApiError, ApiErrorKind, EndEvidence, Fetched, ListWhich, StreamApi, pages};
@@ -27,7 +27,7 @@ pub(in crate::retrieval) const OVERHEAD_PER_PART: u64 = 224;
 
 /// The memory that the largest call needs. A shard that holds bytes leaves this much of the budget
 /// for others.
-pub(crate) const LARGEST_CALL: u64 = LARGEST_ANSWER * WIRE;
+pub(crate) const LARGEST_CALL: u64 = LARGEST_RESPONSE * WIRE;
 
 const ITERATOR: &str = "GetShardIterator";
 
@@ -99,7 +99,7 @@ impl ShardReader for PollingReader {
             }
             let mut reservation = match self.state {
                 State::Ready { .. } => {
-                    let largest = self.limits.lock().pace.largest_answer(self.now());
+                    let largest = self.limits.lock().pace.largest_response(self.now());
                     self.budget.reserve(&self.shard, largest * WIRE).await
                 }
                 State::NeedIterator { .. } | State::EndInDoubt { .. } | State::Ended { .. } => Reservation::default(),
@@ -195,7 +195,7 @@ impl PollingReader {
             // No call is needed: the machine returns the end again for every event.
             State::Ended { .. } => return Ok(Event::Fetched(Fetched::default())),
         };
-        in_time_of(deadline, || format!("{operation} for shard `{}`", self.shard), call).await
+        with_deadline(deadline, || format!("{operation} for shard `{}`", self.shard), call).await
     }
 
     /// Makes a small call to a service that has not answered recently. A full response may take
@@ -204,7 +204,7 @@ impl PollingReader {
     /// end.
     async fn probe(&self, from: &StartingPosition) -> Result<(), ApiError> {
         let what = || format!("{ITERATOR} for shard `{}`", self.shard);
-        match in_time_of(PROBE_DEADLINE, what, self.api.shard_iterator(&self.shard, from)).await {
+        match with_deadline(PROBE_DEADLINE, what, self.api.shard_iterator(&self.shard, from)).await {
             Err(error) if error.kind == ApiErrorKind::Unavailable => Err(error),
             // Any other error shows that the service responds.
             Ok(_) | Err(_) => Ok(()),

@@ -144,9 +144,10 @@ where
             return Err(Error::new(Code::Setting, message));
         }
         let (start, retries) = (settings.start, settings.quarantine_retry.is_some());
-        if self.worker.failing.policy.may_quarantine() && !retries {
-            let message = "the error policy parks keys, and the table of a replay is in memory, where nobody can say what is \
-                           to become of them: it would never end. Set `quarantine_retry`, or give them to the dead letters";
+        if self.worker.failure_handling.policy.may_quarantine() && !retries {
+            let message = "the error policy quarantines keys, and an operator cannot resume them in the lease table of a \
+                           replay, which is in memory: the replay would never end. Set `quarantine_retry`, or let the policy \
+                           put the records into the dead-letter sink";
             return Err(Error::new(Code::Setting, message));
         }
         let (table, records) = (Arc::new(MemoryStore::default()), Arc::new(AtomicU64::new(0)));

@@ -1,12 +1,12 @@
 //! Reads a range of a stream again, independently of the application that reads it live.
 //!
-//! | part | knows |
+//! | module | concern |
 //! |---|---|
-//! | `builder` | putting one together |
-//! | `run` | running it on a table in memory, and what came of it |
-//! | `counted` | how many records were handled |
-//! | `range` | whether a range can be read, by the service's own time |
-//! | `all_at_once` | a stream whose shards follow on none |
+//! | `builder` | builds a replay |
+//! | `run` | runs it on a lease table in memory, and reports the result |
+//! | `counted` | counts the records that handlers finished |
+//! | `range` | checks whether the stream keeps records of the range |
+//! | `all_at_once` | presents the shards of the range without parents |
 
 mod all_at_once;
 mod builder;

@@ -8,7 +8,7 @@ use crate::worker::connection::Connection;
 use std::time::Duration;
 
 /// How long to wait for the list of shards.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Kinesis' `Date` header has whole seconds, and the clocks of its servers differ by a little.
 const MARGIN_MS: i64 = 2_000;
 
@@ -20,11 +20,11 @@ pub(in crate::worker) async fn check_range(
     api: &dyn StreamApi,
 ) -> Result<(), Error> {
     let Some(until_ms) = settings.until_ms() else { return Ok(()) };
-    let listed = tokio::time::timeout(PATIENCE, api.list_shards(ListWhich::AtLatest)).await;
-    let told = |why: &str| format!("stream `{}` could not be listed: {why}", connection.description.identity.arn);
+    let listed = tokio::time::timeout(ANSWER_TIMEOUT, api.list_shards(ListWhich::AtLatest)).await;
+    let failed = |why: &str| format!("stream `{}` could not be listed: {why}", connection.description.identity.arn);
     let listing = listed
-        .map_err(|_| Error::new(Code::Unreachable, told(&format!("no answer within {PATIENCE:?}"))))?
-        .map_err(|error| Error::new(code_of(&error), told(&error.message)).with_source(error))?;
+        .map_err(|_| Error::new(Code::Unreachable, failed(&format!("no answer within {ANSWER_TIMEOUT:?}"))))?
+        .map_err(|error| Error::new(code_of(&error), failed(&error.message)).with_source(error))?;
     let retention_ms = i64::from(connection.description.retention_hours) * 3_600_000;
     match listing.answered_at_ms {
         Some(now_ms) => check(settings.start, until_ms, now_ms, retention_ms),

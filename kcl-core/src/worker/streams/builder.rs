@@ -5,10 +5,10 @@ use super::registry::Registry;
 use crate::config::Settings;
 use crate::error::{Code, Error};
 use crate::lease::LeaseStore;
-use crate::worker::builder::{Base, Source, Spec, WorkerBuilder};
+use crate::worker::builder::{Prepared, Source, TableRequest, WorkerBuilder};
 use crate::worker::connection::{self, Connect};
-use crate::worker::fleet_membership::Asks;
-use crate::worker::handle::{Reads, Worker};
+use crate::worker::fleet_membership::MembershipQuery;
+use crate::worker::handle::{ReadStreams, Worker};
 use crate::worker::host;
 use futures_util::FutureExt;
 use std::sync::Arc;
@@ -55,36 +55,35 @@ impl Worker {
     /// # Guarantees
     /// Each stream has all guarantees of a worker of one stream. Beyond that:
     ///
-    /// - Leases are balanced over the fleet all together, whichever stream they are of.
-    /// - Workers of a fleet may serve different streams, for as long as you like: a lease goes only to workers that serve its
-    ///   stream. So streams are added and removed by a rolling deploy, or while workers run, with
+    /// - The leader balances the leases of all streams together.
+    /// - Workers of a fleet may serve different streams: a lease goes only to workers that serve its stream. So streams can be
+    ///   added and removed by a rolling deploy, or while workers run, with
     ///   [`WorkerHandle::add_stream`](crate::WorkerHandle::add_stream) and
     ///   [`WorkerHandle::remove_stream`](crate::WorkerHandle::remove_stream).
-    /// - What no worker serves rests: its leases stay in the table, unowned, and go on where they stood when somebody serves
-    ///   the stream again.
-    /// - A stream that is deleted rests too, with one warning, and does not concern the others. It is looked for every
-    ///   `shard_sync_interval`. One that is made again under its name is another stream, with leases of its own, and is read
-    ///   from its `start`; also where the worker did not notice that the former one was gone. (So where a shard is read from its
-    ///   beginning, or from a moment on, DescribeStreamSummary is called too, at most once a second.)
-    /// - A stream that cannot be read (a permission is missing, say) does not stop the worker, whatever the error policy decides
-    ///   for that: its shards are tried again, and given to other workers after a minute.
-    /// - The byte budget is one for all streams.
-    /// - Each stream is read as the setting `retrieval` says, or in a way of its own ([`StreamConfig::retrieval`]). By fan-out each
-    ///   has a consumer of its own, found or registered by the stream's own clients: the one that `consumer_name` names in all of
-    ///   them, or its own ([`StreamConfig::consumer_name`], [`StreamConfig::consumer_arn`]).
+    /// - Leases of a stream that no worker serves stay in the table without an owner. They continue from their checkpoints when
+    ///   a worker serves the stream again.
+    /// - A stream that is deleted causes one warning, and does not affect the others. The worker looks for it every
+    ///   `shard_sync_interval`. A stream that is created again under its name is another stream: it has leases of its own and is
+    ///   read from its `start`, even if the worker did not notice the deletion. (To detect that, the worker also calls
+    ///   DescribeStreamSummary, at most once per second, when it reads a shard from its beginning or from a timestamp.)
+    /// - A stream that cannot be read (for example, because a permission is missing) never stops the worker, whatever the error
+    ///   policy decides. Reads are retried, and after a minute other workers get its shards.
+    /// - All streams share one byte budget.
+    /// - Each stream is read as the setting `retrieval` says, unless it has its own ([`StreamConfig::retrieval`]). With fan-out,
+    ///   each stream has its own consumer, found or registered through the stream's clients: with the name in `consumer_name`,
+    ///   or with its own name or ARN ([`StreamConfig::consumer_name`], [`StreamConfig::consumer_arn`]).
     ///
-    /// # When consumers are removed
-    /// With the setting `deregister_consumer`, of each stream by the last worker that stops serving it, in an orderly way: at its
-    /// end, or when the stream is removed from it. Who else serves a stream is what the table says once this worker has said there
-    /// that it does not. So of workers that stop serving it together at least one finds nobody, and:
+    /// # Deregistration of consumers
+    /// With the setting `deregister_consumer`, the last worker that gracefully stops serving a stream deregisters the stream's
+    /// consumer: at the worker's end, or when the stream is removed from it. The worker first stores that it no longer serves
+    /// the stream, then reads which workers do. So of several workers that stop at the same time, at least one finds no other:
     ///
-    /// - a consumer is not removed while another worker of the fleet says that it serves the stream. A worker that died counts
-    ///   until the fleet has noticed (`failover_time`); where its consumers stay for that, the workers that had served the stream
-    ///   before look again at their own end.
-    /// - a worker that begins to serve a stream in the very moment in which its consumer goes registers it anew. With `auto` it
-    ///   polls until then; nothing is lost.
-    /// - what nobody is there to remove stays, and is billed: the consumers of a fleet whose last worker was killed, and those
-    ///   that were given by their ARN.
+    /// - No consumer is deregistered while another worker's session row names the stream. A dead worker counts until its session
+    ///   has ended (`failover_time`). If a consumer stays because of that, the workers that served the stream before check again
+    ///   at their own end.
+    /// - A worker that starts to serve a stream while its consumer is being deregistered registers it again. With `auto` it
+    ///   polls until then. No record is lost.
+    /// - Consumers stay, and are billed, if the last worker was killed, or if they were configured by ARN.
     ///
     /// Without the setting, consumers stay.
     ///
@@ -122,79 +121,97 @@ impl WorkerBuilder<Streams> {
     /// remedy.
     pub async fn build(self) -> Result<Worker, Error> {
         let (reads, base) = self.begin(Settings::validate_for_several)?;
-        let Base { id, table, mut rng, clock, runtime, settings, failing, budget, source, spec, mut link, scope } =
-            base;
+        let Prepared {
+            id,
+            table,
+            mut rng,
+            clock,
+            runtime,
+            settings,
+            failure_handling,
+            budget,
+            source,
+            table_request,
+            mut channels,
+            scope,
+        } = base;
         let Streams(configs) = reads;
         for config in &configs {
             config.check(&settings)?;
         }
-        let way = Way::of(source).await?;
-        let connect = way.connect(configs.clone(), spec, rng.fork())?;
-        let asks = settings.deregister_consumer.then(|| Asks::WhoServes(id.clone()));
-        let (hosted, connections) = host::connect(&runtime, connect, asks, scope.clone()).await?;
-        let elsewhere = failing.store.is_some();
+        let backend = Backend::of(source).await?;
+        let connect = backend.connect(configs.clone(), table_request, rng.fork())?;
+        let query = settings.deregister_consumer.then(|| MembershipQuery::StreamsOfOthers(id.clone()));
+        let (hosted, connections) = host::connect(&runtime, connect, query, scope.clone()).await?;
+        let has_store = failure_handling.store.is_some();
         let registry = Registry::new(
             settings.clone(),
-            failing,
+            failure_handling,
             budget,
             #[cfg(feature = "aws")]
-            way.clients,
-            link.handle.ask.clone(),
+            backend.clients,
+            channels.handle.ask.clone(),
             rng.fork(),
             scope.clone(),
         );
         for (config, connection) in configs.into_iter().zip(connections) {
             registry.insert(config, connection)?;
         }
-        link.handle.streams = Some(Arc::clone(&registry));
-        let reads = Reads::Several(registry);
-        Ok(Worker { id, table, reads, settings, clock, rng, hosted, elsewhere, runtime, link, scope })
+        channels.handle.streams = Some(Arc::clone(&registry));
+        let reads = ReadStreams::Several(registry);
+        Ok(Worker { id, table, reads, settings, clock, rng, hosted, has_store, runtime, channels, scope })
     }
 }
 
 /// The way to the lease table and the streams.
-struct Way {
+struct Backend {
     store: Option<Arc<dyn LeaseStore>>,
     #[cfg(feature = "aws")]
     clients: Option<crate::aws::Clients>,
 }
 
-impl Way {
+impl Backend {
     #[cfg_attr(not(feature = "aws"), allow(clippy::unused_async))]
     async fn of(source: Source) -> Result<Self, Error> {
         #[cfg(feature = "aws")]
         {
             let clients = match source {
-                Source::Store(store) => return Ok(Way { store: Some(store), clients: None }),
+                Source::Store(store) => return Ok(Backend { store: Some(store), clients: None }),
                 Source::Environment => crate::aws::Clients::from_environment().await?,
                 Source::Config(config) => crate::aws::Clients::from_config(&config)?,
                 Source::Clients(clients) => *clients,
             };
-            Ok(Way { store: None, clients: Some(clients) })
+            Ok(Backend { store: None, clients: Some(clients) })
         }
         #[cfg(not(feature = "aws"))]
         match source {
-            Source::Store(store) => Ok(Way { store: Some(store) }),
-            Source::Missing => Ok(Way { store: None }),
+            Source::Store(store) => Ok(Backend { store: Some(store) }),
+            Source::Missing => Ok(Backend { store: None }),
         }
     }
 
     #[cfg_attr(not(feature = "aws"), allow(unused_variables))]
-    fn connect(&self, configs: Vec<StreamConfig>, spec: Spec, rng: fastrand::Rng) -> Result<Connect, Error> {
+    fn connect(
+        &self,
+        configs: Vec<StreamConfig>,
+        table_request: TableRequest,
+        rng: fastrand::Rng,
+    ) -> Result<Connect, Error> {
         #[cfg(feature = "aws")]
         if let Some(clients) = &self.clients {
             let reading = |config: StreamConfig| -> Result<_, Error> {
-                let reading = crate::aws::DryRun::of(&config.settings(&spec.settings)?, &spec.application);
+                let reading =
+                    crate::aws::DryRun::of(&config.settings(&table_request.settings)?, &table_request.application);
                 Ok((config, reading))
             };
             let configs = configs.into_iter().map(reading).collect::<Result<_, Error>>()?;
-            return Ok(super::connect::connect(configs, clients.clone(), spec.into_table(), rng));
+            return Ok(super::connect::connect(configs, clients.clone(), table_request.into_table(), rng));
         }
         let apis: Result<Vec<_>, Error> = configs.iter().map(StreamConfig::given).collect();
         match &self.store {
-            Some(store) => Ok(connection::given(store.clone(), apis?, spec.settings.start_deadline).boxed()),
+            Some(store) => Ok(connection::given(store.clone(), apis?, table_request.settings.start_deadline).boxed()),
             None => {
-                let message = "give the worker a table with `with_store`: this build has no AWS SDK (feature `aws`)";
+                let message = "this build has no AWS SDK (feature `aws`): set the lease store with `with_store`";
                 Err(Error::new(Code::Setting, message))
             }
         }

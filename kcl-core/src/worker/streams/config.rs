@@ -1,14 +1,14 @@
 //! Describes one of several streams, as the user configures it.
 
-use super::reading::Reading;
+use super::read_overrides::ReadOverrides;
 use crate::config::{Settings, Start};
 use crate::error::{Code, Error};
-use crate::processor::{Handling, RecordProcessor};
+use crate::processor::{HandlerConfig, RecordProcessor};
 use crate::record::{ShardId, StreamRef};
 use crate::retrieval::{Readers, Retrieval};
 use crate::shard::StreamApi;
 use crate::worker::builder::{LONGEST_STREAM_NAME, check_name};
-use crate::worker::handle::{Consumers, Consumption};
+use crate::worker::handle::{ConsumerParts, ConsumerSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub(super) type Api = Arc<dyn StreamApi>;
 
 /// Makes the host of a stream's consumers.
-pub(super) type MakeHost = Arc<dyn Fn(Consumers, Arc<dyn Readers>, Handling) -> Arc<dyn Consumption> + Send + Sync>;
+pub(super) type MakeHost = Arc<dyn Fn(ConsumerParts, Arc<dyn Readers>, HandlerConfig) -> Arc<dyn ConsumerSet> + Send + Sync>;
 
 /// One of the streams of a worker: its name or ARN, the start position, the processors of its
 /// records.
@@ -44,14 +44,14 @@ pub(super) type MakeHost = Arc<dyn Fn(Consumers, Arc<dyn Readers>, Handling) -> 
 pub struct StreamConfig {
     pub(super) stream: StreamRef,
     pub(super) start: Option<Start>,
-    pub(super) reach: Reach,
-    pub(super) reading: Reading,
+    pub(super) access: StreamAccess,
+    pub(super) reading: ReadOverrides,
     pub(super) host: MakeHost,
 }
 
 /// The way to a stream.
 #[derive(Clone)]
-pub(super) enum Reach {
+pub(super) enum StreamAccess {
     /// Through the worker's clients.
     AsTheWorker,
     /// In AWS, with this configuration.
@@ -74,15 +74,15 @@ impl StreamConfig {
         P: RecordProcessor,
     {
         let factory = Arc::new(factory);
-        let host: MakeHost = Arc::new(move |with: Consumers, readers, handling| {
+        let host: MakeHost = Arc::new(move |with: ConsumerParts, readers, handling| {
             let factory = Arc::clone(&factory);
             with.host(readers, move |shard: &ShardId| factory(shard), handling)
         });
         StreamConfig {
             stream: stream.into(),
             start: None,
-            reach: Reach::AsTheWorker,
-            reading: Reading::default(),
+            access: StreamAccess::AsTheWorker,
+            reading: ReadOverrides::default(),
             host,
         }
     }
@@ -121,7 +121,7 @@ impl StreamConfig {
     /// Sets Region, endpoint and credentials for this stream, if they differ from the worker's.
     #[cfg(feature = "aws")]
     pub fn sdk_config(mut self, config: &aws_types::SdkConfig) -> Self {
-        self.reach = Reach::Config(Box::new(config.clone()));
+        self.access = StreamAccess::Config(Box::new(config.clone()));
         self
     }
 
@@ -130,14 +130,14 @@ impl StreamConfig {
     /// [`Clients::given`](crate::aws::Clients::given)).
     #[cfg(feature = "aws")]
     pub fn clients(mut self, kinesis: aws_sdk_kinesis::Client, coordination_kinesis: aws_sdk_kinesis::Client) -> Self {
-        self.reach = Reach::Clients(Box::new((kinesis, coordination_kinesis)));
+        self.access = StreamAccess::Clients(Box::new((kinesis, coordination_kinesis)));
         self
     }
 
     /// Uses this stream instead of Kinesis, for tests and simulations.
     #[cfg_attr(not(feature = "unstable-store"), doc(hidden))]
     pub fn with_api(mut self, api: Arc<dyn StreamApi>) -> Self {
-        self.reach = Reach::Given(api);
+        self.access = StreamAccess::Given(api);
         self
     }
 }
@@ -156,7 +156,7 @@ impl StreamConfig {
 
     /// The caller's own stream, for a worker without clients.
     pub(super) fn given(&self) -> Result<Api, Error> {
-        if let Reach::Given(api) = &self.reach {
+        if let StreamAccess::Given(api) = &self.access {
             return Ok(Arc::clone(api));
         }
         let message = format!(

@@ -1,6 +1,6 @@
 //! Connects to each of several streams in AWS, or in a server that speaks its protocol.
 
-use super::config::{Api, Reach, StreamConfig};
+use super::config::{Api, StreamAccess, StreamConfig};
 use crate::aws::{
     Clients, DryRun, DynamoDbStore, KinesisStream, TableSpec, check_read_permission, describe_stream, prepare_table,
 };
@@ -16,11 +16,11 @@ const ADDED: Duration = Duration::from_secs(10);
 
 /// The clients of a stream; the worker's own if it has none.
 fn clients_of(config: &StreamConfig, worker: &Clients) -> Result<Option<Clients>, Error> {
-    Ok(match &config.reach {
-        Reach::AsTheWorker => Some(worker.clone()),
-        Reach::Config(config) => Some(Clients::from_config(config)?),
-        Reach::Clients(clients) => Some(worker.with_kinesis(clients.0.clone(), clients.1.clone())),
-        Reach::Given(_) => None,
+    Ok(match &config.access {
+        StreamAccess::AsTheWorker => Some(worker.clone()),
+        StreamAccess::Config(config) => Some(Clients::from_config(config)?),
+        StreamAccess::Clients(clients) => Some(worker.with_kinesis(clients.0.clone(), clients.1.clone())),
+        StreamAccess::Given(_) => None,
     })
 }
 

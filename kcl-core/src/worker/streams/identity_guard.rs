@@ -7,7 +7,7 @@
 
 use super::registry::{DESCRIBE, Registry};
 use crate::record::{StartingPosition, StreamId, StreamIdentity};
-use crate::retrieval::in_time;
+use crate::retrieval::with_call_deadline;
 use crate::shard::{ApiError, ApiErrorKind, Shard, StreamApi};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -102,7 +102,7 @@ impl IdentityGuard {
         }
         sleep_until(known.asked + PACE).await;
         known.asked = Instant::now();
-        match in_time(|| DESCRIBE.to_owned(), self.api.describe()).await {
+        match with_call_deadline(|| DESCRIBE.to_owned(), self.api.describe()).await {
             Ok(description) if description.identity == self.identity => {
                 known.same = known.asked;
                 Ok(())
@@ -151,13 +151,13 @@ mod tests {
 
     /// A stream that returns its creation time, or an error.
     #[derive(Debug)]
-    struct Told {
+    struct FakeStream {
         created_at: Mutex<Option<i64>>,
         asked: AtomicU32,
     }
 
     #[async_trait]
-    impl StreamApi for Told {
+    impl StreamApi for FakeStream {
         async fn describe(&self) -> Result<StreamDescription, ApiError> {
             self.asked.fetch_add(1, Ordering::Relaxed);
             let created_at = self.created_at.lock().unwrap().ok_or_else(|| error(ApiErrorKind::Throttled))?;
@@ -186,11 +186,11 @@ mod tests {
         ApiError { kind, message: "no".to_owned(), source: None }
     }
 
-    fn of(created_at: i64) -> (Arc<Told>, IdentityGuard) {
-        let told = Arc::new(Told { created_at: Mutex::new(Some(created_at)), asked: AtomicU32::new(0) });
+    fn of(created_at: i64) -> (Arc<FakeStream>, IdentityGuard) {
+        let stream_api = Arc::new(FakeStream { created_at: Mutex::new(Some(created_at)), asked: AtomicU32::new(0) });
         let identity = StreamIdentity { arn: ARN.to_owned(), created_at };
         let stream = identity.id().unwrap();
-        (told.clone(), IdentityGuard::new(told, stream, identity, Weak::new()))
+        (stream_api.clone(), IdentityGuard::new(stream_api, stream, identity, Weak::new()))
     }
 
     fn listing(parents: &[&str]) -> [Shard; 1] {
@@ -206,23 +206,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_list_of_the_streams_own_shards_needs_no_question() {
-        let (told, incarnation) = of(MADE);
-        incarnation.after_list(&listing(&[])).await.unwrap();
-        let (older, incarnation_of_older) = of(MADE - 1_000);
-        incarnation_of_older.after_list(&listing(&["shardId-000000000007"])).await.unwrap();
-        assert_eq!((told.asked.load(Ordering::Relaxed), older.asked.load(Ordering::Relaxed)), (0, 0));
+        let (stream_api, guard) = of(MADE);
+        guard.after_list(&listing(&[])).await.unwrap();
+        let (older, guard_of_older) = of(MADE - 1_000);
+        guard_of_older.after_list(&listing(&["shardId-000000000007"])).await.unwrap();
+        assert_eq!((stream_api.asked.load(Ordering::Relaxed), older.asked.load(Ordering::Relaxed)), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_shard_without_parents_that_is_newer_than_its_stream_causes_one_question() {
-        let (told, incarnation) = of(MADE - 1_000);
+        let (stream_api, guard) = of(MADE - 1_000);
         for _ in 0..3 {
-            incarnation.after_list(&listing(&[])).await.unwrap();
+            guard.after_list(&listing(&[])).await.unwrap();
         }
-        assert_eq!(told.asked.load(Ordering::Relaxed), 1, "the stream is the same");
-        let (told, incarnation) = of(MADE - 1_000);
-        *told.created_at.lock().unwrap() = Some(MADE);
-        let error = incarnation.after_list(&listing(&[])).await.unwrap_err();
+        assert_eq!(stream_api.asked.load(Ordering::Relaxed), 1, "the stream is the same");
+        let (stream_api, guard) = of(MADE - 1_000);
+        *stream_api.created_at.lock().unwrap() = Some(MADE);
+        let error = guard.after_list(&listing(&[])).await.unwrap_err();
         assert!(
             error.kind == ApiErrorKind::NotFound && error.message.contains("created again under its name"),
             "{error}"
@@ -231,35 +231,35 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_start_without_a_sequence_number_is_verified() {
-        let (told, incarnation) = of(MADE);
-        *told.created_at.lock().unwrap() = Some(MADE + 1);
-        incarnation.after_start(&after(), Ok(())).await.unwrap();
+        let (stream_api, guard) = of(MADE);
+        *stream_api.created_at.lock().unwrap() = Some(MADE + 1);
+        guard.after_start(&after(), Ok(())).await.unwrap();
         for from in [StartingPosition::TrimHorizon, StartingPosition::AtTimestamp(7)] {
-            assert_eq!(incarnation.after_start(&from, Ok(())).await.unwrap_err().kind, ApiErrorKind::NotFound);
+            assert_eq!(guard.after_start(&from, Ok(())).await.unwrap_err().kind, ApiErrorKind::NotFound);
         }
         let refused = || Err::<(), _>(error(ApiErrorKind::Refused));
-        assert_eq!(incarnation.after_start(&after(), refused()).await.unwrap_err().kind, ApiErrorKind::NotFound);
-        *told.created_at.lock().unwrap() = Some(MADE);
-        assert_eq!(incarnation.after_start(&after(), refused()).await.unwrap_err().kind, ApiErrorKind::Refused);
+        assert_eq!(guard.after_start(&after(), refused()).await.unwrap_err().kind, ApiErrorKind::NotFound);
+        *stream_api.created_at.lock().unwrap() = Some(MADE);
+        assert_eq!(guard.after_start(&after(), refused()).await.unwrap_err().kind, ApiErrorKind::Refused);
     }
 
     #[tokio::test(start_paused = true)]
     async fn many_shards_that_start_together_cause_at_most_two_questions() {
-        let (told, incarnation) = of(MADE);
+        let (stream_api, guard) = of(MADE);
         tokio::time::sleep(PACE).await;
-        let starts = (0..500).map(|_| incarnation.after_start(&StartingPosition::TrimHorizon, Ok(())));
+        let starts = (0..500).map(|_| guard.after_start(&StartingPosition::TrimHorizon, Ok(())));
         let began = Instant::now();
         futures_util::future::try_join_all(starts).await.unwrap();
-        assert!(told.asked.load(Ordering::Relaxed) <= 2 && began.elapsed() <= PACE);
+        assert!(stream_api.asked.load(Ordering::Relaxed) <= 2 && began.elapsed() <= PACE);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_read_fails_while_the_question_is_not_answered() {
-        let (told, incarnation) = of(MADE);
-        *told.created_at.lock().unwrap() = None;
-        let error = incarnation.after_start(&StartingPosition::TrimHorizon, Ok(())).await.unwrap_err();
+        let (stream_api, guard) = of(MADE);
+        *stream_api.created_at.lock().unwrap() = None;
+        let error = guard.after_start(&StartingPosition::TrimHorizon, Ok(())).await.unwrap_err();
         assert_eq!(error.kind, ApiErrorKind::Throttled);
-        *told.created_at.lock().unwrap() = Some(MADE);
-        incarnation.after_start(&StartingPosition::TrimHorizon, Ok(())).await.unwrap();
+        *stream_api.created_at.lock().unwrap() = Some(MADE);
+        guard.after_start(&StartingPosition::TrimHorizon, Ok(())).await.unwrap();
     }
 }

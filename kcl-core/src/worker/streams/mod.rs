@@ -1,22 +1,22 @@
 //! Builds and runs workers of several streams.
 //!
-//! | part | knows |
+//! | module | concern |
 //! |---|---|
-//! | `builder`, `connect` | building a worker of several streams, and reaching each of them |
-//! | `config`, `reading` | one stream as a user describes it, and how it is read where that is not as the worker's settings say |
-//! | `registry` | what a worker has of each: the ways to it, and who starts its consumers |
-//! | `handle` | streams that come and go while the worker runs |
-//! | `watched`, `incarnation` | that a stream is gone, or another one under its name |
+//! | `builder`, `connect` | builds a worker of several streams, and connects to each of them |
+//! | `config`, `read_overrides` | a stream as the user configures it, and its differences from the worker's settings |
+//! | `registry` | connections and consumers of each stream |
+//! | `handle` | adds and removes streams while the worker runs |
+//! | `identity_guard`, `guarded_stream` | detects that a stream was deleted, or created again under its name |
 
 mod builder;
 mod config;
 #[cfg(feature = "aws")]
 mod connect;
+mod guarded_stream;
 mod handle;
 mod identity_guard;
-mod reading;
+mod read_overrides;
 mod registry;
-mod watched;
 
 pub use builder::Streams;
 pub use config::StreamConfig;

@@ -1,8 +1,8 @@
 //! Keeps for each stream of a worker its connections and the host of its consumers.
 
 use super::config::{Api, StreamConfig};
+use super::guarded_stream::GuardedStream;
 use super::identity_guard::IdentityGuard;
-use super::watched::Watched;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::coordination::{Ask, Change, Served, StreamApis, Streams};
@@ -10,15 +10,15 @@ use crate::error::{Code, Error};
 use crate::lease::LeaseKey;
 use crate::processor::{ReportKind, ShardDelivery, StartConsumer};
 use crate::record::{StreamId, StreamIdentity, StreamRef};
-use crate::retrieval::{self, ByteBudget, Readers, StreamReaders, in_time};
+use crate::retrieval::{self, ByteBudget, Readers, StreamReaders, with_call_deadline};
 use crate::shard::StreamDescription;
 use crate::spawn::Spawn;
 use crate::telemetry::event::processing::AwaitsItself;
 use crate::telemetry::{Scope, ScopedTasks};
-use crate::worker::builder::{Failing, check_consumer};
+use crate::worker::builder::{FailureHandling, check_consumer};
 use crate::worker::connection::Connection;
 use crate::worker::fan_out_cleanup::FanOutCleanup;
-use crate::worker::handle::{Consumers, Consumption};
+use crate::worker::handle::{ConsumerParts, ConsumerSet};
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ pub(in crate::worker) struct Registry {
     me: Weak<Registry>,
     pub(super) settings: Settings,
     application: String,
-    failing: Failing,
+    failure_handling: FailureHandling,
     budget: ByteBudget,
     /// The worker's own clients, if it has some.
     #[cfg(feature = "aws")]
@@ -43,16 +43,16 @@ pub(in crate::worker) struct Registry {
     rng: Mutex<fastrand::Rng>,
     scope: Scope,
     /// Set when the worker runs.
-    means: OnceLock<(Arc<dyn Spawn>, Arc<dyn Clock>)>,
-    slots: Mutex<BTreeMap<StreamId, Arc<Slot>>>,
+    running: OnceLock<(Arc<dyn Spawn>, Arc<dyn Clock>)>,
+    slots: Mutex<BTreeMap<StreamId, Arc<StreamSlot>>>,
     /// Including the consumers of removed streams.
-    pub(in crate::worker) billed: FanOutCleanup,
+    pub(in crate::worker) fan_out_cleanup: FanOutCleanup,
     /// Including the hosts of removed streams, whose consumers may still run.
-    hosts: Mutex<Vec<Arc<dyn Consumption>>>,
+    hosts: Mutex<Vec<Arc<dyn ConsumerSet>>>,
 }
 
 /// One stream.
-struct Slot {
+struct StreamSlot {
     config: StreamConfig,
     /// The worker's settings with this stream's overrides.
     settings: Settings,
@@ -63,7 +63,7 @@ struct Slot {
     coordination: Api,
     reading: Api,
     readers: Arc<dyn Readers>,
-    host: OnceLock<Arc<dyn Consumption>>,
+    host: OnceLock<Arc<dyn ConsumerSet>>,
     state: Mutex<State>,
 }
 
@@ -79,7 +79,7 @@ enum State {
 impl Registry {
     pub(super) fn new(
         settings: Settings,
-        failing: Failing,
+        failure_handling: FailureHandling,
         budget: ByteBudget,
         #[cfg(feature = "aws")] clients: Option<crate::aws::Clients>,
         ask: mpsc::UnboundedSender<Ask>,
@@ -90,23 +90,23 @@ impl Registry {
             me: me.clone(),
             settings,
             application: scope.application().to_owned(),
-            failing,
+            failure_handling,
             budget,
             #[cfg(feature = "aws")]
             clients,
             ask,
             rng: Mutex::new(rng),
             scope,
-            means: OnceLock::new(),
+            running: OnceLock::new(),
             slots: Mutex::default(),
-            billed: FanOutCleanup::default(),
+            fan_out_cleanup: FanOutCleanup::default(),
             hosts: Mutex::default(),
         })
     }
 
     /// Called when the worker starts to run.
     pub(in crate::worker) fn begin(&self, tasks: Arc<dyn Spawn>, clock: Arc<dyn Clock>) {
-        let _ = self.means.set((tasks, clock));
+        let _ = self.running.set((tasks, clock));
     }
 
     /// The streams that the worker serves.
@@ -141,17 +141,17 @@ impl Registry {
         }
         let served = connection.served(Some(id.clone()), config.start.unwrap_or(self.settings.start), None);
         let watched = |api| {
-            let incarnation = IdentityGuard::new(api, id.clone(), identity.clone(), self.me.clone());
-            Arc::new(Watched(Arc::new(incarnation)))
+            let guard = IdentityGuard::new(api, id.clone(), identity.clone(), self.me.clone());
+            Arc::new(GuardedStream(Arc::new(guard)))
         };
         let reading: Api = watched(self.reading(&config)?);
         let budget = self.budget.of_stream(Some(id.clone()));
         let StreamReaders { readers, registrar } =
             retrieval::readers(&settings, &self.application, Arc::clone(&reading), budget, &mut self.rng())?;
         if let Some(registrar) = registrar.filter(|_| settings.deregister_consumer) {
-            self.billed.insert(Some(id.clone()), registrar);
+            self.fan_out_cleanup.insert(Some(id.clone()), registrar);
         }
-        let slot = Slot {
+        let slot = StreamSlot {
             coordination: watched(connection.api.clone()),
             connected: connection.api,
             reading,
@@ -175,7 +175,7 @@ impl Registry {
         config.check(&self.settings)?;
         let connection = self.open(&config).await?;
         let served = self.insert(config, connection)?;
-        if self.means.get().is_none() {
+        if self.running.get().is_none() {
             // A worker that does not run yet serves it from its start on.
             return Ok(());
         }
@@ -206,48 +206,48 @@ impl Registry {
             return Err(Error::new(Code::WorkerState, format!("stream `{stream}` is being removed")));
         }
         let Some((tasks, registry)) = self.begun_or_forget(&id) else { return Ok(()) };
-        let (tell, told) = oneshot::channel();
+        let (done, when_done) = oneshot::channel();
         // In a task of its own, because the caller may stop waiting.
         tasks.spawn(Box::pin(async move {
             registry.leave(&id).await;
             // Ignore the error: the caller stopped waiting.
-            let _ = tell.send(());
+            let _ = done.send(());
         }));
         if within {
             AwaitsItself { call: "WorkerHandle::remove_stream" }.emit();
             return Ok(());
         }
-        let _ = told.await;
+        let _ = when_done.await;
         Ok(())
     }
 
     /// Returns the spawner of a running worker. Forgets the stream if the worker does not run yet.
     fn begun_or_forget(&self, id: &StreamId) -> Option<(Arc<dyn Spawn>, Arc<Registry>)> {
         let mut slots = lock(&self.slots);
-        let begun = self.means.get().zip(self.me.upgrade());
+        let begun = self.running.get().zip(self.me.upgrade());
         if begun.is_none() {
             slots.remove(id);
-            self.billed.forget(id);
+            self.fan_out_cleanup.forget(id);
         }
         begun.map(|((tasks, _), registry)| (Arc::clone(tasks), registry))
     }
 
     async fn leave(&self, id: &StreamId) {
         let (done, when_done) = oneshot::channel();
-        let stop = Change::Stop { stream: id.clone(), asks: self.billed.has(id) };
+        let stop = Change::Stop { stream: id.clone(), asks: self.fan_out_cleanup.has(id) };
         // A worker that has ended has released everything, and has checked its fan-out consumers
         // itself.
         if self.ask.send(Ask::Change(stop, done)).is_ok()
             && let Ok(elsewhere) = when_done.await
         {
-            self.billed.left(id, elsewhere).await;
+            self.fan_out_cleanup.left(id, elsewhere).await;
         }
         lock(&self.slots).remove(id);
     }
 
-    fn find(&self, stream: &StreamRef) -> Result<(StreamId, Arc<Slot>), Error> {
+    fn find(&self, stream: &StreamRef) -> Result<(StreamId, Arc<StreamSlot>), Error> {
         let slots = lock(&self.slots);
-        let is_meant = |slot: &Slot| match stream {
+        let is_meant = |slot: &StreamSlot| match stream {
             StreamRef::Name(name) => name == StreamRef::from(slot.served.keys.identity.arn.as_str()).name(),
             StreamRef::Arn(arn) => *arn == slot.served.keys.identity.arn,
         };
@@ -262,8 +262,8 @@ impl Registry {
 
     /// Called when Kinesis reports that the stream does not exist.
     pub(super) fn on_missing(&self, id: &StreamId) {
-        if let (Some(slot), Some((tasks, _))) = (self.miss(id), self.means.get()) {
-            tasks.spawn(look_for(self.me.clone(), slot, self.settings.shard_sync_interval).boxed());
+        if let (Some(slot), Some((tasks, _))) = (self.miss(id), self.running.get()) {
+            tasks.spawn(poll_until_found(self.me.clone(), slot, self.settings.shard_sync_interval).boxed());
         }
     }
 
@@ -275,7 +275,7 @@ impl Registry {
     }
 
     /// Stops serving the stream because it does not exist. Does nothing if another task was faster.
-    fn miss(&self, id: &StreamId) -> Option<Arc<Slot>> {
+    fn miss(&self, id: &StreamId) -> Option<Arc<StreamSlot>> {
         let slot = lock(&self.slots).get(id).cloned()?;
         {
             let mut state = lock(&slot.state);
@@ -290,7 +290,7 @@ impl Registry {
     }
 
     /// Called when the stream exists again, or a new one with its name does.
-    fn on_found(&self, slot: &Arc<Slot>, description: StreamDescription) {
+    fn on_found(&self, slot: &Arc<StreamSlot>, description: StreamDescription) {
         let mut state = lock(&slot.state);
         if *state != State::Missing {
             return;
@@ -303,7 +303,7 @@ impl Registry {
             drop(state);
             if let Some(id) = &slot.served.keys.id {
                 lock(&self.slots).remove(id);
-                self.billed.forget(id);
+                self.fan_out_cleanup.forget(id);
             }
             let api = slot.connected.clone();
             let Ok(served) = self.insert(slot.config.clone(), Connection { api, description }) else { return };
@@ -313,14 +313,14 @@ impl Registry {
         let _ = self.ask.send(Ask::Change(Change::Serve(Box::new(served)), done));
     }
 
-    fn host_of(&self, lease: &LeaseKey) -> Option<Arc<dyn Consumption>> {
+    fn host_of(&self, lease: &LeaseKey) -> Option<Arc<dyn ConsumerSet>> {
         let slot = lock(&self.slots).get(&lease.stream()?).cloned()?;
-        let (tasks, clock) = self.means.get()?;
+        let (tasks, clock) = self.running.get()?;
         let host = slot.host.get_or_init(|| {
-            let handling = self.failing.clone().handling(&slot.settings, slot.keyed);
+            let handling = self.failure_handling.clone().handling(&slot.settings, slot.keyed);
             let scope = slot.served.keys.id.as_ref().map(|id| self.scope.of_stream(id.as_str()));
             let tasks = ScopedTasks::of(tasks.clone(), scope.unwrap_or_else(|| self.scope.clone()));
-            let with = Consumers {
+            let with = ConsumerParts {
                 tasks,
                 stream: slot.config.stream.clone(),
                 settings: slot.settings.clone(),
@@ -338,14 +338,14 @@ impl Registry {
 }
 
 /// Polls until the stream exists again, is removed, or the worker ends.
-async fn look_for(registry: Weak<Registry>, slot: Arc<Slot>, every: Duration) {
+async fn poll_until_found(registry: Weak<Registry>, slot: Arc<StreamSlot>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
         let Some(registry) = registry.upgrade().filter(|registry| !registry.ask.is_closed()) else { return };
         if *lock(&slot.state) != State::Missing {
             return;
         }
-        if let Ok(description) = in_time(|| DESCRIBE.to_owned(), slot.reading.describe()).await {
+        if let Ok(description) = with_call_deadline(|| DESCRIBE.to_owned(), slot.reading.describe()).await {
             return registry.on_found(&slot, description);
         }
     }
@@ -372,8 +372,8 @@ fn named_twice(stream: &StreamIdentity, other: &StreamIdentity) -> Error {
         format!("this worker already reads stream `{}`", stream.arn)
     } else {
         format!(
-            "streams `{}` and `{}` were created in the same second, and differ by their Region only, which no lease key \
-             says: they cannot share a table",
+            "streams `{}` and `{}` were created in the same second and differ only in their Region, which lease keys do \
+             not contain: they cannot share a lease table",
             stream.arn, other.arn
         )
     };
@@ -388,7 +388,7 @@ impl StreamApis for Registry {
 
 impl StartConsumer for Registry {
     fn start(&self, delivery: Arc<ShardDelivery>) {
-        match self.host_of(&delivery.hold.lease) {
+        match self.host_of(&delivery.claim.lease) {
             Some(host) => host.start(delivery),
             // The stream was removed at the same moment.
             None => delivery.report(ReportKind::Gone),
@@ -397,7 +397,7 @@ impl StartConsumer for Registry {
 }
 
 #[async_trait]
-impl Consumption for Registry {
+impl ConsumerSet for Registry {
     async fn all_gone(&self) {
         let hosts = lock(&self.hosts).clone();
         for host in hosts {

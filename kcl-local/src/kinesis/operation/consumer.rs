@@ -3,7 +3,7 @@
 
 use super::description::page;
 use crate::kinesis::account::{Account, Call, check_creation, not_active};
-use crate::kinesis::address::Resource;
+use crate::kinesis::address::{Resource, StreamTarget};
 use crate::kinesis::constraint::{CONSUMER_ARN, CONSUMER_NAME, Constraints, NEXT_TOKEN, STREAM_ARN};
 use crate::kinesis::model::{
     ApiError, ConsumerStatus, DeregisterStreamConsumerInput, DescribeStreamConsumerInput, DescribeStreamConsumerOutput,
@@ -33,7 +33,7 @@ pub(super) fn register(
     constraints.check()?;
     let max = if account.commitment.enabled { MAX_CONSUMERS_WITH_COMMITMENT } else { MAX_CONSUMERS };
     let (now, active) = (call.now, call.now.plus(call.config.transitions.register));
-    let stream = account.stream(call, None, input.stream_arn.as_ref())?;
+    let stream = account.stream(call, StreamTarget::arn(&input.stream_arn))?;
     match stream.phase.status() {
         StreamStatus::Active | StreamStatus::Updating => {}
         StreamStatus::Creating | StreamStatus::Deleting => return Err(not_active(call, stream)),
@@ -103,7 +103,7 @@ impl ConsumerNames<'_> {
                 Ok((stream, found))
             }
             (None, Some(stream_arn), Some(name)) => {
-                let stream = account.stream(call, None, Some(stream_arn))?;
+                let stream = account.stream(call, StreamTarget { name: None, arn: Some(stream_arn) })?;
                 match stream.consumers.get(name) {
                     Some(_) => Ok((stream, name.clone())),
                     None => Err(unknown(call, name)),
@@ -172,7 +172,7 @@ pub(super) fn list(
         }
         None => None,
     };
-    let stream = account.stream(call, None, input.stream_arn.as_ref())?;
+    let stream = account.stream(call, StreamTarget::arn(&input.stream_arn))?;
     check_creation(stream, call, input.stream_creation_timestamp)?;
     if token.as_ref().is_some_and(|(incarnation, _)| *incarnation != stream.incarnation) {
         return Err(page_token::invalid());

@@ -2,6 +2,7 @@
 
 use crate::kinesis::ShardId;
 use crate::kinesis::account::{Account, Call};
+use crate::kinesis::address::StreamTarget;
 use crate::kinesis::constraint::{Constraints, NEXT_TOKEN, SHARD_ID, STREAM_NAME};
 use crate::kinesis::model::{
     ApiError, DescribeStreamInput, DescribeStreamOutput, DescribeStreamSummaryInput, DescribeStreamSummaryOutput,
@@ -29,14 +30,15 @@ pub(super) fn describe(
     call: &Call<'_>,
     input: &DescribeStreamInput,
 ) -> Result<Response, ApiError> {
+    let target = StreamTarget::new(&input.stream_name, &input.stream_arn);
     let mut constraints = Constraints::new();
-    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
+    constraints.stream(target);
     constraints.number("limit", input.limit, 1, 10_000);
     constraints.text("exclusiveStartShardId", input.exclusive_start_shard_id.as_deref(), &SHARD_ID);
     constraints.check()?;
     let after = input.exclusive_start_shard_id.as_deref().map(shard_id).transpose()?;
     let now = call.now;
-    let stream = account.stream(call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
+    let stream = account.stream(call, target)?;
     stream.shards.expire(stream.retention.horizon(now));
     let (shards, has_more_shards) =
         page(stream.shards.after(after).map(|shard| shard.describe()), page_size(input.limit));
@@ -66,10 +68,11 @@ pub(super) fn summary(
     call: &Call<'_>,
     input: &DescribeStreamSummaryInput,
 ) -> Result<Response, ApiError> {
+    let target = StreamTarget::new(&input.stream_name, &input.stream_arn);
     let mut constraints = Constraints::new();
-    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
+    constraints.stream(target);
     constraints.check()?;
-    let stream = account.stream(call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
+    let stream = account.stream(call, target)?;
     let stream_description_summary = stream.description_summary();
     Ok(Response::DescribeStreamSummary(DescribeStreamSummaryOutput { stream_description_summary }))
 }

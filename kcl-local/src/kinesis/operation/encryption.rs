@@ -2,6 +2,7 @@
 //! is encrypted.
 
 use crate::kinesis::account::{Account, Call};
+use crate::kinesis::address::StreamTarget;
 use crate::kinesis::constraint::{Constraints, KEY_ID};
 use crate::kinesis::model::{
     ApiError, EncryptionType, Response, StartStreamEncryptionInput, StopStreamEncryptionInput,
@@ -10,8 +11,7 @@ use crate::kinesis::stream::phase::Change;
 
 /// The members of both operations.
 struct EncryptionInput<'a> {
-    stream_name: Option<&'a String>,
-    stream_arn: Option<&'a String>,
+    target: StreamTarget<'a>,
     encryption_type: Option<&'a String>,
     key_id: Option<&'a String>,
 }
@@ -22,8 +22,7 @@ pub(super) fn start(
     input: StartStreamEncryptionInput,
 ) -> Result<Response, ApiError> {
     let input = EncryptionInput {
-        stream_name: input.stream_name.as_ref(),
-        stream_arn: input.stream_arn.as_ref(),
+        target: StreamTarget::new(&input.stream_name, &input.stream_arn),
         encryption_type: input.encryption_type.as_ref(),
         key_id: input.key_id.as_ref(),
     };
@@ -37,8 +36,7 @@ pub(super) fn stop(
     input: StopStreamEncryptionInput,
 ) -> Result<Response, ApiError> {
     let input = EncryptionInput {
-        stream_name: input.stream_name.as_ref(),
-        stream_arn: input.stream_arn.as_ref(),
+        target: StreamTarget::new(&input.stream_name, &input.stream_arn),
         encryption_type: input.encryption_type.as_ref(),
         key_id: input.key_id.as_ref(),
     };
@@ -52,7 +50,7 @@ fn change(
     change: Change,
 ) -> Result<Response, ApiError> {
     let mut constraints = Constraints::new();
-    constraints.stream(input.stream_name, input.stream_arn);
+    constraints.stream(input.target);
     let kind = constraints.required_one_of("encryptionType", input.encryption_type, EncryptionType::None);
     constraints.required_text("keyId", input.key_id, &KEY_ID);
     constraints.check()?;
@@ -60,6 +58,6 @@ fn change(
         return Err(ApiError::invalid_argument("EncryptionType must be KMS."));
     }
     let until = call.now.plus(call.config.transitions.update);
-    account.active_stream(call, input.stream_name, input.stream_arn)?.update(change, call.now, until);
+    account.active_stream(call, input.target)?.update(change, call.now, until);
     Ok(Response::Empty)
 }

@@ -2,6 +2,7 @@
 
 use super::put::CLOCK_SLACK_SECONDS;
 use crate::kinesis::account::{Account, Call, no_such_shard};
+use crate::kinesis::address::StreamTarget;
 use crate::kinesis::constraint::{Constraints, SEQUENCE_NUMBER, SHARD_ID};
 use crate::kinesis::iterator::{Position, ShardIterator};
 use crate::kinesis::model::{
@@ -25,8 +26,9 @@ pub(super) fn get(
     call: &mut Call<'_>,
     input: &GetShardIteratorInput,
 ) -> Result<Response, ApiError> {
+    let target = StreamTarget::new(&input.stream_name, &input.stream_arn);
     let mut constraints = Constraints::new();
-    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
+    constraints.stream(target);
     let id = constraints.required_text("shardId", input.shard_id.as_ref(), &SHARD_ID);
     let kind =
         constraints.required_one_of("shardIteratorType", input.shard_iterator_type.as_ref(), ShardIteratorType::Latest);
@@ -34,7 +36,7 @@ pub(super) fn get(
     constraints.check()?;
 
     let now = call.now;
-    let stream = account.stream(call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
+    let stream = account.stream(call, target)?;
     let horizon = readable_horizon(stream, call)?;
     let (name, incarnation) = (stream.name.clone(), stream.incarnation);
     let shard = ShardId::parse(id).and_then(|id| stream.shards.get_mut(id)).filter(|shard| !shard.is_expired(horizon));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::kinesis::account::{Account, Call, not_active};
-use crate::kinesis::address;
+use crate::kinesis::address::{self, StreamTarget};
 use crate::kinesis::constraint::{Constraints, STREAM_NAME};
 use crate::kinesis::model::{
     ApiError, CreateStreamInput, DeleteStreamInput, EncryptionType, RecordDistributionStrategy, Response, StreamMode,
@@ -109,11 +109,12 @@ fn check_limits(account: &Account, call: &Call<'_>, mode: StreamMode) -> Result<
 }
 
 pub(super) fn delete(account: &mut Account, call: &Call<'_>, input: &DeleteStreamInput) -> Result<Response, ApiError> {
+    let target = StreamTarget::new(&input.stream_name, &input.stream_arn);
     let mut constraints = Constraints::new();
-    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
+    constraints.stream(target);
     constraints.check()?;
     let until = call.now.plus(call.config.transitions.delete);
-    let stream = account.stream(call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
+    let stream = account.stream(call, target)?;
     match stream.phase.status() {
         StreamStatus::Active => {}
         StreamStatus::Creating | StreamStatus::Updating | StreamStatus::Deleting => {

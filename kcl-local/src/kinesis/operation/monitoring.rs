@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::kinesis::account::{Account, Call};
+use crate::kinesis::address::StreamTarget;
 use crate::kinesis::constraint::Constraints;
 use crate::kinesis::model::{
     ApiError, DisableEnhancedMonitoringInput, EnableEnhancedMonitoringInput, EnhancedMonitoringOutput, MetricsName,
@@ -26,14 +27,12 @@ pub(super) fn enable(
     call: &Call<'_>,
     input: &EnableEnhancedMonitoringInput,
 ) -> Result<Response, ApiError> {
+    let target = StreamTarget::new(&input.stream_name, &input.stream_arn);
     let mut constraints = Constraints::new();
-    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
+    constraints.stream(target);
     let metrics = read(input.shard_level_metrics.as_ref(), &mut constraints);
     constraints.check()?;
-    change(account, call, (input.stream_name.as_ref(), input.stream_arn.as_ref()), |on| {
-        on.union(&metrics).copied().collect()
-    })
-    .map(Response::EnableEnhancedMonitoring)
+    change(account, call, target, |on| on.union(&metrics).copied().collect()).map(Response::EnableEnhancedMonitoring)
 }
 
 pub(super) fn disable(
@@ -41,23 +40,22 @@ pub(super) fn disable(
     call: &Call<'_>,
     input: &DisableEnhancedMonitoringInput,
 ) -> Result<Response, ApiError> {
+    let target = StreamTarget::new(&input.stream_name, &input.stream_arn);
     let mut constraints = Constraints::new();
-    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
+    constraints.stream(target);
     let metrics = read(input.shard_level_metrics.as_ref(), &mut constraints);
     constraints.check()?;
-    change(account, call, (input.stream_name.as_ref(), input.stream_arn.as_ref()), |on| {
-        on.difference(&metrics).copied().collect()
-    })
-    .map(Response::DisableEnhancedMonitoring)
+    change(account, call, target, |on| on.difference(&metrics).copied().collect())
+        .map(Response::DisableEnhancedMonitoring)
 }
 
 fn change(
     account: &mut Account,
     call: &Call<'_>,
-    (name, arn): (Option<&String>, Option<&String>),
+    target: StreamTarget<'_>,
     desired: impl FnOnce(&BTreeSet<MetricsName>) -> BTreeSet<MetricsName>,
 ) -> Result<EnhancedMonitoringOutput, ApiError> {
-    let stream = account.active_stream(call, name, arn)?;
+    let stream = account.active_stream(call, target)?;
     let desired = desired(&stream.metrics);
     let current = std::mem::replace(&mut stream.metrics, desired.clone());
     Ok(EnhancedMonitoringOutput {

@@ -1,6 +1,7 @@
 //! `PutRecord` and `PutRecords`.
 
 use crate::kinesis::account::{Account, Call};
+use crate::kinesis::address::StreamTarget;
 use crate::kinesis::constraint::{Constraints, HASH_KEY, PARTITION_KEY, SEQUENCE_NUMBER};
 use crate::kinesis::model::{
     ApiError, Blob, ErrorCode, PutRecordInput, PutRecordOutput, PutRecordsInput, PutRecordsOutput,
@@ -31,9 +32,10 @@ pub(super) fn put_record(
     call: &mut Call<'_>,
     input: PutRecordInput,
 ) -> Result<Response, ApiError> {
-    let keyed = needs_key(account, call, input.stream_name.as_ref(), input.stream_arn.as_ref());
+    let target = StreamTarget::new(&input.stream_name, &input.stream_arn);
+    let keyed = needs_key(account, call, target);
     let mut constraints = Constraints::new();
-    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
+    constraints.stream(target);
     check_entry(
         &mut constraints,
         |member| member.to_owned(),
@@ -45,7 +47,7 @@ pub(super) fn put_record(
     constraints.text("sequenceNumberForOrdering", input.sequence_number_for_ordering.as_deref(), &SEQUENCE_NUMBER);
     constraints.check()?;
 
-    let stream = writable(account, call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
+    let stream = writable(account, call, target)?;
     let placement = placement(stream, input.partition_key.as_deref(), input.explicit_hash_key.as_deref())?;
     let incoming = incoming(stream, input.data, input.partition_key);
     check_size(stream, &incoming)?;
@@ -75,9 +77,10 @@ pub(super) fn put_records(
     call: &mut Call<'_>,
     input: PutRecordsInput,
 ) -> Result<Response, ApiError> {
-    let keyed = needs_key(account, call, input.stream_name.as_ref(), input.stream_arn.as_ref());
+    let target = StreamTarget::new(&input.stream_name, &input.stream_arn);
+    let keyed = needs_key(account, call, target);
     let mut constraints = Constraints::new();
-    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
+    constraints.stream(target);
     constraints.required("records", input.records.as_ref());
     let entries = input.records.unwrap_or_default();
     constraints.length("records", entries.len(), 1, MAX_RECORDS);
@@ -93,7 +96,7 @@ pub(super) fn put_records(
     }
     constraints.check()?;
 
-    let stream = writable(account, call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
+    let stream = writable(account, call, target)?;
     let mut total = 0;
     let mut accepted = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -146,8 +149,8 @@ fn store(
 }
 
 /// Whether a record must have a partition key. It is optional only with the strategy `AUTO`.
-fn needs_key(account: &mut Account, call: &Call<'_>, name: Option<&String>, arn: Option<&String>) -> bool {
-    match account.stream(call, name, arn) {
+fn needs_key(account: &mut Account, call: &Call<'_>, target: StreamTarget<'_>) -> bool {
+    match account.stream(call, target) {
         Ok(stream) => stream.distribution == RecordDistributionStrategy::UserPartitionKey,
         Err(_) => true,
     }
@@ -187,10 +190,9 @@ fn check_entry(
 fn writable<'a>(
     account: &'a mut Account,
     call: &Call<'_>,
-    name: Option<&String>,
-    arn: Option<&String>,
+    target: StreamTarget<'_>,
 ) -> Result<&'a mut Stream, ApiError> {
-    let stream = account.stream(call, name, arn)?;
+    let stream = account.stream(call, target)?;
     match stream.phase.status() {
         StreamStatus::Active | StreamStatus::Updating => Ok(stream),
         StreamStatus::Creating | StreamStatus::Deleting => {

@@ -1,6 +1,7 @@
 //! `SplitShard`, `MergeShards` and `UpdateShardCount`.
 
 use crate::kinesis::account::{Account, Call};
+use crate::kinesis::address::StreamTarget;
 use crate::kinesis::constraint::{Constraints, HASH_KEY, SHARD_ID};
 use crate::kinesis::model::{
     ApiError, MergeShardsInput, Response, ScalingType, SplitShardInput, StreamMode, UpdateShardCountInput,
@@ -52,13 +53,14 @@ fn open_shard<'a>(stream: &'a Stream, call: &Call<'_>, id: &str) -> Result<&'a S
 }
 
 pub(super) fn split(account: &mut Account, call: &Call<'_>, input: &SplitShardInput) -> Result<Response, ApiError> {
+    let target = StreamTarget::new(&input.stream_name, &input.stream_arn);
     let mut constraints = Constraints::new();
-    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
+    constraints.stream(target);
     let id = constraints.required_text("shardToSplit", input.shard_to_split.as_ref(), &SHARD_ID);
     let at = constraints.required_text("newStartingHashKey", input.new_starting_hash_key.as_ref(), &HASH_KEY);
     constraints.check()?;
     let until = call.now.plus(call.config.transitions.update);
-    let stream = account.active_stream(call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
+    let stream = account.active_stream(call, target)?;
     check_provisioned(stream, "SplitShard")?;
     let shard = open_shard(stream, call, id)?;
     let HashKeyRange { starting_hash_key: start, ending_hash_key: end } = shard.range;
@@ -76,13 +78,14 @@ pub(super) fn split(account: &mut Account, call: &Call<'_>, input: &SplitShardIn
 }
 
 pub(super) fn merge(account: &mut Account, call: &Call<'_>, input: &MergeShardsInput) -> Result<Response, ApiError> {
+    let target = StreamTarget::new(&input.stream_name, &input.stream_arn);
     let mut constraints = Constraints::new();
-    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
+    constraints.stream(target);
     let lower = constraints.required_text("shardToMerge", input.shard_to_merge.as_ref(), &SHARD_ID);
     let upper = constraints.required_text("adjacentShardToMerge", input.adjacent_shard_to_merge.as_ref(), &SHARD_ID);
     constraints.check()?;
     let until = call.now.plus(call.config.transitions.update);
-    let stream = account.active_stream(call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
+    let stream = account.active_stream(call, target)?;
     check_provisioned(stream, "MergeShards")?;
     let (lower, upper) = (open_shard(stream, call, lower)?, open_shard(stream, call, upper)?);
     if !lower.range.is_followed_by(upper.range) {
@@ -101,18 +104,19 @@ pub(super) fn update_count(
     call: &Call<'_>,
     input: &UpdateShardCountInput,
 ) -> Result<Response, ApiError> {
+    let target = StreamTarget::new(&input.stream_name, &input.stream_arn);
     let mut constraints = Constraints::new();
-    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
-    let target = constraints.required_number("targetShardCount", input.target_shard_count, 1, i64::MAX);
+    constraints.stream(target);
+    let target_count = constraints.required_number("targetShardCount", input.target_shard_count, 1, i64::MAX);
     constraints.required_one_of("scalingType", input.scaling_type.as_ref(), ScalingType::UniformScaling);
     constraints.check()?;
     let (now, until) = (call.now, call.now.plus(call.config.transitions.update));
-    let stream = account.active_stream(call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
+    let stream = account.active_stream(call, target)?;
     check_provisioned(stream, "UpdateShardCount")?;
     let current = i64::try_from(stream.shards.open_count()).unwrap_or(i64::MAX);
-    if target > MAX_SHARDS || target > current * 2 || target * 2 < current {
+    if target_count > MAX_SHARDS || target_count > current * 2 || target_count * 2 < current {
         return Err(ApiError::invalid_argument(format!(
-            "UpdateShardCount cannot bring stream {} under account {} from {current} to {target} open shards: at most double, at least half, \
+            "UpdateShardCount cannot bring stream {} under account {} from {current} to {target_count} open shards: at most double, at least half, \
              and at most {MAX_SHARDS}.",
             stream.name, call.scope.account
         )));
@@ -124,16 +128,16 @@ pub(super) fn update_count(
         )));
     }
     let name = stream.name.clone();
-    account.check_shard_limit(call, usize::try_from(target - current).unwrap_or(0))?;
+    account.check_shard_limit(call, usize::try_from(target_count - current).unwrap_or(0))?;
     let stream = account.named(call, &name)?;
-    if target != current {
+    if target_count != current {
         stream.rescales.push(now);
-        stream.update(Change::ShardCount(u32::try_from(target).unwrap_or(u32::MAX)), now, until);
+        stream.update(Change::ShardCount(u32::try_from(target_count).unwrap_or(u32::MAX)), now, until);
     }
     Ok(Response::UpdateShardCount(UpdateShardCountOutput {
         stream_name: name,
         current_shard_count: current,
-        target_shard_count: target,
+        target_shard_count: target_count,
         stream_arn: stream.arn.clone(),
     }))
 }

@@ -2,6 +2,7 @@
 
 use super::reshard::count_within_a_day;
 use crate::kinesis::account::{Account, Call};
+use crate::kinesis::address::StreamTarget;
 use crate::kinesis::constraint::{Constraints, STREAM_ARN};
 use crate::kinesis::model::{
     ApiError, DecreaseStreamRetentionPeriodInput, IncreaseStreamRetentionPeriodInput, RecordDistributionStrategy,
@@ -20,8 +21,9 @@ pub(super) fn increase_retention(
     call: &Call<'_>,
     input: &IncreaseStreamRetentionPeriodInput,
 ) -> Result<Response, ApiError> {
-    let hours = retention_hours(input.stream_name.as_ref(), input.stream_arn.as_ref(), input.retention_period_hours)?;
-    let stream = account.active_stream(call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
+    let target = StreamTarget::new(&input.stream_name, &input.stream_arn);
+    let hours = retention_hours(target, input.retention_period_hours)?;
+    let stream = account.active_stream(call, target)?;
     if hours < stream.retention.hours() {
         return Err(wrong_direction(stream, hours, "shorter"));
     }
@@ -33,17 +35,18 @@ pub(super) fn decrease_retention(
     call: &Call<'_>,
     input: &DecreaseStreamRetentionPeriodInput,
 ) -> Result<Response, ApiError> {
-    let hours = retention_hours(input.stream_name.as_ref(), input.stream_arn.as_ref(), input.retention_period_hours)?;
-    let stream = account.active_stream(call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
+    let target = StreamTarget::new(&input.stream_name, &input.stream_arn);
+    let hours = retention_hours(target, input.retention_period_hours)?;
+    let stream = account.active_stream(call, target)?;
     if hours > stream.retention.hours() {
         return Err(wrong_direction(stream, hours, "longer"));
     }
     change_retention(stream, call, hours)
 }
 
-fn retention_hours(name: Option<&String>, arn: Option<&String>, hours: Option<i64>) -> Result<i64, ApiError> {
+fn retention_hours(target: StreamTarget<'_>, hours: Option<i64>) -> Result<i64, ApiError> {
     let mut constraints = Constraints::new();
-    constraints.stream(name, arn);
+    constraints.stream(target);
     let hours = *constraints.required("retentionPeriodHours", hours.as_ref()).unwrap_or(&0);
     constraints.check()?;
     if !(Retention::DEFAULT_HOURS..=Retention::MAX_HOURS).contains(&hours) {
@@ -93,7 +96,7 @@ pub(super) fn update_mode(
     constraints.number("warmThroughputMiBps", input.warm_throughput_mibps, 0, i64::MAX);
     constraints.check()?;
     let (now, until) = (call.now, call.now.plus(call.config.transitions.update));
-    let stream = account.active_stream(call, None, input.stream_arn.as_ref())?;
+    let stream = account.active_stream(call, StreamTarget::arn(&input.stream_arn))?;
     if mode != stream.mode {
         if count_within_a_day(&mut stream.mode_switches, now) >= MODE_SWITCHES_PER_DAY {
             return Err(ApiError::limit_exceeded(format!(
@@ -117,7 +120,7 @@ pub(super) fn update_max_record_size(
     let kib = constraints.required_number("maxRecordSizeInKiB", input.max_record_size_in_kib, 1024, 10_240);
     constraints.check()?;
     let until = call.now.plus(call.config.transitions.update);
-    let stream = account.active_stream(call, None, input.stream_arn.as_ref())?;
+    let stream = account.active_stream(call, StreamTarget::arn(&input.stream_arn))?;
     stream.update(Change::MaxRecordSize(kib), call.now, until);
     Ok(Response::Empty)
 }
@@ -127,18 +130,19 @@ pub(super) fn update_warm_throughput(
     call: &Call<'_>,
     input: &UpdateStreamWarmThroughputInput,
 ) -> Result<Response, ApiError> {
+    let target = StreamTarget::new(&input.stream_name, &input.stream_arn);
     let mut constraints = Constraints::new();
-    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
-    let target = constraints.required_number("warmThroughputMiBps", input.warm_throughput_mibps, 0, i64::MAX);
+    constraints.stream(target);
+    let target_mibps = constraints.required_number("warmThroughputMiBps", input.warm_throughput_mibps, 0, i64::MAX);
     constraints.check()?;
     let until = call.now.plus(call.config.transitions.update);
-    let stream = account.active_stream(call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
+    let stream = account.active_stream(call, target)?;
     let current = stream.warm_throughput.unwrap_or(0);
-    stream.update(Change::WarmThroughput(target), call.now, until);
+    stream.update(Change::WarmThroughput(target_mibps), call.now, until);
     Ok(Response::UpdateStreamWarmThroughput(UpdateStreamWarmThroughputOutput {
         stream_arn: stream.arn.clone(),
         stream_name: stream.name.clone(),
-        warm_throughput: WarmThroughput { target_mibps: target, current_mibps: current },
+        warm_throughput: WarmThroughput { target_mibps, current_mibps: current },
     }))
 }
 
@@ -155,7 +159,7 @@ pub(super) fn update_distribution(
         RecordDistributionStrategy::UserPartitionKey,
     );
     constraints.check()?;
-    let stream = account.active_stream(call, None, input.stream_arn.as_ref())?;
+    let stream = account.active_stream(call, StreamTarget::arn(&input.stream_arn))?;
     if stream.mode == StreamMode::Provisioned {
         return Err(ApiError::validation(format!(
             "The record distribution strategy of stream {} needs ON_DEMAND mode.",

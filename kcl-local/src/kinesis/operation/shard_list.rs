@@ -2,7 +2,7 @@
 
 use super::description::{page, shard_id};
 use crate::kinesis::account::{Account, Call, check_creation, not_active};
-use crate::kinesis::address;
+use crate::kinesis::address::{self, StreamTarget};
 use crate::kinesis::constraint::{Constraints, NEXT_TOKEN, SHARD_ID};
 use crate::kinesis::model::{
     ApiError, ListShardsInput, ListShardsOutput, Response, Shard as ShardDescription, ShardFilterInput,
@@ -75,7 +75,7 @@ fn describe(shard: &Shard, call: &mut Call<'_>) -> ShardDescription {
 
 fn check_shape(input: &ListShardsInput) -> Result<Option<ShardFilterType>, ApiError> {
     let mut constraints = Constraints::new();
-    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
+    constraints.stream(StreamTarget::new(&input.stream_name, &input.stream_arn));
     constraints.text("nextToken", input.next_token.as_deref(), &NEXT_TOKEN);
     constraints.text("exclusiveStartShardId", input.exclusive_start_shard_id.as_deref(), &SHARD_ID);
     constraints.number("maxResults", input.max_results, 1, 10_000);
@@ -88,7 +88,8 @@ fn check_shape(input: &ListShardsInput) -> Result<Option<ShardFilterType>, ApiEr
 }
 
 fn begin(call: &Call<'_>, input: &ListShardsInput, filter_type: Option<ShardFilterType>) -> Result<Cursor, ApiError> {
-    let stream = address::stream_name(call.scope, input.stream_name.as_ref(), input.stream_arn.as_ref())?.to_owned();
+    let target = StreamTarget::new(&input.stream_name, &input.stream_arn);
+    let stream = target.resolve(call.scope)?.to_owned();
     let filter = match (filter_type, &input.shard_filter) {
         (Some(kind), Some(filter)) => read_filter(call, kind, filter)?,
         (Some(_) | None, _) => ShardFilter::FromTrimHorizon,

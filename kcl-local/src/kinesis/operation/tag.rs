@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::description::page;
 use crate::kinesis::account::{Account, Call, not_active};
-use crate::kinesis::address::Resource;
+use crate::kinesis::address::{Resource, StreamTarget};
 use crate::kinesis::constraint::{Constraints, RESOURCE_ARN, TAG_KEY};
 use crate::kinesis::model::{
     AddTagsToStreamInput, ApiError, ListTagsForResourceInput, ListTagsForResourceOutput, ListTagsForStreamInput,
@@ -47,12 +47,13 @@ pub(super) fn add_to_stream(
     call: &Call<'_>,
     input: AddTagsToStreamInput,
 ) -> Result<Response, ApiError> {
+    let target = StreamTarget::new(&input.stream_name, &input.stream_arn);
     let mut constraints = Constraints::new();
-    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
+    constraints.stream(target);
     constraints.required("tags", input.tags.as_ref());
     constraints.tags(input.tags.iter().flatten());
     constraints.check()?;
-    let stream = account.stream(call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
+    let stream = account.stream(call, target)?;
     add(&mut taggable(stream, call)?.tags, input.tags.unwrap_or_default())
 }
 
@@ -61,11 +62,12 @@ pub(super) fn remove_from_stream(
     call: &Call<'_>,
     input: &RemoveTagsFromStreamInput,
 ) -> Result<Response, ApiError> {
+    let target = StreamTarget::new(&input.stream_name, &input.stream_arn);
     let mut constraints = Constraints::new();
-    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
+    constraints.stream(target);
     let keys = check_keys(&mut constraints, input.tag_keys.as_ref());
     constraints.check()?;
-    let stream = account.stream(call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
+    let stream = account.stream(call, target)?;
     taggable(stream, call)?.tags.retain(|key, _| !keys.contains(key));
     Ok(Response::Empty)
 }
@@ -84,12 +86,13 @@ pub(super) fn list_for_stream(
     call: &Call<'_>,
     input: &ListTagsForStreamInput,
 ) -> Result<Response, ApiError> {
+    let target = StreamTarget::new(&input.stream_name, &input.stream_arn);
     let mut constraints = Constraints::new();
-    constraints.stream(input.stream_name.as_ref(), input.stream_arn.as_ref());
+    constraints.stream(target);
     constraints.text("exclusiveStartTagKey", input.exclusive_start_tag_key.as_deref(), &TAG_KEY);
     constraints.number("limit", input.limit, 1, 50);
     constraints.check()?;
-    let stream = account.stream(call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
+    let stream = account.stream(call, target)?;
     let after = |key: &String| input.exclusive_start_tag_key.as_ref().is_none_or(|start| key > start);
     let size = input.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MAX_TAGS);
     let (tags, has_more_tags) = page(stream.tags.iter().filter(|(key, _)| after(key)).map(describe), size);

@@ -37,14 +37,14 @@ pub(super) fn pushed(event: model::SubscribeToShardEvent) -> Pushed {
     }
 }
 
-/// The model's times may be before 1970, which no record's is.
-fn arrival(timestamp: model::Timestamp) -> SystemTime {
+/// No time of the model is before 1970.
+pub(super) fn time(timestamp: model::Timestamp) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(timestamp.0.unsigned_abs())
 }
 
 fn record(stored: &model::Record) -> Record {
     let number = SequenceNumber::parse(stored.sequence_number.to_string()).unwrap();
-    let record = Record::new(number, stored.data.0.clone()).with_arrival(arrival(stored.approximate_arrival_timestamp));
+    let record = Record::new(number, stored.data.0.clone()).with_arrival(time(stored.approximate_arrival_timestamp));
     match &stored.partition_key {
         Some(key) => record.with_partition_key(key.to_string()),
         None => record,

@@ -76,10 +76,7 @@ impl StreamApi for StreamSeat {
         let Response::DescribeStreamSummary(answer) = answer else { return wrong(&answer) };
         let summary = answer.stream_description_summary;
         Ok(StreamDescription {
-            identity: StreamIdentity {
-                arn: summary.stream_arn,
-                created_at: summary.stream_creation_timestamp.0 / 1_000,
-            },
+            identity: StreamIdentity::new(summary.stream_arn, convert::time(summary.stream_creation_timestamp)),
             retention_hours: u32::try_from(summary.retention_period_hours).unwrap(),
             open_shards: u32::try_from(summary.open_shard_count).unwrap(),
             keyed: true,

@@ -11,7 +11,7 @@ use kcl_core::record::{Checkpoint, Position, ShardId, StreamId, StreamIdentity};
 use kcl_core::settings::BalanceBy;
 use serde_json::Value;
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// The kind of an item's row.
 pub(super) fn key(item: &Value) -> Option<RowKey> {
@@ -159,7 +159,7 @@ fn lease(key: LeaseKey, item: &Value) -> Option<Lease> {
         .map(|worker| Owner { worker: WorkerId::from_row(&worker), session: count(item, "kclSession") });
     let stream = string(item, "kclStream").and_then(|text| {
         let (arn, created_at) = text.rsplit_once('@')?;
-        Some(StreamIdentity { arn: arn.to_owned(), created_at: created_at.parse().ok()? })
+        Some(StreamIdentity::new(arn, UNIX_EPOCH + Duration::from_secs(created_at.parse().ok()?)))
     });
     let shards = |name| strings(item, name).into_iter().map(ShardId::new).collect();
     Some(Lease {

@@ -223,7 +223,7 @@ impl Stream {
             *put - records
         };
         let key = self.key(first);
-        let mut aggregator = Aggregator::default().most_bytes(10 * 1024 * 1024);
+        let mut aggregator = Aggregator::default().max_bytes(10 * 1024 * 1024);
         for number in first..first + records {
             let mut data = number.to_string().into_bytes();
             data.resize(data.len().max(bytes), b' ');

@@ -187,7 +187,7 @@ fn errors_name_the_invalid_attribute() {
         (without("checkpoint"), "`checkpoint` is missing"),
         (with(root(), [("leaseCounter", text("7"))]), "`leaseCounter` is a string, not a number"),
         (with(root(), [("leaseCounter", number(-7))]), "`leaseCounter` is -7"),
-        (with(root(), [("checkpoint", text("0007"))]), "`checkpoint`: `0007` is no sequence number"),
+        (with(root(), [("checkpoint", text("0007"))]), "`checkpoint`: `0007` is not a sequence number"),
         (with(root(), [("parentShardId", text(SHARD))]), "`parentShardId` is a string, not a set of strings"),
         (with(root(), [("endingHashKey", text("x"))]), "`endingHashKey` is `x`"),
         (with(root(), [("kclStream", text("orders"))]), "`kclStream` is `orders`"),

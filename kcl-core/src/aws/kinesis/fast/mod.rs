@@ -7,7 +7,7 @@
 //! | `protocol` | the SDK's protocol, with another parser for records |
 //! | `reader` | that parser: JSON values for the SDK's shapes |
 //! | `cursor` | a position in a JSON text |
-//! | `fallback` | which parser reads the next answer |
+//! | `parser_fallback` | which parser reads the next response |
 //! | `standalone` | parses one text with either parser, to compare them |
 
 mod cursor;

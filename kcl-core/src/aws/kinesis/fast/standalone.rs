@@ -24,11 +24,11 @@ fn parsed<T>(text: &[u8], by: Parser, read: Read<T>) -> Result<T, SerdeError> {
 }
 
 /// Parses a response of GetRecords.
-pub(crate) fn answer(text: &[u8], by: Parser) -> Result<GetRecordsOutput, SerdeError> {
+pub(crate) fn parse_response(text: &[u8], by: Parser) -> Result<GetRecordsOutput, SerdeError> {
     parsed(text, by, |from| GetRecordsOutput::deserialize(from))
 }
 
 /// Parses an event of SubscribeToShard.
-pub(crate) fn event(text: &[u8], by: Parser) -> Result<SubscribeToShardEvent, SerdeError> {
+pub(crate) fn parse_event(text: &[u8], by: Parser) -> Result<SubscribeToShardEvent, SerdeError> {
     parsed(text, by, |from| SubscribeToShardEvent::deserialize(from))
 }

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 /// Parses a GetRecords response with both.
 fn answers(text: &[u8]) -> (Result<GetRecordsOutput, SerdeError>, Result<GetRecordsOutput, SerdeError>) {
-    (standalone::answer(text, Parser::Fast), standalone::answer(text, Parser::Sdk))
+    (standalone::parse_response(text, Parser::Fast), standalone::parse_response(text, Parser::Sdk))
 }
 
 fn same(text: &[u8]) -> GetRecordsOutput {
@@ -40,8 +40,8 @@ fn a_response_is_parsed_as_by_the_sdk() {
 fn an_event_is_parsed_as_by_the_sdk() {
     let text = br#"{"ContinuationSequenceNumber":"4960","MillisBehindLatest":0,"Records":[
         {"SequenceNumber":"4959","Data":"\u0061GVs\/G8=","PartitionKey":"\u00e4\ud83d\ude00"}]}"#;
-    let ours = standalone::event(text, Parser::Fast).unwrap();
-    assert_eq!(ours, standalone::event(text, Parser::Sdk).unwrap());
+    let ours = standalone::parse_event(text, Parser::Fast).unwrap();
+    assert_eq!(ours, standalone::parse_event(text, Parser::Sdk).unwrap());
     assert_eq!(ours.records()[0].partition_key(), Some("ä😀"));
 }
 

@@ -1,22 +1,25 @@
-//! Balance by weight: members carry about the same bytes a second, and nothing moves for the sake of noise.
+//! Balances by weight: members carry about the same bytes per second, and noise in the weights
+//! moves nothing.
 //!
-//! Nothing moves until some member carries so much that it would still be too much if its leases were measured a fifth
-//! too heavy and the others' a fifth too light; then the fleet is balanced to its end. What was balanced so stays, by
-//! arithmetic, however each weight wavers by up to a fifth.
+//! Nothing moves until some member would carry too much even if its leases were measured 20 % too
+//! heavy and the others' 20 % too light. Then the fleet is balanced completely. It follows that a
+//! balanced fleet stays as it is while each weight varies by up to 20 %.
 
 use super::loads::Loads;
-use super::{Item, Placement, Standing, WorkerNo};
+use super::{Item, Ownership, Placement, WorkerNo};
 use std::collections::BTreeSet;
 
-/// A lease costs its reader its weight, and this part of the mean weight besides: calls, tasks, checkpoints.
+/// A lease costs its reader its weight, and in addition this fraction of the mean weight, for
+/// calls, tasks and checkpoints.
 const BASE_SHARE: u64 = 4;
-/// At least so much, in bytes a second: an idle lease is polled too, and one who joins an idle fleet gets a share.
+/// The least addition, in bytes per second. An idle lease is polled, too, and a worker that joins
+/// an idle fleet gets a share.
 const LEAST_BASE: u64 = 16 * 1024;
-/// Members that differ by no more bytes a second are alike.
+/// Members whose loads differ by no more bytes per second count as equal.
 const NOTHING: u64 = 16 * 1024;
-/// No lease weighs more, whatever a row says: sums stay far from overflow.
+/// The largest weight that is used, whatever a row contains, so that sums do not overflow.
 const MOST: u64 = 1 << 40;
-/// Steps a lease: a bound for the loop, far above what it acquires.
+/// Steps per lease. A bound for the loop, far above what it needs.
 const STEPS: usize = 8;
 
 pub(super) fn costs(items: &[Item]) -> Vec<u64> {
@@ -26,7 +29,8 @@ pub(super) fn costs(items: &[Item]) -> Vec<u64> {
     items.iter().map(|item| weight(item) + base).collect()
 }
 
-/// See the module's documentation. `to_the_end`: something is on the move already.
+/// Balances by weight; see the module's documentation. `to_the_end`: leases are moving already, so
+/// the balance is completed.
 pub(super) fn balance(
     items: &[Item],
     costs: &[u64],
@@ -42,15 +46,15 @@ pub(super) fn balance(
     }
 }
 
-/// Leases that may move, by where they would be.
+/// The movable leases, by the member that would hold them.
 struct Shift<'a, 'm> {
     items: &'a [Item],
     costs: &'a [u64],
     assignment: &'a mut Placement,
     loads: &'a mut Loads<'m>,
-    /// Of each member, by cost.
+    /// The movable leases of each member, by cost.
     movable: Vec<BTreeSet<(u64, usize)>>,
-    /// Members that may give, by cost.
+    /// Members with movable leases, by cost.
     donors: BTreeSet<(u64, WorkerNo)>,
     moves: usize,
 }
@@ -65,7 +69,7 @@ impl<'a, 'm> Shift<'a, 'm> {
     ) -> Self {
         let mut movable: Vec<BTreeSet<(u64, usize)>> = vec![BTreeSet::new(); loads.len()];
         for (n, item) in items.iter().enumerate() {
-            if let (Standing::Held(holder), None) = (item.standing, assignment[n])
+            if let (Ownership::Held(holder), None) = (item.ownership, assignment[n])
                 && !item.stays()
             {
                 movable[holder].insert((costs[n], n));
@@ -76,7 +80,8 @@ impl<'a, 'm> Shift<'a, 'm> {
         Shift { items, costs, assignment, loads, movable, donors, moves }
     }
 
-    /// By number: what is above a capacity, or far above an even share, goes first, and of that the lightest.
+    /// Balances by number: leases above a capacity, or far above an even share, move first, the
+    /// lightest ones of them.
     fn spread(&mut self) {
         for from in 0..self.movable.len() {
             while let Some((n, to)) = self.relief(from) {
@@ -87,7 +92,7 @@ impl<'a, 'm> Shift<'a, 'm> {
         }
     }
 
-    /// What a member that has too many is to give first, and to whom.
+    /// The lease that a member with too many leases gives away first, and the member that gets it.
     fn relief(&self, from: WorkerNo) -> Option<(usize, WorkerNo)> {
         let (excess, many) = (self.loads.excess(from) > 0, self.loads.has_too_many(from));
         self.movable[from].iter().take(if self.loads.alike { 1 } else { usize::MAX }).find_map(|(_, n)| {
@@ -101,13 +106,15 @@ impl<'a, 'm> Shift<'a, 'm> {
         })
     }
 
-    /// Members to whom weight may be moved, the lightest first. Where all are alike the first says it all.
+    /// Members that weight may move to, the lightest first. If all members serve the same streams,
+    /// the first one suffices.
     fn takers(&self) -> Vec<WorkerNo> {
         self.loads.lightest_of_few().take(if self.loads.alike { 1 } else { usize::MAX }).collect()
     }
 
-    /// Whether somebody would still carry too much if all of its leases weighed a sixth less and all others' a quarter
-    /// more: by so much weights may have been wrong that are a fifth off either way.
+    /// Whether some member would still carry too much if all of its leases weighed a sixth less and
+    /// all others' a quarter more. Weights that are 20 % wrong in either direction can be off by
+    /// that much.
     fn is_worth_it(&self) -> bool {
         self.takers().into_iter().any(|to| self.is_worth_it_for(to))
     }
@@ -122,7 +129,8 @@ impl<'a, 'm> Shift<'a, 'm> {
         })
     }
 
-    /// Moves weight from the heaviest that can be helped to the lightest, until they are alike.
+    /// Moves weight from the heaviest member that can be relieved to the lightest, until they are
+    /// equal.
     fn even_out(&mut self) {
         for _ in 0..self.items.len() * STEPS {
             let best = self.takers().into_iter().find_map(|to| {
@@ -140,7 +148,7 @@ impl<'a, 'm> Shift<'a, 'm> {
         }
     }
 
-    /// The lease whose move closes the gap best, and opens none.
+    /// The lease whose move narrows the difference most without reversing it.
     fn best(&self, from: WorkerNo, to: WorkerNo, gap: u64) -> Option<usize> {
         let half = gap / 2;
         let serves = |(_, n): &&(u64, usize)| self.loads.serves(to, self.items[*n].stream);
@@ -151,9 +159,9 @@ impl<'a, 'm> Shift<'a, 'm> {
         best.map(|(_, n)| *n)
     }
 
-    /// Moves one; `false` if no more may be on the move.
+    /// Moves one lease. Returns false if no more leases may move at a time.
     fn carry(&mut self, n: usize, from: WorkerNo, to: WorkerNo) -> bool {
-        let back = self.items[n].standing == Standing::Held(to);
+        let back = self.items[n].ownership == Ownership::Held(to);
         if self.assignment[n].is_none() {
             let Some(left) = self.moves.checked_sub(1) else { return false };
             self.moves = left;

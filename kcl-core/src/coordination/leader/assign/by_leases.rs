@@ -1,19 +1,20 @@
-//! Balance by number: members' leases differ by at most one.
+//! Balances by number: members' numbers of leases differ by at most one.
 
 use super::loads::Loads;
-use super::{Item, Placement, Standing, WorkerNo};
+use super::{Item, Ownership, Placement, WorkerNo};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-/// Who yields first: what is above its capacity, how much it has, and of equals the first.
+/// The order of members that give leases away: by excess over the capacity, by number of leases,
+/// and by index.
 type Donor = (usize, usize, Reverse<WorkerNo>);
 
-/// Moves leases from the most to the least loaded member while they differ by two or more, or while a member is over
-/// its capacity and another has room.
+/// Moves leases from the member with the most leases to the one with the fewest, while they differ
+/// by two or more, or while a member exceeds its capacity and another has room.
 pub(super) fn balance(items: &[Item], assignment: &mut Placement, loads: &mut Loads<'_>, mut moves: usize) {
     let mut settled: Vec<Vec<usize>> = Vec::new();
     for (n, item) in items.iter().enumerate() {
-        if let (Standing::Held(holder), None) = (item.standing, assignment[n])
+        if let (Ownership::Held(holder), None) = (item.ownership, assignment[n])
             && !item.stays()
         {
             if settled.len() <= holder {
@@ -44,14 +45,15 @@ pub(super) fn balance(items: &[Item], assignment: &mut Placement, loads: &mut Lo
     }
 }
 
-/// Which lease of which donor goes to whom.
+/// A move of one lease between two members.
 struct Move {
     first: Donor,
     at: usize,
     to: WorkerNo,
 }
 
-/// From the first donor to the lightest member; where not everybody acquires every lease, the nearest to that.
+/// The next move: from the first donor to the lightest member, or, if members serve different
+/// streams, the nearest possible to that.
 fn next(items: &[Item], settled: &[Vec<usize>], donors: &BTreeSet<Donor>, loads: &Loads<'_>) -> Option<Move> {
     for to in loads.lightest_first() {
         for first in donors.iter().rev().filter(|(.., Reverse(worker))| *worker != to) {

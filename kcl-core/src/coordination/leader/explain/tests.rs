@@ -46,7 +46,8 @@ fn acquires(name: &str, version: u64, leases: &[&Lease]) -> Assignment {
     }
 }
 
-/// `a` and `b` live; the leader is in its third term, and plans up to version 8 are valid.
+/// A table in which `a` and `b` are live, and the leader, in its third term, has published versions
+/// up to 8.
 fn table(leases: Vec<Lease>) -> Table {
     let fleet = Fleet { term: 3, assignment_version: 8, ..Fleet::above(0, 9, true) };
     let sessions = vec![session("a", 1, SessionState::Active), session("b", 2, SessionState::Active)];
@@ -57,123 +58,122 @@ fn reasons(table: &Table) -> Vec<Reason> {
     explain(table, &Settings::default()).into_iter().map(|explanation| explanation.reason).collect()
 }
 
-fn said(table: &Table) -> Vec<String> {
+fn texts(table: &Table) -> Vec<String> {
     reasons(table).iter().map(Reason::to_string).collect()
 }
 
 #[test]
-fn a_lease_that_is_read_says_by_whom_and_why_it_stays() {
+fn the_reason_of_a_held_lease_names_its_reader_and_why_it_stays() {
     let table = table(vec![lease(0, Some(("a", 1))), lease(1, Some(("b", 2)))]);
     let held = |name, session| Reason::Held { by: worker(name), session, stays: Stays::Balanced };
     assert_eq!(reasons(&table), [held("a", 1), held("b", 2)]);
-    assert_eq!(said(&table)[0], "read by `a` (session 1), which has its share");
+    assert_eq!(texts(&table)[0], "read by `a` (session 1), which has its share");
 }
 
 #[test]
-fn a_reader_with_more_than_another_says_how_much() {
+fn the_reason_names_the_counts_if_a_move_is_queued() {
     let table = table((0..4).map(|n| lease(n, Some(("a", 1)))).collect());
     assert_eq!(
-        said(&table)[0],
-        "read by `a` (session 1), which has 4 leases while another has 0; some are moved at a time"
+        texts(&table)[0],
+        "read by `a` (session 1), which has 4 leases while another worker has 0; some are moved at a time"
     );
 }
 
 #[test]
-fn a_difference_in_bytes_that_is_not_worth_a_move_is_told() {
+fn the_reason_names_a_difference_in_bytes_that_is_not_worth_a_move() {
     let mut table = table(vec![lease(0, Some(("a", 1))), lease(1, Some(("b", 2)))]);
     for (session, rate) in table.sessions.iter_mut().zip([500_000.0, 400_000.0]) {
         let measured = table.leases.iter().map(|lease| (lease.key.clone(), rate)).collect();
         session.weights = Some(Said::of(&measured));
     }
     let settings = Settings::default().balance_by(BalanceBy::Bytes);
-    let said: Vec<String> = explain(&table, &settings).iter().map(|one| one.reason.to_string()).collect();
+    let texts: Vec<String> = explain(&table, &settings).iter().map(|one| one.reason.to_string()).collect();
     assert_eq!(
-        said[0],
-        "read by `a` (session 1), which carries 480 KB/s while another carries 404 KB/s: too little of a difference \
-         for a move"
+        texts[0],
+        "read by `a` (session 1), which carries 480 KB/s while another worker carries 404 KB/s: the difference is too \
+         small for a move"
     );
-    assert_eq!(said[1], "read by `b` (session 2), which has its share");
+    assert_eq!(texts[1], "read by `b` (session 2), which has its share");
 }
 
 #[test]
-fn a_lease_on_the_move_waits_for_its_owner() {
+fn the_reason_of_a_moving_lease_names_both_workers() {
     let moving = lease(0, Some(("a", 1)));
     let mut table = table(vec![moving.clone()]);
     table.assignments = vec![acquires("b", 8, &[&moving])];
     assert_eq!(reasons(&table), [Reason::Moving { from: worker("a"), to: worker("b"), waited: None }]);
-    assert_eq!(said(&table)[0], "moves from `a`, which finishes what it has begun and releases it, to `b`");
+    assert_eq!(texts(&table)[0], "moving from `a`, which finishes its current batch and releases it, to `b`");
 }
 
 #[test]
-fn a_plan_that_the_fleet_row_does_not_show_yet_or_of_another_term_promises_nothing() {
+fn an_assignment_row_of_an_unpublished_version_or_another_term_is_ignored() {
     let free = lease(0, None);
     let mut table = table(vec![free.clone()]);
     table.assignments = vec![acquires("a", 9, &[&free]), Assignment { term: 2, ..acquires("b", 1, &[&free]) }];
     assert_eq!(reasons(&table), [Reason::Free { after: None }]);
     table.assignments = vec![acquires("b", 8, &[&free])];
-    assert_eq!(said(&table), ["nobody reads it; `b` was told to claim it"]);
+    assert_eq!(texts(&table), ["not read; assigned to `b`"]);
 }
 
 #[test]
-fn a_free_lease_says_how_its_owner_ended() {
+fn the_reason_of_a_free_lease_names_how_its_owner_ended() {
     let mut table = table(vec![lease(0, Some(("x", 5))), lease(1, Some(("y", 6))), lease(2, Some(("a", 0)))]);
     table.sessions.extend([session("x", 5, SessionState::Left), session("y", 6, SessionState::Fenced)]);
     let free = |name, ended| Reason::Free { after: Some((worker(name), ended)) };
     assert_eq!(reasons(&table), [free("x", Ended::Left), free("y", Ended::Fenced), free("a", Ended::Replaced)]);
     assert_eq!(
-        said(&table)[1],
-        "nobody reads it: its owner `y` was silent for `failover_time` and was ended by the fleet; the next plan yields \
-         it to a worker"
+        texts(&table)[1],
+        "not read: its owner `y` sent no heartbeat for `failover_time` and was fenced; assigned in the leader's next \
+         cycle"
     );
 }
 
 #[test]
-fn a_child_names_the_parents_that_are_not_done() {
+fn the_reason_of_a_waiting_child_names_its_unfinished_parents() {
     let done = Lease { checkpoint: Checkpoint::ShardEnd, ..lease(0, None) };
     let (open, mut child) = (lease(1, Some(("a", 1))), lease(2, None));
     child.parents = vec![done.shard.clone(), open.shard.clone()];
-    let told = said(&table(vec![done, open, child]));
-    assert_eq!(told[0], "its shard is read to its end");
-    assert_eq!(told[2], "waits until shardId-000000000001 is read to its end, as records of a key come in order");
+    let texts = texts(&table(vec![done, open, child]));
+    assert_eq!(texts[0], "the shard is read to its end");
+    assert_eq!(texts[2], "waits until shardId-000000000001 is read to its end, so that records of a key stay in order");
 }
 
 #[test]
-fn a_lease_that_nobody_has_room_for_says_so() {
+fn the_reason_of_an_unassignable_lease_names_the_workers() {
     let mut table = table(vec![lease(0, Some(("a", 1))), lease(1, Some(("b", 2))), lease(2, None)]);
     table.sessions.iter_mut().for_each(|session| session.capacity = Some(1));
-    assert_eq!(reasons(&table)[2], Reason::NoRoom { workers: 2 });
+    assert_eq!(reasons(&table)[2], Reason::Unassignable { workers: 2 });
     table.sessions.iter_mut().for_each(|session| session.state = SessionState::Draining);
     assert_eq!(reasons(&table)[0], Reason::Leaving { by: worker("a") });
     assert_eq!(reasons(&table)[2], Reason::NoWorkers);
 }
 
 #[test]
-fn what_cannot_be_asked_for_says_what_it_waits_for() {
+fn the_reason_of_a_lease_without_a_session_names_how_long_it_waits() {
     let orphan = lease(0, Some(("gone", 4)));
     let foreign = Lease { kcl_counter: None, ..lease(1, Some(("java", 0))) };
     assert_eq!(
-        said(&table(vec![orphan, foreign])),
+        texts(&table(vec![orphan, foreign])),
         [
-            "its owner `gone` has no session; free once it stood still for 10s",
-            "written last by another kind of consumer (Java KCL?), under the name `java`; free once it stood still for \
-             20s",
+            "not read: its owner `gone` has no session; free once its row is unchanged for 10s",
+            "written last by an external writer (Java KCL?), owner `java`; free once its row is unchanged for 20s",
         ]
     );
 }
 
 #[test]
-fn the_leader_tells_since_when_and_who_was_passed_over() {
+fn the_leaders_reason_contains_waiting_times_and_avoided_workers() {
     let leases: BTreeMap<LeaseKey, Lease> = [lease(0, None)].map(|lease| (lease.key.clone(), lease)).into();
     let mut sessions = Sessions::new(worker("a"), Duration::from_secs(10));
-    sessions.see_all(table(vec![]).sessions, Time::ZERO, Time::ZERO);
-    let (resting, patience) = (StaleOwnerTracker::default(), StaleAfter::of(&Settings::default()));
+    sessions.observe_table(table(vec![]).sessions, Time::ZERO, Time::ZERO);
+    let (stale_owners, stale_after) = (StaleOwnerTracker::default(), StaleAfter::of(&Settings::default()));
     let t = |seconds| Time::from_origin(Duration::from_secs(seconds));
     let bounds = super::super::pending_moves::Bounds {
         free: Duration::from_secs(4),
         after_owner: Duration::from_secs(40),
-        unfit: Duration::from_secs(10),
+        avoided: Duration::from_secs(10),
     };
-    let problem = problem(&leases, &UnconfirmedChildren::default(), &sessions, &resting, patience);
+    let problem = problem(&leases, &UnconfirmedChildren::default(), &sessions, &stale_owners, stale_after);
     let mut pending_moves = PendingMoves::default();
     pending_moves.instructions(&problem, 16, BalanceBy::Leases, t(0));
     pending_moves.shown(&problem.leases[0].key, t(5));
@@ -182,16 +182,15 @@ fn the_leader_tells_since_when_and_who_was_passed_over() {
     let known = Known {
         leases: &leases,
         sessions: &sessions,
-        resting: &resting,
-        patience,
+        stale_owners: &stale_owners,
+        stale_after,
         pending_moves: &pending_moves,
         now: Some(t(7)),
     };
-    let said: Vec<String> = known.explain(&problem).map(|(_, reason)| reason.to_string()).collect();
+    let texts: Vec<String> = known.explain(&problem).map(|(_, reason)| reason.to_string()).collect();
     assert_eq!(
-        said,
-        ["nobody reads it; `b` was told to claim it 2 s ago; `a` did not take what it was told to take, and gets \
-             nothing for a while"]
+        texts,
+        ["not read; assigned to `b` 2 s ago; `a` did not carry out an assignment and gets no leases for a while"]
     );
 }
 
@@ -209,7 +208,7 @@ fn serving(name: &str, number: SessionNumber, streams: &[&str]) -> Session {
 }
 
 #[test]
-fn a_child_waits_for_its_own_streams_parent_whatever_stands_in_another() {
+fn a_child_waits_only_for_a_parent_of_its_own_stream() {
     let done = |lease: Lease| Lease { checkpoint: Checkpoint::ShardEnd, ..lease };
     let leases = vec![
         done(among("instructions", 0, &[], None)),
@@ -225,11 +224,11 @@ fn a_child_waits_for_its_own_streams_parent_whatever_stands_in_another() {
 }
 
 #[test]
-fn a_lease_that_no_worker_serves_rests_and_says_so() {
+fn the_reason_of_an_unserved_lease_names_its_stream() {
     let mut table = table(vec![among("instructions", 0, &[], None), among("refunds", 0, &[], None)]);
     table.sessions = vec![serving("a", 1, &["instructions"]), serving("b", 2, &["payments"])];
     assert_eq!(reasons(&table)[0], Reason::Free { after: None });
-    assert_eq!(said(&table)[1], "nobody reads it: no worker serves stream `1:refunds:2`; it stays where it is");
+    assert_eq!(texts(&table)[1], "not read: no worker serves stream `1:refunds:2`; its checkpoint is kept");
     table.sessions.clear();
     assert_eq!(reasons(&table)[1], Reason::NoWorkers);
 }

@@ -1,4 +1,4 @@
-//! Passes of lists, answered one by one.
+//! Tests passes of shard sync, answering call by call.
 
 use super::*;
 use crate::lease::row::HashKeyRange;
@@ -20,7 +20,7 @@ fn created(effects: &mut Effects) -> Vec<Lease> {
     rows.collect()
 }
 
-/// Of a table that is filled, or that is to start where this says.
+/// Begins a pass of a stream that is filled, or that starts as given.
 fn begin(pinned: Option<FleetStart>, effects: &mut Effects) -> SyncPass {
     let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/s".to_owned();
     let stream = StreamKeys::alone(crate::record::StreamIdentity { arn, created_at: 1 });
@@ -30,7 +30,7 @@ fn begin(pinned: Option<FleetStart>, effects: &mut Effects) -> SyncPass {
 }
 
 #[test]
-fn shards_whose_ranges_are_not_said_are_a_list_as_well() {
+fn a_list_without_hash_ranges_is_accepted() {
     let mut effects = Effects::new(fastrand::Rng::with_seed(1));
     let start = FleetStart { checkpoint: Checkpoint::TrimHorizon, at_ms: None };
     let mut sync_pass = begin(Some(start), &mut effects);
@@ -41,7 +41,7 @@ fn shards_whose_ranges_are_not_said_are_a_list_as_well() {
 }
 
 #[test]
-fn a_childs_row_is_created_after_its_parents_answered() {
+fn a_childs_row_is_created_after_its_parents_row_was_written() {
     let mut effects = Effects::new(fastrand::Rng::with_seed(1));
     let mut sync_pass = begin(None, &mut effects);
     let listing = Listing { shards: vec![shard(1, &[0]), shard(0, &[])], answered_at_ms: None };
@@ -50,12 +50,13 @@ fn a_childs_row_is_created_after_its_parents_answered() {
     let parents = created(&mut effects);
     assert_eq!(parents.iter().map(|row| row.shard.clone()).collect::<Vec<_>>(), [shard(0, &[]).id]);
     let answer = Answer::Written(Written::Applied(Some(Row::Lease(parents[0].clone()))));
-    let part = CallId::Sync(parents[0].key.clone());
-    sync_pass.on_answer(&part, answer, &BTreeMap::new(), &mut list_history, &mut effects);
+    let call = CallId::Sync(parents[0].key.clone());
+    sync_pass.on_answer(&call, answer, &BTreeMap::new(), &mut list_history, &mut effects);
     assert_eq!(created(&mut effects)[0].shard, shard(1, &[0]).id);
 }
 
-/// Answers every write at once; the n-th one is throttled where `fails` says so. Tells how many were sent.
+/// Answers every write at once; the n-th one is throttled if `fails(n)`. Returns the number of
+/// writes sent.
 fn answer_all(sync_pass: &mut SyncPass, effects: &mut Effects, mut fails: impl FnMut(usize) -> bool) -> usize {
     let (mut sent, mut list_history, leases) = (0, ListHistory::default(), BTreeMap::new());
     for _ in 0..10_000 {
@@ -79,11 +80,11 @@ fn answer_all(sync_pass: &mut SyncPass, effects: &mut Effects, mut fails: impl F
             sync_pass.on_answer(&call.part, answer, &leases, &mut list_history, effects);
         }
     }
-    panic!("it never ends; {sent} writes")
+    panic!("does not end; {sent} writes")
 }
 
 #[test]
-fn after_a_throttled_write_only_that_one_is_sent_again() {
+fn only_a_throttled_write_is_sent_again() {
     let mut effects = Effects::new(fastrand::Rng::with_seed(1));
     let start = FleetStart { checkpoint: Checkpoint::TrimHorizon, at_ms: None };
     let mut sync_pass = begin(Some(start), &mut effects);
@@ -96,7 +97,7 @@ fn after_a_throttled_write_only_that_one_is_sent_again() {
 }
 
 #[test]
-fn a_list_of_shards_that_are_their_own_ancestors_is_asked_for_again_and_believed_in_the_end() {
+fn a_list_with_a_cycle_of_parents_is_repeated_and_used_in_the_end() {
     let mut effects = Effects::new(fastrand::Rng::with_seed(1));
     let start = FleetStart { checkpoint: Checkpoint::TrimHorizon, at_ms: None };
     let mut list_history = ListHistory::default();
@@ -113,7 +114,7 @@ fn a_list_of_shards_that_are_their_own_ancestors_is_asked_for_again_and_believed
         };
         assert!(told.len() == 1 && told.iter().all(expected), "{told:?}");
         if round == 2 {
-            assert_eq!(answer_all(&mut sync_pass, &mut effects, |_| false), 3, "two leases, and the mark");
+            assert_eq!(answer_all(&mut sync_pass, &mut effects, |_| false), 3, "two leases and the mark");
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Handlers whose effects, position and dead letters change in one transaction: whatever fails and crashes when, each record
-//! is in the database, or with the dead-letter sink, or still to come.
+//! Tests handlers whose effects, position and dead letters change in one transaction: whatever
+//! fails or crashes, each record is in the database, or with the dead-letter sink, or still to be
+//! delivered.
 
 use super::stage::*;
 use crate::processor::{
@@ -18,19 +19,19 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-/// How many records the shard has.
+/// The number of records in the shard.
 const RECORDS: u64 = 40;
 
-/// What a handler does about records that cannot be handled.
+/// What a handler does with records that it cannot handle.
 #[derive(Clone, Copy, Debug)]
 enum Way {
-    /// They go to a table, in the transaction.
+    /// It writes them to a dead-letter table, in the same transaction.
     Table,
-    /// They are named, and the position stops before the first.
+    /// It names them, and commits the position before the first of them.
     Outcome,
-    /// They are named, and nothing is committed.
+    /// It names them, and commits nothing.
     RollsBackAndNames,
-    /// Nothing is committed.
+    /// It returns an error without naming them, and commits nothing.
     RollsBack,
 }
 
@@ -41,16 +42,16 @@ struct Tables {
     letters: Vec<u64>,
 }
 
-/// The database, the sink, and what goes wrong. Clones are the same.
+/// The database, the sink, and which faults occur. Clones share one state.
 #[derive(Clone, Debug)]
 struct World {
     tables: Arc<Mutex<Tables>>,
     sunk: Arc<Mutex<BTreeSet<u64>>>,
     rng: Arc<Mutex<fastrand::Rng>>,
-    /// Nothing goes wrong any more.
+    /// No faults occur any more.
     calm: Arc<Mutex<bool>>,
     way: Way,
-    /// Every so many records one cannot be handled.
+    /// Every how many records one cannot be handled.
     poison: u64,
 }
 
@@ -59,7 +60,7 @@ fn number_of(record: &Record) -> u64 {
 }
 
 impl World {
-    /// 0 to 9; only 9 when nothing goes wrong any more.
+    /// A random number from 0 to 9; always 9 when no faults occur any more.
     fn luck(&self) -> u8 {
         if *self.calm.lock().unwrap() { 9 } else { self.rng.lock().unwrap().u8(0..10) }
     }
@@ -75,7 +76,8 @@ impl World {
         }
     }
 
-    /// Which records no owner will see again and nobody has, given what the lease's row says.
+    /// The records that no owner will deliver again and that are neither in the database nor with
+    /// the sink, given the lease's row.
     fn lost(&self, row: Option<u64>) -> Vec<u64> {
         let (tables, sunk) = (self.tables.lock().unwrap(), self.sunk.lock().unwrap());
         let passed = tables.position.max(row).unwrap_or(0);
@@ -108,12 +110,12 @@ impl RecordProcessor for World {
             Way::Table => self.commit(batch.iter()),
             Way::Outcome => self.commit(batch.iter().take_while(|record| !outcome.has_failed(record))),
             Way::RollsBackAndNames if !outcome.is_success() => return outcome.into_result(),
-            Way::RollsBack if !outcome.is_success() => return Err("something in it does not parse".into()),
+            Way::RollsBack if !outcome.is_success() => return Err("the record does not parse".into()),
             Way::RollsBackAndNames | Way::RollsBack => self.commit(batch.iter()),
         }
         match luck {
-            1 => Err("no answer to the commit".into()),
-            // Until the process crashes.
+            1 => Err("the commit got no answer".into()),
+            // The handler hangs until the process crashes.
             2 => pending().await,
             _ if matches!(self.way, Way::Outcome) => outcome.into_result(),
             _ => Ok(()),
@@ -121,7 +123,7 @@ impl RecordProcessor for World {
     }
 }
 
-/// The shard, from wherever a reader starts.
+/// The shard's reader, from any starting position.
 struct Shard(Arc<Mutex<fastrand::Rng>>);
 
 struct Reading(u64, Arc<Mutex<fastrand::Rng>>);
@@ -131,7 +133,9 @@ impl Readers for Shard {
         let next = match from {
             StartingPosition::TrimHorizon => 1,
             StartingPosition::At(number) => number.as_str().parse().unwrap(),
-            other @ (StartingPosition::AtTimestamp(_) | StartingPosition::After(_)) => panic!("starts at {other:?}"),
+            other @ (StartingPosition::AtTimestamp(_) | StartingPosition::After(_)) => {
+                panic!("unexpected starting position {other:?}")
+            }
         };
         Box::new(Reading(next, Arc::clone(&self.0)))
     }
@@ -200,12 +204,12 @@ async fn play(seed: u64, way: Way, policy: &OnError, poison: u64) {
         let orderly = rng.lock().unwrap().bool();
         sleep(Duration::from_millis(if last { 600_000 } else { time })).await;
         if orderly || last {
-            // The owner releases the lease with what is acknowledged, at the latest after a while.
+            // The owner releases the lease with the acknowledged position, after a bounded time.
             it.delivery.drain();
             sleep(secs(60)).await;
             row = row.max(it.acknowledged());
         }
-        // Else it crashes: nothing of what it knew is written.
+        // The owner crashes: nothing that it had in memory is written.
         it.delivery.close();
         it.reports().await;
         assert_eq!(world.lost(row), [0_u64; 0], "{way:?} under {policy:?} after owner {owner}: {world:?}");
@@ -213,7 +217,7 @@ async fn play(seed: u64, way: Way, policy: &OnError, poison: u64) {
     let mut effects = world.tables.lock().unwrap().effects.clone();
     let all = effects.len();
     effects.dedup();
-    assert_eq!(effects.len(), all, "each effect once, in order");
+    assert_eq!(effects.len(), all, "each effect is there once, in order");
     let passes = matches!(way, Way::Table) || policy.may_pass();
     if passes {
         assert_eq!(
@@ -225,7 +229,7 @@ async fn play(seed: u64, way: Way, policy: &OnError, poison: u64) {
 }
 
 trait MayPass {
-    /// Whether it lets records go that cannot be handled.
+    /// Whether the policy gives up records that cannot be handled.
     fn may_pass(&self) -> bool;
 }
 
@@ -238,7 +242,7 @@ impl MayPass for OnError {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
-    fn no_record_is_lost_whatever_fails_and_crashes_when(seed: u64, way in 0_usize..4, policy in 0_usize..4, poison in 3_u64..50) {
+    fn no_record_is_lost_or_repeated_whatever_fails_or_crashes(seed: u64, way in 0_usize..4, policy in 0_usize..4, poison in 3_u64..50) {
         let way = [Way::Table, Way::Outcome, Way::RollsBackAndNames, Way::RollsBack][way];
         let policy = &policies()[policy];
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

@@ -1,4 +1,4 @@
-//! Error policies: trying again, splitting, dead letters, stopping.
+//! Tests error policies: retries, splits, dead letters, stops.
 
 use super::stage::*;
 use crate::error::Code;
@@ -13,7 +13,7 @@ use futures_util::future::{FutureExt, pending};
 use std::sync::{Arc, Mutex};
 use tokio::time::sleep;
 
-/// Keeps the letters; fails as often as it is told before.
+/// A sink that stores letters, and fails a given number of times before.
 #[derive(Clone, Default)]
 struct Letters(Arc<Mutex<Vec<DeadLetter>>>, Arc<Mutex<u32>>);
 
@@ -40,7 +40,7 @@ impl Letters {
     }
 }
 
-/// Fails for every batch that has one of these.
+/// A handler that fails for every batch that contains one of these records.
 fn poisoned(
     poison: &'static [&'static str],
 ) -> impl Fn(&str) -> futures_util::future::BoxFuture<'static, Result<(), BoxError>> + Send + Sync + 'static {
@@ -54,9 +54,10 @@ fn thrice() -> OnError {
     OnError::retry().max_attempts(3).then(FinalAction::DeadLetter)
 }
 
-/// R1: what came before the poison is done, the poison goes to the sink once, what follows is done after it.
+/// The records before the poison record are done, the poison record goes to the sink once, and the
+/// records after it are done next.
 #[tokio::test(start_paused = true)]
-async fn a_record_that_always_fails_is_found_and_given_up_and_the_others_are_done_in_order() {
+async fn a_poison_record_is_dead_lettered_and_the_others_are_handled_in_order() {
     let letters = Letters::default();
     let it = Stage::policy(thrice()).sink(letters.sink()).run(poisoned(&["5"]));
     it.feed(1..=10);
@@ -68,15 +69,15 @@ async fn a_record_that_always_fails_is_found_and_given_up_and_the_others_are_don
         ("database is down", "clicks/shardId-000000000000/5.0".to_owned())
     );
     assert!(letter.attempts >= 3, "{letter:?}");
-    assert_eq!(it.log.count("records 5"), 3, "alone it is tried as often as the policy says");
+    assert_eq!(it.log.count("records 5"), 3, "the single record gets as many attempts as the policy allows");
     let done = it.log.lines();
     let at = |what: &str| done.iter().rposition(|line| line == what).unwrap_or_else(|| panic!("{what} in {done:?}"));
     assert!(at("records 4") < at("records 5") && at("records 5") < at("records 6 7 8 9 10"), "{done:?}");
 }
 
-/// R1, its second half: as long as the sink fails the position stays.
+/// While the sink fails, the position does not move.
 #[tokio::test(start_paused = true)]
-async fn while_the_sink_fails_the_position_stays_and_nothing_passes() {
+async fn while_the_sink_fails_no_later_record_is_delivered() {
     let letters = Letters::default();
     *letters.1.lock().unwrap() = u32::MAX;
     let it = Stage::policy(OnError::at_once(FinalAction::DeadLetter)).sink(letters.sink()).run(poisoned(&["5"]));
@@ -90,7 +91,7 @@ async fn while_the_sink_fails_the_position_stays_and_nothing_passes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_never_answers_does_not_outlive_the_lease() {
+async fn a_sink_that_hangs_is_dropped_when_the_lease_is_lost() {
     let sink = sink_fn(|_| async { pending().await });
     let mut it = Stage::policy(OnError::at_once(FinalAction::DeadLetter)).sink(sink).run(poisoned(&["1"]));
     it.feed(1..=1);
@@ -100,9 +101,10 @@ async fn a_sink_that_never_answers_does_not_outlive_the_lease() {
     assert_eq!(it.acknowledged(), None);
 }
 
-/// R2: the shard or the worker stops, nothing after the failing record is handed over, and the position stays.
+/// The shard or the worker stops, nothing after the failing record is delivered, and the position
+/// does not move.
 #[tokio::test(start_paused = true)]
-async fn a_policy_that_stops_releases_the_shard_where_it_was() {
+async fn a_policy_that_stops_releases_the_lease_at_its_position() {
     for (last, stops) in [(FinalAction::StopShard, None), (FinalAction::StopWorker, Some(Code::StoppedByPolicy))] {
         let policy = OnError::retry().when_panicked(OnError::at_once(last));
         let mut it = Stage::policy(policy).run(first(1, "records 2", || async { panic!("no gate") }.boxed()));
@@ -117,17 +119,17 @@ async fn a_policy_that_stops_releases_the_shard_where_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_end_to_trying_a_batch_can_still_be_split_down_to_the_record() {
+async fn a_batch_can_be_split_down_to_the_failing_record_with_unlimited_retries() {
     let it = Stage::policy(OnError::retry().split_after(2)).run(poisoned(&["3"]));
     it.feed(1..=4);
     sleep(secs(120)).await;
-    assert_eq!(it.acknowledged(), Some(2), "what is before it is done");
-    assert!(it.log.count("records 3") > 3, "and it is tried again and again");
+    assert_eq!(it.acknowledged(), Some(2), "the records before it are done");
+    assert!(it.log.count("records 3") > 3, "it is retried again and again");
     assert_eq!(it.log.count("records 4"), 0, "in order");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_takes_too_long_has_failed() {
+async fn a_handler_that_exceeds_its_timeout_has_failed() {
     let slow = first(2, "records 1", || pending().boxed());
     let mut it = Stage::default().set(|settings| settings.handler_timeout(secs(7))).run(slow);
     it.feed(1..=1);
@@ -137,7 +139,7 @@ async fn a_handler_that_takes_too_long_has_failed() {
     assert_eq!(it.reports().await, [Said::Drained]);
 }
 
-/// Names the records it is told to, and errors of their own.
+/// A handler that names the given records as failed, each with its own error.
 struct Names(&'static [u64], Log);
 
 impl RecordProcessor for Names {
@@ -157,7 +159,7 @@ impl RecordProcessor for Names {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_records_that_are_named_as_failed_come_again() {
+async fn only_the_named_records_are_delivered_again() {
     let log = Log::new();
     let mine = log.clone();
     let it = Stage::default().start(log, move |_| Names(&[2, 4], mine.clone()));
@@ -165,11 +167,11 @@ async fn only_records_that_are_named_as_failed_come_again() {
     sleep(secs(3)).await;
     assert_eq!(it.log.count("records 1 2 3 4 5"), 1);
     assert!(it.log.count("records 2 4") >= 3);
-    assert_eq!(it.acknowledged(), Some(1), "3 and 5 are done, beyond the gap");
+    assert_eq!(it.acknowledged(), Some(1), "3 and 5 are done beyond the gap");
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_that_are_named_are_given_up_each_with_its_own_error_and_without_splitting() {
+async fn named_records_are_dead_lettered_each_with_its_own_error_without_splits() {
     let (letters, log) = (Letters::default(), Log::new());
     let mine = log.clone();
     let stage = Stage::policy(OnError::at_once(FinalAction::DeadLetter)).sink(letters.sink());
@@ -183,7 +185,7 @@ async fn records_that_are_named_are_given_up_each_with_its_own_error_and_without
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outcome_that_names_none_of_the_batch_is_a_success() {
+async fn an_outcome_that_names_no_record_of_the_batch_is_a_success() {
     struct Strange;
     impl RecordProcessor for Strange {
         async fn process_records(&mut self, _: &Batch, _: &ShardContext) -> Result<(), BoxError> {
@@ -200,7 +202,7 @@ async fn an_outcome_that_names_none_of_the_batch_is_a_success() {
 
 #[cfg(feature = "macros")]
 #[tokio::test(start_paused = true)]
-async fn what_a_derived_processor_handled_before_it_failed_does_not_come_again() {
+async fn records_that_a_derived_processor_handled_before_a_failure_are_not_repeated() {
     #[derive(kcl_macros::RecordProcessor)]
     #[processor(json, handler = "add", crate = "crate")]
     struct Adds(Log, u64);
@@ -230,7 +232,7 @@ async fn what_a_derived_processor_handled_before_it_failed_does_not_come_again()
 
 #[cfg(feature = "macros")]
 #[tokio::test(start_paused = true)]
-async fn a_record_that_cannot_be_decoded_is_given_up_at_once_and_alone() {
+async fn a_record_that_does_not_decode_is_dead_lettered_at_once_and_alone() {
     #[derive(kcl_macros::RecordProcessor)]
     #[processor(json, handler = "add", crate = "crate")]
     struct Adds(Log, u64);
@@ -265,7 +267,7 @@ struct Decodes;
 
 #[cfg(feature = "macros")]
 impl Decodes {
-    #[allow(clippy::needless_pass_by_ref_mut, reason = "the signature that the derive calls")]
+    #[allow(clippy::needless_pass_by_ref_mut, reason = "the derive calls this signature")]
     async fn take(&mut self, _: u64, _: &crate::RecordMeta) -> Result<(), BoxError> {
         Ok(())
     }
@@ -273,7 +275,7 @@ impl Decodes {
 
 #[cfg(feature = "macros")]
 #[tokio::test(start_paused = true)]
-async fn records_before_one_that_cannot_be_decoded_are_acknowledged_under_the_default_policy() {
+async fn records_before_one_that_does_not_decode_are_acknowledged_by_default() {
     let it = Stage::default().start(Log::new(), |_| Decodes);
     let payload = |n: u64| Record::new(number(n), if n == 8 { "{bad".to_owned() } else { n.to_string() });
     it.feed.send(Ok(Chunk { records: (1..=10).map(payload).collect(), ..Chunk::default() })).unwrap();
@@ -281,7 +283,7 @@ async fn records_before_one_that_cannot_be_decoded_are_acknowledged_under_the_de
     assert_eq!(it.acknowledged(), Some(7));
 }
 
-/// Fails each record once, the first time it comes, and is done with those before it.
+/// A handler that fails each record at its first delivery, and is done with the records before it.
 #[cfg(feature = "macros")]
 #[derive(kcl_macros::RecordProcessor, Default)]
 #[processor(json, handler = "take", crate = "crate")]
@@ -296,8 +298,8 @@ impl FailsOnce {
 
 #[cfg(feature = "macros")]
 #[tokio::test(start_paused = true)]
-async fn attempts_are_counted_anew_for_each_record_that_a_derived_handler_fails_at() {
-    let letters = crate::policy::sink_fn(|_| async { panic!("each record is handled at its second attempt") });
+async fn attempts_count_from_one_for_each_record_at_which_a_derived_handler_fails() {
+    let letters = crate::policy::sink_fn(|_| async { panic!("each record succeeds at its second attempt") });
     let policy = OnError::retry().max_attempts(2).then(FinalAction::DeadLetter);
     let it = Stage::policy(policy).sink(letters).start(Log::new(), |_| FailsOnce::default());
     let payload = |n: u64| Record::new(number(n), n.to_string());
@@ -308,8 +310,8 @@ async fn attempts_are_counted_anew_for_each_record_that_a_derived_handler_fails_
 
 #[cfg(feature = "macros")]
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_checkpoints_by_itself_acknowledges_nothing_by_failing() {
-    // What it was handed before may still be in its memory alone.
+async fn a_failure_acknowledges_nothing_with_manual_checkpoints() {
+    // The records that it got before may still be only in its memory.
     let stage = Stage::default().set(|settings| settings.manual_checkpoints(true));
     let it = stage.start(Log::new(), |_| Decodes);
     let payload = |n: u64| Record::new(number(n), if n == 3 { "{bad".to_owned() } else { n.to_string() });

@@ -1,4 +1,4 @@
-//! Acknowledging record by record.
+//! Tests acknowledging record by record.
 
 use super::stage::*;
 use crate::processor::{Batch, BoxError, FinalAction, OnError, RecordHandle, RecordProcessor, ShardContext};
@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::time::sleep;
 
-/// Handles by their records' numbers, the newest where one came again.
+/// The handles by their records' numbers; the newest one if a record was delivered again.
 type Taken = Arc<Mutex<BTreeMap<u64, RecordHandle>>>;
 
-/// Takes the handles and returns.
+/// A handler that takes the handles and returns.
 struct Takes(Taken, Log);
 
 impl RecordProcessor for Takes {
@@ -19,7 +19,7 @@ impl RecordProcessor for Takes {
             self.1.say(format!("took {number}"));
             self.0.lock().unwrap().insert(number, handle);
         }
-        assert!(batch.take_handles().is_empty(), "a second call yields none");
+        assert!(batch.take_handles().is_empty(), "a second call returns no handles");
         Ok(())
     }
 
@@ -58,7 +58,7 @@ async fn handles_are_acknowledged_in_any_order_while_later_batches_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handle_that_is_dropped_or_failed_brings_its_record_again() {
+async fn the_record_of_a_dropped_or_failed_handle_is_delivered_again() {
     let (it, taken) = start(Stage::default());
     it.feed(1..=3);
     sleep(secs(1)).await;
@@ -73,7 +73,7 @@ async fn a_handle_that_is_dropped_or_failed_brings_its_record_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_policy_counts_what_handles_say() {
+async fn the_policy_counts_failures_of_handles() {
     let letters = Arc::new(Mutex::new(Vec::new()));
     let kept = letters.clone();
     let sink = crate::policy::sink_fn(move |letter| {
@@ -90,7 +90,7 @@ async fn the_policy_counts_what_handles_say() {
     assert_eq!(it.acknowledged(), Some(2));
 }
 
-/// R8: the end of the shard is seen while a hundred records are in other hands.
+/// The end of the shard is read while the handles of a hundred records are open.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_shard_waits_for_the_last_handle() {
     let (mut it, taken) = start(Stage::default());
@@ -104,9 +104,9 @@ async fn the_end_of_the_shard_waits_for_the_last_handle() {
     assert_eq!(it.acknowledged(), Some(100));
 }
 
-/// R8, its second half.
+/// The same, when the lease is lost.
 #[tokio::test(start_paused = true)]
-async fn an_acknowledgement_after_the_lease_is_lost_changes_nothing() {
+async fn an_acknowledgement_after_the_lease_is_lost_has_no_effect() {
     let (mut it, taken) = start(Stage::default());
     it.feed(1..=2);
     sleep(secs(1)).await;
@@ -117,7 +117,7 @@ async fn an_acknowledgement_after_the_lease_is_lost_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_waits_for_handles_and_the_owner_does_not_wait_for_ever() {
+async fn a_drain_waits_for_open_handles_until_the_owner_closes_the_delivery() {
     let (mut it, taken) = start(Stage::default());
     it.feed(1..=2);
     sleep(secs(1)).await;
@@ -125,14 +125,14 @@ async fn a_drain_waits_for_handles_and_the_owner_does_not_wait_for_ever() {
     sleep(secs(5)).await;
     assert_eq!(it.log.count("shutdown_requested"), 0);
     acknowledge(&taken, [1]);
-    // One that fails now is left to the next owner.
+    // The next owner handles a record that fails now.
     drop(taken.lock().unwrap().remove(&2));
     assert_eq!(it.reports().await, [Said::Drained]);
     assert_eq!((it.acknowledged(), it.log.count("shutdown_requested"), it.log.count("took 2")), (Some(1), 1, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_records_than_the_window_are_open() {
+async fn no_more_records_are_read_beyond_max_unacknowledged() {
     let (it, taken) = start(Stage::default().set(|settings| settings.max_unacknowledged(4)));
     for n in 1..=9 {
         it.feed(n..=n);
@@ -141,14 +141,14 @@ async fn no_more_records_than_the_window_are_open() {
     assert_eq!(taken.lock().unwrap().len(), 4);
     acknowledge(&taken, [2, 3]);
     sleep(secs(60)).await;
-    assert_eq!(taken.lock().unwrap().len(), 2, "the first one is still open");
+    assert_eq!(taken.lock().unwrap().len(), 2, "the first record is not acknowledged");
     acknowledge(&taken, [1]);
     sleep(secs(60)).await;
     assert_eq!(taken.lock().unwrap().keys().copied().collect::<Vec<_>>(), [4, 5, 6, 7]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_takes_handles_and_fails_gets_again_what_is_not_acknowledged() {
+async fn a_handler_that_fails_after_taking_handles_gets_the_unacknowledged_records_again() {
     struct Half(Taken, Log);
     impl RecordProcessor for Half {
         async fn process_records(&mut self, batch: &Batch, _: &ShardContext) -> Result<(), BoxError> {

@@ -1,4 +1,4 @@
-//! Several handlers on one shard, and when batches are handed over.
+//! Tests several handlers on one shard, and the sizes of batches.
 
 use super::stage::*;
 use crate::checkpoint::CompletedRanges;
@@ -17,10 +17,10 @@ fn send(it: &Fixture, records: impl Iterator<Item = Record>) {
     it.feed.send(Ok(Chunk { records: records.collect(), ..Chunk::default() })).unwrap();
 }
 
-/// What was handed over, by key: in which lane, and which record.
+/// The delivered records, by key: lane and record.
 type Seen = Arc<Mutex<BTreeMap<String, Vec<(usize, u64)>>>>;
 
-/// Every record acquires a moment; what was handed over, by key and lane.
+/// A handler that takes a moment for every record, and logs the records by key and lane.
 struct Slow {
     each: Duration,
     seen: Seen,
@@ -79,7 +79,7 @@ async fn done(run: &Run, last: u64) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_lanes_by_key_handlers_work_at_the_same_time_and_a_keys_records_keep_their_order_and_their_lane() {
+async fn lanes_by_key_work_concurrently_and_keep_each_keys_order_and_lane() {
     for fails in [0, 30] {
         let run = slow(Stage::lanes(Concurrency::PerKey(8)), fails);
         for chunk in 0..4 {
@@ -108,7 +108,7 @@ async fn many_keys_on_many_lanes_are_twenty_times_as_fast_as_one_lane() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_order_every_lane_has_work() {
+async fn unordered_lanes_all_have_work() {
     let run = slow(Stage::lanes(Concurrency::Unordered(8)), 0);
     send(&run.it, (1..=80).map(|n| record(n).with_partition_key("one key")));
     done(&run, 80).await;
@@ -116,7 +116,7 @@ async fn without_order_every_lane_has_work() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_stands_does_not_hold_up_the_others_and_the_window_bounds_them() {
+async fn a_stalled_key_does_not_block_the_others_up_to_max_unacknowledged() {
     let stuck = |call: &str| if call.split(' ').any(|number| number == "1") { acquires(100_000) } else { fine() };
     let stage = Stage::lanes(Concurrency::PerKey(4)).set(|settings| settings.max_unacknowledged(50));
     let it = stage.run(stuck);
@@ -125,10 +125,10 @@ async fn a_key_that_stands_does_not_hold_up_the_others_and_the_window_bounds_the
     }
     sleep(secs(600)).await;
     let fetched = it.log.count("fetched");
-    assert!((50..=53).contains(&fetched), "{fetched}: fifty open, and what is fetched ahead");
+    assert!((50..=53).contains(&fetched), "{fetched}: fifty unacknowledged, and the prefetched ones");
     assert_eq!(it.acknowledged(), None);
     let handled = it.log.lines().iter().filter(|line| line.starts_with("records")).count();
-    assert!(handled > 20, "{handled}: the keys of the other lanes");
+    assert!(handled > 20, "{handled}: the keys of the other lanes are handled");
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,7 +150,7 @@ async fn all_lanes_end_before_the_shard_and_before_the_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_earlier_owner_did_beyond_the_checkpoint_does_not_come_again() {
+async fn records_that_an_earlier_owner_completed_beyond_the_checkpoint_are_not_repeated() {
     for lanes in [Concurrency::Serial, Concurrency::PerKey(2)] {
         let run = |from: u64, to: u64| (record(from).position()..=record(to).position(), to - from + 1);
         let bytes = CompletedRanges::write(&Checkpoint::TrimHorizon, &[run(3, 4), run(6, 6)]).unwrap();
@@ -210,9 +210,10 @@ async fn batches_are_bounded_by_records_and_by_bytes() {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
-    /// Whatever the sizes, the lanes and the failures: every record is handled, a key's in order where order is promised.
+    /// For any sizes, lanes and failures, every record is handled, and each key's records in order
+    /// if order is promised.
     #[test]
-    fn whatever_the_lanes_every_record_is_handled(
+    fn every_record_is_handled_with_any_lanes(
         chunks in proptest::collection::vec(1u64..40, 1..12), lanes in 1u16..6, ordered: bool, fails in 0u32..40,
         most in 1usize..20, window in 0u64..2_000,
     ) {
@@ -242,7 +243,7 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lane_that_gives_up_takes_the_others_with_it() {
+async fn a_lane_that_gives_up_stops_the_others() {
     let policy = crate::OnError::retry().when_panicked(crate::OnError::at_once(crate::FinalAction::StopShard));
     let mut stage = Stage::lanes(Concurrency::PerKey(4));
     stage.handling.policy = Arc::new(policy);
@@ -252,7 +253,7 @@ async fn a_lane_that_gives_up_takes_the_others_with_it() {
     });
     send(&it, (1..=9).map(keyed));
     while !matches!(it.reports.recv().await.unwrap().kind, crate::processor::ReportKind::GaveUp { .. }) {}
-    // As the owner does.
+    // The owner closes the delivery then.
     it.delivery.close();
     assert_eq!(it.reports().await, []);
     assert_eq!(it.log.count("lease_lost"), 4);

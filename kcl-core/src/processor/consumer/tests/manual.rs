@@ -1,4 +1,4 @@
-//! Handlers that checkpoint by themselves.
+//! Tests handlers with manual checkpoints.
 
 use super::stage::*;
 use crate::lease::row::Pending;
@@ -7,11 +7,11 @@ use crate::record::{Checkpoint, Record};
 use std::sync::{Arc, Mutex};
 use tokio::time::sleep;
 
-/// Keeps its context and what it saw.
+/// A handler that keeps its context and the records that it got.
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<Vec<Call>>>);
 
-/// One call.
+/// One call of the handler.
 type Call = (ShardContext, Vec<Record>);
 
 impl RecordProcessor for Kept {
@@ -37,7 +37,7 @@ fn manual() -> Stage {
     Stage::default().set(|settings| settings.manual_checkpoints(true))
 }
 
-/// Answers the next wish to write, as the owner would.
+/// Answers the next write request, as the owner does.
 async fn write(it: &mut Fixture, checkpoint: u64) {
     loop {
         if let ReportKind::Write(asked) = it.reports.recv().await.unwrap().kind {
@@ -47,7 +47,7 @@ async fn write(it: &mut Fixture, checkpoint: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn success_acknowledges_nothing_and_a_checkpoint_everything_before_it() {
+async fn success_acknowledges_nothing_and_a_checkpoint_acknowledges_everything_before_it() {
     let (mut it, kept) = start(manual());
     it.feed(1..=3);
     it.feed(4..=6);
@@ -60,7 +60,7 @@ async fn success_acknowledges_nothing_and_a_checkpoint_everything_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_not_handed_over_cannot_be_checkpointed() {
+async fn a_record_that_was_not_delivered_cannot_be_checkpointed() {
     let (it, kept) = start(manual());
     it.feed(1..=3);
     sleep(secs(1)).await;
@@ -71,7 +71,7 @@ async fn what_was_not_handed_over_cannot_be_checkpointed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_checkpoint_after_the_lease_is_lost_is_an_error_and_changes_nothing() {
+async fn a_checkpoint_after_the_lease_is_lost_is_an_error_without_effect() {
     let (mut it, kept) = start(manual());
     it.feed(1..=3);
     sleep(secs(1)).await;
@@ -83,7 +83,7 @@ async fn a_checkpoint_after_the_lease_is_lost_is_an_error_and_changes_nothing() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_the_end_of_the_shard_what_was_handled_is_acknowledged_whether_it_was_checkpointed_or_not() {
+async fn shard_ended_acknowledges_records_that_were_not_checkpointed() {
     let (mut it, _) = start(manual());
     it.feed_end(1..=3);
     assert_eq!(it.reports().await, [Said::Ended(children())]);
@@ -91,7 +91,7 @@ async fn at_the_end_of_the_shard_what_was_handled_is_acknowledged_whether_it_was
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_checkpoint_in_two_phases_is_first_written_down_and_then_counts() {
+async fn a_two_phase_checkpoint_is_stored_as_pending_and_takes_effect_at_its_commit() {
     let (mut it, kept) = start(manual());
     it.feed(1..=3);
     sleep(secs(1)).await;
@@ -99,15 +99,15 @@ async fn a_checkpoint_in_two_phases_is_first_written_down_and_then_counts() {
     let (prepared, ()) = tokio::join!(context.prepare_checkpoint(&record_2, Some(b"half".to_vec())), write(&mut it, 0));
     let checkpoint = Checkpoint::At(record_2.position());
     let pending = Some(Pending { checkpoint: checkpoint.clone(), state: Some(b"half".to_vec()) });
-    assert_eq!(it.delivery.standing(&Checkpoint::TrimHorizon).extras.pending, pending);
+    assert_eq!(it.delivery.checkpoint_state(&Checkpoint::TrimHorizon).extras.pending, pending);
     assert_eq!(it.acknowledged(), None);
     let (committed, ()) = tokio::join!(prepared.unwrap().commit(), write(&mut it, 2));
     assert_eq!((committed, it.acknowledged()), (Ok(()), Some(2)));
-    assert_eq!(it.delivery.standing(&checkpoint).extras.pending, None);
+    assert_eq!(it.delivery.checkpoint_state(&checkpoint).extras.pending, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_checkpoint_can_be_forced_within_a_batch_that_is_acknowledged_by_its_success() {
+async fn a_handler_without_manual_checkpoints_may_checkpoint_within_a_batch() {
     let (mut it, kept) = start(Stage::default());
     it.feed(1..=3);
     sleep(secs(1)).await;
@@ -117,7 +117,7 @@ async fn a_checkpoint_can_be_forced_within_a_batch_that_is_acknowledged_by_its_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_several_handlers_work_nobody_can_speak_for_what_is_before_a_record() {
+async fn manual_checkpoints_are_refused_with_several_lanes() {
     let (it, kept) = start(Stage::lanes(Concurrency::PerKey(2)));
     it.feed(1..=3);
     sleep(secs(1)).await;

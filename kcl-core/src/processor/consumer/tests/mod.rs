@@ -1,4 +1,4 @@
-//! Whole consumers under virtual time.
+//! Tests whole consumers under virtual time.
 
 mod exactly_once;
 mod failing;

@@ -1,4 +1,4 @@
-//! A key that is parked while the others go on.
+//! Tests keys that are quarantined while the others go on.
 
 use super::stage::*;
 use crate::lease::row::{QuarantineRequest, QuarantinedKey};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// A handler that cannot do records of `key-1` as long as the answer says so.
+/// A handler that fails records of `key-1` while the answer says so.
 fn poison() -> (Arc<AtomicBool>, impl Fn(&str) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync + 'static) {
     let poisoned = Arc::new(AtomicBool::new(true));
     let is = Arc::clone(&poisoned);
@@ -37,16 +37,20 @@ fn send(it: &Fixture, numbers: std::ops::RangeInclusive<u64>) {
 
 fn parked(it: &Fixture) -> Vec<(Option<String>, Vec<u64>)> {
     let number = |position: &Position| position.sequence_number.as_str().parse().unwrap();
-    it.delivery.parked().into_iter().map(|key| (key.key, key.positions.iter().map(number).collect())).collect()
+    it.delivery
+        .quarantined_keys()
+        .into_iter()
+        .map(|key| (key.key, key.positions.iter().map(number).collect()))
+        .collect()
 }
 
 fn wish(it: &Fixture, wish: QuarantineRequest) {
     let row: Vec<QuarantinedKey> =
-        it.delivery.parked().into_iter().map(|key| QuarantinedKey { wish: Some(wish), ..key }).collect();
-    it.delivery.wish(&row);
+        it.delivery.quarantined_keys().into_iter().map(|key| QuarantinedKey { wish: Some(wish), ..key }).collect();
+    it.delivery.take_requests(&row);
 }
 
-/// `key-1` as a row has it.
+/// `key-1` as it is in a lease's row.
 pub(super) fn parked_key(numbers: &[u64], wish: Option<QuarantineRequest>) -> QuarantinedKey {
     QuarantinedKey {
         key: Some("key-1".to_owned()),
@@ -60,7 +64,7 @@ pub(super) fn parked_key(numbers: &[u64], wish: Option<QuarantineRequest>) -> Qu
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poisoned_key_is_parked_in_order_and_the_others_go_on() {
+async fn a_failing_key_is_quarantined_in_order_and_the_others_go_on() {
     for lanes in [Concurrency::Serial, Concurrency::PerKey(4)] {
         let (_, script) = poison();
         let it = stage(lanes).run(script);
@@ -68,13 +72,13 @@ async fn a_poisoned_key_is_parked_in_order_and_the_others_go_on() {
         send(&it, 26..=35);
         sleep(secs(60)).await;
         assert_eq!(parked(&it), [(Some("key-1".to_owned()), vec![1, 11, 21, 31])], "{lanes:?}");
-        assert_eq!(it.acknowledged(), Some(35), "the position passes what the row names");
-        assert!(it.log.count("records 11") == 0, "later ones of the key are not even tried");
+        assert_eq!(it.acknowledged(), Some(35), "the position passes the records that the row names");
+        assert!(it.log.count("records 11") == 0, "later records of the key are not attempted");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_resumed_comes_in_order_before_its_later_records() {
+async fn a_resumed_key_is_delivered_in_order_before_its_later_records() {
     for lanes in [Concurrency::Serial, Concurrency::PerKey(4)] {
         let (poisoned, script) = poison();
         let it = stage(lanes).run(script);
@@ -96,21 +100,21 @@ async fn a_key_that_is_resumed_comes_in_order_before_its_later_records() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_fails_again_stays_parked_until_the_next_wish() {
+async fn a_resumed_key_that_fails_again_stays_until_the_next_request() {
     let (_, script) = poison();
     let it = stage(Concurrency::PerKey(2)).run(script);
     send(&it, 1..=15);
     sleep(secs(60)).await;
-    let before = it.delivery.parked()[0].attempts;
+    let before = it.delivery.quarantined_keys()[0].attempts;
     wish(&it, QuarantineRequest::Resume);
     sleep(secs(60)).await;
     assert_eq!(parked(&it), [(Some("key-1".to_owned()), vec![1, 11])]);
-    let key = it.delivery.parked()[0].clone();
+    let key = it.delivery.quarantined_keys()[0].clone();
     assert!(key.attempts > before && key.wish.is_none(), "{key:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_given_up_goes_to_the_sink_in_order() {
+async fn a_dead_lettered_key_goes_to_the_sink_in_order() {
     let letters = Arc::new(std::sync::Mutex::new(Vec::new()));
     let kept = Arc::clone(&letters);
     let sink = crate::policy::sink_fn(move |letter| {
@@ -129,7 +133,7 @@ async fn a_key_that_is_given_up_goes_to_the_sink_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_wish_a_setting_has_parked_keys_tried_again() {
+async fn quarantine_retry_resumes_keys_without_a_request() {
     let (poisoned, script) = poison();
     let it = stage(Concurrency::Serial).set(|settings| settings.quarantine_retry(secs(600))).run(script);
     send(&it, 1..=15);
@@ -142,14 +146,14 @@ async fn without_a_wish_a_setting_has_parked_keys_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_quarantine_is_full_the_shard_stands_and_loses_nothing() {
+async fn when_the_quarantine_is_full_the_shard_waits_and_loses_nothing() {
     for lanes in [Concurrency::Serial, Concurrency::PerKey(1)] {
         let (poisoned, script) = poison();
         let it = stage(lanes).set(|settings| settings.max_quarantined(2)).run(script);
         send(&it, 1..=45);
         sleep(secs(600)).await;
         assert_eq!(parked(&it), [(Some("key-1".to_owned()), vec![1, 11])]);
-        assert_eq!(it.acknowledged(), Some(20), "the third of the key finds no room");
+        assert_eq!(it.acknowledged(), Some(20), "the third record of the key finds no room");
         poisoned.store(false, Ordering::Relaxed);
         wish(&it, QuarantineRequest::Resume);
         sleep(secs(60)).await;
@@ -158,7 +162,7 @@ async fn when_quarantine_is_full_the_shard_stands_and_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_quarantine_is_tried_again_where_the_setting_says_so_whoever_filled_it() {
+async fn quarantine_retry_resumes_keys_of_an_earlier_owners_full_quarantine() {
     let (poisoned, script) = poison();
     let settings = |settings: crate::Settings| settings.max_quarantined(2).quarantine_retry(secs(100));
     let position = |n: u64| keyed(n).position();
@@ -181,7 +185,7 @@ async fn a_full_quarantine_is_tried_again_where_the_setting_says_so_whoever_fill
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_fails_and_finds_no_room_waits_behind_what_is_resumed() {
+async fn a_failed_record_without_room_waits_behind_resumed_records() {
     let (poisoned, script) = poison();
     let it = stage(Concurrency::Serial).set(|settings| settings.max_quarantined(1)).run(script);
     let records = [keyed(1), record(11).with_partition_key("another"), keyed(12)];
@@ -191,13 +195,13 @@ async fn a_record_that_fails_and_finds_no_room_waits_behind_what_is_resumed() {
     poisoned.store(false, Ordering::Relaxed);
     wish(&it, QuarantineRequest::Resume);
     sleep(secs(5)).await;
-    // It was given up already: it is parked as soon as there is room.
+    // The policy has given it up already, so it is quarantined as soon as there is room.
     assert_eq!(parked(&it), [(Some("another".to_owned()), vec![11])]);
     assert_eq!(it.acknowledged(), Some(12));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_the_shard_waits_for_what_is_parked() {
+async fn the_end_of_the_shard_waits_for_quarantined_records() {
     let (poisoned, script) = poison();
     let mut it = stage(Concurrency::PerKey(3)).run(script);
     let records = (1..=15).map(keyed).collect();
@@ -211,7 +215,7 @@ async fn the_end_of_the_shard_waits_for_what_is_parked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_earlier_owner_parked_is_parked_still() {
+async fn keys_that_an_earlier_owner_quarantined_stay_in_quarantine() {
     let (poisoned, script) = poison();
     let position = |n: u64| keyed(n).position();
     let key = QuarantinedKey {
@@ -235,7 +239,7 @@ async fn what_an_earlier_owner_parked_is_parked_still() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_parked_record_that_the_stream_has_lost_is_told_and_does_not_hold_up_the_rest() {
+async fn an_expired_quarantined_record_is_reported_and_does_not_block_the_rest() {
     let (poisoned, script) = poison();
     let mut stage = stage(Concurrency::Serial);
     stage.kept.retain(|record| record.sequence_number.as_str() != "1");
@@ -249,8 +253,8 @@ async fn a_parked_record_that_the_stream_has_lost_is_told_and_does_not_hold_up_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_corrupt_aggregate_that_is_resumed_is_corrupt_still() {
-    // It has the begin of an aggregate, and no more of one.
+async fn a_resumed_corrupt_aggregate_is_not_shown_to_the_handler() {
+    // It begins like an aggregate, and the rest is missing.
     let mut corrupt = keyed(1);
     corrupt.data = [&[0xf3, 0x89, 0x9a, 0xc2][..], &[7; 30]].concat().into();
     let mut stage = Stage::policy(OnError::at_once(FinalAction::Quarantine))
@@ -265,11 +269,11 @@ async fn a_corrupt_aggregate_that_is_resumed_is_corrupt_still() {
         sleep(secs(1)).await;
     }
     assert_eq!((it.log.count("records 1"), it.log.count("records 2")), (0, 1));
-    assert_eq!(it.log.count("read again 1"), 2);
+    assert_eq!(it.log.count("reread 1"), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_sink_a_wish_for_dead_letters_is_refused_and_the_shard_goes_on() {
+async fn without_a_sink_a_request_for_dead_letters_is_refused_and_the_shard_goes_on() {
     let (_, script) = poison();
     let mut it = stage(Concurrency::PerKey(2)).run(script);
     send(&it, 1..=15);
@@ -278,18 +282,18 @@ async fn without_a_sink_a_wish_for_dead_letters_is_refused_and_the_shard_goes_on
     sleep(secs(1)).await;
     send(&it, 16..=25);
     sleep(secs(600)).await;
-    let key = it.delivery.parked()[0].clone();
+    let key = it.delivery.quarantined_keys()[0].clone();
     assert_eq!((key.wish, key.positions.len()), (None, 3));
     assert!(key.refused.unwrap().contains("no dead-letter sink"));
-    assert!(it.reports.try_recv().is_err(), "nothing was given up");
+    assert!(it.reports.try_recv().is_err(), "no record was given up");
     assert_eq!(it.acknowledged(), Some(25));
     wish(&it, QuarantineRequest::Resume);
-    assert_eq!(it.delivery.parked()[0].refused, None, "another wish acquires the refusal back");
+    assert_eq!(it.delivery.quarantined_keys()[0].refused, None, "another request removes the refusal");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resumed_record_that_fails_goes_back_whatever_the_policy_says() {
-    // The policy of today knows no quarantine; the keys were parked under another one.
+async fn a_resumed_record_that_fails_goes_back_whatever_the_policy_decides() {
+    // The present policy never quarantines; the keys were quarantined under another one.
     let policies =
         [OnError::retry(), OnError::at_once(FinalAction::StopWorker), OnError::at_once(FinalAction::StopShard)];
     for policy in policies {
@@ -300,16 +304,16 @@ async fn a_resumed_record_that_fails_goes_back_whatever_the_policy_says() {
         let mut it = stage.run(script);
         send(&it, 12..=20);
         sleep(secs(120)).await;
-        let key = it.delivery.parked()[0].clone();
+        let key = it.delivery.quarantined_keys()[0].clone();
         assert_eq!((key.wish, key.positions.len(), key.error.as_str()), (None, 2, "database is down"));
         assert!(key.attempts > 2);
-        assert!(it.reports.try_recv().is_err(), "a wish stops nothing");
+        assert!(it.reports.try_recv().is_err(), "a request stops nothing");
         assert_eq!(it.acknowledged(), Some(20));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_fails_for_a_parked_record_leaves_it_parked_and_holds_nobody_up() {
+async fn a_sink_that_fails_for_a_quarantined_record_leaves_it_there_and_blocks_nothing() {
     let sink = crate::policy::sink_fn(|_| async { Err("disk full".into()) });
     let (_, script) = poison();
     let it = stage(Concurrency::Serial).sink(sink).run(script);
@@ -318,14 +322,14 @@ async fn a_sink_that_fails_for_a_parked_record_leaves_it_parked_and_holds_nobody
     wish(&it, QuarantineRequest::DeadLetter);
     send(&it, 16..=20);
     sleep(secs(60)).await;
-    let key = it.delivery.parked()[0].clone();
+    let key = it.delivery.quarantined_keys()[0].clone();
     assert_eq!((key.wish, key.positions.len()), (None, 2));
     assert!(key.refused.unwrap().contains("disk full"));
     assert_eq!(it.acknowledged(), Some(20));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_checkpoints_by_itself_gets_each_resumed_record_once_and_unparks_it_with_a_checkpoint() {
+async fn with_manual_checkpoints_a_resumed_record_leaves_quarantine_with_its_checkpoint() {
     let mut stage = Stage::policy(OnError::retry()).set(|settings| settings.manual_checkpoints(true));
     stage.kept = (1..=200).map(keyed).collect();
     stage.parked = vec![parked_key(&[1, 11], Some(QuarantineRequest::Resume))];
@@ -341,7 +345,7 @@ async fn a_handler_that_checkpoints_by_itself_gets_each_resumed_record_once_and_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_without_records_in_the_row_is_none() {
+async fn a_key_without_records_in_the_row_is_ignored() {
     let mut stage = stage(Concurrency::Serial);
     stage.parked = vec![parked_key(&[], Some(QuarantineRequest::Resume))];
     let mut it = stage.run(|_| fine());
@@ -350,17 +354,17 @@ async fn a_key_without_records_in_the_row_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn quarantine_takes_no_more_of_a_row_than_half_of_what_a_row_may_have() {
+async fn quarantine_takes_at_most_half_of_the_size_limit_of_a_row() {
     let mut it = stage(Concurrency::Serial)
         .set(|settings| settings.max_quarantined(1_000))
         .run(|call| if call.starts_with("records") { fails() } else { fine() });
-    // The longest keys that Kinesis acquires, four bytes a character.
+    // The longest keys that Kinesis accepts, with four bytes per character.
     let long = |n: u64| record(n).with_partition_key(format!("{n:04}{}", "\u{1f680}".repeat(252)));
     it.feed.send(Ok(Chunk { records: (1..=1_000).map(long).collect(), ..Chunk::default() })).unwrap();
     sleep(secs(3_600)).await;
-    let parked = it.delivery.parked();
+    let parked = it.delivery.quarantined_keys();
     let bytes: usize = parked.iter().map(|key| key.key.as_ref().unwrap().len() + key.error.len()).sum();
     assert!((50_000..200_000).contains(&bytes), "{bytes} bytes of {} keys", parked.len());
-    assert_eq!(it.acknowledged(), Some(parked.len() as u64), "then the shard waits");
+    assert_eq!(it.acknowledged(), Some(parked.len() as u64), "the shard waits");
     assert!(it.reports.try_recv().is_err());
 }

@@ -1,4 +1,4 @@
-//! One handler, one batch after the other.
+//! Tests one handler that gets one batch after the other.
 
 use super::stage::*;
 use crate::error::Code;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 #[tokio::test(start_paused = true)]
-async fn batches_come_in_order_and_move_the_acknowledged_position() {
+async fn batches_are_delivered_in_order_and_move_the_acknowledged_position() {
     let mut it = consumer(|_| fine());
     it.feed(1..=3);
     it.feed.send(Ok(Chunk::default())).unwrap();
@@ -53,7 +53,7 @@ async fn a_drain_does_not_wait_for_a_batch_that_keeps_failing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_lease_drops_the_running_handler_and_takes_no_acknowledgement() {
+async fn a_lost_lease_drops_the_running_handler_and_ignores_acknowledgements() {
     let dropped = Log::new();
     let guard = dropped.clone();
     let mut it = consumer(move |call| {
@@ -76,12 +76,12 @@ async fn a_lost_lease_drops_the_running_handler_and_takes_no_acknowledgement() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn gone_is_said_after_processor_and_reader_are_dropped() {
+async fn gone_is_reported_after_processor_and_reader_are_dropped() {
     let mut it = consumer(|call| if call == "lease_lost" { acquires(2) } else { fine() });
     it.feed(1..=2);
     sleep(secs(1)).await;
     it.delivery.close();
-    // The test's own task reads the report as soon as it is there.
+    // The test's own task reads the report as soon as it is sent.
     while !matches!(it.reports.recv().await.unwrap().kind, ReportKind::Gone) {}
     assert_eq!((it.log.count("processor dropped"), it.log.count("reader dropped")), (1, 1));
     assert_eq!(it.log.when("processor dropped"), secs(3));
@@ -97,7 +97,7 @@ async fn a_lease_lost_callback_that_hangs_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_session_holds_the_batch_and_a_confirmed_one_delivers_it() {
+async fn a_closed_gate_holds_the_batch_and_a_confirmed_heartbeat_delivers_it() {
     let it = consumer(|_| fine());
     it.gate.shut();
     it.feed(1..=2);
@@ -111,7 +111,7 @@ async fn a_late_session_holds_the_batch_and_a_confirmed_one_delivers_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_is_held_is_left_to_the_next_owner_when_the_lease_goes() {
+async fn a_held_batch_is_left_to_the_next_owner_when_the_lease_is_lost() {
     let mut it = consumer(|_| fine());
     it.gate.shut();
     it.feed(1..=2);
@@ -134,7 +134,7 @@ async fn a_panicking_or_failing_handler_gets_the_same_records_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_records_come_before_initialize_succeeded() {
+async fn no_records_are_delivered_before_initialize_succeeded() {
     let it = consumer(first(3, "initialize", || async { panic!("no database") }.boxed()));
     it.feed(1..=1);
     sleep(secs(10)).await;
@@ -144,7 +144,7 @@ async fn no_records_come_before_initialize_succeeded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shards_end_waits_until_its_last_batch_is_acknowledged_and_shard_ended_succeeded() {
+async fn the_end_of_the_shard_waits_for_the_last_batch_and_for_shard_ended() {
     let failing = first(2, "records 1 2", fails);
     let refusing = first(2, "shard_ended", fails);
     let mut it = consumer(move |call| if call == "shard_ended" { refusing(call) } else { failing(call) });
@@ -187,7 +187,7 @@ async fn a_reader_that_panics_gives_the_lease_up() {
     assert!(matches!(&reports[..], [Said::GaveUp { stops_with: None, .. }]), "{reports:?}");
 }
 
-/// A factory that panics so often, and then makes a processor.
+/// A factory that panics this many times, and then makes a processor.
 fn panics(times: usize, log: &Log) -> impl Fn(&ShardId) -> Scripted + Send + Sync + 'static {
     let (left, log) = (Mutex::new(times), log.clone());
     move |_| {
@@ -203,7 +203,7 @@ fn panics(times: usize, log: &Log) -> impl Fn(&ShardId) -> Scripted + Send + Syn
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_factory_that_panics_is_called_again_as_initialize_would_be() {
+async fn a_panicking_factory_is_retried_like_initialize() {
     let log = Log::new();
     let mut it = Stage::default().start(log.clone(), panics(5, &log));
     it.feed(1..=3);
@@ -214,7 +214,7 @@ async fn a_factory_that_panics_is_called_again_as_initialize_would_be() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_factory_that_panics_goes_to_the_error_policy() {
+async fn a_panic_of_the_factory_goes_to_the_error_policy() {
     for (last, stops) in [(FinalAction::StopShard, None), (FinalAction::StopWorker, Some(Code::StoppedByPolicy))] {
         let policy = OnError::retry().when_panicked(OnError::retry().max_attempts(3).then(last));
         let log = Log::new();
@@ -244,14 +244,14 @@ async fn a_lease_whose_factory_panics_can_still_be_drained_and_lost() {
 
 fn refused(it: &Fixture, kind: ApiErrorKind) {
     let source = ApiError { kind, message: "not allowed".to_owned(), source: None };
-    // A consumer that gave up reads no more.
+    // A consumer that gave up does not read on.
     let _ = it.feed.send(Err(ReadError { shard: it.delivery.shard().clone(), source }));
 }
 
 #[tokio::test(start_paused = true)]
-async fn reads_that_are_refused_stop_neither_the_shard_nor_the_worker_and_resume() {
+async fn refused_reads_stop_neither_the_shard_nor_the_worker_and_resume() {
     for kind in [ApiErrorKind::Refused, ApiErrorKind::NotFound, ApiErrorKind::Unavailable] {
-        // Neither does a policy that stops for whatever a handler fails with.
+        // Not even under a policy that stops for any failure of a handler.
         let it = Stage::policy(OnError::at_once(FinalAction::StopWorker)).run(|_| fine());
         for _ in 0..600 {
             refused(&it, kind);
@@ -279,7 +279,7 @@ async fn a_policy_with_long_pauses_does_not_delay_reading_after_an_outage() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_read_is_not_judged_once_the_outage_is_over() {
+async fn a_failed_read_is_not_reported_to_the_policy_once_the_outage_is_over() {
     let stops = OnError::retry().when_unreadable(secs(5), FinalAction::StopWorker);
     let it = Stage::policy(stops).run(|call| if call == "records 1" { acquires(60) } else { fine() });
     it.feed(1..=1);
@@ -295,7 +295,7 @@ async fn a_failed_read_is_not_judged_once_the_outage_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_policy_that_names_refused_reads_is_obeyed_after_the_time_it_says_with_a_code_of_its_own() {
+async fn when_unreadable_stops_after_its_time_with_a_code_of_its_own() {
     for (last, stops) in [(FinalAction::StopShard, None), (FinalAction::StopWorker, Some(Code::CannotRead))] {
         let mut it = Stage::policy(OnError::retry().when_unreadable(secs(30), last)).run(|_| fine());
         for _ in 0..29 {
@@ -315,7 +315,7 @@ async fn a_policy_that_names_refused_reads_is_obeyed_after_the_time_it_says_with
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_chunks_are_fetched_ahead_of_a_busy_handler_and_no_more() {
+async fn exactly_two_chunks_are_prefetched_for_a_busy_handler() {
     let it = consumer(|call| if call == "records 1" { acquires(60) } else { fine() });
     for n in 1..=9 {
         it.feed(n..=n);
@@ -327,7 +327,7 @@ async fn two_chunks_are_fetched_ahead_of_a_busy_handler_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_gate_handler_and_owner_do_records_come_in_order_and_none_is_passed_over() {
+async fn records_are_delivered_in_order_and_none_is_skipped_under_any_schedule() {
     for seed in 0..200 {
         let mut rng = fastrand::Rng::with_seed(seed);
         let handler = Mutex::new(rng.fork());
@@ -364,14 +364,14 @@ async fn whatever_gate_handler_and_owner_do_records_come_in_order_and_none_is_pa
             next = first + 2;
         }
         let acknowledged = it.acknowledged().unwrap_or(0);
-        // At most the batch at hand is not acknowledged.
+        // At most the current batch is not acknowledged.
         assert!(acknowledged + 1 == next || acknowledged + 3 == next, "seed {seed}: {acknowledged} of {next}");
     }
 }
 
 #[cfg(feature = "aws")]
 #[tokio::test(start_paused = true)]
-async fn a_record_whose_number_is_none_is_handled_and_never_written_down() {
+async fn a_record_with_a_malformed_number_is_handled_and_never_stored() {
     let it = consumer(|_| fine());
     let bad = Record::new(SequenceNumber::trusted("12x45".to_owned()), "x");
     it.feed(1..=2);
@@ -380,11 +380,11 @@ async fn a_record_whose_number_is_none_is_handled_and_never_written_down() {
     sleep(secs(1)).await;
     assert_eq!(it.log.count("records 12x45"), 1);
     assert_eq!(
-        it.delivery.standing(&Checkpoint::TrimHorizon).acknowledged,
+        it.delivery.checkpoint_state(&Checkpoint::TrimHorizon).acknowledged,
         None,
-        "no row says what cannot be read again"
+        "no row contains a position that cannot be parsed"
     );
-    assert!(!it.delivery.was_handed_over(&bad.position()), "nor is it prepared");
+    assert!(!it.delivery.was_handed_over(&bad.position()), "nor is it prepared as a checkpoint");
     it.feed(3..=4);
     sleep(secs(1)).await;
     assert_eq!(it.acknowledged(), Some(4));

@@ -1,4 +1,4 @@
-//! A consumer with a scripted reader and a scripted processor.
+//! Runs a consumer with a scripted reader and a scripted processor.
 
 use crate::checkpoint::CompletedRanges;
 use crate::clock::TokioClock;
@@ -8,7 +8,7 @@ use crate::lease::LeaseKey;
 use crate::lease::row::QuarantinedKey;
 use crate::processor::{
     Batch, BoxError, ClaimSnapshot, Concurrency, ConsumerDeps, ConsumerHost, DeadLetterSink, DeliveryGate, ErrorPolicy,
-    Handling, OnError, RecordProcessor, Report, ReportKind, ShardContext, ShardDelivery, StartConsumer,
+    HandlerConfig, OnError, RecordProcessor, Report, ReportKind, ShardContext, ShardDelivery, StartConsumer,
 };
 use crate::record::{Record, SequenceNumber, ShardId, StartingPosition, StreamRef};
 use crate::retrieval::{Chunk, ReadError, Readers, ShardReader};
@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 pub(super) type Fed = Result<Chunk, ReadError>;
 
-/// What happened, in order, and when.
+/// Logs what happens, in order, with its time.
 #[derive(Clone, Debug)]
 pub(super) struct Log(Arc<Mutex<Vec<(Duration, String)>>>, Instant);
 
@@ -49,7 +49,7 @@ impl Log {
     }
 }
 
-/// Says so when it is dropped.
+/// Logs when it is dropped.
 pub(super) struct Dropped(pub(super) Log, pub(super) &'static str);
 
 impl Drop for Dropped {
@@ -77,10 +77,10 @@ impl ShardReader for FedReader {
     }
 }
 
-/// The last are the records that were parked from the start.
+/// The last chunks are the records that were quarantined at the start.
 struct FedReaders(Mutex<Option<mpsc::UnboundedReceiver<Fed>>>, Log, Vec<Record>, Vec<SequenceNumber>);
 
-/// Reads what was kept from one record on, and then stands.
+/// A reader that returns stored records from a position on, and then pends.
 struct Kept(Option<Vec<Record>>);
 
 #[async_trait]
@@ -99,7 +99,7 @@ impl Readers for FedReaders {
         if let StartingPosition::At(number) = &from
             && (feed.is_none() || self.3.contains(number))
         {
-            self.1.say(format!("read again {number}"));
+            self.1.say(format!("reread {number}"));
             let kept = self.2.iter().filter(|record| record.sequence_number >= *number);
             return Box::new(Kept(Some(kept.cloned().collect())));
         }
@@ -108,7 +108,7 @@ impl Readers for FedReaders {
     }
 }
 
-/// Answers a callback, which is named as the log names it.
+/// Answers a callback by its name in the log.
 pub(super) type Script = Arc<dyn Fn(&str) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
 
 pub(super) struct Scripted {
@@ -157,7 +157,7 @@ pub(super) struct Fixture {
     pub(super) host: Box<dyn AllGone>,
 }
 
-/// A report, comparable.
+/// A report in a form that can be compared.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Said {
     Drained,
@@ -179,7 +179,7 @@ impl From<ReportKind> for Said {
     }
 }
 
-/// The host without its type.
+/// The host, without the type of its factory.
 pub(super) trait AllGone: StartConsumer {
     fn all_gone(&self) -> BoxFuture<'_, ()>;
 }
@@ -194,15 +194,15 @@ where
     }
 }
 
-/// What a consumer is made of.
+/// The configuration of a consumer.
 pub(super) struct Stage {
     pub(super) settings: Settings,
-    pub(super) handling: Handling,
+    pub(super) handling: HandlerConfig,
     pub(super) parked: Vec<QuarantinedKey>,
     pub(super) done: CompletedRanges,
-    /// What is read again, when something was parked.
+    /// The records that are read again from quarantine.
     pub(super) kept: Vec<Record>,
-    /// Where the lease's row stands.
+    /// The position of the lease's row.
     pub(super) from: StartingPosition,
 }
 
@@ -210,7 +210,7 @@ impl Default for Stage {
     fn default() -> Self {
         let policy = Arc::new(OnError::retry());
         let concurrency = Concurrency::Auto;
-        let handling = Handling { policy, sink: None, store: None, concurrency, keyed: true, manual: false };
+        let handling = HandlerConfig { policy, sink: None, store: None, concurrency, keyed: true, manual: false };
         let (parked, kept) = (Vec::new(), Vec::new());
         let (done, from) = (CompletedRanges::default(), StartingPosition::TrimHorizon);
         Stage { settings: Settings::default(), handling, parked, done, kept, from }
@@ -241,7 +241,7 @@ impl Stage {
         self
     }
 
-    /// Callbacks answer what `script` says.
+    /// A configuration whose callbacks are answered by `script`.
     pub(super) fn run(
         self,
         script: impl Fn(&str) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync + 'static,
@@ -278,20 +278,20 @@ impl Stage {
         gate.open_until(crate::clock::Time::from_nanos(u64::MAX));
         let (sender, reports) = mpsc::unbounded_channel();
         let shard = ShardId::from("shardId-000000000000");
-        let hold = ClaimSnapshot::of(LeaseKey::from(&shard), shard, 7, self.from);
-        let most_parked = self.settings.max_quarantined;
-        let hold = ClaimSnapshot { parked: self.parked, done: self.done, most_parked, ..hold };
-        let delivery = ShardDelivery::new(hold, Arc::clone(&gate), sender);
+        let claim = ClaimSnapshot::of(LeaseKey::from(&shard), shard, 7, self.from);
+        let max_quarantined = self.settings.max_quarantined;
+        let claim = ClaimSnapshot { parked: self.parked, done: self.done, max_quarantined, ..claim };
+        let delivery = ShardDelivery::new(claim, Arc::clone(&gate), sender);
         let (runtime, stream) = (tokio::runtime::Handle::current(), StreamRef::from("clicks"));
         let (settings, rng) = (self.settings, fastrand::Rng::with_seed(1));
-        let means = ConsumerDeps { tasks: Arc::new(runtime), readers, stream, settings, clock, rng };
-        let host = Box::new(ConsumerHost::new(means, self.handling, factory));
+        let deps = ConsumerDeps { tasks: Arc::new(runtime), readers, stream, settings, clock, rng };
+        let host = Box::new(ConsumerHost::new(deps, self.handling, factory));
         host.start(Arc::clone(&delivery));
         Fixture { gate, delivery, reports, feed, log, host }
     }
 }
 
-/// A consumer whose callbacks answer what `script` says.
+/// A consumer whose callbacks are answered by `script`.
 pub(super) fn consumer(
     script: impl Fn(&str) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync + 'static,
 ) -> Fixture {
@@ -307,7 +307,7 @@ impl Fixture {
         self.feed.send(Ok(Chunk { end: Some(children()), ..chunk(numbers) })).unwrap();
     }
 
-    /// All reports up to `Gone`, which must be the last thing that happens.
+    /// All reports up to `Gone`, which must be the last one.
     pub(super) async fn reports(&mut self) -> Vec<Said> {
         let mut kinds = Vec::new();
         loop {
@@ -341,7 +341,7 @@ pub(super) fn record(n: u64) -> Record {
     Record::new(number(n), "x")
 }
 
-/// A record of the key that its number's last digit names.
+/// A record whose key is the last digit of its number.
 pub(super) fn keyed(n: u64) -> Record {
     record(n).with_partition_key(format!("key-{}", n % 10)).with_arrival_ms(i64::try_from(n).unwrap())
 }
@@ -363,7 +363,7 @@ pub(super) fn fails() -> BoxFuture<'static, Result<(), BoxError>> {
     ready(Err("database is down".into())).boxed()
 }
 
-/// The first `n` calls of `what` get `bad`, everything else is fine.
+/// The first `n` calls of `what` get the answer `bad`, all others `fine`.
 pub(super) fn first(
     n: usize,
     what: &'static str,

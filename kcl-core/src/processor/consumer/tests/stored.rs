@@ -1,4 +1,4 @@
-//! Positions that another store keeps.
+//! Tests positions that are kept in the user's own checkpoint store.
 
 use super::stage::*;
 use crate::lease::row::QuarantineRequest;
@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use std::sync::{Arc, Mutex};
 use tokio::time::sleep;
 
-/// Where the database stands; down, while there is no answer.
+/// The position in the database; the database is down while there is no answer.
 #[derive(Clone, Debug)]
 struct Database(Arc<Mutex<Result<Option<u64>, &'static str>>>);
 
@@ -41,7 +41,7 @@ fn stage(database: &Database) -> Stage {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_failed_after_its_commit_is_done_by_the_stores_word() {
+async fn a_batch_that_failed_after_its_commit_is_done_by_the_stores_position() {
     let database = Database::at(None);
     let committed = database.clone();
     let mut it = stage(&database).run(move |call| match call {
@@ -60,7 +60,7 @@ async fn a_batch_that_failed_after_its_commit_is_done_by_the_stores_word() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_failed_before_its_commit_is_not_nor_where_the_store_cannot_say() {
+async fn a_batch_that_failed_before_its_commit_is_delivered_again() {
     for answer in [Ok(None), Err("database is down")] {
         let database = Database::at(None);
         let mut it = stage(&database).run(|call| if call.starts_with("records") { fails() } else { fine() });
@@ -73,7 +73,7 @@ async fn a_batch_that_failed_before_its_commit_is_not_nor_where_the_store_cannot
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_store_is_down_nothing_is_read_and_then_from_where_it_says() {
+async fn while_the_store_is_down_nothing_is_read_then_reading_starts_at_its_position() {
     let database = Database(Arc::new(Mutex::new(Err("database is down"))));
     let it = stage(&database).run(|_| fine());
     it.feed(8..=9);
@@ -85,7 +85,7 @@ async fn while_the_store_is_down_nothing_is_read_and_then_from_where_it_says() {
     assert_eq!(it.acknowledged(), Some(9));
 }
 
-/// Names record 2 as failed, and has committed up to some record before that.
+/// A handler that names record 2 as failed, and has committed up to some record before that.
 struct Names(Database, u64);
 
 impl RecordProcessor for Names {
@@ -100,7 +100,7 @@ impl RecordProcessor for Names {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_fails_a_record_behind_its_position_stops_the_worker() {
+async fn naming_a_failed_record_that_the_store_has_passed_stops_the_worker() {
     for (committed, stops) in [(3, true), (2, true), (1, false)] {
         let database = Database::at(None);
         let mine = database.clone();
@@ -113,7 +113,7 @@ async fn a_handler_that_fails_a_record_behind_its_position_stops_the_worker() {
             assert!(reason.contains("named record 2 as failed"), "{reason}");
         } else {
             assert!(it.reports.try_recv().is_err());
-            assert_eq!(it.acknowledged(), Some(1), "those after it are not done, whatever the outcome says");
+            assert_eq!(it.acknowledged(), Some(1), "the records after it are not done, whatever the outcome names");
         }
     }
 }
@@ -130,7 +130,7 @@ impl RecordProcessor for Takes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_a_store_nobody_gets_handles() {
+async fn with_a_store_no_handles_are_returned() {
     let mut it = stage(&Database::at(None)).start(Log::new(), |_| Takes);
     it.feed(1..=3);
     let reports = it.reports().await;
@@ -140,16 +140,17 @@ async fn with_a_store_nobody_gets_handles() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_was_parked_before_there_was_a_store_is_not_resumed_beside_it() {
-    // The store's position is past the parked record: `advance` would leave it out, and it would be gone.
+async fn a_key_that_was_quarantined_without_a_store_is_not_resumed_with_one() {
+    // The store's position is past the quarantined record: `advance` would leave it out, and it
+    // would be lost.
     let mut stage = stage(&Database::at(Some(5))).set(|settings| settings.quarantine_retry(secs(60)));
     stage.parked = vec![super::quarantine::parked_key(&[1, 3], None)];
     stage.kept = (1..=20).map(keyed).collect();
     let it = stage.run(|_| fine());
-    it.delivery.wish(&[super::quarantine::parked_key(&[1, 3], Some(QuarantineRequest::Resume))]);
+    it.delivery.take_requests(&[super::quarantine::parked_key(&[1, 3], Some(QuarantineRequest::Resume))]);
     it.feed(6..=8);
     sleep(secs(600)).await;
-    let parked = it.delivery.parked();
+    let parked = it.delivery.quarantined_keys();
     assert_eq!((parked[0].positions.len(), parked[0].wish), (2, None));
     assert!(parked[0].refused.as_ref().unwrap().contains("checkpoint store"), "{parked:?}");
     assert_eq!((it.log.count("records 1"), it.log.count("records 6 7 8")), (0, 1));
@@ -165,13 +166,13 @@ impl ErrorPolicy for ParksWithoutSayingSo {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_a_store_nothing_is_parked() {
+async fn with_a_store_nothing_is_quarantined() {
     let mut stage = stage(&Database::at(None));
     stage.handling.policy = Arc::new(ParksWithoutSayingSo);
     let it = stage.run(first(3, "records 1", fails));
     it.feed(1..=1);
     it.feed(2..=2);
     sleep(secs(100)).await;
-    assert!(!it.delivery.has_parked());
+    assert!(!it.delivery.has_quarantined());
     assert_eq!((it.log.count("records 1"), it.acknowledged()), (4, Some(2)));
 }

@@ -33,7 +33,7 @@ fn down() -> Cause {
 }
 
 #[test]
-fn by_default_a_handler_that_fails_is_called_again_for_ever_less_and_less_often() {
+fn by_default_a_failing_handler_is_retried_forever_with_growing_pauses() {
     let panic = Cause::Panic("index out of bounds".to_owned());
     for cause in [panic, down(), Cause::TimedOut(Duration::from_secs(1)), Cause::Dropped] {
         let waits = [1, 2, 3, 8, 9, u32::MAX].map(|attempt| decide(&OnError::default(), &cause, 5, attempt, 1_000_000));
@@ -51,7 +51,7 @@ const READS: [ApiErrorKind; 6] = [
 ];
 
 #[test]
-fn a_shard_that_cannot_be_read_is_retried_for_ever_whatever_is_said_of_handlers() {
+fn a_failed_read_is_retried_forever_whatever_the_rules_for_handlers() {
     let policies = [
         OnError::retry(),
         OnError::retry().max_attempts(1).then(FinalAction::StopWorker),
@@ -64,32 +64,32 @@ fn a_shard_that_cannot_be_read_is_retried_for_ever_whatever_is_said_of_handlers(
 }
 
 #[test]
-fn only_a_policy_that_names_unreadable_shards_stops_for_them_and_after_its_time() {
-    for (last, decision) in
+fn only_when_unreadable_stops_for_a_failed_read_and_only_after_its_time() {
+    for (action, decision) in
         [(FinalAction::StopShard, Decision::StopShard), (FinalAction::StopWorker, Decision::StopWorker)]
     {
-        let policy = OnError::retry().when_unreadable(Duration::from_secs(60), last);
+        let policy = OnError::retry().when_unreadable(Duration::from_secs(60), action);
         for kind in READS {
             assert_eq!(decide(&policy, &read(kind), 0, 40, 59), within(30_000));
             assert_eq!(decide(&policy, &read(kind), 0, 1, 60), decision);
         }
-        assert_eq!(decide(&policy, &down(), 1, 1, 60), within(200), "handlers are not concerned");
+        assert_eq!(decide(&policy, &down(), 1, 1, 60), within(200), "handlers are not affected");
     }
 }
 
 #[test]
-fn attempts_and_age_are_used_up() {
+fn the_final_action_follows_the_limit_on_attempts_or_age() {
     let policy =
         OnError::retry().max_attempts(3).max_record_age(Duration::from_secs(100)).then(FinalAction::Quarantine);
     assert_eq!(decide(&policy, &down(), 1, 2, 0), within(400));
     assert_eq!(decide(&policy, &down(), 1, 3, 0), Decision::Quarantine);
     assert_eq!(decide(&policy, &down(), 1, 1, 39), within(200), "the record is 99 s old");
     assert_eq!(decide(&policy, &down(), 1, 1, 40), Decision::Quarantine);
-    assert_eq!(decide(&policy, &down(), 0, 1, 40), within(200), "another callback has no records that age");
+    assert_eq!(decide(&policy, &down(), 0, 1, 40), within(200), "a failure without records has no record age");
 }
 
 #[test]
-fn an_error_of_a_type_has_a_policy_of_its_own_also_as_a_cause() {
+fn a_case_matches_an_error_by_its_type_or_by_the_type_of_its_source() {
     let policy = OnError::retry()
         .when::<NoAirport>(OnError::at_once(FinalAction::DeadLetter))
         .when_panicked(OnError::at_once(FinalAction::StopShard))
@@ -103,14 +103,14 @@ fn an_error_of_a_type_has_a_policy_of_its_own_also_as_a_cause() {
 }
 
 #[test]
-fn a_terminal_error_is_not_tried_again() {
+fn a_terminal_error_is_not_retried() {
     let policy = OnError::retry().terminal_if(|error| error.is::<NoAirport>()).then(FinalAction::DeadLetter);
     assert_eq!(decide(&policy, &Cause::Error(NoAirport.into()), 1, 1, 0), Decision::DeadLetter);
     assert_eq!(decide(&policy, &down(), 1, 1_000, 0), within(30_000));
 }
 
 #[test]
-fn a_batch_is_split_and_a_record_is_not() {
+fn a_batch_is_split_and_a_single_record_is_retried() {
     let policy = OnError::retry().split_after(2);
     assert_eq!(decide(&policy, &down(), 8, 1, 0), within(200));
     assert_eq!(decide(&policy, &down(), 8, 2, 0), Decision::Split);
@@ -118,22 +118,22 @@ fn a_batch_is_split_and_a_record_is_not() {
 }
 
 #[test]
-fn a_policy_that_contradicts_itself_says_so() {
+fn contradictory_settings_are_refused_with_the_reason() {
     let second = Duration::from_secs(1);
     let wrong = [
         (OnError::retry().max_attempts(3), "without `then`"),
         (OnError::retry().max_record_age(second), "without `then`"),
         (OnError::retry().terminal_if(|_| true), "without `then`"),
-        (OnError::retry().max_attempts(0).then(FinalAction::DeadLetter), "tried once"),
-        (OnError::retry().split_after(0), "tried once"),
-        (OnError::retry().backoff(Duration::ZERO, second), "without a rest"),
+        (OnError::retry().max_attempts(0).then(FinalAction::DeadLetter), "at least 1"),
+        (OnError::retry().split_after(0), "at least 1"),
+        (OnError::retry().backoff(Duration::ZERO, second), "busy loop"),
         (OnError::retry().backoff(second, second / 2), "shorter than the first"),
         (OnError::retry().when_panicked(OnError::retry().max_attempts(3)), "without `then`"),
-        (OnError::retry().when_unreadable(second, FinalAction::DeadLetter), "no record to put there"),
-        (OnError::retry().when_unreadable(second, FinalAction::Quarantine), "no record to put there"),
+        (OnError::retry().when_unreadable(second, FinalAction::DeadLetter), "has no record"),
+        (OnError::retry().when_unreadable(second, FinalAction::Quarantine), "has no record"),
         (
             OnError::retry().when_panicked(OnError::retry().when_unreadable(second, FinalAction::StopShard)),
-            "of the whole policy",
+            "outermost policy",
         ),
     ];
     for (policy, why) in wrong {

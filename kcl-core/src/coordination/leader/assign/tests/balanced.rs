@@ -1,55 +1,55 @@
-//! What a plan keeps where leases are counted.
+//! Checks the properties of assignments by number of leases.
 
 use super::super::*;
 use super::problem::*;
 use proptest::prelude::*;
 
-/// Members that may be given leases.
+/// Members that can be given leases.
 fn open(members: &[Member]) -> impl Iterator<Item = WorkerNo> {
-    let any_fit = members.iter().any(|member| !member.unfit);
-    (0..members.len()).filter(move |worker| !(members[*worker].unfit && any_fit))
+    let any_preferred = members.iter().any(|member| !member.avoided);
+    (0..members.len()).filter(move |worker| !(members[*worker].avoided && any_preferred))
 }
 
-/// What each member has or is promised before the plan adds to it.
+/// The load of each member, pending moves included, before the assignment adds to it.
 fn bound(members: &[Member], items: &[Item]) -> Vec<usize> {
-    let of = |item: &Item| match (item.promised, item.standing) {
+    let of = |item: &Item| match (item.reserved_for, item.ownership) {
         (Some(to), _) => Some(to),
-        (None, Standing::Held(by)) => Some(by),
-        (None, Standing::Free | Standing::Leaving) => None,
+        (None, Ownership::Held(by)) => Some(by),
+        (None, Ownership::Free | Ownership::Leaving) => None,
     };
     counts(&items.iter().map(of).collect::<Vec<_>>(), members.len())
 }
 
 fn is_unread(item: &Item) -> bool {
-    !matches!(item.standing, Standing::Held(_))
+    !matches!(item.ownership, Ownership::Held(_))
 }
 
-/// Free and leaving leases get a member while one has room, and only then.
+/// Free and leaving leases get a member exactly while one has room.
 fn complete(size: Size) {
     let Problem { members, items, .. } = problem(size, Kind::Full);
-    let plan = assign(&members, &items, rules(0));
+    let plan = assign(&members, &items, options(0));
     let bound = bound(&members, &items);
     let room = open(&members).map(|m| members[m].capacity.saturating_sub(bound[m])).fold(0, usize::saturating_add);
-    let wanted = items.iter().filter(|item| is_unread(item) && item.promised.is_none()).count();
+    let wanted = items.iter().filter(|item| is_unread(item) && item.reserved_for.is_none()).count();
     let left = items.iter().zip(&plan).filter(|(item, to)| is_unread(item) && to.is_none()).count();
     assert_eq!(left, wanted.saturating_sub(room));
 }
 
 fn balanced(size: Size) {
     let Problem { members, items, .. } = problem(size, Kind::Plain);
-    let counts = counts(&carried_out(&items, &assign(&members, &items, rules(usize::MAX))), members.len());
+    let counts = counts(&carried_out(&items, &assign(&members, &items, options(usize::MAX))), members.len());
     assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1, "{counts:?}");
 }
 
-/// Whoever could give one of its leases to a member with room differs from it by one at most, and is not over its
-/// capacity.
-fn balanced_as_far_as_there_is_room(size: Size) {
+/// A member that could give one of its leases to a member with room has at most one lease more, and
+/// does not exceed its capacity.
+fn balanced_as_far_as_capacities_allow(size: Size) {
     let Problem { members, items, .. } = problem(size, Kind::Full);
-    let plan = assign(&members, &items, rules(usize::MAX));
+    let plan = assign(&members, &items, options(usize::MAX));
     let counts = counts(&carried_out(&items, &plan), members.len());
     let mut yields = vec![false; members.len()];
     for (item, to) in items.iter().zip(&plan) {
-        if let (Standing::Held(by), None, None) = (item.standing, item.promised, to) {
+        if let (Ownership::Held(by), None, None) = (item.ownership, item.reserved_for, to) {
             yields[by] = true;
         }
     }
@@ -58,29 +58,31 @@ fn balanced_as_far_as_there_is_room(size: Size) {
     };
     for from in (0..members.len()).filter(|from| yields[*from] && *from != lightest) {
         assert!(counts[from] <= counts[lightest] + 1, "{from} has {}, {lightest} {}", counts[from], counts[lightest]);
-        assert!(counts[from] <= members[from].capacity, "{from} is over its capacity");
+        assert!(counts[from] <= members[from].capacity, "{from} exceeds its capacity");
     }
 }
 
-fn needs_no_other_when_carried_out(size: Size) {
+fn needs_no_further_moves_once_carried_out(size: Size) {
     for kind in [Kind::Plain, Kind::Full] {
         let Problem { members, items, .. } = problem(size, kind);
-        let settled = settled(&items, &assign(&members, &items, rules(usize::MAX)));
-        let again = assign(&members, &settled, rules(usize::MAX));
+        let settled = settled(&items, &assign(&members, &items, options(usize::MAX)));
+        let again = assign(&members, &settled, options(usize::MAX));
         if kind == Kind::Plain {
             assert!(again.iter().all(Option::is_none));
         } else {
-            // PendingMoves may have gone beyond what is even: what they left uneven is evened out once, and then no more.
+            // Pending moves may have gone beyond an even distribution. The rest is evened out once,
+            // and then nothing moves any more.
             let settled = super::problem::settled(&settled, &again);
-            assert!(assign(&members, &settled, rules(usize::MAX)).iter().all(Option::is_none));
+            assert!(assign(&members, &settled, options(usize::MAX)).iter().all(Option::is_none));
         }
     }
 }
 
-/// What members hold above the higher of the two balanced sizes must move; at most that plus one each may.
+/// The leases that members hold above the higher of the two balanced counts must move; at most one
+/// more per member may.
 fn minimal(size: Size) {
     let Problem { members, items, .. } = problem(size, Kind::Plain);
-    let moved = moves(&items, &assign(&members, &items, rules(usize::MAX)));
+    let moved = moves(&items, &assign(&members, &items, options(usize::MAX)));
     let held = bound(&members, &items);
     let floor = items.len() / members.len();
     let above = |size: usize| held.iter().map(|h| h.saturating_sub(size)).sum::<usize>();
@@ -90,64 +92,65 @@ fn minimal(size: Size) {
 fn bounded(size: Size) {
     let Problem { members, items, mut rng } = problem(size, Kind::Full);
     let most = rng.usize(0..=size.leases / 4 + 1);
-    let on_the_move = items.iter().filter(|item| !is_unread(item) && item.promised.is_some()).count();
-    let moved = moves(&items, &assign(&members, &items, rules(most)));
+    let on_the_move = items.iter().filter(|item| !is_unread(item) && item.reserved_for.is_some()).count();
+    let moved = moves(&items, &assign(&members, &items, options(most)));
     assert!(moved <= most.max(on_the_move), "{moved} of {most}");
 }
 
 fn within_capacity(size: Size) {
     let Problem { members, items, .. } = problem(size, Kind::Full);
-    let counts = counts(&carried_out(&items, &assign(&members, &items, rules(usize::MAX))), members.len());
+    let counts = counts(&carried_out(&items, &assign(&members, &items, options(usize::MAX))), members.len());
     for (worker, before) in bound(&members, &items).into_iter().enumerate() {
         assert!(counts[worker] <= members[worker].capacity.max(before), "{worker}");
     }
 }
 
-fn unfit_get_nothing_new(size: Size) {
+fn avoided_get_nothing_new(size: Size) {
     let Problem { members, items, .. } = problem(size, Kind::Full);
-    let plan = assign(&members, &items, rules(usize::MAX));
-    if members.iter().all(|member| member.unfit) {
+    let plan = assign(&members, &items, options(usize::MAX));
+    if members.iter().all(|member| member.avoided) {
         return;
     }
     for (item, to) in items.iter().zip(plan) {
-        assert!(to.is_none() || to == item.promised || to.is_some_and(|to| !members[to].unfit));
+        assert!(to.is_none() || to == item.reserved_for || to.is_some_and(|to| !members[to].avoided));
     }
 }
 
-fn promises_are_kept(size: Size) {
+fn reservations_are_kept(size: Size) {
     let Problem { members, items, .. } = problem(size, Kind::Full);
-    let plan = assign(&members, &items, rules(usize::MAX));
-    assert!(items.iter().zip(plan).all(|(item, to)| item.promised.is_none() || to == item.promised));
+    let plan = assign(&members, &items, options(usize::MAX));
+    assert!(items.iter().zip(plan).all(|(item, to)| item.reserved_for.is_none() || to == item.reserved_for));
 }
 
-/// A balanced fleet, and one worker more: it gets what balance asks for, from others' surplus, and nothing else moves.
+/// A worker joins a balanced fleet. It gets what balance requires from the others' surplus, and
+/// nothing else moves.
 fn a_joiner_gets_its_share(size: Size) {
     let fleet = problem(size, Kind::Plain);
-    let settled = settled(&fleet.items, &assign(&fleet.members, &fleet.items, rules(usize::MAX)));
+    let settled = settled(&fleet.items, &assign(&fleet.members, &fleet.items, options(usize::MAX)));
     let joined = members(size.workers + 1);
-    let plan = assign(&joined, &settled, rules(usize::MAX));
-    assert!(plan.iter().flatten().all(|to| *to == size.workers), "only the new one is given any");
+    let plan = assign(&joined, &settled, options(usize::MAX));
+    assert!(plan.iter().flatten().all(|to| *to == size.workers), "only the new member gets leases");
     assert!(moves(&settled, &plan) <= size.leases.div_ceil(size.workers + 1));
 }
 
-/// What leases weigh is nobody's business here.
+/// Weights are irrelevant here.
 fn weights_are_ignored(size: Size) {
     let Problem { members, mut items, mut rng } = problem(size, Kind::Full);
-    let before = assign(&members, &items, rules(usize::MAX));
+    let before = assign(&members, &items, options(usize::MAX));
     items.iter_mut().for_each(|item| item.weight = rng.u64(0..1 << 30));
-    assert_eq!(assign(&members, &items, rules(usize::MAX)), before);
+    assert_eq!(assign(&members, &items, options(usize::MAX)), before);
 }
 
 for_every_size! {
-    every_lease_gets_a_reader_while_anybody_has_room: complete;
+    every_lease_gets_a_reader_while_a_member_has_room: complete;
     workers_differ_by_one_at_most: balanced;
-    workers_differ_by_one_at_most_as_far_as_there_is_room: balanced_as_far_as_there_is_room;
-    a_plan_that_was_carried_out_needs_no_other: needs_no_other_when_carried_out;
-    no_more_moves_than_balance_asks_for: minimal;
+    workers_differ_by_one_at_most_as_far_as_there_is_room: balanced_as_far_as_capacities_allow;
+    an_assignment_that_was_carried_out_needs_no_other: needs_no_further_moves_once_carried_out;
+    no_more_moves_than_balance_requires: minimal;
     moves_in_flight_are_bounded: bounded;
-    nobody_is_given_more_than_it_has_room_for: within_capacity;
-    an_unfit_worker_is_given_nothing_while_there_is_another: unfit_get_nothing_new;
-    what_was_promised_stays_promised: promises_are_kept;
+    no_member_gets_more_than_its_capacity: within_capacity;
+    an_avoided_worker_gets_no_leases_while_there_is_another: avoided_get_nothing_new;
+    reserved_leases_stay_reserved: reservations_are_kept;
     a_worker_that_joins_gets_its_share_and_nothing_else_moves: a_joiner_gets_its_share;
-    where_leases_are_counted_their_weights_move_nothing: weights_are_ignored;
+    weights_are_ignored_if_leases_are_counted: weights_are_ignored;
 }

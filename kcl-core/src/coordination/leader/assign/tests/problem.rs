@@ -1,27 +1,27 @@
-//! Problems of every size, each from three numbers.
+//! Generates problems of any size, each from three numbers.
 
-use super::super::{Item, Member, Placement, Rules, Standing, WorkerNo};
+use super::super::{Item, Member, Options, Ownership, Placement, WorkerNo};
 use crate::config::BalanceBy;
 use fastrand::Rng;
 use proptest::prelude::*;
 
 pub(super) fn members(n: usize) -> Vec<Member> {
-    vec![Member { capacity: usize::MAX, unfit: false, serves: None }; n]
+    vec![Member { capacity: usize::MAX, avoided: false, serves: None }; n]
 }
 
 pub(super) fn free() -> Item {
-    Item { standing: Standing::Free, promised: None, weight: 0, stream: 0 }
+    Item { ownership: Ownership::Free, reserved_for: None, weight: 0, stream: 0 }
 }
 
 pub(super) fn held(by: WorkerNo) -> Item {
-    Item { standing: Standing::Held(by), promised: None, weight: 0, stream: 0 }
+    Item { ownership: Ownership::Held(by), reserved_for: None, weight: 0, stream: 0 }
 }
 
-pub(super) fn rules(moves_in_flight: usize) -> Rules {
-    Rules { moves_in_flight, balance_by: BalanceBy::Leases, moving: false }
+pub(super) fn options(moves_in_flight: usize) -> Options {
+    Options { moves_in_flight, balance_by: BalanceBy::Leases, moving: false }
 }
 
-/// How large a problem is, and what it is made from.
+/// The size of a problem, and its seed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Size {
     pub(super) workers: usize,
@@ -29,23 +29,23 @@ pub(super) struct Size {
     pub(super) seed: u64,
 }
 
-/// 1 to 500 workers and 1 to 10,000 leases, small ones as often as large ones.
+/// 1 to 500 workers and 1 to 10,000 leases, on a logarithmic scale.
 pub(super) fn sizes() -> impl Strategy<Value = Size> {
     let upto = |most: f64| (0.0..=most.ln()).prop_map(|log| log.exp().round() as usize);
     (upto(500.0), upto(10_000.0), any::<u64>()).prop_map(|(workers, leases, seed)| Size { workers, leases, seed })
 }
 
-/// Some at the full size.
+/// Some problems of the full size.
 pub(super) fn full_sizes() -> impl Iterator<Item = Size> {
     (0..2).map(|seed| Size { workers: 500, leases: 10_000, seed })
 }
 
-/// What may make a problem harder.
+/// Which complications a problem has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Members alike, nothing promised.
+    /// Equal members, no pending moves.
     Plain,
-    /// Capacities, unfit members and pending_moves.
+    /// Capacities, avoided members and pending moves.
     Full,
 }
 
@@ -61,46 +61,46 @@ pub(super) fn problem(size: Size, kind: Kind) -> Problem {
     let mut rng = Rng::with_seed(seed);
     let mut members = members(workers);
     if kind == Kind::Full {
-        let (capped, unfit, most) = (rng.f64(), rng.f64() * rng.f64(), 2 * leases / workers + 2);
+        let (capped, avoided, most) = (rng.f64(), rng.f64() * rng.f64(), 2 * leases / workers + 2);
         for member in &mut members {
-            member.unfit = rng.f64() < unfit;
+            member.avoided = rng.f64() < avoided;
             if rng.f64() < capped {
                 member.capacity = rng.usize(0..most);
             }
         }
     }
-    // HeldLease by all, or by few of them; much of it free, or little.
-    let (holders, unread, promised) = (rng.usize(1..=workers), rng.f64() * rng.f64(), rng.f64() * rng.f64());
+    // Leases are held by all members or by few, and many or few are free.
+    let (holders, unread, reserved_for) = (rng.usize(1..=workers), rng.f64() * rng.f64(), rng.f64() * rng.f64());
     let item = |_| {
-        let standing = match rng.f64() {
-            at if at < unread / 2.0 => Standing::Free,
-            at if at < unread => Standing::Leaving,
-            _ => Standing::Held(rng.usize(0..holders)),
+        let ownership = match rng.f64() {
+            at if at < unread / 2.0 => Ownership::Free,
+            at if at < unread => Ownership::Leaving,
+            _ => Ownership::Held(rng.usize(0..holders)),
         };
         let to = rng.usize(0..workers);
-        let promised = kind == Kind::Full && rng.f64() < promised && standing != Standing::Held(to);
-        Item { standing, promised: promised.then_some(to), weight: 0, stream: 0 }
+        let reserved_for = kind == Kind::Full && rng.f64() < reserved_for && ownership != Ownership::Held(to);
+        Item { ownership, reserved_for: reserved_for.then_some(to), weight: 0, stream: 0 }
     };
     let items = (0..leases).map(item).collect();
     Problem { members, items, rng }
 }
 
-/// Who reads each item once the plan is carried out.
+/// Who reads each item once the assignment is carried out.
 pub(super) fn carried_out(items: &[Item], assignment: &Placement) -> Vec<Option<WorkerNo>> {
-    let after = |(item, to): (&Item, &Option<WorkerNo>)| match (to, item.standing) {
+    let after = |(item, to): (&Item, &Option<WorkerNo>)| match (to, item.ownership) {
         (Some(to), _) => Some(*to),
-        (None, Standing::Held(by)) => Some(by),
-        (None, Standing::Free | Standing::Leaving) => None,
+        (None, Ownership::Held(by)) => Some(by),
+        (None, Ownership::Free | Ownership::Leaving) => None,
     };
     items.iter().zip(assignment).map(after).collect()
 }
 
-/// The same problem after that.
+/// The problem after that.
 pub(super) fn settled(items: &[Item], assignment: &Placement) -> Vec<Item> {
     let readers = carried_out(items, assignment);
     let after = |(item, reader): (&Item, Option<WorkerNo>)| {
-        let standing = reader.map_or(item.standing, Standing::Held);
-        Item { standing, promised: None, ..*item }
+        let ownership = reader.map_or(item.ownership, Ownership::Held);
+        Item { ownership, reserved_for: None, ..*item }
     };
     items.iter().zip(readers).map(after).collect()
 }
@@ -111,8 +111,8 @@ pub(super) fn counts(readers: &[Option<WorkerNo>], members: usize) -> Vec<usize>
     counts
 }
 
-/// How many leases are taken from members.
+/// The number of leases that move away from members.
 pub(super) fn moves(items: &[Item], assignment: &Placement) -> usize {
-    let moves = |(item, to): &(&Item, &Option<WorkerNo>)| matches!(item.standing, Standing::Held(_)) && to.is_some();
+    let moves = |(item, to): &(&Item, &Option<WorkerNo>)| matches!(item.ownership, Ownership::Held(_)) && to.is_some();
     items.iter().zip(assignment).filter(moves).count()
 }

@@ -1,13 +1,13 @@
-//! From what was read to batches for lanes. Pure.
+//! Turns chunks that were read into batches for lanes. Pure.
 //!
-//! Records are numbered as they come, those that an earlier owner has done are left out, and the rest waits in the queue of
-//! its lane until a batch is full or due.
+//! Numbers the records as they come, leaves out those that an earlier owner has completed, and
+//! queues the rest for their lane until a batch is full or due.
 
-use super::piece::{Numbers, Piece};
 use crate::checkpoint::{CompletedRanges, Positions};
 use crate::clock::Time;
 use crate::processor::concurrency::Lanes;
 use crate::processor::delivery::ShardDelivery;
+use crate::processor::record_slice::{AckIds, RecordSlice};
 use crate::record::{Position, Record};
 use crate::retrieval::{Chunk, corrupt_at};
 use crate::shard::Shard;
@@ -15,53 +15,54 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// When a batch is handed over.
+/// Size and delay of batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::processor) struct Batching {
     /// The most records.
     pub(in crate::processor) records: usize,
-    /// The most payload; one record is always handed over.
+    /// The most payload bytes; a larger record is delivered alone.
     pub(in crate::processor) bytes: usize,
     /// How long the first record waits for others.
     pub(in crate::processor) window: Duration,
 }
 
-/// See the module's documentation.
+/// The queues of a shard's lanes.
 #[derive(Debug)]
 pub(super) struct Feed {
     lanes: Lanes,
     batching: Batching,
-    done: CompletedRanges,
-    /// One a lane where a key's lane is fixed, one for all elsewhere.
+    /// Records beyond the checkpoint that an earlier owner completed.
+    completed: CompletedRanges,
+    /// One per lane if a hash of the key chooses the lane, else one for all lanes.
     queues: Vec<Queue>,
     end: Option<Vec<Shard>>,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    pieces: VecDeque<Piece>,
+    slices: VecDeque<RecordSlice>,
     records: usize,
     bytes: usize,
 }
 
-/// What there is for a lane.
+/// What the feed has for a lane.
 #[derive(Debug)]
-pub(super) enum Taken {
+pub(super) enum FeedPoll {
     /// A batch.
-    Batch(Piece),
-    /// Something, but not before then.
+    Batch(RecordSlice),
+    /// Records that are due at this time, unless the batch is full before.
     NotBefore(Time),
-    /// Nothing.
+    /// No records.
     Nothing,
-    /// Nothing, and nothing will come: the shard ended in these.
+    /// No records, and none will come: the shard ended, with these children.
     End(Vec<Shard>),
 }
 
 impl Feed {
-    pub(super) fn new(lanes: Lanes, batching: Batching, done: CompletedRanges) -> Self {
+    pub(super) fn new(lanes: Lanes, batching: Batching, completed: CompletedRanges) -> Self {
         let queues = if let Lanes::ByKey(_) = lanes { lanes.count() } else { 1 };
         let queues = (0..queues).map(|_| Queue::default()).collect();
-        Feed { lanes, batching, done, queues, end: None }
+        Feed { lanes, batching, completed, queues, end: None }
     }
 
     /// Whether the end of the shard was read.
@@ -69,24 +70,24 @@ impl Feed {
         self.end.is_some()
     }
 
-    /// Takes what was read.
+    /// Queues the records of a chunk.
     pub(super) fn add(&mut self, chunk: Chunk, delivery: &ShardDelivery, now: Time) {
         let Chunk { mut records, millis_behind_latest, end, reservation, passed, corrupt, .. } = chunk;
         self.end = end;
         if records.is_empty() {
-            return pass(passed, delivery);
+            return acknowledge_passed(passed, delivery);
         }
-        let done: Vec<bool> = if self.done.is_empty() {
+        let done: Vec<bool> = if self.completed.is_empty() {
             Vec::new()
         } else {
-            records.iter().map(|record| self.done.covers(&record.position())).collect()
+            records.iter().map(|record| self.completed.covers(&record.position())).collect()
         };
         let is_done = |index: usize| done.get(index).copied().unwrap_or(false);
         let reservation = Arc::new(reservation);
-        let piece = |records: Arc<Vec<Record>>, numbers, range| Piece {
-            records,
+        let slice = |shared: Arc<Vec<Record>>, ack_ids, range| RecordSlice {
+            shared,
             range,
-            numbers,
+            ack_ids,
             millis_behind_latest,
             corrupt: None,
             since: now,
@@ -94,9 +95,10 @@ impl Feed {
         };
         let by_key = matches!(self.lanes, Lanes::ByKey(_));
         if !by_key && self.batching.window.is_zero() {
-            // They stay together, and the positions are asked of the records themselves.
+            // The records stay together, so the watermark reads positions from the shared records
+            // instead of copying them.
             let records = Arc::new(records);
-            let first = delivery.delivered(Positions::Records(Arc::clone(&records)));
+            let first = delivery.add_read(Positions::Records(Arc::clone(&records)));
             let mut at = 0;
             while at < records.len() {
                 let kind = |index| (is_done(index), corrupt_at(&corrupt, index).map(|why| (index, why)));
@@ -105,14 +107,14 @@ impl Feed {
                 if here.0 {
                     delivery.acknowledge(first + at as u64..first + end as u64);
                 } else {
-                    let piece = piece(Arc::clone(&records), Numbers::From(first), at..end);
-                    self.push(0, Piece { corrupt: here.1.map(|(_, why)| why), ..piece });
+                    let slice = slice(Arc::clone(&records), AckIds::From(first), at..end);
+                    self.push(0, RecordSlice { corrupt: here.1.map(|(_, why)| why), ..slice });
                 }
                 at = end;
             }
-            return pass(passed, delivery);
+            return acknowledge_passed(passed, delivery);
         }
-        let first = delivery.delivered(Positions::List(records.iter().map(Record::position).collect()));
+        let first = delivery.add_read(Positions::List(records.iter().map(Record::position).collect()));
         let mut parts: Vec<(Vec<Record>, Vec<u64>)> = self.queues.iter().map(|_| Default::default()).collect();
         for (index, record) in records.drain(..).enumerate() {
             let number = first + index as u64;
@@ -123,12 +125,12 @@ impl Feed {
             let lane = if by_key { self.lanes.of_record(&record) } else { 0 };
             let Some(of_lane) = parts.get_mut(lane) else { continue };
             if let Some(why) = corrupt_at(&corrupt, index) {
-                // A piece of its own, after those before it.
+                // A slice of its own, after the records before it.
                 let (before, numbers) = std::mem::take(of_lane);
                 let range = 0..before.len();
-                self.push(lane, piece(Arc::new(before), Numbers::Each(numbers.into()), range));
-                let alone = piece(Arc::new(vec![record]), Numbers::From(number), 0..1);
-                self.push(lane, Piece { corrupt: Some(why), ..alone });
+                self.push(lane, slice(Arc::new(before), AckIds::Each(numbers.into()), range));
+                let alone = slice(Arc::new(vec![record]), AckIds::From(number), 0..1);
+                self.push(lane, RecordSlice { corrupt: Some(why), ..alone });
                 continue;
             }
             of_lane.0.push(record);
@@ -136,38 +138,39 @@ impl Feed {
         }
         for (lane, (records, numbers)) in parts.into_iter().enumerate() {
             let range = 0..records.len();
-            self.push(lane, piece(Arc::new(records), Numbers::Each(numbers.into()), range));
+            self.push(lane, slice(Arc::new(records), AckIds::Each(numbers.into()), range));
         }
-        pass(passed, delivery);
+        acknowledge_passed(passed, delivery);
     }
 
-    fn push(&mut self, lane: usize, piece: Piece) {
-        if let Some(queue) = self.queues.get_mut(lane).filter(|_| piece.len() > 0) {
-            queue.records += piece.len();
-            queue.bytes += piece.bytes();
-            queue.pieces.push_back(piece);
+    fn push(&mut self, lane: usize, slice: RecordSlice) {
+        if let Some(queue) = self.queues.get_mut(lane).filter(|_| slice.len() > 0) {
+            queue.records += slice.len();
+            queue.bytes += slice.bytes();
+            queue.slices.push_back(slice);
         }
     }
 
     /// The next batch for a lane.
-    pub(super) fn take(&mut self, lane: usize, now: Time) -> Taken {
+    pub(super) fn take(&mut self, lane: usize, now: Time) -> FeedPoll {
         let (batching, ended) = (self.batching, self.end.is_some());
         let share = self.share();
         let Some(queue) = self.queues.get_mut(if let Lanes::ByKey(_) = self.lanes { lane } else { 0 }) else {
-            return Taken::Nothing;
+            return FeedPoll::Nothing;
         };
-        let Some(first) = queue.pieces.front().filter(|_| !(ended && mutated!(EndsUnacknowledged))) else {
-            return self.end.clone().map_or(Taken::Nothing, Taken::End);
+        let Some(first) = queue.slices.front().filter(|_| !(ended && mutated!(EndsUnacknowledged))) else {
+            return self.end.clone().map_or(FeedPoll::Nothing, FeedPoll::End);
         };
         let due = first.since + batching.window;
         let full = queue.records >= batching.records || queue.bytes >= batching.bytes;
         if !(full || ended || now >= due) {
-            return Taken::NotBefore(due);
+            return FeedPoll::NotBefore(due);
         }
-        queue.take(batching, share).map_or(Taken::Nothing, Taken::Batch)
+        queue.take(batching, share).map_or(FeedPoll::Nothing, FeedPoll::Batch)
     }
 
-    /// The most records of a batch for one of several lanes that share a queue: what there is, evenly.
+    /// The most records of a batch for one of several lanes that share a queue: an even share of
+    /// the queued records, so that no lane is idle while another has them all.
     fn share(&self) -> usize {
         match (self.lanes, self.queues.first()) {
             (Lanes::Any(lanes), Some(queue)) => queue.records.div_ceil(lanes.max(1)).max(1),
@@ -176,49 +179,51 @@ impl Feed {
     }
 }
 
-/// A position whose record nobody gets is done as soon as it is read.
-fn pass(passed: Option<Position>, delivery: &ShardDelivery) {
+/// Acknowledges the position of the last record that was filtered out (`Chunk::passed`), which no
+/// handler gets.
+fn acknowledge_passed(passed: Option<Position>, delivery: &ShardDelivery) {
     if let Some(position) = passed {
-        let number = delivery.delivered(Positions::List(Box::new([position])));
+        let number = delivery.add_read(Positions::List(Box::new([position])));
         delivery.acknowledge(number..number + 1);
     }
 }
 
 impl Queue {
-    fn take(&mut self, batching: Batching, share: usize) -> Option<Piece> {
+    fn take(&mut self, batching: Batching, share: usize) -> Option<RecordSlice> {
         let most = batching.records.min(share).max(1);
-        let (mut pieces, mut records, mut bytes): (Vec<Piece>, usize, usize) = (Vec::new(), 0, 0);
-        while let Some(piece) = self.pieces.pop_front() {
-            if piece.corrupt.is_some() && records > 0 {
-                self.pieces.push_front(piece);
+        let (mut slices, mut records, mut bytes): (Vec<RecordSlice>, usize, usize) = (Vec::new(), 0, 0);
+        while let Some(slice) = self.slices.pop_front() {
+            if slice.corrupt.is_some() && records > 0 {
+                self.slices.push_front(slice);
                 break;
             }
-            let fits = fitting(&piece, most - records, batching.bytes.saturating_sub(bytes), records == 0);
-            let (now, later) = piece.split(fits);
+            let fits = fitting(&slice, most - records, batching.bytes.saturating_sub(bytes), records == 0);
+            let (now, later) = slice.split(fits);
             if later.len() > 0 {
-                self.pieces.push_front(later);
+                self.slices.push_front(later);
             }
             if now.len() == 0 {
                 break;
             }
             (records, bytes) = (records + now.len(), bytes + now.bytes());
-            pieces.push(now);
-            // Without a window nothing is waited for, and nothing is copied to be put together.
-            if fits < piece.len() || records >= most || batching.window.is_zero() || piece.corrupt.is_some() {
+            slices.push(now);
+            // Joining slices may copy records. That is worth it only if the user asked for larger
+            // batches by a window.
+            if fits < slice.len() || records >= most || batching.window.is_zero() || slice.corrupt.is_some() {
                 break;
             }
         }
         self.records = self.records.saturating_sub(records);
         self.bytes = self.bytes.saturating_sub(bytes);
-        Piece::joined(pieces)
+        RecordSlice::joined(slices)
     }
 }
 
-/// How many of its records fit.
-fn fitting(piece: &Piece, records: usize, bytes: usize, at_least_one: bool) -> usize {
+/// The number of records, from the first, that fit into the limits.
+fn fitting(slice: &RecordSlice, records: usize, bytes: usize, at_least_one: bool) -> usize {
     let mut left = bytes;
-    let fitting = piece
-        .slice()
+    let fitting = slice
+        .records()
         .iter()
         .take(records)
         .take_while(|record| {
@@ -227,7 +232,7 @@ fn fitting(piece: &Piece, records: usize, bytes: usize, at_least_one: bool) -> u
             fits
         })
         .count();
-    fitting.max(usize::from(at_least_one).min(piece.len()))
+    fitting.max(usize::from(at_least_one).min(slice.len()))
 }
 
 #[cfg(test)]

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 tokio::task_local! {
     /// The worker that polls this task.
-    static WORKER: Token;
+    static WORKER: WorkerToken;
 }
 
 /// Identifies a worker within the process.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Token(Arc<()>);
+pub(super) struct WorkerToken(Arc<()>);
 
-impl Token {
+impl WorkerToken {
     /// True in a handler of that worker; false in a task that the handler spawned.
     pub(super) fn is_within(&self) -> bool {
         WORKER.try_with(|worker| Arc::ptr_eq(&worker.0, &self.0)).unwrap_or(false)
@@ -21,17 +21,17 @@ impl Token {
 
     /// A spawner whose tasks know their worker.
     pub(super) fn over(&self, tasks: Arc<dyn Spawn>) -> Arc<dyn Spawn> {
-        Arc::new(Within { token: self.clone(), tasks })
+        Arc::new(TokenSpawner { token: self.clone(), tasks })
     }
 }
 
 #[derive(Debug)]
-struct Within {
-    token: Token,
+struct TokenSpawner {
+    token: WorkerToken,
     tasks: Arc<dyn Spawn>,
 }
 
-impl Spawn for Within {
+impl Spawn for TokenSpawner {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         self.tasks.spawn(WORKER.scope(self.token.clone(), task).boxed());
     }

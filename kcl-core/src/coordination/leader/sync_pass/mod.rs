@@ -1,6 +1,7 @@
-//! Keeping the table's leases in step with the stream's shards: the first sync_pass, and the list of every minute.
+//! Runs one pass of shard sync: creates and deletes leases so that they match the stream's shards.
 //!
-//! CheckpointExtras the leader's cycle: no assignment waits for a list, nor for the rows that it calls for.
+//! A pass runs concurrently with the leader's cycle: no assignment waits for a list of shards, or
+//! for the rows that it requires.
 
 use super::row_writes::RowWrites;
 use crate::config::Start;
@@ -14,56 +15,60 @@ use crate::telemetry::event::coordination::CoordinationEvent;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Before a write that pins the start, or marks the end of the first sync_pass, is repeated; twice as long each time.
+/// The pause before the write that pins the start, or marks the first pass as complete, is
+/// repeated. It doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
-/// One pass. A list that failed ends it, and another pass begins anew; a write that failed is repeated alone.
+/// One pass. A failed list ends it, and the next pass starts anew; a failed write is repeated
+/// alone.
 #[derive(Debug)]
 pub(crate) struct SyncPass {
     stream: StreamKeys,
     start: Start,
     state: State,
-    /// Whether it is, or may be, the first one.
+    /// Whether this is, or may be, the first pass of the stream.
     first: bool,
     /// Failures in a row of the write that pins or marks.
     failures: u32,
-    /// Nothing more is begun.
+    /// Whether no further calls are started.
     stopped: bool,
 }
 
 #[derive(Debug)]
 enum State {
-    /// First sync_pass: to learn the service's own time.
+    /// First pass: reads the service's time, which LATEST is pinned to.
     AskingTime,
-    /// First sync_pass: to pin what the start means.
+    /// First pass: stores the start, so that an interrupted pass continues with the same one
+    /// (docs/protocol/checkpoints.md).
     Pinning(Write),
-    /// First sync_pass: to list the shards open at the start.
+    /// First pass: lists the shards that were open at the start.
     ListingStart { start: FleetStart, fallback: bool },
-    /// Later: to list all shards.
+    /// Later passes: lists all shards.
     ListingAll,
-    /// To create and delete rows.
+    /// Creates and deletes rows.
     Writing {
         first: bool,
         rows: RowWrites,
         /// Whether another list is needed soon.
         soon: bool,
     },
-    /// First sync_pass: to say that it is complete.
+    /// First pass: marks the stream as filled.
     Marking(Write),
 }
 
-/// What a step told.
+/// The outcome of a step.
 #[derive(Debug)]
 pub(crate) enum SyncEvent {
     Going,
-    /// A lease's row, as it is now; `None` after it was deleted. `done`: it was the last one.
+    /// A lease's row as it is now; `None` after a deletion. `done` if it was the last one of the
+    /// pass.
     Lease {
         key: LeaseKey,
         lease: Option<Box<Lease>>,
         done: Option<Done>,
     },
-    /// The fleet row, as it is now.
+    /// The fleet row as it is now.
     Fleet(Fleet),
     Done(Done),
     Failed,
@@ -72,14 +77,14 @@ pub(crate) enum SyncEvent {
 /// How a pass ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Done {
-    /// The table is in step with the shards.
+    /// The leases match the shards.
     Settled,
-    /// It is as far as this list can be believed: another one is needed soon.
+    /// The leases match as far as this list can be trusted; another list is needed soon.
     Unsettled,
 }
 
 impl SyncPass {
-    /// For a stream that has the table for itself.
+    /// Starts a pass of a table's only stream.
     pub(crate) fn begin(
         stream: StreamKeys,
         start: Start,
@@ -96,8 +101,9 @@ impl SyncPass {
         sync_pass
     }
 
-    /// For one of several, given its row, and whether the table shows leases of it. One that has leases and no row was read
-    /// by a fleet that ended.
+    /// Starts a pass of one of several streams, given the stream's row, and whether the table
+    /// contains leases of it. A stream with leases but without a row was read by an earlier fleet,
+    /// so it counts as filled.
     pub(crate) fn of_several(
         stream: StreamKeys,
         start: Start,
@@ -131,12 +137,12 @@ impl SyncPass {
         }
     }
 
-    /// Whether the stream may have no leases before it is done.
+    /// Whether the stream may have no leases before this pass is complete.
     pub(crate) fn is_first(&self) -> bool {
         self.first
     }
 
-    /// Whether a write is under way, which may be applied any time.
+    /// Whether a write is in flight, which may be applied at any time.
     pub(crate) fn is_writing(&self) -> bool {
         match &self.state {
             State::AskingTime | State::ListingStart { .. } | State::ListingAll => false,
@@ -145,7 +151,7 @@ impl SyncPass {
         }
     }
 
-    /// Begins nothing from now on: what is under way comes to its end.
+    /// Starts no further calls. Calls in flight continue.
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
         if let State::Writing { rows, .. } = &mut self.state {
@@ -154,16 +160,16 @@ impl SyncPass {
     }
 
     fn list(&self, which: ListWhich, effects: &mut Effects) {
-        let part = self.stream.id.clone().map_or(CallId::Shards, CallId::Stream);
-        effects.call(part, Op::List(self.stream.id.clone(), which));
+        let call = self.stream.id.clone().map_or(CallId::Shards, CallId::Stream);
+        effects.call(call, Op::List(self.stream.id.clone(), which));
     }
 
-    /// The part of the writes that pin and mark, and of the timer.
-    fn part(&self) -> CallId {
+    /// The id of the calls that pin and mark, and of the timer.
+    fn call_id(&self) -> CallId {
         self.stream.id.clone().map_or(CallId::SyncPass, CallId::Stream)
     }
 
-    fn row_part(&self, lease: &LeaseKey) -> CallId {
+    fn row_call_id(&self, lease: &LeaseKey) -> CallId {
         if self.stream.id.is_some() { CallId::Listed(lease.clone()) } else { CallId::Sync(lease.clone()) }
     }
 
@@ -173,13 +179,13 @@ impl SyncPass {
             None => Write::PinStart(start),
             Some(id) => Write::PinStream(StreamRow { id: id.clone(), start, filled: !self.first }),
         };
-        effects.write(self.part(), write.clone());
+        effects.write(self.call_id(), write.clone());
         self.state = State::Pinning(write);
     }
 
     fn mark(&mut self, effects: &mut Effects) {
         let write = self.stream.id.clone().map_or(Write::MarkFilled, Write::MarkStreamFilled);
-        effects.write(self.part(), write.clone());
+        effects.write(self.call_id(), write.clone());
         self.state = State::Marking(write);
     }
 
@@ -192,10 +198,10 @@ impl SyncPass {
         self.state = State::ListingStart { start, fallback };
     }
 
-    /// Sends what is due again.
+    /// Repeats the call that is due.
     pub(crate) fn on_timer(&mut self, effects: &mut Effects) {
         match &self.state {
-            State::Pinning(write) | State::Marking(write) => effects.write(self.part(), write.clone()),
+            State::Pinning(write) | State::Marking(write) => effects.write(self.call_id(), write.clone()),
             State::Writing { .. } => self.send_rows(effects),
             State::AskingTime | State::ListingStart { .. } | State::ListingAll => {}
         }
@@ -203,13 +209,13 @@ impl SyncPass {
 
     pub(crate) fn on_answer(
         &mut self,
-        part: &CallId,
+        call: &CallId,
         answer: Answer,
         leases: &BTreeMap<LeaseKey, Lease>,
         list_history: &mut ListHistory,
         effects: &mut Effects,
     ) -> SyncEvent {
-        if let CallId::Sync(key) | CallId::Listed(key) = part {
+        if let CallId::Sync(key) | CallId::Listed(key) = call {
             return self.on_row(key, answer, effects);
         }
         match (answer, &self.state) {
@@ -218,7 +224,7 @@ impl SyncPass {
                 let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(8)).min(LONGEST_PAUSE);
                 self.failures += 1;
                 let again = effects.now + effects.jittered(pause);
-                effects.remind(self.part(), again);
+                effects.remind(self.call_id(), again);
                 SyncEvent::Going
             }
             (Answer::Failed(_), _) => SyncEvent::Failed,
@@ -271,7 +277,8 @@ impl SyncPass {
     ) -> SyncEvent {
         let hole = shard::hole_in(&listing.shards);
         match hole {
-            // A stream younger than the instant meant has no shards open at it: read its oldest, from that instant on.
+            // The stream is younger than the requested start, so no shards were open then. List its
+            // oldest shards, and read them from the requested start on.
             Some(_) if !fallback => {
                 self.list_start(start, true, effects);
                 SyncEvent::Going
@@ -312,7 +319,8 @@ impl SyncPass {
     ) -> SyncEvent {
         let leases: Vec<Lease> = leases.values().filter(|lease| self.stream.has(lease)).cloned().collect();
         if self.stream.until_ms.is_some() {
-            // Shards that ended with the range leave holes, and what is done must be seen to be done: nothing is forgotten.
+            // A replay: shards that ended within the range leave holes, and the end of the replay
+            // is detected by its finished leases, so no lease is deleted.
             return match list_history.check(&listing.shards) {
                 Ok((shards, cyclic)) => {
                     self.report_cyclic(cyclic, effects);
@@ -350,12 +358,12 @@ impl SyncPass {
         let (writes, again) = rows.send(effects.now);
         for write in writes {
             if let crate::lease::RowKey::Lease(key) = write.key() {
-                effects.write(self.row_part(&key), write);
+                effects.write(self.row_call_id(&key), write);
             }
         }
         match again {
-            Some(again) => effects.remind(self.part(), again),
-            None => effects.forget(&self.part()),
+            Some(again) => effects.remind(self.call_id(), again),
+            None => effects.forget(&self.call_id()),
         }
     }
 
@@ -380,7 +388,7 @@ impl SyncPass {
         SyncEvent::Lease { key: key.clone(), lease, done }
     }
 
-    /// Where all rows are written: what comes then.
+    /// Completes the pass, or goes on to its next step, if all rows are written.
     fn after_row(&mut self, effects: &mut Effects) -> Option<Done> {
         let State::Writing { first, rows, soon } = &self.state else { return None };
         match (rows.is_done(), first) {

@@ -1,5 +1,5 @@
-//! When the leader lists the only stream's shards, and what it learns from it. CheckpointExtras its cycle: a list that fails or crawls holds
-//! up no assignment, and does not cost it the term.
+//! Schedules shard sync for a table's only stream. A list that fails or is slow delays no
+//! assignment, and does not cost the leader its term at once.
 
 use super::stage::Stage;
 use super::sync_pass::{self, Done, SyncPass};
@@ -8,31 +8,33 @@ use crate::clock::Time;
 use crate::coordination::effects::{Answer, CallId, Effects};
 use std::time::Duration;
 
-/// Between two lists while the first one failed: twice as long each time. Without a list there are no leases.
+/// The pause before the first list is repeated; it doubles each time. Short, because without a list
+/// there are no leases.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_FIRST_PAUSE: Duration = Duration::from_secs(4);
-/// The same, where there are leases.
+/// The pause before a later list is repeated.
 const PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
-/// A leader whose lists fail for so many intervals yields up the term, as another may be able to list: soon where nothing can be
-/// read without a list, and else late, as every change of leader delays assignments.
+/// A leader whose lists fail for this many sync intervals resigns, because another worker may be
+/// able to list (other permissions, another network). Soon if nothing can be read without a list;
+/// late otherwise, because every change of the leader delays assignments.
 const MOST_FAILED: u32 = 2;
 const MOST_FAILED_WHEN_FILLED: u32 = 10;
 
 impl Term {
-    /// Begins to list where that is due.
-    pub(super) fn begin_fill(&mut self, effects: &mut Effects) {
-        let Some(stream) = &self.alone else { return };
-        let first_plan_told = !self.sent.is_empty();
-        let due = effects.now >= self.sync_at && (!self.filled || first_plan_told);
+    /// Starts a pass if one is due.
+    pub(super) fn start_sync_if_due(&mut self, effects: &mut Effects) {
+        let Some(stream) = &self.only_stream else { return };
+        let first_assignment_published = !self.sent.is_empty();
+        let due = effects.now >= self.sync_at && (!self.filled || first_assignment_published);
         if due && self.sync_pass.is_none() && !self.draining {
             let (keys, pinned) = (stream.keys.clone(), self.pinned.clone());
             self.sync_pass = Some(SyncPass::begin(keys, stream.start, self.filled, pinned, effects));
         }
     }
 
-    /// Begins no list, and repeats no write any more.
-    pub(super) fn stop_fill(&mut self) {
+    /// Starts no further pass, and repeats no write of the current one.
+    pub(super) fn stop_sync(&mut self) {
         if let Some(sync_pass) = &mut self.sync_pass {
             sync_pass.stop();
         }
@@ -41,15 +43,15 @@ impl Term {
         }
     }
 
-    pub(crate) fn on_fill_timer(&mut self, effects: &mut Effects) {
+    pub(crate) fn on_sync_timer(&mut self, effects: &mut Effects) {
         if let Some(sync_pass) = &mut self.sync_pass {
             sync_pass.on_timer(effects);
         }
     }
 
-    pub(super) fn on_filling(&mut self, part: &CallId, answer: Answer, effects: &mut Effects) -> TermEvent {
+    pub(super) fn on_sync_answer(&mut self, call: &CallId, answer: Answer, effects: &mut Effects) -> TermEvent {
         let Some(sync_pass) = &mut self.sync_pass else { return TermEvent::Nothing };
-        match sync_pass.on_answer(part, answer, &self.leases, &mut self.list_history, effects) {
+        match sync_pass.on_answer(call, answer, &self.leases, &mut self.list_history, effects) {
             sync_pass::SyncEvent::Going => {}
             sync_pass::SyncEvent::Fleet(fleet) => {
                 self.pinned = fleet.start.clone();
@@ -66,16 +68,16 @@ impl Term {
                     None => drop(self.leases.remove(&key)),
                 }
                 if let Some(done) = done {
-                    self.filled_up(done, effects);
+                    self.sync_finished(done, effects);
                 }
             }
-            sync_pass::SyncEvent::Done(done) => self.filled_up(done, effects),
-            sync_pass::SyncEvent::Failed => self.list_failed(effects),
+            sync_pass::SyncEvent::Done(done) => self.sync_finished(done, effects),
+            sync_pass::SyncEvent::Failed => self.sync_failed(effects),
         }
         TermEvent::Nothing
     }
 
-    fn filled_up(&mut self, done: Done, effects: &mut Effects) {
+    fn sync_finished(&mut self, done: Done, effects: &mut Effects) {
         self.sync_pass = None;
         if self.draining {
             return;
@@ -83,14 +85,14 @@ impl Term {
         self.filled = true;
         (self.lists_failed, self.lists_fail_since) = (0, None);
         let next = match done {
-            Done::Settled => self.settings.sync_interval,
-            Done::Unsettled => PAUSE.min(self.settings.sync_interval),
+            Done::Settled => self.config.sync_interval,
+            Done::Unsettled => PAUSE.min(self.config.sync_interval),
         };
         self.sync_at = effects.now + effects.jittered(next);
         self.soon(effects);
     }
 
-    fn list_failed(&mut self, effects: &mut Effects) {
+    fn sync_failed(&mut self, effects: &mut Effects) {
         self.sync_pass = None;
         self.lists_fail_since.get_or_insert(effects.now);
         let doubled = |first: Duration| first.saturating_mul(1 << self.lists_failed.min(8));
@@ -100,9 +102,9 @@ impl Term {
         self.sync_at = effects.now + effects.jittered(pause);
     }
 
-    /// Whether another worker should try.
+    /// Whether another worker should take the term, because this one cannot list the shards.
     pub(super) fn cannot_list(&self, now: Time) -> bool {
         let most = if self.filled { MOST_FAILED_WHEN_FILLED } else { MOST_FAILED };
-        self.lists_fail_since.is_some_and(|since| now.since(since) >= self.settings.sync_interval * most)
+        self.lists_fail_since.is_some_and(|since| now.since(since) >= self.config.sync_interval * most)
     }
 }

@@ -8,13 +8,13 @@ use crate::worker::builder::check_consumer;
 
 /// The settings that a stream overrides.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Reading {
+pub(super) struct ReadOverrides {
     pub(super) retrieval: Option<Retrieval>,
     pub(super) consumer_name: Option<String>,
     pub(super) consumer_arn: Option<String>,
 }
 
-impl Reading {
+impl ReadOverrides {
     /// The worker's settings with this stream's overrides.
     ///
     /// # Errors
@@ -54,15 +54,15 @@ mod tests {
         Settings::default().retrieval(Retrieval::FanOut).consumer_name("all").deregister_consumer(true)
     }
 
-    fn named(name: &str) -> Reading {
-        Reading { consumer_name: Some(name.to_owned()), ..Reading::default() }
+    fn named(name: &str) -> ReadOverrides {
+        ReadOverrides { consumer_name: Some(name.to_owned()), ..ReadOverrides::default() }
     }
 
-    fn by_arn(of: &str) -> Reading {
-        Reading { consumer_arn: Some(format!("{of}/consumer/mine:1700000000")), ..Reading::default() }
+    fn by_arn(of: &str) -> ReadOverrides {
+        ReadOverrides { consumer_arn: Some(format!("{of}/consumer/mine:1700000000")), ..ReadOverrides::default() }
     }
 
-    fn told(reading: &Reading, of_worker: &Settings, stream: &StreamRef) -> (Retrieval, Option<String>, bool) {
+    fn applied(reading: &ReadOverrides, of_worker: &Settings, stream: &StreamRef) -> (Retrieval, Option<String>, bool) {
         let settings = reading.settings(of_worker, stream).unwrap();
         (settings.retrieval, settings.consumer_arn.or(settings.consumer_name), settings.deregister_consumer)
     }
@@ -70,26 +70,26 @@ mod tests {
     #[test]
     fn a_stream_without_overrides_has_the_workers_settings() {
         let all = (Retrieval::FanOut, Some("all".to_owned()), true);
-        assert_eq!(told(&Reading::default(), &fan_out(), &orders()), all);
+        assert_eq!(applied(&ReadOverrides::default(), &fan_out(), &orders()), all);
     }
 
     #[test]
     fn a_stream_may_have_its_own_consumer_and_one_by_arn_is_never_deregistered() {
-        assert_eq!(told(&named("mine"), &fan_out(), &orders()), (Retrieval::FanOut, Some("mine".to_owned()), true));
+        assert_eq!(applied(&named("mine"), &fan_out(), &orders()), (Retrieval::FanOut, Some("mine".to_owned()), true));
         let arn = format!("{ARN}/consumer/mine:1700000000");
-        assert_eq!(told(&by_arn(ARN), &fan_out(), &orders()), (Retrieval::FanOut, Some(arn), false));
+        assert_eq!(applied(&by_arn(ARN), &fan_out(), &orders()), (Retrieval::FanOut, Some(arn), false));
     }
 
     #[test]
     fn a_polled_stream_needs_no_consumer() {
-        let polled = Reading { retrieval: Some(Retrieval::Polling), ..Reading::default() };
-        assert_eq!(told(&polled, &fan_out(), &orders()), (Retrieval::Polling, None, false));
-        let pushed = Reading { retrieval: Some(Retrieval::Auto), ..Reading::default() };
-        assert_eq!(told(&pushed, &Settings::default(), &orders()), (Retrieval::Auto, None, false));
+        let polled = ReadOverrides { retrieval: Some(Retrieval::Polling), ..ReadOverrides::default() };
+        assert_eq!(applied(&polled, &fan_out(), &orders()), (Retrieval::Polling, None, false));
+        let pushed = ReadOverrides { retrieval: Some(Retrieval::Auto), ..ReadOverrides::default() };
+        assert_eq!(applied(&pushed, &Settings::default(), &orders()), (Retrieval::Auto, None, false));
     }
 
     #[track_caller]
-    fn refused(reading: &Reading, of_worker: &Settings, because: &str) {
+    fn refused(reading: &ReadOverrides, of_worker: &Settings, because: &str) {
         let error = reading.settings(of_worker, &orders()).unwrap_err();
         assert_eq!(error.code(), Code::Setting);
         let error = error.to_string();
@@ -101,7 +101,7 @@ mod tests {
         refused(&named("mine"), &Settings::default(), "have no effect if `retrieval` is `polling`");
         refused(&by_arn(ARN), &Settings::default(), "have no effect if `retrieval` is `polling`");
         refused(&named("no spaces"), &fan_out(), "expected 1 to 128 letters");
-        let both = Reading { consumer_name: Some("mine".to_owned()), ..by_arn(ARN) };
+        let both = ReadOverrides { consumer_name: Some("mine".to_owned()), ..by_arn(ARN) };
         refused(&both, &fan_out(), "both name a consumer");
         refused(&by_arn(&ARN.replace("orders", "payments")), &fan_out(), "a consumer of another stream");
         refused(&by_arn(&ARN.replace("eu-west-1", "us-east-1")), &fan_out(), "a consumer of another stream");

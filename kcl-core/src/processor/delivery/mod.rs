@@ -1,16 +1,19 @@
-//! One held lease, as its consumer and its owner share it: may records be delivered, how far are they acknowledged.
+//! Shares the state of one held lease between its owner and its consumer: whether records may be
+//! delivered, and how far they are acknowledged.
 //!
-//! The owner (the coordination thread) opens, drains and closes it; the consumer (on the user's runtime) delivers while
-//! it is open, acknowledges, and reports how it ended. Neither waits for the other.
+//! The owner (the coordination thread) opens, drains and closes it. The consumer (on the user's
+//! runtime) delivers while it is open, acknowledges, and reports how it ended. Neither waits for
+//! the other, so a handler that blocks its thread delays no heartbeat, no release and no checkpoint
+//! of another shard.
 
 mod gate;
 mod lag;
 mod report;
 
 pub(crate) use gate::DeliveryGate;
-use lag::Lag;
-pub(crate) use lag::{Behind, Expired};
-pub(crate) use report::{Report, ReportKind, Reports, WriteAsked};
+use lag::LagTracker;
+pub(crate) use lag::{Expired, ShardLag};
+pub(crate) use report::{Report, ReportKind, Reports, WriteRequested};
 
 use super::quarantine::{Failed, Full, Quarantine};
 use super::stages::Stages;
@@ -28,35 +31,35 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// What is held, and what its row said when it was claimed.
+/// The lease as it was claimed: its key, and what its row contained.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimSnapshot {
-    /// The lease.
+    /// The lease's key.
     pub(crate) lease: LeaseKey,
     /// The shard.
     pub(crate) shard: ShardId,
     /// The stream, as the lease's row names it.
     pub(crate) stream: Option<StreamIdentity>,
-    /// `leaseCounter` at the claim: only grows from hold to hold.
+    /// `leaseCounter` at the claim. Grows from claim to claim.
     pub(crate) fencing_token: u64,
-    /// The hash keys that the shard acquires, if the row says so.
+    /// The shard's range of hash keys, if the row has it.
     pub(crate) hash_range: Option<HashKeyRange>,
     /// Where reading starts.
     pub(crate) from: StartingPosition,
-    /// What is done beyond that.
+    /// Completed ranges beyond that position.
     pub(crate) done: CompletedRanges,
-    /// A checkpoint that was prepared.
+    /// A checkpoint that an earlier owner prepared and did not commit.
     pub(crate) pending: Option<Pending>,
     /// Keys in quarantine.
     pub(crate) parked: Vec<QuarantinedKey>,
-    /// How many records may be there.
-    pub(crate) most_parked: usize,
-    /// Whether the row is to say what is done beyond the checkpoint.
-    pub(crate) keeps_done: bool,
+    /// The most records in quarantine (the setting `max_quarantined`).
+    pub(crate) max_quarantined: usize,
+    /// Whether completed ranges are stored in the row.
+    pub(crate) stores_completed: bool,
 }
 
 impl ClaimSnapshot {
-    /// A lease as it was claimed, with nothing beside its checkpoint.
+    /// A claimed lease whose row has only a checkpoint.
     pub(crate) fn of(lease: LeaseKey, shard: ShardId, fencing_token: u64, from: StartingPosition) -> Self {
         let (done, pending, parked) = (CompletedRanges::default(), None, Vec::new());
         let (stream, hash_range) = (None, None);
@@ -70,108 +73,113 @@ impl ClaimSnapshot {
             done,
             pending,
             parked,
-            most_parked: 100,
-            keeps_done: true,
+            max_quarantined: 100,
+            stores_completed: true,
         }
     }
 
-    /// With all that the row says beside its checkpoint.
-    pub(crate) fn with_extras(self, row: &Lease, most_parked: usize, keeps_done: bool) -> Self {
+    /// Adds what the row contains besides its checkpoint.
+    pub(crate) fn with_extras(self, row: &Lease, max_quarantined: usize, stores_completed: bool) -> Self {
         let (extras, stream) = (&row.extras, row.stream.clone());
         let done =
             extras.done.as_deref().map(|bytes| CompletedRanges::read(bytes, &row.checkpoint)).unwrap_or_default();
         let (hash_range, parked) = (row.hash_range, extras.parked.clone());
         let pending = extras.pending.clone();
-        ClaimSnapshot { stream, hash_range, done, pending, parked, most_parked, keeps_done, ..self }
+        ClaimSnapshot { stream, hash_range, done, pending, parked, max_quarantined, stores_completed, ..self }
     }
 }
 
-/// See the module's documentation.
+/// The state of one held lease that its owner and its consumer share; see the module's
+/// documentation.
 #[derive(Debug)]
 pub(crate) struct ShardDelivery {
-    pub(crate) hold: ClaimSnapshot,
+    pub(crate) claim: ClaimSnapshot,
     gate: Arc<DeliveryGate>,
-    /// How long the consumer has been at what.
+    /// How long each stage of the consumer's work has taken, for the watchdog.
     pub(crate) stages: Stages,
-    /// Notified when the reader is to be replaced.
+    /// Notified when the reader is to be restarted.
     pub(crate) restart_fetch: Arc<Notify>,
-    /// Notified when something was acknowledged, parked or wished.
+    /// Notified when acknowledgements, the quarantine or requests for it change.
     pub(crate) changed: Notify,
     progress: Mutex<Progress>,
     handled_bytes: AtomicU64,
-    /// The service's time less that of the gate's clock, in ms, as the shard's records show it.
+    /// The service's time minus the time of the gate's clock, in ms, as far as the shard's records
+    /// have shown it.
     service_ahead_ms: AtomicI64,
     drain: CancellationToken,
     closed: CancellationToken,
     reports: Reports,
-    /// Acknowledgements may come from a task that is none of the worker's.
+    /// The worker's telemetry scope: acknowledgements may come from tasks that the worker did not
+    /// spawn.
     scope: Scope,
 }
 
-/// How far the work has come.
+/// The progress of the work on the shard.
 #[derive(Debug)]
 struct Progress {
     watermark: Watermark,
-    /// The last record that was read.
+    /// The position of the last record that was read.
     read: Option<Position>,
-    /// Records with a lower number were handed over.
-    handed: u64,
-    /// How far earlier consumers of the same hold, or another store of checkpoints, had come.
+    /// Records with a lower number were delivered to a handler.
+    handed_over: u64,
+    /// The position up to which earlier consumers of the same claim, or the user's checkpoint
+    /// store, are done.
     before: Option<Position>,
     pending: Option<Pending>,
     quarantine: Quarantine,
-    /// Records from quarantine that a handler got which checkpoints by itself, and has not yet.
-    handed_parked: Vec<Position>,
-    lag: Lag,
+    /// Records from quarantine that were delivered to a handler with manual checkpoints and are not
+    /// checkpointed yet.
+    handed_over_quarantined: Vec<Position>,
+    lag: LagTracker,
 }
 
-/// What a row is to say.
+/// What the lease's row is to contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
-    /// How far records are acknowledged; `None` before the first.
+pub(crate) struct CheckpointState {
+    /// The position up to which records are acknowledged; `None` before the first.
     pub(crate) acknowledged: Option<Position>,
-    /// What stands beside a checkpoint.
+    /// What the row contains besides the checkpoint.
     pub(crate) extras: CheckpointExtras,
 }
 
-/// A position that was not handed over: it cannot be acknowledged.
+/// The position was not delivered to a handler, so it cannot be acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutOfRange;
 
 impl ShardDelivery {
-    /// A delivery that is open as long as the gate is.
-    pub(crate) fn new(hold: ClaimSnapshot, gate: Arc<DeliveryGate>, reports: Reports) -> Arc<Self> {
+    /// A delivery that is open while the gate is open.
+    pub(crate) fn new(claim: ClaimSnapshot, gate: Arc<DeliveryGate>, reports: Reports) -> Arc<Self> {
         let stages = Stages::new(&gate.clock());
-        Self::begin(hold, gate, stages, None, 0, Duration::ZERO, reports)
+        Self::begin(claim, gate, stages, None, 0, Duration::ZERO, reports)
     }
 
-    /// The delivery to the next consumer of the same hold: from the last record on that the last one acknowledged, or from where
-    /// the row says by now.
-    pub(crate) fn of_next(&self, row: Option<StartingPosition>) -> Arc<Self> {
-        let behind = self.behind().lag;
+    /// The delivery for the next consumer of the same claim. Starts after the last acknowledged
+    /// record, or at the row's position if that was changed meanwhile (by an external writer).
+    pub(crate) fn for_next_consumer(&self, row: Option<StartingPosition>) -> Arc<Self> {
+        let behind = self.lag().lag;
         if let Some(from) = row {
-            let hold = ClaimSnapshot { from, done: CompletedRanges::default(), pending: None, ..self.hold.clone() };
-            let stages = self.stages.of_next(&self.gate.clock());
+            let claim = ClaimSnapshot { from, done: CompletedRanges::default(), pending: None, ..self.claim.clone() };
+            let stages = self.stages.for_next_consumer(&self.gate.clock());
             let (gate, reports) = (Arc::clone(&self.gate), self.reports.clone());
-            return Self::begin(hold, gate, stages, None, self.handled_bytes(), behind, reports);
+            return Self::begin(claim, gate, stages, None, self.handled_bytes(), behind, reports);
         }
         let progress = self.lock();
         let acknowledged = progress.acknowledged();
-        let mut hold = self.hold.clone();
+        let mut claim = self.claim.clone();
         if let Some(position) = &acknowledged {
-            hold.from = StartingPosition::After(position.clone());
+            claim.from = StartingPosition::After(position.clone());
         }
-        hold.done = CompletedRanges::of(progress.beyond(&self.hold.done));
-        hold.pending = progress.pending.clone();
-        hold.parked = progress.quarantine.keys().to_vec();
+        claim.done = CompletedRanges::of(progress.beyond(&self.claim.done));
+        claim.pending = progress.pending.clone();
+        claim.parked = progress.quarantine.keys().to_vec();
         drop(progress);
-        let stages = self.stages.of_next(&self.gate.clock());
+        let stages = self.stages.for_next_consumer(&self.gate.clock());
         let (gate, reports) = (Arc::clone(&self.gate), self.reports.clone());
-        Self::begin(hold, gate, stages, acknowledged, self.handled_bytes(), behind, reports)
+        Self::begin(claim, gate, stages, acknowledged, self.handled_bytes(), behind, reports)
     }
 
     fn begin(
-        hold: ClaimSnapshot,
+        claim: ClaimSnapshot,
         gate: Arc<DeliveryGate>,
         stages: Stages,
         before: Option<Position>,
@@ -182,16 +190,16 @@ impl ShardDelivery {
         let progress = Progress {
             watermark: Watermark::default(),
             read: None,
-            handed: 0,
+            handed_over: 0,
             before,
-            pending: hold.pending.clone(),
-            quarantine: Quarantine::of(hold.parked.clone(), hold.most_parked),
-            handed_parked: Vec::new(),
-            lag: Lag::begin(gate.clock().now(), behind),
+            pending: claim.pending.clone(),
+            quarantine: Quarantine::of(claim.parked.clone(), claim.max_quarantined),
+            handed_over_quarantined: Vec::new(),
+            lag: LagTracker::new(gate.clock().now(), behind),
         };
-        let scope = Scope::current().of_lease(&hold.lease);
+        let scope = Scope::current().of_lease(&claim.lease);
         Arc::new(ShardDelivery {
-            hold,
+            claim,
             gate,
             stages,
             restart_fetch: Arc::default(),
@@ -212,54 +220,56 @@ impl ShardDelivery {
 
     /// The shard.
     pub(crate) fn shard(&self) -> &ShardId {
-        &self.hold.shard
+        &self.claim.shard
     }
 
     /// `leaseCounter` at the claim.
     pub(crate) fn fencing_token(&self) -> u64 {
-        self.hold.fencing_token
+        self.claim.fencing_token
     }
 
     // --- the consumer's side
 
-    /// Whether a record may be delivered at this instant. Ask with no await between the answer and the call.
+    /// Whether a record may be delivered now. Callers must not await between this check and the
+    /// handler's call.
     #[must_use]
     pub(crate) fn is_open(&self) -> bool {
         !self.closed.is_cancelled() && self.gate.is_open()
     }
 
-    /// How long from now on the lease is certain to be held.
+    /// The time for which the lease is certain to be held.
     #[must_use]
     pub(crate) fn time_left(&self) -> Duration {
         if self.is_closed() { Duration::ZERO } else { self.gate.time_left() }
     }
 
-    /// Another store knows that everything up to there is done.
+    /// Notes that every record up to this position is done, according to the user's checkpoint
+    /// store.
     pub(crate) fn done_up_to(&self, position: Position) {
         self.lock().before = Some(position);
     }
 
-    /// Takes note of records that were read, and tells the number of the first.
-    pub(crate) fn delivered(&self, positions: Positions) -> u64 {
+    /// Adds records that were read. Returns the number of the first.
+    pub(crate) fn add_read(&self, positions: Positions) -> u64 {
         let mut progress = self.lock();
         progress.read = positions.last().or_else(|| progress.read.take());
-        progress.watermark.delivered(positions)
+        progress.watermark.add(positions)
     }
 
-    /// Takes note that records with these numbers are handed over.
+    /// Notes that the records below this number are delivered to a handler.
     pub(crate) fn hand_over(&self, end: u64) {
         let mut progress = self.lock();
-        progress.handed = progress.handed.max(end);
+        progress.handed_over = progress.handed_over.max(end);
         self.stages.acknowledge.begin();
     }
 
-    /// Records with these numbers are done. After the close this changes nothing.
+    /// Acknowledges the records with these numbers. Has no effect after the close.
     pub(crate) fn acknowledge(&self, mut numbers: Range<u64>) {
         if mutated!(IgnoresGaps) {
             numbers.start = 0;
         }
         let mut progress = self.lock();
-        // Under the lock, so that what a close has read as the last position stays the last.
+        // Checked under the lock, so that the position does not move after a close has read it.
         if self.closed.is_cancelled() {
             drop(progress);
             let late = LateAcknowledgement { shard: self.shard(), records: numbers.end - numbers.start };
@@ -273,25 +283,25 @@ impl ShardDelivery {
     fn acknowledge_in(&self, progress: &mut Progress, numbers: Range<u64>) {
         if progress.watermark.acknowledge(numbers) {
             self.stages.acknowledge.end();
-            if progress.watermark.first_open() < progress.handed {
+            if progress.watermark.first_open() < progress.handed_over {
                 self.stages.acknowledge.begin();
             }
         }
     }
 
-    /// Everything that was handed over up to that position is done.
+    /// Acknowledges every delivered record up to this position.
     pub(crate) fn acknowledge_up_to(&self, position: &Position) -> Result<(), OutOfRange> {
         let mut progress = self.lock();
         if self.closed.is_cancelled() {
             return Ok(());
         }
-        let unparked = progress.unpark_handed(Some(position));
-        self.say_unparked(unparked);
+        let released = progress.release_handed_over(Some(position));
+        self.emit_released(released);
         if progress.acknowledged().is_some_and(|at| *position <= at) {
             return Ok(());
         }
         let number =
-            progress.watermark.number_of(position).filter(|number| *number < progress.handed).ok_or(OutOfRange)?;
+            progress.watermark.number_of(position).filter(|number| *number < progress.handed_over).ok_or(OutOfRange)?;
         let first = progress.watermark.first_open();
         self.acknowledge_in(&mut progress, first..number + 1);
         drop(progress);
@@ -299,20 +309,20 @@ impl ShardDelivery {
         Ok(())
     }
 
-    /// Whether the record at that position was handed over and is not passed yet.
+    /// Whether the record at this position was delivered to a handler and is not acknowledged yet.
     pub(crate) fn was_handed_over(&self, position: &Position) -> bool {
         let progress = self.lock();
         position.sequence_number.is_well_formed()
-            && progress.watermark.number_of(position).is_some_and(|number| number < progress.handed)
+            && progress.watermark.number_of(position).is_some_and(|number| number < progress.handed_over)
     }
 
-    /// Everything that was delivered is done.
+    /// Acknowledges every record that was read.
     pub(crate) fn acknowledge_all(&self) {
         let numbers = {
             let mut progress = self.lock();
             if !self.closed.is_cancelled() {
-                let unparked = progress.unpark_handed(None);
-                self.say_unparked(unparked);
+                let released = progress.release_handed_over(None);
+                self.emit_released(released);
             }
             progress.watermark.first_open()..progress.watermark.next()
         };
@@ -321,17 +331,17 @@ impl ShardDelivery {
         }
     }
 
-    /// Records from the first that is not acknowledged on.
+    /// The number of records from the first unacknowledged one on.
     pub(crate) fn window(&self) -> u64 {
         self.lock().watermark.window()
     }
 
-    /// Whether every delivered record is acknowledged.
+    /// Whether every record that was read is acknowledged.
     pub(crate) fn is_complete(&self) -> bool {
         self.lock().watermark.is_complete()
     }
 
-    /// A checkpoint is prepared, or the one that was is taken back.
+    /// Sets or removes the prepared checkpoint.
     pub(crate) fn prepare(&self, pending: Option<Pending>) {
         self.lock().pending = pending;
     }
@@ -341,12 +351,12 @@ impl ShardDelivery {
         self.handled_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// The service's time is at least this, in ms since the Unix epoch.
+    /// Notes that the service's time is at least this, in ms since the Unix epoch.
     pub(crate) fn saw_service_time(&self, ms: i64) {
         self.service_ahead_ms.fetch_max(ms.saturating_sub(self.local_ms()), Ordering::Relaxed);
     }
 
-    /// An answer of the shard came, and these records are delivered next.
+    /// Notes an answer of the shard, whose records are added next.
     pub(crate) fn saw_answer(&self, records: &[Record], behind_ms: Option<u64>, ended: bool) {
         let (now, service_ms) = (self.now(), self.service_ms());
         let mut progress = self.lock();
@@ -358,21 +368,22 @@ impl ShardDelivery {
         }
     }
 
-    /// How far behind the work on the shard is.
-    pub(crate) fn behind(&self) -> Behind {
+    /// The consumer lag of the shard.
+    pub(crate) fn lag(&self) -> ShardLag {
         let (now, service_ms) = (self.now(), self.service_ms());
         let mut progress = self.lock();
         let (first_open, next) = (progress.watermark.first_open(), progress.watermark.next());
-        progress.lag.behind(first_open, next, service_ms, now)
+        progress.lag.lag(first_open, next, service_ms, now)
     }
 
-    /// Ranges of time that the stream's retention ended before they were read. Each is returned once.
+    /// Ranges of time whose records expired before they were read. Each is returned once.
     pub(crate) fn expired(&self, retention: Duration) -> Vec<Expired> {
         let now = self.now();
         self.lock().lag.expired(retention, now)
     }
 
-    /// How long ago something arrived, by the service's clock as the shard shows it.
+    /// The time since `arrived_at_ms`, by the service's clock as far as the shard's records have
+    /// shown it.
     pub(crate) fn age(&self, arrived_at_ms: i64) -> Duration {
         let age = self.service_ms().map_or(0, |now| now.saturating_sub(arrived_at_ms));
         Duration::from_millis(u64::try_from(age).unwrap_or(0))
@@ -392,12 +403,12 @@ impl ShardDelivery {
         self.gate.clock().now()
     }
 
-    /// Waits until the owner asks for a drain.
-    pub(crate) async fn drain_asked(&self) {
+    /// Waits until the owner requests a drain.
+    pub(crate) async fn drain_requested(&self) {
         self.drain.cancelled().await;
     }
 
-    /// Whether the owner asked for a drain.
+    /// Whether the owner requested a drain.
     #[cfg(test)]
     #[must_use]
     pub(crate) fn is_draining(&self) -> bool {
@@ -409,7 +420,7 @@ impl ShardDelivery {
         self.closed.cancelled().await;
     }
 
-    /// Fires when the lease is lost or the owner closed the delivery.
+    /// A token that is cancelled when the lease is lost or the owner closes the delivery.
     pub(crate) fn closing(&self) -> CancellationToken {
         self.closed.child_token()
     }
@@ -420,46 +431,48 @@ impl ShardDelivery {
         self.closed.is_cancelled()
     }
 
-    /// Tells the owner.
+    /// Sends a report to the owner.
     pub(crate) fn report(&self, kind: ReportKind) {
-        let (lease, fencing_token) = (self.hold.lease.clone(), self.hold.fencing_token);
-        // The owner may be gone: then nobody needs the report.
+        let (lease, fencing_token) = (self.claim.lease.clone(), self.claim.fencing_token);
+        // The send fails if the owner is gone. Then nobody needs the report.
         let _ = self.reports.send(Report { lease, fencing_token, kind });
     }
 
     // --- quarantine, from the consumer's side
 
-    /// Whether nothing is parked.
-    pub(crate) fn has_parked(&self) -> bool {
+    /// Whether records are in quarantine.
+    pub(crate) fn has_quarantined(&self) -> bool {
         !self.lock().quarantine.is_empty()
     }
 
-    /// Parks a key with the record that failed, which counts as passed from now on.
-    pub(crate) fn park(
+    /// Quarantines a key with the record that failed. The checkpoint may pass the record from now
+    /// on.
+    pub(crate) fn quarantine(
         &self,
         key: Option<&str>,
         position: Position,
         numbers: Range<u64>,
         why: Failed,
     ) -> Result<(), Full> {
-        self.pass(&position.clone(), numbers, |quarantine| quarantine.park(key, position, why))
+        self.add_to_quarantine(&position.clone(), numbers, |quarantine| quarantine.quarantine(key, position, why))
     }
 
-    /// Lets a record join its key, if that is parked. Tells whether it did.
-    pub(crate) fn join_parked(&self, key: &str, position: Position, numbers: Range<u64>) -> Result<bool, Full> {
+    /// Adds a record to its key in quarantine. Returns false if the key is not there (any more).
+    pub(crate) fn join_quarantined(&self, key: &str, position: Position, numbers: Range<u64>) -> Result<bool, Full> {
         if !self.lock().quarantine.holds(key) {
             return Ok(false);
         }
-        self.pass(&position.clone(), numbers, |quarantine| quarantine.join(key, position)).map(|()| true)
+        self.add_to_quarantine(&position.clone(), numbers, |quarantine| quarantine.join(key, position)).map(|()| true)
     }
 
-    /// In one step, so that no checkpoint passes a record that the row does not name.
-    /// A record whose number is none cannot be named in a row, so there is no room for it.
-    fn pass(
+    /// Adds a record to the quarantine and acknowledges it in one step, so that no checkpoint
+    /// passes a record that the row does not name. A malformed sequence number cannot be stored in
+    /// the row, so such a record is refused as if the quarantine were full.
+    fn add_to_quarantine(
         &self,
         position: &Position,
         numbers: Range<u64>,
-        park: impl FnOnce(&mut Quarantine) -> Result<(), Full>,
+        add: impl FnOnce(&mut Quarantine) -> Result<(), Full>,
     ) -> Result<(), Full> {
         let mut progress = self.lock();
         if self.closed.is_cancelled() {
@@ -469,7 +482,7 @@ impl ShardDelivery {
             return Err(Full);
         }
         if !mutated!(ForgetsParked) {
-            park(&mut progress.quarantine)?;
+            add(&mut progress.quarantine)?;
         }
         self.acknowledge_in(&mut progress, numbers);
         drop(progress);
@@ -477,8 +490,8 @@ impl ShardDelivery {
         Ok(())
     }
 
-    /// Parked records were handled, or given up.
-    pub(crate) fn unpark(&self, positions: &[Position]) {
+    /// Removes records from quarantine that were handled or dead-lettered.
+    pub(crate) fn release_quarantined(&self, positions: &[Position]) {
         if self.is_closed() {
             return;
         }
@@ -487,10 +500,10 @@ impl ShardDelivery {
             progress.quarantine.done(position);
         }
         drop(progress);
-        self.say_unparked(positions.len());
+        self.emit_released(positions.len());
     }
 
-    fn say_unparked(&self, records: usize) {
+    fn emit_released(&self, records: usize) {
         if records > 0 {
             let done = ParkedDone { shard: self.shard(), records };
             self.scope.enter(|| done.emit());
@@ -498,83 +511,87 @@ impl ShardDelivery {
         }
     }
 
-    /// Parked records were handed to a handler that checkpoints by itself: they stay parked until it does.
-    pub(crate) fn hand_over_parked(&self, positions: impl Iterator<Item = Position>) {
-        self.lock().handed_parked.extend(positions);
+    /// Notes that quarantined records were delivered to a handler with manual checkpoints. They
+    /// stay in quarantine until it checkpoints them.
+    pub(crate) fn hand_over_quarantined(&self, positions: impl Iterator<Item = Position>) {
+        self.lock().handed_over_quarantined.extend(positions);
     }
 
-    /// Whether every record that is parked was handed to a handler that checkpoints by itself.
-    pub(crate) fn parked_is_handed(&self) -> bool {
+    /// Whether every quarantined record was delivered to a handler with manual checkpoints.
+    pub(crate) fn quarantined_are_handed_over(&self) -> bool {
         let progress = self.lock();
-        progress.quarantine.positions().all(|position| progress.handed_parked.contains(position))
+        progress.quarantine.positions().all(|position| progress.handed_over_quarantined.contains(position))
     }
 
-    /// What was wished of the key with that record cannot be done.
-    pub(crate) fn refuse_wish(&self, position: &Position, reason: String) {
+    /// Refuses the request for the key of the record at this position. The reason is stored in the
+    /// row.
+    pub(crate) fn refuse_request(&self, position: &Position, reason: String) {
         self.lock().quarantine.refuse(position, reason);
         self.changed.notify_waiters();
     }
 
-    /// The next parked record of which something is wished, among those keys.
-    pub(crate) fn wished(
+    /// The next quarantined record that is requested to be resumed or dead-lettered, among the keys
+    /// of the caller's lane.
+    pub(crate) fn next_requested(
         &self,
         is_mine: impl Fn(Option<&str>) -> bool,
     ) -> Option<(QuarantineRequest, Position, u32, String)> {
         let progress = self.lock();
-        let (key, wish, position) = progress.quarantine.wished(is_mine, &progress.handed_parked)?;
-        Some((wish, position.clone(), key.attempts, key.error.clone()))
+        let (key, request, position) =
+            progress.quarantine.next_requested(is_mine, &progress.handed_over_quarantined)?;
+        Some((request, position.clone(), key.attempts, key.error.clone()))
     }
 
-    /// All that is parked is to be tried again.
-    pub(crate) fn resume_parked(&self) {
+    /// Requests that every key in quarantine is resumed.
+    pub(crate) fn resume_quarantined(&self) {
         self.lock().quarantine.resume_all();
         self.changed.notify_waiters();
     }
 
     // --- the owner's side
 
-    /// How far records are acknowledged; `None` before the first.
+    /// The position up to which records are acknowledged; `None` before the first.
     #[cfg(test)]
     #[must_use]
     pub(crate) fn acknowledged(&self) -> Option<Position> {
         self.lock().acknowledged()
     }
 
-    /// What the row is to say, given what it says of the checkpoint now.
+    /// What the row is to contain, given its present checkpoint.
     #[must_use]
-    pub(crate) fn standing(&self, row: &Checkpoint) -> Standing {
-        self.lock().standing(row, &self.hold)
+    pub(crate) fn checkpoint_state(&self, row: &Checkpoint) -> CheckpointState {
+        self.lock().checkpoint_state(row, &self.claim)
     }
 
     /// The keys in quarantine.
-    pub(crate) fn parked(&self) -> Vec<QuarantinedKey> {
+    pub(crate) fn quarantined_keys(&self) -> Vec<QuarantinedKey> {
         self.lock().quarantine.keys().to_vec()
     }
 
-    /// A person said in the row what is to become of parked keys.
-    pub(crate) fn wish(&self, row: &[QuarantinedKey]) {
-        if self.lock().quarantine.wish(row) {
+    /// Takes over the requests for quarantined keys that an operator wrote into the row.
+    pub(crate) fn take_requests(&self, row: &[QuarantinedKey]) {
+        if self.lock().quarantine.take_requests(row) {
             self.changed.notify_waiters();
         }
     }
 
-    /// Has the reader dropped, and another one go on after the last record it had accepted.
+    /// Drops the reader and starts another one after the last record that was read.
     pub(crate) fn restart_fetch(&self) {
         self.restart_fetch.notify_one();
     }
 
-    /// Payload that was handled so far, in bytes.
+    /// The payload that was handled so far, in bytes.
     #[must_use]
     pub(crate) fn handled_bytes(&self) -> u64 {
         self.handled_bytes.load(Ordering::Relaxed)
     }
 
-    /// Asks the consumer to finish what it has begun, and stop.
+    /// Requests that the consumer finishes the batch it has begun, and stops.
     pub(crate) fn drain(&self) {
         self.drain.cancel();
     }
 
-    /// Ends delivery for good; later acknowledgements change nothing.
+    /// Closes the delivery for good. Later acknowledgements have no effect.
     pub(crate) fn close(&self) {
         let _progress = self.lock();
         self.closed.cancel();
@@ -582,10 +599,10 @@ impl ShardDelivery {
 }
 
 impl Progress {
-    /// Those of the parked records that were handed over, up to that one, are done. Tells how many.
-    fn unpark_handed(&mut self, up_to: Option<&Position>) -> usize {
+    /// Removes from quarantine the delivered records up to this position. Returns their number.
+    fn release_handed_over(&mut self, up_to: Option<&Position>) -> usize {
         let is_done = |handed: &mut Position| up_to.is_none_or(|end| *handed <= *end);
-        let done: Vec<Position> = self.handed_parked.extract_if(.., is_done).collect();
+        let done: Vec<Position> = self.handed_over_quarantined.extract_if(.., is_done).collect();
         for position in &done {
             self.quarantine.done(position);
         }
@@ -593,24 +610,26 @@ impl Progress {
     }
 
     fn acknowledged(&self) -> Option<Position> {
-        // A row that names what is no number could not be read again. The next record that has one moves the checkpoint.
+        // A row with a malformed sequence number could not be read back. The next well-formed one
+        // moves the checkpoint.
         let safe = self.watermark.safe().filter(|position| position.sequence_number.is_well_formed());
         safe.or_else(|| self.before.clone())
     }
 
-    /// What is done beyond the first gap.
+    /// Completed ranges beyond the first gap.
     fn beyond(&self, known: &CompletedRanges) -> Vec<(RangeInclusive<Position>, u64)> {
         known.with(self.watermark.beyond(), self.read.as_ref())
     }
 
-    fn standing(&self, row: &Checkpoint, hold: &ClaimSnapshot) -> Standing {
+    fn checkpoint_state(&self, row: &Checkpoint, claim: &ClaimSnapshot) -> CheckpointState {
         let acknowledged = self.acknowledged();
         let ahead = acknowledged.clone().map(Checkpoint::At).filter(|at| row.is_before(at));
         let checkpoint = ahead.as_ref().unwrap_or(row);
-        let done = if hold.keeps_done { CompletedRanges::write(checkpoint, &self.beyond(&hold.done)) } else { None };
+        let done =
+            if claim.stores_completed { CompletedRanges::write(checkpoint, &self.beyond(&claim.done)) } else { None };
         let pending = self.pending.clone().filter(|pending| checkpoint.is_before(&pending.checkpoint));
-        // The owner knows who could not read the shard.
+        // The owner fills in which workers could not read the shard.
         let (parked, unreadable_by) = (self.quarantine.keys().to_vec(), Vec::new());
-        Standing { acknowledged, extras: CheckpointExtras { pending, done, parked, unreadable_by } }
+        CheckpointState { acknowledged, extras: CheckpointExtras { pending, done, parked, unreadable_by } }
     }
 }

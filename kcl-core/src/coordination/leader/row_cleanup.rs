@@ -1,4 +1,5 @@
-//! Clearing away what workers that have ended left in the table: under random worker ids every deploy leaves rows.
+//! Deletes rows that ended workers left in the table, because with random worker ids every deploy
+//! leaves some.
 
 use super::term::Term;
 use crate::clock::Time;
@@ -8,17 +9,20 @@ use crate::lease::row::{Assignment, Damaged, RowKey, Session, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// A session's row stays so long after its end, for those who look at a table.
+/// How long a session's row is kept after its end, for operators who inspect the table.
 const KEPT_FOR: Duration = Duration::from_secs(120);
-/// Rows that are deleted at once: a heartbeat or a checkpoint must not wait behind thousands of them.
+/// The most rows that are deleted at once: a heartbeat or a checkpoint must not wait behind
+/// thousands of deletions.
 const MOST_DELETED: usize = 100;
 
 impl Term {
-    /// After a full read: plan rows that do not say what this term has told are told again.
+    /// After a full read: forgets what was written to assignment rows that show something else, so
+    /// that they are written again.
     ///
-    /// A row of a later term is in the way of all that follow. There cannot be one, unless the fleet row was removed by hand
-    /// and made again while the leader of that term did not know it yet; so it goes. (Should this worker be the one that
-    /// does not know it yet, the other finds the row missing at its own next read.)
+    /// An assignment row of a later term would block all further ones, so it is deleted. It can
+    /// exist only if the fleet row was removed by an external writer and created again before the
+    /// leader of that term noticed. (If it is this worker that has not noticed yet, the other
+    /// leader finds its row missing at its own next read.)
     pub(super) fn reclaim(&mut self, plans: &[Assignment], effects: &mut Effects) {
         for plan in plans.iter().filter(|plan| plan.term > self.number) {
             let (worker, term) = (plan.worker.clone(), plan.term);
@@ -31,10 +35,11 @@ impl Term {
         self.sent.retain(|worker, sent| written.get(worker) == Some(&(number, sent.version)));
     }
 
-    /// After a full read: deletes the rows of sessions that ended a while ago and that no lease names, then their plans.
+    /// After a full read: deletes session rows that ended some time ago and that no lease names,
+    /// then their assignment rows.
     ///
-    /// A claim of such a session that arrives even later leaves an owner without a row: the lease is free once it stood
-    /// still for `failover_time`.
+    /// If a claim of such a session is applied even later, its lease has an owner without a row,
+    /// and becomes free once it was stale for `failover_time`.
     pub(super) fn collect(&mut self, plans: &[Assignment], effects: &mut Effects) {
         let named: BTreeSet<&WorkerId> =
             self.leases.values().filter_map(|lease| Some(&lease.owner.as_ref()?.worker)).collect();
@@ -57,7 +62,7 @@ impl Term {
         }
     }
 
-    /// Deletes some of what is left to be cleared away. A row whose deletion fails is found again by the next full read.
+    /// Deletes a part of the backlog. If a deletion fails, the next full read finds the row again.
     pub(super) fn delete_some(&mut self, effects: &mut Effects) {
         let rest = self.backlog.len().saturating_sub(MOST_DELETED);
         for (worker, number) in self.backlog.drain(rest..) {
@@ -69,10 +74,11 @@ impl Term {
         }
     }
 
-    /// After a full read: rows of ours that cannot be read.
+    /// After a full read: handles rows of ours that cannot be parsed.
     ///
-    /// A plan row makes room for the next one, and a stream's for one that its leases tell. The fleet row is made again by whoever looks at it next, and a session's by
-    /// its owner.
+    /// Assignment and stream rows are deleted: the leader writes the former again, and shard sync
+    /// the latter. A session's row is written again by its owner, if that is alive, so it is
+    /// deleted only after a while. Any worker that reads the fleet row creates it again.
     pub(super) fn discard(&mut self, damaged: Vec<Damaged>, effects: &mut Effects) {
         let before: BTreeMap<String, (Damaged, Time)> =
             std::mem::take(&mut self.unread).into_iter().map(|(row, at)| (row.key.to_string(), (row, at))).collect();

@@ -1,4 +1,4 @@
-/// Each check as a property over problems of every size, and all of them over problems of the largest.
+/// Tests each property on problems of any size, and all of them on the largest ones.
 macro_rules! for_every_size {
     ($($name:ident: $check:ident;)*) => {
         proptest! {
@@ -7,7 +7,7 @@ macro_rules! for_every_size {
         }
 
         #[test]
-        fn all_of_it_holds_for_ten_thousand_leases_and_five_hundred_workers() {
+        fn all_properties_hold_for_ten_thousand_leases_and_five_hundred_workers() {
             for size in full_sizes() {
                 $($check(size);)*
             }
@@ -21,10 +21,10 @@ mod served;
 mod weighed;
 
 use super::*;
-use problem::{carried_out, counts, free, held, members, rules};
+use problem::{carried_out, counts, free, held, members, options};
 
 fn plan(members: &[Member], items: &[Item]) -> Placement {
-    assign(members, items, rules(16))
+    assign(members, items, options(16))
 }
 
 #[test]
@@ -49,27 +49,27 @@ fn a_joining_worker_gets_its_share_and_no_more() {
 }
 
 #[test]
-fn promises_stand() {
-    let items = [Item { promised: Some(1), ..free() }, free()];
+fn reservations_are_kept_by_an_assignment() {
+    let items = [Item { reserved_for: Some(1), ..free() }, free()];
     assert_eq!(plan(&members(2), &items), [Some(1), Some(0)]);
 }
 
 #[test]
-fn an_unfit_worker_gets_nothing_unless_it_is_the_only_one() {
+fn an_avoided_worker_gets_no_leases_unless_it_is_the_only_one() {
     let mut two = members(2);
-    two[0].unfit = true;
+    two[0].avoided = true;
     assert_eq!(plan(&two, &[free(), free()]), [Some(1), Some(1)]);
-    two[1].unfit = true;
+    two[1].avoided = true;
     assert_eq!(plan(&two, &[free(), free()]), [Some(0), Some(1)]);
 }
 
 #[test]
-fn capacity_bounds_a_worker_and_what_is_over_it_moves() {
+fn leases_above_a_workers_capacity_move_away() {
     let mut two = members(2);
     two[0].capacity = 1;
     assert_eq!(counts(&carried_out(&[free(); 4], &plan(&two, &[free(); 4])), 2), [1, 3]);
     two[1].capacity = 2;
-    assert_eq!(plan(&two, &[free(); 4]).iter().flatten().count(), 3, "the fourth finds no room");
+    assert_eq!(plan(&two, &[free(); 4]).iter().flatten().count(), 3, "the fourth lease finds no room");
     two[1].capacity = 9;
     let items = [held(0), held(0), held(1), held(1), held(1)];
     assert_eq!(plan(&two, &items).iter().flatten().collect::<Vec<_>>(), [&1]);

@@ -19,15 +19,15 @@ pub(crate) const UNANSWERED: Duration = Duration::from_secs(30);
 
 /// Returns the response, or an error if it does not arrive within [`CALL_DEADLINE`]. `what` names
 /// the call in the error message.
-pub(crate) async fn in_time<T>(
+pub(crate) async fn with_call_deadline<T>(
     what: impl FnOnce() -> String,
     call: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {
-    in_time_of(CALL_DEADLINE, what, call).await
+    with_deadline(CALL_DEADLINE, what, call).await
 }
 
-/// Like [`in_time`], with another deadline.
-pub(crate) async fn in_time_of<T>(
+/// Like [`with_call_deadline`], with another deadline.
+pub(crate) async fn with_deadline<T>(
     deadline: Duration,
     what: impl FnOnce() -> String,
     call: impl Future<Output = Result<T, ApiError>>,

@@ -1,4 +1,5 @@
-//! Decodes a batch of JSON records for a typed handler. The code that `#[derive(RecordProcessor)]` writes calls this.
+//! Decodes a batch of JSON records for a typed handler. Code that `#[derive(RecordProcessor)]`
+//! generates calls this.
 
 use super::{Batch, BoxError, RecordMeta, ShardContext};
 use crate::record::{Position, Record, SequenceNumber, ShardId};
@@ -11,9 +12,11 @@ mod borrowed;
 use borrowed::Texts;
 pub use borrowed::Unescaped;
 
-/// A record that is no JSON, or JSON that does not fit the handler's type.
+/// The error of a derived processor for a record that is not JSON, or is JSON that does not fit the
+/// handler's type.
 ///
-/// Names the record and the place in it, and never shows what is there: payloads do not belong in logs.
+/// Names the record, and the line and column in its payload. Never quotes the payload, which does
+/// not belong in logs. Use it with [`OnError::when`](crate::OnError::when): retrying does not help.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeError {
     shard: ShardId,
@@ -38,24 +41,24 @@ impl DecodeError {
         }
     }
 
-    /// Where the record stands.
+    /// The record's position.
     pub(crate) fn position(&self) -> Position {
         Position { sequence_number: self.sequence_number.clone(), sub_sequence_number: self.sub_sequence_number }
     }
 
-    /// The shard of the record.
+    /// The record's shard.
     #[must_use]
     pub fn shard_id(&self) -> &ShardId {
         &self.shard
     }
 
-    /// The record's number.
+    /// The record's sequence number.
     #[must_use]
     pub fn sequence_number(&self) -> &SequenceNumber {
         &self.sequence_number
     }
 
-    /// The index within an aggregated record; 0 for a record that stands alone.
+    /// The index within an aggregated record; 0 for a record that is not aggregated.
     #[must_use]
     pub fn sub_sequence_number(&self) -> u64 {
         self.sub_sequence_number
@@ -69,25 +72,25 @@ impl fmt::Display for DecodeError {
         if *sub_sequence_number > 0 {
             write!(f, " (part {sub_sequence_number})")?;
         }
-        write!(f, " of shard {shard} does not read as JSON of type `{wanted}`: {reason} at line {line} column {column}")
+        write!(f, " of shard {shard} does not decode from JSON as `{wanted}`: {reason} at line {line} column {column}")
     }
 }
 
 impl std::error::Error for DecodeError {}
 
-/// What is wrong with a payload that begins as something else than JSON does: known by its first bytes.
+/// The reason why a payload is not JSON, if its first bytes show a known other format.
 fn compressed(payload: &[u8]) -> Option<&'static str> {
     match payload {
         [0x1f, 0x8b, ..] => Some(
-            "it is compressed with gzip (as CloudWatch Logs sends its records), which the derive does not unpack: implement \
+            "it is compressed with gzip (as CloudWatch Logs sends its records), which the derive does not decompress: implement \
              `RecordProcessor` by hand and decompress the payload there; the first byte is",
         ),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(
-            "it is compressed with zstd, which the derive does not unpack: implement `RecordProcessor` by hand and decompress \
+            "it is compressed with zstd, which the derive does not decompress: implement `RecordProcessor` by hand and decompress \
              the payload there; the first byte is",
         ),
         [0xf3, 0x89, 0x9a, 0xc2, ..] => Some(
-            "it is an aggregate of the Kinesis Producer Library that was not taken apart: see the settings `deaggregate` and \
+            "it is an aggregate of the Kinesis Producer Library that was not de-aggregated: see the settings `deaggregate` and \
              `corrupt_aggregates`; the first byte is",
         ),
         [0xef, 0xbb, 0xbf, ..] => {
@@ -97,7 +100,7 @@ fn compressed(payload: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The parser's reason without what it quotes from the payload.
+/// The parser's reason, without anything that it quotes from the payload.
 fn reason(error: &serde_json::Error) -> String {
     match error.classify() {
         Category::Eof => "it ends too early".to_owned(),
@@ -105,14 +108,15 @@ fn reason(error: &serde_json::Error) -> String {
         Category::Io => "it could not be read".to_owned(),
         Category::Data => {
             let message = error.to_string();
-            // Serde's own sentences. These two quote names of our type's fields; in the next three, what comes last is
-            // the type's expectation. Everything else may quote the payload.
+            // These are serde's own sentences. The first two quote names of the type's fields; the
+            // next three end with what the type expects. Every other message may quote the payload,
+            // so it is not used.
             if let Some(named) = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
                 format!("field `{named}` is missing")
             } else if let Some(named) =
                 message.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next())
             {
-                format!("field `{named}` comes twice")
+                format!("field `{named}` occurs twice")
             } else if ["invalid type: ", "invalid value: ", "invalid length "]
                 .iter()
                 .any(|own| message.starts_with(own))
@@ -127,7 +131,8 @@ fn reason(error: &serde_json::Error) -> String {
     }
 }
 
-/// A handler's error, and the record that it failed at: it was done with those before.
+/// A derived processor's error: the handler's own error, with the position of the record at which
+/// it failed. The records before it are done.
 #[derive(Debug)]
 pub(super) struct FailedAt {
     pub(super) position: Position,
@@ -141,25 +146,26 @@ impl fmt::Display for FailedAt {
 }
 
 impl std::error::Error for FailedAt {
-    /// The handler's own error: policies look for its type.
+    /// The handler's own error, so that a policy finds its type (`OnError::when`).
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(self.error.as_ref())
     }
 }
 
-/// What a derived processor returns when its handler fails at a record.
+/// The error that a derived processor returns if its handler fails at a record.
 pub fn failed(meta: &RecordMeta, error: impl Into<BoxError>) -> BoxError {
     FailedAt { position: meta.record().position(), error: error.into() }.into()
 }
 
-/// The values of a batch, each with its record's metadata. Each is decoded when it is due, so that records before one that
-/// cannot be decoded are handled: the error names that record, and those before it are done.
+/// The decoded values of a batch, each with its record's metadata. Each is decoded only when it is
+/// requested, so that the records before one that does not decode are handled.
 #[derive(Debug)]
 pub struct Decoded<'batch, T> {
     records: std::iter::Enumerate<std::slice::Iter<'batch, Record>>,
     texts: Texts<'batch>,
     meta: RecordMeta,
-    /// The bound on `T` is on [`decode`] alone, so that the compiler complains of a type once.
+    /// A function pointer, so that only [`decode`] needs the bound on `T`, and the compiler reports
+    /// a wrong type once.
     read: fn(&'batch [u8], &Texts<'batch>) -> Result<T, serde_json::Error>,
 }
 
@@ -167,8 +173,8 @@ impl<'batch, T> Decoded<'batch, T> {
     /// The next value, in the order of the records.
     ///
     /// # Errors
-    /// Where the record does not read as a `T`.
-    #[allow(clippy::should_implement_trait, reason = "lends its metadata, which an iterator cannot")]
+    /// The record does not decode as a `T`.
+    #[allow(clippy::should_implement_trait, reason = "the metadata is borrowed from self, which an iterator cannot do")]
     pub fn next(&mut self) -> Option<Result<(T, &RecordMeta), DecodeError>> {
         let (index, record) = self.records.next()?;
         self.meta.move_to(index);
@@ -180,7 +186,7 @@ impl<'batch, T> Decoded<'batch, T> {
     }
 }
 
-/// Decodes the records of a batch, one after the other.
+/// Decodes the records of a batch one by one.
 pub fn decode<'batch, T: Deserialize<'batch>>(
     batch: &'batch Batch,
     shard: &ShardContext,
@@ -229,7 +235,7 @@ mod tests {
         Batch::new(payloads.iter().enumerate().map(record).collect())
     }
 
-    /// The error of a batch's first record that does not read as a `T`.
+    /// The error of a batch's first record that does not decode as a `T`.
     fn error_of<T: for<'de> Deserialize<'de>>(batch: &Batch) -> DecodeError {
         let (unescaped, shard) = (Unescaped::default(), shard());
         let mut decoded = decode::<T>(batch, &shard, &unescaped);
@@ -248,14 +254,14 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_is_compressed_is_called_so() {
+    fn the_error_names_a_compressed_payload() {
         let gzip = Record::new(SequenceNumber::parse("7").unwrap(), &[0x1f, 0x8b, 8, 0, 0][..]);
         let message = error_of::<u64>(&Batch::new(vec![gzip])).to_string();
         assert!(message.contains("compressed with gzip") && message.contains("by hand"), "{message}");
     }
 
     #[test]
-    fn a_borrowed_field_may_have_escapes() {
+    fn a_borrowed_field_may_contain_escapes() {
         let (batch, unescaped) = (batch(&[r#"{"carrier":"U\"A","delay":7}"#]), Unescaped::default());
         let shard = shard();
         let mut decoded = decode::<Flight<'_>>(&batch, &shard, &unescaped);
@@ -263,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn values_come_in_order_each_with_its_own_metadata() {
+    fn values_are_returned_in_order_each_with_its_own_metadata() {
         let batch = batch(&[r#"{"carrier":"UA","delay":2}"#, r#"{"carrier":"B6"}"#]);
         let (unescaped, shard) = (Unescaped::default(), shard());
         let mut decoded = decode::<Flight<'_>>(&batch, &shard, &unescaped);
@@ -279,20 +285,20 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named_by_shard_number_and_place() {
+    fn the_error_names_shard_sequence_number_and_place() {
         let message = refusal(r#"{"carrier":"UA""#);
         assert!(
-            message.starts_with("record 4712 of shard shardId-000000000002 does not read as JSON of type"),
+            message.starts_with("record 4712 of shard shardId-000000000002 does not decode from JSON as"),
             "{message}"
         );
         assert!(message.ends_with("it ends too early at line 1 column 15"), "{message}");
     }
 
     #[test]
-    fn the_reason_is_told_as_far_as_it_is_the_types_own() {
+    fn the_reason_names_the_types_own_fields_and_expectations() {
         assert!(refusal(r#"{"delay":2}"#).contains("field `carrier` is missing at line 1 column 11"));
         assert!(refusal(r#"{"carrier":"UA","delay":"x"}"#).contains("expected u32 at line 1 column 27"));
-        assert!(refusal(r#"{"carrier":"UA","carrier":"B6"}"#).contains("field `carrier` comes twice"));
+        assert!(refusal(r#"{"carrier":"UA","carrier":"B6"}"#).contains("field `carrier` occurs twice"));
         assert!(refusal("flight").contains("a syntax error"));
     }
 
@@ -309,7 +315,7 @@ mod tests {
             let message = refusal(payload);
             assert!(!message.contains("secret"), "{message}");
         }
-        // A variant's unknown name comes from the payload.
+        // The name of an unknown variant comes from the payload.
         let message = error_of::<Class>(&batch(&[r#""secret""#])).to_string();
         assert!(message.contains("it does not fit the type") && !message.contains("secret"), "{message}");
     }

@@ -1,33 +1,34 @@
-//! Turns acknowledgements that arrive in any order into the one position that is safe to checkpoint.
+//! Tracks acknowledgements that arrive in any order and computes the highest position that is safe
+//! to checkpoint.
 //!
-//! Pure: knows positions, nothing of shards, leases, tables or time. Records are numbered in the order of their delivery;
-//! an acknowledgement is a range of those numbers. What is remembered of a record is one bit, and of records that came
-//! together and are all acknowledged one position.
+//! Pure: no I/O, no clock. Records are numbered in the order in which they are added, and an
+//! acknowledgement is a range of these numbers. The tracker stores one bit per record, and two
+//! positions for records that were added together once all of them are acknowledged.
 
 use crate::record::{Position, Record};
 use std::collections::VecDeque;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-/// What of one shard was delivered, and how far all of it is acknowledged without a gap.
+/// The records of one shard that were read, and how far they are acknowledged without a gap.
 #[derive(Debug, Default)]
 pub(crate) struct Watermark {
-    /// What was delivered together, from the first that is not all acknowledged on.
+    /// Records that were added together, from the first span on that is not fully acknowledged.
     spans: VecDeque<Span>,
-    /// The first record that is not acknowledged.
+    /// The number of the first unacknowledged record.
     first_open: u64,
     /// The number of the next record.
     next: u64,
-    /// The end of what lies before the spans.
+    /// The last position before the spans.
     passed: Option<Position>,
 }
 
-/// Where records stand that are delivered together; never none.
+/// The positions of records that are added together. Not empty.
 #[derive(Clone, Debug)]
 pub(crate) enum Positions {
-    /// The records themselves, as long as their positions may be asked for.
+    /// The records themselves, which saves copying their positions.
     Records(Arc<Vec<Record>>),
-    /// Their positions alone.
+    /// Only their positions.
     List(Box<[Position]>),
 }
 
@@ -39,7 +40,7 @@ impl Positions {
         }
     }
 
-    /// The last of them.
+    /// The last position.
     pub(crate) fn last(&self) -> Option<Position> {
         self.get(self.count().checked_sub(1)?)
     }
@@ -52,7 +53,7 @@ impl Positions {
     }
 }
 
-/// Records that were delivered together.
+/// Records that were added together.
 #[derive(Debug)]
 struct Span {
     first: u64,
@@ -62,11 +63,11 @@ struct Span {
 
 #[derive(Debug)]
 enum State {
-    /// None is acknowledged.
+    /// No record is acknowledged.
     Open(Positions),
-    /// Some are.
+    /// Some records are acknowledged: one bit per record in `done`; `left` are not.
     Partly { positions: Positions, done: Vec<u64>, left: u64 },
-    /// All are: only the ends are needed.
+    /// All records are acknowledged. Only the first and the last position are needed.
     Done { first: Position, last: Position },
 }
 
@@ -81,7 +82,7 @@ impl Span {
         matches!(self.state, State::Done { .. })
     }
 
-    /// Acknowledges these of its records, counted from its first.
+    /// Acknowledges records by their index in the span.
     fn acknowledge(&mut self, range: Range<u64>) {
         if let State::Open(positions) = &self.state {
             if range == (0..self.count)
@@ -94,7 +95,7 @@ impl Span {
             self.state = State::Partly { positions, done, left: self.count };
         }
         let State::Partly { done, left, .. } = &mut self.state else { return };
-        // Most come one by one.
+        // Fast path: most partial acknowledgements are of one record.
         if range.end - range.start == 1 {
             let (word, bit) = (range.start / BITS, 1 << (range.start % BITS));
             if let Some(bits) = usize::try_from(word).ok().and_then(|word| done.get_mut(word)) {
@@ -117,7 +118,7 @@ impl Span {
         }
     }
 
-    /// All are acknowledged: only the ends are kept.
+    /// Keeps only the ends, because all records are acknowledged.
     fn close(&mut self) {
         if let State::Partly { positions, .. } = &self.state
             && let Some((first, last)) = ends(positions)
@@ -126,7 +127,7 @@ impl Span {
         }
     }
 
-    /// How many of its first records are all acknowledged, if those before `known` are.
+    /// The number of leading records that are acknowledged. The first `known` are known to be.
     fn prefix(&self, known: u64) -> u64 {
         match &self.state {
             State::Open(_) => 0,
@@ -153,7 +154,7 @@ fn words(bits: u64) -> usize {
     usize::try_from(bits.div_ceil(BITS)).unwrap_or(usize::MAX)
 }
 
-/// Calls with each word that the range touches, and which of its bits.
+/// Calls `call` for each word that the range touches, with a mask of the bits.
 fn for_each_word(range: Range<u64>, mut call: impl FnMut(usize, u64)) {
     let mut at = range.start;
     while at < range.end {
@@ -166,7 +167,7 @@ fn for_each_word(range: Range<u64>, mut call: impl FnMut(usize, u64)) {
     }
 }
 
-/// How many bits from `from` on are all `set`, up to `count`.
+/// The length of the run of bits that start at `from` and equal `set`, up to `count`.
 fn run(bits: &[u64], from: u64, count: u64, set: bool) -> u64 {
     let mut at = from;
     while at < count {
@@ -183,9 +184,9 @@ fn run(bits: &[u64], from: u64, count: u64, set: bool) -> u64 {
 }
 
 impl Watermark {
-    /// Takes note of a delivery, and tells the number of its first record; the others follow. Deliveries come in the order
-    /// of the shard.
-    pub(crate) fn delivered(&mut self, positions: Positions) -> u64 {
+    /// Adds records, in the order of the shard. Returns the number of the first one; the others
+    /// follow.
+    pub(crate) fn add(&mut self, positions: Positions) -> u64 {
         let (first, count) = (self.next, positions.count() as u64);
         if count > 0 {
             self.next += count;
@@ -194,8 +195,8 @@ impl Watermark {
         first
     }
 
-    /// Takes note of acknowledgements, and tells whether they moved the safe position. Those that come twice, and numbers
-    /// that were never delivered, change nothing.
+    /// Acknowledges records. Returns whether the safe position moved. Repeated acknowledgements,
+    /// and numbers that were never added, have no effect.
     pub(crate) fn acknowledge(&mut self, numbers: Range<u64>) -> bool {
         let from = self.index_of(numbers.start);
         for span in self.spans.iter_mut().skip(from).take_while(|span| span.first < numbers.end) {
@@ -217,7 +218,8 @@ impl Watermark {
         moves
     }
 
-    /// Where the first span is that ends after this number. Spans are often of one size: then it is where it should be.
+    /// The index of the first span that ends after this number. Guesses by the size of the first
+    /// span, because spans often have the same size, and falls back to a binary search.
     fn index_of(&self, number: u64) -> usize {
         let guess =
             self.spans.front().and_then(|first| usize::try_from(number.checked_sub(first.first)? / first.count).ok());
@@ -227,39 +229,41 @@ impl Watermark {
         }
     }
 
-    /// Up to where everything is acknowledged; nothing before the first.
+    /// The last position of the acknowledged prefix. `None` if the first record is not
+    /// acknowledged.
     #[must_use]
     pub(crate) fn safe(&self) -> Option<Position> {
         let here = self.spans.front().and_then(|span| span.position((self.first_open - span.first).checked_sub(1)?));
         here.or_else(|| self.passed.clone())
     }
 
-    /// The number of the first record that is not acknowledged.
+    /// The number of the first unacknowledged record.
     #[must_use]
     pub(crate) fn first_open(&self) -> u64 {
         self.first_open
     }
 
-    /// The number that the next record will have.
+    /// The number of the next record to be added.
     #[must_use]
     pub(crate) fn next(&self) -> u64 {
         self.next
     }
 
-    /// Records from the first that is not acknowledged on.
+    /// The number of records from the first unacknowledged one on.
     #[must_use]
     pub(crate) fn window(&self) -> u64 {
         self.next - self.first_open
     }
 
-    /// Whether every delivered record is acknowledged: only then may the end of the shard be written.
+    /// Whether every record is acknowledged. SHARD_END may be written only then
+    /// (docs/protocol/resharding.md).
     #[must_use]
     pub(crate) fn is_complete(&self) -> bool {
         self.spans.is_empty()
     }
 
-    /// The number of the record at that position, if it is not passed yet and was delivered. (Where records that came
-    /// together are all acknowledged, that of the last of them.)
+    /// The number of the record at this position, if it was added and its span is not passed. (For
+    /// a span that is fully acknowledged: the number of its last record.)
     #[must_use]
     pub(crate) fn number_of(&self, position: &Position) -> Option<u64> {
         let starts_before = |span: &Span| span.position(0).is_some_and(|first| first <= *position);
@@ -276,19 +280,20 @@ impl Watermark {
         (span.position(low)? == *position).then_some(span.first + low)
     }
 
-    /// What is acknowledged beyond the first gap: from where to where, and how many records, in order.
+    /// The acknowledged runs beyond the first gap, in order: their first and last position, and
+    /// their number of records.
     #[must_use]
     pub(crate) fn beyond(&self) -> Vec<(RangeInclusive<Position>, u64)> {
         let mut runs: Vec<(RangeInclusive<Position>, u64)> = Vec::new();
-        // Whether the record before is in the last run.
-        let mut goes_on = false;
+        // Whether the previous record is in the last run.
+        let mut continues = false;
         for (index, span) in self.spans.iter().enumerate() {
             let mut at = if index == 0 { self.first_open - span.first } else { 0 };
             while at < span.count {
                 let (set, length) = span.run(at);
                 if set {
                     match (span.position(at), span.position(at + length - 1)) {
-                        (Some(_), Some(to)) if goes_on && at == 0 => {
+                        (Some(_), Some(to)) if continues && at == 0 => {
                             if let Some((run, count)) = runs.last_mut() {
                                 *run = run.start().clone()..=to;
                                 *count += length;
@@ -298,7 +303,7 @@ impl Watermark {
                         _ => {}
                     }
                 }
-                goes_on = set;
+                continues = set;
                 at += length;
             }
         }
@@ -307,7 +312,8 @@ impl Watermark {
 }
 
 impl Span {
-    /// Whether the record at `from` is acknowledged, and how many from there on are like it.
+    /// Whether the record at `from` is acknowledged, and the length of the run of records with the
+    /// same state.
     fn run(&self, from: u64) -> (bool, u64) {
         match &self.state {
             State::Open(_) => (false, self.count - from),

@@ -1,6 +1,7 @@
-//! Why each lease is where it is: from what the leader knows, or from what rows alone can tell.
+//! Explains why each lease is where it is, from the leader's knowledge or from the table's rows
+//! alone.
 
-use super::assign::{Standing, WorkerNo};
+use super::assign::{Ownership, WorkerNo};
 use super::pending_moves::PendingMoves;
 use super::problem::{Problem, StaleAfter, problem};
 use super::reason::{Ended, Explanation, Reason, Stays};
@@ -15,19 +16,21 @@ use crate::lease::row::{AcquireMode, Lease, LeaseKey, Owner, SessionState, Worke
 use crate::record::ShardId;
 use std::collections::BTreeMap;
 
-/// Why each lease of a table is where it is, in the order of their keys, as far as one read of the table can tell.
+/// Explains why each lease of a table is where it is, in the order of their keys, as far as one
+/// read of the table shows it.
 ///
-/// `settings` are those of the fleet's workers: what a lease waits for depends on them. A table shows no staleness: the
-/// leases of a worker that died a moment ago are still its own, until the fleet has ended its session.
+/// `settings` must be those of the fleet's workers, because a lease's waiting times depend on them.
+/// One read cannot show staleness: the leases of a worker that died a moment ago are shown as held
+/// until the fleet has fenced its session.
 #[must_use]
 pub(crate) fn explain(table: &Table, settings: &Settings) -> Vec<Explanation> {
     let nobody = WorkerId::from_row("");
     let mut sessions = Sessions::new(nobody, settings.failover_time);
-    sessions.see_all(table.sessions.clone(), Time::ZERO, Time::ZERO);
+    sessions.observe_table(table.sessions.clone(), Time::ZERO, Time::ZERO);
     let leases: BTreeMap<LeaseKey, Lease> =
         table.leases.iter().map(|lease| (lease.key.clone(), lease.clone())).collect();
-    let (resting, patience) = (StaleOwnerTracker::default(), StaleAfter::of(settings));
-    let mut problem = problem(&leases, &UnconfirmedChildren::default(), &sessions, &resting, patience);
+    let (stale_owners, stale_after) = (StaleOwnerTracker::default(), StaleAfter::of(settings));
+    let mut problem = problem(&leases, &UnconfirmedChildren::default(), &sessions, &stale_owners, stale_after);
     if settings.balance_by == BalanceBy::Bytes {
         let mut weights = Weights::default();
         weights.learn(&leases, &sessions, Time::ZERO);
@@ -37,23 +40,23 @@ pub(crate) fn explain(table: &Table, settings: &Settings) -> Vec<Explanation> {
     let known = Known {
         leases: &leases,
         sessions: &sessions,
-        resting: &resting,
-        patience,
+        stale_owners: &stale_owners,
+        stale_after,
         pending_moves: &pending_moves,
         now: None,
     };
     known.explain(&problem).map(|(lease, reason)| Explanation { lease: lease.key.clone(), reason }).collect()
 }
 
-/// What a reason is found in.
+/// The input of an explanation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known<'a> {
     pub(super) leases: &'a BTreeMap<LeaseKey, Lease>,
     pub(super) sessions: &'a Sessions,
-    pub(super) resting: &'a StaleOwnerTracker,
-    pub(super) patience: StaleAfter,
+    pub(super) stale_owners: &'a StaleOwnerTracker,
+    pub(super) stale_after: StaleAfter,
     pub(super) pending_moves: &'a PendingMoves,
-    /// The leader's time; rows have none.
+    /// The leader's time; `None` if only rows are known.
     pub(super) now: Option<Time>,
 }
 
@@ -63,9 +66,9 @@ impl<'a> Known<'a> {
         let place: BTreeMap<&LeaseKey, usize> =
             problem.leases.iter().enumerate().map(|(n, lease)| (&lease.key, n)).collect();
         let loads = Loads::of(problem, self.pending_moves);
-        let standings: Vec<Standing> = problem.standings.clone();
+        let ownerships: Vec<Ownership> = problem.ownerships.clone();
         self.leases.values().map(move |lease| {
-            let standing = place.get(&lease.key).map(|n| standings[*n]);
+            let ownership = place.get(&lease.key).map(|n| ownerships[*n]);
             let is_open = |parent: &&ShardId| {
                 self.leases.get(&lease.sibling(parent)).is_some_and(|parent| !parent.checkpoint.is_shard_end())
             };
@@ -76,42 +79,46 @@ impl<'a> Known<'a> {
             } else if !parents.is_empty() {
                 Reason::WaitsForParents { parents }
             } else if !self.is_served(lease) {
-                Reason::NotServed { stream: lease.stream_name.clone() }
+                Reason::Unserved { stream: lease.stream_name.clone() }
             } else {
-                self.reason(lease, standing, &loads)
+                self.reason(lease, ownership, &loads)
             };
             (lease, reason)
         })
     }
 
-    /// Whether some worker serves its stream, or there is none.
+    /// Whether a worker serves the lease's stream, or there are no workers.
     fn is_served(self, lease: &Lease) -> bool {
         let mut active = self.sessions.live().filter(|session| session.state == SessionState::Active).peekable();
         active.peek().is_none() || active.any(|session| session.serves(lease.stream_name.as_ref()))
     }
 
-    fn reason(self, lease: &Lease, standing: Option<Standing>, loads: &Loads) -> Reason {
+    fn reason(self, lease: &Lease, ownership: Option<Ownership>, loads: &Loads) -> Reason {
         let pending_move = self.pending_moves.of(&lease.key, self.now);
-        match (standing, &lease.owner) {
-            (Some(Standing::Held(by)), Some(Owner { worker, session: Some(session) })) => match pending_move {
+        match (ownership, &lease.owner) {
+            (Some(Ownership::Held(by)), Some(Owner { worker, session: Some(session) })) => match pending_move {
                 Some((to, waited)) if to != worker => Reason::Moving { from: worker.clone(), to: to.clone(), waited },
                 _ => Reason::Held { by: worker.clone(), session: *session, stays: loads.stays(by) },
             },
-            (Some(Standing::Leaving), Some(owner)) => match pending_move {
+            (Some(Ownership::Leaving), Some(owner)) => match pending_move {
                 Some((to, waited)) => Reason::Moving { from: owner.worker.clone(), to: to.clone(), waited },
                 None => Reason::Leaving { by: owner.worker.clone() },
             },
-            (None, Some(owner)) if owner.session.is_none() || lease.was_written_externally() => Reason::Foreign {
-                owner: Some(owner.worker.clone()),
-                still_for: self.patience.foreign,
-                moving: self.resting.is_moving(&lease.key),
-            },
-            (None, Some(owner)) => Reason::Orphan { owner: owner.worker.clone(), still_for: self.patience.orphan },
-            (Some(Standing::Free | Standing::Held(_) | Standing::Leaving) | None, _) => match pending_move {
-                Some((to, waited)) => Reason::Promised {
+            (None, Some(owner)) if owner.session.is_none() || lease.was_written_externally() => {
+                Reason::ExternalWriter {
+                    owner: Some(owner.worker.clone()),
+                    stale_after: self.stale_after.foreign,
+                    moving: self.stale_owners.is_moving(&lease.key),
+                }
+            }
+            (None, Some(owner)) => {
+                Reason::Orphaned { owner: owner.worker.clone(), stale_after: self.stale_after.orphan }
+            }
+            (Some(Ownership::Free | Ownership::Held(_) | Ownership::Leaving) | None, _) => match pending_move {
+                Some((to, waited)) => Reason::Assigned {
                     to: to.clone(),
                     waited,
-                    passed_over: self.pending_moves.unfit().cloned().collect(),
+                    avoided: self.pending_moves.avoided().cloned().collect(),
                 },
                 None if loads.has_room() => Reason::Free { after: self.ended(lease) },
                 None => loads.no_room(),
@@ -119,7 +126,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// Whose session had ended, if somebody's had.
+    /// The lease's owner and how its session ended, if it did.
     fn ended(self, lease: &Lease) -> Option<(WorkerId, Ended)> {
         let owner = lease.owner.as_ref()?;
         if self.sessions.owner_is(owner) != OwnerIs::Ended {
@@ -135,7 +142,7 @@ impl<'a> Known<'a> {
     }
 }
 
-/// What members have.
+/// The loads of the members.
 #[derive(Debug)]
 struct Loads {
     count: Vec<usize>,
@@ -150,9 +157,9 @@ impl Loads {
         let mut count = vec![0; problem.members.len()];
         let mut bytes = vec![0; problem.members.len()];
         let mut taken = vec![0; problem.members.len()];
-        for (n, (lease, standing)) in problem.leases.iter().zip(&problem.standings).enumerate() {
+        for (n, (lease, ownership)) in problem.leases.iter().zip(&problem.ownerships).enumerate() {
             let to = pending_moves.of(&lease.key, None).and_then(|(to, _)| number.get(to).copied());
-            if let Standing::Held(by) = *standing {
+            if let Ownership::Held(by) = *ownership {
                 count[by] += 1;
                 bytes[by] += problem.weights.get(n).copied().unwrap_or(0);
                 taken[to.unwrap_or(by)] += 1;
@@ -171,7 +178,7 @@ impl Loads {
     fn no_room(&self) -> Reason {
         match self.count.len() {
             0 => Reason::NoWorkers,
-            workers => Reason::NoRoom { workers },
+            workers => Reason::Unassignable { workers },
         }
     }
 
@@ -182,12 +189,12 @@ impl Loads {
             return if alike { Stays::Balanced } else { Stays::NotWorthAMove { carries, lightest } };
         }
         let (has, fewest) = (self.count[by], self.count.iter().copied().min().unwrap_or(0));
-        if has <= fewest + 1 || !self.has_room { Stays::Balanced } else { Stays::ItsTurnComes { has, fewest } }
+        if has <= fewest + 1 || !self.has_room { Stays::Balanced } else { Stays::MoveQueued { has, fewest } }
     }
 }
 
 impl PendingMoves {
-    /// What plan rows say that the fleet row makes valid, as far as it is not done.
+    /// The pending moves that valid assignment rows contain and that are not carried out.
     fn of_rows(table: &Table) -> Self {
         let mut pending_moves = PendingMoves::default();
         let Some(fleet) = &table.fleet else { return pending_moves };
@@ -195,7 +202,7 @@ impl PendingMoves {
             table.assignments.iter().filter(|plan| plan.term == fleet.term && plan.version <= fleet.assignment_version);
         for plan in valid {
             for take in &plan.acquires {
-                pending_moves.told(take.lease.clone(), plan.worker.clone(), Time::ZERO, AcquireMode::Now);
+                pending_moves.record(take.lease.clone(), plan.worker.clone(), Time::ZERO, AcquireMode::Now);
             }
         }
         pending_moves

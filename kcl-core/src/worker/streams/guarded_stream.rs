@@ -12,10 +12,10 @@ use std::sync::Arc;
 /// Forwards all calls, and reports a list that is refused because the stream does not exist. (On a
 /// not-found for a shard, a reader lists the shards before it treats the shard as ended.)
 #[derive(Debug)]
-pub(super) struct Watched(pub(super) Arc<IdentityGuard>);
+pub(super) struct GuardedStream(pub(super) Arc<IdentityGuard>);
 
 #[async_trait]
-impl StreamApi for Watched {
+impl StreamApi for GuardedStream {
     async fn describe(&self) -> Result<StreamDescription, ApiError> {
         self.0.api.describe().await
     }
@@ -51,24 +51,24 @@ impl StreamApi for Watched {
 
     fn fan_out(&self) -> Option<Arc<dyn FanOutApi>> {
         let api = self.0.api.fan_out()?;
-        Some(Arc::new(WatchedFanOut { api, incarnation: Arc::clone(&self.0) }))
+        Some(Arc::new(GuardedFanOut { api, guard: Arc::clone(&self.0) }))
     }
 }
 
 /// The same for fan-out. A stream's deletion deletes its consumers; without this, a worker would
 /// wait for a new consumer.
 #[derive(Debug)]
-struct WatchedFanOut {
+struct GuardedFanOut {
     api: Arc<dyn FanOutApi>,
-    incarnation: Arc<IdentityGuard>,
+    guard: Arc<IdentityGuard>,
 }
 
 #[async_trait]
-impl FanOutApi for WatchedFanOut {
+impl FanOutApi for GuardedFanOut {
     async fn find_consumer(&self, consumer: &ConsumerRef) -> Result<Option<RegisteredConsumer>, ApiError> {
         let found = self.api.find_consumer(consumer).await;
         if let (ConsumerRef::Arn(_), Ok(None)) = (consumer, &found) {
-            self.incarnation.ask().await?;
+            self.guard.ask().await?;
         }
         found
     }
@@ -76,7 +76,7 @@ impl FanOutApi for WatchedFanOut {
     async fn register_consumer(&self, name: &str) -> Result<RegisteredConsumer, ApiError> {
         let registered = self.api.register_consumer(name).await;
         if registered.as_ref().is_err_and(|error| error.kind == ApiErrorKind::NotFound) {
-            self.incarnation.ask().await?;
+            self.guard.ask().await?;
         }
         registered
     }
@@ -87,6 +87,6 @@ impl FanOutApi for WatchedFanOut {
 
     async fn subscribe(&self, request: SubscribeRequest<'_>) -> Result<Box<dyn Subscription>, ApiError> {
         let answer = self.api.subscribe(request).await;
-        self.incarnation.after_start(request.from, answer).await
+        self.guard.after_start(request.from, answer).await
     }
 }
