@@ -30,6 +30,8 @@ pub(super) struct UnreadableLeases {
     positions: BTreeMap<LeaseKey, Time>,
     /// Leases were given up, and none was read since.
     reads_nothing: bool,
+    /// Leases that were given up since that was reported last: how many, and the first. In an outage they are many at a time.
+    given_up: Option<(usize, LeaseKey)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -118,6 +120,9 @@ impl Coordinator {
                 self.give_up_unreadable(&lease);
             }
         }
+        if let Some((leases, example)) = self.unreadable.given_up.take() {
+            self.effects.tell(CoordinationEvent::UnreadableReleased { leases, example });
+        }
     }
 
     /// Releases a lease that another worker may be able to read. `false`: enough have tried, it stays.
@@ -128,6 +133,7 @@ impl Coordinator {
         };
         held.release_now(Why::Unreadable, &mut self.effects);
         self.unreadable.reads_nothing = true;
+        self.unreadable.given_up.get_or_insert_with(|| (0, lease.clone())).0 += 1;
         true
     }
 

@@ -1,7 +1,7 @@
 //! Defines the names and ids of streams and shards.
 
-use super::{system_time, unix_millis};
 use super::id::string_id;
+use super::{system_time, unix_millis};
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;

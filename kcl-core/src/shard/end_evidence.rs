@@ -20,8 +20,9 @@ const ABSENT: (u32, Duration) = (3, Duration::from_secs(30));
 /// The pause before the second list; each later pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// The longest pause while the list shows that the shard can be read.
-const LONGEST_READ_PAUSE: Duration = Duration::from_secs(4);
+/// The longest pause while the list shows that the shard can be read. With a fifth more by jitter,
+/// and the time of the list, the shard is read again within 5 s.
+const LONGEST_READ_PAUSE: Duration = Duration::from_millis(3_500);
 /// A doubt that lasts this long is reported, then again once a minute.
 const REPORT_AFTER: Duration = Duration::from_secs(10);
 const REPORT_AGAIN: Duration = Duration::from_secs(60);

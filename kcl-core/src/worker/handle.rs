@@ -112,7 +112,12 @@ pub(super) struct ConsumerParts {
 }
 
 impl ConsumerParts {
-    pub(super) fn host<F, P>(self, readers: Arc<dyn Readers>, factory: F, handling: HandlerConfig) -> Arc<dyn ConsumerSet>
+    pub(super) fn host<F, P>(
+        self,
+        readers: Arc<dyn Readers>,
+        factory: F,
+        handling: HandlerConfig,
+    ) -> Arc<dyn ConsumerSet>
     where
         F: Fn(&ShardId) -> P + Send + Sync + 'static,
         P: RecordProcessor,

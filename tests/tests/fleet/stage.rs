@@ -14,6 +14,11 @@ use tokio::task::JoinHandle;
 pub(crate) const STREAM: &str = "flights";
 pub(crate) const APPLICATION: &str = "delays";
 
+/// Between two scans of the table by a test that waits: they grow apart, since a scan is real work and a minute of virtual time
+/// would be a thousand of them.
+const SOON: Duration = Duration::from_millis(50);
+const SELDOM: Duration = Duration::from_millis(500);
+
 /// One record, as a handler saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
@@ -256,14 +261,15 @@ impl Stage {
     /// Waits until the leases are distributed like this.
     pub(crate) async fn shared(&self, shares: &[(&str, usize)], within: Duration) {
         let wanted: BTreeMap<String, usize> = shares.iter().map(|(w, n)| ((*w).to_owned(), *n)).collect();
-        let deadline = tokio::time::Instant::now() + within;
+        let (deadline, mut pause) = (tokio::time::Instant::now() + within, SOON);
         loop {
             let now = self.shares().await;
             if now == wanted {
                 return;
             }
             assert!(tokio::time::Instant::now() < deadline, "{now:?} after {within:?}, wanted {wanted:?}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 21 / 20).min(SELDOM);
         }
     }
 

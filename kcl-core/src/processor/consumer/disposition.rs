@@ -364,10 +364,14 @@ impl<P: RecordProcessor> Lane<P> {
     }
 
     /// Refuses a request for the quarantined key of the record at this position. The reason is
-    /// stored in the row.
-    pub(super) fn refuse_request(&self, position: &Position, reason: String) -> Event {
+    /// stored in the row. With the setting `quarantine_retry` the key is tried again later, because
+    /// the cause of the refusal may pass.
+    pub(super) fn refuse_request(&mut self, position: &Position, reason: String) -> Event {
         QuarantineRequestRefused { shard: self.delivery.shard(), position, reason: &reason }.emit();
         self.delivery.refuse_request(position, reason);
+        if self.resume_at.is_none() {
+            self.resume_later();
+        }
         Event::Nothing
     }
 
@@ -393,8 +397,8 @@ impl<P: RecordProcessor> Lane<P> {
                 self.delivery.release_quarantined(&[position]);
                 return Event::Nothing;
             }
-            // Kinesis does not accept the position. A retry does not help, and the other keys go
-            // on.
+            // Kinesis does not accept the position. An immediate retry does not help, and the other
+            // keys go on.
             Err(error)
                 if matches!(
                     error.source.kind,

@@ -236,7 +236,12 @@ impl PollingReader {
         let Some(outcome) = outcome.or((*next == Next::BackOff).then_some(CallOutcome::Failed)) else { return };
         let now = self.now();
         let mut limits = self.limits.lock();
-        limits.not_before = limits.pace.record(outcome, sent, now, &mut self.rng);
+        let not_before = limits.pace.record(outcome, sent, now, &mut self.rng);
+        // After "not found" the shards are listed at once, and a pause follows the list. Both pauses
+        // together would delay the shard by more than 5 s after an outage.
+        if *next != Next::Continue {
+            limits.not_before = not_before;
+        }
         let retry_after = limits.not_before.since(now);
         let (shard, failures) = (&self.shard, limits.pace.failures());
         match outcome {

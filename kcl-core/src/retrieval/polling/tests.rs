@@ -338,6 +338,18 @@ async fn the_end_of_a_shard_includes_its_children() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shard_that_is_listed_and_not_found_is_read_again_within_five_seconds_each_time() {
+    let always = Some(Fault::Fails(ApiErrorKind::NotFound));
+    let api = Arc::new(Scripted { always, ..Scripted::new(vec![10]) });
+    let mut reader = open(&api, &roomy(), &settings());
+    assert!(timeout(Duration::from_secs(300), reader.next()).await.is_err());
+    let reads = api.calls("GetRecords");
+    let apart = reads.windows(2).map(|pair| pair[1] - pair[0]);
+    let (least, most) = (apart.clone().min().unwrap(), apart.max().unwrap());
+    assert!(least >= Duration::from_millis(800) && most <= Duration::from_millis(4_500), "{least:?} {most:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shard_that_its_stream_no_longer_lists_has_ended() {
     let child = shard("shardId-000000000001", &["shardId-000000000000"]);
     let always = Some(Fault::Fails(ApiErrorKind::NotFound));

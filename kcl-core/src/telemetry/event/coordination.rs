@@ -186,6 +186,12 @@ pub(crate) enum CoordinationEvent {
     UnreadableLeases {
         count: usize,
     },
+    /// So many leases are released because their shards cannot be read here.
+    UnreadableReleased {
+        leases: usize,
+        /// One of them.
+        example: LeaseKey,
+    },
     /// Every shard is read again.
     ReadsRecovered {
         lasted: Duration,
@@ -341,6 +347,11 @@ impl CoordinationEvent {
                 warn!(count = fenced, "silent sessions ended, not reported one by one");
                 count(Metric::SessionsFenced, u64::from(*fenced), &[]);
             }
+            // The lines of the table's trouble say it.
+            CoordinationEvent::CyclesFailing { cycles, lasted } if Scope::current().is_in_trouble(Subject::Table) => {
+                debug!(target: "kcl::leader", cycles, ?lasted, "leader cannot complete a cycle");
+                count(Metric::PlanCyclesFailed, 1, &[]);
+            }
             CoordinationEvent::CyclesFailing { cycles, lasted } => {
                 error!(
                     cycles,
@@ -423,6 +434,12 @@ impl CoordinationEvent {
                 info!(target: "kcl::lease", %lease, checkpoint = cut(checkpoint), "checkpoint corrected: reading starts there");
             }
             CoordinationEvent::UnreadableLeases { count } => gauge(Metric::LeasesUnreadable, *count as f64, &[]),
+            CoordinationEvent::UnreadableReleased { leases, example } => {
+                warn!(
+                    target: "kcl::lease", leases, %example,
+                    "leases released: their shards cannot be read here; another worker is to try"
+                );
+            }
             CoordinationEvent::ReadsRecovered { lasted } => {
                 debug!(target: "kcl::lease", lasted_seconds = lasted.as_secs_f64(), "reads recovered");
                 gauge(Metric::LeasesUnreadable, 0.0, &[]);
@@ -556,7 +573,12 @@ impl CoordinationEvent {
             CoordinationEvent::LeaseAcquired { lease, from, fencing_token, waited } => {
                 let previous = from.as_ref().map_or("nobody".to_owned(), |owner| cut(owner.worker.as_str()));
                 let waited_seconds = waited.as_secs_f64();
-                info!(target: "kcl::lease", %lease, from = previous, fencing_token, waited_seconds, "lease acquired");
+                // In an outage of the stream, whose lines say how many shards are not read, all leases move on.
+                if scope(lease).is_in_trouble(Subject::Reads) {
+                    debug!(target: "kcl::lease", %lease, from = previous, fencing_token, waited_seconds, "lease acquired");
+                } else {
+                    info!(target: "kcl::lease", %lease, from = previous, fencing_token, waited_seconds, "lease acquired");
+                }
                 let kind = match from {
                     None => "unowned",
                     Some(Owner { session: Some(_), .. }) => "ended",
@@ -566,8 +588,9 @@ impl CoordinationEvent {
             }
             CoordinationEvent::LeaseReleased { lease, why, lasted } => {
                 let lasted_seconds = lasted.as_secs_f64();
-                // Of a move, the acquiring side's line is the one; a shutdown has lines of its own.
-                if matches!(*why, "planned" | "shutdown") {
+                // Of a move, the acquiring side's line is the one; a shutdown, and leases that cannot be read, have lines of
+                // their own.
+                if matches!(*why, "planned" | "shutdown" | "unreadable") {
                     debug!(target: "kcl::lease", %lease, why, lasted_seconds, "lease released");
                 } else {
                     info!(target: "kcl::lease", %lease, why, lasted_seconds, "lease released");

@@ -54,8 +54,12 @@ impl CallEnded<'_> {
             }
             return;
         };
-        let line = scope.failed(subject, "");
         let error = cut(error);
+        // The lines of the reads' trouble say it.
+        if !self.to_table && scope.is_in_trouble(Subject::Reads) {
+            return debug!(target: "kcl::stream", outcome, error, "call failed");
+        }
+        let line = scope.failed(subject, "");
         match (line, self.to_table) {
             (Some(Line::Began(Trouble { failures, .. })), true) => {
                 warn!(target: "kcl::table", failures, outcome, error, "lease table calls failing; retrying");

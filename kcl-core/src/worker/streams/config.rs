@@ -16,7 +16,8 @@ use std::sync::Arc;
 pub(super) type Api = Arc<dyn StreamApi>;
 
 /// Makes the host of a stream's consumers.
-pub(super) type MakeHost = Arc<dyn Fn(ConsumerParts, Arc<dyn Readers>, HandlerConfig) -> Arc<dyn ConsumerSet> + Send + Sync>;
+pub(super) type MakeHost =
+    Arc<dyn Fn(ConsumerParts, Arc<dyn Readers>, HandlerConfig) -> Arc<dyn ConsumerSet> + Send + Sync>;
 
 /// One of the streams of a worker: its name or ARN, the start position, the processors of its
 /// records.

@@ -87,7 +87,9 @@ impl Script {
         // Drawn by itself, so that everything else of a seed is as it would be without.
         let mut apart = fastrand::Rng::with_seed(seed ^ 0x0011_e57a);
         let wrong = if kinds.faults { [0, 3, 10][apart.usize(0..3)] } else { 0 };
-        let odds = Odds { lost, throttled, late, slow, stale, broken, refused: 0, wrong };
+        let mut refusals = fastrand::Rng::with_seed(seed ^ 0x4ef0_5a15);
+        let refused = if kinds.faults { [0, 0, 5, 20][refusals.usize(0..4)] } else { 0 };
+        let odds = Odds { lost, throttled, late, slow, stale, broken, refused, wrong };
         let page = if kinds.faults && rng.bool() { rng.usize(1..6) } else { usize::MAX };
         let fails = kinds.faults && rng.bool();
         let mood = Mood {

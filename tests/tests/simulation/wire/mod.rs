@@ -32,7 +32,7 @@ impl Wire {
             servers.latency(kcl_local::Service::DynamoDb, LATENCY).latency(kcl_local::Service::Kinesis, LATENCY);
         let aws = Arc::new(servers.in_process());
         let rows: Arc<Mutex<BTreeMap<RowKey, Row>>> = Arc::default();
-        let table = rows.clone();
+        let (table, seen_by) = (rows.clone(), weather.clone());
         aws.watch_items(APPLICATION, "leaseKey", move |change| {
             let Some(item) = change.after.or(change.before) else { return };
             let (Some(key), before) = (items::key(item), change.before.and_then(items::row)) else { return };
@@ -42,6 +42,12 @@ impl Wire {
                 None => drop(table.lock().unwrap().remove(&key)),
             }
             let by = change.caller.map(Name::from);
+            let heartbeat = |row: &Option<Row>| row.as_ref().and_then(Row::as_session).map(|session| session.heartbeat);
+            if let (Some(process), Some(_)) =
+                (by.as_ref(), heartbeat(&before).filter(|last| Some(*last) < heartbeat(&after)))
+            {
+                seen_by.heartbeats(process);
+            }
             history.add(Fact::Changed { by, call: None, key, before, after });
         });
         aws.faults().rule(move |call| {

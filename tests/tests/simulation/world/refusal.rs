@@ -78,6 +78,12 @@ impl AwsError {
         }
     }
 
+    /// True if this answer to the operation differs from the answer to a call that was carried out.
+    /// DynamoDB answers a put, a deletion, and a read of a missing row with an empty object.
+    pub(crate) fn is_visible_in(self, operation: &str) -> bool {
+        self != AwsError::Empty || !matches!(operation, "PutItem" | "DeleteItem" | "GetItem")
+    }
+
     /// True if an open subscription can end with it.
     pub(crate) fn breaks_a_subscription(self) -> bool {
         match self {

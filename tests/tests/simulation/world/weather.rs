@@ -242,6 +242,14 @@ impl Weather {
         self.state.lock().unwrap().hosts.insert(process, host);
     }
 
+    /// A heartbeat of this process has arrived: from now on its calls may be refused.
+    pub(crate) fn heartbeats(&self, process: &Name) {
+        let mut state = self.state.lock().unwrap();
+        if !state.beating.contains(process) {
+            state.beating.insert(process.clone());
+        }
+    }
+
     /// From now on no two calls take equally long.
     pub(crate) fn uneven(&self) {
         self.state.lock().unwrap().uneven = true;
@@ -274,14 +282,14 @@ impl Weather {
 
     /// Draws the fault of this call; crashes and freezes take effect on the process here.
     pub(crate) fn fate(&self, process: &Name, service: Service, operation: &'static str) -> (u64, Option<Fate>) {
+        if operation == "Heartbeat" {
+            self.heartbeats(process);
+        }
         let (number, fate, host) = {
             let mut state = self.state.lock().unwrap();
             state.calls += 1;
             let number = state.calls;
             let call = Call { process, service, operation, number };
-            if operation == "Heartbeat" {
-                state.beating.insert(process.clone());
-            }
             let host = state.hosts.get(process).cloned();
             (number, state.draw(&call, self.history.now()), host)
         };
@@ -351,7 +359,7 @@ impl State {
         } else if is(broken) && call.service == Service::Stream {
             Some(if self.rng.bool() { Fate::IteratorExpired } else { Fate::Unavailable })
         } else if is(refused) && self.beating.contains(call.process) {
-            self.rng.choice(AwsError::ALL).map(Fate::Refused)
+            self.rng.choice(AwsError::ALL).filter(|error| error.is_visible_in(call.operation)).map(Fate::Refused)
         } else {
             None
         }

@@ -146,6 +146,21 @@ async fn quarantine_retry_resumes_keys_without_a_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_quarantined_record_whose_read_is_refused_is_retried_if_the_setting_says_so() {
+    let (poisoned, script) = poison();
+    let stage = Stage { refusals: 1, ..stage(Concurrency::Serial) };
+    let it = stage.set(|settings| settings.quarantine_retry(secs(600))).run(script);
+    send(&it, 1..=15);
+    sleep(secs(60)).await;
+    poisoned.store(false, Ordering::Relaxed);
+    sleep(secs(900)).await;
+    assert!(it.delivery.quarantined_keys()[0].refused.as_ref().is_some_and(|why| why.contains("cannot be read again")));
+    sleep(secs(600)).await;
+    assert_eq!(parked(&it), []);
+    assert_eq!(it.log.count("reread 1"), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_the_quarantine_is_full_the_shard_waits_and_loses_nothing() {
     for lanes in [Concurrency::Serial, Concurrency::PerKey(1)] {
         let (poisoned, script) = poison();

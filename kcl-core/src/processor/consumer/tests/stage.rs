@@ -12,7 +12,7 @@ use crate::processor::{
 };
 use crate::record::{Record, SequenceNumber, ShardId, StartingPosition, StreamRef};
 use crate::retrieval::{Chunk, ReadError, Readers, ShardReader};
-use crate::shard::Shard;
+use crate::shard::{ApiError, ApiErrorKind, Shard};
 use crate::stopwatch::Stopwatch;
 use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt, pending, ready};
@@ -77,31 +77,38 @@ impl ShardReader for FedReader {
     }
 }
 
-/// The last chunks are the records that were quarantined at the start.
-struct FedReaders(Mutex<Option<mpsc::UnboundedReceiver<Fed>>>, Log, Vec<Record>, Vec<SequenceNumber>);
+/// The records that can be read again, those that were quarantined at the start, and the number of
+/// reads that are refused first.
+struct FedReaders(Mutex<Option<mpsc::UnboundedReceiver<Fed>>>, Log, Vec<Record>, Vec<SequenceNumber>, Mutex<u32>);
 
-/// A reader that returns stored records from a position on, and then pends.
-struct Kept(Option<Vec<Record>>);
+/// A reader that returns one result, and then pends.
+struct Kept(Option<Fed>);
 
 #[async_trait]
 impl ShardReader for Kept {
     async fn next(&mut self) -> Fed {
         match self.0.take() {
-            Some(records) => Ok(Chunk { records, millis_behind_latest: Some(0), ..Chunk::default() }),
+            Some(kept) => kept,
             None => pending().await,
         }
     }
 }
 
 impl Readers for FedReaders {
-    fn open(&self, _: &ShardId, from: StartingPosition, _: Arc<Stopwatch>) -> Box<dyn ShardReader> {
+    fn open(&self, shard: &ShardId, from: StartingPosition, _: Arc<Stopwatch>) -> Box<dyn ShardReader> {
         let mut feed = self.0.lock().unwrap();
         if let StartingPosition::At(number) = &from
             && (feed.is_none() || self.3.contains(number))
         {
             self.1.say(format!("reread {number}"));
-            let kept = self.2.iter().filter(|record| record.sequence_number >= *number);
-            return Box::new(Kept(Some(kept.cloned().collect())));
+            let mut refusals = self.4.lock().unwrap();
+            if *refusals > 0 {
+                *refusals -= 1;
+                let source = ApiError::new(ApiErrorKind::Refused, "no");
+                return Box::new(Kept(Some(Err(ReadError { shard: shard.clone(), source }))));
+            }
+            let records = self.2.iter().filter(|record| record.sequence_number >= *number).cloned().collect();
+            return Box::new(Kept(Some(Ok(Chunk { records, millis_behind_latest: Some(0), ..Chunk::default() }))));
         }
         let (feed, log) = (feed.take().expect("the shard is read once"), self.1.clone());
         Box::new(FedReader { feed, _dropped: Dropped(log.clone(), "reader dropped"), log })
@@ -202,6 +209,8 @@ pub(super) struct Stage {
     pub(super) done: CompletedRanges,
     /// The records that are read again from quarantine.
     pub(super) kept: Vec<Record>,
+    /// The number of those reads that are refused first.
+    pub(super) refusals: u32,
     /// The position of the lease's row.
     pub(super) from: StartingPosition,
 }
@@ -213,7 +222,7 @@ impl Default for Stage {
         let handling = HandlerConfig { policy, sink: None, store: None, concurrency, keyed: true, manual: false };
         let (parked, kept) = (Vec::new(), Vec::new());
         let (done, from) = (CompletedRanges::default(), StartingPosition::TrimHorizon);
-        Stage { settings: Settings::default(), handling, parked, done, kept, from }
+        Stage { settings: Settings::default(), handling, parked, done, kept, refusals: 0, from }
     }
 }
 
@@ -262,7 +271,13 @@ impl Stage {
     ) -> Fixture {
         let (feed, fed) = mpsc::unbounded_channel();
         let parked = self.parked.iter().flat_map(|key| &key.positions).map(|at| at.sequence_number.clone()).collect();
-        let readers = Arc::new(FedReaders(Mutex::new(Some(fed)), log.clone(), self.kept.clone(), parked));
+        let readers = Arc::new(FedReaders(
+            Mutex::new(Some(fed)),
+            log.clone(),
+            self.kept.clone(),
+            parked,
+            Mutex::new(self.refusals),
+        ));
         self.start_on(log, feed, readers, factory)
     }
 
