@@ -1,8 +1,9 @@
 //! Consumes Amazon Kinesis data streams with a fleet of workers.
 //!
-//! The library assigns the shards of a stream to workers, stores checkpoints, and handles failover, resharding and rolling
-//! deploys. You write the handler. It is to Rust what the Kinesis Client Library (KCL) is to Java, and it uses KCL's lease
-//! table, so a fleet can take over from a Java one and hand back.
+//! The library assigns the shards of a stream to workers, stores checkpoints, and handles failover,
+//! resharding and rolling deploys. You write the handler. It is to Rust what the Kinesis Client
+//! Library (KCL) is to Java, and it uses KCL's lease table, so a fleet can take over from a Java
+//! one and hand back.
 //!
 //! # A consumer
 //!
@@ -43,33 +44,37 @@
 //! ```
 //!
 //! Returning `Ok(())` acknowledges a record; the worker stores checkpoints every
-//! [`checkpoint_interval`](Settings#structfield.checkpoint_interval). An error or a panic goes to the
-//! [error policy](policy::OnError), which by default retries the batch forever with growing pauses. Install a
-//! [`tracing`](https://docs.rs/tracing) subscriber: without one, a failing handler is silent.
+//! [`checkpoint_interval`](Settings#structfield.checkpoint_interval). An error or a panic goes to
+//! the [error policy](policy::OnError), which by default retries the batch forever with growing
+//! pauses. Install a [`tracing`](https://docs.rs/tracing) subscriber: without one, a failing
+//! handler is silent.
 //!
-//! A handler without the derive macro implements [`RecordProcessor`](trait@RecordProcessor). A program that pulls records
-//! instead of being called uses [`WorkerBuilder::stream`].
+//! A handler without the derive macro implements [`RecordProcessor`](trait@RecordProcessor). A
+//! program that pulls records instead of being called uses [`WorkerBuilder::stream`].
 //!
 //! # Guarantees
 //!
 //! - No record is skipped unless the error policy decides so.
-//! - Delivery is at-least-once. Planned moves (deploys, rebalances, scale-in, resharding) repeat no record, unless a handler
-//!   does not finish in time. A crash repeats the records that were handled after the last checkpoint.
-//! - Delivery is exactly-once for effects in an SQL database that stores the position in the same transaction
-//!   ([`CheckpointStore`], crate `kcl-sql`).
+//! - Delivery is at-least-once. Planned moves (deploys, rebalances, scale-in, resharding) repeat no
+//!   record, unless a handler does not finish in time. A crash repeats the records that were
+//!   handled after the last checkpoint.
+//! - Delivery is exactly-once for effects in an SQL database that stores the position in the same
+//!   transaction ([`CheckpointStore`], crate `kcl-sql`).
 //! - Records of a partition key are handled in order, across resharding too.
-//! - The shards of a dead worker are read again after the [`failover_time`](Settings#structfield.failover_time) (10 s).
+//! - The shards of a dead worker are read again after the
+//!   [`failover_time`](Settings#structfield.failover_time) (10 s).
 //! - Errors of AWS do not end a running worker. Calls are retried until the outage ends.
 //!
 //! [`docs::guarantees`] has the details and the assumptions.
 //!
 //! # Deployment
 //!
-//! Start the program on as many machines as you like. All workers of an application form one fleet: they share a DynamoDB
-//! table, which has the application's name and is created by the first worker. A worker gets its share of the shards within
-//! seconds of its start. On SIGTERM it finishes its batches and releases its shards
-//! ([`shutdown_deadline`](Settings#structfield.shutdown_deadline): 25 s), so a rolling deploy repeats no record. The IAM
-//! permissions are listed in [`docs::guide::aws`].
+//! Start the program on as many machines as you like. All workers of an application form one fleet:
+//! they share a DynamoDB table, which has the application's name and is created by the first
+//! worker. A worker gets its share of the shards within seconds of its start. On SIGTERM it
+//! finishes its batches and releases its shards
+//! ([`shutdown_deadline`](Settings#structfield.shutdown_deadline): 25 s), so a rolling deploy
+//! repeats no record. The IAM permissions are listed in [`docs::guide::aws`].
 //!
 //! # Features
 //!
@@ -101,7 +106,8 @@
 //! | test without AWS | the crate `kcl-local`, [`docs::guide::local`], [`testing`] |
 //! | understand how the workers coordinate | [`docs::protocol`], [`docs::glossary`] |
 
-/// True if the named rule is broken on purpose; the constant `false` unless the crate is built with `--cfg kcl_mutants`.
+/// True if the named rule is broken on purpose; the constant `false` unless the crate is built with
+/// `--cfg kcl_mutants`.
 #[cfg(kcl_mutants)]
 macro_rules! mutated {
     ($rule:ident) => {
@@ -182,7 +188,8 @@ pub use worker::{Delivered, Deliveries, StreamConfig, Streams, Worker, WorkerBui
 #[doc(hidden)]
 pub use worker::{NoProcessor, OneStream};
 
-/// Implements [`RecordProcessor`](trait@RecordProcessor) for a struct whose handler takes one decoded record.
+/// Implements [`RecordProcessor`](trait@RecordProcessor) for a struct whose handler takes one
+/// decoded record.
 ///
 /// ```
 /// use kcl_core::prelude::*;
@@ -221,9 +228,9 @@ pub use worker::{NoProcessor, OneStream};
 ///
 /// # Errors
 ///
-/// A record that does not read as a `T` is a [`DecodeError`]. It goes to the error policy, as does what the handler returns,
-/// with the record that it failed at: those before it are handled and acknowledged, those after it come when the policy has
-/// decided.
+/// A record that does not read as a `T` is a [`DecodeError`]. It goes to the error policy, as does
+/// what the handler returns, with the record that it failed at: those before it are handled and
+/// acknowledged, those after it come when the policy has decided.
 #[cfg(feature = "macros")]
 pub use kcl_macros::RecordProcessor;
 

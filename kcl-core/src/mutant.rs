@@ -58,46 +58,20 @@ pub enum Mutant {
     TrustsOneList,
     /// Streams do not mix: a re-created stream is taken for the earlier stream of the same name.
     TrustsNames,
-    /// I1: each batch is delivered at its first attempt, whatever the gate says.
+    /// I1: the gate is asked only when a batch is attempted again.
     DeliversOnceMore,
-    /// I1: a heartbeat is trusted from the receipt of its answer on, not from its sending.
+    /// I1: a heartbeat counts from the receipt of its answer, not from its sending.
     TrustsFromReceipt,
-    /// I1: a worker leaves its session while its handlers still run.
-    LeavesBeforeClosing,
-    /// I1: a lease that another worker holds by now is still delivered.
-    LostLeaseStaysOpen,
     /// I2: a lease whose owner has no session is free at once.
     FreesOrphansEarly,
-    /// I5, promise 3: the child of a merge is created and read when the first of its parents has ended.
+    /// I5: the child of a merge is created and claimed when one of its parents has ended.
     MergesAlone,
-    /// I5: a child counts as ready if the read that shows it does not show its parents.
-    IgnoresUnconfirmedChildren,
-    /// L1: a lease is released on an order that was given before the worker claimed it.
-    ObeysOldReleases,
-    /// L1: a wake that comes during a full read counts as noted.
-    NotesWakesLate,
     /// L1: the end of a session is no reason to read the table.
     SkipsReadAtEnd,
-    /// L1: no second read finds what a session had under way when it ended.
-    SkipsSecondRead,
-    /// L1: rows of held leases are not compared with what is held.
-    NeverVerifies,
     /// L1: an owner that does not know of its lease is not reminded.
     NeverReminds,
-    /// I4: a refused write whose first attempt got no answer counts as applied, whatever the row says.
-    TrustsUnsettled,
-    /// I4: a checkpoint is written although the row's is further.
-    ChecksNoPosition,
-    /// A late registration replaces a later session that has ended.
+    /// Numbers of rows only grow: a late registration replaces a later session that has ended.
     RegistersOverLater,
-    /// A deposed leader's heartbeat counts.
-    BeatsInAnyTerm,
-    /// The fleet row is deleted whoever joined meanwhile.
-    DeletesFleetOfJoiner,
-    /// A lease is written by any session of its owner.
-    WritesForAnySession,
-    /// Leases are made for shards before a lease that has moved.
-    MakesPassedLeases,
 }
 
 thread_local! {

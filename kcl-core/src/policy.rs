@@ -1,7 +1,8 @@
 //! Decides about failures: how often a batch is retried, and what follows.
 //!
-//! [`OnError`] is the policy that most consumers need, as a value. A type that implements [`ErrorPolicy`] decides about each
-//! [`Failure`] itself. Records that a policy gives up go to a [`DeadLetterSink`].
+//! [`OnError`] is the policy that most consumers need, as a value. A type that implements
+//! [`ErrorPolicy`] decides about each [`Failure`] itself. Records that a policy gives up go to a
+//! [`DeadLetterSink`].
 //!
 //! ```
 //! use kcl_core::policy::{FinalAction, OnError, sink_fn, DeadLetter};

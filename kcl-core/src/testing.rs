@@ -1,7 +1,7 @@
 //! Clocks and task spawners, for tests under virtual time and for simulations.
 //!
-//! In production a worker coordinates on a thread of its own and measures time by [`BootClock`]. A test under tokio's paused
-//! time runs everything on one runtime:
+//! In production a worker coordinates on a thread of its own and measures time by [`BootClock`]. A
+//! test under tokio's paused time runs everything on one runtime:
 //!
 //! ```no_run
 //! # use kcl_core::prelude::*;

@@ -9,8 +9,8 @@ pub enum BalanceBy {
     Leases,
     /// The bytes per second that each shard's reader handled during the last half minute.
     ///
-    /// The number of leases is bounded too: no worker gets more than twice an even share. No lease moves before a worker
-    /// carries about half as much again as another.
+    /// The number of leases is bounded too: no worker gets more than twice an even share. No lease
+    /// moves before a worker carries about half as much again as another.
     Bytes,
 }
 

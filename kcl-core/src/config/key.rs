@@ -12,14 +12,17 @@ impl Settings {
         TEXTS.iter().map(|text| (text.key, text.meaning.trim()))
     }
 
-    /// Sets one setting from text: `settings.set("failover_time", "3s")`. A key is the name of a field.
+    /// Sets one setting from text: `settings.set("failover_time", "3s")`. A key is the name of a
+    /// field.
     ///
-    /// Durations have a unit (`3s`, `500ms`), sizes may have one (`256MiB`), start positions are `TRIM_HORIZON`, `LATEST`,
-    /// `AT_TIMESTAMP(2026-01-01T00:00:00Z)` or `AT_TIMESTAMP(<milliseconds since 1970>)`, tags are `key=value,key=value`.
-    /// An empty text unsets an optional setting. Only [`Settings::validate`] checks values against each other.
+    /// Durations have a unit (`3s`, `500ms`), sizes may have one (`256MiB`), start positions are
+    /// `TRIM_HORIZON`, `LATEST`, `AT_TIMESTAMP(2026-01-01T00:00:00Z)` or
+    /// `AT_TIMESTAMP(<milliseconds since 1970>)`, tags are `key=value,key=value`. An empty text
+    /// unsets an optional setting. Only [`Settings::validate`] checks values against each other.
     ///
     /// # Errors
-    /// [`Code::UnknownSetting`] for an unknown key, with the most similar one; [`Code::Setting`] for a value of another form.
+    /// [`Code::UnknownSetting`] for an unknown key, with the most similar one; [`Code::Setting`]
+    /// for a value of another form.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         self.set_named(&Named { shown: key, key: key.to_owned(), written: str::to_owned }, value)
     }
@@ -30,8 +33,9 @@ impl Settings {
         find(key).map(|text| (text.write)(self))
     }
 
-    /// Returns the defaults, changed by environment variables such as `KCL_FAILOVER_TIME=3s`. Variables without the prefix
-    /// `KCL_` are ignored. Pass `std::env::vars()`, or the variables that a test needs.
+    /// Returns the defaults, changed by environment variables such as `KCL_FAILOVER_TIME=3s`.
+    /// Variables without the prefix `KCL_` are ignored. Pass `std::env::vars()`, or the variables
+    /// that a test needs.
     ///
     /// # Errors
     /// As [`Settings::set`]; the message names the variable.

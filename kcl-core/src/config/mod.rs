@@ -1,4 +1,5 @@
-//! Defines the settings of a worker: meaning, unit, default and text form, and which values contradict each other.
+//! Defines the settings of a worker: meaning, unit, default and text form, and which values
+//! contradict each other.
 
 mod balance;
 mod fleet_settings;

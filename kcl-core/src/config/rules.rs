@@ -8,7 +8,8 @@ use crate::retrieval::Retrieval;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// A rule as the page states it, and settings that violate it, each with a part of the expected message.
+/// A rule as the page states it, and settings that violate it, each with a part of the expected
+/// message.
 struct Rule {
     text: &'static str,
     violated_by: Vec<(Settings, &'static str)>,

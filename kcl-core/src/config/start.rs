@@ -18,15 +18,16 @@ pub enum Start {
     /// At the oldest record that the stream keeps. Skips nothing.
     #[default]
     TrimHorizon,
-    /// At the records that arrive after the application's first start. The lease table keeps that moment, so a restart
-    /// does not skip what arrived while no worker ran.
+    /// At the records that arrive after the application's first start. The lease table keeps that
+    /// moment, so a restart does not skip what arrived while no worker ran.
     Latest,
     /// At the first record that arrived at this time or later. Kinesis compares whole milliseconds.
     AtTimestamp(SystemTime),
 }
 
 impl Start {
-    /// At the first record that arrived at this time or later: a `SystemTime`, or the time of a crate that converts to it.
+    /// At the first record that arrived at this time or later: a `SystemTime`, or the time of a
+    /// crate that converts to it.
     pub fn at(time: impl Into<SystemTime>) -> Self {
         Start::AtTimestamp(time.into())
     }

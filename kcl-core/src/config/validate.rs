@@ -15,7 +15,8 @@ const LARGEST_ANSWER: usize = 10 * 1024 * 1024;
 
 /// The most tasks and processors per shard.
 const MOST_LANES: u16 = 1_024;
-/// Quarantine is also full at 200 KB, half of the size that DynamoDB allows a row. This number of records of one key fits.
+/// Quarantine is also full at 200 KB, half of the size that DynamoDB allows a row. This number of
+/// records of one key fits.
 const MOST_QUARANTINED: usize = 1_000;
 
 /// DynamoDB: the limits of a table's name and tags.
@@ -35,8 +36,8 @@ impl Settings {
         result(&wrong)
     }
 
-    /// Checks the settings of a worker of several streams. The settings of each stream's fan-out consumer are checked per
-    /// stream.
+    /// Checks the settings of a worker of several streams. The settings of each stream's fan-out
+    /// consumer are checked per stream.
     ///
     /// # Errors
     /// As [`validate`](Self::validate), and for settings that only a worker of one stream can have.
@@ -109,8 +110,9 @@ impl Settings {
     fn check_sessions(&self, wrong: &mut Vec<String>) {
         let (failover, heartbeat) = (self.failover_time, self.effective_heartbeat_interval());
         let poll_interval = self.fleet_poll_interval;
-        // Delivery stops 0.95 of the failover time after the last confirmed heartbeat. With a third of it, one heartbeat may be
-        // lost and the next still has time for its answer (a property in `coordination::timing_tests`).
+        // Delivery stops 0.95 of the failover time after the last confirmed heartbeat. With a third
+        // of it, one heartbeat may be lost and the next still has time for its answer (a property
+        // in `coordination::timing_tests`).
         if heartbeat > failover / 3 {
             wrong.push(format!(
                 "`heartbeat_interval` ({}) is longer than a third of `failover_time` ({}): one lost heartbeat would end the \
@@ -390,7 +392,8 @@ impl Settings {
     }
 }
 
-/// Returns the unit that a time was probably given in, if it makes no sense in milliseconds, and the time in milliseconds.
+/// Returns the unit that a time was probably given in, if it makes no sense in milliseconds, and
+/// the time in milliseconds.
 ///
 /// Kinesis exists since 2013, so no record arrived before.
 fn other_unit(millis: i64) -> Option<(&'static str, i64)> {

@@ -180,7 +180,7 @@ impl HeldLease {
     /// Whether the leader means this hold. One that began after the leader looked at the row is another one: nobody expects
     /// it to be released, and so nobody would take the lease.
     pub(crate) fn is_meant_by(&self, give: &Yield) -> bool {
-        self.is_working() && (self.delivery.fencing_token() <= give.counter || mutated!(ObeysOldReleases))
+        self.is_working() && self.delivery.fencing_token() <= give.counter
     }
 
     /// What is acknowledged is to be written now.
@@ -377,10 +377,7 @@ impl HeldLease {
             standing.extras.unreadable_by.clone_from(&self.lease.extras.unreadable_by);
         }
         let acknowledged = standing.acknowledged.map(Checkpoint::At);
-        let ahead = acknowledged.filter(|acknowledged| {
-            let differs = mutated!(ChecksNoPosition) && *acknowledged != self.lease.checkpoint;
-            self.lease.checkpoint.is_before(acknowledged) || differs
-        });
+        let ahead = acknowledged.filter(|acknowledged| self.lease.checkpoint.is_before(acknowledged));
         match ahead {
             Some(checkpoint) => Some((checkpoint, standing.extras)),
             None if standing.extras != self.lease.extras => Some((self.lease.checkpoint.clone(), standing.extras)),
@@ -424,7 +421,7 @@ impl HeldLease {
         let Some(Row::Lease(row)) = row else { return self.lost("its row is gone") };
         self.writing = None;
         self.put_off = 1;
-        if applied || (writing.unsettled && (self.is_result_of(&writing.write, &row) || mutated!(TrustsUnsettled))) {
+        if applied || (writing.unsettled && self.is_result_of(&writing.write, &row)) {
             return self.settled(&writing.write, row, effects);
         }
         if row.is_held_by(&self.me.0, self.me.1) && !row.checkpoint.is_shard_end() {
@@ -508,9 +505,7 @@ impl HeldLease {
     }
 
     fn lost(&self, why: &'static str) -> HeldLeaseEvent {
-        if !mutated!(LostLeaseStaysOpen) {
-            self.delivery.close();
-        }
+        self.delivery.close();
         HeldLeaseEvent::Lost { why }
     }
 }

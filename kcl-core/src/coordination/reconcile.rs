@@ -49,7 +49,7 @@ impl Coordinator {
 
     /// A lease that is idle is not written, and a row that somebody changed by hand would never be noticed.
     fn verify(&mut self, now: Time) {
-        if now.since(self.verified_at) < VERIFY_EVERY || !self.verifying.is_empty() || mutated!(NeverVerifies) {
+        if now.since(self.verified_at) < VERIFY_EVERY || !self.verifying.is_empty() {
             return;
         }
         self.verified_at = now;

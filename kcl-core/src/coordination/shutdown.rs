@@ -83,11 +83,9 @@ impl Coordinator {
         if self.watch.is_attempting() || plans || !self.shard_sync.is_idle() {
             return self.effects.remind(CallId::Departure, self.effects.now + Duration::from_millis(10));
         }
-        if !mutated!(LeavesBeforeClosing) {
-            self.gate.shut();
-            for held in self.held.values() {
-                held.delivery.close();
-            }
+        self.gate.shut();
+        for held in self.held.values() {
+            held.delivery.close();
         }
         self.session.end(&mut self.effects);
         let term = self.term.take().map(|term| term.number());

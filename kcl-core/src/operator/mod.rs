@@ -34,11 +34,13 @@ pub struct LeaseExplanation {
     pub reason: String,
 }
 
-/// Explains for each lease of a table why it has its present owner or none, in the order of the lease keys.
+/// Explains for each lease of a table why it has its present owner or none, in the order of the
+/// lease keys.
 ///
-/// `settings` are those of the application's workers; the reasons depend on them. The rows alone do not show which worker
-/// has just died: its leases count as its own until the fleet has ended its session. The leader knows more, and logs the
-/// reason of a lease at the level `debug` under the target `kcl::explain` when it changes.
+/// `settings` are those of the application's workers; the reasons depend on them. The rows alone do
+/// not show which worker has just died: its leases count as its own until the fleet has ended its
+/// session. The leader knows more, and logs the reason of a lease at the level `debug` under the
+/// target `kcl::explain` when it changes.
 ///
 /// # Errors
 /// When the table does not answer.

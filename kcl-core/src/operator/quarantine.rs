@@ -1,7 +1,8 @@
 //! Lists quarantined keys, and requests what their leases' owners do with them.
 //!
-//! A key is quarantined when the error policy decides so ([`Decision::Quarantine`](crate::policy::Decision::Quarantine)): its
-//! records are set aside, in order, and the shard goes on with other keys.
+//! A key is quarantined when the error policy decides so
+//! ([`Decision::Quarantine`](crate::policy::Decision::Quarantine)): its records are set aside, in
+//! order, and the shard goes on with other keys.
 
 use crate::coordination;
 use crate::error::Error;
@@ -67,14 +68,15 @@ pub async fn list(store: &dyn LeaseStore) -> Result<Vec<QuarantinedLease>, Error
     Ok(leases.map(public).collect())
 }
 
-/// Requests that the records of the selected keys are handled again, in order, before later records of the key. Returns the
-/// leases that the request was written to.
+/// Requests that the records of the selected keys are handled again, in order, before later records
+/// of the key. Returns the leases that the request was written to.
 ///
-/// The owner of a lease carries the request out with its next checkpoint, or within a minute if the shard is idle. If nobody
-/// owns the lease, the next owner does.
+/// The owner of a lease carries the request out with its next checkpoint, or within a minute if the
+/// shard is idle. If nobody owns the lease, the next owner does.
 ///
 /// # Errors
-/// When the table does not answer, or the owner of a lease writes its row so often that the request does not get through.
+/// When the table does not answer, or the owner of a lease writes its row so often that the request
+/// does not get through.
 ///
 /// # Cancellation
 /// Requests that were written stay.
@@ -82,11 +84,11 @@ pub async fn resume(store: &dyn LeaseStore, keys: &KeySelector) -> Result<Vec<St
     coordination::request_quarantined(store, keys, QuarantineRequest::Resume).await
 }
 
-/// Requests that the records of the selected keys are put into the dead-letter sink, in order. Returns the leases that the
-/// request was written to.
+/// Requests that the records of the selected keys are put into the dead-letter sink, in order.
+/// Returns the leases that the request was written to.
 ///
-/// The owner of a lease carries the request out as for [`resume`]. An owner without a dead-letter sink refuses
-/// ([`QuarantinedKey::refused`]).
+/// The owner of a lease carries the request out as for [`resume`]. An owner without a dead-letter
+/// sink refuses ([`QuarantinedKey::refused`]).
 ///
 /// # Errors
 /// As for [`resume`].

@@ -67,8 +67,8 @@ impl Batch {
         self.records.get(self.range.clone()).unwrap_or_default()
     }
 
-    /// Iterator age: how far the read that returned these records was behind the tip of the shard, as
-    /// Kinesis reported it (`MillisBehindLatest`). `None` if Kinesis did not report it.
+    /// Iterator age: how far the read that returned these records was behind the tip of the shard,
+    /// as Kinesis reported it (`MillisBehindLatest`). `None` if Kinesis did not report it.
     #[must_use]
     pub fn behind_latest(&self) -> Option<Duration> {
         self.millis_behind_latest.map(Duration::from_millis)

@@ -102,9 +102,9 @@ pub trait RecordProcessor: Send + 'static {
     /// `restart_stuck_handlers` is set.
     ///
     /// # Errors
-    /// An error or a panic goes to the [`ErrorPolicy`](crate::policy::ErrorPolicy). By default the same
-    /// batch is delivered again, with backoff (0.2 s to 30 s, full jitter), without a limit. No
-    /// record is skipped unless the policy says so.
+    /// An error or a panic goes to the [`ErrorPolicy`](crate::policy::ErrorPolicy). By default the
+    /// same batch is delivered again, with backoff (0.2 s to 30 s, full jitter), without a limit.
+    /// No record is skipped unless the policy says so.
     fn process_records(
         &mut self,
         batch: &Batch,

@@ -50,7 +50,8 @@ pub struct Record {
     /// The producer's partition key. `None` on streams that distribute records themselves
     /// (on-demand streams with the record distribution strategy AUTO).
     pub partition_key: Option<PartitionKey>,
-    /// When Kinesis accepted the record, by the service's clock, in milliseconds since the Unix epoch.
+    /// When Kinesis accepted the record, by the service's clock, in milliseconds since the Unix
+    /// epoch.
     pub(crate) arrived_at_ms: i64,
     /// The payload.
     pub data: Bytes,
@@ -83,8 +84,8 @@ impl Record {
         self.with_arrival(system_time(arrived_at_ms))
     }
 
-    /// When Kinesis accepted the record, by the service's clock. The Unix epoch for a record without an
-    /// arrival time.
+    /// When Kinesis accepted the record, by the service's clock. The Unix epoch for a record
+    /// without an arrival time.
     #[must_use]
     pub fn arrived_at(&self) -> SystemTime {
         system_time(self.arrived_at_ms)

@@ -77,7 +77,8 @@ pub struct StreamIdentity {
 }
 
 impl StreamIdentity {
-    /// An identity with a creation time, which Kinesis' answers and lease keys have in whole seconds.
+    /// An identity with a creation time, which Kinesis' answers and lease keys have in whole
+    /// seconds.
     pub fn new(arn: impl Into<String>, created_at: impl Into<SystemTime>) -> Self {
         StreamIdentity { arn: arn.into(), created_at: unix_millis(created_at.into()).div_euclid(1_000) }
     }

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The time `millis` after (or before) the Unix epoch; the epoch itself if the system's clock cannot
-/// represent it.
+/// The time `millis` after (or before) the Unix epoch; the epoch itself if the system's clock
+/// cannot represent it.
 pub(crate) fn system_time(millis: i64) -> SystemTime {
     let distance = Duration::from_millis(millis.unsigned_abs());
     let time = if millis < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };

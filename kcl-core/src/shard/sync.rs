@@ -38,7 +38,7 @@ pub(crate) fn first_fill(shards: &[Shard], start: &FleetStart, stream: &StreamKe
 /// finished, or lies before the application's start.
 pub(crate) fn missing(leases: &[Lease], shards: &[Shard], stream: &StreamKeys) -> Vec<Lease> {
     let known: BTreeSet<&ShardId> = leases.iter().map(|lease| &lease.shard).collect();
-    let passed = if mutated!(MakesPassedLeases) { BTreeSet::new() } else { passed(leases, shards) };
+    let passed = passed(leases, shards);
     in_order_of_creation(shards)
         .filter(|shard| !known.contains(&shard.id) && !passed.contains(&shard.id))
         .map(|shard| row(shard, Checkpoint::TrimHorizon, None, stream))

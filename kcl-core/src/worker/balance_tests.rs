@@ -1,4 +1,5 @@
-//! What the setting `balance_by` does to two workers and four shards, two of them with all the bytes.
+//! What the setting `balance_by` does to two workers and four shards, two of them with all the
+//! bytes.
 
 use super::Worker;
 use crate::clock::TokioClock;
@@ -93,7 +94,8 @@ async fn start(name: &str, by: BalanceBy, table: &Arc<MemoryStore>) {
     tokio::spawn(worker.run());
 }
 
-/// One worker for a minute, then another: how many hot shards each has, and what the first says of weights.
+/// One worker for a minute, then another: how many hot shards each has, and what the first says of
+/// weights.
 async fn hot_shards(by: BalanceBy) -> (usize, usize, Option<Weights>) {
     let table = Arc::new(MemoryStore::default());
     start("a", by, &table).await;

@@ -292,8 +292,8 @@ impl<R> WorkerBuilder<R> {
 impl WorkerBuilder<NoProcessor> {
     /// Keeps the leases in this store instead of DynamoDB.
     ///
-    /// With a [`MemoryStore`](crate::lease::MemoryStore) a single process reads the stream without a lease table: every start
-    /// reads from the setting `start`.
+    /// With a [`MemoryStore`](crate::lease::MemoryStore) a single process reads the stream without
+    /// a lease table: every start reads from the setting `start`.
     #[must_use]
     pub fn with_store(mut self, store: Arc<dyn LeaseStore>) -> Self {
         self.reads.table = Some(store);
@@ -434,7 +434,7 @@ impl Source {
             let connect = match table {
                 Some(store) => {
                     let outage = table_request.settings.start_deadline;
-                    super::connect::beside(clients, stream.clone(), store, dry_run, outage, rng.fork())
+                    super::connect::connect_with_store(clients, stream.clone(), store, dry_run, outage, rng.fork())
                 }
                 None => {
                     super::connect::connect(clients, stream.clone(), table_request.into_table(), dry_run, rng.fork())

@@ -31,7 +31,7 @@ pub(super) fn connect(
 }
 
 /// Checks credentials and stream, and connects the coordination to a lease store of the caller.
-pub(super) fn beside(
+pub(super) fn connect_with_store(
     clients: Clients,
     stream: StreamRef,
     store: Arc<dyn LeaseStore>,

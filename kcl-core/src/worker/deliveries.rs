@@ -80,8 +80,8 @@ pub struct Deliveries {
 }
 
 impl Deliveries {
-    /// Stops the worker gracefully: delivers nothing more, and checkpoints the records that are acknowledged within `grace`.
-    /// See [`WorkerHandle::shutdown`].
+    /// Stops the worker gracefully: delivers nothing more, and checkpoints the records that are
+    /// acknowledged within `grace`. See [`WorkerHandle::shutdown`].
     pub async fn shutdown(&self, grace: Duration) {
         self.handle.shutdown(grace).await;
     }
@@ -157,7 +157,8 @@ impl RecordProcessor for Forward {
 }
 
 impl WorkerBuilder<NoProcessor> {
-    /// Builds the worker, runs it on the current runtime, and returns its records as a stream: see [`Deliveries`].
+    /// Builds the worker, runs it on the current runtime, and returns its records as a stream: see
+    /// [`Deliveries`].
     ///
     /// # Errors
     /// As [`build`](WorkerBuilder::build).

@@ -30,7 +30,8 @@ use tokio::sync::{mpsc, watch};
 /// does not end in time.
 const LAST_CONSUMERS: Duration = Duration::from_secs(1);
 
-/// A member of the fleet that reads one stream ([`Worker::builder`]) or several ([`Worker::of_streams`]).
+/// A member of the fleet that reads one stream ([`Worker::builder`]) or several
+/// ([`Worker::of_streams`]).
 ///
 /// ```no_run
 /// use kcl_core::prelude::*;
@@ -176,17 +177,20 @@ pub struct WorkerHandle {
 impl WorkerHandle {
     /// Stops the worker gracefully, and completes when it has stopped.
     ///
-    /// The worker takes no more leases and starts no more batches. It releases each shard to another worker as soon as the
-    /// shard's handler has finished its batch, checkpoints what was acknowledged, and leaves the fleet. No record is
-    /// repeated, unless a handler is still busy after `grace`: then the worker checkpoints what was acknowledged by then, and
-    /// another worker handles the rest again.
+    /// The worker takes no more leases and starts no more batches. It releases each shard to
+    /// another worker as soon as the shard's handler has finished its batch, checkpoints what was
+    /// acknowledged, and leaves the fleet. No record is repeated, unless a handler is still busy
+    /// after `grace`: then the worker checkpoints what was acknowledged by then, and another worker
+    /// handles the rest again.
     ///
-    /// May be called more than once: the earliest deadline counts. [`abort`](Self::abort) stops the waiting.
+    /// May be called more than once: the earliest deadline counts. [`abort`](Self::abort) stops the
+    /// waiting.
     ///
     /// # From a handler of the same worker
-    /// The worker waits for the handler, so the handler cannot wait for the worker. Called from a handler, this requests the
-    /// shutdown, logs an error and completes at once. To stop from a handler, spawn a task that calls this
-    /// (`tokio::spawn(async move { handle.shutdown(grace).await })`), and return.
+    /// The worker waits for the handler, so the handler cannot wait for the worker. Called from a
+    /// handler, this requests the shutdown, logs an error and completes at once. To stop from a
+    /// handler, spawn a task that calls this (`tokio::spawn(async move {
+    /// handle.shutdown(grace).await })`), and return.
     ///
     /// # Cancellation
     /// Dropping the future does not cancel the shutdown.
@@ -196,9 +200,10 @@ impl WorkerHandle {
 
     /// Stops the worker without waiting for handlers, and completes when it has stopped.
     ///
-    /// Handlers are dropped at their next await point. The worker checkpoints what was acknowledged, releases its shards and
-    /// leaves the fleet; other workers handle the unacknowledged records again. Also ends a [`shutdown`](Self::shutdown) that
-    /// is waiting for a handler.
+    /// Handlers are dropped at their next await point. The worker checkpoints what was
+    /// acknowledged, releases its shards and leaves the fleet; other workers handle the
+    /// unacknowledged records again. Also ends a [`shutdown`](Self::shutdown) that is waiting for a
+    /// handler.
     ///
     /// # From a handler of the same worker
     /// As [`shutdown`](Self::shutdown).
@@ -319,8 +324,9 @@ impl Worker {
         outcome
     }
 
-    /// Runs until `stop` completes, then shuts down gracefully within the setting `shutdown_deadline`. If `stop` is
-    /// [`shutdown_signal`](crate::shutdown_signal), a second signal stops the worker as [`WorkerHandle::abort`] does.
+    /// Runs until `stop` completes, then shuts down gracefully within the setting
+    /// `shutdown_deadline`. If `stop` is [`shutdown_signal`](crate::shutdown_signal), a second
+    /// signal stops the worker as [`WorkerHandle::abort`] does.
     ///
     /// # Errors
     /// As [`Worker::run`].

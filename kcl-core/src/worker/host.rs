@@ -102,7 +102,7 @@ pub(super) async fn connect(
         Runtime::Current => drop(tokio::spawn(scope.around(task.run()))),
         Runtime::Given(tasks) => tasks.spawn(scope.around(task.run()).boxed()),
     }
-    let streams = when_connected.await.map_err(|_| gone())??;
+    let streams = when_connected.await.map_err(|_| exited())??;
     Ok((Hosted { begin, done: when_done }, streams))
 }
 
@@ -124,12 +124,12 @@ impl Hosted {
         begin: impl FnOnce(Connected) -> (Coordinator, Outside) + Send + 'static,
     ) -> (Result<(), Error>, FleetMembership) {
         if self.begin.send(Box::new(begin)).is_err() {
-            return (Err(gone()), FleetMembership::NotAsked);
+            return (Err(exited()), FleetMembership::NotAsked);
         }
-        self.done.await.unwrap_or_else(|_| (Err(gone()), FleetMembership::NotAsked))
+        self.done.await.unwrap_or_else(|_| (Err(exited()), FleetMembership::NotAsked))
     }
 }
 
-fn gone() -> Error {
+fn exited() -> Error {
     Error::new(Code::Bug, "the coordination task exited unexpectedly (did its thread panic?)")
 }

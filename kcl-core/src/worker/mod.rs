@@ -1,4 +1,5 @@
-//! The worker: built, run and stopped by the user. `streams/` has workers of several streams, `replay/` workers with an end.
+//! The worker: built, run and stopped by the user. `streams/` has workers of several streams,
+//! `replay/` workers with an end.
 
 #[cfg(test)]
 mod balance_tests;

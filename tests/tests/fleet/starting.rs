@@ -1,8 +1,10 @@
 //! How a fleet starts: it creates its table, claims leases, and reads from the right positions.
 
 use crate::stage::{APPLICATION, STREAM, Stage, text};
-use kcl_core::{Code, Settings, Start};
-use kcl_local::Fault;
+use kcl_core::lease::MemoryStore;
+use kcl_core::{Code, Settings, Start, Worker};
+use kcl_local::{Fault, Service};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[tokio::test(start_paused = true)]
@@ -15,6 +17,29 @@ async fn one_worker_reads_everything_from_the_oldest_record_on() {
     worker.stop().await.unwrap();
     stage.assert_all_seen(0);
     stage.assert_ordered();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_with_a_store_in_memory_needs_no_lease_table() {
+    let stage = Stage::with_shards(2).await;
+    stage.put(0..10).await;
+    stage.aws.reset_calls();
+    let worker = Worker::builder(APPLICATION, STREAM)
+        .worker_id("a")
+        .with_seed(7)
+        .sdk_config(&stage.aws.sdk_config_for("a"))
+        .with_store(Arc::new(MemoryStore::default()))
+        .on_current_runtime()
+        .processor(stage.recorders("a"))
+        .build()
+        .await
+        .unwrap();
+    let handle = worker.handle();
+    let running = tokio::spawn(worker.run());
+    stage.seen(10, Duration::from_secs(5)).await;
+    handle.shutdown(Duration::from_secs(5)).await;
+    running.await.unwrap().unwrap();
+    assert_eq!(stage.aws.calls().total(Service::DynamoDb), 0);
 }
 
 #[tokio::test(start_paused = true)]

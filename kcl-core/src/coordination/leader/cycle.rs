@@ -74,9 +74,6 @@ impl Term {
             (Stage::Publishing { .. }, CallId::PlanOf(worker)) => self.on_row_written(worker, answer, effects),
             _ => TermEvent::Nothing,
         };
-        if mutated!(NotesWakesLate) && matches!(self.stage, Stage::Idle) {
-            self.wake_noted = fleet.map(|fleet| fleet.wake);
-        }
         self.heartbeat.consider(session_heartbeat, self.version, self.config.longest_cycle, effects);
         event
     }
@@ -161,7 +158,7 @@ impl Term {
             || self.read_required
             || !self.unconfirmed_children.is_empty()
             || woken
-            || self.read_again.is_some_and(|at| now > at && !mutated!(SkipsSecondRead))
+            || self.read_again.is_some_and(|at| now > at)
             || (overdue && !slow)
             || self.is_read_due(now);
         if due && (!slow || std::mem::take(&mut self.full_read_deferred)) {
@@ -335,9 +332,7 @@ impl Term {
         for lease in self.confirmed.drain(..) {
             read.entry(lease.key.clone()).or_insert(lease);
         }
-        if !mutated!(IgnoresUnconfirmedChildren) {
-            self.unconfirmed_children = UnconfirmedChildren::of(&self.leases, &read);
-        }
+        self.unconfirmed_children = UnconfirmedChildren::of(&self.leases, &read);
         self.leases = read;
         self.waiting.update(&self.leases, effects);
         self.streams = table.streams.into_iter().map(|row| (row.id.clone(), row)).collect();

@@ -56,7 +56,7 @@ fn a_session_that_was_fenced_delivers_nothing_and_registers_anew_when_its_consum
     it.table.put(Row::Session(Session { state: SessionState::Fenced, ..session.clone() }));
     it.pass(secs(3));
     assert!(before.iter().all(|delivery| delivery.is_closed() && !delivery.is_open()));
-    assert!(before.iter().all(|delivery| delivery.time_left().is_zero()));
+    assert!(!it.coordinator.gate.is_open());
     assert_eq!(it.session(&me).number, session.number, "a handler still runs");
     it.busy.clear();
     it.pass(secs(5));
@@ -75,6 +75,8 @@ fn an_idle_lease_whose_row_an_external_writer_removed_is_dropped_within_a_minute
     it.pass(secs(61));
     assert!(delivery.is_closed());
     assert!(it.holds(0));
+    let reconciled = |event: &CoordinationEvent| matches!(event, CoordinationEvent::Reconciled { .. });
+    assert!(!it.happened.iter().any(reconciled), "lease and consumer end together");
     assert!(
         it.happened
             .iter()
@@ -109,6 +111,18 @@ fn a_worker_leaves_its_session_when_nothing_is_delivered_any_more() {
         assert_eq!(left.open, 0);
         assert!(left.at.since(Time::ZERO) >= secs(4 + 5), "a handler had its time");
     }
+}
+
+#[test]
+fn a_worker_that_was_frozen_past_its_deadline_closes_its_deliveries_before_it_leaves() {
+    let mut it = Machine::leading(1);
+    it.busy.insert(key(0));
+    it.step(Event::Shutdown { within: secs(1) });
+    it.settle();
+    it.jump(secs(4));
+    it.pass(secs(1));
+    let left = it.first(|write| matches!(write, Write::EndSession { .. })).expect("it ends its session");
+    assert_eq!(left.open, 0);
 }
 
 #[test]

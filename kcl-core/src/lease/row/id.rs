@@ -4,8 +4,8 @@ use crate::record::{ShardId, StreamId, string_id};
 use std::fmt;
 
 string_id! {
-    /// The hash key of a lease row: the shard's id in a table of one stream, `<stream's id>:<shard's
-    /// id>` in one of several.
+    /// The hash key of a lease row: the shard's id in a table of one stream, `<stream's
+    /// id>:<shard's id>` in one of several.
     pub struct LeaseKey(Box<str>);
 }
 

@@ -63,7 +63,5 @@ pub(super) fn apply(write: &Write, old: Option<&Lease>) -> Option<Option<Lease>>
 }
 
 fn owned(old: &Lease, me: &(WorkerId, SessionNumber), counter: u64) -> bool {
-    let is_its = old.is_held_by(&me.0, me.1)
-        || mutated!(WritesForAnySession) && old.owner.as_ref().is_some_and(|owner| owner.worker == me.0);
-    is_its && old.counter == counter && !old.checkpoint.is_shard_end()
+    old.is_held_by(&me.0, me.1) && old.counter == counter && !old.checkpoint.is_shard_end()
 }

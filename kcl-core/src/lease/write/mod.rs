@@ -387,7 +387,7 @@ fn apply_to_fleet(write: &Write, old: Option<&Fleet>) -> Option<Option<Fleet>> {
             new.leader_session_heartbeat = None;
         }
         Write::FleetHeartbeat { term, heartbeat, leader_session_heartbeat, assignment_version }
-            if (old.term == *term || mutated!(BeatsInAnyTerm)) && old.heartbeat == *heartbeat =>
+            if old.term == *term && old.heartbeat == *heartbeat =>
         {
             new.heartbeat = next(new.heartbeat);
             new.leader_session_heartbeat = Some(*leader_session_heartbeat);
@@ -398,9 +398,7 @@ fn apply_to_fleet(write: &Write, old: Option<&Fleet>) -> Option<Option<Fleet>> {
             new.leader_failover_time = None;
         }
         Write::DeleteFleet { term, heartbeat, wake, sessions }
-            if old.term == *term
-                && old.heartbeat == *heartbeat
-                && (mutated!(DeletesFleetOfJoiner) || old.wake == *wake && old.sessions == *sessions) =>
+            if old.term == *term && old.heartbeat == *heartbeat && old.wake == *wake && old.sessions == *sessions =>
         {
             return Some(None);
         }

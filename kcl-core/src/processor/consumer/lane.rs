@@ -168,13 +168,13 @@ impl<P: RecordProcessor> Lane<P> {
         if let Some(item) = self.queue.pop_front() {
             return self.load(state, item);
         }
-        let next_quarantine_check = self.next_quarantine_check();
+        let check_at = self.next_quarantine_check();
         let next = tokio::select! {
             biased;
             () = self.delivery.closed() => return Event::Closed,
             () = self.delivery.drain_requested() => return Event::DrainRequested,
             Some(returned) = self.returned.recv() => return self.on_returned(returned),
-            () = sleep_until(next_quarantine_check.unwrap_or_else(tokio::time::Instant::now)), if next_quarantine_check.is_some() => {
+            () = sleep_until(check_at.unwrap_or_else(tokio::time::Instant::now)), if check_at.is_some() => {
                 return Event::Due;
             }
             next = self.source.next(self.index) => next,
@@ -377,7 +377,10 @@ impl<P: RecordProcessor> Lane<P> {
     /// failures: the record waits.
     async fn dead_letter(&mut self, state: &State) -> Event {
         let (Some(item), Some(sink)) = (&self.current, &self.config.sink) else {
-            let reason = "the error policy decided to dead-letter a record, and the worker has no dead-letter sink: set one with `dead_letters`".to_owned();
+            let reason =
+                "the error policy decided to dead-letter a record, and the worker has no dead-letter sink: set one \
+                          with `dead_letters`"
+                    .to_owned();
             return Event::Failed {
                 failures: state.failures(),
                 action: FailureAction::StopWorker(Code::StoppedByPolicy),

@@ -7,8 +7,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A [`DeadLetterSink`](crate::policy::DeadLetterSink) that appends each letter to a file as one line of
-/// JSON ([`DeadLetter::to_json`]), and syncs the file before `put` succeeds.
+/// A [`DeadLetterSink`](crate::policy::DeadLetterSink) that appends each letter to a file as one
+/// line of JSON ([`DeadLetter::to_json`]), and syncs the file before `put` succeeds.
 ///
 /// A letter contains the record's payload and partition key, so a new file is readable by its owner
 /// only (mode 0600 on Unix). Several workers on one machine may share a file.

@@ -48,9 +48,9 @@ pub struct Failure<'a> {
     pub shard: &'a ShardId,
     /// Why it failed.
     pub cause: &'a Cause,
-    /// The records of the batch that are not done. Records that the handler is known to be done with
-    /// are left out (it returned a `BatchOutcome`, or it is a derived handler). Empty if another
-    /// callback than `process_records`, or a read, failed.
+    /// The records of the batch that are not done. Records that the handler is known to be done
+    /// with are left out (it returned a `BatchOutcome`, or it is a derived handler). Empty if
+    /// another callback than `process_records`, or a read, failed.
     pub records: &'a [Record],
     /// The number of failures in a row, this one included. Starts anew for each part of a batch
     /// that was split, and when another record than before is the first to fail.
@@ -74,9 +74,9 @@ pub enum Decision {
     /// Split the batch in two, and deliver each half as a batch of its own, in order. If the
     /// failing record is known, the batch is split around it. A batch of one record is retried.
     Split,
-    /// Pass the failing record to the [`DeadLetterSink`](crate::policy::DeadLetterSink), and acknowledge it
-    /// once the sink took it. A batch of several records is split until the failing record is
-    /// known.
+    /// Pass the failing record to the [`DeadLetterSink`](crate::policy::DeadLetterSink), and
+    /// acknowledge it once the sink took it. A batch of several records is split until the failing
+    /// record is known.
     DeadLetter,
     /// Quarantine the failing record's key: this record and all later ones of the key are set
     /// aside, and other keys go on. A batch of several records is split until the failing record is

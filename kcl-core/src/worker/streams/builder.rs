@@ -56,34 +56,39 @@ impl Worker {
     /// Each stream has all guarantees of a worker of one stream. Beyond that:
     ///
     /// - The leader balances the leases of all streams together.
-    /// - Workers of a fleet may serve different streams: a lease goes only to workers that serve its stream. So streams can be
-    ///   added and removed by a rolling deploy, or while workers run, with
-    ///   [`WorkerHandle::add_stream`](crate::WorkerHandle::add_stream) and
+    /// - Workers of a fleet may serve different streams: a lease goes only to workers that serve
+    ///   its stream. So streams can be added and removed by a rolling deploy, or while workers run,
+    ///   with [`WorkerHandle::add_stream`](crate::WorkerHandle::add_stream) and
     ///   [`WorkerHandle::remove_stream`](crate::WorkerHandle::remove_stream).
-    /// - Leases of a stream that no worker serves stay in the table without an owner. They continue from their checkpoints when
-    ///   a worker serves the stream again.
-    /// - A stream that is deleted causes one warning, and does not affect the others. The worker looks for it every
-    ///   `shard_sync_interval`. A stream that is created again under its name is another stream: it has leases of its own and is
-    ///   read from its `start`, even if the worker did not notice the deletion. (To detect that, the worker also calls
-    ///   DescribeStreamSummary, at most once per second, when it reads a shard from its beginning or from a timestamp.)
-    /// - A stream that cannot be read (for example, because a permission is missing) never stops the worker, whatever the error
-    ///   policy decides. Reads are retried, and after a minute other workers get its shards.
+    /// - Leases of a stream that no worker serves stay in the table without an owner. They continue
+    ///   from their checkpoints when a worker serves the stream again.
+    /// - A stream that is deleted causes one warning, and does not affect the others. The worker
+    ///   looks for it every `shard_sync_interval`. A stream that is created again under its name is
+    ///   another stream: it has leases of its own and is read from its `start`, even if the worker
+    ///   did not notice the deletion. (To detect that, the worker also calls DescribeStreamSummary,
+    ///   at most once per second, when it reads a shard from its beginning or from a timestamp.)
+    /// - A stream that cannot be read (for example, because a permission is missing) never stops
+    ///   the worker, whatever the error policy decides. Reads are retried, and after a minute other
+    ///   workers get its shards.
     /// - All streams share one byte budget.
-    /// - Each stream is read as the setting `retrieval` says, unless it has its own ([`StreamConfig::retrieval`]). With fan-out,
-    ///   each stream has its own consumer, found or registered through the stream's clients: with the name in `consumer_name`,
-    ///   or with its own name or ARN ([`StreamConfig::consumer_name`], [`StreamConfig::consumer_arn`]).
+    /// - Each stream is read as the setting `retrieval` says, unless it has its own
+    ///   ([`StreamConfig::retrieval`]). With fan-out, each stream has its own consumer, found or
+    ///   registered through the stream's clients: with the name in `consumer_name`, or with its own
+    ///   name or ARN ([`StreamConfig::consumer_name`], [`StreamConfig::consumer_arn`]).
     ///
     /// # Deregistration of consumers
-    /// With the setting `deregister_consumer`, the last worker that gracefully stops serving a stream deregisters the stream's
-    /// consumer: at the worker's end, or when the stream is removed from it. The worker first stores that it no longer serves
-    /// the stream, then reads which workers do. So of several workers that stop at the same time, at least one finds no other:
+    /// With the setting `deregister_consumer`, the last worker that gracefully stops serving a
+    /// stream deregisters the stream's consumer: at the worker's end, or when the stream is removed
+    /// from it. The worker first stores that it no longer serves the stream, then reads which
+    /// workers do. So of several workers that stop at the same time, at least one finds no other:
     ///
-    /// - No consumer is deregistered while another worker's session row names the stream. A dead worker counts until its session
-    ///   has ended (`failover_time`). If a consumer stays because of that, the workers that served the stream before check again
-    ///   at their own end.
-    /// - A worker that starts to serve a stream while its consumer is being deregistered registers it again. With `auto` it
-    ///   polls until then. No record is lost.
-    /// - Consumers stay, and are billed, if the last worker was killed, or if they were configured by ARN.
+    /// - No consumer is deregistered while another worker's session row names the stream. A dead
+    ///   worker counts until its session has ended (`failover_time`). If a consumer stays because
+    ///   of that, the workers that served the stream before check again at their own end.
+    /// - A worker that starts to serve a stream while its consumer is being deregistered registers
+    ///   it again. With `auto` it polls until then. No record is lost.
+    /// - Consumers stay, and are billed, if the last worker was killed, or if they were configured
+    ///   by ARN.
     ///
     /// Without the setting, consumers stay.
     ///
@@ -104,8 +109,8 @@ impl WorkerBuilder<Streams> {
         self
     }
 
-    /// Uses this lease store instead of DynamoDB, for tests and simulations, with streams that have a
-    /// `StreamConfig::with_api`.
+    /// Uses this lease store instead of DynamoDB, for tests and simulations, with streams that have
+    /// a `StreamConfig::with_api`.
     #[cfg_attr(not(feature = "unstable-store"), doc(hidden))]
     #[must_use]
     pub fn with_store(mut self, store: Arc<dyn LeaseStore>) -> Self {

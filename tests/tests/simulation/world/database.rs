@@ -24,7 +24,7 @@ impl Database {
     }
 
     /// One transaction: applies the effects of records that are new to the database, and stores the
-    /// position after them. (A broken one applies all.)
+    /// position after them. A broken database applies the effects of all records, and stores no position.
     pub(crate) fn apply(
         &self,
         process: &Name,
@@ -41,7 +41,9 @@ impl Database {
         for (record, handed) in records {
             if !sound || position.as_ref().is_none_or(|at| *at < record.position()) {
                 self.history.add(Fact::Applied { process: process.clone(), number: handed.number });
-                *position = Some(record.position());
+                if sound {
+                    *position = Some(record.position());
+                }
             }
         }
         Ok(())

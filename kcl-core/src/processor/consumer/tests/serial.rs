@@ -111,6 +111,24 @@ async fn a_closed_gate_holds_the_batch_and_a_confirmed_heartbeat_delivers_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_delivered_after_the_gate_has_shut_or_the_lease_is_lost() {
+    for lease_lost in [false, true] {
+        let it = consumer(|_| fine());
+        it.feed(1..=2);
+        sleep(secs(1)).await;
+        assert_eq!((it.log.count("records 1 2"), it.acknowledged()), (1, Some(2)));
+        if lease_lost {
+            it.delivery.close();
+        } else {
+            it.gate.shut();
+        }
+        it.feed(3..=4);
+        sleep(secs(30)).await;
+        assert_eq!((it.log.count("records 3 4"), it.acknowledged()), (0, Some(2)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_held_batch_is_left_to_the_next_owner_when_the_lease_is_lost() {
     let mut it = consumer(|_| fine());
     it.gate.shut();
