@@ -25,7 +25,7 @@ fn it_fails_with_an_error_that_names_a_port_in_use() {
     let free = ["--kinesis-port", "0", "--dynamodb-port", &port];
     for arguments in [&["--kinesis-port", &port][..], &free[..]] {
         let error = error_of(arguments);
-        assert!(error.starts_with(&format!("kcl: port {port} on 127.0.0.1 is taken")), "{error}");
+        assert!(error.starts_with(&format!("kcl: port {port} on 127.0.0.1 is in use")), "{error}");
     }
 }
 

@@ -50,6 +50,7 @@ pub mod guide {
 
 #[doc = "[glossary]: crate::docs::glossary"]
 #[doc = "[sessions]: crate::docs::protocol::sessions"]
+#[doc = "[starting]: crate::docs::protocol::starting"]
 #[doc = "[leader]: crate::docs::protocol::leader"]
 #[doc = "[assignment]: crate::docs::protocol::assignment"]
 #[doc = "[claiming]: crate::docs::protocol::claiming"]
@@ -67,6 +68,9 @@ pub mod protocol {
     #[doc = ""]
     #[doc = include_str!("../docs/protocol/sessions.md")]
     pub mod sessions {}
+
+    #[doc = include_str!("../docs/protocol/starting.md")]
+    pub mod starting {}
 
     #[doc = "[assignment]: crate::docs::protocol::assignment"]
     #[doc = ""]

@@ -7,7 +7,8 @@
 //!
 //! # A consumer
 //!
-//! ```no_run
+#![cfg_attr(all(feature = "macros", feature = "signal"), doc = "```no_run")]
+#![cfg_attr(not(all(feature = "macros", feature = "signal")), doc = "```ignore")]
 //! use kcl_core::prelude::*;
 //! use std::collections::HashMap;
 //! use std::time::Duration;
@@ -106,6 +107,12 @@
 //! | test without AWS | the crate `kcl-local`, [`docs::guide::local`], [`testing`] |
 //! | understand how the workers coordinate | [`docs::protocol`], [`docs::glossary`] |
 
+// The pages show all default features.
+#![cfg_attr(
+    not(all(feature = "aws", feature = "json", feature = "macros", feature = "signal")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
+
 /// True if the named rule is broken on purpose; the constant `false` unless the crate is built with
 /// `--cfg kcl_mutants`.
 #[cfg(kcl_mutants)]
@@ -143,6 +150,9 @@ mod checkpoint;
 mod clock;
 mod config;
 mod coordination;
+#[cfg(test)]
+mod dependencies;
+#[cfg(all(feature = "aws", feature = "json", feature = "macros"))]
 pub mod docs;
 mod error;
 #[cfg(feature = "fuzzing")]
@@ -169,18 +179,18 @@ mod spawn;
 mod stopwatch;
 pub mod telemetry;
 pub mod testing;
+mod text;
 mod worker;
 
-pub use config::{Settings, Start};
+pub use config::{Concurrency, Retrieval, Settings, Start};
 pub use error::{Code, Error, ErrorKind};
 #[cfg(feature = "macros")]
 pub use processor::DecodeError;
 pub use processor::{
-    Batch, BatchOutcome, BoxError, CheckpointError, CheckpointStore, ClaimedLease, Concurrency, FinalAction, OnError,
+    Batch, BatchOutcome, BoxError, CheckpointError, CheckpointStore, ClaimedLease, FinalAction, OnError,
     PendingCheckpoint, PreparedCheckpoint, RecordHandle, RecordMeta, RecordProcessor, ShardContext,
 };
 pub use record::{Record, ShardId};
-pub use retrieval::Retrieval;
 #[cfg(feature = "signal")]
 pub use worker::shutdown_signal;
 pub use worker::{Delivered, Deliveries, StreamConfig, Streams, Worker, WorkerBuilder, WorkerHandle};

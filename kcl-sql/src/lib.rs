@@ -15,9 +15,14 @@
 //! }
 //!
 //! impl RecordProcessor for InsertFlights {
-//!     async fn process_records(&mut self, batch: &Batch, shard: &ShardContext) -> Result<(), BoxError> {
+//!     async fn process_records(
+//!         &mut self,
+//!         batch: &Batch,
+//!         shard: &ShardContext,
+//!     ) -> Result<(), BoxError> {
 //!         let mut transaction = self.pool.begin().await?;
-//!         // Moves the checkpoint past the batch, and returns the records whose effects are not in the database yet.
+//!         // Moves the checkpoint past the batch, and returns the records whose effects are not in
+//!         // the database yet.
 //!         for record in self.checkpoints.advance(&mut transaction, shard, batch, None).await? {
 //!             sqlx::query("INSERT INTO flights (carrier) VALUES ($1)")
 //!                 .bind(record.partition_key.as_deref())
@@ -35,7 +40,10 @@
 //! checkpoints.create_table().await?;
 //! let worker = Worker::builder("delays", "flights")
 //!     .checkpoint_store(checkpoints.clone())
-//!     .processor(move |_: &ShardId| InsertFlights { pool: pool.clone(), checkpoints: checkpoints.clone() })
+//!     .processor(move |_: &ShardId| InsertFlights {
+//!         pool: pool.clone(),
+//!         checkpoints: checkpoints.clone(),
+//!     })
 //!     .build()
 //!     .await?;
 //! worker.run_until(shutdown_signal()).await?;
@@ -55,12 +63,16 @@
 //! # struct Departures { pool: sqlx::SqlitePool, checkpoints: SqliteCheckpoints }
 //! # fn parse(data: &[u8]) -> Result<i64, BoxError> { Ok(std::str::from_utf8(data)?.parse()?) }
 //! impl RecordProcessor for Departures {
-//!     async fn process_records(&mut self, batch: &Batch, shard: &ShardContext) -> Result<(), BoxError> {
+//!     async fn process_records(
+//!         &mut self,
+//!         batch: &Batch,
+//!         shard: &ShardContext,
+//!     ) -> Result<(), BoxError> {
 //!         let mut transaction = self.pool.begin().await?;
 //!         for record in self.checkpoints.advance(&mut transaction, shard, batch, None).await? {
 //!             let statement = match parse(&record.data) {
-//!                 Ok(delay) => sqlx::query("INSERT INTO delays (minutes) VALUES ($1)").bind(delay),
-//!                 Err(error) => sqlx::query("INSERT INTO dead_letters (lease, number, error, data) VALUES ($1, $2, $3, $4)")
+//!                 Ok(minutes) => sqlx::query("INSERT INTO delays VALUES ($1)").bind(minutes),
+//!                 Err(error) => sqlx::query("INSERT INTO dead_letters VALUES ($1, $2, $3, $4)")
 //!                     .bind(shard.lease_key())
 //!                     .bind(record.sequence_number.as_str())
 //!                     .bind(error.to_string())

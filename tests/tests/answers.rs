@@ -106,9 +106,9 @@ const MIB: u64 = 1024 * 1024;
 #[tokio::test]
 async fn records_that_never_end_are_given_up_at_what_was_asked_for() {
     let server = Endless::serve(Answer::fast(JSON, b"{\"Records\":[")).await;
-    given_up(server.stream().get_records("iterator", 10).await, "longer than the");
+    given_up(server.stream().get_records("iterator", 10).await, "the response is longer than");
     server.at_most(15 * MIB);
-    given_up(server.stream().list_shards(ListWhich::All).await, "longer than the");
+    given_up(server.stream().list_shards(ListWhich::All).await, "the response is longer than");
     server.at_most(31 * MIB + SOCKETS);
 }
 
@@ -135,7 +135,7 @@ async fn a_message_that_claims_gigabytes_is_given_up_at_its_beginning() {
         Ok(mut subscription) => subscription.next().await.map(drop),
         Err(error) => Err(error),
     };
-    given_up(failed, "claims 4294967280 bytes");
+    given_up(failed, "a message of the event stream has 4294967280 bytes");
     server.at_most(0);
 }
 
@@ -143,6 +143,6 @@ async fn a_message_that_claims_gigabytes_is_given_up_at_its_beginning() {
 async fn a_body_that_comes_byte_by_byte_has_the_deadline_of_its_call() {
     let server = Endless::serve(Answer::slow(b"{\"Records\":[")).await;
     let began = Instant::now();
-    given_up(server.stream().get_records("iterator", 10).await, "no answer in time");
+    given_up(server.stream().get_records("iterator", 10).await, "the call timed out");
     assert_eq!(began.elapsed().as_secs(), 15);
 }

@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
     table: String,
     /// The fleet's setting `failover_time`: a worker that sends no heartbeat for this long is
     /// treated as dead.
-    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     failover_time: Duration,
     /// Hand the table over even if keys are in quarantine. The next consumer skips their records.
     #[arg(long)]

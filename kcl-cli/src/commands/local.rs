@@ -16,20 +16,20 @@ use super::Error;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The port for Kinesis; 0 picks any free one.
-    #[arg(long, default_value_t = 4567)]
+    #[arg(long, value_name = "PORT", default_value_t = 4567)]
     kinesis_port: u16,
     /// The port for DynamoDB; 0 picks any free one.
-    #[arg(long, default_value_t = 8000)]
+    #[arg(long, value_name = "PORT", default_value_t = 8000)]
     dynamodb_port: u16,
     /// The address to listen on. Credentials are not checked: anyone who reaches the address can
     /// read and write everything.
-    #[arg(long, default_value = "127.0.0.1")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: String,
     /// Delay before each answer of Kinesis, such as 10ms.
-    #[arg(long, default_value = "0ms", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = humantime::parse_duration)]
     kinesis_latency: Duration,
     /// Delay before each answer of DynamoDB, such as 5ms.
-    #[arg(long, default_value = "0ms", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = humantime::parse_duration)]
     dynamodb_latency: Duration,
     /// Throttle readers as AWS does: per shard 5 GetRecords calls and 2 MiB a second; with enhanced
     /// fan-out one SubscribeToShard call and 2 MiB a second per shard and consumer.
@@ -41,8 +41,8 @@ pub(crate) struct Arguments {
     /// The Region of all streams and tables.
     #[arg(long, default_value = "us-east-1")]
     region: String,
-    /// Duration of creating, changing and deleting a stream or table, such as 500ms.
-    #[arg(long, default_value = "500ms", value_parser = humantime::parse_duration)]
+    /// Duration of creating, changing and deleting a stream or table, such as 2s.
+    #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = humantime::parse_duration)]
     state_delay: Duration,
     /// Serve over TLS, with a certificate made for this run, and write the certificate that clients
     /// have to trust to this file (PEM), such as ca.pem. The AWS CLI and boto3 read it if the
@@ -51,14 +51,14 @@ pub(crate) struct Arguments {
     tls: Option<PathBuf>,
     /// Maximum number of open HTTP/2 streams per connection. A fan-out subscription keeps one open
     /// for 5 minutes.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 128)]
     max_concurrent_streams: u32,
     /// Close connections that are idle for this long, such as 60s.
-    #[arg(long, default_value = "3m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "3m", value_parser = humantime::parse_duration)]
     idle_connections: Duration,
     /// Maximum number of open connections; beyond it the connection that is idle for longest is
     /// closed. [default: 1,000, or half of the files that the process may open, if that is less]
-    #[arg(long)]
+    #[arg(long, value_name = "NUMBER")]
     max_connections: Option<usize>,
     /// Accept requests for this host name too, such as kinesis.example. May be repeated. IP
     /// addresses, localhost, and names that have no dot or end in .internal are always accepted.

@@ -26,6 +26,7 @@ enum Action {
     },
     /// Process the records of a key again, in order, and then the key's later records.
     #[command(
+        override_usage = "kcl quarantine resume <TABLE> <KEY|--all>",
         after_help = "Examples:\n  kcl quarantine resume clicks customer-17\n  kcl quarantine resume clicks --all"
     )]
     Resume {
@@ -40,6 +41,7 @@ enum Action {
     /// An application without a dead-letter sink refuses the request; `kcl quarantine list` then
     /// shows the refusal.
     #[command(
+        override_usage = "kcl quarantine dead-letter <TABLE> <KEY|--all>",
         after_help = "Examples:\n  kcl quarantine dead-letter clicks customer-17\n  kcl quarantine dead-letter clicks --all"
     )]
     DeadLetter {

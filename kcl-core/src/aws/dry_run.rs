@@ -16,9 +16,9 @@
 
 use super::failure::{Cause, Failure};
 use super::response_limit::ResponseLimit;
-use crate::config::Settings;
+use crate::config::{Retrieval, RetrievalConfig, Settings};
 use crate::record::StreamRef;
-use crate::retrieval::{self, Retrieval};
+use crate::retrieval;
 use crate::shard::ConsumerRef;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::retry::RetryConfig;
@@ -53,7 +53,7 @@ impl DryRun {
     }
 
     pub(crate) fn of(settings: &Settings, application: &str) -> Self {
-        DryRun::new(settings.retrieval, retrieval::consumer(settings, application))
+        DryRun::new(settings.retrieval, retrieval::consumer(&RetrievalConfig::from(settings), application))
     }
 
     /// Returns an error for a missing permission or rejected credentials. The coordination's client

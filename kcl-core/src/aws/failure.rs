@@ -2,7 +2,7 @@
 
 use super::error_table;
 use crate::error::Code;
-use crate::telemetry::cut;
+use crate::text::cut;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -105,7 +105,6 @@ impl Failure {
     }
 
     /// Returns the code of the error page for the operator.
-    #[allow(dead_code, reason = "see `code_of`")]
     pub(crate) fn code(&self) -> Code {
         match self.cause {
             Cause::Throttled | Cause::Unanswered | Cause::Busy | Cause::Iterator => Code::Unreachable,
@@ -180,13 +179,6 @@ impl Failure {
     }
 }
 
-/// Returns the code of the first failed call among an error's sources.
-#[allow(dead_code, reason = "for whoever ends a worker because of a store's or a stream's error")]
-pub(crate) fn code_of(error: &(dyn StdError + 'static)) -> Option<Code> {
-    let mut sources = std::iter::successors(Some(error), |&error| error.source());
-    sources.find_map(|error| error.downcast_ref::<Failure>()).map(Failure::code)
-}
-
 /// Classifies an error by its code, as [`error_table`] lists it, and otherwise by its HTTP status.
 ///
 /// AWS returns a code with every error. An error without one comes from something between us and
@@ -249,7 +241,6 @@ pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
 
     #[test]
     fn an_unknown_code_is_classified_by_the_status() {
@@ -280,13 +271,5 @@ mod tests {
             Some("The request signature we calculated does not match the signature you provided")
         ));
         assert!(!is_skewed(code, None));
-    }
-
-    #[test]
-    fn the_code_is_found_among_the_sources() {
-        let failure = Failure::new(Cause::Permission, "Scan", "AccessDeniedException");
-        let error = Error::new(Code::Bug, "the worker stopped").with_source(failure);
-        assert_eq!(code_of(&error), Some(Code::Permission));
-        assert_eq!(code_of(&Error::new(Code::Bug, "alone")), None);
     }
 }

@@ -1,5 +1,9 @@
 //! Implements the crate's traits with the AWS SDK: the lease table in DynamoDB, the stream in
 //! Kinesis, the checks before a start, a dead-letter stream, and a fence for tables of the user's.
+#![cfg_attr(
+    not(feature = "unstable-store"),
+    allow(unreachable_pub, reason = "the feature `unstable-store` exports stores, streams and checks")
+)]
 
 mod client;
 #[cfg(feature = "json")]
@@ -8,6 +12,7 @@ mod diagnosis;
 mod dry_run;
 mod dynamodb;
 mod error_table;
+mod event;
 mod failure;
 mod fence;
 pub(crate) mod kinesis;
@@ -21,9 +26,6 @@ pub use dead_letters::KinesisDeadLetters;
 pub use dynamodb::DynamoDbStore;
 pub use fence::Fence;
 pub(crate) use preflight::{check_read_permission, describe_stream};
-
-#[allow(unused_imports, reason = "the worker classifies its errors by it")]
-pub(crate) use failure::code_of;
 
 unstable_store! {
     use dry_run::{DryRun};

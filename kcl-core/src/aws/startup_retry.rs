@@ -3,7 +3,7 @@
 
 use super::error_table::{Phase, Reaction, reaction};
 use super::failure::{Cause, Failure};
-use crate::telemetry::event::table::{StartResumed, StartWaiting};
+use crate::aws::event::{StartResumed, StartWaiting};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use std::time::Duration;
 use tokio::time::Instant;

@@ -1,10 +1,8 @@
 //! Converts values of settings to text and back.
 
-use super::{BalanceBy, OnFleetSettings, Parser, Start};
-use crate::processor::Concurrency;
+use super::{BalanceBy, Concurrency, CorruptAggregates, OnFleetSettings, Parser, Retrieval, Start};
 use crate::record::aggregate::{Checksum, ForeignRecords};
 use crate::record::{system_time, unix_millis};
-use crate::retrieval::{CorruptAggregates, Retrieval};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A text form of `T`. `read` of a written text returns the same value.

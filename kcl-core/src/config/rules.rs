@@ -1,10 +1,8 @@
 //! Compares the rules on the page of KCL-0001 with the refusals of `validate`.
 
-use super::{Settings, Start};
+use super::{Concurrency, Retrieval, Settings, Start};
 use crate::error::Code;
-use crate::processor::Concurrency;
 use crate::record::system_time;
-use crate::retrieval::Retrieval;
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -7,11 +7,9 @@ use super::form::{
     ForeignRecordsForm, Form, OnFleetSettingsForm, OptionalCount, OptionalDuration, OptionalText, OptionalTimestamp,
     ParserForm, RetrievalForm, StartForm, Tags,
 };
-use super::{BalanceBy, OnFleetSettings, Parser, Start};
-use crate::processor::Concurrency;
+use super::{BalanceBy, Concurrency, CorruptAggregates, OnFleetSettings, Parser, Retrieval, Start};
 use crate::record::aggregate::{Checksum, ForeignRecords};
 use crate::record::unix_millis;
-use crate::retrieval::{CorruptAggregates, Retrieval};
 use std::time::{Duration, SystemTime};
 
 /// Passes the list to the macro `$then`. Each row is a setting:

@@ -5,6 +5,12 @@
 
 use std::time::Duration;
 
+/// The deadline of one call that reads a shard. The SDK has no timeout of its own, so a silently broken connection
+/// would block its shard forever.
+pub(crate) const READ_CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// The longest `failover_time`. A larger number in a row is treated as damage.
+pub(crate) const LONGEST_FAILOVER_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The share of `failover_time` for which an owner relies on a heartbeat. All others wait for the
 /// whole `failover_time`, so the protocol tolerates 2.5 % of clock drift on each side.
 const OWNER_SHARE: f64 = 0.95;

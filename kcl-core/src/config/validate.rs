@@ -2,11 +2,8 @@
 //!
 //! `KCL-0001.md` lists the rules; the tests in `rules.rs` compare the two.
 
-use super::{Settings, Start, timestamp, timing};
+use super::{Concurrency, Retrieval, Settings, Start, timestamp, timing};
 use crate::error::{Code, Error};
-use crate::lease::row::SharedSettings;
-use crate::processor::Concurrency;
-use crate::retrieval::Retrieval;
 use std::time::Duration;
 
 /// Kinesis: the most records and bytes in one answer of GetRecords.
@@ -76,6 +73,7 @@ impl Settings {
         self.check_sessions(&mut wrong);
         self.check_moves(&mut wrong);
         self.check_reading(&mut wrong);
+        self.check_times(&mut wrong);
         self.check_watchdogs(&mut wrong);
         self.check_handling(&mut wrong);
         self.check_table(&mut wrong);
@@ -131,7 +129,7 @@ impl Settings {
                 if self.heartbeat_interval.is_none() { "failover_time" } else { "heartbeat_interval" },
             ));
         }
-        let longest = SharedSettings::LONGEST_FAILOVER_TIME;
+        let longest = timing::LONGEST_FAILOVER_TIME;
         if failover > longest {
             wrong.push(format!(
                 "`failover_time` ({}) is longer than {}: nobody would read a dead worker's shards for this time; lower it",
@@ -221,6 +219,10 @@ impl Settings {
                 shown(self.poll_interval)
             ));
         }
+    }
+
+    /// Checks `start` and `until`, each for itself.
+    pub(crate) fn check_times(&self, wrong: &mut Vec<String>) {
         let times = [("start", self.start.at_ms()), ("until", self.until_ms())];
         for (name, millis) in times.into_iter().filter_map(|(name, time)| Some((name, time?))) {
             if millis < 0 {
@@ -320,7 +322,7 @@ impl Settings {
     }
 
     fn check_watchdogs(&self, wrong: &mut Vec<String>) {
-        let longest_read = crate::retrieval::CALL_DEADLINE;
+        let longest_read = timing::READ_CALL_DEADLINE;
         if self.fetch_deadline < longest_read * 2 && !self.fetch_deadline.is_zero() {
             wrong.push(format!(
                 "`fetch_deadline` ({}) is shorter than two read calls, which may take {} each: one slow answer would restart \
@@ -590,7 +592,7 @@ mod tests {
         );
         refused(
             &settings().until(system_time(1_767_225_600)),
-            "`until` is 1767225600 ms since 1970, which is 1970-01-21T10:53:45Z",
+            "`until` is 1767225600 ms since 1970, which is 1970-01-21T10:53:45.600Z",
         );
         refused(&settings().until(system_time(-1)), "must not be before 1970");
         // A time early in 1970 means "everything", and a replay may wait for a time in the future.

@@ -7,10 +7,10 @@ use super::leader::StaleOwnerTracker;
 use super::staleness::Contact;
 use super::start::{Start, shared};
 use crate::config::{OnFleetSettings, timing};
+use crate::coordination::event::CoordinationEvent;
 use crate::error::{Code, Error};
 use crate::lease::row::{Fleet, FleetSettings};
 use crate::lease::{Row, Written};
-use crate::telemetry::event::coordination::CoordinationEvent;
 use std::time::Duration;
 
 impl Coordinator {

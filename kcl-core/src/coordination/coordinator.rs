@@ -7,8 +7,7 @@ use super::fleet_poll::{self, FleetPoll};
 use super::fleet_row::{self, FleetRow};
 use super::held_lease::HeldLease;
 use super::leader::{self, StaleOwnerTracker, Term};
-use super::reconcile;
-use super::replay::Looking;
+use super::replay_poll::ReplayPoll;
 use super::session::{self, Session};
 use super::shard_sync::ShardSync;
 use super::signals::Signals;
@@ -19,9 +18,10 @@ use super::streams::{Change, Streams};
 use super::table_read::TableReads;
 use super::throughput::ThroughputMeter;
 use super::unreadable::UnreadableLeases;
-use super::watchdog::Deadlines;
+use super::watchdog::{self, Deadlines};
 use crate::clock::{Clock, Time};
 use crate::config::{BalanceBy, Settings, timing};
+use crate::coordination::event::{CoordinationEvent, SESSION_OVER};
 use crate::error::{Code, Error};
 use crate::lease::row::{Fleet, FleetSettings, Lease, LeaseKey, ProcessId, RowKey, SessionNumber, WorkerId};
 use crate::lease::{Consistency, Row, Table, Write, Written};
@@ -29,7 +29,6 @@ use crate::process::ThisProcess;
 use crate::processor::{DeliveryGate, Report, Reports, ShardDelivery};
 use crate::record::StreamId;
 use crate::shard::Shard;
-use crate::telemetry::event::coordination::{CoordinationEvent, SESSION_OVER};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,7 +116,7 @@ pub(crate) struct Coordinator {
     /// When the rows of held leases were last compared with what is held, and which are being read.
     pub(super) verified_at: Time,
     pub(super) verifying: Vec<LeaseKey>,
-    pub(super) looking: Looking,
+    pub(super) replay_poll: ReplayPoll,
     pub(super) signals: Signals,
     /// Leases whose row does not say what LATEST means.
     pub(super) pins: BTreeMap<LeaseKey, Lease>,
@@ -182,7 +181,7 @@ impl Coordinator {
             damaged_assignment_reported: None,
             verified_at: Time::ZERO,
             verifying: Vec::new(),
-            looking: Looking::default(),
+            replay_poll: ReplayPoll::default(),
             signals: Signals::default(),
             pins: BTreeMap::new(),
             orphaned: BTreeMap::new(),
@@ -273,7 +272,7 @@ impl Coordinator {
         match part {
             CallId::Start => {
                 if let Some(start) = &mut self.starting {
-                    start.look(effects);
+                    start.on_timer(effects);
                 }
             }
             CallId::Contact => effects.call(CallId::Contact, Op::Read(vec![RowKey::Fleet], Consistency::Eventual)),
@@ -330,6 +329,7 @@ impl Coordinator {
             CallId::Departure => self.on_goodbye_timer(),
             // These have no timers: the cycle repeats them.
             CallId::AssignmentRow
+            | CallId::Correct(_)
             | CallId::Fence(_)
             | CallId::PlanOf(_)
             | CallId::Collect(_)
@@ -351,6 +351,11 @@ impl Coordinator {
         }
         match &part {
             CallId::Start => self.on_start_answer(answer),
+            CallId::Correct(row) => {
+                if let Some(start) = &mut self.starting {
+                    start.on_corrected(row, &answer, &mut self.effects);
+                }
+            }
             CallId::Contact => self.remind_of_contact(),
             // Its calls are those of the part that reads.
             CallId::Page(_) => {}
@@ -503,7 +508,7 @@ impl Coordinator {
                 self.fleet_row.note(0, number);
                 self.effects.tell(CoordinationEvent::SessionRegistered { session: number });
                 self.watch.begin(&mut self.effects);
-                self.effects.remind(CallId::Reconcile, self.effects.now + reconcile::EVERY);
+                self.effects.remind(CallId::Reconcile, self.effects.now + watchdog::EVERY);
                 self.wake_leader();
                 if self.departure.is_some() {
                     self.begin_goodbye(number);
@@ -560,7 +565,7 @@ impl Coordinator {
         }
         self.claims.clear();
         self.verifying.clear();
-        self.looking = Looking::default();
+        self.replay_poll = ReplayPoll::default();
         self.pins.clear();
         self.shard_sync.clear();
         self.leaving.begin_life();

@@ -3,12 +3,12 @@
 use super::backoff::{Attempts, RetryPolicy};
 use super::staleness::Contact;
 use crate::clock::Time;
+use crate::coordination::event::CoordinationEvent;
 use crate::error::Code;
 use crate::lease::row::{LeaseKey, Row, RowKey, WorkerId};
 use crate::lease::{Consistency, Page, PageToken, Table, Write, Written};
 use crate::record::StreamId;
 use crate::shard::{ListWhich, Listing};
-use crate::telemetry::event::coordination::CoordinationEvent;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
@@ -21,6 +21,8 @@ const LONGEST_GAP: Duration = Duration::from_secs(3);
 pub(crate) enum CallId {
     /// The look at the table before anything is written.
     Start,
+    /// Taking a mistaken start back, at a start.
+    Correct(RowKey),
     /// Reading a row while a start waits for a slow read, to know that the table can be reached.
     Contact,
     /// The next page of a full read by that part.
@@ -101,6 +103,7 @@ impl CallId {
             | CallId::Sync(_) => true,
             CallId::Page(part) => part.is_leaders(),
             CallId::Start
+            | CallId::Correct(_)
             | CallId::Contact
             | CallId::FleetRow
             | CallId::Session

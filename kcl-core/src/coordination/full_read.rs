@@ -5,8 +5,8 @@ use super::effects::{Answer, Answered, CallId, Failure};
 use super::table_read::{Next, Report};
 use crate::clock::Time;
 use crate::config::timing;
+use crate::coordination::event::CoordinationEvent;
 use crate::lease::Page;
-use crate::telemetry::event::coordination::CoordinationEvent;
 
 impl Coordinator {
     /// Takes an answer to a call for a page: what is left is an answer to the part that reads.

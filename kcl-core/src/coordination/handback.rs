@@ -131,7 +131,8 @@ pub struct Handback {
 /// What was done is done; it can be taken up again.
 ///
 /// # Examples
-/// ```no_run
+#[cfg_attr(feature = "aws", doc = "```no_run")]
+#[cfg_attr(not(feature = "aws"), doc = "```ignore")]
 /// use kcl_core::aws::{Clients, DynamoDbStore};
 /// use kcl_core::operator::{HandbackOptions, handback};
 ///

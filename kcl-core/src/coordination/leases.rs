@@ -7,13 +7,13 @@ use super::effects::{Answer, CallId, Op};
 use super::held_lease::{self, HeldLease, Why};
 use super::start::of_range;
 use crate::config::Start;
+use crate::coordination::event::CoordinationEvent;
 use crate::error::{Code, Error};
 use crate::lease::row::{AcquireMode, Assignment, Damaged, Lease, LeaseKey, Owner, RowKey};
 use crate::lease::{Consistency, Row, Write};
 use crate::processor::{ClaimSnapshot, Report, ReportKind, ShardDelivery};
 use crate::record::{Checkpoint, StartingPosition, StreamId, unix_millis};
 use crate::shard::{ListWhich, Shard};
-use crate::telemetry::event::coordination::CoordinationEvent;
 use std::time::Duration;
 
 /// A plan row that cannot be read is told no more often.

@@ -34,6 +34,19 @@ impl Liveness {
 
     /// An answer that was received at `received` shows the session. `failover_time` is that of its worker.
     pub(crate) fn look(&mut self, session: &Session, received: Time, failover_time: Duration) -> Pulse {
+        self.prove(session, received, received, Time::ZERO, failover_time)
+    }
+
+    /// The same with the evidence that fencing needs. The answer to a call that was sent at `asked` shows the session as it was
+    /// then or later, and silence counts only while the table could be reached, which it could since `reachable`.
+    pub(crate) fn prove(
+        &mut self,
+        session: &Session,
+        asked: Time,
+        received: Time,
+        reachable: Time,
+        failover_time: Duration,
+    ) -> Pulse {
         let mark = (session.number, session.heartbeat);
         if mark != self.mark {
             // A new number: somebody has registered meanwhile.
@@ -42,7 +55,7 @@ impl Liveness {
         }
         if self.moves >= MOVES_OF_THE_LIVING {
             Pulse::Alive
-        } else if received.since(self.since) >= failover_time {
+        } else if asked.since(self.since.max(reachable)) >= failover_time {
             Pulse::Silent
         } else {
             Pulse::Unknown

@@ -6,13 +6,11 @@ use super::held_lease::Why;
 use super::leases::starting_position;
 use super::watchdog::{self, Stage, Step};
 use crate::clock::Time;
+use crate::coordination::event::CoordinationEvent;
 use crate::lease::row::{LeaseKey, RowKey};
 use crate::lease::{Consistency, Row};
-use crate::telemetry::event::coordination::CoordinationEvent;
 use std::time::Duration;
 
-/// Between two looks.
-pub(super) const EVERY: Duration = Duration::from_secs(1);
 /// Between two comparisons of what is held with the rows.
 const VERIFY_EVERY: Duration = Duration::from_secs(60);
 /// A consumer whose delivery is closed should be gone after this; one that is not is told of as often.
@@ -20,7 +18,7 @@ const LINGERS: Duration = Duration::from_secs(30);
 
 impl Coordinator {
     pub(super) fn on_reconcile_timer(&mut self) {
-        self.effects.remind(CallId::Reconcile, self.effects.now + EVERY);
+        self.effects.remind(CallId::Reconcile, self.effects.now + watchdog::EVERY);
         let now = self.effects.now;
         self.refusals.retain(|_, until| now < *until);
         self.match_consumers(now);

@@ -2,37 +2,23 @@
 
 use super::coordinator::Coordinator;
 use super::effects::{Answer, CallId, Op};
-use crate::clock::Time;
+use crate::coordination::event::CoordinationEvent;
 use crate::shard;
-use crate::telemetry::event::coordination::CoordinationEvent;
-use std::time::Duration;
-
-/// Between two looks of a worker that has nothing to do while others have.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-
-/// When a worker of a replay looks at the table.
-#[derive(Debug, Default)]
-pub(super) struct Looking {
-    next: Time,
-    under_way: bool,
-}
 
 impl Coordinator {
     /// At a second's pace. One that held leases until now looks at once.
     pub(super) fn look_whether_replayed(&mut self) {
-        if self.settings.until.is_none() || self.departure.is_some() || self.looking.under_way {
+        if self.settings.until.is_none() || self.departure.is_some() {
             return;
         }
-        if !self.held.is_empty() || !self.claims.is_empty() || self.session.number().is_none() {
-            self.looking.next = Time::ZERO;
-        } else if self.effects.now >= self.looking.next {
-            self.looking = Looking { next: self.effects.now + LOOK_EVERY, under_way: true };
+        let is_busy = !self.held.is_empty() || !self.claims.is_empty() || self.session.number().is_none();
+        if self.replay_poll.begins(is_busy, self.effects.now) {
             self.effects.call(CallId::Replayed, Op::Scan);
         }
     }
 
     pub(super) fn on_replay_seen(&mut self, answer: Answer) {
-        self.looking.under_way = false;
+        self.replay_poll.ended();
         let Answer::Table(table) = answer else { return };
         let filled = table.fleet.as_ref().is_some_and(|fleet| fleet.filled);
         // Of a row that cannot be read nobody knows whether it is done.

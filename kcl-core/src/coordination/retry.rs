@@ -28,16 +28,5 @@ pub(crate) async fn read_table(store: &dyn LeaseStore) -> Result<Table, Error> {
 }
 
 fn failed(error: StoreError) -> Error {
-    let code = code_of(&error);
-    Error::new(code, error.message.clone()).with_source(error)
-}
-
-#[cfg(feature = "aws")]
-fn code_of(error: &StoreError) -> Code {
-    crate::aws::code_of(error).unwrap_or(Code::TableUnusable)
-}
-
-#[cfg(not(feature = "aws"))]
-fn code_of(_: &StoreError) -> Code {
-    Code::TableUnusable
+    Error::new(error.code.unwrap_or(Code::TableUnusable), error.message.clone()).with_source(error)
 }

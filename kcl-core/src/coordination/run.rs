@@ -5,17 +5,16 @@ use super::effects::{Answer, Answered, Call, CallId, Failure, Op, Refusal};
 use super::stream_removal::Elsewhere;
 use super::streams::Change;
 use crate::clock::Clock;
-use crate::error::{Code, Error};
+use crate::coordination::event::CallEnded;
+use crate::error::Error;
 use crate::lease::{Consistency, LeaseStore, Row, RowKey, StoreError, StoreErrorKind};
 use crate::processor::{Report, StartConsumer};
 use crate::record::StreamId;
 use crate::shard::{ApiError, ApiErrorKind, StreamApi, pages};
-use crate::telemetry::event::table::CallEnded;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use std::collections::{BTreeMap, VecDeque};
-use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -251,7 +250,7 @@ fn of_store(error: StoreError) -> Failed {
         StoreErrorKind::Throttled => (Failure::Throttled, "throttled"),
         StoreErrorKind::Unanswered => (Failure::Unanswered, "unanswered"),
         StoreErrorKind::Refused => {
-            let refusal = Refusal { code: code_of(&error), message: error.message.clone(), missing: false };
+            let refusal = Refusal { code: error.code, message: error.message.clone(), missing: false };
             (Failure::Refused(refusal), "refused")
         }
     };
@@ -266,22 +265,12 @@ fn of_stream(error: ApiError) -> Failed {
         | ApiErrorKind::Denied
         | ApiErrorKind::Refused
         | ApiErrorKind::PositionRefused
+        | ApiErrorKind::StartAhead
         | ApiErrorKind::IteratorExpired => {
             let missing = error.kind == ApiErrorKind::NotFound;
-            let refusal = Refusal { code: code_of(&error), message: error.message.clone(), missing };
+            let refusal = Refusal { code: error.code, message: error.message.clone(), missing };
             (Failure::Refused(refusal), "refused")
         }
     };
     Failed { failure, outcome, error: error.message }
-}
-
-/// The page of what a service refused. A store or stream that is not AWS's names it by an [`Error`](crate::Error) among
-/// its sources.
-fn code_of(error: &(dyn StdError + 'static)) -> Option<Code> {
-    #[cfg(feature = "aws")]
-    if let Some(code) = crate::aws::code_of(error) {
-        return Some(code);
-    }
-    let mut sources = std::iter::successors(Some(error), |&error| error.source());
-    sources.find_map(|error| error.downcast_ref::<crate::Error>()).map(crate::Error::code)
 }

@@ -5,9 +5,9 @@ use super::effects::{Answer, CallId, Failure};
 use super::held_lease::Why;
 use super::stream_removal::Elsewhere;
 use super::streams::Change;
+use crate::coordination::event::CoordinationEvent;
 use crate::lease::row::LeaseKey;
 use crate::record::StreamId;
-use crate::telemetry::event::coordination::CoordinationEvent;
 
 impl Coordinator {
     pub(super) fn on_change(&mut self, change: Change) {

@@ -6,13 +6,13 @@ use super::backoff::RetryPolicy;
 use super::effects::{Answer, CallId, Effects, Failure};
 use crate::clock::Time;
 use crate::config::{Settings, timing};
+use crate::coordination::event::CoordinationEvent;
 use crate::lease::row::{
     Damaged, LARGEST_COUNTER, ProcessId, SessionNumber, SessionState, SharedSettings, Weights, WorkerId, WorkerProfile,
 };
 use crate::lease::{Row, Write, Written, next};
 use crate::process::ThisProcess;
 use crate::record::StreamId;
-use crate::telemetry::event::coordination::CoordinationEvent;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use twin::Twin;

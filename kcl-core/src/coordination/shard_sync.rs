@@ -6,11 +6,10 @@
 
 use super::backoff::RetryPolicy;
 use super::effects::{Answer, CallId, Effects, Op};
+use super::known_rows::KnownRows;
 use super::leader::sync_pass::{self, SyncPass};
 use super::streams::Streams;
 use crate::clock::Time;
-use crate::lease::Table;
-use crate::lease::row::{Lease, LeaseKey, StreamRow};
 use crate::record::StreamId;
 use crate::shard::ListHistory;
 use std::collections::BTreeMap;
@@ -23,20 +22,13 @@ const FIRST_AGAIN: Duration = Duration::from_secs(1);
 const LONGEST_AGAIN: Duration = Duration::from_secs(20);
 const LONGEST_FIRST_AGAIN: Duration = Duration::from_secs(4);
 
-/// Leases and streams' rows, as a full read of the table showed them.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Known {
-    pub(crate) leases: BTreeMap<LeaseKey, Lease>,
-    pub(crate) streams: BTreeMap<StreamId, StreamRow>,
-}
-
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct ShardSync {
     every: Duration,
     of: BTreeMap<StreamId, Listing>,
     reading: bool,
-    known: Known,
+    known: KnownRows,
 }
 
 /// One stream's.
@@ -53,22 +45,9 @@ struct Listing {
     ends: bool,
 }
 
-impl Known {
-    pub(crate) fn of(table: Table) -> Self {
-        Known {
-            leases: table.leases.into_iter().map(|lease| (lease.key.clone(), lease)).collect(),
-            streams: table.streams.into_iter().map(|row| (row.id.clone(), row)).collect(),
-        }
-    }
-
-    fn has_leases_of(&self, stream: &StreamId) -> bool {
-        self.leases.values().any(|lease| lease.stream_name.as_ref() == Some(stream))
-    }
-}
-
 impl ShardSync {
     pub(crate) fn new(every: Duration) -> Self {
-        ShardSync { every, of: BTreeMap::new(), reading: false, known: Known::default() }
+        ShardSync { every, of: BTreeMap::new(), reading: false, known: KnownRows::default() }
     }
 
     /// The plan, as it is now.
@@ -133,7 +112,7 @@ impl ShardSync {
     }
 
     /// Lists what is due. `known`: what a leader has read, who needs not read the table for it.
-    pub(crate) fn on_timer(&mut self, known: Option<Known>, streams: &Streams, effects: &mut Effects) {
+    pub(crate) fn on_timer(&mut self, known: Option<KnownRows>, streams: &Streams, effects: &mut Effects) {
         if self.reading || !self.of.values().any(|listing| listing.is_due(effects.now)) {
             return self.rest(effects);
         }
@@ -149,14 +128,14 @@ impl ShardSync {
     pub(crate) fn on_table(&mut self, answer: Answer, streams: &Streams, effects: &mut Effects) {
         self.reading = false;
         match answer {
-            Answer::Table(table) => self.begin(Known::of(table), streams, effects),
+            Answer::Table(table) => self.begin(KnownRows::of(table), streams, effects),
             Answer::Written(_) | Answer::Rows(_) | Answer::Page(_) | Answer::Listing(_) | Answer::Failed(_) => {
                 effects.repeat_by(RetryPolicy::from(FIRST_AGAIN), CallId::ShardSync);
             }
         }
     }
 
-    fn begin(&mut self, known: Known, streams: &Streams, effects: &mut Effects) {
+    fn begin(&mut self, known: KnownRows, streams: &Streams, effects: &mut Effects) {
         self.known = known;
         // With what is due soon, so that streams are listed together and the table is read once.
         let soon = effects.now + self.every / 8;
@@ -237,7 +216,7 @@ mod tests {
     use crate::config::Start;
     use crate::coordination::effects::{Failure, Refusal};
     use crate::coordination::streams::Served;
-    use crate::lease::row::{FleetStart, HashKeyRange, RowKey, StreamKeys};
+    use crate::lease::row::{FleetStart, HashKeyRange, Lease, RowKey, StreamKeys, StreamRow};
     use crate::lease::{MemoryStore, Row};
     use crate::record::{Checkpoint, ShardId, StreamIdentity};
     use crate::shard::{ListWhich, Listing as Shards, Shard};

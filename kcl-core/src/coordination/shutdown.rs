@@ -5,9 +5,9 @@ use super::departure::{self, Departure};
 use super::effects::CallId;
 use super::held_lease::Why;
 use super::quarantine;
+use crate::coordination::event::CoordinationEvent;
 use crate::error::Error;
 use crate::lease::row::SessionNumber;
-use crate::telemetry::event::coordination::CoordinationEvent;
 use std::time::Duration;
 
 impl Coordinator {

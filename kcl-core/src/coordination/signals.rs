@@ -2,9 +2,9 @@
 
 use super::coordinator::Coordinator;
 use crate::clock::Time;
+use crate::coordination::event::CoordinationEvent;
 use crate::lease::row::LeaseKey;
 use crate::record::StreamId;
-use crate::telemetry::event::coordination::CoordinationEvent;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,22 +1,25 @@
 //! Before anything is written: is this table ours to work on?
 
 mod agreement;
+mod correction;
 mod examine;
+mod pinned;
 
 pub(super) use agreement::shared;
 pub(super) use examine::of_range;
 
 use self::agreement::{Agreement, Verdict};
+use self::correction::{Corrected, Correction, Step};
 use super::effects::{Answer, CallId, Effects, Op};
 use super::leader::StaleOwnerTracker;
 use super::streams::Streams;
 use crate::clock::Time;
 use crate::config::Settings;
+use crate::coordination::event::CoordinationEvent;
 use crate::error::{Code, Error};
-use crate::lease::row::{FleetSettings, Lease, WorkerId};
+use crate::lease::row::{FleetSettings, Lease, RowKey, WorkerId};
 use crate::lease::{Page, Table};
 use crate::shard::{ListWhich, Shard};
-use crate::telemetry::event::coordination::CoordinationEvent;
 use std::time::Duration;
 
 /// Java renews every third of its failover time, 3.3 s by default: looks as close as this see it move in time.
@@ -35,6 +38,11 @@ pub(crate) struct Start {
     agreement: Agreement,
     /// Whether it was told that somebody with other settings may be alive.
     waiting_told: bool,
+    correction: Correction,
+    /// Writes under way that take a mistaken `start` back.
+    correcting: Option<Step>,
+    /// Whether it was logged that a start differs, and that it is corrected.
+    correction_logged: (bool, bool),
 }
 
 /// What a look told.
@@ -55,12 +63,26 @@ impl Start {
         Start {
             agreement: Agreement::new(table.clone(), me, settings),
             waiting_told: false,
+            correction: Correction::new(settings.failover_time),
+            correcting: None,
+            correction_logged: (false, false),
             table,
             java_failover_time,
             resting: StaleOwnerTracker::default(),
             shards: None,
             damaged_told: false,
             asked: Time::ZERO,
+        }
+    }
+
+    /// Reads the table again, or repeats the writes that failed.
+    pub(crate) fn on_timer(&mut self, effects: &mut Effects) {
+        match &mut self.correcting {
+            Some(step) => {
+                step.retry();
+                self.send_corrections(effects);
+            }
+            None => self.look(effects),
         }
     }
 
@@ -130,7 +152,10 @@ impl Start {
         }
         let verdict = self.agreement.look(&table, self.asked);
         if matches!(verdict, Verdict::Fits | Verdict::Adopt(_)) {
-            for examine::IgnoredStart { stream, setting, pinned } in examine::ignored_starts(streams, &table) {
+            if self.corrects_start(streams, &table, effects) {
+                return StartEvent::Nothing;
+            }
+            for pinned::IgnoredStart { stream, setting, pinned } in pinned::ignored_starts(streams, &table) {
                 effects.tell(CoordinationEvent::StartIgnored { stream, setting, pinned });
             }
         }
@@ -147,6 +172,53 @@ impl Start {
                 effects.remind(CallId::Start, effects.now + after);
                 StartEvent::Nothing
             }
+        }
+    }
+
+    /// Whether the table shows a start that nothing was read from and that is, or may be, taken back.
+    fn corrects_start(&mut self, streams: &Streams, table: &Table, effects: &mut Effects) -> bool {
+        match self.correction.look(streams, table, self.asked, effects.now, &effects.contact) {
+            correction::Verdict::Nothing => false,
+            correction::Verdict::Look { after, of } => {
+                if !std::mem::replace(&mut self.correction_logged.0, true) {
+                    for Corrected { stream, setting, pinned } in of {
+                        effects.tell(CoordinationEvent::StartDiffers { stream, setting, pinned });
+                    }
+                }
+                effects.remind(CallId::Start, effects.now + after);
+                true
+            }
+            correction::Verdict::Write { writes, of } => {
+                if !std::mem::replace(&mut self.correction_logged.1, true) {
+                    for Corrected { stream, setting, pinned } in of {
+                        effects.tell(CoordinationEvent::StartCorrected { stream, setting, pinned });
+                    }
+                }
+                self.correcting = Some(Step::new(writes));
+                self.send_corrections(effects);
+                true
+            }
+        }
+    }
+
+    fn send_corrections(&mut self, effects: &mut Effects) {
+        let writes = self.correcting.as_mut().map(Step::send).unwrap_or_default();
+        for write in writes {
+            effects.write(CallId::Correct(write.key()), write);
+        }
+    }
+
+    /// An answer to a write that takes a mistaken start back.
+    pub(crate) fn on_corrected(&mut self, row: &RowKey, answer: &Answer, effects: &mut Effects) {
+        let Some(step) = &mut self.correcting else { return };
+        step.on_answer(row, matches!(answer, Answer::Failed(_)));
+        if step.is_done() {
+            self.correcting = None;
+            self.look(effects);
+        } else if step.is_waiting() {
+            effects.repeat(CallId::Start);
+        } else {
+            self.send_corrections(effects);
         }
     }
 

@@ -49,6 +49,15 @@ impl Streams {
         matches!(self, Streams::Several(_))
     }
 
+    /// All that are served.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Served> {
+        let (one, several) = match self {
+            Streams::One(served) => (Some(&**served), None),
+            Streams::Several(served) => (None, Some(served.values())),
+        };
+        one.into_iter().chain(several.into_iter().flatten())
+    }
+
     /// The served stream of that name; `None` names the only one.
     pub(crate) fn get(&self, id: Option<&StreamId>) -> Option<&Served> {
         match (self, id) {

@@ -8,10 +8,10 @@ use super::coordinator::Coordinator;
 use super::held_lease::{HeldLease, Why};
 use crate::clock::Time;
 use crate::config::Settings;
+use crate::coordination::event::CoordinationEvent;
 use crate::lease::row::LeaseKey;
 use crate::retrieval::Unreadable;
 use crate::shard::ApiErrorKind;
-use crate::telemetry::event::coordination::CoordinationEvent;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -74,6 +74,8 @@ impl UnreadableLeases {
     /// How long a lease may be unreadable here before another worker is to try.
     fn patience(&self, kind: ApiErrorKind, settings: &Settings) -> Duration {
         let patience = match kind {
+            // By the service's clock, so for every worker.
+            ApiErrorKind::StartAhead => return Duration::MAX,
             ApiErrorKind::PositionRefused => POSITION_REFUSED,
             ApiErrorKind::Throttled
             | ApiErrorKind::IteratorExpired
@@ -184,5 +186,7 @@ mod tests {
         assert_eq!(leases.patience(ApiErrorKind::Refused, &settings), settings.fetch_deadline * 4);
         leases.reads_nothing = true;
         assert_eq!(leases.patience(ApiErrorKind::Refused, &settings), READS_NOTHING);
+        // No other worker can read before the start.
+        assert_eq!(leases.patience(ApiErrorKind::StartAhead, &settings), Duration::MAX);
     }
 }

@@ -14,6 +14,9 @@ use crate::clock::Time;
 use crate::config::Settings;
 use std::time::Duration;
 
+/// Between two looks at what is held, and at whether it moves.
+pub(crate) const EVERY: Duration = Duration::from_secs(1);
+
 /// A part of a shard's way from the stream to the checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {

@@ -2,6 +2,7 @@
 
 use super::row::{Assignment, Damaged, Fleet, Lease, Row, RowKey, Session, StreamRow};
 use super::write::{Write, Written};
+use crate::error::Code;
 use async_trait::async_trait;
 use std::fmt::Debug;
 use std::time::Duration;
@@ -130,7 +131,7 @@ pub trait LeaseStore: Debug + Send + Sync + 'static {
             let rows = ROWS >> failed.min(4);
             let page = timeout(PAGE_TIMEOUT, self.scan_page(after.as_ref(), rows)).await.unwrap_or_else(|_| {
                 let message = format!("a page of the lease table was not answered within {PAGE_TIMEOUT:?}");
-                Err(StoreError { kind: StoreErrorKind::Unanswered, message, source: None })
+                Err(StoreError { kind: StoreErrorKind::Unanswered, message, code: None, source: None })
             });
             match page {
                 Ok(page) => {
@@ -165,6 +166,8 @@ pub struct StoreError {
     pub kind: StoreErrorKind,
     /// The failure and the table.
     pub message: String,
+    /// The page about it, if one is known.
+    pub code: Option<Code>,
     /// The underlying error.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,

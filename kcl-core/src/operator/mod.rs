@@ -2,7 +2,8 @@
 //!
 //! The command `kcl` offers the same: `kcl quarantine` and `kcl handback`.
 //!
-//! ```no_run
+#![cfg_attr(feature = "aws", doc = "```no_run")]
+#![cfg_attr(not(feature = "aws"), doc = "```ignore")]
 //! use kcl_core::aws::{Clients, DynamoDbStore};
 //! use kcl_core::operator::{explain, quarantine};
 //!

@@ -1,12 +1,13 @@
 //! Starts consumers on the user's runtime, and waits until all of them are gone.
 
-use super::consumer::{self, Batching, ConsumerConfig, ReportGone, RereadFn};
+use super::consumer::{self, ConsumerConfig, ReportGone, RereadFn};
 use super::delivery::ShardDelivery;
 use super::failure::ErrorPolicy;
+use super::lanes::Lanes;
 use super::store::CheckpointStore;
-use super::{Concurrency, DeadLetterSink, RecordProcessor, ShardContext};
+use super::{DeadLetterSink, RecordProcessor, ShardContext};
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{Concurrency, HandlingConfig};
 use crate::lease::row::HashKeyRange;
 use crate::record::{Position, ShardId, StartingPosition, StreamRef};
 use crate::retrieval::{Deaggregation, Prefetch, Readers, corrupt_at};
@@ -47,7 +48,7 @@ pub(crate) struct ConsumerDeps {
     pub(crate) tasks: Arc<dyn Spawn>,
     pub(crate) readers: Arc<dyn Readers>,
     pub(crate) stream: StreamRef,
-    pub(crate) settings: Settings,
+    pub(crate) config: HandlingConfig,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: fastrand::Rng,
 }
@@ -79,23 +80,19 @@ where
     }
 
     fn config(&self, shard: &ShardId, range: Option<HashKeyRange>) -> ConsumerConfig {
-        let (settings, handling) = (&self.deps.settings, &self.handling);
+        let (config, handling) = (&self.deps.config, &self.handling);
         let rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner).fork();
         ConsumerConfig {
             policy: Arc::clone(&handling.policy),
             sink: handling.sink.clone(),
             store: handling.store.clone(),
-            sink_timeout: Some(settings.process_deadline),
-            handler_timeout: settings.handler_timeout,
-            quarantine_retry: settings.quarantine_retry,
+            sink_timeout: Some(config.process_deadline),
+            handler_timeout: config.handler_timeout,
+            quarantine_retry: config.quarantine_retry,
             manual: handling.manual,
-            lanes: handling.concurrency.lanes(handling.keyed),
-            batching: Batching {
-                records: settings.max_batch_records,
-                bytes: settings.max_batch_bytes,
-                window: settings.batch_window,
-            },
-            max_unacknowledged: settings.max_unacknowledged,
+            lanes: Lanes::of(handling.concurrency, handling.keyed),
+            batching: config.batching,
+            max_unacknowledged: config.max_unacknowledged,
             clock: Arc::clone(&self.deps.clock),
             rng,
             reread: self.reread(shard, range),
@@ -103,7 +100,7 @@ where
     }
 
     fn reread(&self, shard: &ShardId, range: Option<HashKeyRange>) -> RereadFn {
-        let deaggregation = Deaggregation::new(&self.deps.settings);
+        let deaggregation = Deaggregation::new(self.deps.config.aggregates);
         let (readers, shard, clock) = (Arc::clone(&self.deps.readers), shard.clone(), Arc::clone(&self.deps.clock));
         Arc::new(move |position: Position| {
             let (from, watch) = (StartingPosition::At(position.sequence_number.clone()), Stopwatch::new(clock.clone()));
@@ -133,7 +130,7 @@ where
 {
     fn start(&self, delivery: Arc<ShardDelivery>) {
         let (report_gone, shard) = (Arc::new(ReportGone(Arc::clone(&delivery))), delivery.shard().clone());
-        let (range, deaggregation) = (delivery.claim.hash_range, Deaggregation::new(&self.deps.settings));
+        let (range, deaggregation) = (delivery.claim.hash_range, Deaggregation::new(self.deps.config.aggregates));
         let mut config = self.config(delivery.shard(), range);
         let context = ShardContext::new(Arc::clone(&delivery), self.deps.stream.clone(), config.lanes.count());
         let (factory, readers) = (Arc::clone(&self.factory), Arc::clone(&self.deps.readers));

@@ -2,7 +2,6 @@
 //! consumer that calls both for one shard.
 
 mod batch;
-mod concurrency;
 mod consumer;
 mod context;
 mod dead_letter;
@@ -10,11 +9,13 @@ mod delivery;
 #[cfg(feature = "macros")]
 #[cfg(test)]
 mod derived;
+mod event;
 mod failure;
 mod handle;
 mod host;
 #[cfg(feature = "macros")]
 pub(crate) mod json;
+mod lanes;
 mod meta;
 mod outcome;
 mod quarantine;
@@ -24,7 +25,6 @@ mod store;
 mod traits;
 
 pub use batch::Batch;
-pub use concurrency::Concurrency;
 pub use context::{CheckpointError, PendingCheckpoint, PreparedCheckpoint, ShardContext};
 #[cfg(feature = "json")]
 pub use dead_letter::JsonLinesFile;

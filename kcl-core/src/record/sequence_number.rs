@@ -29,7 +29,7 @@ impl SequenceNumber {
         if is_well_formed(&digits) {
             Ok(SequenceNumber(Text::Own(digits)))
         } else {
-            Err(InvalidSequenceNumber(crate::telemetry::cut(&digits)))
+            Err(InvalidSequenceNumber(crate::text::cut(&digits)))
         }
     }
 

@@ -18,6 +18,7 @@ mod call_deadline;
 mod choice;
 mod deaggregate;
 mod end_at_time;
+pub(crate) mod event;
 mod fanout;
 mod outage;
 pub(crate) mod polling;
@@ -27,13 +28,12 @@ mod reader;
 mod warn_limiter;
 
 pub(crate) use budget::{ByteBudget, Reservation};
-pub(crate) use call_deadline::{CALL_DEADLINE, with_call_deadline};
-pub use choice::Retrieval;
+pub(crate) use call_deadline::with_call_deadline;
 #[cfg(feature = "aws")]
 pub(crate) use choice::consumer;
 pub(crate) use choice::{StreamReaders, readers};
+pub use deaggregate::CorruptAggregate;
 pub(crate) use deaggregate::Deaggregation;
-pub use deaggregate::{CorruptAggregate, CorruptAggregates};
 pub(crate) use fanout::{Lost, Registrar};
 pub(crate) use outage::{FailedRead, ReadOutage, Unreadable};
 pub(crate) use prefetch::Prefetch;

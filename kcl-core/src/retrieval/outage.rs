@@ -143,7 +143,7 @@ mod tests {
     use tokio::time::advance;
 
     fn error(message: &str) -> ReadError {
-        let source = ApiError { kind: ApiErrorKind::Refused, message: message.to_owned(), source: None };
+        let source = ApiError { kind: ApiErrorKind::Refused, message: message.to_owned(), code: None, source: None };
         ReadError { shard: ShardId::from("shardId-000000000000"), source }
     }
 

@@ -149,7 +149,8 @@ mod tests {
         async fn next(&mut self) -> Result<Chunk, ReadError> {
             sleep(Duration::from_secs(1)).await;
             if tokio::time::Instant::now() < self.0 {
-                let source = ApiError { kind: ApiErrorKind::Refused, message: "no".to_owned(), source: None };
+                let source =
+                    ApiError { kind: ApiErrorKind::Refused, message: "no".to_owned(), code: None, source: None };
                 return Err(ReadError { shard: ShardId::from("shardId-000000000000"), source });
             }
             Ok(Chunk { records: vec![Record::new(SequenceNumber::parse("1").unwrap(), "x")], ..Chunk::default() })

@@ -1,6 +1,7 @@
 //! Defines [`StreamApi`], the Kinesis calls of a polling consumer.
 
 use super::FanOutApi;
+use crate::error::Code;
 use crate::lease::row::HashKeyRange;
 use crate::record::{Record, SequenceNumber, ShardId, StartingPosition, StreamIdentity};
 use async_trait::async_trait;
@@ -137,6 +138,8 @@ pub struct ApiError {
     pub kind: ApiErrorKind,
     /// The failure: operation, stream or shard, and the service's message.
     pub message: String,
+    /// The page about it, if one is known.
+    pub code: Option<Code>,
     /// The underlying error.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -145,7 +148,7 @@ pub struct ApiError {
 impl ApiError {
     /// An error without a cause.
     pub fn new(kind: ApiErrorKind, message: impl Into<String>) -> Self {
-        ApiError { kind, message: message.into(), source: None }
+        ApiError { kind, message: message.into(), code: None, source: None }
     }
 }
 
@@ -169,6 +172,9 @@ pub enum ApiErrorKind {
     /// The start position is refused: it does not belong to this shard (another shard's, in the
     /// future, or not a sequence number).
     PositionRefused,
+    /// The start time is later than the service's clock: the same call succeeds once that time has
+    /// come.
+    StartAhead,
     /// No answer, or a failure of the service: retry.
     Unavailable,
 }

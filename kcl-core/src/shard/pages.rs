@@ -56,7 +56,7 @@ pub(crate) async fn service_time(api: &dyn StreamApi) -> Result<Option<i64>, Api
 async fn page(api: &dyn StreamApi, which: ListWhich, token: Option<&str>) -> Result<super::ShardPage, ApiError> {
     timeout(PAGE_DEADLINE, api.shard_page(which, token)).await.unwrap_or_else(|_| {
         let message = format!("ListShards: a page was not answered within {PAGE_DEADLINE:?}");
-        Err(ApiError { kind: ApiErrorKind::Unavailable, message, source: None })
+        Err(ApiError { kind: ApiErrorKind::Unavailable, message, code: None, source: None })
     })
 }
 
@@ -67,7 +67,8 @@ fn is_transient(kind: ApiErrorKind) -> bool {
         | ApiErrorKind::NotFound
         | ApiErrorKind::Denied
         | ApiErrorKind::Refused
-        | ApiErrorKind::PositionRefused => false,
+        | ApiErrorKind::PositionRefused
+        | ApiErrorKind::StartAhead => false,
     }
 }
 
@@ -115,7 +116,7 @@ mod tests {
                 *calls
             };
             if call.is_multiple_of(self.fails_every) {
-                return Err(ApiError { kind: self.kind, message: String::new(), source: None });
+                return Err(ApiError { kind: self.kind, message: String::new(), code: None, source: None });
             }
             let n: usize = token.map_or(0, |token| token.parse().unwrap());
             let id = ShardId::new(format!("shardId-{n:012}"));

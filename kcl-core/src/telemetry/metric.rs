@@ -139,7 +139,7 @@ inventory! {
         "Times the checkpoint store could not be asked; the shard waits for it.";
     Reads = "kcl.reads.total", Stream Counter, [], "Read calls answered, with records or none.";
     ReadFailures = "kcl.reads.failed.total", Stream Counter, ["kind"],
-        "Read calls that failed; `kind` is `throttled`, `iterator_expired`, `not_found`, `not_ready`, `denied`, `refused`, `position_refused` or `unavailable`.";
+        "Read calls that failed; `kind` is `throttled`, `iterator_expired`, `not_found`, `not_ready`, `denied`, `refused`, `position_refused`, `start_ahead` or `unavailable`.";
     ParserSuspensions = "kcl.parser.suspended.total", Stream Counter, [],
         "Times the fast parser did not understand an answer; the SDK's parser, which needs more CPU, is used for a while.";
     Aggregates = "kcl.aggregates.total", Stream Counter, [], "Aggregated records that were taken apart.";
@@ -285,15 +285,13 @@ mod tests {
     #[test]
     fn an_event_moves_every_metric() {
         let events = [
-            include_str!("event/aggregate.rs"),
-            include_str!("event/coordination.rs"),
-            include_str!("event/delivery.rs"),
-            include_str!("event/fanout.rs"),
-            include_str!("event/parser.rs"),
-            include_str!("event/processing.rs"),
-            include_str!("event/reading.rs"),
-            include_str!("event/reading.rs"),
-            include_str!("event/table.rs"),
+            include_str!("../aws/event.rs"),
+            include_str!("../coordination/event.rs"),
+            include_str!("../processor/event/delivery.rs"),
+            include_str!("../processor/event/processing.rs"),
+            include_str!("../retrieval/event/aggregate.rs"),
+            include_str!("../retrieval/event/fan_out.rs"),
+            include_str!("../retrieval/event/reading.rs"),
         ];
         for metric in Metric::ALL {
             let moved = format!("(Metric::{metric:?}, ");

@@ -2,20 +2,24 @@
 
 use super::connection::{self, Connect};
 use super::fan_out_cleanup::FanOutCleanup;
+use super::far_start::check_start;
 use super::fleet_membership::MembershipQuery;
 use super::handle::{ConsumerParts, ConsumerSet, HandleChannels, ReadStreams, Worker};
 use super::host::{self, Runtime};
 use super::replay::check_range;
 use crate::clock::{BootClock, Clock, TokioClock};
-use crate::config::{BalanceBy, OnFleetSettings, Parser, Settings, Start, setters, stream_of_consumer, with_settings};
+use crate::config::{
+    BalanceBy, Concurrency, CorruptAggregates, OnFleetSettings, Parser, Retrieval, RetrievalConfig, Settings, Start,
+    setters, stream_of_consumer, with_settings,
+};
 use crate::error::{Code, Error};
 use crate::lease::LeaseStore;
 use crate::lease::row::WorkerId;
-use crate::processor::{CheckpointStore, Concurrency, DeadLetterSink, ErrorPolicy, OnError, RecordProcessor};
+use crate::processor::{CheckpointStore, DeadLetterSink, ErrorPolicy, OnError, RecordProcessor};
 use crate::record::aggregate::{Checksum, ForeignRecords};
 use crate::record::{ShardId, StreamRef};
 use crate::retrieval::polling::LARGEST_CALL;
-use crate::retrieval::{self, ByteBudget, CorruptAggregates, Retrieval, StreamReaders};
+use crate::retrieval::{self, ByteBudget, StreamReaders};
 use crate::shard::StreamApi;
 use crate::spawn::Spawn;
 use crate::telemetry::Scope;
@@ -391,7 +395,9 @@ where
             .ok_or_else(|| Error::new(Code::Bug, "a worker of one stream has no connection to it"))?;
 
         check_range(&settings, &connection, api.as_ref()).await?;
-        let StreamReaders { readers, registrar } = retrieval::readers(&settings, &application, api, budget, &mut rng)?;
+        check_start(&stream, settings.start, api.as_ref()).await?;
+        let StreamReaders { readers, registrar } =
+            retrieval::readers(&RetrievalConfig::from(&settings), &application, api, budget, &mut rng)?;
         let has_store = failure_handling.store.is_some();
         let handling = failure_handling.handling(&settings, connection.description.keyed);
         let consumers = move |with: ConsumerParts| -> Arc<dyn ConsumerSet> { with.host(readers, factory, handling) };

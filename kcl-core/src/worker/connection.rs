@@ -79,6 +79,7 @@ pub(super) async fn described(api: Arc<dyn StreamApi>, outage: Duration) -> Resu
                 | ApiErrorKind::Denied
                 | ApiErrorKind::Refused
                 | ApiErrorKind::PositionRefused
+                | ApiErrorKind::StartAhead
                 | ApiErrorKind::IteratorExpired => return Err(failed(&error).with_source(error)),
             },
             Err(_) => failed(&format!("no answer within {ANSWER_TIMEOUT:?}")),

@@ -2,9 +2,9 @@
 //! store.
 
 use super::builder::{FailureHandling, WorkerBuilder};
-use crate::config::Settings;
+use crate::config::{Concurrency, Settings};
 use crate::error::{Code, Error};
-use crate::processor::{CheckpointStore, Concurrency, DeadLetterSink, ErrorPolicy, HandlerConfig};
+use crate::processor::{CheckpointStore, DeadLetterSink, ErrorPolicy, HandlerConfig};
 use std::sync::Arc;
 
 impl<R> WorkerBuilder<R> {

@@ -5,9 +5,9 @@ use super::fleet_membership::FleetMembership;
 use crate::coordination::Elsewhere;
 use crate::record::StreamId;
 use crate::retrieval::Registrar;
+use crate::retrieval::event::fan_out::ConsumerRemoved;
 use crate::shard::{ApiError, ApiErrorKind};
 use crate::telemetry::Scope;
-use crate::telemetry::event::fanout::ConsumerRemoved;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -71,7 +71,7 @@ impl FanOutCleanup {
 }
 
 fn report_unknown(stream: Option<&StreamId>, why: &str) {
-    let error = ApiError { kind: ApiErrorKind::Unavailable, message: why.to_owned(), source: None };
+    let error = ApiError { kind: ApiErrorKind::Unavailable, message: why.to_owned(), code: None, source: None };
     scope_of(stream).enter(|| ConsumerRemoved { error: Some(&error) }.emit());
 }
 

@@ -7,7 +7,7 @@ use super::signal;
 use super::streams::Registry;
 use super::worker_token::WorkerToken;
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{HandlingConfig, Settings};
 use crate::coordination::{Ask, Coordinator, Identity, Outside, StreamApis, Streams};
 use crate::error::Error;
 use crate::lease::row::WorkerId;
@@ -16,10 +16,10 @@ use crate::record::{ShardId, StreamId, StreamRef};
 use crate::retrieval::Readers;
 use crate::shard::StreamApi;
 use crate::spawn::Spawn;
-use crate::telemetry::event::processing::AwaitsItself;
-use crate::telemetry::event::shutdown::{ShutdownBegun, ShutdownHurried};
-use crate::telemetry::event::worker::{WorkerEnded, WorkerStarted};
 use crate::telemetry::{Scope, ScopedTasks};
+use crate::worker::event::AwaitsItself;
+use crate::worker::event::{ShutdownBegun, ShutdownHurried};
+use crate::worker::event::{WorkerEnded, WorkerStarted};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -33,7 +33,8 @@ const LAST_CONSUMERS: Duration = Duration::from_secs(1);
 /// A member of the fleet that reads one stream ([`Worker::builder`]) or several
 /// ([`Worker::of_streams`]).
 ///
-/// ```no_run
+#[cfg_attr(feature = "signal", doc = "```no_run")]
+#[cfg_attr(not(feature = "signal"), doc = "```ignore")]
 /// use kcl_core::prelude::*;
 /// # struct Delays;
 /// # impl RecordProcessor for Delays {
@@ -107,7 +108,7 @@ impl StreamApis for OnlyStream {
 pub(super) struct ConsumerParts {
     pub(super) tasks: Arc<dyn Spawn>,
     pub(super) stream: StreamRef,
-    pub(super) settings: Settings,
+    pub(super) config: HandlingConfig,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rng: fastrand::Rng,
 }
@@ -123,8 +124,8 @@ impl ConsumerParts {
         F: Fn(&ShardId) -> P + Send + Sync + 'static,
         P: RecordProcessor,
     {
-        let ConsumerParts { tasks, stream, settings, clock, rng } = self;
-        Arc::new(ConsumerHost::new(ConsumerDeps { tasks, readers, stream, settings, clock, rng }, handling, factory))
+        let ConsumerParts { tasks, stream, config, clock, rng } = self;
+        Arc::new(ConsumerHost::new(ConsumerDeps { tasks, readers, stream, config, clock, rng }, handling, factory))
     }
 }
 
@@ -290,9 +291,9 @@ impl Worker {
         let (consumers, streams, apis): (Arc<dyn ConsumerSet>, Streams, Arc<dyn StreamApis>) = match reads {
             ReadStreams::One { stream, connection, fan_out_cleanup, consumers } => {
                 alone = Some(fan_out_cleanup);
-                let (settings, clock) = (settings.clone(), clock.clone());
+                let (config, clock) = (HandlingConfig::from(&settings), clock.clone());
                 let streams = connection.alone(settings.start, settings.until_ms());
-                let with = ConsumerParts { tasks, stream, settings, clock, rng: rng_of_consumers };
+                let with = ConsumerParts { tasks, stream, config, clock, rng: rng_of_consumers };
                 (consumers(with), streams, Arc::new(OnlyStream(connection.api)))
             }
             ReadStreams::Several(registry) => {

@@ -19,7 +19,8 @@ use crate::service::Service;
 /// `Fault::Error("ResourceInUseException".into())` refuses it.
 ///
 /// ```
-/// # let aws = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async { kcl_local::LocalAws::in_process() });
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # let aws = runtime.block_on(async { kcl_local::LocalAws::in_process() });
 /// use kcl_local::{Fault, StreamFault};
 /// aws.faults().once("SubscribeToShard", Fault::stream(3, StreamFault::Silence));
 /// ```

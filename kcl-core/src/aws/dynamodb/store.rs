@@ -1,9 +1,9 @@
 //! Implements [`LeaseStore`] with a DynamoDB client.
 
 use crate::aws::error_table::table_kind;
+use crate::aws::event::TableCall;
 use crate::aws::failure::Failure;
 use crate::lease::{Consistency, LeaseStore, Page, PageToken, Row, RowKey, StoreError, StoreErrorKind, Write, Written};
-use crate::telemetry::event::table::TableCall;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 
@@ -43,6 +43,7 @@ impl DynamoDbStore {
         Err(StoreError {
             kind,
             message: failure.sentence(&format!("table `{table}`")),
+            code: Some(failure.code()),
             source: Some(Box::new(failure)),
         })
     }

@@ -3,10 +3,10 @@
 
 use super::attributes::name;
 use crate::aws::diagnosis::{Place, Subject, diagnose};
+use crate::aws::event::{TableCreated, TableTooSmall};
 use crate::aws::failure::{Cause, EMPTY, Failure};
 use crate::aws::startup_retry::retry_through_outage;
 use crate::error::{Code, Error};
-use crate::telemetry::event::table::{TableCreated, TableTooSmall};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{

@@ -82,6 +82,7 @@ fn the_error_kinds_of_a_running_worker_match_the_page() {
             | ApiErrorKind::Denied
             | ApiErrorKind::Refused
             | ApiErrorKind::PositionRefused
+            | ApiErrorKind::StartAhead
             | ApiErrorKind::Unavailable => false,
         };
         assert_eq!(reaction(Phase::Read, *cause) == Reaction::Retry, retried, "{title}");

@@ -4,7 +4,9 @@ use super::subscription_clients::{PooledClient, SubscriptionClients};
 use super::{KinesisStream, response};
 use crate::aws::failure::{Cause, Failure};
 use crate::record::{SequenceNumber, ShardId, StartingPosition};
-use crate::shard::{ApiError, ConsumerRef, FanOutApi, Pushed, RegisteredConsumer, SubscribeRequest, Subscription};
+use crate::shard::{
+    ApiError, ApiErrorKind, ConsumerRef, FanOutApi, Pushed, RegisteredConsumer, SubscribeRequest, Subscription,
+};
 use async_trait::async_trait;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::primitives::event_stream::EventReceiver;
@@ -114,7 +116,13 @@ impl FanOutApi for KinesisFanOut {
         let SubscribeRequest { consumer_arn, shard, from } = request;
         let opened = self.open(consumer_arn, shard, from).await;
         let subject = || format!("shard `{shard}` of stream `{}`", self.stream.stream);
-        opened.map(|events| Box::new(events) as _).map_err(|failure| super::error(failure, &subject()))
+        opened.map(|events| Box::new(events) as _).map_err(|failure| {
+            // As for iterators. For other positions, the error does not show whether the position
+            // or the consumer was rejected.
+            let ahead = failure.cause == Cause::Request && matches!(from, StartingPosition::AtTimestamp(_));
+            let error = super::error(failure, &subject());
+            if ahead { ApiError { kind: ApiErrorKind::StartAhead, ..error } } else { error }
+        })
     }
 }
 

@@ -156,7 +156,8 @@ impl KinesisStream {
 
 /// Converts a failure for readers.
 fn error(failure: Failure, subject: &str) -> ApiError {
-    ApiError { kind: stream_kind(failure.cause), message: failure.sentence(subject), source: Some(Box::new(failure)) }
+    let (kind, message) = (stream_kind(failure.cause), failure.sentence(subject));
+    ApiError { kind, message, code: Some(failure.code()), source: Some(Box::new(failure)) }
 }
 
 #[async_trait]
@@ -179,8 +180,14 @@ impl StreamApi for KinesisStream {
             // The same call succeeds with other positions, so a rejected request means a rejected
             // position.
             let position = failure.cause == Cause::Request;
+            let kind = match from {
+                StartingPosition::AtTimestamp(_) => ApiErrorKind::StartAhead,
+                StartingPosition::TrimHorizon | StartingPosition::At(_) | StartingPosition::After(_) => {
+                    ApiErrorKind::PositionRefused
+                }
+            };
             let error = error(failure, &subject());
-            if position { ApiError { kind: ApiErrorKind::PositionRefused, ..error } } else { error }
+            if position { ApiError { kind, ..error } } else { error }
         })
     }
 

@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn a_slow_read_times_out_before_the_stalled_stream_protection() {
         let grace = StalledStreamProtectionConfig::enabled().build().grace_period();
-        assert!(crate::retrieval::CALL_DEADLINE < grace, "{grace:?}");
+        assert!(crate::config::timing::READ_CALL_DEADLINE < grace, "{grace:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::clock::Time;
 use crate::coordination::effects::Effects;
-use crate::telemetry::event::coordination::CoordinationEvent;
+use crate::coordination::event::CoordinationEvent;
 use std::time::Duration;
 
 /// How often the alarm is repeated while it lasts.

@@ -9,9 +9,9 @@ use super::term::{FULL_READ, Failing, Sent, Term, TermEvent};
 use super::unconfirmed_children::UnconfirmedChildren;
 use crate::clock::Time;
 use crate::coordination::effects::{Answer, CallId, Effects, Op};
+use crate::coordination::event::CoordinationEvent;
 use crate::lease::row::{Fleet, Lease, LeaseKey, RowKey, Session, WorkerId};
 use crate::lease::{Consistency, Page, Row, Table, Write, Written, next};
-use crate::telemetry::event::coordination::CoordinationEvent;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

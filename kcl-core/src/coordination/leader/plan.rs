@@ -9,10 +9,10 @@ use super::stage::Stage;
 use super::term::Term;
 use crate::config::BalanceBy;
 use crate::coordination::effects::{CallId, Effects};
+use crate::coordination::event::{CoordinationEvent, explanations_are_wanted, planning};
 use crate::lease::row::{Assignment, SessionState, WorkerId};
 use crate::lease::{Write, next};
 use crate::record::StreamId;
-use crate::telemetry::event::coordination::{CoordinationEvent, explanations_are_wanted, planning};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// At least this many leases may move at a time, so that small fleets rebalance at once.

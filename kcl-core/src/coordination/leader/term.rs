@@ -19,7 +19,7 @@ use crate::clock::Time;
 use crate::config::{BalanceBy, Settings, timing};
 use crate::coordination::effects::{Answer, CallId, Effects};
 use crate::coordination::fleet_poll::Won;
-use crate::coordination::shard_sync::Known;
+use crate::coordination::known_rows::KnownRows;
 use crate::coordination::streams::Served;
 use crate::lease::row::{Damaged, Fleet, FleetStart, Lease, LeaseKey, SessionNumber, StreamRow, WorkerId};
 use crate::record::StreamId;
@@ -237,8 +237,8 @@ impl Term {
     }
 
     /// The leases and streams of the last full read, updated since.
-    pub(crate) fn known(&self) -> Option<Known> {
-        self.read_at.map(|_| Known { leases: self.leases.clone(), streams: self.streams.clone() })
+    pub(crate) fn known(&self) -> Option<KnownRows> {
+        self.read_at.map(|_| KnownRows { leases: self.leases.clone(), streams: self.streams.clone() })
     }
 
     /// Whether no call of the term is in flight.

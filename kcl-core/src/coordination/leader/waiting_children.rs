@@ -3,8 +3,8 @@
 
 use crate::clock::Time;
 use crate::coordination::effects::Effects;
+use crate::coordination::event::CoordinationEvent;
 use crate::lease::row::{Lease, LeaseKey};
-use crate::telemetry::event::coordination::CoordinationEvent;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

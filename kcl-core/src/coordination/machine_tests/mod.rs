@@ -11,6 +11,7 @@ use super::effects::{Answer, Answered, Call, Op};
 use super::streams::{Served, Streams};
 use crate::clock::{Clock, Time};
 use crate::config::{Settings, Start};
+use crate::coordination::event::CoordinationEvent;
 use crate::lease::row::{
     Lease, LeaseKey, Owner, Session, SessionNumber, SessionState, StreamKeys, WorkerId, WorkerProfile,
 };
@@ -19,7 +20,6 @@ use crate::process::ThisProcess;
 use crate::processor::{Report, ReportKind, ShardDelivery};
 use crate::record::{Checkpoint, ShardId, StreamIdentity};
 use crate::shard::{Listing, Shard};
-use crate::telemetry::event::coordination::CoordinationEvent;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -3,10 +3,10 @@
 
 use super::{Session, SessionEvent, State};
 use crate::coordination::effects::{CallId, Effects};
+use crate::coordination::event::CoordinationEvent;
 use crate::coordination::liveness::{Liveness, Pulse};
 use crate::lease::Write;
 use crate::lease::row::{Session as SessionRow, SessionNumber};
-use crate::telemetry::event::coordination::CoordinationEvent;
 
 /// The other process' session.
 #[derive(Debug, Clone, PartialEq, Eq)]

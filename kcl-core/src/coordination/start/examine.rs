@@ -1,11 +1,10 @@
 //! What a table's rows tell about whose they are. Pure.
 
-use crate::config::Start;
-use crate::coordination::streams::{Served, Streams};
+use crate::coordination::streams::Streams;
 use crate::error::{Code, Error};
 use crate::lease::Table;
-use crate::lease::row::{Fleet, FleetStart, Lease};
-use crate::record::{Checkpoint, SequenceNumber, ShardId, StreamId, StreamIdentity};
+use crate::lease::row::{Fleet, Lease};
+use crate::record::{Checkpoint, SequenceNumber, ShardId, StreamIdentity};
 use crate::shard::Shard;
 use std::collections::BTreeMap;
 
@@ -101,56 +100,6 @@ pub(super) fn unmarked(table: &Table) -> impl Iterator<Item = (&Lease, &Sequence
     })
 }
 
-/// A setting `start` that means nothing, as the application has begun already.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct IgnoredStart {
-    /// Of which stream, where there are several.
-    pub(super) stream: Option<StreamId>,
-    pub(super) setting: String,
-    /// How the application began, where the table says it.
-    pub(super) pinned: Option<String>,
-}
-
-/// The streams whose `start` is ignored.
-pub(super) fn ignored_starts(streams: &Streams, table: &Table) -> Vec<IgnoredStart> {
-    let served: Vec<&Served> = match streams {
-        Streams::One(served) => vec![served],
-        Streams::Several(served) => served.values().collect(),
-    };
-    let ignored = |served: &Served| {
-        let stream = served.keys.id.clone();
-        let pinned = match &stream {
-            None => table.fleet.as_ref().and_then(|fleet| fleet.start.as_ref()),
-            Some(id) => table.streams.iter().find(|row| row.id == *id).map(|row| &row.start),
-        };
-        let has_leases = table.leases.iter().any(|lease| served.keys.has(lease));
-        let is_ignored = match pinned {
-            Some(pinned) => !is_start(served.start, pinned),
-            // The default is not worth a line.
-            None => has_leases && served.start != Start::TrimHorizon,
-        };
-        let pinned = pinned.map(|pinned| start_text(pinned.checkpoint.as_str(), pinned.at_ms));
-        is_ignored.then(|| IgnoredStart { stream, setting: setting_text(served.start), pinned })
-    };
-    served.into_iter().filter_map(ignored).collect()
-}
-
-/// Whether the setting is what the application began with.
-fn is_start(setting: Start, pinned: &FleetStart) -> bool {
-    match setting {
-        Start::TrimHorizon | Start::Latest => setting.sentinel() == pinned.checkpoint,
-        Start::AtTimestamp(_) => setting.sentinel() == pinned.checkpoint && pinned.at_ms == setting.at_ms(),
-    }
-}
-
-fn setting_text(start: Start) -> String {
-    start_text(start.sentinel().as_str(), start.at_ms())
-}
-
-fn start_text(sentinel: &str, at_ms: Option<i64>) -> String {
-    at_ms.map_or_else(|| sentinel.to_owned(), |ms| format!("{sentinel}({ms})"))
-}
-
 /// What the checkpoints of unmarked leases say: a stream that was made again has shards of the same names, created at
 /// another time. What Kinesis does not list any more, or numbers in a way that we do not know, passes.
 pub(super) fn incarnation(name: &str, stream: &StreamIdentity, table: &Table, shards: &[Shard]) -> Result<(), Error> {
@@ -179,6 +128,7 @@ pub(super) fn incarnation(name: &str, stream: &StreamIdentity, table: &Table, sh
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coordination::streams::Served;
     use crate::lease::row::StreamKeys;
     use crate::record::Position;
 
@@ -223,34 +173,6 @@ mod tests {
             assert_eq!(error.code(), Code::OtherRange);
             assert!(error.to_string().contains(says), "{error}");
         }
-    }
-
-    #[test]
-    fn a_start_is_ignored_where_the_application_began_with_another_one() {
-        let identity = stream();
-        let streams = |start| {
-            let keys = StreamKeys::alone(identity.clone());
-            Streams::One(Box::new(Served { keys, start, retention: std::time::Duration::from_secs(86_400) }))
-        };
-        let begun = |checkpoint, at_ms| {
-            let mut fleet = Fleet::above(0, 0, true);
-            fleet.start = Some(FleetStart { checkpoint, at_ms });
-            Table { fleet: Some(fleet), ..table(at(RECORD)) }
-        };
-        let ignored = |start, table: &Table| -> Option<(String, Option<String>)> {
-            ignored_starts(&streams(start), table).pop().map(|ignored| (ignored.setting, ignored.pinned))
-        };
-        let own = |setting: &str, pinned: Option<&str>| Some((setting.to_owned(), pinned.map(str::to_owned)));
-        let latest = begun(Checkpoint::Latest, Some(5));
-        assert_eq!(ignored(Start::Latest, &latest), None);
-        assert_eq!(ignored(Start::TrimHorizon, &latest), own("TRIM_HORIZON", Some("LATEST(5)")));
-        let timed = begun(Checkpoint::AtTimestamp, Some(7));
-        assert_eq!(ignored(Start::of_millis(7), &timed), None);
-        assert_eq!(ignored(Start::of_millis(8), &timed), own("AT_TIMESTAMP(8)", Some("AT_TIMESTAMP(7)")));
-        // The last worker that stopped left the leases alone.
-        assert_eq!(ignored(Start::Latest, &table(at(RECORD))), own("LATEST", None));
-        assert_eq!(ignored(Start::TrimHorizon, &table(at(RECORD))), None);
-        assert_eq!(ignored(Start::Latest, &Table::default()), None, "the first start");
     }
 
     fn verdict(checkpoint: Checkpoint, shards: &[Shard]) -> Result<(), Error> {

@@ -555,6 +555,15 @@ fn ends() -> Vec<Case> {
         children: children.to_vec(),
     };
     let delete = |key: &str, counter| Write::DeleteLease { lease: LeaseKey::new(key), counter };
+    let unread = |key: &str, start_ms| Lease {
+        checkpoint: Checkpoint::AtTimestamp,
+        start_ms,
+        ..owned_lease(key, "me", Some(9))
+    };
+    let delete_unread = |key: &str, counter, checkpoint, start_ms| {
+        let lease = LeaseKey::new(key);
+        Write::DeleteUnread { lease, counter, checkpoint, start_ms }
+    };
     vec![
         case(
             "end a shard",
@@ -583,6 +592,18 @@ fn ends() -> Vec<Case> {
                 delete("parent", 7),
             ],
             delete("parent", 8),
+        ),
+        case(
+            "delete a lease that was not read",
+            vec![create(unread("begun", Some(17)))],
+            vec![
+                delete_unread("begun", 6, Checkpoint::AtTimestamp, Some(17)),
+                delete_unread("begun", 7, Checkpoint::Latest, Some(17)),
+                delete_unread("begun", 7, Checkpoint::AtTimestamp, Some(18)),
+                delete_unread("begun", 7, Checkpoint::AtTimestamp, None),
+                delete_unread("nowhere", 7, Checkpoint::AtTimestamp, Some(17)),
+            ],
+            delete_unread("begun", 7, Checkpoint::AtTimestamp, Some(17)),
         ),
         case(
             "end a shard without children",

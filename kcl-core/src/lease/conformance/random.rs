@@ -221,8 +221,13 @@ fn lease(rng: &mut Rng, model: &Model) -> Write {
         Some(owner) if rng.u8(0..6) > 0 => (owner.worker.clone(), near(rng, owner.session.unwrap_or(1))),
         Some(_) | None => (worker(rng), rng.u64(0..4)),
     };
-    match rng.u8(0..14) {
+    match rng.u8(0..15) {
         0 => create(rng, &lease),
+        14 => {
+            let checkpoint = if rng.u8(0..4) == 0 { checkpoint(rng) } else { now.checkpoint.clone() };
+            let start_ms = if rng.u8(0..4) == 0 { maybe(rng, 17) } else { now.start_ms };
+            Write::DeleteUnread { lease, counter, checkpoint, start_ms }
+        }
         13 => Write::QuarantineRequest { lease, counter, parked: extras(rng).parked },
         12 => Write::ClearOwner { lease, counter, from: me },
         1..5 => {

@@ -51,11 +51,6 @@ pub struct ProcessId {
     pub kernel: Option<String>,
 }
 
-impl SharedSettings {
-    /// The longest valid `failover_time` in a row; a longer one is treated as damage.
-    pub const LONGEST_FAILOVER_TIME: Duration = Duration::from_secs(24 * 60 * 60);
-}
-
 impl fmt::Display for ProcessId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ProcessId { host, id, started_at_ms, kernel: _ } = self;

@@ -50,6 +50,11 @@ pub(super) fn apply(write: &Write, old: Option<&Lease>) -> Option<Option<Lease>>
             new.extras.parked = parked.clone();
         }
         Write::ClearOwner { counter, from, .. } if owned(old, from, *counter) => new.owner = None,
+        Write::DeleteUnread { counter, checkpoint, start_ms, .. }
+            if old.counter == *counter && old.checkpoint == *checkpoint && old.start_ms == *start_ms =>
+        {
+            return Some(None);
+        }
         Write::DeleteLease { counter, .. } if old.counter == *counter && old.checkpoint.is_shard_end() => {
             return Some(None);
         }

@@ -211,6 +211,18 @@ pub enum Write {
         /// Its counter.
         counter: u64,
     },
+    /// Deletes a lease whose shard was not read yet, so that it is created again with a corrected
+    /// `start`. Condition: counter, checkpoint and start as read.
+    DeleteUnread {
+        /// Which.
+        lease: LeaseKey,
+        /// Its counter.
+        counter: u64,
+        /// Its checkpoint: where it was to start.
+        checkpoint: Checkpoint,
+        /// What LATEST or AT_TIMESTAMP mean there.
+        start_ms: Option<i64>,
+    },
     /// Deletes an assignment row. Condition: term at most as given.
     DeleteAssignment {
         /// The worker.
@@ -328,7 +340,8 @@ impl Write {
             | Write::ShardEnd { lease, .. }
             | Write::QuarantineRequest { lease, .. }
             | Write::ClearOwner { lease, .. }
-            | Write::DeleteLease { lease, .. } => RowKey::Lease(lease.clone()),
+            | Write::DeleteLease { lease, .. }
+            | Write::DeleteUnread { lease, .. } => RowKey::Lease(lease.clone()),
             Write::Discard(damaged) => damaged.key.clone(),
         }
     }

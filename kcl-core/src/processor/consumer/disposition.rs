@@ -8,17 +8,17 @@ use super::{INAPPLICABLE_RETRY, Reread};
 use crate::error::Code;
 use crate::lease::row::QuarantineRequest;
 use crate::processor::RecordProcessor;
+use crate::processor::event::delivery::{
+    BatchSplit, DeadLetterFailed, KeyParked, ParkedLost, ParkedTakenUp, QuarantineFull, QuarantineRequestRefused,
+};
+use crate::processor::event::processing::{HandlerFailed, NextStep};
 use crate::processor::failure::{Backoff, Cause, Decision, Failure};
 use crate::processor::quarantine::Failed;
 use crate::processor::record_slice::{AckIds, RecordSlice};
 use crate::record::{Position, Record};
+use crate::retrieval::event::reading::ReadRefused;
 use crate::retrieval::{FailedRead, ReadError};
 use crate::shard::ApiErrorKind;
-use crate::telemetry::event::delivery::{
-    BatchSplit, DeadLetterFailed, KeyParked, ParkedLost, ParkedTakenUp, QuarantineFull, QuarantineRequestRefused,
-};
-use crate::telemetry::event::processing::{HandlerFailed, NextStep};
-use crate::telemetry::event::reading::ReadRefused;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;

@@ -11,16 +11,16 @@ use crate::clock::Time;
 use crate::error::Code;
 use crate::processor::dead_letter::DeadLetter;
 use crate::processor::delivery::{ReportKind, ShardDelivery};
+use crate::processor::event::delivery::{DeadLettered, FailedAfterCommit, RecordJoined};
+use crate::processor::event::processing::{
+    BatchProcessed, ConsumerStarted, ConsumerStopped, DeliveryHeld, ShardEndReached,
+};
 use crate::processor::failure::Cause;
 use crate::processor::handle::{HandleSet, HandleSink, Returned};
 use crate::processor::record_slice::AckIds;
 use crate::processor::{Batch, BoxError, RecordProcessor, ShardContext};
 use crate::record::StreamIdentity;
 use crate::telemetry::Scope;
-use crate::telemetry::event::delivery::{DeadLettered, FailedAfterCommit, RecordJoined};
-use crate::telemetry::event::processing::{
-    BatchProcessed, ConsumerStarted, ConsumerStopped, DeliveryHeld, ShardEndReached,
-};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;

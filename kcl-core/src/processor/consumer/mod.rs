@@ -23,16 +23,16 @@ mod tests;
 mod work_item;
 
 pub(super) use creation::processors;
-pub(super) use feed::Batching;
 pub(super) use stored::starting_position;
 
-use super::concurrency::Lanes;
 use super::dead_letter::DeadLetterSink;
 use super::delivery::{ReportKind, ShardDelivery};
 use super::failure::ErrorPolicy;
+use super::lanes::Lanes;
 use super::store::CheckpointStore;
 use super::{RecordProcessor, ShardContext};
 use crate::clock::Clock;
+use crate::config::BatchingConfig;
 use crate::record::{Position, Record};
 use crate::retrieval::{CorruptAggregate, Prefetch, ReadError};
 use feed::Feed;
@@ -83,7 +83,7 @@ pub(super) struct ConsumerConfig {
     /// How records are distributed to lanes.
     pub(super) lanes: Lanes,
     /// Size and delay of batches.
-    pub(super) batching: Batching,
+    pub(super) batching: BatchingConfig,
     /// The most records from the first unacknowledged one on; no more are read beyond it.
     pub(super) max_unacknowledged: u64,
     /// The worker's clock.

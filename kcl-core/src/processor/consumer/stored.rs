@@ -3,10 +3,10 @@
 
 use super::ConsumerConfig;
 use crate::processor::delivery::{ReportKind, ShardDelivery};
+use crate::processor::event::delivery::{CheckpointStoreAnswered, CheckpointStoreFailed};
 use crate::processor::failure::Backoff;
 use crate::processor::store::ClaimedLease;
 use crate::record::{Position, StartingPosition};
-use crate::telemetry::event::delivery::{CheckpointStoreAnswered, CheckpointStoreFailed};
 use tokio::time::sleep;
 
 fn claimed(delivery: &ShardDelivery) -> ClaimedLease {

@@ -11,27 +11,16 @@ use super::polling::OVERHEAD_PER_PART;
 use super::warn_limiter::WarnLimiter;
 use super::{Chunk, ReadError, Readers, Reservation, ShardReader};
 use crate::clock::Time;
-use crate::config::Settings;
+use crate::config::{AggregateConfig, CorruptAggregates};
 use crate::lease::row::HashKeyRange;
-use crate::record::aggregate::{Checksum, Deaggregator, ForeignRecords, Opened, Parts};
+use crate::record::aggregate::{Deaggregator, ForeignRecords, Opened, Parts};
 use crate::record::{Position, Record, ShardId, StartingPosition};
+use crate::retrieval::event::aggregate::{AggregateCorrupt, AggregatesTakenApart};
 use crate::shard::Shard;
 use crate::stopwatch::Stopwatch;
-use crate::telemetry::event::aggregate::{AggregateCorrupt, AggregatesTakenApart};
 use async_trait::async_trait;
 use std::sync::Arc;
 use tokio::time::Instant;
-
-/// How a record is treated that has the KPL magic prefix but is not a valid aggregate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum CorruptAggregates {
-    /// It is delivered to the handler unchanged.
-    #[default]
-    Deliver,
-    /// Each attempt fails with a [`CorruptAggregate`], and the error policy decides.
-    Fail,
-}
 
 /// The error of a record that has the KPL magic prefix and is not a valid aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,21 +29,11 @@ pub struct CorruptAggregate(pub crate::record::aggregate::Corruption);
 
 /// Whether and how records are de-aggregated.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Deaggregation {
-    enabled: bool,
-    checksum: Checksum,
-    foreign: ForeignRecords,
-    corrupt: CorruptAggregates,
-}
+pub(crate) struct Deaggregation(AggregateConfig);
 
 impl Deaggregation {
-    pub(crate) fn new(settings: &Settings) -> Self {
-        Deaggregation {
-            enabled: settings.deaggregate,
-            checksum: settings.aggregate_checksum,
-            foreign: settings.foreign_records,
-            corrupt: settings.corrupt_aggregates,
-        }
+    pub(crate) fn new(config: AggregateConfig) -> Self {
+        Deaggregation(config)
     }
 
     /// Opens a reader that de-aggregates its records.
@@ -66,7 +45,8 @@ impl Deaggregation {
         from: StartingPosition,
         fetching: Arc<Stopwatch>,
     ) -> Box<dyn ShardReader> {
-        if !self.enabled {
+        let AggregateConfig { deaggregate, checksum, foreign_records, corrupt_aggregates } = self.0;
+        if !deaggregate {
             return readers.open(shard, from, fetching);
         }
         let (from, done) = match from {
@@ -75,7 +55,7 @@ impl Deaggregation {
                 (other, None)
             }
         };
-        let deaggregator = Deaggregator::default().checksum(self.checksum).foreign_records(self.foreign);
+        let deaggregator = Deaggregator::default().checksum(checksum).foreign_records(foreign_records);
         let deaggregator = match range {
             Some(range) => deaggregator.hash_range(range.start..=range.end),
             None => deaggregator,
@@ -85,8 +65,8 @@ impl Deaggregation {
             unprocessed: None,
             shard: shard.clone(),
             deaggregator,
-            drops: self.foreign == ForeignRecords::Drop,
-            fails: self.corrupt == CorruptAggregates::Fail,
+            drops: foreign_records == ForeignRecords::Drop,
+            fails: corrupt_aggregates == CorruptAggregates::Fail,
             done,
             found: false,
             warn_limiter: WarnLimiter::default(),

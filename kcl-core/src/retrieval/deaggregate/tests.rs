@@ -1,4 +1,5 @@
 use super::*;
+use crate::Settings;
 use crate::clock::TokioClock;
 use crate::record::SequenceNumber;
 use crate::record::aggregate::{Aggregator, Corruption};
@@ -107,7 +108,7 @@ fn done(chunks: &[Chunk]) -> Option<Position> {
 }
 
 fn set(set: impl FnOnce(Settings) -> Settings) -> Deaggregation {
-    Deaggregation::new(&set(Settings::default()))
+    Deaggregation::new(AggregateConfig::from(&set(Settings::default())))
 }
 
 #[test]

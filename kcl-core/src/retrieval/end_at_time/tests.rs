@@ -67,11 +67,11 @@ impl StreamApi for Dated {
     }
 
     async fn shard_iterator(&self, _: &ShardId, _: &StartingPosition) -> Result<String, ApiError> {
-        Err(ApiError { kind: ApiErrorKind::Refused, message: String::new(), source: None })
+        Err(ApiError { kind: ApiErrorKind::Refused, message: String::new(), code: None, source: None })
     }
 
     async fn get_records(&self, _: &str, _: u32) -> Result<Fetched, ApiError> {
-        Err(ApiError { kind: ApiErrorKind::Refused, message: String::new(), source: None })
+        Err(ApiError { kind: ApiErrorKind::Refused, message: String::new(), code: None, source: None })
     }
 }
 

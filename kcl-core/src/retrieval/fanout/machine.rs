@@ -318,7 +318,11 @@ impl Machine {
         match (kind, &self.state) {
             // The stream does not exist, or listing it is denied.
             (
-                ApiErrorKind::NotFound | ApiErrorKind::Denied | ApiErrorKind::Refused | ApiErrorKind::PositionRefused,
+                ApiErrorKind::NotFound
+                | ApiErrorKind::Denied
+                | ApiErrorKind::Refused
+                | ApiErrorKind::PositionRefused
+                | ApiErrorKind::StartAhead,
                 State::EndInDoubt { .. },
             ) => {
                 self.refuse(None, now);
@@ -332,6 +336,7 @@ impl Machine {
                 ApiErrorKind::Denied
                 | ApiErrorKind::Refused
                 | ApiErrorKind::PositionRefused
+                | ApiErrorKind::StartAhead
                 | ApiErrorKind::NotFound
                 | ApiErrorKind::IteratorExpired,
                 _,

@@ -4,16 +4,17 @@ use super::machine::{Event, Lost, Machine, Next, State};
 use super::registrar::Registrar;
 use super::subscribe_rate::SubscribeRateLimiter;
 use crate::clock::Time;
+use crate::config::timing::READ_CALL_DEADLINE;
 use crate::record::{ShardId, StartingPosition};
-use crate::retrieval::call_deadline::{CALL_DEADLINE, PROBE_DEADLINE, UNANSWERED, with_deadline};
+use crate::retrieval::call_deadline::{PROBE_DEADLINE, UNANSWERED, with_deadline};
+use crate::retrieval::event::fan_out::{FanOutRefused, FanOutReturned, SubscribeFailing, Subscribed, SubscriptionLost};
+use crate::retrieval::event::reading::EndInDoubt;
 use crate::retrieval::polling::{OVERHEAD_PER_PART, PollingReaders};
 use crate::retrieval::progress::Progress;
 use crate::retrieval::warn_limiter::WarnLimiter;
 use crate::retrieval::{ByteBudget, Chunk, ReadError, Readers, Reservation, ShardReader};
 use crate::shard::{ApiError, ApiErrorKind, FanOutApi, ListWhich, StreamApi, SubscribeRequest, Subscription, pages};
 use crate::stopwatch::Stopwatch;
-use crate::telemetry::event::fanout::{FanOutRefused, FanOutReturned, SubscribeFailing, Subscribed, SubscriptionLost};
-use crate::telemetry::event::reading::EndInDoubt;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -167,7 +168,7 @@ impl Calls {
     /// no progress: it must send an event.
     async fn timed<T>(&self, operation: &str, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
         // A call that is lost in an outage must not block the shard long after its end.
-        let deadline = if self.fetching.elapsed() >= CALL_DEADLINE { PROBE_DEADLINE } else { CALL_DEADLINE };
+        let deadline = if self.fetching.elapsed() >= READ_CALL_DEADLINE { PROBE_DEADLINE } else { READ_CALL_DEADLINE };
         self.fetching.begin();
         let response = with_deadline(deadline, || format!("{operation} for shard `{}`", self.shard), call).await;
         if response.as_ref().is_err_and(|error| error.kind != ApiErrorKind::Unavailable) {
@@ -305,7 +306,8 @@ impl FanOutReader {
             Err(_) => {
                 let message =
                     format!("the subscription of shard `{}` sent nothing for {silence_timeout:?}", self.calls.shard);
-                self.failed_with = Some(ApiError { kind: ApiErrorKind::Unavailable, message, source: None });
+                self.failed_with =
+                    Some(ApiError { kind: ApiErrorKind::Unavailable, message, code: None, source: None });
                 Event::Silent
             }
         }
@@ -406,7 +408,7 @@ impl FanOutReader {
     fn refusal(&mut self) -> ReadError {
         let source = self.failed_with.take().unwrap_or_else(|| {
             let message = "fan-out was refused".to_owned();
-            ApiError { kind: ApiErrorKind::Refused, message, source: None }
+            ApiError { kind: ApiErrorKind::Refused, message, code: None, source: None }
         });
         ReadError { shard: self.calls.shard.clone(), source }
     }

@@ -10,8 +10,8 @@
 //! | failed | the error is returned for two seconds, so that a thousand shards make one call |
 
 use crate::retrieval::call_deadline::with_call_deadline;
+use crate::retrieval::event::fan_out::ConsumerFound;
 use crate::shard::{ApiError, ApiErrorKind, ConsumerRef, FanOutApi};
-use crate::telemetry::event::fanout::ConsumerFound;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -63,7 +63,7 @@ impl Registrar {
                 return Ok(Arc::clone(arn));
             }
             Known::Failed { kind, message, until } if Instant::now() < *until => {
-                return Err(ApiError { kind: *kind, message: message.clone(), source: None });
+                return Err(ApiError { kind: *kind, message: message.clone(), code: None, source: None });
             }
             Known::Nothing | Known::Active { .. } | Known::Failed { .. } => {}
         }
@@ -92,7 +92,7 @@ impl Registrar {
                 (Some(_), _) => {}
                 (None, ConsumerRef::Arn(arn)) => {
                     let message = format!("consumer `{arn}` is not registered with the stream");
-                    return Err(ApiError { kind: ApiErrorKind::Refused, message, source: None });
+                    return Err(ApiError { kind: ApiErrorKind::Refused, message, code: None, source: None });
                 }
                 (None, ConsumerRef::Name(name)) => {
                     match with_call_deadline(|| "RegisterStreamConsumer".to_owned(), self.api.register_consumer(name))
@@ -116,7 +116,7 @@ impl Registrar {
             sleep(DESCRIBE_PAUSE).await;
         }
         let message = format!("consumer {:?} has not become active", self.consumer);
-        Err(ApiError { kind: ApiErrorKind::Unavailable, message, source: None })
+        Err(ApiError { kind: ApiErrorKind::Unavailable, message, code: None, source: None })
     }
 
     /// Deregisters the consumer if the settings give its name. A consumer that is given by its ARN

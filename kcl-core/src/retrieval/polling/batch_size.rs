@@ -4,14 +4,14 @@
 //! within the call's deadline, however often it is requested. So a call that times out is followed
 //! by smaller ones, and quick full responses by larger ones.
 
-use crate::retrieval::call_deadline::CALL_DEADLINE;
+use crate::config::timing::READ_CALL_DEADLINE;
 use std::time::Duration;
 
 /// Responses that take longer than this reduce the next request: a slightly larger response would
 /// miss the deadline.
-const SLOW: Duration = Duration::from_secs(CALL_DEADLINE.as_secs() / 2);
+const SLOW: Duration = Duration::from_secs(READ_CALL_DEADLINE.as_secs() / 2);
 /// Full responses that take less than this double the next request, which is still far from slow.
-const QUICK: Duration = Duration::from_secs(CALL_DEADLINE.as_secs() / 8);
+const QUICK: Duration = Duration::from_secs(READ_CALL_DEADLINE.as_secs() / 8);
 /// The divisor after a timeout. The size of the records is unknown: 10,000 requested records may be
 /// 10 large ones. Four steps reduce 10,000 to about one.
 const SMALLER: u32 = 8;
@@ -62,7 +62,7 @@ mod tests {
         let mut batch_size = BatchSizeTuner::new(10_000);
         let asked: Vec<u32> = (0..6)
             .map(|_| {
-                batch_size.timed_out(CALL_DEADLINE);
+                batch_size.timed_out(READ_CALL_DEADLINE);
                 batch_size.records()
             })
             .collect();
@@ -104,12 +104,12 @@ mod tests {
             for _ in 0..200 {
                 let count = u64::from(batch_size.records()).min(10_000_000 / record);
                 let took = Duration::from_secs_f64((count * record) as f64 / bytes_a_second as f64);
-                if took < CALL_DEADLINE {
+                if took < READ_CALL_DEADLINE {
                     read += count;
                     batch_size.received(count as usize, took);
                 } else {
                     timeouts += 1;
-                    batch_size.timed_out(CALL_DEADLINE);
+                    batch_size.timed_out(READ_CALL_DEADLINE);
                 }
             }
             prop_assert!(timeouts <= 4, "{} of 200 calls", timeouts);

@@ -188,7 +188,8 @@ fn fail(state: State, kind: ApiErrorKind) -> (State, Next) {
             ApiErrorKind::IteratorExpired
             | ApiErrorKind::Denied
             | ApiErrorKind::Refused
-            | ApiErrorKind::PositionRefused,
+            | ApiErrorKind::PositionRefused
+            | ApiErrorKind::StartAhead,
             state,
         ) => (state, Next::Fail),
         // The stream does not exist. If it returns, its shards are listed first.

@@ -6,7 +6,7 @@
 //! its limits.
 
 use crate::clock::Time;
-use crate::config::Settings;
+use crate::config::PollingConfig;
 use std::time::Duration;
 
 /// AWS (Kinesis quotas): each shard serves 5 GetRecords calls per second, to all its polling
@@ -86,13 +86,13 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(config: PollingConfig) -> Self {
         Pace {
-            poll_interval: settings.poll_interval,
-            idle_poll_interval: settings.idle_poll_interval.max(settings.poll_interval),
-            interval: settings.poll_interval,
+            poll_interval: config.poll_interval,
+            idle_poll_interval: config.idle_poll_interval.max(config.poll_interval),
+            interval: config.poll_interval,
             throttled_at: Time::ZERO,
-            idle: settings.poll_interval,
+            idle: config.poll_interval,
             failures: 0,
             answered: [None; CALLS],
             at_tip: None,
@@ -216,6 +216,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Settings;
     use proptest::prelude::*;
 
     const RTT: Duration = Duration::from_millis(10);
@@ -247,11 +248,11 @@ mod tests {
     }
 
     fn kinesis() -> Pace {
-        Pace::new(&Settings::default())
+        Pace::new(PollingConfig::from(&Settings::default()))
     }
 
     fn off() -> Pace {
-        Pace::new(&Settings::default().poll_interval(Duration::ZERO))
+        Pace::new(PollingConfig::from(&Settings::default().poll_interval(Duration::ZERO)))
     }
 
     #[test]
@@ -298,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_longer_poll_interval_applies_to_bursts_too() {
-        let mut pace = Pace::new(&Settings::default().poll_interval(ms(1_000)));
+        let mut pace = Pace::new(PollingConfig::from(&Settings::default().poll_interval(ms(1_000))));
         let total: Duration = call_intervals(&mut pace, vec![records(100, 100, true, 60_000); 50]).into_iter().sum();
         assert!(total >= ms(50 * 1_000), "{total:?}");
     }

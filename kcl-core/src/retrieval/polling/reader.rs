@@ -5,14 +5,15 @@ use super::machine::{Event, Next, State, step};
 use super::pace::{CallOutcome, LARGEST_RESPONSE};
 use super::shard_limits::{SharedLimits, StreamLimits};
 use crate::clock::Time;
-use crate::config::Settings;
+use crate::config::PollingConfig;
+use crate::config::timing::READ_CALL_DEADLINE;
 use crate::record::{ShardId, StartingPosition};
-use crate::retrieval::call_deadline::{CALL_DEADLINE, PROBE_DEADLINE, UNANSWERED, with_deadline};
+use crate::retrieval::call_deadline::{PROBE_DEADLINE, UNANSWERED, with_deadline};
+use crate::retrieval::event::reading::{EndInDoubt, IteratorExpired, ReadAnswered, ReadFailing, ReadThrottled};
 use crate::retrieval::progress::Progress;
 use crate::retrieval::{ByteBudget, Chunk, ReadError, Readers, Reservation, ShardReader};
 use crate::shard::{ApiError, ApiErrorKind, EndEvidence, Fetched, ListWhich, StreamApi, pages};
 use crate::stopwatch::Stopwatch;
-use crate::telemetry::event::reading::{EndInDoubt, IteratorExpired, ReadAnswered, ReadFailing, ReadThrottled};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,7 +42,7 @@ fn in_memory((count, bytes): (usize, u64)) -> u64 {
 pub(crate) struct PollingReaders {
     api: Arc<dyn StreamApi>,
     budget: ByteBudget,
-    settings: Settings,
+    config: PollingConfig,
     rng: Mutex<fastrand::Rng>,
     origin: Instant,
     limits: Mutex<StreamLimits>,
@@ -49,8 +50,8 @@ pub(crate) struct PollingReaders {
 
 impl PollingReaders {
     /// Creates readers that share this budget.
-    pub(crate) fn new(api: Arc<dyn StreamApi>, budget: ByteBudget, settings: Settings, rng: fastrand::Rng) -> Self {
-        PollingReaders { api, budget, settings, rng: Mutex::new(rng), origin: Instant::now(), limits: Mutex::default() }
+    pub(crate) fn new(api: Arc<dyn StreamApi>, budget: ByteBudget, config: PollingConfig, rng: fastrand::Rng) -> Self {
+        PollingReaders { api, budget, config, rng: Mutex::new(rng), origin: Instant::now(), limits: Mutex::default() }
     }
 }
 
@@ -66,7 +67,7 @@ impl Readers for PollingReaders {
             progress: Progress::from(&from),
             state: State::NeedIterator { from },
             evidence: EndEvidence::default(),
-            limits: limits.begin(shard, &self.settings, now),
+            limits: limits.begin(shard, self.config, now),
             rng,
             origin: self.origin,
             fetching,
@@ -177,11 +178,11 @@ impl PollingReader {
                 Box::pin(async { self.api.shard_iterator(&self.shard, from).await.map(Event::Iterator) }),
             ),
             State::Ready { from, iterator } => {
-                if self.fetching.elapsed() >= CALL_DEADLINE {
+                if self.fetching.elapsed() >= READ_CALL_DEADLINE {
                     self.probe(from).await?;
                 }
                 let get = Box::pin(async { self.api.get_records(iterator, limit).await.map(Event::Fetched) });
-                ("GetRecords", CALL_DEADLINE, get)
+                ("GetRecords", READ_CALL_DEADLINE, get)
             }
             State::EndInDoubt { .. } => {
                 // Each page has its own deadline, and is progress.
@@ -199,9 +200,9 @@ impl PollingReader {
     }
 
     /// Makes a small call to a service that has not answered recently. A full response may take
-    /// [`CALL_DEADLINE`] on a slow connection, so GetRecords cannot have a shorter deadline. But a
-    /// GetRecords call that was lost in an outage would block the shard for that long after its
-    /// end.
+    /// [`READ_CALL_DEADLINE`] on a slow connection, so GetRecords cannot have a shorter deadline.
+    /// But a GetRecords call that was lost in an outage would block the shard for that long after
+    /// its end.
     async fn probe(&self, from: &StartingPosition) -> Result<(), ApiError> {
         let what = || format!("{ITERATOR} for shard `{}`", self.shard);
         match with_deadline(PROBE_DEADLINE, what, self.api.shard_iterator(&self.shard, from)).await {
@@ -237,8 +238,8 @@ impl PollingReader {
         let now = self.now();
         let mut limits = self.limits.lock();
         let not_before = limits.pace.record(outcome, sent, now, &mut self.rng);
-        // After "not found" the shards are listed at once, and a pause follows the list. Both pauses
-        // together would delay the shard by more than 5 s after an outage.
+        // After "not found" the shards are listed at once, and a pause follows the list. Both
+        // pauses together would delay the shard by more than 5 s after an outage.
         if *next != Next::Continue {
             limits.not_before = not_before;
         }
@@ -275,6 +276,7 @@ fn outcome(event: &Event, limit: u32) -> Option<CallOutcome> {
             | ApiErrorKind::NotReady
             | ApiErrorKind::Denied
             | ApiErrorKind::Refused
+            | ApiErrorKind::StartAhead
             | ApiErrorKind::Unavailable,
         ) => Some(CallOutcome::Failed),
         Event::Failed(ApiErrorKind::PositionRefused) => Some(CallOutcome::PositionRefused),

@@ -6,7 +6,7 @@
 use super::batch_size::BatchSizeTuner;
 use super::pace::Pace;
 use crate::clock::Time;
-use crate::config::Settings;
+use crate::config::PollingConfig;
 use crate::record::ShardId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,11 +40,11 @@ pub(super) struct StreamLimits(HashMap<ShardId, SharedLimits>);
 
 impl StreamLimits {
     /// Returns the limits for a reader that starts now.
-    pub(super) fn begin(&mut self, shard: &ShardId, settings: &Settings, now: Time) -> SharedLimits {
+    pub(super) fn begin(&mut self, shard: &ShardId, config: PollingConfig, now: Time) -> SharedLimits {
         self.0.retain(|_, of| Arc::strong_count(&of.0) > 1 || now.since(of.lock().not_before) < KEPT);
         let begin = || ShardLimits {
-            pace: Pace::new(settings),
-            batch_size: BatchSizeTuner::new(settings.max_records),
+            pace: Pace::new(config),
+            batch_size: BatchSizeTuner::new(config.max_records),
             not_before: now,
         };
         let of = self.0.entry(shard.clone()).or_insert_with(|| SharedLimits(Arc::new(Mutex::new(begin()))));
@@ -61,17 +61,17 @@ mod tests {
 
     #[test]
     fn limits_are_kept_while_a_reader_lives_and_for_a_minute_after() {
-        let (mut stream, settings) = (StreamLimits::default(), Settings::default());
+        let (mut stream, config) = (StreamLimits::default(), PollingConfig::from(&crate::Settings::default()));
         let (a, b, at) = (ShardId::from("a"), ShardId::from("b"), |secs| Time::ZERO + Duration::from_secs(secs));
-        let first = stream.begin(&a, &settings, at(0));
-        stream.begin(&b, &settings, at(59));
-        let second = stream.begin(&a, &settings, at(59));
+        let first = stream.begin(&a, config, at(0));
+        stream.begin(&b, config, at(59));
+        let second = stream.begin(&a, config, at(59));
         assert!(Arc::ptr_eq(&first.0, &second.0), "another reader, the same minute");
         drop(first);
-        stream.begin(&b, &settings, at(500));
+        stream.begin(&b, config, at(500));
         assert_eq!(stream.0.len(), 2, "a reader lives");
         drop(second);
-        stream.begin(&b, &settings, at(600));
+        stream.begin(&b, config, at(600));
         assert_eq!(stream.0.len(), 1);
     }
 }

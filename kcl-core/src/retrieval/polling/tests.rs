@@ -86,7 +86,7 @@ fn shard(id: &str, parents: &[&str]) -> Shard {
 }
 
 fn error(kind: ApiErrorKind) -> ApiError {
-    ApiError { kind, message: format!("{kind:?}"), source: None }
+    ApiError::new(kind, format!("{kind:?}"))
 }
 
 #[async_trait]
@@ -151,7 +151,7 @@ fn open(api: &Arc<Scripted>, budget: &ByteBudget, settings: &Settings) -> Box<dy
 
 fn readers(api: &Arc<Scripted>, budget: &ByteBudget, settings: &Settings) -> PollingReaders {
     let api = Arc::clone(api) as Arc<dyn StreamApi>;
-    PollingReaders::new(api, budget.clone(), settings.clone(), fastrand::Rng::with_seed(1))
+    PollingReaders::new(api, budget.clone(), settings.into(), fastrand::Rng::with_seed(1))
 }
 
 fn open_shard(shard: &str, api: &Arc<Scripted>, budget: &ByteBudget, settings: &Settings) -> Box<dyn ShardReader> {

@@ -4,13 +4,15 @@ use super::all_at_once::AllAtOnce;
 use super::counted::Counted;
 use super::{Order, Replay};
 use crate::clock::Clock;
-use crate::config::{BalanceBy, OnFleetSettings, Parser, Settings, Start, setters, with_settings};
+use crate::config::{
+    BalanceBy, Concurrency, CorruptAggregates, OnFleetSettings, Parser, Retrieval, Settings, Start, setters,
+    with_settings,
+};
 use crate::error::{Code, Error};
 use crate::lease::MemoryStore;
-use crate::processor::{Concurrency, DeadLetterSink, ErrorPolicy, RecordProcessor};
+use crate::processor::{DeadLetterSink, ErrorPolicy, RecordProcessor};
 use crate::record::aggregate::{Checksum, ForeignRecords};
 use crate::record::{ShardId, StreamRef};
-use crate::retrieval::{CorruptAggregates, Retrieval};
 use crate::spawn::Spawn;
 use crate::worker::builder::{NoProcessor, OneStream, WorkerBuilder};
 use std::fmt;

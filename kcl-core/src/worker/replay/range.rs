@@ -3,7 +3,7 @@
 use crate::config::{Settings, Start, timestamp};
 use crate::error::{Code, Error};
 use crate::record::unix_millis;
-use crate::shard::{ApiError, ListWhich, StreamApi};
+use crate::shard::{ListWhich, StreamApi};
 use crate::worker::connection::Connection;
 use std::time::Duration;
 
@@ -24,7 +24,9 @@ pub(in crate::worker) async fn check_range(
     let failed = |why: &str| format!("stream `{}` could not be listed: {why}", connection.description.identity.arn);
     let listing = listed
         .map_err(|_| Error::new(Code::Unreachable, failed(&format!("no answer within {ANSWER_TIMEOUT:?}"))))?
-        .map_err(|error| Error::new(code_of(&error), failed(&error.message)).with_source(error))?;
+        .map_err(|error| {
+            Error::new(error.code.unwrap_or(Code::Unreachable), failed(&error.message)).with_source(error)
+        })?;
     let retention_ms = i64::from(connection.description.retention_hours) * 3_600_000;
     match listing.answered_at_ms {
         Some(now_ms) => check(settings.start, until_ms, now_ms, retention_ms),
@@ -50,16 +52,6 @@ fn check(start: Start, until_ms: i64, now_ms: i64, retention_ms: i64) -> Result<
         Start::AtTimestamp(_) | Start::TrimHorizon | Start::Latest => return Ok(()),
     };
     Err(Error::new(Code::Setting, message))
-}
-
-#[cfg(feature = "aws")]
-fn code_of(error: &ApiError) -> Code {
-    crate::aws::code_of(error).unwrap_or(Code::Unreachable)
-}
-
-#[cfg(not(feature = "aws"))]
-fn code_of(_: &ApiError) -> Code {
-    Code::Unreachable
 }
 
 #[cfg(test)]

@@ -160,6 +160,7 @@ impl WorkerBuilder<Streams> {
             scope.clone(),
         );
         for (config, connection) in configs.into_iter().zip(connections) {
+            registry.check_start(&config).await?;
             registry.insert(config, connection)?;
         }
         channels.handle.streams = Some(Arc::clone(&registry));

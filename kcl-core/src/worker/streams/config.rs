@@ -1,11 +1,11 @@
 //! Describes one of several streams, as the user configures it.
 
 use super::read_overrides::ReadOverrides;
-use crate::config::{Settings, Start};
+use crate::config::{Retrieval, Settings, Start};
 use crate::error::{Code, Error};
 use crate::processor::{HandlerConfig, RecordProcessor};
 use crate::record::{ShardId, StreamRef};
-use crate::retrieval::{Readers, Retrieval};
+use crate::retrieval::Readers;
 use crate::shard::StreamApi;
 use crate::worker::builder::{LONGEST_STREAM_NAME, check_name};
 use crate::worker::handle::{ConsumerParts, ConsumerSet};
@@ -147,6 +147,14 @@ impl StreamConfig {
     /// Checks the configuration, as far as possible without a call.
     pub(super) fn check(&self, of_worker: &Settings) -> Result<(), Error> {
         check_name("the stream's name", self.stream.name(), LONGEST_STREAM_NAME)?;
+        if let Some(start) = self.start {
+            let mut wrong = Vec::new();
+            of_worker.clone().start(start).check_times(&mut wrong);
+            if !wrong.is_empty() {
+                let message = format!("stream `{}`: {}", self.stream, wrong.join("; "));
+                return Err(Error::new(Code::Setting, message));
+            }
+        }
         self.settings(of_worker).map(drop)
     }
 

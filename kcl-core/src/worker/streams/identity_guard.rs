@@ -112,7 +112,7 @@ impl IdentityGuard {
                 if let Some(registry) = self.registry.upgrade() {
                     registry.on_made_again(&self.stream, description);
                 }
-                Err(ApiError { kind: ApiErrorKind::NotFound, message, source: None })
+                Err(ApiError { kind: ApiErrorKind::NotFound, message, code: None, source: None })
             }
             Err(error) if error.kind == ApiErrorKind::NotFound => {
                 self.is_missing();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn error(kind: ApiErrorKind) -> ApiError {
-        ApiError { kind, message: "no".to_owned(), source: None }
+        ApiError { kind, message: "no".to_owned(), code: None, source: None }
     }
 
     fn of(created_at: i64) -> (Arc<FakeStream>, IdentityGuard) {

@@ -1,9 +1,8 @@
 //! Derives the settings of one of several streams from the worker's settings. Pure.
 
-use crate::config::Settings;
+use crate::config::{Retrieval, Settings};
 use crate::error::{Code, Error};
 use crate::record::StreamRef;
-use crate::retrieval::Retrieval;
 use crate::worker::builder::check_consumer;
 
 /// The settings that a stream overrides.

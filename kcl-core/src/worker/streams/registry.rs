@@ -4,7 +4,7 @@ use super::config::{Api, StreamConfig};
 use super::guarded_stream::GuardedStream;
 use super::identity_guard::IdentityGuard;
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{HandlingConfig, RetrievalConfig, Settings};
 use crate::coordination::{Ask, Change, Served, StreamApis, Streams};
 use crate::error::{Code, Error};
 use crate::lease::LeaseKey;
@@ -13,11 +13,12 @@ use crate::record::{StreamId, StreamIdentity, StreamRef};
 use crate::retrieval::{self, ByteBudget, Readers, StreamReaders, with_call_deadline};
 use crate::shard::StreamDescription;
 use crate::spawn::Spawn;
-use crate::telemetry::event::processing::AwaitsItself;
 use crate::telemetry::{Scope, ScopedTasks};
 use crate::worker::builder::{FailureHandling, check_consumer};
 use crate::worker::connection::Connection;
+use crate::worker::event::AwaitsItself;
 use crate::worker::fan_out_cleanup::FanOutCleanup;
+use crate::worker::far_start::check_start;
 use crate::worker::handle::{ConsumerParts, ConsumerSet};
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -128,6 +129,12 @@ impl Registry {
         config.given()
     }
 
+    /// Refuses a stream's `start` that lies far ahead of the service's clock.
+    pub(super) async fn check_start(&self, config: &StreamConfig) -> Result<(), Error> {
+        let start = config.start.unwrap_or(self.settings.start);
+        check_start(&config.stream, start, self.reading(config)?.as_ref()).await
+    }
+
     /// Adds a connected stream. The worker serves it once the coordination is informed.
     pub(super) fn insert(&self, config: StreamConfig, connection: Connection) -> Result<Served, Error> {
         let (identity, keyed) = (&connection.description.identity, connection.description.keyed);
@@ -146,8 +153,13 @@ impl Registry {
         };
         let reading: Api = watched(self.reading(&config)?);
         let budget = self.budget.of_stream(Some(id.clone()));
-        let StreamReaders { readers, registrar } =
-            retrieval::readers(&settings, &self.application, Arc::clone(&reading), budget, &mut self.rng())?;
+        let StreamReaders { readers, registrar } = retrieval::readers(
+            &RetrievalConfig::from(&settings),
+            &self.application,
+            Arc::clone(&reading),
+            budget,
+            &mut self.rng(),
+        )?;
         if let Some(registrar) = registrar.filter(|_| settings.deregister_consumer) {
             self.fan_out_cleanup.insert(Some(id.clone()), registrar);
         }
@@ -174,6 +186,7 @@ impl Registry {
         }
         config.check(&self.settings)?;
         let connection = self.open(&config).await?;
+        self.check_start(&config).await?;
         let served = self.insert(config, connection)?;
         if self.running.get().is_none() {
             // A worker that does not run yet serves it from its start on.
@@ -323,7 +336,7 @@ impl Registry {
             let with = ConsumerParts {
                 tasks,
                 stream: slot.config.stream.clone(),
-                settings: slot.settings.clone(),
+                config: HandlingConfig::from(&slot.settings),
                 clock: clock.clone(),
                 rng: self.rng(),
             };

@@ -2,27 +2,22 @@
 //! test compares them with those of the wire tier's clients.
 
 use crate::world::refusal::AwsError;
+use kcl_core::Code;
 use kcl_core::lease::{StoreError, StoreErrorKind};
 use kcl_core::shard::{ApiError, ApiErrorKind};
-use kcl_core::{Code, Error};
 
 /// The error of a refused call to the table.
 pub(super) fn of_table(operation: &str, error: AwsError) -> StoreError {
     let message = format!("{operation} of the table was refused: {}", error.name());
-    StoreError { kind: table_kind(error), source: source(error, Code::TableMissing, &message), message }
+    StoreError { kind: table_kind(error), message, code: Some(code(error, Code::TableMissing)), source: None }
 }
 
 /// The error of a refused call to the stream.
 pub(super) fn of_stream(operation: &str, error: AwsError) -> ApiError {
     let message = format!("{operation} of the stream was refused: {}", error.name());
-    let source = source(error, Code::StreamMissing, &message);
-    let mut error = ApiError::new(stream_kind(error), message);
-    error.source = source;
-    error
-}
-
-fn source(error: AwsError, missing: Code, message: &str) -> Option<Box<dyn std::error::Error + Send + Sync>> {
-    Some(Box::new(Error::new(code(error, missing), message)))
+    let mut refused = ApiError::new(stream_kind(error), message);
+    refused.code = Some(code(error, Code::StreamMissing));
+    refused
 }
 
 fn table_kind(error: AwsError) -> StoreErrorKind {
@@ -124,6 +119,7 @@ mod tests {
             let store = DynamoDbStore::new(clients(&aws).dynamodb, "delays");
             let said = store.scan().await.unwrap_err();
             assert_eq!(said.kind, table_kind(error), "{error:?}: {said}");
+            assert_eq!(said.code, Some(code(error, Code::TableMissing)), "{error:?}: {said}");
         }
     }
 
@@ -138,6 +134,7 @@ mod tests {
             let stream = KinesisStream::new(&clients(&aws).coordination_kinesis, StreamRef::from("flights"));
             let said = stream.get_records("an iterator", 10).await.unwrap_err();
             assert_eq!(said.kind, stream_kind(error), "{error:?}: {said}");
+            assert_eq!(said.code, Some(code(error, Code::StreamMissing)), "{error:?}: {said}");
         }
     }
 }

@@ -182,7 +182,7 @@ impl LeaseStore for TableSeat {
 }
 
 fn answer<T>(operation: &str, reply: Reply<T>) -> Result<T, StoreError> {
-    let failed = |kind, message: &str| Err(StoreError { kind, message: message.to_owned(), source: None });
+    let failed = |kind, message: &str| Err(StoreError { kind, message: message.to_owned(), code: None, source: None });
     match reply {
         Reply::Answer(answer) => Ok(answer),
         Reply::Throttled => failed(StoreErrorKind::Throttled, "the table has no room"),
@@ -219,6 +219,7 @@ pub(crate) fn name(write: &Write) -> &'static str {
         Write::ShardEnd { .. } => "ShardEnd",
         Write::QuarantineRequest { .. } => "QuarantineRequest",
         Write::DeleteLease { .. } => "DeleteLease",
+        Write::DeleteUnread { .. } => "DeleteUnread",
         Write::DeleteAssignment { .. } => "DeleteAssignment",
         Write::DeleteSession { .. } => "DeleteSession",
         Write::DeleteFleet { .. } => "DeleteFleet",

@@ -2,7 +2,7 @@
 
 use super::field::{Damage, Fields};
 use super::{Item, flag, name, number, text};
-use crate::config::BalanceBy;
+use crate::config::{BalanceBy, timing};
 use crate::lease::{FleetSettings, ProcessId, SharedSettings, WorkerProfile};
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub(super) fn shared(fields: Fields<'_>) -> Result<Option<SharedSettings>, Damag
 pub(super) fn failover_time(name: &str, fields: Fields<'_>) -> Result<Option<Duration>, Damage> {
     let Some(millis) = fields.number::<u64>(name)? else { return Ok(None) };
     let time = Duration::from_millis(millis);
-    if time.is_zero() || time > SharedSettings::LONGEST_FAILOVER_TIME {
+    if time.is_zero() || time > timing::LONGEST_FAILOVER_TIME {
         return Err(Damage(format!("`{name}` is {millis}, not a time in milliseconds of up to 24 hours")));
     }
     Ok(Some(time))

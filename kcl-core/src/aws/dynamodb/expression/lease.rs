@@ -116,3 +116,12 @@ pub(super) fn delete(lease: &LeaseKey, counter: u64) -> Request {
         .equals(name::CHECKPOINT, checkpoint_text(&Checkpoint::ShardEnd))
         .delete(&row(lease))
 }
+
+pub(super) fn delete_unread(lease: &LeaseKey, counter: u64, checkpoint: &Checkpoint, start_ms: Option<i64>) -> Request {
+    Expression::default()
+        .equals(name::COUNTER, number(counter))
+        .equals(name::CHECKPOINT, checkpoint_text(checkpoint))
+        .equals(name::CHECKPOINT_SUB, number(checkpoint.sub_sequence_number()))
+        .equals_or_absent(name::KCL_START, start_ms.map(number))
+        .delete(&row(lease))
+}

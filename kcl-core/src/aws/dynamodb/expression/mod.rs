@@ -78,6 +78,9 @@ pub(super) fn request(write: &Write) -> Request {
         Write::Discard(damaged) => discard(damaged),
         Write::ClearOwner { lease, counter, from } => lease::clear_owner(lease, *counter, from),
         Write::DeleteLease { lease, counter } => lease::delete(lease, *counter),
+        Write::DeleteUnread { lease, counter, checkpoint, start_ms } => {
+            lease::delete_unread(lease, *counter, checkpoint, *start_ms)
+        }
     }
 }
 

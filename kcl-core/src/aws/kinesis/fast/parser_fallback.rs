@@ -1,7 +1,7 @@
 //! Decides which parser reads the next response: ours, or the SDK's for a while after one that ours
 //! could not parse.
 
-use crate::telemetry::event::parser::ParserSuspended;
+use crate::aws::event::ParserSuspended;
 use aws_smithy_schema::serde::SerdeError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -4,14 +4,15 @@
 //! for the rows that it requires.
 
 use super::row_writes::RowWrites;
+use crate::clock::Time;
 use crate::config::Start;
 use crate::coordination::LATEST_MARGIN_MS;
 use crate::coordination::effects::{Answer, CallId, Effects, Op};
+use crate::coordination::event::CoordinationEvent;
 use crate::lease::row::{Fleet, FleetStart, Lease, LeaseKey, StreamKeys, StreamRow};
 use crate::lease::{Row, Write, Written};
 use crate::record::{Checkpoint, ShardId};
 use crate::shard::{self, ListHistory, ListWhich, Listing, UnusableList};
-use crate::telemetry::event::coordination::CoordinationEvent;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ use std::time::Duration;
 /// repeated. It doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// The time between two questions whether the start has come, and between two log lines about it.
+const STILL_AHEAD: Duration = Duration::from_secs(60);
 
 /// One pass. A failed list ends it, and the next pass starts anew; a failed write is repeated
 /// alone.
@@ -31,16 +35,21 @@ pub(crate) struct SyncPass {
     first: bool,
     /// Failures in a row of the write that pins or marks.
     failures: u32,
+    /// When it was last logged that the start lies ahead.
+    ahead_logged: Option<Time>,
     /// Whether no further calls are started.
     stopped: bool,
 }
 
 #[derive(Debug)]
 enum State {
-    /// First pass: reads the service's time, which LATEST is pinned to.
-    AskingTime,
+    /// First pass: reads the service's time, which LATEST is pinned to, and which decides whether AT_TIMESTAMP
+    /// has come. `pinned` is the start if it is pinned already.
+    AskingTime { pinned: Option<FleetStart> },
+    /// First pass: waits for the start, which lies ahead of the service's clock.
+    Ahead { pinned: Option<FleetStart> },
     /// First pass: stores the start, so that an interrupted pass continues with the same one
-    /// (docs/protocol/checkpoints.md).
+    /// (docs/protocol/starting.md).
     Pinning(Write),
     /// First pass: lists the shards that were open at the start.
     ListingStart { start: FleetStart, fallback: bool },
@@ -95,6 +104,9 @@ impl SyncPass {
         let mut sync_pass = SyncPass::new(stream, start, !filled);
         match (filled, pinned) {
             (true, _) => sync_pass.list(ListWhich::All, effects),
+            (false, Some(pinned)) if pinned.checkpoint == Checkpoint::AtTimestamp => {
+                sync_pass.ask_time(Some(pinned), effects);
+            }
             (false, Some(pinned)) => sync_pass.list_start(pinned, false, effects),
             (false, None) => sync_pass.begin_first(effects),
         }
@@ -123,18 +135,52 @@ impl SyncPass {
     }
 
     fn new(stream: StreamKeys, start: Start, first: bool) -> Self {
-        SyncPass { stream, start, state: State::ListingAll, first, failures: 0, stopped: false }
+        SyncPass { stream, start, state: State::ListingAll, first, failures: 0, ahead_logged: None, stopped: false }
     }
 
     fn begin_first(&mut self, effects: &mut Effects) {
         match self.start {
-            Start::Latest => {
-                self.state = State::AskingTime;
-                self.list(ListWhich::AtLatest, effects);
-            }
+            // The service refuses to list shards at a time that has not come, and its clock decides. A start is not pinned
+            // before that: a mistaken one leaves nothing in the table.
+            Start::Latest | Start::AtTimestamp(_) => self.ask_time(None, effects),
             Start::TrimHorizon => self.pin(Checkpoint::TrimHorizon, None, effects),
-            Start::AtTimestamp(_) => self.pin(Checkpoint::AtTimestamp, self.start.at_ms(), effects),
         }
+    }
+
+    fn ask_time(&mut self, pinned: Option<FleetStart>, effects: &mut Effects) {
+        self.state = State::AskingTime { pinned };
+        self.list(ListWhich::AtLatest, effects);
+    }
+
+    /// The service's own time, where it said that.
+    fn on_time(&mut self, now_ms: Option<i64>, pinned: Option<FleetStart>, effects: &mut Effects) -> SyncEvent {
+        let start_ms = match &pinned {
+            Some(pinned) => pinned.at_ms,
+            None => self.start.at_ms(),
+        };
+        match (start_ms, now_ms) {
+            (Some(start_ms), Some(now_ms)) if start_ms > now_ms => {
+                let ahead = Duration::from_millis(start_ms.saturating_sub(now_ms).unsigned_abs());
+                if self.ahead_logged.is_none_or(|at| effects.now.since(at) >= STILL_AHEAD / 2) {
+                    self.ahead_logged = Some(effects.now);
+                    effects.tell(CoordinationEvent::StartAhead { stream: self.stream.id.clone(), start_ms, ahead });
+                }
+                self.wait_for_start(pinned, ahead.min(STILL_AHEAD), effects);
+            }
+            // A stream that tells no time refuses the list, should it be too early.
+            (Some(start_ms), _) => match pinned {
+                Some(pinned) => self.list_start(pinned, false, effects),
+                None => self.pin(self.start.sentinel(), Some(start_ms), effects),
+            },
+            (None, Some(now_ms)) => self.pin(self.start.sentinel(), Some(now_ms - LATEST_MARGIN_MS), effects),
+            (None, None) => return SyncEvent::Failed,
+        }
+        SyncEvent::Going
+    }
+
+    fn wait_for_start(&mut self, pinned: Option<FleetStart>, pause: Duration, effects: &mut Effects) {
+        effects.remind(self.call_id(), effects.now + pause);
+        self.state = State::Ahead { pinned };
     }
 
     /// Whether the stream may have no leases before this pass is complete.
@@ -145,7 +191,7 @@ impl SyncPass {
     /// Whether a write is in flight, which may be applied at any time.
     pub(crate) fn is_writing(&self) -> bool {
         match &self.state {
-            State::AskingTime | State::ListingStart { .. } | State::ListingAll => false,
+            State::AskingTime { .. } | State::Ahead { .. } | State::ListingStart { .. } | State::ListingAll => false,
             State::Pinning(_) | State::Marking(_) => true,
             State::Writing { rows, .. } => rows.is_writing(),
         }
@@ -203,7 +249,11 @@ impl SyncPass {
         match &self.state {
             State::Pinning(write) | State::Marking(write) => effects.write(self.call_id(), write.clone()),
             State::Writing { .. } => self.send_rows(effects),
-            State::AskingTime | State::ListingStart { .. } | State::ListingAll => {}
+            State::Ahead { pinned } => {
+                let pinned = pinned.clone();
+                self.ask_time(pinned, effects);
+            }
+            State::AskingTime { .. } | State::ListingStart { .. } | State::ListingAll => {}
         }
     }
 
@@ -227,11 +277,17 @@ impl SyncPass {
                 effects.remind(self.call_id(), again);
                 SyncEvent::Going
             }
-            (Answer::Failed(_), _) => SyncEvent::Failed,
-            (Answer::Listing(listing), State::AskingTime) => {
-                let Some(now_ms) = listing.answered_at_ms else { return SyncEvent::Failed };
-                self.pin(self.start.sentinel(), Some(now_ms - LATEST_MARGIN_MS), effects);
+            // An outage while the start is waited for does not begin the wait, and its log line, anew.
+            (Answer::Failed(_), State::AskingTime { pinned }) if self.ahead_logged.is_some() => {
+                let pinned = pinned.clone();
+                let pause = effects.jittered(LONGEST_PAUSE);
+                self.wait_for_start(pinned, pause, effects);
                 SyncEvent::Going
+            }
+            (Answer::Failed(_), _) => SyncEvent::Failed,
+            (Answer::Listing(listing), State::AskingTime { pinned }) => {
+                let pinned = pinned.clone();
+                self.on_time(listing.answered_at_ms, pinned, effects)
             }
             (Answer::Listing(listing), State::ListingStart { start, fallback }) => {
                 let (start, fallback) = (start.clone(), *fallback);

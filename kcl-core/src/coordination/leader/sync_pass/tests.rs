@@ -118,3 +118,127 @@ fn a_list_with_a_cycle_of_parents_is_repeated_and_used_in_the_end() {
         }
     }
 }
+
+const START_MS: i64 = 1_767_225_600_000;
+
+/// A first sync pass with AT_TIMESTAMP, where the service's clock shows another time at each second.
+struct AtTimestamp {
+    sync_pass: SyncPass,
+    effects: Effects,
+    /// By how many milliseconds the service's clock is behind the start, at the virtual time 0.
+    ahead_ms: i64,
+}
+
+impl AtTimestamp {
+    fn begin(ahead_ms: i64, pinned: Option<FleetStart>) -> Self {
+        let mut effects = Effects::new(fastrand::Rng::with_seed(1));
+        let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/s".to_owned();
+        let stream = StreamKeys::alone(crate::record::StreamIdentity { arn, created_at: 1 });
+        let sync_pass = SyncPass::begin(stream, Start::of_millis(START_MS), false, pinned, &mut effects);
+        AtTimestamp { sync_pass, effects, ahead_ms }
+    }
+
+    fn answer(&mut self, answer: Answer) -> SyncEvent {
+        let mut list_history = ListHistory::default();
+        self.sync_pass.on_answer(&CallId::Shards, answer, &BTreeMap::new(), &mut list_history, &mut self.effects)
+    }
+
+    /// The service's time, in whole seconds as the service tells it.
+    fn time(&self) -> Answer {
+        let passed = i64::try_from(self.effects.now.since(Time::ZERO).as_millis()).unwrap();
+        let now_ms = (START_MS - self.ahead_ms + passed) / 1_000 * 1_000;
+        Answer::Listing(Listing { shards: vec![shard(0, &[])], answered_at_ms: Some(now_ms) })
+    }
+
+    fn asked(&mut self) -> Option<Op> {
+        self.effects.take_calls().pop().map(|call| call.op)
+    }
+
+    /// Waits for the next timer. Tells what was logged before.
+    fn wait(&mut self) -> Vec<CoordinationEvent> {
+        let logged = self.effects.take_happenings();
+        self.effects.now = self.effects.next_due().unwrap();
+        while self.effects.take_due().is_some() {
+            self.sync_pass.on_timer(&mut self.effects);
+        }
+        logged
+    }
+}
+
+fn at_latest() -> Option<Op> {
+    Some(Op::List(None, ListWhich::AtLatest))
+}
+
+#[test]
+fn a_start_ahead_of_the_services_clock_is_waited_for_with_a_line_a_minute_and_pinned_once_it_has_come() {
+    let mut it = AtTimestamp::begin(150_500, None);
+    let mut logged = Vec::new();
+    loop {
+        assert_eq!(it.asked(), at_latest());
+        let time = it.time();
+        assert!(matches!(it.answer(time), SyncEvent::Going));
+        match it.asked() {
+            None => {}
+            Some(Op::Write(Write::PinStart(FleetStart {
+                checkpoint: Checkpoint::AtTimestamp,
+                at_ms: Some(START_MS),
+            }))) => {
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(!it.sync_pass.is_writing(), "nothing of it is in the table");
+        let now = it.effects.now.since(Time::ZERO).as_secs();
+        logged.extend(it.wait().into_iter().map(|happening| (now, happening)));
+    }
+    let waited = it.effects.now.since(Time::ZERO);
+    assert!((150..153).contains(&waited.as_secs()), "{waited:?}");
+    let lines: Vec<u64> = logged.iter().map(|(at, _)| *at).collect();
+    assert_eq!(lines, [0, 60, 120]);
+    let ahead = Duration::from_millis(151_000);
+    assert_eq!(logged[0].1, CoordinationEvent::StartAhead { stream: None, start_ms: START_MS, ahead });
+}
+
+#[test]
+fn a_start_that_has_come_by_the_services_clock_is_pinned_at_once() {
+    for ahead_ms in [0, -5_000] {
+        let mut it = AtTimestamp::begin(ahead_ms, None);
+        it.asked();
+        let time = it.time();
+        it.answer(time);
+        assert!(matches!(it.asked(), Some(Op::Write(Write::PinStart(_)))));
+    }
+    // A stream that tells no time is asked for its shards.
+    let mut it = AtTimestamp::begin(5_000, None);
+    it.asked();
+    it.answer(Answer::Listing(Listing { shards: vec![shard(0, &[])], answered_at_ms: None }));
+    assert!(matches!(it.asked(), Some(Op::Write(Write::PinStart(_)))));
+}
+
+#[test]
+fn a_start_that_is_pinned_ahead_of_the_services_clock_is_waited_for_as_well() {
+    let pinned = FleetStart { checkpoint: Checkpoint::AtTimestamp, at_ms: Some(START_MS) };
+    let mut it = AtTimestamp::begin(30_000, Some(pinned));
+    assert_eq!(it.asked(), at_latest());
+    let time = it.time();
+    it.answer(time);
+    assert_eq!(it.wait().len(), 1);
+    assert_eq!(it.asked(), at_latest());
+    let time = it.time();
+    it.answer(time);
+    assert_eq!(it.asked(), Some(Op::List(None, ListWhich::AtTimestamp(START_MS))));
+}
+
+#[test]
+fn an_outage_while_the_start_is_waited_for_logs_it_no_second_time() {
+    let mut it = AtTimestamp::begin(30_000, None);
+    let time = it.time();
+    it.answer(time);
+    assert_eq!(it.wait().len(), 1);
+    let failed = Answer::Failed(crate::coordination::effects::Failure::Unanswered);
+    assert!(matches!(it.answer(failed), SyncEvent::Going));
+    assert_eq!(it.wait(), []);
+    let time = it.time();
+    it.answer(time);
+    assert!(it.effects.take_calls().iter().any(|call| matches!(call.op, Op::Write(Write::PinStart(_)))));
+}

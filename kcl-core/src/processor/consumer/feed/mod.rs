@@ -5,32 +5,21 @@
 
 use crate::checkpoint::{CompletedRanges, Positions};
 use crate::clock::Time;
-use crate::processor::concurrency::Lanes;
+use crate::config::BatchingConfig;
 use crate::processor::delivery::ShardDelivery;
+use crate::processor::lanes::Lanes;
 use crate::processor::record_slice::{AckIds, RecordSlice};
 use crate::record::{Position, Record};
 use crate::retrieval::{Chunk, corrupt_at};
 use crate::shard::Shard;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Size and delay of batches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::processor) struct Batching {
-    /// The most records.
-    pub(in crate::processor) records: usize,
-    /// The most payload bytes; a larger record is delivered alone.
-    pub(in crate::processor) bytes: usize,
-    /// How long the first record waits for others.
-    pub(in crate::processor) window: Duration,
-}
 
 /// The queues of a shard's lanes.
 #[derive(Debug)]
 pub(super) struct Feed {
     lanes: Lanes,
-    batching: Batching,
+    batching: BatchingConfig,
     /// Records beyond the checkpoint that an earlier owner completed.
     completed: CompletedRanges,
     /// One per lane if a hash of the key chooses the lane, else one for all lanes.
@@ -59,7 +48,7 @@ pub(super) enum FeedPoll {
 }
 
 impl Feed {
-    pub(super) fn new(lanes: Lanes, batching: Batching, completed: CompletedRanges) -> Self {
+    pub(super) fn new(lanes: Lanes, batching: BatchingConfig, completed: CompletedRanges) -> Self {
         let queues = if let Lanes::ByKey(_) = lanes { lanes.count() } else { 1 };
         let queues = (0..queues).map(|_| Queue::default()).collect();
         Feed { lanes, batching, completed, queues, end: None }
@@ -189,7 +178,7 @@ fn acknowledge_passed(passed: Option<Position>, delivery: &ShardDelivery) {
 }
 
 impl Queue {
-    fn take(&mut self, batching: Batching, share: usize) -> Option<RecordSlice> {
+    fn take(&mut self, batching: BatchingConfig, share: usize) -> Option<RecordSlice> {
         let most = batching.records.min(share).max(1);
         let (mut slices, mut records, mut bytes): (Vec<RecordSlice>, usize, usize) = (Vec::new(), 0, 0);
         while let Some(slice) = self.slices.pop_front() {

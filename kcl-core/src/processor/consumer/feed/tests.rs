@@ -4,6 +4,7 @@ use crate::lease::LeaseKey;
 use crate::processor::{ClaimSnapshot, DeliveryGate};
 use crate::record::{SequenceNumber, ShardId, StartingPosition};
 use proptest::prelude::*;
+use std::time::Duration;
 
 fn delivery() -> Arc<ShardDelivery> {
     let (reports, _) = tokio::sync::mpsc::unbounded_channel();
@@ -19,8 +20,8 @@ fn chunk(numbers: std::ops::Range<u64>) -> Chunk {
     Chunk { records: numbers.map(record).collect(), ..Chunk::default() }
 }
 
-fn batching(records: usize) -> Batching {
-    Batching { records, bytes: 1_000_000, window: Duration::ZERO }
+fn batching(records: usize) -> BatchingConfig {
+    BatchingConfig { records, bytes: 1_000_000, window: Duration::ZERO }
 }
 
 fn numbers(slice: &RecordSlice) -> Vec<u64> {

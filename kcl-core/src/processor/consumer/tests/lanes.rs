@@ -2,7 +2,8 @@
 
 use super::stage::*;
 use crate::checkpoint::CompletedRanges;
-use crate::processor::{Batch, BoxError, Concurrency, RecordProcessor, ShardContext};
+use crate::config::Concurrency;
+use crate::processor::{Batch, BoxError, RecordProcessor, ShardContext};
 use crate::record::{Checkpoint, Record};
 use crate::retrieval::Chunk;
 use futures_util::future::FutureExt;

@@ -1,8 +1,9 @@
 //! Tests handlers with manual checkpoints.
 
 use super::stage::*;
+use crate::config::Concurrency;
 use crate::lease::row::Pending;
-use crate::processor::{Batch, BoxError, CheckpointError, Concurrency, RecordProcessor, ReportKind, ShardContext};
+use crate::processor::{Batch, BoxError, CheckpointError, RecordProcessor, ReportKind, ShardContext};
 use crate::record::{Checkpoint, Record};
 use std::sync::{Arc, Mutex};
 use tokio::time::sleep;

@@ -1,10 +1,11 @@
 //! Tests keys that are quarantined while the others go on.
 
 use super::stage::*;
+use crate::config::{Concurrency, CorruptAggregates};
 use crate::lease::row::{QuarantineRequest, QuarantinedKey};
-use crate::processor::{BoxError, Concurrency, FinalAction, OnError};
+use crate::processor::{BoxError, FinalAction, OnError};
 use crate::record::{Position, Record};
-use crate::retrieval::{Chunk, CorruptAggregates};
+use crate::retrieval::Chunk;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

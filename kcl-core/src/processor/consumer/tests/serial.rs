@@ -261,7 +261,7 @@ async fn a_lease_whose_factory_panics_can_still_be_drained_and_lost() {
 }
 
 fn refused(it: &Fixture, kind: ApiErrorKind) {
-    let source = ApiError { kind, message: "not allowed".to_owned(), source: None };
+    let source = ApiError { kind, message: "not allowed".to_owned(), code: None, source: None };
     // A consumer that gave up does not read on.
     let _ = it.feed.send(Err(ReadError { shard: it.delivery.shard().clone(), source }));
 }

@@ -2,12 +2,12 @@
 
 use crate::checkpoint::CompletedRanges;
 use crate::clock::TokioClock;
-use crate::config::Settings;
+use crate::config::{Concurrency, HandlingConfig, Settings};
 use crate::error::Code;
 use crate::lease::LeaseKey;
 use crate::lease::row::QuarantinedKey;
 use crate::processor::{
-    Batch, BoxError, ClaimSnapshot, Concurrency, ConsumerDeps, ConsumerHost, DeadLetterSink, DeliveryGate, ErrorPolicy,
+    Batch, BoxError, ClaimSnapshot, ConsumerDeps, ConsumerHost, DeadLetterSink, DeliveryGate, ErrorPolicy,
     HandlerConfig, OnError, RecordProcessor, Report, ReportKind, ShardContext, ShardDelivery, StartConsumer,
 };
 use crate::record::{Record, SequenceNumber, ShardId, StartingPosition, StreamRef};
@@ -298,8 +298,8 @@ impl Stage {
         let claim = ClaimSnapshot { parked: self.parked, done: self.done, max_quarantined, ..claim };
         let delivery = ShardDelivery::new(claim, Arc::clone(&gate), sender);
         let (runtime, stream) = (tokio::runtime::Handle::current(), StreamRef::from("clicks"));
-        let (settings, rng) = (self.settings, fastrand::Rng::with_seed(1));
-        let deps = ConsumerDeps { tasks: Arc::new(runtime), readers, stream, settings, clock, rng };
+        let (config, rng) = (HandlingConfig::from(&self.settings), fastrand::Rng::with_seed(1));
+        let deps = ConsumerDeps { tasks: Arc::new(runtime), readers, stream, config, clock, rng };
         let host = Box::new(ConsumerHost::new(deps, self.handling, factory));
         host.start(Arc::clone(&delivery));
         Fixture { gate, delivery, reports, feed, log, host }

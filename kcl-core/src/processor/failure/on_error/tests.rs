@@ -24,7 +24,7 @@ fn within(millis: u64) -> Decision {
 }
 
 fn read(kind: ApiErrorKind) -> Cause {
-    let source = ApiError { kind, message: "no".to_owned(), source: None };
+    let source = ApiError { kind, message: "no".to_owned(), code: None, source: None };
     Cause::Read(ReadError { shard: ShardId::from("shardId-000000000000"), source })
 }
 

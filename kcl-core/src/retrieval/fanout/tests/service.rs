@@ -79,7 +79,7 @@ fn number(n: u64) -> SequenceNumber {
 }
 
 pub(super) fn failed(kind: ApiErrorKind) -> ApiError {
-    ApiError { kind, message: format!("{kind:?}"), source: None }
+    ApiError::new(kind, format!("{kind:?}"))
 }
 
 fn child() -> Shard {
@@ -135,7 +135,8 @@ impl Service {
         let (api, stream): (Arc<dyn FanOutApi>, Arc<dyn StreamApi>) = (Arc::new(self.clone()), Arc::new(self.clone()));
         let registrar = Arc::new(Registrar::new(Arc::clone(&api), consumer));
         let rng = fastrand::Rng::with_seed(3);
-        let polling = PollingReaders::new(Arc::clone(&stream), budget.clone(), Settings::default(), rng.clone());
+        let polling =
+            PollingReaders::new(Arc::clone(&stream), budget.clone(), (&Settings::default()).into(), rng.clone());
         FanOutReaders::new(api, stream, registrar, budget, may_poll.then(|| Arc::new(polling)), rng)
     }
 

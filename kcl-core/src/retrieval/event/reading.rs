@@ -1,17 +1,16 @@
-//! Reads of a stream's shards. Trouble is told of a stream, with how many of its shards have it: when the service fails, all do.
+//! Events of reading shards. Failures are logged per stream, with the number of affected shards,
+//! because an outage of the service affects all of them.
 
 use crate::lease::LeaseKey;
 use crate::record::{Position, ShardId};
 use crate::shard::{ApiErrorKind, EndDoubt};
-use crate::telemetry::metric::{Metric, count};
-use crate::telemetry::outage::{Line, Trouble};
-use crate::telemetry::scope::{Scope, Subject};
-use crate::telemetry::text::{Cut, time_text};
+use crate::telemetry::{Line, Metric, Scope, Subject, Trouble, count};
+use crate::text::{Cut, time_text};
 use std::fmt::Display;
 use std::time::Duration;
 use tracing::{debug, error, info, trace, warn};
 
-/// A chunk came, with or without records.
+/// A chunk was received, with or without records.
 pub(crate) struct ChunkReceived<'a> {
     pub(crate) lease: &'a LeaseKey,
     pub(crate) shard: &'a ShardId,
@@ -27,7 +26,8 @@ impl ChunkReceived<'_> {
     }
 }
 
-/// A read said that its shard may have ended, and the lists of shards have not settled it for a while. The lease waits.
+/// A read indicated the end of its shard, and the shard lists have not confirmed it for a while.
+/// The lease waits.
 pub(crate) struct EndInDoubt<'a> {
     pub(crate) shard: &'a ShardId,
     pub(crate) doubt: EndDoubt,
@@ -45,11 +45,12 @@ impl EndInDoubt<'_> {
     }
 }
 
-/// Reading was to go on after a position whose record the stream does not have any more: so may be later ones.
+/// Reading resumes after a position whose record has expired: later records may have expired, too.
 pub(crate) struct CheckpointExpired<'a> {
     pub(crate) shard: &'a ShardId,
     pub(crate) position: &'a Position,
-    /// When the first record arrived that is there, in ms since the Unix epoch.
+    /// The arrival time of the first record that still exists, in milliseconds since the Unix
+    /// epoch.
     pub(crate) until_ms: i64,
 }
 
@@ -58,7 +59,7 @@ impl CheckpointExpired<'_> {
         let CheckpointExpired { shard, position, until_ms } = self;
         let (scope, until) = (Scope::current(), time_text(until_ms));
         scope.count(Metric::RecordsExpired, 1, &[("evidence", "checkpoint")]);
-        // After a long stop it concerns every shard.
+        // After a long downtime it affects every shard, so it is logged once per stream.
         match scope.failed(Subject::Expired, shard.as_str()) {
             Some(Line::Began(Trouble { members: shards, .. }) | Line::Continues(Trouble { members: shards, .. })) => {
                 warn!(
@@ -74,7 +75,7 @@ impl CheckpointExpired<'_> {
     }
 }
 
-/// A read call was answered with records or none.
+/// A read call succeeded, with or without records.
 pub(crate) struct ReadAnswered<'a> {
     pub(crate) shard: &'a ShardId,
 }
@@ -90,11 +91,11 @@ impl ReadAnswered<'_> {
 fn recovered(scope: &Scope, shard: &ShardId) {
     if let Some(Line::Ended(trouble)) = scope.recovered(Subject::Reads, shard.as_str()) {
         let Trouble { total: failures, lasting, .. } = trouble;
-        info!(target: "kcl::read", failures, lasted_seconds = lasting.as_secs_f64(), "shards are read again");
+        info!(target: "kcl::read", failures, lasted_seconds = lasting.as_secs_f64(), "reads recovered");
     }
     if let Some(Line::Ended(trouble)) = scope.recovered(Subject::Throttles, shard.as_str()) {
         let Trouble { total: failures, lasting, .. } = trouble;
-        info!(target: "kcl::read", failures, lasted_seconds = lasting.as_secs_f64(), "reads are not throttled any more");
+        info!(target: "kcl::read", failures, lasted_seconds = lasting.as_secs_f64(), "reads no longer throttled");
     }
 }
 
@@ -127,7 +128,7 @@ impl ReadThrottled<'_> {
     }
 }
 
-/// A read call failed; it is made again.
+/// A read call failed and is retried.
 pub(crate) struct ReadFailing<'a> {
     pub(crate) shard: &'a ShardId,
     pub(crate) kind: ApiErrorKind,
@@ -159,24 +160,24 @@ impl ReadFailing<'_> {
     }
 }
 
-/// An iterator was too old: reading goes on after the last accepted record.
+/// An iterator expired. Reading continues after the last accepted record.
 pub(crate) struct IteratorExpired<'a> {
     pub(crate) shard: &'a ShardId,
 }
 
 impl IteratorExpired<'_> {
     pub(crate) fn emit(self) {
-        debug!(target: "kcl::read", shard = %self.shard, "iterator expired; reading on after the last accepted record");
+        debug!(target: "kcl::read", shard = %self.shard, "iterator expired; resuming after the last accepted record");
         count(Metric::ReadFailures, 1, &[("kind", kind_label(ApiErrorKind::IteratorExpired))]);
     }
 }
 
-/// A shard cannot be read, and the error policy was asked what to do about it.
+/// A shard cannot be read; the error policy has decided what to do.
 pub(crate) struct ReadRefused<'a> {
     pub(crate) shard: &'a ShardId,
     pub(crate) error: &'a dyn Display,
     pub(crate) attempt: u32,
-    /// What follows, in words.
+    /// The next action, as text.
     pub(crate) next: &'static str,
     pub(crate) retry_after: Option<Duration>,
 }
@@ -216,6 +217,7 @@ pub(super) fn kind_label(kind: ApiErrorKind) -> &'static str {
         ApiErrorKind::Denied => "denied",
         ApiErrorKind::Refused => "refused",
         ApiErrorKind::PositionRefused => "position_refused",
+        ApiErrorKind::StartAhead => "start_ahead",
         ApiErrorKind::Unavailable => "unavailable",
     }
 }

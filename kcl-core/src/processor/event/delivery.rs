@@ -2,10 +2,8 @@
 
 use crate::lease::row::QuarantineRequest;
 use crate::record::{Position, ShardId};
-use crate::telemetry::metric::{Metric, count};
-use crate::telemetry::outage::{Line, Trouble};
-use crate::telemetry::scope::{Scope, Subject};
-use crate::telemetry::text::{Cut, cut};
+use crate::telemetry::{Line, Metric, Scope, Subject, Trouble, count};
+use crate::text::{Cut, cut};
 use std::fmt::Display;
 use std::time::Duration;
 use tracing::{debug, error, info, warn};

@@ -1,19 +1,18 @@
-//! Enhanced fan-out: consumers, subscriptions, and doing without. That a subscription ends is no news: all do.
+//! Events of enhanced fan-out. The end of a subscription is logged at debug level, because every
+//! subscription ends.
 
 use super::reading::kind_label;
 use crate::record::ShardId;
 use crate::retrieval::Lost;
 use crate::shard::ApiError;
-use crate::telemetry::metric::{Metric, count};
-use crate::telemetry::outage::{Line, Trouble};
-use crate::telemetry::scope::{Scope, Subject};
-use crate::telemetry::text::Cut;
+use crate::telemetry::{Line, Metric, Scope, Subject, Trouble, count};
+use crate::text::Cut;
 use tracing::{debug, info, warn};
 
-/// The application's consumer is there and active.
+/// The application's consumer is active.
 pub(crate) struct ConsumerFound<'a> {
     pub(crate) arn: &'a str,
-    /// Whether this process has registered it.
+    /// True if this process registered it.
     pub(crate) created: bool,
 }
 
@@ -24,9 +23,9 @@ impl ConsumerFound<'_> {
     }
 }
 
-/// The last worker has removed the consumer, as the setting says.
+/// The last worker deregistered the consumer, as the setting asks.
 pub(crate) struct ConsumerRemoved<'a> {
-    /// Why it could not.
+    /// The error, if it failed.
     pub(crate) error: Option<&'a ApiError>,
 }
 
@@ -45,7 +44,7 @@ impl ConsumerRemoved<'_> {
     }
 }
 
-/// A shard's records are pushed.
+/// A shard is subscribed to.
 pub(crate) struct Subscribed<'a> {
     pub(crate) shard: &'a ShardId,
 }
@@ -64,7 +63,7 @@ impl Subscribed<'_> {
     }
 }
 
-/// A subscription is no more; another is asked for.
+/// A subscription was lost; the reader opens another one.
 pub(crate) struct SubscriptionLost<'a> {
     pub(crate) shard: &'a ShardId,
     pub(crate) why: Lost,
@@ -80,14 +79,15 @@ impl SubscriptionLost<'_> {
     }
 }
 
-/// A subscription could not be had, and is asked for again.
+/// A subscribe call failed and is retried.
 pub(crate) struct SubscribeFailing<'a> {
     pub(crate) shard: &'a ShardId,
     pub(crate) error: &'a ApiError,
     pub(crate) failures: u32,
 }
 
-/// A deployment that replaces a subscription is refused once or twice; this many failures in a row are trouble.
+/// A rolling deploy causes one or two refusals per shard; this many consecutive failures are a
+/// problem.
 const FAILURES_OF_A_REDEPLOY: u32 = 4;
 
 impl SubscribeFailing<'_> {
@@ -101,7 +101,7 @@ impl SubscribeFailing<'_> {
             return;
         }
         match scope.failed(Subject::Subscriptions, shard.as_str()) {
-            // Then the reads say it.
+            // Then the events of reads report the outage.
             Some(_) if scope.is_in_trouble(Subject::Reads) => {}
             Some(Line::Began(Trouble { failures, members: shards, .. })) => {
                 warn!(target: "kcl::fan_out", %shard, shards, failures, kind, %error, "subscribing failing; retrying");
@@ -115,12 +115,12 @@ impl SubscribeFailing<'_> {
     }
 }
 
-/// Fan-out is refused: the shard is polled, where that is allowed.
+/// Fan-out is refused. The shard is polled, if allowed.
 pub(crate) struct FanOutRefused<'a> {
     pub(crate) shard: &'a ShardId,
     pub(crate) error: &'a ApiError,
     pub(crate) polls: bool,
-    /// Whether this one is a warning: one shard speaks for all, once a minute at most.
+    /// True if this one is logged as a warning: one shard for all, at most once a minute.
     pub(crate) warn: bool,
 }
 
@@ -137,7 +137,7 @@ impl FanOutRefused<'_> {
     }
 }
 
-/// Fan-out that was refused is granted: the shard is not polled any more.
+/// Fan-out has recovered from a refusal: the shard is no longer polled.
 pub(crate) struct FanOutReturned<'a> {
     pub(crate) shard: &'a ShardId,
 }

@@ -1,17 +1,17 @@
-//! Aggregates of the KPL.
+//! Events of KPL de-aggregation.
 
 use crate::record::aggregate::Corruption;
 use crate::record::{Position, ShardId};
-use crate::telemetry::metric::{Metric, count};
+use crate::telemetry::{Metric, count};
 use tracing::{debug, warn};
 
-/// Aggregates were taken apart.
+/// Aggregates of a response were de-aggregated.
 pub(crate) struct AggregatesTakenApart<'a> {
     pub(crate) shard: &'a ShardId,
     pub(crate) aggregates: u64,
-    /// Parts whose hash key lies outside of the shard's range.
+    /// Records whose hash key lies outside the shard's range.
     pub(crate) foreign: u64,
-    /// Whether they were left out.
+    /// True if these records were dropped.
     pub(crate) dropped: bool,
 }
 
@@ -27,14 +27,14 @@ impl AggregatesTakenApart<'_> {
     }
 }
 
-/// A record begins as an aggregate, and is none.
+/// A record has the KPL magic prefix but is not a valid aggregate.
 pub(crate) struct AggregateCorrupt<'a> {
     pub(crate) shard: &'a ShardId,
     pub(crate) position: &'a Position,
     pub(crate) why: Corruption,
-    /// Whether the error policy decides; else the handler gets it as it came.
+    /// True if the error policy decides; otherwise the handler gets the record unchanged.
     pub(crate) fails: bool,
-    /// Whether this one is a warning: at most one a minute is.
+    /// True if this one is logged as a warning: at most one a minute.
     pub(crate) warn: bool,
 }
 

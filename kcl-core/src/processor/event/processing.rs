@@ -1,10 +1,8 @@
 //! A shard's consumer and the user's callbacks.
 
 use crate::record::{ShardId, StartingPosition};
-use crate::telemetry::metric::Metric;
-use crate::telemetry::outage::{Line, Trouble};
-use crate::telemetry::scope::{Scope, Subject};
-use crate::telemetry::text::Cut;
+use crate::telemetry::{Line, Metric, Scope, Subject, Trouble};
+use crate::text::Cut;
 use std::fmt::Display;
 use std::time::Duration;
 use tracing::{debug, error, info, warn};
@@ -160,20 +158,5 @@ impl ShardEndReached<'_> {
     pub(crate) fn emit(self) {
         let ShardEndReached { shard, children } = self;
         debug!(target: "kcl::handler", %shard, children, "shard end reached");
-    }
-}
-
-/// A handler waits for what waits for the handler; it is not let wait.
-pub(crate) struct AwaitsItself {
-    pub(crate) call: &'static str,
-}
-
-impl AwaitsItself {
-    pub(crate) fn emit(self) {
-        let AwaitsItself { call } = self;
-        error!(
-            target: "kcl::worker", call,
-            "a handler awaits its own worker, which waits for the handler: not waited for; start a task that makes this call, and return"
-        );
     }
 }

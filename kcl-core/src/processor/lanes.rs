@@ -1,41 +1,8 @@
-//! Defines how many handlers work on one shard at a time, and in which order.
+//! Distributes the records of a shard to its lanes.
 
+use crate::config::Concurrency;
 use crate::record::Record;
 use std::hash::{DefaultHasher, Hash, Hasher};
-
-/// How many handlers work on one shard at a time, and which order they keep.
-///
-/// With `n` handlers the factory makes `n` processors per shard, one for each *lane*
-/// ([`ShardContext::lane`]). Each processor is called with one batch at a time.
-///
-/// - `Serial` keeps the order of the shard. All records go to one processor. Choose it for fast
-///   handlers, and for handlers that depend on the shard's order.
-/// - `PerKey(n)` keeps the order of each partition key, also across retries. A record goes to a
-///   lane by a hash of its key, and a key's lane does not change while the lease is held, so a
-///   processor may keep state per key. Choose it for handlers that wait for I/O.
-/// - `Unordered(n)` keeps no order. Records go to any idle processor. Choose it for handlers that
-///   wait for I/O, on data whose order is irrelevant.
-///
-/// All lanes share one checkpoint: it moves up to the first record that is not acknowledged. Which
-/// records beyond it are done is stored in the lease's row (up to 2 KB), so that a crash repeats
-/// few of them.
-///
-/// [`ShardContext::lane`]: crate::ShardContext::lane
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum Concurrency {
-    /// `Serial` on streams whose producers set partition keys. `Unordered(4)` on streams that
-    /// distribute records themselves (record distribution strategy AUTO), because their records
-    /// have no keys and hence no order.
-    #[default]
-    Auto,
-    /// One processor per shard, in the order of the shard.
-    Serial,
-    /// This many processors per shard; each partition key in order.
-    PerKey(u16),
-    /// This many processors per shard, in no order.
-    Unordered(u16),
-}
 
 /// How records are distributed to lanes on the given stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +15,10 @@ pub(crate) enum Lanes {
     Any(usize),
 }
 
-impl Concurrency {
+impl Lanes {
     /// The distribution on a stream whose records have keys, or have none.
-    pub(crate) fn lanes(self, keyed: bool) -> Lanes {
-        match self {
+    pub(crate) fn of(concurrency: Concurrency, keyed: bool) -> Self {
+        match concurrency {
             Concurrency::Auto if keyed => Lanes::One,
             Concurrency::Auto => Lanes::Any(4),
             Concurrency::Serial => Lanes::One,
@@ -60,9 +27,7 @@ impl Concurrency {
             Concurrency::PerKey(n) | Concurrency::Unordered(n) => Lanes::Any(n.into()),
         }
     }
-}
 
-impl Lanes {
     pub(crate) fn count(self) -> usize {
         match self {
             Lanes::One => 1,
@@ -103,11 +68,11 @@ mod tests {
 
     #[test]
     fn auto_is_serial_with_keys_and_unordered_without() {
-        assert_eq!(Concurrency::Auto.lanes(true), Lanes::One);
-        assert_eq!(Concurrency::Auto.lanes(false), Lanes::Any(4));
-        assert_eq!(Concurrency::Serial.lanes(false), Lanes::One);
-        assert_eq!(Concurrency::PerKey(7).lanes(true), Lanes::ByKey(7));
-        assert_eq!(Concurrency::PerKey(7).lanes(false), Lanes::Any(7));
+        assert_eq!(Lanes::of(Concurrency::Auto, true), Lanes::One);
+        assert_eq!(Lanes::of(Concurrency::Auto, false), Lanes::Any(4));
+        assert_eq!(Lanes::of(Concurrency::Serial, false), Lanes::One);
+        assert_eq!(Lanes::of(Concurrency::PerKey(7), true), Lanes::ByKey(7));
+        assert_eq!(Lanes::of(Concurrency::PerKey(7), false), Lanes::Any(7));
     }
 
     proptest! {

@@ -1,14 +1,19 @@
 //! Events of the coordination: each writes its log line and moves its metrics.
 
-use crate::coordination::{Failure, Reason, Stage, WatchdogStep};
+mod call;
+
+pub(super) use call::CallEnded;
+
+use super::effects::Failure;
+use super::leader::Reason;
+use super::watchdog::{Stage, Step as WatchdogStep};
+use crate::config::timestamp;
 use crate::lease::row::{Damaged, FleetSettings, HashKeyRange, LeaseKey, Owner, ProcessId, SessionNumber, WorkerId};
 use crate::processor::Expired;
 use crate::record::{ShardId, StreamId};
 use crate::shard::UnusableList;
-use crate::telemetry::metric::{Metric, count, gauge};
-use crate::telemetry::outage::{Line, Trouble};
-use crate::telemetry::scope::{Scope, Subject};
-use crate::telemetry::text::{cut, time_text};
+use crate::telemetry::{Line, Metric, Scope, Subject, Trouble, count, gauge};
+use crate::text::{cut, time_text};
 use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
@@ -284,6 +289,24 @@ pub(crate) enum CoordinationEvent {
         /// Where that is known; otherwise the leases' checkpoints count.
         pinned: Option<String>,
     },
+    /// The table shows another `start`, of which nothing was read; a worker that began with it may be alive.
+    StartDiffers {
+        stream: Option<StreamId>,
+        setting: String,
+        pinned: String,
+    },
+    /// The table showed another `start`, of which nothing was read: the application begins anew.
+    StartCorrected {
+        stream: Option<StreamId>,
+        setting: String,
+        pinned: String,
+    },
+    /// The `start` lies ahead of the service's clock: nothing is read before it.
+    StartAhead {
+        stream: Option<StreamId>,
+        start_ms: i64,
+        ahead: Duration,
+    },
     /// A part of the coordination came back to its start again and again, although its calls were answered.
     StartsOver {
         part: String,
@@ -550,6 +573,22 @@ impl CoordinationEvent {
                         "`start` is ignored where the table has leases: reading goes on from their checkpoints"
                     ),
                 }
+            }
+            CoordinationEvent::StartDiffers { stream, setting, pinned } => info!(
+                target: "kcl::worker", stream = stream.as_ref().map(StreamId::as_str), setting, pinned,
+                "the application began with another `start`, and no record was read from it; waiting to see whether a worker \
+                 that uses it is alive"
+            ),
+            CoordinationEvent::StartCorrected { stream, setting, pinned } => warn!(
+                target: "kcl::worker", stream = stream.as_ref().map(StreamId::as_str), setting, pinned,
+                "`start` was corrected before any record was read: the application begins anew"
+            ),
+            CoordinationEvent::StartAhead { stream, start_ms, ahead } => {
+                let (stream, start) = (stream.as_ref().map(StreamId::as_str), timestamp(*start_ms));
+                warn!(
+                    target: "kcl::worker", stream, start, ahead_seconds = ahead.as_secs_f64(),
+                    "`start` lies ahead of the service's clock; waiting for that time"
+                );
             }
             // The lines of the table's and the streams' trouble say it.
             CoordinationEvent::StartsOver { part, pause } => warn!(

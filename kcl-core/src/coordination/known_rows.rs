@@ -1,0 +1,26 @@
+//! Leases and streams' rows, as a full read of the table showed them. Pure.
+
+use crate::lease::Table;
+use crate::lease::row::{Lease, LeaseKey, StreamRow};
+use crate::record::StreamId;
+use std::collections::BTreeMap;
+
+/// See the module's documentation.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct KnownRows {
+    pub(crate) leases: BTreeMap<LeaseKey, Lease>,
+    pub(crate) streams: BTreeMap<StreamId, StreamRow>,
+}
+
+impl KnownRows {
+    pub(crate) fn of(table: Table) -> Self {
+        KnownRows {
+            leases: table.leases.into_iter().map(|lease| (lease.key.clone(), lease)).collect(),
+            streams: table.streams.into_iter().map(|row| (row.id.clone(), row)).collect(),
+        }
+    }
+
+    pub(crate) fn has_leases_of(&self, stream: &StreamId) -> bool {
+        self.leases.values().any(|lease| lease.stream_name.as_ref() == Some(stream))
+    }
+}
