@@ -75,6 +75,7 @@ fn imports(source: &str) -> BTreeSet<String> {
 /// The names that the root of the crate re-exports, each with its module.
 fn re_exports(root: &str) -> BTreeMap<String, String> {
     let uses = root.split("pub use ").skip(1).filter_map(|rest| rest.split(';').next()?.split_once("::"));
+    let uses = uses.filter(|(module, _)| ORDER.contains(module));
     let names = |(module, names): (&str, &str)| {
         let names = names.split([',', '{', '}']).map(|name| name.trim().to_owned());
         names.map(|name| (name, module.to_owned())).collect::<Vec<_>>()
@@ -121,6 +122,6 @@ fn items_for_tests_and_comments_are_no_imports() {
     let source =
         "use crate::a;\n// use crate::b;\n#[cfg(test)]\nmod tests {\n    use crate::c;\n}\nuse crate::{d, e::F};\n";
     assert_eq!(imports(&production(source)), ["a", "d", "e"].map(str::to_owned).into());
-    let root = "pub use error::{Code, Error};\npub use clock::Time;\n";
+    let root = "pub use error::{Code, Error};\npub use clock::Time;\npub use crate::{Error, Time};\n";
     assert_eq!(re_exports(root).get("Time").map(String::as_str), Some("clock"));
 }

@@ -109,7 +109,7 @@ async fn request(table: &str, keys: &KeySelector, request: QuarantineRequest) ->
     if leases.is_empty() {
         let which = match keys {
             KeySelector::Key(key) => format!("key `{key}` is not in quarantine"),
-            _ => "no key is in quarantine".to_owned(),
+            KeySelector::All | _ => "no key is in quarantine".to_owned(),
         };
         return Err(format!("table `{table}`: {which}; `kcl quarantine list {table}` shows the keys that are").into());
     }

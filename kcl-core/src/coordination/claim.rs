@@ -1,54 +1,53 @@
-//! One claim: from being told to take a lease until it is held, or somebody else's.
+//! Tracks one claim, from the instruction to acquire a lease until this worker or another one holds it.
 
 use super::backoff::RetryPolicy;
-use super::effects::{Answer, CallId, Effects, Failure};
+use super::call::{CallId, Failure, LeaseCall, LeaseTimer, Reply, TimerId};
+use super::effects::Effects;
 use crate::clock::Time;
 use crate::lease::row::{Acquire, AcquireMode, Lease, LeaseKey, Owner, SessionNumber, WorkerId};
 use crate::lease::{PreviousOwner, Row, Write, Written};
 use crate::record::StreamIdentity;
 use std::time::Duration;
 
-/// After an attempt that came to nothing.
-const AGAIN: Duration = Duration::from_millis(200);
-
-/// Requests can outlive their sender, so an attempt without an answer is repeated until the counter has moved,
-/// whatever the plan says by then.
+/// A claim of one lease. A request may be applied long after its sender gave it up, so an attempt without an answer is
+/// repeated until the lease's counter has moved, even if the assignment no longer names the lease
+/// (docs/protocol/claiming.md).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Claim {
     pub(crate) lease: LeaseKey,
-    /// The lease's stream, for a row that does not say it.
+    /// The lease's stream, for a row that does not name it.
     stream: StreamIdentity,
     owner: Option<Owner>,
     counter: u64,
     mode: AcquireMode,
     state: State,
     pub(crate) since: Time,
-    /// Whether the plan asked for it; else this worker's own reshard did.
+    /// Whether the assignment asked for it; else this worker's own reshard or pin did.
     pub(crate) planned: bool,
-    /// What LATEST or AT_TIMESTAMP mean, for a row that does not say it.
+    /// The instant that LATEST or AT_TIMESTAMP mean, for a row that does not have it.
     start_ms: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// For its owner to release it, or for a turn.
+    /// Until the owner releases the lease, or there is room for another call.
     Waiting,
-    /// For an answer. `unsettled`: an attempt with this counter got none before.
+    /// For an answer. `unsettled`: an earlier attempt with this counter got none.
     Asked { unsettled: bool },
-    /// To ask again; `unsettled` as above.
+    /// Until the attempt is repeated; `unsettled` as above.
     Pausing { unsettled: bool },
 }
 
-/// What became of a claim.
+/// The outcome of one step of a claim.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ClaimEvent {
-    /// It goes on.
+    /// The claim goes on.
     Nothing,
-    /// It is ready to be sent, when there is room.
+    /// The claim may be sent when there is room.
     Ready,
-    /// The lease is held: this is its row, and whom it was taken from.
+    /// This worker holds the lease. Its row, and the previous owner.
     Held { lease: Box<Lease>, from: Option<Owner>, waited: Duration },
-    /// It is somebody else's, finished, or gone.
+    /// The lease has another owner, is finished, or is gone.
     Dropped,
 }
 
@@ -67,7 +66,7 @@ impl Claim {
         }
     }
 
-    /// A claim of a lease that is already one's own, to pin what its sentinel means.
+    /// A claim of a lease that this worker already owns, to pin the instant that its sentinel means.
     pub(crate) fn pin(lease: &Lease, stream: StreamIdentity, start_ms: i64, now: Time) -> Self {
         Claim {
             lease: lease.key.clone(),
@@ -88,22 +87,22 @@ impl Claim {
         Claim { planned: false, ..Claim::new(&take, stream, now) }
     }
 
-    /// Whether it waits for the owner to release the lease.
+    /// Whether the claim waits for the owner to release the lease.
     pub(crate) fn awaits_owner(&self) -> bool {
         self.state == State::Waiting && self.mode == AcquireMode::After && self.owner.is_some()
     }
 
-    /// Whether it may be sent now, for the first time.
+    /// Whether the claim may be sent now, for the first time.
     pub(crate) fn is_ready(&self) -> bool {
         self.state == State::Waiting && !self.awaits_owner()
     }
 
-    /// Whether it may be sent again.
+    /// Whether the claim may be sent again.
     pub(crate) fn is_pausing(&self) -> bool {
         matches!(self.state, State::Pausing { .. })
     }
 
-    /// Whether the plan may still change it: nothing was sent that could be applied later.
+    /// Whether the assignment may still change the claim: no attempt was sent that could be applied later.
     pub(crate) fn is_settled(&self) -> bool {
         matches!(self.state, State::Waiting | State::Pausing { unsettled: false })
     }
@@ -112,22 +111,22 @@ impl Claim {
         matches!(self.state, State::Asked { .. })
     }
 
-    /// The plan moved on.
+    /// Follows a new version of the assignment.
     pub(crate) fn follow(&mut self, take: &Acquire) {
-        // A look may have shown that the owner released it, before the leader knew. For all else the leader's word counts,
-        // also where its counter is lower: then the row was put back.
+        // This worker may have read the owner's release before the leader did. In all other cases the assignment is
+        // newer, also where its counter is lower: then an external writer restored an old row.
         let released = self.owner.is_none() && take.owner.is_some() && take.counter < self.counter;
         if self.is_settled() && !released {
             self.owner = take.owner.clone();
             self.counter = take.counter;
             self.mode = take.mode;
-            // From the beginning: where an owner is to release it first, that is waited for.
+            // Not `Pausing`: the new instruction may be to wait for an owner's release.
             self.state = State::Waiting;
         }
     }
 
-    /// A look at the lease while waiting for its owner.
-    pub(crate) fn look(&mut self, row: Option<&Row>) -> ClaimEvent {
+    /// A read showed the lease's row while its owner has yet to release it.
+    pub(crate) fn on_row(&mut self, row: Option<&Row>) -> ClaimEvent {
         if !self.awaits_owner() {
             return ClaimEvent::Nothing;
         }
@@ -160,32 +159,35 @@ impl Claim {
             stream: self.stream.clone(),
             start_ms: self.start_ms,
         };
-        effects.write(CallId::Claim(self.lease.clone()), write);
+        effects.write(CallId::Lease(self.lease.clone(), LeaseCall::Claim), write);
+    }
+
+    fn timer(&self) -> TimerId {
+        TimerId::Lease(self.lease.clone(), LeaseTimer::Claim)
     }
 
     pub(crate) fn on_answer(
         &mut self,
-        answer: Answer,
+        answer: Reply<Written>,
         me: &WorkerId,
         session: SessionNumber,
         effects: &mut Effects,
     ) -> ClaimEvent {
         let State::Asked { unsettled } = self.state else { return ClaimEvent::Nothing };
         let written = match answer {
-            Answer::Written(written) => written,
-            Answer::Failed(Failure::Unanswered) if mutated!(ForgetsClaims) => return ClaimEvent::Dropped,
-            Answer::Failed(failure) => {
+            Ok(written) => written,
+            Err(Failure::Unanswered) if mutated!(ForgetsClaims) => return ClaimEvent::Dropped,
+            Err(failure) => {
                 self.state = State::Pausing { unsettled: unsettled || failure != Failure::Throttled };
-                effects.repeat_by(RetryPolicy::from(AGAIN), CallId::Claim(self.lease.clone()));
+                effects.retry(self.timer(), RetryPolicy::CLAIM);
                 return ClaimEvent::Nothing;
             }
-            Answer::Rows(_) | Answer::Table(_) | Answer::Page(_) | Answer::Listing(_) => return ClaimEvent::Nothing,
         };
         let (Written::Applied(row) | Written::Refused(row)) = &written;
         let Some(lease) = row.as_ref().and_then(Row::as_lease) else { return ClaimEvent::Dropped };
         if lease.counter < self.counter {
-            // The answer to a write is never stale: another hand put the row back. (Should an attempt be applied after all,
-            // the leader reminds its owner.)
+            // The answer to a write is never stale, so an external writer restored an old row. Should an attempt be
+            // applied after all, the leader repeats the assignment to the owner that the row names.
             return ClaimEvent::Dropped;
         }
         let mine = lease.is_held_by(me, session);
@@ -197,7 +199,7 @@ impl Claim {
             return ClaimEvent::Held { lease: Box::new(lease.clone()), from: self.owner.clone(), waited };
         }
         if mine && lease.start_ms.is_some() {
-            // The pin had come through before.
+            // An earlier attempt of the pin was applied, and only its answer was lost.
             return ClaimEvent::Held { lease: Box::new(lease.clone()), from: None, waited: Duration::ZERO };
         }
         self.retry(lease, effects)
@@ -214,12 +216,12 @@ impl Claim {
         if lease.owner.is_none() {
             self.owner = None;
         } else if lease.owner != self.owner || self.mode == AcquireMode::After || lease.was_written_externally() {
-            // Also another hand's lease that was to stand still, and moved.
+            // A lease of an external writer is claimed only while it is stale, and its counter has just moved.
             return ClaimEvent::Dropped;
         }
         self.counter = lease.counter;
         self.state = State::Pausing { unsettled: false };
-        effects.remind(CallId::Claim(self.lease.clone()), effects.now);
+        effects.set_timer(self.timer(), effects.now);
         ClaimEvent::Nothing
     }
 }
@@ -260,40 +262,37 @@ mod tests {
         (claim, effects)
     }
 
-    fn refused(lease: Lease) -> Answer {
-        Answer::Written(Written::Refused(Some(Row::Lease(lease))))
+    fn refused(lease: Lease) -> Reply<Written> {
+        Ok(Written::Refused(Some(Row::Lease(lease))))
     }
 
     fn counter_asked(effects: &mut Effects) -> Option<u64> {
         effects.take_calls().into_iter().find_map(|call| {
-            let super::super::effects::Op::Write(Write::Claim { counter, .. }) = call.op else { return None };
+            let super::super::call::Op::Write(Write::Claim { counter, .. }) = call.op else { return None };
             Some(counter)
         })
     }
 
     #[test]
-    fn an_attempt_that_turns_out_to_have_worked_holds_the_lease() {
+    fn an_attempt_whose_answer_was_lost_holds_the_lease() {
         let (mut claim, mut effects) = asked(take(None, 3, AcquireMode::Now));
-        assert_eq!(
-            claim.on_answer(Answer::Failed(Failure::Unanswered), &me(), SESSION, &mut effects),
-            ClaimEvent::Nothing
-        );
-        assert!(!claim.is_settled(), "it may be applied yet");
+        assert_eq!(claim.on_answer(Err(Failure::Unanswered), &me(), SESSION, &mut effects), ClaimEvent::Nothing);
+        assert!(!claim.is_settled(), "it may still be applied");
         claim.send(&me(), SESSION, &mut effects);
         let mine = lease(Some(Owner { worker: me(), session: Some(SESSION) }), 4);
-        let news = claim.on_answer(refused(mine.clone()), &me(), SESSION, &mut effects);
-        assert!(matches!(news, ClaimEvent::Held { lease, .. } if *lease == mine));
+        let event = claim.on_answer(refused(mine.clone()), &me(), SESSION, &mut effects);
+        assert!(matches!(event, ClaimEvent::Held { lease, .. } if *lease == mine));
     }
 
     #[test]
     fn a_throttled_attempt_is_settled_and_repeated() {
         let (mut claim, mut effects) = asked(take(None, 3, AcquireMode::Now));
-        claim.on_answer(Answer::Failed(Failure::Throttled), &me(), SESSION, &mut effects);
+        claim.on_answer(Err(Failure::Throttled), &me(), SESSION, &mut effects);
         assert!(claim.is_settled());
     }
 
     #[test]
-    fn a_late_checkpoint_of_an_ended_owner_only_moves_the_counter() {
+    fn a_late_checkpoint_of_an_ended_owner_only_increments_the_counter() {
         let (mut claim, mut effects) = asked(take(Some(other(2)), 3, AcquireMode::Now));
         effects.take_calls();
         assert_eq!(
@@ -305,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_follows_the_plan_to_the_owner_of_a_row_that_was_put_back() {
+    fn a_claim_follows_the_assignment_to_the_owner_of_a_restored_row() {
         let mut claim = take(Some(other(9)), 3, AcquireMode::After);
         let lease = LeaseKey::new("shardId-000000000000");
         claim.follow(&Acquire { lease, owner: Some(other(2)), counter: 1, mode: AcquireMode::Now });
@@ -313,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_follows_the_plan_when_the_owner_of_a_row_that_was_put_back_has_ended() {
+    fn a_claim_follows_the_assignment_when_the_owner_of_a_restored_row_has_ended() {
         let mut claim = take(Some(other(2)), 9, AcquireMode::After);
         let lease = LeaseKey::new("shardId-000000000000");
         claim.follow(&Acquire { lease, owner: Some(other(2)), counter: 3, mode: AcquireMode::Now });
@@ -323,16 +322,16 @@ mod tests {
     #[test]
     fn a_claim_that_has_seen_the_release_does_not_go_back_to_waiting_for_it() {
         let mut claim = take(Some(other(2)), 3, AcquireMode::After);
-        assert_eq!(claim.look(Some(&Row::Lease(lease(None, 4)))), ClaimEvent::Ready);
+        assert_eq!(claim.on_row(Some(&Row::Lease(lease(None, 4)))), ClaimEvent::Ready);
         let key = LeaseKey::new("shardId-000000000000");
         claim.follow(&Acquire { lease: key, owner: Some(other(2)), counter: 3, mode: AcquireMode::After });
         assert!(claim.is_ready());
     }
 
     #[test]
-    fn a_claim_of_a_row_that_was_put_back_is_dropped_whatever_is_unsettled() {
+    fn a_claim_of_a_restored_row_is_dropped_even_if_an_attempt_is_unsettled() {
         let (mut claim, mut effects) = asked(take(None, 3, AcquireMode::Now));
-        claim.on_answer(Answer::Failed(Failure::Unanswered), &me(), SESSION, &mut effects);
+        claim.on_answer(Err(Failure::Unanswered), &me(), SESSION, &mut effects);
         claim.send(&me(), SESSION, &mut effects);
         assert_eq!(
             claim.on_answer(refused(lease(Some(other(9)), 2)), &me(), SESSION, &mut effects),
@@ -341,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_another_session_took_is_dropped() {
+    fn the_claim_of_a_lease_that_another_session_acquired_is_dropped() {
         let (mut claim, mut effects) = asked(take(Some(other(2)), 3, AcquireMode::Now));
         assert_eq!(
             claim.on_answer(refused(lease(Some(other(9)), 4)), &me(), SESSION, &mut effects),
@@ -353,34 +352,34 @@ mod tests {
     }
 
     #[test]
-    fn a_take_after_its_owner_waits_for_the_release() {
+    fn a_claim_after_the_owner_waits_for_the_release() {
         let mut claim = take(Some(other(2)), 3, AcquireMode::After);
         assert!(claim.awaits_owner());
-        assert_eq!(claim.look(Some(&Row::Lease(lease(Some(other(2)), 4)))), ClaimEvent::Nothing);
-        assert_eq!(claim.look(Some(&Row::Lease(lease(None, 3)))), ClaimEvent::Nothing, "a stale read");
-        assert_eq!(claim.look(Some(&Row::Lease(lease(None, 5)))), ClaimEvent::Ready);
+        assert_eq!(claim.on_row(Some(&Row::Lease(lease(Some(other(2)), 4)))), ClaimEvent::Nothing);
+        assert_eq!(claim.on_row(Some(&Row::Lease(lease(None, 3)))), ClaimEvent::Nothing, "a stale read");
+        assert_eq!(claim.on_row(Some(&Row::Lease(lease(None, 5)))), ClaimEvent::Ready);
         let mut effects = Effects::new(fastrand::Rng::with_seed(1));
         claim.send(&me(), SESSION, &mut effects);
         assert_eq!(counter_asked(&mut effects), Some(5));
     }
 
     #[test]
-    fn nobody_takes_from_an_owner_that_lives() {
+    fn no_lease_is_claimed_from_a_live_owner() {
         let mut claim = take(Some(other(2)), 3, AcquireMode::After);
-        assert_eq!(claim.look(Some(&Row::Lease(lease(Some(other(7)), 6)))), ClaimEvent::Dropped);
+        assert_eq!(claim.on_row(Some(&Row::Lease(lease(Some(other(7)), 6)))), ClaimEvent::Dropped);
     }
 
     #[test]
-    fn a_claim_that_follows_the_plan_to_a_living_owner_waits_for_the_release() {
+    fn a_claim_that_follows_the_assignment_to_a_live_owner_waits_for_the_release() {
         let (mut claim, mut effects) = asked(take(None, 3, AcquireMode::Now));
-        claim.on_answer(Answer::Failed(Failure::Throttled), &me(), SESSION, &mut effects);
+        claim.on_answer(Err(Failure::Throttled), &me(), SESSION, &mut effects);
         let lease = LeaseKey::new("shardId-000000000000");
         claim.follow(&Acquire { lease, owner: Some(other(7)), counter: 4, mode: AcquireMode::After });
         assert!(claim.awaits_owner() && !claim.is_ready() && !claim.is_pausing());
     }
 
     #[test]
-    fn another_hands_lease_that_moved_is_left_to_it() {
+    fn the_claim_of_an_external_writers_lease_is_dropped_when_the_writer_renews_it() {
         let java = Owner { worker: WorkerId::parse("java").unwrap(), session: None };
         let (mut claim, mut effects) = asked(take(Some(java.clone()), 3, AcquireMode::Now));
         let moved = lease(Some(java), 4);

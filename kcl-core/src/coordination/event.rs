@@ -4,9 +4,9 @@ mod call;
 
 pub(super) use call::CallEnded;
 
-use super::effects::Failure;
+use super::call::Failure;
 use super::leader::Reason;
-use super::watchdog::{Stage, Step as WatchdogStep};
+use super::stall::{Stage, Step as WatchdogStep};
 use crate::config::timestamp;
 use crate::lease::row::{Damaged, FleetSettings, HashKeyRange, LeaseKey, Owner, ProcessId, SessionNumber, WorkerId};
 use crate::processor::Expired;

@@ -6,7 +6,7 @@
 
 use super::cleanup::clearing;
 use super::quarantine;
-use super::retry::{again, read_table};
+use super::retry::{read_table, until_answered};
 use super::staleness::{Contact, StalenessTimer};
 use crate::clock::{BootClock, Clock, Time};
 use crate::error::{Code, Error};
@@ -340,7 +340,7 @@ async fn release(store: &dyn LeaseStore, lease: &Lease, number: SessionNumber) -
 }
 
 async fn write(store: &dyn LeaseStore, write: &Write) -> Result<Written, Error> {
-    again(|| store.write(write)).await
+    until_answered(|| store.write(write)).await
 }
 
 fn lives(worker: &WorkerId) -> Error {

@@ -1,9 +1,12 @@
-//! One held lease and the one writer of its row: checkpoints, the release, the end of the shard.
+//! Owns one held lease and is the only writer of its row: checkpoints, the release, the end of the shard.
+//!
+//! See docs/protocol/checkpoints.md and docs/protocol/handoff-and-shutdown.md.
 
 use super::backoff::RetryPolicy;
-use super::effects::{Answer, CallId, Effects, Failure};
+use super::call::{CallId, Failure, LeaseCall, LeaseTimer, Reply, TimerId};
+use super::effects::Effects;
+use super::stall::{self, Deadlines, StallDetector, Standing};
 use super::throughput::Counted;
-use super::watchdog::{self, Deadlines, Standing, Watchdog};
 use crate::clock::Time;
 use crate::lease::row::{CheckpointExtras, Lease, LeaseKey, SessionNumber, WorkerId, Yield};
 use crate::lease::{Row, Write, Written, next};
@@ -15,11 +18,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// So many workers give up a lease that they cannot read. The next one keeps it: handed around for ever it would be read no
-/// sooner, and an outage of all workers would leave leases without an owner when it ends.
+/// This many workers release a lease whose shard they cannot read; the next one keeps it. More moves would not make the
+/// shard readable, and an outage of all workers would leave leases without an owner when it ends.
 const MOST_TRIED: usize = 2;
-/// The most that throttled checkpoints are put off, in intervals.
-const MOST_PUT_OFF: u32 = 8;
+/// Throttled checkpoints are delayed by up to this many intervals.
+const MOST_DELAYED: u32 = 8;
+/// A throttled checkpoint is delayed by at least this much, or by an interval that is shorter.
+const SHORTEST_DELAY: Duration = Duration::from_secs(1);
 
 /// A lease that this worker's session holds.
 #[derive(Debug)]
@@ -29,62 +34,63 @@ pub(crate) struct HeldLease {
     pub(crate) since: Time,
     me: (WorkerId, SessionNumber),
     interval: Duration,
-    put_off: u32,
-    /// How many writes in a row failed.
+    /// The delay of throttled checkpoints, in intervals.
+    delayed: u32,
+    /// Writes that failed in a row.
     failed: u32,
     state: State,
     writing: Option<Writing>,
-    watchdog: Watchdog,
-    /// Since when something is acknowledged that no checkpoint says.
+    stall: StallDetector,
+    /// Since when records are acknowledged that the row's checkpoint does not cover.
     ahead_since: Option<Time>,
     /// Checkpoints go to another store as they come, and into the row only at the end.
     elsewhere: bool,
-    /// Who waits for the next write.
+    /// Handlers that wait for the next write.
     asked: Vec<WriteRequested>,
-    /// Who waits for the one under way.
+    /// Handlers that wait for the write under way.
     waiting: Vec<WriteRequested>,
-    /// Its consumer is to be followed by another one.
+    /// Another consumer is to follow when the current one is gone.
     restarting: bool,
-    /// Where that one starts, if the row says another position by now.
+    /// The position from which that consumer starts, if a person has edited the row.
     restart_from: Option<StartingPosition>,
 }
 
-/// Where a held lease stands.
+/// The stage of a held lease.
 #[derive(Debug, Clone, PartialEq)]
 enum State {
     Working,
-    /// Its consumer finishes what it has begun.
+    /// The consumer finishes the records that it has begun.
     Draining {
         why: Why,
         deadline: Time,
     },
-    /// Its consumer is done, or not waited for any longer.
+    /// The consumer is done, or its deadline has passed.
     Releasing {
         why: Why,
     },
-    /// The shard is acknowledged to its end; these children still need their rows.
+    /// All records of the shard are acknowledged; these children still need their rows.
     Ending {
         children: Vec<Shard>,
         missing: BTreeSet<LeaseKey>,
     },
 }
 
-/// Why a lease is given up.
+/// Why a lease is released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// The leader moves it.
+    /// The leader moves it to another worker.
     Planned,
     /// The worker shuts down.
     Shutdown,
     /// Its consumer cannot go on.
     ConsumerGaveUp,
-    /// Nothing moves here.
+    /// The watchdog found its shard stalled.
     Stalled,
-    /// Its shard cannot be read here.
+    /// This worker cannot read its shard.
     Unreadable,
-    /// Its stream, of several, is not served any more.
+    /// This worker no longer serves its stream, of several.
     StreamStopped,
-    /// Its stream, of several, does not exist any more.
+    /// Its stream, of several, no longer exists.
     StreamMissing,
 }
 
@@ -102,7 +108,7 @@ impl Why {
     }
 }
 
-/// A write under way, or one whose outcome is not known yet.
+/// A write under way, or one without an answer.
 #[derive(Debug, Clone, PartialEq)]
 struct Writing {
     write: Write,
@@ -110,19 +116,22 @@ struct Writing {
     unsettled: bool,
 }
 
-/// What became of a held lease.
+/// The outcome of a write.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum HeldLeaseEvent {
-    /// It goes on.
     Nothing,
-    /// Its checkpoint moved.
     Checkpointed,
-    /// It is released.
-    Released { why: Why },
-    /// Its shard's end is written.
-    Ended { children: Vec<Shard> },
-    /// Another hand has it.
-    Lost { why: &'static str },
+    Released {
+        why: Why,
+    },
+    /// The row has SHARD_END.
+    Ended {
+        children: Vec<Shard>,
+    },
+    /// Another worker or an external writer has the lease.
+    Lost {
+        why: &'static str,
+    },
 }
 
 impl HeldLease {
@@ -134,90 +143,95 @@ impl HeldLease {
         elsewhere: bool,
         effects: &mut Effects,
     ) -> Self {
-        // The first one spread over the interval, so that a thousand leases do not write in step.
+        // Spread over the interval, so that a thousand leases acquired together do not write in step.
         let first = interval.mul_f64(0.5 + 0.5 * effects.rng.f64());
-        effects.remind(CallId::Held(lease.key.clone()), effects.now + first);
         let since = effects.now;
-        HeldLease {
+        let held = HeldLease {
             lease,
             delivery,
             since,
             me,
             interval,
-            put_off: 1,
+            delayed: 1,
             failed: 0,
             state: State::Working,
             writing: None,
-            watchdog: Watchdog::default(),
+            stall: StallDetector::default(),
             ahead_since: None,
             elsewhere,
             asked: Vec::new(),
             waiting: Vec::new(),
             restarting: false,
             restart_from: None,
-        }
+        };
+        held.set_timer(since + first, effects);
+        held
     }
 
     fn key(&self) -> LeaseKey {
         self.lease.key.clone()
     }
 
-    /// What its handler got through so far.
+    fn set_timer(&self, at: Time, effects: &mut Effects) {
+        effects.set_timer(TimerId::Lease(self.key(), LeaseTimer::Write), at);
+    }
+
+    /// The bytes that its handler has processed.
     pub(crate) fn counted<'a>(&self, lease: &'a LeaseKey) -> Counted<'a> {
         Counted { lease, fencing_token: self.delivery.fencing_token(), bytes: self.delivery.handled_bytes() }
     }
 
-    /// Whether nobody has asked for it.
+    /// True if the lease is neither being released nor ended.
     pub(crate) fn is_working(&self) -> bool {
         self.state == State::Working
     }
 
-    /// Whether nobody has asked for it, and no write of it is under way.
+    /// True if the lease is neither being released nor ended, and no write of its row is under way.
     pub(crate) fn is_idle(&self) -> bool {
         self.is_working() && self.writing.is_none()
     }
 
-    /// Whether the leader means this hold. One that began after the leader looked at the row is another one: nobody expects
-    /// it to be released, and so nobody would take the lease.
-    pub(crate) fn is_meant_by(&self, give: &Yield) -> bool {
-        self.is_working() && self.delivery.fencing_token() <= give.counter
+    /// Whether the leader means this claim of the lease. A claim that succeeded after the leader read the row has a higher
+    /// fencing token: no worker expects its release, so none would claim the lease.
+    pub(crate) fn is_meant_by(&self, release: &Yield) -> bool {
+        self.is_working() && self.delivery.fencing_token() <= release.counter
     }
 
-    /// What is acknowledged is to be written now.
+    /// Writes the checkpoint now, for a handler that waits for it.
     pub(crate) fn write_now(&mut self, asked: WriteRequested, effects: &mut Effects) {
         self.asked.push(asked);
         self.act(effects);
     }
 
-    /// Somebody looked at the row, perhaps at an older state of it: has another hand said something in it?
+    /// A read, which may be stale, showed the row. An operator may have written a request about a quarantined key.
     pub(crate) fn notice(&mut self, row: &Row) {
         let Some(row) = row.as_lease().filter(|row| row.counter > self.lease.counter) else { return };
         self.delivery.take_requests(&row.extras.parked);
         self.lease = row.clone();
     }
 
-    /// Whether a row, which may be stale, says that this session holds the lease.
-    pub(crate) fn is_said_by(&self, row: Option<&Row>) -> bool {
+    /// Whether a row, which may be stale, names this session as the owner.
+    pub(crate) fn is_owner_in(&self, row: Option<&Row>) -> bool {
         row.and_then(Row::as_lease).is_some_and(|row| row.is_held_by(&self.me.0, self.me.1))
     }
 
-    /// Asks for the lease: its consumer finishes what it has begun, by the deadline.
+    /// Begins the release: the consumer finishes the records that it has begun, by the deadline.
     pub(crate) fn drain(&mut self, why: Why, deadline: Time, effects: &mut Effects) {
         match &mut self.state {
             State::Working => {
                 self.delivery.drain();
                 self.state = State::Draining { why, deadline };
-                effects.remind(CallId::Held(self.key()), deadline);
+                self.set_timer(deadline, effects);
             }
             State::Draining { deadline: before, .. } if deadline < *before => {
                 *before = deadline;
-                effects.remind(CallId::Held(self.key()), deadline);
+                self.set_timer(deadline, effects);
             }
             State::Draining { .. } | State::Releasing { .. } | State::Ending { .. } => {}
         }
     }
 
-    /// Ends delivery now, whatever the handler does, and releases what was acknowledged.
+    /// Ends delivery now, whatever the handler does, and releases the lease at the acknowledged position.
     pub(crate) fn release_now(&mut self, why: Why, effects: &mut Effects) {
         self.delivery.close();
         if !matches!(self.state, State::Releasing { .. } | State::Ending { .. }) {
@@ -233,7 +247,7 @@ impl HeldLease {
         }
     }
 
-    /// The consumer is gone. Where it was to be followed by another one, this is that one's delivery.
+    /// The consumer is gone. Returns the delivery of the consumer that is to follow, if the consumer is being restarted.
     pub(crate) fn on_gone(&mut self, effects: &mut Effects) -> Option<Arc<ShardDelivery>> {
         if self.restarting && self.is_working() {
             self.restarting = false;
@@ -246,7 +260,7 @@ impl HeldLease {
         None
     }
 
-    /// Has the consumer dropped, and another one go on when it is gone.
+    /// Ends the consumer; another one follows when it is gone.
     pub(crate) fn restart(&mut self) {
         self.restarting = true;
         self.delivery.close();
@@ -257,22 +271,22 @@ impl HeldLease {
         self.delivery.stages.outage.current()
     }
 
-    /// Whether another worker may be able to read what this one cannot: few have tried, and this one has not before.
+    /// Whether another worker should try to read the shard: few workers have released the lease as unreadable, and this
+    /// one has not.
     pub(crate) fn may_be_read_elsewhere(&self) -> bool {
         let tried = &self.lease.extras.unreadable_by;
         tried.len() < MOST_TRIED && !tried.contains(&self.me.0)
     }
 
-    /// Takes a row over that somebody has edited while the shard could not be read: its consumer is followed by another one, which
-    /// starts at the position that the row has now.
+    /// A person edited the row while the shard could not be read: another consumer starts at the position in the row.
     pub(crate) fn adopt(&mut self, row: &Lease, from: StartingPosition) {
         self.lease = row.clone();
         self.restart_from = Some(from);
         self.restart();
     }
 
-    /// Looks at how the shard's work goes.
-    pub(crate) fn watch(&mut self, now: Time, deadlines: &Deadlines) -> Vec<watchdog::WatchdogEvent> {
+    /// Returns the stages of the shard's work that stalled or went on since the last call.
+    pub(crate) fn check_progress(&mut self, now: Time, deadlines: &Deadlines) -> Vec<stall::StallEvent> {
         let ahead = self.ahead().filter(|_| !self.elsewhere);
         self.ahead_since = ahead.and(self.ahead_since.or(Some(now)));
         let stages = &self.delivery.stages;
@@ -282,10 +296,12 @@ impl HeldLease {
             acknowledge: stages.acknowledge.since(),
             checkpoint: self.ahead_since,
         };
-        self.watchdog.look(standing, now, deadlines)
+        self.stall.check(standing, now, deadlines)
     }
 
-    /// Every record of the shard is acknowledged, and these shards follow it. Returns the rows to be created first.
+    /// Every record of the shard is acknowledged, and these are its children. Returns their rows, which are created
+    /// before SHARD_END: if the worker crashed in between, no worker would create them until the next shard sync
+    /// (docs/protocol/resharding.md).
     pub(crate) fn on_ended(&mut self, children: Vec<Shard>, effects: &mut Effects) -> Vec<Lease> {
         if matches!(self.state, State::Ending { .. } | State::Releasing { .. }) {
             return Vec::new();
@@ -297,7 +313,7 @@ impl HeldLease {
         rows
     }
 
-    /// The row of a child that is still missing.
+    /// The row of this child, if it is yet to be created.
     pub(crate) fn missing_child(&self, child: &LeaseKey) -> Option<Lease> {
         let State::Ending { children, missing } = &self.state else { return None };
         let rows = children.iter().map(|shard| crate::shard::child_lease(shard, &self.lease));
@@ -321,24 +337,24 @@ impl HeldLease {
         self.act(effects);
     }
 
-    /// Sends what is due, one write at a time.
+    /// Sends the write that is due, one at a time: each is conditional on the counter that the one before has set.
     fn act(&mut self, effects: &mut Effects) {
+        let id = CallId::Lease(self.key(), LeaseCall::Write);
         if let Some(writing) = &mut self.writing {
             if !writing.in_flight {
                 writing.in_flight = true;
-                let write = writing.write.clone();
-                effects.write(CallId::Held(self.lease.key.clone()), write);
+                effects.write(id, writing.write.clone());
             }
             return;
         }
         let Some(write) = self.due() else {
-            // The row says it all.
+            // The row is up to date, so nobody needs to wait for a write.
             self.answer_all();
-            return self.rest(effects);
+            return self.schedule_checkpoint(effects);
         };
         self.waiting.append(&mut self.asked);
         self.writing = Some(Writing { write: write.clone(), in_flight: true, unsettled: false });
-        effects.write(CallId::Held(self.key()), write);
+        effects.write(id, write);
     }
 
     /// The next write that the state calls for.
@@ -370,7 +386,7 @@ impl HeldLease {
         }
     }
 
-    /// What the row is to say and does not.
+    /// The checkpoint and its extras that the row should have, if they differ from the row's.
     fn ahead(&self) -> Option<(Checkpoint, CheckpointExtras)> {
         let mut standing = self.delivery.checkpoint_state(&self.lease.checkpoint);
         if !self.delivery.stages.outage.was_answered() {
@@ -387,29 +403,26 @@ impl HeldLease {
 
     fn answer_all(&mut self) {
         for asked in self.asked.drain(..).chain(self.waiting.drain(..)) {
-            // Who gave up waiting is not told.
+            // Ignore the error: the receiver was dropped.
             let _ = asked.written.send(self.lease.checkpoint.clone());
         }
     }
 
-    fn rest(&self, effects: &mut Effects) {
-        let next = effects.now + self.interval * self.put_off;
+    fn schedule_checkpoint(&self, effects: &mut Effects) {
+        let next = effects.now + self.interval * self.delayed;
         match self.state {
-            State::Working => effects.remind(CallId::Held(self.key()), next),
-            State::Draining { deadline, .. } => effects.remind(CallId::Held(self.key()), next.min(deadline)),
+            State::Working => self.set_timer(next, effects),
+            State::Draining { deadline, .. } => self.set_timer(next.min(deadline), effects),
             State::Releasing { .. } | State::Ending { .. } => {}
         }
     }
 
-    pub(crate) fn on_answer(&mut self, answer: Answer, effects: &mut Effects) -> HeldLeaseEvent {
+    pub(crate) fn on_answer(&mut self, answer: Reply<Written>, effects: &mut Effects) -> HeldLeaseEvent {
         let Some(writing) = &mut self.writing else { return HeldLeaseEvent::Nothing };
         let written = match answer {
-            Answer::Written(written) => written,
-            Answer::Failed(failure) => {
+            Ok(written) => written,
+            Err(failure) => {
                 self.on_failure(failure, effects);
-                return HeldLeaseEvent::Nothing;
-            }
-            Answer::Rows(_) | Answer::Table(_) | Answer::Page(_) | Answer::Listing(_) => {
                 return HeldLeaseEvent::Nothing;
             }
         };
@@ -420,20 +433,20 @@ impl HeldLease {
         };
         let Some(Row::Lease(row)) = row else { return self.lost("its row is gone") };
         self.writing = None;
-        self.put_off = 1;
+        self.delayed = 1;
         if applied || (writing.unsettled && self.is_result_of(&writing.write, &row)) {
             return self.settled(&writing.write, row, effects);
         }
         if row.is_held_by(&self.me.0, self.me.1) && !row.checkpoint.is_shard_end() {
-            // Ours still, but another hand moved the counter, or put the row back to what it was: the answer to a write is
-            // never stale.
+            // This session is still the owner, but an external writer changed the counter or restored an old row: the
+            // answer to a write is never stale. The write is repeated with the new counter.
             self.delivery.take_requests(&row.extras.parked);
             self.asked.append(&mut self.waiting);
             self.lease = row;
             self.act(effects);
             return HeldLeaseEvent::Nothing;
         }
-        self.lost("another hand holds it")
+        self.lost("another owner holds it")
     }
 
     fn on_failure(&mut self, failure: Failure, effects: &mut Effects) {
@@ -441,9 +454,9 @@ impl HeldLease {
         writing.in_flight = false;
         let wait = match failure {
             Failure::Throttled if matches!(writing.write, Write::Checkpoint { .. }) => {
-                // Checkpoints make room for heartbeats and claims; the next one tells of everything since.
-                self.put_off = (self.put_off * 2).min(MOST_PUT_OFF);
-                let wait = effects.jittered(self.interval.min(Duration::from_secs(1)) * self.put_off);
+                // Checkpoints leave the table's capacity to heartbeats and claims; the next one covers all since.
+                self.delayed = (self.delayed * 2).min(MOST_DELAYED);
+                let wait = effects.jittered(self.interval.min(SHORTEST_DELAY) * self.delayed);
                 if !writing.unsettled {
                     self.writing = None;
                     self.asked.append(&mut self.waiting);
@@ -460,16 +473,16 @@ impl HeldLease {
             State::Draining { deadline, .. } => wait.min(deadline.since(effects.now)),
             State::Working | State::Releasing { .. } | State::Ending { .. } => wait,
         };
-        effects.remind(CallId::Held(self.key()), effects.now + wait);
+        self.set_timer(effects.now + wait, effects);
     }
 
-    /// Before a write that failed is repeated: longer each time.
+    /// The pause before a failed write is repeated.
     fn pause(&mut self, effects: &mut Effects) -> Duration {
         self.failed = self.failed.saturating_add(1);
-        effects.jittered(RetryPolicy::default().pause(self.failed))
+        effects.jittered(RetryPolicy::CALL.pause(self.failed))
     }
 
-    /// Whether the row is what an unanswered write of ours made of it.
+    /// Whether the row shows that an unanswered write of ours was applied.
     fn is_result_of(&self, write: &Write, row: &Lease) -> bool {
         if row.counter != next(self.lease.counter) {
             return false;
@@ -496,7 +509,7 @@ impl HeldLease {
             return HeldLeaseEvent::Ended { children: children.clone() };
         }
         match self.state {
-            State::Working | State::Draining { .. } if self.asked.is_empty() => self.rest(effects),
+            State::Working | State::Draining { .. } if self.asked.is_empty() => self.schedule_checkpoint(effects),
             State::Working | State::Draining { .. } | State::Releasing { .. } | State::Ending { .. } => {
                 self.act(effects);
             }

@@ -1,11 +1,11 @@
-//! Leases and streams' rows, as a full read of the table showed them. Pure.
+//! Holds the rows of leases and streams that a full read of the table showed. Pure.
 
 use crate::lease::Table;
 use crate::lease::row::{Lease, LeaseKey, StreamRow};
 use crate::record::StreamId;
 use std::collections::BTreeMap;
 
-/// See the module's documentation.
+/// The rows by their keys.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct KnownRows {
     pub(crate) leases: BTreeMap<LeaseKey, Lease>,

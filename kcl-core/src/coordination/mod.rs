@@ -1,66 +1,63 @@
-//! The fleet: sessions, plan, claims, and the one writer of every lease row.
+//! Coordinates the workers of a fleet: sessions, leader election, assignments, claims, and the one writer of every lease
+//! row.
 //!
-//! [`Coordinator`] is one worker's coordination as a machine without I/O; [`run`] is the loop that obeys it, on a
-//! thread of its own. The parts, by what they know:
-//!
-//! | part | knows |
-//! |---|---|
-//! | `start` | whether the table is ours to work on: of this stream, and no other hand at work |
-//! | `agreeing` | the settings that all workers of a fleet use |
-//! | `session` | drawing a number, registering, beating |
-//! | `liveness` | from one session's rows, whether its worker is alive |
-//! | `watch`, `staleness` | the fleet row: who plans, and for how long it has been silent |
-//! | `table_read`, `full_read` | full reads of the table, page by page |
-//! | `leader` | who is to read what; the first sync_pass and the list of every minute |
-//! | `claim`, `claims` | from being told to take a lease until it is held |
-//! | `held` | the one writer of a held lease's row |
-//! | `leases` | how plan, claims, consumers and reshards meet |
-//! | `streams`, `serving` | which streams are served, and what follows when one comes, goes or vanishes |
-//! | `leaving` | a stream that is to be served no more, until nothing of it is left, and who else serves it |
-//! | `shard_sync` | of several streams, keeping leases in step with shards, for whom the plan says so |
-//! | `watchdog`, `reconcile` | whether every shard moves, and what is done where it does not |
-//! | `unreadable` | leases whose shards cannot be read: the alarm, and when another worker is to try |
-//! | `replay` | whether every shard of a range that has an end is done |
-//! | `weigh` | what this worker's leases weigh, where the fleet is balanced by bytes |
-//! | `parked` | keys in quarantine, for operators |
-//! | `handback` | leaving a plain table where a fleet could not do so itself |
-//! | `again` | their calls of the table |
-//! | `backoff` | how long to wait before a call, or a round of calls, is repeated |
-//! | `stopping`, `departure` | leaving, asked to or because it cannot go on |
+//! [`Coordinator`] is one worker's coordination as a machine without I/O; [`run`] is the loop that executes its commands,
+//! on a thread of its own. The components, by concern:
+//! - Foundations: [`call`] defines calls and their typed answers, [`effects`] collects commands, [`backoff`] has the
+//!   pauses after failures, [`intervals`] all other pauses, [`table_read`] reads the table page by page.
+//! - Start: [`startup`] and [`start`] examine whose table it is before anything is written.
+//! - Session: [`session`] registers and heartbeats, [`liveness`] decides whether another session is alive,
+//!   [`per_session`] holds everything that one session owns.
+//! - Leader: [`fleet_row`] creates the fleet row, [`fleet_poll`] polls it and takes terms, [`staleness`] is the failure
+//!   detector, [`leader`] carries a term, [`leader_wake`] asks the leader to read the table.
+//! - Leases: [`assignment_reader`] reads this worker's assignment, [`claims`] and [`claim`] acquire leases,
+//!   [`start_pins`] determines the start of leases that external writers created, [`held_lease`] writes the row of a held
+//!   lease, [`reshards`] decides which children are claimed at once, [`consumers`] tracks the consumers of this process,
+//!   [`throughput`] measures how much each lease weighs.
+//! - Health: [`watchdog`] with [`stall`] and [`unreadable`], [`row_verifier`], [`signals`].
+//! - Streams: [`streams`] are those that are served, [`stream_removal`] removes one of several, [`shard_sync`] keeps
+//!   leases in step with shards, [`replay`] ends a replay.
+//! - Shutdown: [`shutdown`], [`departure`], [`cleanup`].
+//! - For operators: [`handback`], [`quarantine`], and their calls in [`retry`].
 
-mod agreeing;
+mod assignment_reader;
 mod backoff;
+mod call;
 mod claim;
 mod claims;
 pub(crate) mod cleanup;
+mod consumers;
 mod coordinator;
 mod departure;
 mod effects;
 mod event;
 mod fleet_poll;
 mod fleet_row;
-mod full_read;
 mod handback;
 mod held_lease;
+mod intervals;
 mod known_rows;
 mod leader;
-mod leases;
+mod leader_wake;
 mod liveness;
 #[cfg(test)]
 mod machine_tests;
+mod per_session;
 mod quarantine;
-mod reconcile;
 mod replay;
-mod replay_poll;
+mod reshards;
 mod retry;
+mod row_verifier;
 mod run;
-mod serving;
 mod session;
 mod shard_sync;
 mod shutdown;
 mod signals;
 mod staleness;
+mod stall;
 mod start;
+mod start_pins;
+mod startup;
 mod stream_removal;
 mod streams;
 mod table_read;
@@ -79,6 +76,3 @@ pub(crate) use retry::read_table;
 pub(crate) use run::{Ask, Outside, StreamApis, run};
 pub(crate) use stream_removal::Elsewhere;
 pub(crate) use streams::{Change, Served, Streams, served_by_others};
-
-/// LATEST means "what arrives from now on". The service's clock may be ahead of its own answer by this much, in ms.
-const LATEST_MARGIN_MS: i64 = 2_000;

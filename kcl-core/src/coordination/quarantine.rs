@@ -1,6 +1,6 @@
 //! Keys in quarantine, as an operator sees them in the table, and what is to become of them.
 
-use super::retry::{again, read_table};
+use super::retry::{read_table, until_answered};
 use crate::error::{Code, Error};
 use crate::lease::row::{QuarantineRequest, QuarantinedKey};
 use crate::lease::{Consistency, Lease, LeaseKey, LeaseStore, Row, RowKey, Table, Write, Written};
@@ -78,10 +78,10 @@ async fn say(
 ) -> Result<bool, Error> {
     for _ in 0..ATTEMPTS {
         let keys = [RowKey::Lease(key.clone())];
-        let rows = again(|| store.read(&keys, Consistency::Strong)).await?;
+        let rows = until_answered(|| store.read(&keys, Consistency::Strong)).await?;
         let Some(Row::Lease(row)) = rows.into_iter().next().flatten() else { return Ok(false) };
         let Some(write) = wished(&row, which, wish) else { return Ok(false) };
-        if let Written::Applied(_) = again(|| store.write(&write)).await? {
+        if let Written::Applied(_) = until_answered(|| store.write(&write)).await? {
             return Ok(true);
         }
     }

@@ -1,30 +1,71 @@
-//! A replay ends by itself: whoever has nothing left to do looks whether all is done.
+//! Decides when a worker of a replay reads the table, and whether the replay is complete.
+//!
+//! See docs/protocol/replay.md.
 
-use super::coordinator::Coordinator;
-use super::effects::{Answer, CallId, Op};
-use crate::coordination::event::CoordinationEvent;
+use super::call::{CallId, Reply};
+use super::effects::Effects;
+use super::intervals;
+use crate::clock::Time;
+use crate::lease::Table;
 use crate::shard;
 
-impl Coordinator {
-    /// At a second's pace. One that held leases until now looks at once.
-    pub(super) fn look_whether_replayed(&mut self) {
-        if self.settings.until.is_none() || self.departure.is_some() {
+/// The state of one session's reads.
+#[derive(Debug, Default)]
+pub(super) struct ReplayCheck {
+    next: Time,
+    reading: bool,
+}
+
+impl ReplayCheck {
+    /// Reads the table if the worker has nothing to do: at once after it had, and then every few seconds.
+    pub(super) fn on_tick(&mut self, has_leases: bool, effects: &mut Effects) {
+        if self.reading {
             return;
         }
-        let is_busy = !self.held.is_empty() || !self.claims.is_empty() || self.session.number().is_none();
-        if self.replay_poll.begins(is_busy, self.effects.now) {
-            self.effects.call(CallId::Replayed, Op::Scan);
+        if has_leases {
+            self.next = Time::ZERO;
+        } else if effects.now >= self.next {
+            *self = ReplayCheck { next: effects.now + intervals::REPLAY_READ, reading: true };
+            effects.read_table(CallId::Replay);
         }
     }
 
-    pub(super) fn on_replay_seen(&mut self, answer: Answer) {
-        self.replay_poll.ended();
-        let Answer::Table(table) = answer else { return };
+    /// Returns the number of shards, if all are read to the end of the range.
+    pub(super) fn on_table(&mut self, answer: Reply<Table>) -> Option<usize> {
+        self.reading = false;
+        let table = answer.ok()?;
         let filled = table.fleet.as_ref().is_some_and(|fleet| fleet.filled);
-        // Of a row that cannot be read nobody knows whether it is done.
-        if filled && table.damaged.is_empty() && shard::is_replayed(&table.leases) && self.departure.is_none() {
-            self.effects.tell(CoordinationEvent::Replayed { shards: table.leases.len() });
-            self.on_shutdown(self.settings.shutdown_deadline);
-        }
+        // A row that cannot be read may be a lease that is not finished.
+        let complete = filled && table.damaged.is_empty() && shard::is_replayed(&table.leases);
+        complete.then_some(table.leases.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::call::Failure;
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_worker_without_leases_reads_at_once_and_then_every_five_seconds() {
+        let (mut check, mut effects) = (ReplayCheck::default(), Effects::new(fastrand::Rng::with_seed(1)));
+        let mut reads_at = |second, has_leases| {
+            effects.now = Time::from_origin(Duration::from_secs(second));
+            check.on_tick(has_leases, &mut effects);
+            let reads = !effects.take_calls().is_empty();
+            let second_tick = {
+                check.on_tick(false, &mut effects);
+                effects.take_calls().len()
+            };
+            if reads {
+                assert_eq!(second_tick, 0, "one read at a time");
+                check.on_table(Err(Failure::Unanswered));
+            }
+            reads
+        };
+        assert!(reads_at(101, false));
+        assert!(!reads_at(105, false));
+        assert!(reads_at(106, false));
     }
 }

@@ -1,28 +1,31 @@
-//! Calls of the table outside of any worker: handing back, looking at what is parked.
+//! Repeats calls of the table that operators' commands make outside of any worker.
 
+use super::backoff::RetryPolicy;
 use crate::error::{Code, Error};
 use crate::lease::{LeaseStore, StoreError, StoreErrorKind, Table};
-use std::time::Duration;
 use tokio::time::sleep;
 
-/// Attempts at one call, and the pause between them.
-const ATTEMPTS: u32 = 10;
-const AGAIN: Duration = Duration::from_millis(500);
+/// Repetitions of one call.
+const REPETITIONS: u32 = 10;
 
-/// Calls until there is an answer. Only for what may be repeated.
-pub(super) async fn again<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) -> Result<T, Error> {
-    let mut attempts = 0;
+/// Makes a call until it is answered. Only for calls that may be repeated.
+pub(super) async fn until_answered<T, F: Future<Output = Result<T, StoreError>>>(
+    call: impl Fn() -> F,
+) -> Result<T, Error> {
+    let mut repetitions = 0;
     loop {
         match call().await {
             Ok(answer) => return Ok(answer),
-            Err(error) if error.kind == StoreErrorKind::Refused || attempts == ATTEMPTS => return Err(failed(error)),
-            Err(_) => attempts += 1,
+            Err(error) if error.kind == StoreErrorKind::Refused || repetitions == REPETITIONS => {
+                return Err(failed(error));
+            }
+            Err(_) => repetitions += 1,
         }
-        sleep(AGAIN).await;
+        sleep(RetryPolicy::OPERATOR.pause(repetitions)).await;
     }
 }
 
-/// Reads the whole table. The store repeats pages by itself.
+/// Reads the whole table. The store repeats failed pages.
 pub(crate) async fn read_table(store: &dyn LeaseStore) -> Result<Table, Error> {
     store.scan().await.map_err(failed)
 }

@@ -1,13 +1,13 @@
-//! The loop that obeys the coordinator: makes its calls, starts its consumers, tells what happened.
+//! Executes the coordinator's commands: makes its calls, starts its consumers, emits its events.
 
+use super::call::{Answer, Answered, Call, CallId, Failure, Op, Refusal, Reply, Rows};
 use super::coordinator::{Coordinator, Event, Step};
-use super::effects::{Answer, Answered, Call, CallId, Failure, Op, Refusal};
 use super::stream_removal::Elsewhere;
 use super::streams::Change;
 use crate::clock::Clock;
 use crate::coordination::event::CallEnded;
 use crate::error::Error;
-use crate::lease::{Consistency, LeaseStore, Row, RowKey, StoreError, StoreErrorKind};
+use crate::lease::{Consistency, LeaseStore, RowKey, StoreError, StoreErrorKind};
 use crate::processor::{Report, StartConsumer};
 use crate::record::StreamId;
 use crate::shard::{ApiError, ApiErrorKind, StreamApi, pages};
@@ -20,33 +20,33 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
-/// Calls under way at once; heartbeats do not wait for room.
+/// Calls under way at once. Heartbeats are sent in addition: a late one would cost the session.
 const MOST_CALLS: usize = 128;
-/// A description of a stream acquires milliseconds; the next question comes anyway.
+/// A description of a stream takes milliseconds, and another one follows in any case.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
-/// DynamoDB's bound for one batch.
+/// The most keys that DynamoDB accepts in one BatchGetItem.
 const KEYS_A_READ: usize = 100;
-/// Batches of one read that are under way at once: more rows take longer, not more of the table's capacity at a time.
+/// Batches of one read that are under way at once, so that a large read does not use up the table's capacity.
 const MOST_BATCHES: usize = 8;
-/// Sleeps are no longer, so that a machine that was suspended looks at its clock soon after it wakes.
+/// No sleep is longer, so that a machine that was suspended reads its clock soon after it wakes.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// What a user asks of a running worker.
+/// A user's request to a running worker.
 #[derive(Debug)]
 pub(crate) enum Ask {
-    /// To stop within that time; a second one means at once.
+    /// Stop within that time. Of several requests, the earliest deadline counts.
     Shutdown(Duration),
-    /// Something about its streams, of several. Told once it is done.
+    /// Change the served streams, of several. The sender is used when the change is complete.
     Change(Change, oneshot::Sender<Elsewhere>),
 }
 
-/// The coordination's way to the streams.
+/// Access to the streams.
 pub(crate) trait StreamApis: std::fmt::Debug + Send + Sync + 'static {
-    /// One of several, or the only one; `None` where it is not served any more.
+    /// One of several streams, or the only one; `None` if it is no longer served.
     fn api(&self, stream: Option<&StreamId>) -> Option<Arc<dyn StreamApi>>;
 }
 
-/// What the coordination works with.
+/// The services and channels that the coordinator works with.
 #[derive(Debug)]
 pub(crate) struct Outside {
     pub(crate) store: Arc<dyn LeaseStore>,
@@ -57,31 +57,31 @@ pub(crate) struct Outside {
     pub(crate) asked: UnboundedReceiver<Ask>,
 }
 
-/// Coordinates until the worker is done.
+/// Runs the coordinator until the worker has ended.
 ///
 /// # Cancellation
-/// Dropping the future leaves everything as it is: the session ends when the fleet has seen it silent.
+/// Dropping the future leaves the table as it is: the fleet fences the session when its heartbeat is stale.
 pub(crate) async fn run(mut coordinator: Coordinator, mut outside: Outside) -> Result<(), Error> {
     let mut flying: FuturesUnordered<BoxFuture<'static, Answered>> = FuturesUnordered::new();
     let mut waiting: VecDeque<Call> = VecDeque::new();
-    let mut leaving: BTreeMap<StreamId, oneshot::Sender<Elsewhere>> = BTreeMap::new();
+    let mut removals: BTreeMap<StreamId, oneshot::Sender<Elsewhere>> = BTreeMap::new();
     let mut describing: FuturesUnordered<BoxFuture<'static, Event>> = FuturesUnordered::new();
     let mut step = coordinator.begin(outside.clock.now());
     loop {
-        let Step { calls, start, happened, describe, stopped, finished } = step;
-        for happening in happened {
-            happening.emit();
+        let Step { calls, start, events, describe, removed, outcome } = step;
+        for event in events {
+            event.emit();
         }
         for delivery in start {
             outside.consumers.start(delivery);
         }
-        for (stream, elsewhere) in stopped {
-            // Who gave up waiting is not told.
-            let _ = leaving.remove(&stream).map(|told| told.send(elsewhere));
+        for (stream, elsewhere) in removed {
+            // Ignore the error: the receiver was dropped.
+            let _ = removals.remove(&stream).map(|done| done.send(elsewhere));
         }
         let call_timeout = coordinator.call_timeout();
         for call in calls {
-            if call.part == CallId::Session {
+            if call.id == CallId::Session {
                 flying.push(make(call, call_timeout, &outside));
             } else {
                 waiting.push_back(call);
@@ -93,7 +93,7 @@ pub(crate) async fn run(mut coordinator: Coordinator, mut outside: Outside) -> R
             flying.push(make(call, call_timeout, &outside));
         }
         describing.extend(describe.map(|stream| retention_of(stream, &outside)));
-        if let Some(outcome) = finished {
+        if let Some(outcome) = outcome {
             return outcome;
         }
         let now = outside.clock.now();
@@ -104,7 +104,7 @@ pub(crate) async fn run(mut coordinator: Coordinator, mut outside: Outside) -> R
                 Ask::Shutdown(within) => Event::Shutdown { within },
                 Ask::Change(change, done) => {
                     match &change {
-                        Change::Stop { stream, .. } => drop(leaving.insert(stream.clone(), done)),
+                        Change::Stop { stream, .. } => drop(removals.insert(stream.clone(), done)),
                         Change::Serve(_) | Change::Missing(_) => drop(done.send(Elsewhere::NotAsked)),
                     }
                     Event::Change(change)
@@ -119,8 +119,7 @@ pub(crate) async fn run(mut coordinator: Coordinator, mut outside: Outside) -> R
     }
 }
 
-/// Asks how long a stream keeps records, which may be changed at any time. Without an answer what is known holds until the
-/// next question.
+/// Reads how long a stream keeps records. Without an answer, the known retention is used until the next description.
 fn retention_of(stream: Option<StreamId>, outside: &Outside) -> BoxFuture<'static, Event> {
     let api = outside.streams.api(stream.as_ref());
     async move {
@@ -133,35 +132,17 @@ fn retention_of(stream: Option<StreamId>, outside: &Outside) -> BoxFuture<'stati
     .boxed()
 }
 
-/// One attempt of a call. Its failure is told by what it went to, not for itself: calls are repeated.
+/// Makes one attempt of a call. Its failure moves the metrics and the outage log of the service; it has no log line of
+/// its own, as calls are repeated.
 fn make(call: Call, call_timeout: Duration, outside: &Outside) -> BoxFuture<'static, Answered> {
-    let Call { part, life, op } = call;
+    let Call { id, generation, op } = call;
     let (store, streams, clock) = (outside.store.clone(), outside.streams.clone(), outside.clock.clone());
     async move {
         let sent = clock.now();
-        let (within, to_table) = match op {
-            Op::Page { within, .. } => (Some(within), true),
-            // Each page has a deadline of its own, however many there are.
-            Op::List(..) => (None, false),
-            Op::Write(_) | Op::Scan => (Some(call_timeout), true),
-            // Each batch has the time of a call.
-            Op::Read(ref keys, _) | Op::ReadSome(ref keys, _) => (Some(call_timeout * rounds(keys.len())), true),
-        };
-        let answer = answer(op, store.as_ref(), streams.as_ref(), call_timeout);
-        let answer = match within {
-            Some(within) => tokio::time::timeout(within, answer).await.map_err(|_| within),
-            None => Ok(answer.await),
-        };
-        let (answer, failed) = match answer {
-            Ok(Ok(answer)) => (answer, None),
-            Ok(Err(Failed { failure, outcome, error })) => (Answer::Failed(failure), Some((outcome, error))),
-            Err(within) => {
-                let error = format!("no answer within {} s", within.as_secs_f64());
-                (Answer::Failed(Failure::Unanswered), Some(("unanswered", error)))
-            }
-        };
+        let to_table = !matches!(op, Op::List(..));
+        let (answer, failed) = answer(op, store.as_ref(), streams.as_ref(), call_timeout).await;
         CallEnded { to_table, failed: failed.as_ref().map(|(outcome, error)| (*outcome, error.as_str())) }.emit();
-        Answered { part, life, sent, answer }
+        Answered { id, generation, sent, answer }
     }
     .boxed()
 }
@@ -173,43 +154,76 @@ struct Failed {
     error: String,
 }
 
-async fn answer(
-    op: Op,
-    store: &dyn LeaseStore,
-    streams: &dyn StreamApis,
-    call_timeout: Duration,
-) -> Result<Answer, Failed> {
+impl Failed {
+    fn unanswered(within: Duration) -> Self {
+        let error = format!("no answer within {} s", within.as_secs_f64());
+        Failed { failure: Failure::Unanswered, outcome: "unanswered", error }
+    }
+}
+
+/// The outcome and error of a failed call, for the log.
+type Logged = Option<(&'static str, String)>;
+
+/// An answer to an operation, with its failure for the log.
+async fn answer(op: Op, store: &dyn LeaseStore, streams: &dyn StreamApis, call_timeout: Duration) -> (Answer, Logged) {
     match op {
-        Op::Write(write) => store.write(&write).await.map(Answer::Written).map_err(of_store),
-        Op::Read(keys, consistency) => match batches(&keys, consistency, store, call_timeout).await {
-            Batches { rows, failed: None } => Ok(Answer::Rows(rows)),
-            Batches { failed: Some(failed), .. } => Err(failed),
-        },
-        Op::ReadSome(keys, consistency) => match batches(&keys, consistency, store, call_timeout).await {
-            Batches { rows, failed: Some(failed) } if rows.is_empty() => Err(failed),
-            Batches { rows, .. } => Ok(Answer::Rows(rows)),
-        },
-        Op::Page { after, rows, .. } => store.scan_page(after.as_ref(), rows).await.map(Answer::Page).map_err(of_store),
-        // The coordinator asks for pages instead.
-        Op::Scan => store.scan().await.map(Answer::Table).map_err(of_store),
+        Op::Write(write) => {
+            let call = async { store.write(&write).await.map_err(of_store) };
+            answered(timed(call_timeout, call).await, Answer::Written)
+        }
+        Op::Read(keys, consistency) => {
+            let call = async {
+                match batches(&keys, consistency, store, call_timeout).await {
+                    Batches { rows, failed: None } => Ok(rows),
+                    Batches { failed: Some(failed), .. } => Err(failed),
+                }
+            };
+            answered(timed(call_timeout * rounds(keys.len()), call).await, Answer::Rows)
+        }
+        Op::ReadSome(keys, consistency) => {
+            let call = async {
+                match batches(&keys, consistency, store, call_timeout).await {
+                    Batches { rows, failed: Some(failed) } if rows.is_empty() => Err(failed),
+                    Batches { rows, .. } => Ok(rows),
+                }
+            };
+            answered(timed(call_timeout * rounds(keys.len()), call).await, Answer::Rows)
+        }
+        Op::Page { after, rows, within } => {
+            let call = async { store.scan_page(after.as_ref(), rows).await.map_err(of_store) };
+            answered(timed(within, call).await, Answer::Page)
+        }
         Op::List(stream, which) => match streams.api(stream.as_ref()) {
-            Some(api) => pages::list(api.as_ref(), which, || ()).await.map(Answer::Listing).map_err(of_stream),
-            // It is not served any more: nobody waits for this.
-            None => Ok(Answer::Failed(Failure::Unanswered)),
+            // No timeout: each page of a list has its own.
+            Some(api) => answered(pages::list(api.as_ref(), which, || ()).await.map_err(of_stream), Answer::Listing),
+            // The stream is no longer served, and no component waits for its list.
+            None => (Answer::Listing(Err(Failure::Unanswered)), None),
         },
     }
 }
 
-/// What batches of a read came to: the rows of those that were answered, in the order asked, and why others were not.
+async fn timed<T>(within: Duration, call: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+    tokio::time::timeout(within, call).await.unwrap_or_else(|_| Err(Failed::unanswered(within)))
+}
+
+fn answered<T>(result: Result<T, Failed>, kind: fn(Reply<T>) -> Answer) -> (Answer, Logged) {
+    match result {
+        Ok(answer) => (kind(Ok(answer)), None),
+        Err(Failed { failure, outcome, error }) => (kind(Err(failure)), Some((outcome, error))),
+    }
+}
+
+/// The result of a read in batches: the rows of the batches that were answered, in the order asked for, and why another
+/// batch failed.
 struct Batches {
-    rows: Vec<Option<Row>>,
+    rows: Rows,
     failed: Option<Failed>,
 }
 
-/// Several batches at once, each within the time of a call. One that fails acquires nothing from the others.
+/// Makes several batches at once, each within the timeout of a call. One that fails does not affect the others.
 async fn batches(keys: &[RowKey], consistency: Consistency, store: &dyn LeaseStore, call_timeout: Duration) -> Batches {
     let batch = |keys| batch(keys, consistency, store, call_timeout).boxed();
-    let calls: Vec<BoxFuture<'_, Result<Vec<Option<Row>>, Failed>>> = keys.chunks(KEYS_A_READ).map(batch).collect();
+    let calls: Vec<BoxFuture<'_, Result<Rows, Failed>>> = keys.chunks(KEYS_A_READ).map(batch).collect();
     let mut read = Batches { rows: Vec::with_capacity(keys.len()), failed: None };
     let mut calls = futures_util::stream::iter(calls).buffered(MOST_BATCHES);
     while let Some(batch) = calls.next().await {
@@ -226,22 +240,16 @@ async fn batch(
     consistency: Consistency,
     store: &dyn LeaseStore,
     call_timeout: Duration,
-) -> Result<Vec<Option<Row>>, Failed> {
-    match tokio::time::timeout(call_timeout, store.read(keys, consistency)).await {
-        Ok(answer) => answer.map_err(of_store),
-        Err(_) => {
-            let error = format!("no answer within {} s", call_timeout.as_secs_f64());
-            Err(Failed { failure: Failure::Unanswered, outcome: "unanswered", error })
-        }
-    }
+) -> Result<Rows, Failed> {
+    timed(call_timeout, async { store.read(keys, consistency).await.map_err(of_store) }).await
 }
 
-/// How many times as long as one call so many keys may take.
+/// The timeout of a read of this many keys, in timeouts of one call.
 fn rounds(keys: usize) -> u32 {
     if keys <= KEYS_A_READ {
         return 1;
     }
-    // And once more, so that the time of the last batches is up before the time of all.
+    // One more, so that the last batches time out before the whole read does.
     u32::try_from(keys.div_ceil(KEYS_A_READ * MOST_BATCHES) + 1).unwrap_or(u32::MAX)
 }
 

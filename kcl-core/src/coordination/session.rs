@@ -1,9 +1,12 @@
-//! This worker's session: drawing its number, registering, beating, and hearing that it is over.
+//! Keeps this worker's session: draws its number, registers it, sends its heartbeats, and learns when it has ended.
+//!
+//! See docs/protocol/sessions.md.
 
 mod twin;
 
 use super::backoff::RetryPolicy;
-use super::effects::{Answer, CallId, Effects, Failure};
+use super::call::{CallId, Failure, Reply, TimerId};
+use super::effects::Effects;
 use crate::clock::Time;
 use crate::config::{Settings, timing};
 use crate::coordination::event::CoordinationEvent;
@@ -23,17 +26,17 @@ pub(crate) struct Session {
     capacity: Option<u32>,
     /// The streams that the worker serves, of several.
     streams: Option<BTreeSet<StreamId>>,
-    /// Whether no row says so yet.
-    unsaid: bool,
+    /// Whether `streams` changed since the last write.
+    streams_unsent: bool,
     /// The streams that the row is known to show.
     shown: Option<BTreeSet<StreamId>>,
-    /// Of the session that is being registered.
+    /// A random number of the session that is being registered, by which a process recognises its own row.
     tag: u64,
     failover_time: Duration,
     every: Duration,
     profile: WorkerProfile,
     process: ThisProcess,
-    /// The last session that this process had: a row of it may be replaced though it has not ended.
+    /// The last session that this process registered. It may be replaced although it has not ended.
     last: Option<SessionNumber>,
     state: State,
 }
@@ -42,7 +45,7 @@ pub(crate) struct Session {
 enum State {
     Absent,
     Drawing,
-    /// The worker's last session has a higher number than the one drawn: another fleet row had counted it.
+    /// A session of this worker has a higher number than the one drawn: it was drawn from an earlier fleet row.
     DrawingAbove {
         last: SessionNumber,
     },
@@ -50,20 +53,20 @@ enum State {
         number: SessionNumber,
         first_sent: Option<Time>,
     },
-    /// Another process' session has this worker's id, and may be alive.
+    /// A session of another process has this worker's id, and may be alive.
     Contending {
         number: SessionNumber,
         first_sent: Option<Time>,
         twin: Box<Twin>,
     },
-    /// A row that stands in the way of the registration is being fenced or deleted.
+    /// A row that prevents the registration is being fenced or deleted.
     Displacing {
         number: SessionNumber,
         first_sent: Option<Time>,
         write: Box<Write>,
     },
-    /// A row that cannot be read stands where this session's should.
-    Mending {
+    /// The row at this session's key cannot be read, and is being deleted.
+    Repairing {
         number: SessionNumber,
         damaged: Damaged,
     },
@@ -74,50 +77,52 @@ enum State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Live {
     number: SessionNumber,
-    /// Confirmed last.
+    /// The last confirmed heartbeat.
     heartbeat: u64,
     /// When the first attempt of the heartbeat under way was sent, if one is.
     first_sent: Option<Time>,
     in_flight: bool,
     draining: bool,
-    /// Which state the row is known to show.
+    /// Whether the row is known to show `draining`.
     shown_draining: bool,
 }
 
-/// What became of the session.
+/// The outcome of one step of the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SessionEvent {
     Nothing,
-    /// There is no fleet row to draw from.
+    /// There is no fleet row to draw a number from.
     NoFleet,
-    /// The session is registered, and its owner may deliver until then.
+    /// The session is registered, and this worker may deliver records until then.
     Registered {
         number: SessionNumber,
         until: Time,
     },
-    /// A heartbeat is confirmed, and its owner may deliver until then.
+    /// A heartbeat is confirmed, and this worker may deliver records until then.
     Confirmed {
         until: Time,
     },
-    /// Fenced, or the row is gone: everything must be dropped.
+    /// The session was fenced, or its row is gone: the worker must drop all its leases.
     Lost {
         why: &'static str,
     },
-    /// Another kind of row stands where the session's should, and is not ours to remove.
+    /// The session's key has a row of another kind, which this library must not delete.
     Obstructed {
         why: String,
     },
-    /// A later session under the same worker id.
+    /// A later session has the same worker id.
     Replaced {
         by: SessionNumber,
         process: Option<ProcessId>,
     },
-    /// Another process is alive under the same worker id, and was there first.
+    /// Another live process registered the same worker id first.
     HeldByAnother {
         session: SessionNumber,
         process: Option<ProcessId>,
     },
 }
+
+const TIMER: TimerId = TimerId::Session;
 
 impl Session {
     pub(crate) fn new(
@@ -132,7 +137,7 @@ impl Session {
             me,
             capacity: settings.max_leases,
             streams,
-            unsaid: false,
+            streams_unsent: false,
             shown: None,
             tag: 0,
             failover_time: settings.failover_time,
@@ -148,27 +153,33 @@ impl Session {
         if let State::Live(live) = &self.state { Some(live.number) } else { None }
     }
 
-    /// The heartbeat confirmed last.
+    /// Whether this worker has registered a session, this one or an earlier one.
+    pub(crate) fn has_registered(&self) -> bool {
+        self.last.is_some()
+    }
+
+    /// The last confirmed heartbeat.
     pub(crate) fn heartbeat(&self) -> u64 {
         if let State::Live(live) = &self.state { live.heartbeat } else { 0 }
     }
 
-    /// Whether a row for it may exist that it does not know of yet.
+    /// Whether a row of this session may exist of which the worker does not know yet.
     pub(crate) fn is_registering(&self) -> bool {
         match self.state {
-            State::Registering { .. } | State::Mending { .. } | State::Contending { .. } | State::Displacing { .. } => {
-                true
-            }
+            State::Registering { .. }
+            | State::Repairing { .. }
+            | State::Contending { .. }
+            | State::Displacing { .. } => true,
             State::Absent | State::Drawing | State::DrawingAbove { .. } | State::Live(_) | State::Over => false,
         }
     }
 
-    /// Whether another process' session stands in the way, and no row of this session's can exist.
+    /// Whether a session of another process prevents the registration, and no row of this session can exist.
     pub(crate) fn waits_for_another(&self) -> bool {
         matches!(self.state, State::Contending { first_sent: None, .. } | State::Displacing { first_sent: None, .. })
     }
 
-    /// Uses the fleet's settings, with all that the worker derives from them, instead of the worker's own.
+    /// Uses the fleet's settings, and the times that follow from them, instead of the worker's own.
     pub(crate) fn adopt(&mut self, settings: &Settings) {
         self.failover_time = settings.failover_time;
         self.every = settings.effective_heartbeat_interval();
@@ -177,7 +188,7 @@ impl Session {
         self.profile.adopted = true;
     }
 
-    /// When the first attempt of the registration under way was sent that got no answer.
+    /// When the first unanswered attempt of the registration under way was sent.
     fn first_sent(&self) -> Option<Time> {
         match &self.state {
             State::Registering { first_sent, .. }
@@ -186,18 +197,18 @@ impl Session {
             State::Absent
             | State::Drawing
             | State::DrawingAbove { .. }
-            | State::Mending { .. }
+            | State::Repairing { .. }
             | State::Live(_)
             | State::Over => None,
         }
     }
 
-    /// Whether its row is known to say that the worker does not serve this stream, of several.
+    /// Whether the session's row is known to show that the worker does not serve this stream, of several.
     pub(crate) fn shows_without(&self, stream: &StreamId) -> bool {
         self.number().is_some() && self.shown.as_ref().is_some_and(|shown| !shown.contains(stream))
     }
 
-    /// Whether it has ended.
+    /// Whether the session has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.state == State::Over
     }
@@ -209,13 +220,13 @@ impl Session {
         effects.write(CallId::Session, Write::NextSessionNumber);
     }
 
-    /// Heartbeats no more.
+    /// Sends no more heartbeats.
     pub(crate) fn end(&mut self, effects: &mut Effects) {
         self.state = State::Over;
-        effects.forget(&CallId::Session);
+        effects.clear_timer(&TIMER);
     }
 
-    /// Says `draining` from now on, with a heartbeat at once.
+    /// Writes `draining` into the row from now on, with a heartbeat at once.
     pub(crate) fn drain(&mut self, load: u32, effects: &mut Effects) {
         if let State::Live(live) = &mut self.state {
             live.draining = true;
@@ -225,10 +236,10 @@ impl Session {
         }
     }
 
-    /// Says from now on, with a heartbeat at once, that the worker serves these streams.
+    /// Writes into the row from now on, with a heartbeat at once, that the worker serves these streams.
     pub(crate) fn serve(&mut self, streams: Option<BTreeSet<StreamId>>, load: u32, effects: &mut Effects) {
         self.streams = streams;
-        self.unsaid = true;
+        self.streams_unsent = true;
         if matches!(&self.state, State::Live(live) if !live.in_flight) {
             self.send_heartbeat(load, None, effects);
         }
@@ -244,8 +255,8 @@ impl Session {
                 effects.write(CallId::Session, self.register(number));
             }
             State::Displacing { write, .. } => effects.write(CallId::Session, (**write).clone()),
-            State::Mending { damaged, .. } => effects.write(CallId::Session, Write::Discard(damaged.clone())),
-            // One at a time: a second of the same heartbeat would be refused by the first one's success.
+            State::Repairing { damaged, .. } => effects.write(CallId::Session, Write::Discard(damaged.clone())),
+            // One at a time: once the first is applied, a second write of the same heartbeat would be refused.
             State::Live(live) if live.in_flight => {}
             State::Live(_) => self.send_heartbeat(load, weights, effects),
             State::Over => {}
@@ -262,7 +273,7 @@ impl Session {
         let (worker, streams) = (self.me.clone(), self.streams.clone());
         if let State::Live(live) = &mut self.state {
             live.in_flight = true;
-            self.unsaid = false;
+            self.streams_unsent = false;
             live.first_sent.get_or_insert(effects.now);
             let state = if live.draining { SessionState::Draining } else { SessionState::Active };
             #[cfg(kcl_mutants)]
@@ -280,11 +291,16 @@ impl Session {
         }
     }
 
-    pub(crate) fn on_answer(&mut self, sent: Time, answer: Answer, load: u32, effects: &mut Effects) -> SessionEvent {
+    pub(crate) fn on_answer(
+        &mut self,
+        sent: Time,
+        answer: Reply<Written>,
+        load: u32,
+        effects: &mut Effects,
+    ) -> SessionEvent {
         let written = match answer {
-            Answer::Written(written) => written,
-            Answer::Failed(failure) => return self.on_failure(failure, sent, effects),
-            Answer::Rows(_) | Answer::Table(_) | Answer::Page(_) | Answer::Listing(_) => return SessionEvent::Nothing,
+            Ok(written) => written,
+            Err(failure) => return self.on_failure(failure, sent, effects),
         };
         match self.state.clone() {
             State::Drawing => self.on_drawn(written, effects),
@@ -299,7 +315,7 @@ impl Session {
                 self.state = State::Registering { number, first_sent };
                 self.register_after(number, &written, effects)
             }
-            State::Mending { number, .. } => {
+            State::Repairing { number, .. } => {
                 self.state = State::Registering { number, first_sent: None };
                 self.register_after(number, &written, effects)
             }
@@ -317,31 +333,28 @@ impl Session {
             State::Live(live) => {
                 live.in_flight = false;
                 trusted = live.first_sent.is_some_and(|first| effects.now.since(first) < self.failover_time);
-                effects.tell(CoordinationEvent::HeartbeatMissed { session: live.number, failure });
+                effects.emit(CoordinationEvent::HeartbeatMissed { session: live.number, failure });
             }
             State::Absent
             | State::Drawing
             | State::DrawingAbove { .. }
             | State::Displacing { .. }
-            | State::Mending { .. }
+            | State::Repairing { .. }
             | State::Over => {}
         }
-        self.repeat(trusted, effects);
+        self.retry(trusted, effects);
         SessionEvent::Nothing
     }
 
-    /// Sends it again, later each time. While others still trust the session no pause is longer than a tenth of the failover
-    /// time: a heartbeat that comes through late must not come too late.
-    fn repeat(&self, trusted: bool, effects: &mut Effects) {
-        let policy = RetryPolicy::from(timing::heartbeat_retry(self.failover_time));
-        let policy = if trusted { policy.no_longer_than(self.failover_time / 10) } else { policy };
-        effects.repeat_by(policy, CallId::Session);
+    /// Repeats the write after a pause. `trusted`: the fleet still trusts the session.
+    fn retry(&self, trusted: bool, effects: &mut Effects) {
+        effects.retry(TIMER, RetryPolicy::heartbeat(self.failover_time, trusted));
     }
 
-    /// Goes back to an earlier step of the registration: at once the first time, later each time after that.
+    /// Goes back to an earlier step of the registration: at once the first times, later each time after that.
     fn start_over(&mut self, state: State, effects: &mut Effects) {
         self.state = state;
-        if effects.may_start_over(&CallId::Session) {
+        if effects.may_start_over(&TIMER, "registering the session") {
             self.on_timer(0, None, effects);
         }
     }
@@ -363,7 +376,7 @@ impl Session {
 
     fn on_drawn_above(&mut self, written: Written, effects: &mut Effects) -> SessionEvent {
         match written {
-            // The fleet row has counted that number meanwhile: the next one is above it for certain.
+            // The fleet row has passed that number meanwhile, so the next one drawn is above it.
             Written::Refused(Some(Row::Fleet(_))) => {
                 self.start_over(State::Absent, effects);
                 SessionEvent::Nothing
@@ -380,15 +393,16 @@ impl Session {
         written: &Written,
         effects: &mut Effects,
     ) -> SessionEvent {
-        // Refused by our own row, an earlier attempt had come through. Applied, one may have too, and another hand removed
-        // what it made: others count from when they first saw it.
+        // The session counts from its first attempt. If our own row refused this attempt, an earlier one was applied. If
+        // this one was applied, an earlier one may have been too, and an external writer deleted its row: other workers
+        // count from when they first saw that row.
         let (Written::Applied(row) | Written::Refused(row)) = written;
         let confirmed = first_sent;
         if let Some(Row::Damaged(damaged)) = row {
-            return self.mend(number, damaged.clone(), effects);
+            return self.repair(number, damaged.clone(), effects);
         }
         let Some(session) = row.as_ref().and_then(Row::as_session) else {
-            self.repeat(false, effects);
+            self.retry(false, effects);
             return SessionEvent::Nothing;
         };
         let is_ours = (session.number, session.tag) == (number, self.tag);
@@ -396,7 +410,7 @@ impl Session {
             return self.contend(number, twin, session, effects);
         }
         if session.number >= LARGEST_COUNTER {
-            // No number lies above it. The session has ended, and its row is of no use to anybody.
+            // No number is above this one. The session has ended, so its row may be deleted.
             let write = Write::DeleteSession { worker: session.worker.clone(), number: session.number, own: false };
             effects.write(CallId::Session, write.clone());
             self.state = State::Displacing { number, first_sent: self.first_sent(), write: Box::new(write) };
@@ -406,7 +420,7 @@ impl Session {
             self.start_over(State::DrawingAbove { last: session.number }, effects);
             return SessionEvent::Nothing;
         }
-        // Ended, under the number that was drawn: perhaps by a process that drew it from a fleet row that is gone.
+        // An ended session has the number that was drawn: another process drew it from a fleet row that is gone.
         if session.state.has_ended() {
             self.start_over(State::Absent, effects);
             return SessionEvent::Nothing;
@@ -421,29 +435,30 @@ impl Session {
             draining: false,
             shown_draining: false,
         });
-        let next = if self.unsaid { effects.now } else { confirmed + self.every };
-        effects.remind(CallId::Session, next);
+        let next = if self.streams_unsent { effects.now } else { confirmed + self.every };
+        effects.set_timer(TIMER, next);
         SessionEvent::Registered { number, until: self.until(confirmed) }
     }
 
-    /// Registers after a write that was to clear the way: at once where it did, and not in a circle where it did not.
+    /// Registers after a write that was to remove the obstacle: at once if it was applied, after a pause if not.
     fn register_after(&self, number: SessionNumber, written: &Written, effects: &mut Effects) -> SessionEvent {
         match written {
             Written::Applied(_) => effects.write(CallId::Session, self.register(number)),
-            Written::Refused(_) => self.repeat(false, effects),
+            Written::Refused(_) => self.retry(false, effects),
         }
         SessionEvent::Nothing
     }
 
-    /// The session that the row was of has ended with it: its owner registers anew, and that is this worker.
-    fn mend(&mut self, number: SessionNumber, damaged: Damaged, effects: &mut Effects) -> SessionEvent {
+    /// Deletes a row at this worker's key that cannot be read. Its session is lost with it: its owner registers again,
+    /// and that owner is this worker.
+    fn repair(&mut self, number: SessionNumber, damaged: Damaged, effects: &mut Effects) -> SessionEvent {
         if !damaged.is_ours() {
             self.state = State::Over;
             return SessionEvent::Obstructed { why: damaged.why };
         }
-        effects.tell(CoordinationEvent::damaged(&damaged));
+        effects.emit(CoordinationEvent::damaged(&damaged));
         effects.write(CallId::Session, Write::Discard(damaged.clone()));
-        self.state = State::Mending { number, damaged };
+        self.state = State::Repairing { number, damaged };
         SessionEvent::Nothing
     }
 
@@ -468,12 +483,13 @@ impl Session {
             live.first_sent = None;
             live.shown_draining = session.state == SessionState::Draining;
             self.shown.clone_from(&session.streams);
-            let say_more = (live.draining && !live.shown_draining) || self.unsaid;
+            let is_outdated = (live.draining && !live.shown_draining) || self.streams_unsent;
             self.state = State::Live(live);
-            if say_more {
+            if is_outdated {
                 self.send_heartbeat(load, None, effects);
             } else {
-                effects.remind(CallId::Session, confirmed + self.every);
+                // From the sending: the interval must fit into the time that the fleet waits for a heartbeat.
+                effects.set_timer(TIMER, confirmed + self.every);
             }
             let confirmed = if mutated!(TrustsFromReceipt) { effects.now } else { confirmed };
             return SessionEvent::Confirmed { until: self.until(confirmed) };
@@ -484,12 +500,15 @@ impl Session {
                 SessionEvent::Replaced { by: session.number, process: session.profile.process.clone() }
             }
             Some(session) if session.state.has_ended() => SessionEvent::Lost { why: "fenced" },
-            Some(_) => SessionEvent::Lost { why: "its row was changed by another hand" },
+            Some(_) => SessionEvent::Lost { why: "an external writer changed its row" },
             None if matches!(row, Some(Row::Damaged(_))) => SessionEvent::Lost { why: "its row cannot be read" },
             None => SessionEvent::Lost { why: "its row is gone" },
         }
     }
 
+    /// The end of the time in which the worker may deliver. It counts 0.95 of the failover time from the *sending* of the
+    /// heartbeat, and the fleet all of it from a *receipt*, so the worker stops first even if clocks drift
+    /// (docs/protocol/sessions.md).
     fn until(&self, confirmed: Time) -> Time {
         let counted = if mutated!(OwnerCountsTooLong) { self.failover_time * 2 } else { self.failover_time };
         confirmed + timing::owned_for(counted)

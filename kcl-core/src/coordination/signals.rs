@@ -1,6 +1,10 @@
-//! What the coordination exports on its timer: how far each shard is behind, what is in quarantine, what retention threatens.
+//! Exports gauges and alarms about held leases: consumer lag, quarantined records, and records that near the end of the
+//! stream's retention.
 
-use super::coordinator::Coordinator;
+use super::effects::Effects;
+use super::held_lease::HeldLease;
+use super::intervals;
+use super::streams::Streams;
 use crate::clock::Time;
 use crate::coordination::event::CoordinationEvent;
 use crate::lease::row::LeaseKey;
@@ -8,107 +12,91 @@ use crate::record::StreamId;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Between two exports.
-const EVERY: Duration = Duration::from_secs(5);
-/// Between two alarms about the same.
-const ALARM_EVERY: Duration = Duration::from_secs(60);
-/// The part of the stream's retention after which what is not read, or quarantined, is alarmed about.
+/// Records that are older than this share of the stream's retention, and unread or in quarantine, raise an alarm.
 const ALARM_AT: f64 = 0.8;
-/// Between two questions for a stream's retention, which may be changed at any time. DescribeStreamSummary allows 20 calls a
-/// second to an account, however many workers and streams it has.
-const RETENTION_EVERY: Duration = Duration::from_secs(600);
 
-/// When what was done last.
+/// When the exports were last made.
 #[derive(Debug, Default)]
 pub(super) struct Signals {
     exported: Time,
     alarmed: Time,
-    asked: BTreeMap<Option<StreamId>, Time>,
-    question: Option<Option<StreamId>>,
+    described: BTreeMap<Option<StreamId>, Time>,
+    to_describe: Option<Option<StreamId>>,
 }
 
-impl Signals {
-    /// The stream to be described, if one is.
-    pub(super) fn take_question(&mut self) -> Option<Option<StreamId>> {
-        self.question.take()
-    }
-}
-
-/// What is in quarantine of a stream.
+/// The records in quarantine of one stream.
 #[derive(Default)]
-struct Parked {
+struct Quarantined {
     records: usize,
     oldest: Duration,
 }
 
-impl Coordinator {
-    pub(super) fn export_signals(&mut self) {
-        let now = self.effects.now;
-        if now.since(self.signals.exported) < EVERY {
+impl Signals {
+    /// The stream whose retention is to be read, if one is due: one of several, or the only one.
+    pub(super) fn take_to_describe(&mut self) -> Option<Option<StreamId>> {
+        self.to_describe.take()
+    }
+
+    /// Exports what is due.
+    pub(super) fn export(&mut self, held: &BTreeMap<LeaseKey, HeldLease>, streams: &Streams, effects: &mut Effects) {
+        let now = effects.now;
+        if now.since(self.exported) < intervals::EXPORT {
             return;
         }
-        self.signals.exported = now;
-        let alarms = now.since(self.signals.alarmed) >= ALARM_EVERY;
+        self.exported = now;
+        let alarms = now.since(self.alarmed) >= intervals::ALARM_REPEAT;
         if alarms {
-            self.signals.alarmed = now;
+            self.alarmed = now;
         }
-        let streams = self.identity.streams.ids();
-        let ids: Vec<Option<StreamId>> = streams.map_or(vec![None], |ids| ids.into_iter().map(Some).collect());
-        let mut parked: BTreeMap<Option<StreamId>, Parked> =
-            ids.into_iter().map(|id| (id, Parked::default())).collect();
-        let mut happened = Vec::new();
-        for (lease, held) in &self.held {
-            let Some(served) = self.identity.streams.of(lease) else { continue };
+        let ids: Vec<Option<StreamId>> = streams.ids().map_or(vec![None], |ids| ids.into_iter().map(Some).collect());
+        let mut quarantined: BTreeMap<Option<StreamId>, Quarantined> =
+            ids.into_iter().map(|id| (id, Quarantined::default())).collect();
+        for (lease, held) in held {
+            let Some(served) = streams.of(lease) else { continue };
             let (delivery, retention) = (&held.delivery, served.retention);
             let behind = delivery.lag();
             let (lag, unacknowledged) = (behind.lag, behind.unacknowledged);
-            happened.push(CoordinationEvent::ShardBehind { lease: lease.clone(), lag, unacknowledged });
+            effects.emit(CoordinationEvent::ShardBehind { lease: lease.clone(), lag, unacknowledged });
             let left = |age: Duration| retention.saturating_sub(age);
             let is_near = |age: Duration| age >= retention.mul_f64(ALARM_AT);
             if alarms && is_near(lag) {
-                happened.push(CoordinationEvent::RetentionNear { lease: lease.clone(), lag, left: left(lag) });
+                effects.emit(CoordinationEvent::RetentionNear { lease: lease.clone(), lag, left: left(lag) });
             }
             for expired in delivery.expired(retention) {
-                happened.push(CoordinationEvent::RecordsExpired { lease: lease.clone(), expired });
+                effects.emit(CoordinationEvent::RecordsExpired { lease: lease.clone(), expired });
             }
             let keys = delivery.quarantined_keys();
             let Some(oldest) = keys.iter().map(|key| key.arrived_at_ms).min() else { continue };
             let age = delivery.age(oldest);
-            let of_stream = parked.entry(served.keys.id.clone()).or_default();
+            let of_stream = quarantined.entry(served.keys.id.clone()).or_default();
             of_stream.records += keys.iter().map(|key| key.positions.len()).sum::<usize>();
             of_stream.oldest = of_stream.oldest.max(age);
-            // What is parked must be dealt with before the stream's retention ends it.
+            // An operator must resume these records before the stream's retention deletes them.
             if alarms && is_near(age) {
-                happened.push(CoordinationEvent::ParkedAging {
-                    lease: lease.clone(),
-                    keys: keys.len(),
-                    left: left(age),
-                });
+                let (lease, keys, left) = (lease.clone(), keys.len(), left(age));
+                effects.emit(CoordinationEvent::ParkedAging { lease, keys, left });
             }
         }
-        for (stream, Parked { records, oldest }) in parked {
-            happened.push(CoordinationEvent::QuarantineHolds { stream, records, oldest });
+        for (stream, Quarantined { records, oldest }) in quarantined {
+            effects.emit(CoordinationEvent::QuarantineHolds { stream, records, oldest });
         }
-        for happening in happened {
-            self.effects.tell(happening);
-        }
-        self.ask_for_retention(now);
+        self.describe_next(held, streams, now);
     }
 
-    /// Asks one stream of which this worker holds leases, the one that was not asked for longest.
-    fn ask_for_retention(&mut self, now: Time) {
+    /// Picks the stream, of those of which leases are held, that was described longest ago.
+    fn describe_next(&mut self, held: &BTreeMap<LeaseKey, HeldLease>, streams: &Streams, now: Time) {
         let since = |lease: &LeaseKey| {
-            let id = self.identity.streams.of(lease)?.keys.id.clone();
-            let asked = self.signals.asked.get(&id).copied();
-            Some((asked, id))
+            let id = streams.of(lease)?.keys.id.clone();
+            let described = self.described.get(&id).copied();
+            Some((described, id))
         };
-        let Some((asked, id)) = self.held.keys().filter_map(since).min() else { return };
-        match asked {
-            // It was described when the worker started.
-            None => drop(self.signals.asked.insert(id, now)),
-            Some(asked) if now.since(asked) >= RETENTION_EVERY => {
-                self.signals.asked.insert(id.clone(), now);
-                self.signals.question = Some(id);
+        let Some((described, id)) = held.keys().filter_map(since).min() else { return };
+        match described {
+            // The stream was described when the worker started.
+            None => drop(self.described.insert(id, now)),
+            Some(described) if now.since(described) >= intervals::RETENTION => {
+                self.described.insert(id.clone(), now);
+                self.to_describe = Some(id);
             }
             Some(_) => {}
         }

@@ -1,4 +1,4 @@
-//! Before anything is written: is this table ours to work on?
+//! Examines the table before anything is written: does it belong to this stream, and does no other kind of consumer use it?
 
 mod agreement;
 mod correction;
@@ -10,7 +10,10 @@ pub(super) use examine::of_range;
 
 use self::agreement::{Agreement, Verdict};
 use self::correction::{Corrected, Correction, Step};
-use super::effects::{Answer, CallId, Effects, Op};
+use super::backoff::RetryPolicy;
+use super::call::{CallId, Op, Reply, StartCall, TimerId};
+use super::effects::Effects;
+use super::intervals;
 use super::leader::StaleOwnerTracker;
 use super::streams::Streams;
 use crate::clock::Time;
@@ -18,42 +21,40 @@ use crate::config::Settings;
 use crate::coordination::event::CoordinationEvent;
 use crate::error::{Code, Error};
 use crate::lease::row::{FleetSettings, Lease, RowKey, WorkerId};
-use crate::lease::{Page, Table};
-use crate::shard::{ListWhich, Shard};
+use crate::lease::{Page, Table, Written};
+use crate::shard::{ListWhich, Listing, Shard};
 use std::time::Duration;
 
-/// Java renews every third of its failover time, 3.3 s by default: looks as close as this see it move in time.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-
-/// Looks at the table until it is clear that no other hand is at work.
+/// Reads the table until it is clear whether an external writer uses it, and whether the fleet's settings fit.
 #[derive(Debug)]
 pub(crate) struct Start {
     table: String,
     java_failover_time: Duration,
-    resting: StaleOwnerTracker,
-    /// The stream's shards, once it turned out that they matter.
+    /// The leases that external writers wrote, and since when each has not changed.
+    stale_owners: StaleOwnerTracker,
+    /// The stream's shards, if the leases do not name their stream.
     shards: Option<Vec<Shard>>,
-    damaged_told: bool,
+    damaged_logged: bool,
     asked: Time,
     agreement: Agreement,
-    /// Whether it was told that somebody with other settings may be alive.
-    waiting_told: bool,
+    /// Whether it was logged that a worker with other settings may be alive.
+    waiting_logged: bool,
     correction: Correction,
-    /// Writes under way that take a mistaken `start` back.
+    /// The writes under way that take a mistaken `start` back.
     correcting: Option<Step>,
     /// Whether it was logged that a start differs, and that it is corrected.
     correction_logged: (bool, bool),
 }
 
-/// What a look told.
+/// The outcome of one step of the examination.
 #[derive(Debug)]
 pub(crate) enum StartEvent {
     Nothing,
-    /// The table is ours to work on.
+    /// This worker may use the table.
     Clear(Box<Table>),
-    /// It is, and the fleet's settings are to be used.
+    /// This worker may use the table, with the fleet's settings.
     Adopted(Box<Table>, FleetSettings),
-    /// It is not.
+    /// This worker must not use the table.
     Refused(Error),
 }
 
@@ -62,15 +63,15 @@ impl Start {
         let java_failover_time = settings.java_failover_time;
         Start {
             agreement: Agreement::new(table.clone(), me, settings),
-            waiting_told: false,
+            waiting_logged: false,
             correction: Correction::new(settings.failover_time),
             correcting: None,
             correction_logged: (false, false),
             table,
             java_failover_time,
-            resting: StaleOwnerTracker::default(),
+            stale_owners: StaleOwnerTracker::default(),
             shards: None,
-            damaged_told: false,
+            damaged_logged: false,
             asked: Time::ZERO,
         }
     }
@@ -82,52 +83,51 @@ impl Start {
                 step.retry();
                 self.send_corrections(effects);
             }
-            None => self.look(effects),
+            None => self.read_table(effects),
         }
     }
 
-    pub(crate) fn look(&mut self, effects: &mut Effects) {
+    pub(crate) fn read_table(&mut self, effects: &mut Effects) {
         self.asked = effects.now;
-        effects.call(CallId::Start, Op::Scan);
+        effects.read_table(CallId::Start(StartCall::ReadTable));
     }
 
-    /// A page of the table, as an answer to a call that was sent then.
+    /// A page of the table arrived, in answer to a call that was sent then.
     pub(crate) fn on_page(&mut self, page: &Page, sent: Time, effects: &Effects) {
-        for lease in page.rows.leases.iter().filter(|lease| is_another_hands(lease)) {
-            self.resting.observe(lease, sent, effects.now, &effects.contact);
+        for lease in page.rows.leases.iter().filter(|lease| is_external(lease)) {
+            self.stale_owners.observe(lease, sent, effects.now, &effects.contact);
         }
     }
 
-    /// What was seen of leases that other hands wrote.
-    pub(crate) fn into_resting(self) -> StaleOwnerTracker {
-        self.resting
+    /// The leases that external writers wrote, and since when each has not changed.
+    pub(crate) fn into_stale_owners(self) -> StaleOwnerTracker {
+        self.stale_owners
     }
 
-    pub(crate) fn on_answer(&mut self, answer: Answer, streams: &Streams, effects: &mut Effects) -> StartEvent {
+    pub(crate) fn on_shards(&mut self, answer: Reply<Listing>, effects: &mut Effects) {
         match answer {
-            Answer::Table(table) => self.on_table(table, streams, effects),
-            Answer::Listing(listing) => {
+            Ok(listing) => {
                 self.shards = Some(listing.shards);
-                self.look(effects);
-                StartEvent::Nothing
+                self.read_table(effects);
             }
-            Answer::Written(_) | Answer::Rows(_) | Answer::Page(_) | Answer::Failed(_) => {
-                effects.repeat(CallId::Start);
-                StartEvent::Nothing
-            }
+            Err(_) => effects.retry(TimerId::Start, RetryPolicy::CALL),
         }
     }
 
-    fn on_table(&mut self, table: Table, streams: &Streams, effects: &mut Effects) -> StartEvent {
+    pub(crate) fn on_table(&mut self, answer: Reply<Table>, streams: &Streams, effects: &mut Effects) -> StartEvent {
+        let Ok(table) = answer else {
+            effects.retry(TimerId::Start, RetryPolicy::CALL);
+            return StartEvent::Nothing;
+        };
         if let Err(error) = examine::marks(&self.table, streams, &table) {
             return StartEvent::Refused(error);
         }
         match (streams, &self.shards) {
             (Streams::One(_), None) if examine::unmarked(&table).next().is_some() => {
-                effects.call(CallId::Start, Op::List(None, ListWhich::All));
+                effects.call(CallId::Start(StartCall::ListShards), Op::List(None, ListWhich::All));
                 return StartEvent::Nothing;
             }
-            // Keys of several streams say themselves when each was created.
+            // The lease keys of several streams include the creation time of each stream.
             (Streams::Several(_), _) | (Streams::One(_), None) => {}
             (Streams::One(served), Some(shards)) => {
                 if let Err(error) = examine::incarnation(&self.table, &served.keys.identity, &table, shards) {
@@ -135,19 +135,19 @@ impl Start {
                 }
             }
         }
-        for damaged in table.damaged.iter().filter(|_| !std::mem::replace(&mut self.damaged_told, true)) {
-            effects.tell(CoordinationEvent::damaged(damaged));
+        for damaged in table.damaged.iter().filter(|_| !std::mem::replace(&mut self.damaged_logged, true)) {
+            effects.emit(CoordinationEvent::damaged(damaged));
         }
         let mut waiting = false;
-        for lease in table.leases.iter().filter(|lease| is_another_hands(lease)) {
-            if self.resting.is_moving(&lease.key) {
+        for lease in table.leases.iter().filter(|lease| is_external(lease)) {
+            if self.stale_owners.is_moving(&lease.key) {
                 return StartEvent::Refused(self.in_use(lease));
             }
-            waiting |= !self.resting.is_stale_for(lease, self.java_failover_time);
+            waiting |= !self.stale_owners.is_stale_for(lease, self.java_failover_time);
         }
         if waiting {
-            effects.tell(CoordinationEvent::WaitingForForeignHand { for_long: self.java_failover_time });
-            effects.remind(CallId::Start, effects.now + LOOK_EVERY);
+            effects.emit(CoordinationEvent::WaitingForForeignHand { for_long: self.java_failover_time });
+            effects.set_timer(TimerId::Start, effects.now + intervals::START_READ);
             return StartEvent::Nothing;
         }
         let verdict = self.agreement.look(&table, self.asked);
@@ -156,7 +156,7 @@ impl Start {
                 return StartEvent::Nothing;
             }
             for pinned::IgnoredStart { stream, setting, pinned } in pinned::ignored_starts(streams, &table) {
-                effects.tell(CoordinationEvent::StartIgnored { stream, setting, pinned });
+                effects.emit(CoordinationEvent::StartIgnored { stream, setting, pinned });
             }
         }
         match verdict {
@@ -165,11 +165,11 @@ impl Start {
             Verdict::Refused(error) => StartEvent::Refused(error),
             Verdict::Look(after) => {
                 if let Some(theirs) = table.fleet.and_then(|fleet| fleet.settings)
-                    && !std::mem::replace(&mut self.waiting_told, true)
+                    && !std::mem::replace(&mut self.waiting_logged, true)
                 {
-                    effects.tell(CoordinationEvent::FleetSettingsDiffer { theirs });
+                    effects.emit(CoordinationEvent::FleetSettingsDiffer { theirs });
                 }
-                effects.remind(CallId::Start, effects.now + after);
+                effects.set_timer(TimerId::Start, effects.now + after);
                 StartEvent::Nothing
             }
         }
@@ -182,16 +182,16 @@ impl Start {
             correction::Verdict::Look { after, of } => {
                 if !std::mem::replace(&mut self.correction_logged.0, true) {
                     for Corrected { stream, setting, pinned } in of {
-                        effects.tell(CoordinationEvent::StartDiffers { stream, setting, pinned });
+                        effects.emit(CoordinationEvent::StartDiffers { stream, setting, pinned });
                     }
                 }
-                effects.remind(CallId::Start, effects.now + after);
+                effects.set_timer(TimerId::Start, effects.now + after);
                 true
             }
             correction::Verdict::Write { writes, of } => {
                 if !std::mem::replace(&mut self.correction_logged.1, true) {
                     for Corrected { stream, setting, pinned } in of {
-                        effects.tell(CoordinationEvent::StartCorrected { stream, setting, pinned });
+                        effects.emit(CoordinationEvent::StartCorrected { stream, setting, pinned });
                     }
                 }
                 self.correcting = Some(Step::new(writes));
@@ -204,19 +204,19 @@ impl Start {
     fn send_corrections(&mut self, effects: &mut Effects) {
         let writes = self.correcting.as_mut().map(Step::send).unwrap_or_default();
         for write in writes {
-            effects.write(CallId::Correct(write.key()), write);
+            effects.write(CallId::Start(StartCall::Correct(write.key())), write);
         }
     }
 
-    /// An answer to a write that takes a mistaken start back.
-    pub(crate) fn on_corrected(&mut self, row: &RowKey, answer: &Answer, effects: &mut Effects) {
+    /// A write that takes a mistaken start back was answered.
+    pub(crate) fn on_corrected(&mut self, row: &RowKey, answer: &Reply<Written>, effects: &mut Effects) {
         let Some(step) = &mut self.correcting else { return };
-        step.on_answer(row, matches!(answer, Answer::Failed(_)));
+        step.on_answer(row, answer.is_err());
         if step.is_done() {
             self.correcting = None;
-            self.look(effects);
+            self.read_table(effects);
         } else if step.is_waiting() {
-            effects.repeat(CallId::Start);
+            effects.retry(TimerId::Start, RetryPolicy::CALL);
         } else {
             self.send_corrections(effects);
         }
@@ -235,7 +235,7 @@ impl Start {
     }
 }
 
-/// Whether a lease is owned and was last written by a hand that does not know our attributes.
-fn is_another_hands(lease: &Lease) -> bool {
+/// Whether a lease is owned and was last written by an external writer, which does not know our attributes.
+fn is_external(lease: &Lease) -> bool {
     lease.owner.is_some() && !lease.checkpoint.is_shard_end() && lease.was_written_externally()
 }

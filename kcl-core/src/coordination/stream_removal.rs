@@ -1,142 +1,143 @@
-//! Streams, of several, that are to be served no more: from when somebody asks for it until nothing of one is left here, and, if
-//! that was asked too, until it is known whether other workers serve it. Pure.
+//! Tracks the removal of streams, of several, from a worker: until nothing of a stream is left here and, on request, until
+//! it is known whether other workers serve it. Pure.
 //!
-//! Who looks has said before, in its session's row, that it serves the stream no more. So of workers that stop at the same time
-//! at least one finds nobody else.
+//! A worker writes into its session's row that it no longer serves the stream before it reads who else does. So of
+//! workers that remove a stream at the same time, at least one finds no other.
 
-use super::effects::{Answer, CallId, Effects, Op};
+use super::backoff::RetryPolicy;
+use super::call::{CallId, Reply, TimerId};
+use super::effects::Effects;
 use super::streams::served_by_others;
+use crate::lease::Table;
 use crate::lease::row::WorkerId;
 use crate::record::StreamId;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-/// Between two looks of which the first got no answer, and how many there are.
-const AGAIN: Duration = Duration::from_secs(1);
-const MOST_LOOKS: u32 = 5;
+/// Reads of the table that may fail before a removal ends without an answer.
+const MOST_READS: u32 = 5;
 
-/// Who else serves a stream.
+/// Whether other workers serve a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Elsewhere {
     NotAsked,
     Nobody,
     Somebody,
-    /// The table did not tell.
+    /// The table did not answer.
     Unknown,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Something of it is left.
+    /// A lease, a claim or a consumer of the stream is left.
     Draining {
         asks: bool,
     },
-    /// Who else serves it is to be found out.
-    Looking {
+    /// Nothing is left; a read of the table is to show who else serves the stream.
+    Asking {
+        /// Whether the read under way began after this state.
         asked: bool,
         failed: u32,
     },
     Known(Elsewhere),
 }
 
-/// The looks at the table.
+/// The state of the read of the table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Look {
+enum Read {
     #[default]
     Idle,
     UnderWay,
-    /// The last one failed, a moment ago.
-    StaleOwnerTracker,
+    /// The last read failed; the next one waits for the timer.
+    Pausing,
 }
 
-/// See the module's documentation.
+/// The removals under way.
 #[derive(Debug, Default)]
 pub(crate) struct StreamRemoval {
-    of: BTreeMap<StreamId, State>,
-    look: Look,
+    streams: BTreeMap<StreamId, State>,
+    read: Read,
 }
 
 impl StreamRemoval {
-    /// It is to be served no more.
+    /// Begins the removal of a stream. `asks`: the caller wants to know who else serves it.
     pub(crate) fn stop(&mut self, stream: StreamId, asks: bool) {
-        self.of.insert(stream, State::Draining { asks });
+        self.streams.insert(stream, State::Draining { asks });
     }
 
-    /// It is served again.
+    /// The worker serves the stream again.
     pub(crate) fn serve(&mut self, stream: &StreamId) {
-        self.of.remove(stream);
+        self.streams.remove(stream);
     }
 
-    /// The worker's session is over: what was asked for is not answered.
-    pub(crate) fn begin_life(&mut self) {
-        self.look = Look::Idle;
-        for state in self.of.values_mut() {
-            if let State::Looking { asked, .. } = state {
+    /// The session ended, and answers to its calls are dropped. Removals outlive it: the next session reads again.
+    pub(crate) fn on_session_lost(&mut self) {
+        self.read = Read::Idle;
+        for state in self.streams.values_mut() {
+            if let State::Asking { asked, .. } = state {
                 *asked = false;
             }
         }
     }
 
-    /// Goes on, as far as it can, and tells what is done. `is_gone`: nothing of the stream is left here; `is_said`: the
-    /// session's row says so.
+    /// Advances the removals and returns those that are complete. `is_gone`: nothing of the stream is left here;
+    /// `is_shown`: the session's row shows that this worker does not serve the stream.
     pub(crate) fn settle(
         &mut self,
         is_gone: impl Fn(&StreamId) -> bool,
-        is_said: impl Fn(&StreamId) -> bool,
+        is_shown: impl Fn(&StreamId) -> bool,
         effects: &mut Effects,
     ) -> Vec<(StreamId, Elsewhere)> {
-        for (stream, state) in self.of.iter_mut().filter(|(stream, _)| is_gone(stream)) {
+        for (stream, state) in self.streams.iter_mut().filter(|(stream, _)| is_gone(stream)) {
             match *state {
                 State::Draining { asks: false } => *state = State::Known(Elsewhere::NotAsked),
-                State::Draining { asks: true } if is_said(stream) => {
-                    *state = State::Looking { asked: false, failed: 0 }
+                State::Draining { asks: true } if is_shown(stream) => {
+                    *state = State::Asking { asked: false, failed: 0 }
                 }
-                State::Draining { .. } | State::Looking { .. } | State::Known(_) => {}
+                State::Draining { .. } | State::Asking { .. } | State::Known(_) => {}
             }
         }
-        if self.look == Look::Idle {
+        if self.read == Read::Idle {
             self.ask(effects);
         }
         let known: Vec<(StreamId, Elsewhere)> =
-            self.of.iter().filter_map(|(stream, state)| state.known(stream)).collect();
-        self.of.retain(|stream, state| state.known(stream).is_none());
+            self.streams.iter().filter_map(|(stream, state)| state.known(stream)).collect();
+        self.streams.retain(|stream, state| state.known(stream).is_none());
         known
     }
 
     fn ask(&mut self, effects: &mut Effects) {
         let mut any = false;
-        for state in self.of.values_mut() {
-            if let State::Looking { asked, .. } = state {
+        for state in self.streams.values_mut() {
+            if let State::Asking { asked, .. } = state {
                 (*asked, any) = (true, true);
             }
         }
         if any {
-            self.look = Look::UnderWay;
-            effects.call(CallId::StreamRemoval, Op::Scan);
+            self.read = Read::UnderWay;
+            effects.read_table(CallId::StreamRemoval);
         }
     }
 
     pub(crate) fn on_timer(&mut self) {
-        self.look = Look::Idle;
+        self.read = Read::Idle;
     }
 
-    pub(crate) fn on_answer(&mut self, answer: &Answer, me: &WorkerId, effects: &mut Effects) {
-        let served = match answer {
-            Answer::Table(table) => Some(served_by_others(table, me)),
-            Answer::Written(_) | Answer::Rows(_) | Answer::Page(_) | Answer::Listing(_) | Answer::Failed(_) => None,
-        };
-        self.look = if served.is_some() { Look::Idle } else { Look::StaleOwnerTracker };
-        for (stream, state) in &mut self.of {
-            let State::Looking { asked: true, failed } = *state else { continue };
+    pub(crate) fn on_table(&mut self, answer: &Reply<Table>, me: &WorkerId, effects: &mut Effects) {
+        let served = answer.as_ref().ok().map(|table| served_by_others(table, me));
+        for (stream, state) in &mut self.streams {
+            let State::Asking { asked: true, failed } = *state else { continue };
             *state = match &served {
                 Some(served) if served.contains(stream) => State::Known(Elsewhere::Somebody),
                 Some(_) => State::Known(Elsewhere::Nobody),
-                None if failed + 1 >= MOST_LOOKS => State::Known(Elsewhere::Unknown),
-                None => State::Looking { asked: false, failed: failed + 1 },
+                None if failed + 1 >= MOST_READS => State::Known(Elsewhere::Unknown),
+                None => State::Asking { asked: false, failed: failed + 1 },
             };
         }
-        if self.look == Look::StaleOwnerTracker {
-            effects.remind(CallId::StreamRemoval, effects.now + AGAIN);
+        if served.is_some() {
+            self.read = Read::Idle;
+        } else {
+            self.read = Read::Pausing;
+            effects.set_timer(TimerId::StreamRemoval, effects.now + RetryPolicy::STREAM_REMOVAL.pause(1));
         }
     }
 }
@@ -150,8 +151,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coordination::effects::Failure;
-    use crate::lease::Table;
+    use crate::coordination::call::Failure;
     use crate::lease::row::{Session, SessionState};
 
     fn id(name: &str) -> StreamId {
@@ -162,7 +162,7 @@ mod tests {
         WorkerId::parse("me").unwrap()
     }
 
-    fn table(sessions: &[(&str, SessionState, &[&str])]) -> Answer {
+    fn table(sessions: &[(&str, SessionState, &[&str])]) -> Reply<Table> {
         let session = |(worker, state, streams): &(&str, SessionState, &[&str])| Session {
             worker: WorkerId::parse(*worker).unwrap(),
             number: 1,
@@ -175,71 +175,75 @@ mod tests {
             streams: Some(streams.iter().map(|name| id(name)).collect()),
             profile: crate::lease::WorkerProfile::default(),
         };
-        Answer::Table(Table { sessions: sessions.iter().map(session).collect(), ..Table::default() })
+        Ok(Table { sessions: sessions.iter().map(session).collect(), ..Table::default() })
     }
 
-    struct Stage {
-        leaving: StreamRemoval,
+    struct Harness {
+        removal: StreamRemoval,
         effects: Effects,
         gone: bool,
-        said: bool,
+        shown: bool,
     }
 
-    impl Stage {
+    impl Harness {
         fn stopping(asks: bool) -> Self {
-            let mut leaving = StreamRemoval::default();
-            leaving.stop(id("instructions"), asks);
-            Stage { leaving, effects: Effects::new(fastrand::Rng::with_seed(1)), gone: false, said: false }
+            let mut removal = StreamRemoval::default();
+            removal.stop(id("instructions"), asks);
+            Harness { removal, effects: Effects::new(fastrand::Rng::with_seed(1)), gone: false, shown: false }
         }
 
         fn settle(&mut self) -> Option<Elsewhere> {
-            let known = self.leaving.settle(|_| self.gone, |_| self.said, &mut self.effects);
+            let known = self.removal.settle(|_| self.gone, |_| self.shown, &mut self.effects);
             known.first().map(|(_, elsewhere)| *elsewhere)
         }
 
-        fn looks(&mut self) -> usize {
+        fn reads(&mut self) -> usize {
             self.effects.take_calls().len()
         }
 
-        fn answer(&mut self, answer: &Answer) -> Option<Elsewhere> {
-            self.leaving.on_answer(answer, &me(), &mut self.effects);
+        fn answer(&mut self, answer: &Reply<Table>) -> Option<Elsewhere> {
+            self.removal.on_table(answer, &me(), &mut self.effects);
             self.settle()
         }
     }
 
     #[test]
-    fn a_stream_is_left_when_nothing_of_it_is_left_and_nobody_asks_more() {
-        let mut stage = Stage::stopping(false);
-        assert_eq!(stage.settle(), None);
-        stage.gone = true;
-        assert_eq!(stage.settle(), Some(Elsewhere::NotAsked));
-        assert_eq!((stage.settle(), stage.looks()), (None, 0), "told once");
+    fn a_removal_is_complete_when_nothing_of_the_stream_is_left_here() {
+        let mut harness = Harness::stopping(false);
+        assert_eq!(harness.settle(), None);
+        harness.gone = true;
+        assert_eq!(harness.settle(), Some(Elsewhere::NotAsked));
+        assert_eq!((harness.settle(), harness.reads()), (None, 0), "reported once");
     }
 
     #[test]
-    fn nobody_is_looked_for_before_the_table_says_that_this_worker_serves_it_no_more() {
-        let mut stage = Stage::stopping(true);
-        stage.gone = true;
-        assert_eq!((stage.settle(), stage.looks()), (None, 0));
-        stage.said = true;
-        assert_eq!((stage.settle(), stage.looks()), (None, 1));
-        assert_eq!((stage.settle(), stage.looks()), (None, 0), "one at a time");
-        assert_eq!(stage.answer(&table(&[("me", SessionState::Active, &[])])), Some(Elsewhere::Nobody));
+    fn the_table_is_read_after_it_shows_that_this_worker_does_not_serve_the_stream() {
+        let mut harness = Harness::stopping(true);
+        harness.gone = true;
+        assert_eq!((harness.settle(), harness.reads()), (None, 0));
+        harness.shown = true;
+        assert_eq!((harness.settle(), harness.reads()), (None, 1));
+        assert_eq!((harness.settle(), harness.reads()), (None, 0), "one at a time");
+        assert_eq!(harness.answer(&table(&[("me", SessionState::Active, &[])])), Some(Elsewhere::Nobody));
     }
 
     #[test]
-    fn whoever_lives_and_serves_it_counts_and_nobody_else() {
+    fn only_other_live_workers_that_serve_the_stream_count() {
         let of = |sessions: &[(&str, SessionState, &[&str])]| {
-            let mut stage = Stage::stopping(true);
-            (stage.gone, stage.said) = (true, true);
-            stage.settle();
-            stage.answer(&table(sessions))
+            let mut harness = Harness::stopping(true);
+            (harness.gone, harness.shown) = (true, true);
+            harness.settle();
+            harness.answer(&table(sessions))
         };
         let (instructions, payments): (&[&str], &[&str]) = (&["instructions", "payments"], &["payments"]);
         for state in [SessionState::Active, SessionState::Draining] {
             assert_eq!(of(&[("b", state, instructions)]), Some(Elsewhere::Somebody));
             assert_eq!(of(&[("b", state, payments)]), Some(Elsewhere::Nobody));
-            assert_eq!(of(&[("me", state, instructions)]), Some(Elsewhere::Nobody), "a former life's row");
+            assert_eq!(
+                of(&[("me", state, instructions)]),
+                Some(Elsewhere::Nobody),
+                "an earlier session of this worker"
+            );
         }
         for state in [SessionState::Left, SessionState::Fenced] {
             assert_eq!(of(&[("b", state, instructions)]), Some(Elsewhere::Nobody));
@@ -247,43 +251,43 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_was_sent_before_says_nothing_of_a_stream_that_was_left_after() {
-        let mut stage = Stage::stopping(true);
-        (stage.gone, stage.said) = (true, true);
-        stage.settle();
-        stage.leaving.stop(id("payments"), true);
-        stage.settle();
-        let (known, looks) = (stage.answer(&table(&[])), stage.looks());
-        assert_eq!((known, looks), (Some(Elsewhere::Nobody), 2), "and it is looked for again");
-        assert!(stage.leaving.of.contains_key(&id("payments")));
-        assert_eq!(stage.answer(&table(&[])), Some(Elsewhere::Nobody));
+    fn a_read_that_began_before_a_removal_says_nothing_about_it() {
+        let mut harness = Harness::stopping(true);
+        (harness.gone, harness.shown) = (true, true);
+        harness.settle();
+        harness.removal.stop(id("payments"), true);
+        harness.settle();
+        let (known, reads) = (harness.answer(&table(&[])), harness.reads());
+        assert_eq!((known, reads), (Some(Elsewhere::Nobody), 2), "the table is read again");
+        assert!(harness.removal.streams.contains_key(&id("payments")));
+        assert_eq!(harness.answer(&table(&[])), Some(Elsewhere::Nobody));
     }
 
     #[test]
-    fn a_table_that_does_not_answer_is_asked_again_each_second_and_not_for_ever() {
-        let mut stage = Stage::stopping(true);
-        (stage.gone, stage.said) = (true, true);
-        stage.settle();
-        for _ in 1..MOST_LOOKS {
-            assert_eq!((stage.answer(&Answer::Failed(Failure::Unanswered)), stage.looks()), (None, 1));
-            stage.effects.now = stage.effects.now + AGAIN;
-            assert_eq!(stage.effects.take_due(), Some(CallId::StreamRemoval));
-            stage.leaving.on_timer();
-            stage.settle();
+    fn a_table_that_does_not_answer_is_read_each_second_and_five_times() {
+        let mut harness = Harness::stopping(true);
+        (harness.gone, harness.shown) = (true, true);
+        harness.settle();
+        for _ in 1..MOST_READS {
+            assert_eq!((harness.answer(&Err(Failure::Unanswered)), harness.reads()), (None, 1));
+            harness.effects.now = harness.effects.now + std::time::Duration::from_secs(1);
+            assert_eq!(harness.effects.take_due(), Some(TimerId::StreamRemoval));
+            harness.removal.on_timer();
+            harness.settle();
         }
-        assert_eq!(stage.answer(&Answer::Failed(Failure::Unanswered)), Some(Elsewhere::Unknown));
+        assert_eq!(harness.answer(&Err(Failure::Unanswered)), Some(Elsewhere::Unknown));
     }
 
     #[test]
-    fn a_worker_that_registers_anew_looks_again_and_one_that_serves_it_again_does_not() {
-        let mut stage = Stage::stopping(true);
-        (stage.gone, stage.said) = (true, true);
-        stage.settle();
-        assert_eq!(stage.looks(), 1);
-        stage.leaving.begin_life();
-        stage.settle();
-        assert_eq!(stage.looks(), 1);
-        stage.leaving.serve(&id("instructions"));
-        assert_eq!(stage.answer(&table(&[])), None);
+    fn a_new_session_reads_again_and_a_worker_that_serves_the_stream_again_does_not() {
+        let mut harness = Harness::stopping(true);
+        (harness.gone, harness.shown) = (true, true);
+        harness.settle();
+        assert_eq!(harness.reads(), 1);
+        harness.removal.on_session_lost();
+        harness.settle();
+        assert_eq!(harness.reads(), 1);
+        harness.removal.serve(&id("instructions"));
+        assert_eq!(harness.answer(&table(&[])), None);
     }
 }

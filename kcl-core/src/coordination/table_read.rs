@@ -1,30 +1,31 @@
-//! Full reads of the table, page by page: a page that fails is repeated, and pages are asked for as the table grants them.
+//! Reads the whole table page by page: repeats a page that fails, and paces pages by what the table grants.
 //!
-//! Parts of the coordination ask for the whole table ([`Op::Scan`]) and get it ([`Answer::Table`]). [`TableReads`] turns
-//! the first into calls for single pages, and their answers into the second. Pure: [`super::Coordinator`] makes the calls.
+//! Components call [`Effects::read_table`](super::effects::Effects::read_table) and get one
+//! [`Answer::Table`](super::call::Answer::Table). [`TableReads`] turns the read into calls for single pages, and their
+//! answers into one table. Pure: the coordinator makes the calls.
 
-use super::effects::{CallId, Failure, Generation, Op};
+use super::call::{CallId, Failure, Generation, Op};
 use crate::clock::Time;
 use crate::lease::{Page, PageToken, Table};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Rows in a page, unless the table grants less: about what the megabyte of a page has room for.
+/// Rows in a page, unless the table grants less: about as many as fit into the megabyte that a Scan returns at most.
 const MOST_ROWS: u32 = 2_000;
-/// Few enough that a page fits into what a table of the smallest size grants in a second.
+/// Few enough that a page fits into the capacity that the smallest table grants in a second.
 const FEWEST_ROWS: u32 = 25;
-/// After a page that failed the next call waits this long, twice as long each time, and no longer than that.
+/// The pause after a page that failed. It doubles with each failure, up to the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// A page without an answer after so long is given up; one that is repeated for that reason may take longer each time.
+/// The timeout of a page. It doubles with each page that times out, up to the longest.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST_PAGE_TIMEOUT: Duration = Duration::from_secs(60);
-/// A read that gets no page for so long is reported, and again after twice as long each time.
+/// A read that gets no page for this long is reported, and again after twice as long each time.
 const STALLED: Duration = Duration::from_secs(30);
-/// Failures in a row after which a part that counts its own attempts hears of them.
+/// Failures in a row after which a read of a worker that shuts down fails.
 const FEW_FAILURES: u32 = 3;
 
-/// What the table was seen to grant. Kept from one read to the next.
+/// The rate that the table was seen to grant. It is kept from one read to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Pace {
     rows: u32,
@@ -39,14 +40,14 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// A page came: slowly more of them, and larger ones.
+    /// A page arrived: the next ones come a little faster and are a little larger.
     fn granted(&mut self, took: Duration) {
         self.rows = (self.rows + self.rows / 4 + 1).min(MOST_ROWS);
         self.pause = self.pause * 3 / 4;
         if self.pause < SHORTEST_PAUSE / 4 {
             self.pause = Duration::ZERO;
         }
-        // Where pages take nearly as long as they may, less time would only be too little.
+        // Not while pages take nearly as long as they may: a shorter timeout would fail them.
         if took < self.timeout / 4 {
             self.timeout = (self.timeout * 3 / 4).max(PAGE_TIMEOUT);
         }
@@ -55,7 +56,7 @@ impl Pace {
     fn failed(&mut self, failure: &Failure) {
         self.pause = (self.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         match failure {
-            // A page that asks for more than the table grants at once would be refused for ever.
+            // A page larger than what the table grants at once would be throttled each time.
             Failure::Throttled => self.rows = (self.rows / 2).max(FEWEST_ROWS),
             Failure::Unanswered => {
                 self.rows = (self.rows / 2).max(FEWEST_ROWS);
@@ -69,49 +70,49 @@ impl Pace {
 /// One read under way.
 #[derive(Debug)]
 struct TableRead {
-    life: Generation,
+    generation: Generation,
     table: Table,
     next: Option<PageToken>,
     pages: u32,
     failures: u32,
-    /// When the last page came, or the read began.
+    /// When the last page arrived, or the read began.
     progress: Time,
     /// When the next report of a stalled read is due, once there was one.
     report_at: Option<Time>,
 }
 
-/// Every read under way, by the part that asked for it.
+/// The reads under way, by the call that began each.
 #[derive(Debug, Default)]
 pub(crate) struct TableReads {
     pace: Pace,
     of: BTreeMap<CallId, TableRead>,
 }
 
-/// What became of a call for a page.
+/// The next step of a read after the call for a page was answered.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Next {
-    /// The next call is due then.
-    Ask { at: Time, report: Option<Report> },
+    /// The next page is due at this time.
+    Page { at: Time, report: Option<Report> },
     /// The whole table was read.
     Done { table: Box<Table>, report: Option<Report> },
-    /// It failed, and the part that asked decides what follows.
+    /// The read failed; the component that began it decides what follows.
     Failed(Failure),
 }
 
-/// What operators should know about a read.
+/// The reports for operators.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// No page came for long.
+    /// No page arrived for long.
     Stalled { pages: u32, stalled: Duration, failure: Failure },
-    /// A page came again.
+    /// A page arrived again.
     Resumed { stalled: Duration },
 }
 
 impl TableReads {
-    /// A part asks for the whole table: the call for the first page.
-    pub(crate) fn begin(&mut self, part: CallId, life: Generation, now: Time) -> Op {
+    /// Begins a read of the whole table; returns the call for the first page.
+    pub(crate) fn begin(&mut self, id: CallId, generation: Generation, now: Time) -> Op {
         let read = TableRead {
-            life,
+            generation,
             table: Table::default(),
             next: None,
             pages: 0,
@@ -119,34 +120,34 @@ impl TableReads {
             progress: now,
             report_at: None,
         };
-        self.of.insert(part, read);
+        self.of.insert(id, read);
         self.page(None)
     }
 
-    /// The next call of that part's read, if one is under way.
-    pub(crate) fn ask(&self, part: &CallId) -> Option<Op> {
-        self.of.get(part).map(|read| self.page(read.next.clone()))
+    /// The call for the next page of this read, if it is under way.
+    pub(crate) fn next_page(&self, id: &CallId) -> Option<Op> {
+        self.of.get(id).map(|read| self.page(read.next.clone()))
     }
 
     fn page(&self, after: Option<PageToken>) -> Op {
         Op::Page { after, rows: self.pace.rows, within: self.pace.timeout }
     }
 
-    /// Whether an answer to that part, asked for in that life, is one of a page.
-    pub(crate) fn awaits(&self, part: &CallId, life: Generation) -> bool {
-        self.of.get(part).is_some_and(|read| read.life == life)
+    /// Whether a call with this id, made in this generation, is for a page of a read under way.
+    pub(crate) fn awaits(&self, id: &CallId, generation: Generation) -> bool {
+        self.of.get(id).is_some_and(|read| read.generation == generation)
     }
 
-    /// A page came, as the answer to a call that was sent then.
+    /// A page arrived, in answer to a call that was sent then.
     pub(crate) fn on_page(
         &mut self,
-        part: &CallId,
+        id: &CallId,
         page: Page,
         sent: Time,
         now: Time,
         rng: &mut fastrand::Rng,
     ) -> Option<Next> {
-        let read = self.of.get_mut(part)?;
+        let read = self.of.get_mut(id)?;
         self.pace.granted(now.since(sent));
         let report = read.report_at.take().map(|_| Report::Resumed { stalled: now.since(read.progress) });
         (read.pages, read.failures, read.progress) = (read.pages + 1, 0, now);
@@ -154,27 +155,27 @@ impl TableReads {
         match page.next {
             Some(next) => {
                 read.next = Some(next);
-                Some(Next::Ask { at: now + jittered(self.pace.pause, rng), report })
+                Some(Next::Page { at: now + jittered(self.pace.pause, rng), report })
             }
-            None => Some(Next::Done { table: Box::new(self.of.remove(part)?.table), report }),
+            None => Some(Next::Done { table: Box::new(self.of.remove(id)?.table), report }),
         }
     }
 
-    /// A page failed. `is_registered`: the worker runs, so that a refusal is waited out as any other failure is.
+    /// A page failed. `is_registered`: the worker runs, and repeats a refused page like any other.
     pub(crate) fn on_failure(
         &mut self,
-        part: &CallId,
+        id: &CallId,
         failure: Failure,
         is_registered: bool,
         now: Time,
         rng: &mut fastrand::Rng,
     ) -> Option<Next> {
-        let read = self.of.get_mut(part)?;
+        let read = self.of.get_mut(id)?;
         self.pace.failed(&failure);
         read.failures += 1;
         let refused = matches!(failure, Failure::Refused(_)) && !is_registered;
-        if refused || read.failures >= patience(part) {
-            self.of.remove(part);
+        if refused || read.failures >= most_failures(id) {
+            self.of.remove(id);
             return Some(Next::Failed(failure));
         }
         let stalled = now.since(read.progress);
@@ -182,13 +183,13 @@ impl TableReads {
             read.report_at = Some(now + stalled.max(STALLED) * 2);
             Report::Stalled { pages: read.pages, stalled, failure }
         });
-        Some(Next::Ask { at: now + jittered(self.pace.pause, rng), report })
+        Some(Next::Page { at: now + jittered(self.pace.pause, rng), report })
     }
 }
 
-/// A worker that shuts down waits for its table no longer than it must; everyone else waits until it answers.
-fn patience(part: &CallId) -> u32 {
-    if matches!(part, CallId::Departure | CallId::StreamRemoval) { FEW_FAILURES } else { u32::MAX }
+/// A process or a user waits for these two reads; all others go on until the table answers.
+fn most_failures(id: &CallId) -> u32 {
+    if matches!(id, CallId::Departure(_) | CallId::StreamRemoval) { FEW_FAILURES } else { u32::MAX }
 }
 
 fn jittered(pause: Duration, rng: &mut fastrand::Rng) -> Duration {
@@ -198,7 +199,7 @@ fn jittered(pause: Duration, rng: &mut fastrand::Rng) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coordination::effects::Refusal;
+    use crate::coordination::call::{DepartureCall, LeaderCall, Refusal, StartCall};
     use crate::lease::MemoryStore;
     use crate::lease::row::{Lease, Row};
     use crate::record::{Checkpoint, ShardId};
@@ -209,16 +210,16 @@ mod tests {
         MemoryStore::of((0..leases).map(|n| Row::Lease(lease(n))))
     }
 
-    /// Reads a whole table. `answer` says of each call, sent then, how long it acquires and whether it fails. Tells how long
-    /// that took, and how many calls.
+    /// Reads a whole table. `answer` gets the time of each call and its rows; it returns how long the call takes and
+    /// whether it fails. Returns the table, how long the read took, the number of calls, and the reports.
     fn read(
         reads: &mut TableReads,
         store: &MemoryStore,
         mut answer: impl FnMut(Time, u32) -> (Duration, Option<Failure>),
     ) -> (Table, Duration, u32, Vec<Report>) {
         let (mut rng, mut now, mut calls, mut reports) = (fastrand::Rng::with_seed(7), Time::ZERO, 0, Vec::new());
-        let part = CallId::Cycle;
-        let mut op = reads.begin(part.clone(), Generation::default(), now);
+        let id = CallId::Leader(LeaderCall::ReadTable);
+        let mut op = reads.begin(id.clone(), Generation::default(), now);
         loop {
             let Op::Page { after, rows, within } = op else { unreachable!() };
             calls += 1;
@@ -227,14 +228,14 @@ mod tests {
             let sent = now;
             now = now + took.min(within);
             let next = match failure {
-                Some(failure) => reads.on_failure(&part, failure, true, now, &mut rng),
-                None => reads.on_page(&part, store.page(after.as_ref(), rows), sent, now, &mut rng),
+                Some(failure) => reads.on_failure(&id, failure, true, now, &mut rng),
+                None => reads.on_page(&id, store.page(after.as_ref(), rows), sent, now, &mut rng),
             };
             match next.unwrap() {
-                Next::Ask { at, report } => {
+                Next::Page { at, report } => {
                     reports.extend(report);
                     now = at;
-                    op = reads.ask(&part).unwrap();
+                    op = reads.next_page(&id).unwrap();
                 }
                 Next::Done { table, report } => {
                     reports.extend(report);
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_read_whole_at_any_time_a_page() {
+    fn a_table_is_read_whole_however_long_a_page_takes() {
         let store = table(10_000);
         for page_ms in [5, 100, 1_000, 10_000, 45_000] {
             let took = Duration::from_millis(page_ms);
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_fails_is_repeated_and_not_the_read() {
+    fn a_page_that_fails_is_repeated_and_the_read_goes_on() {
         let store = table(10_000);
         let mut n = 0;
         let (table, _, calls, reports) = read(&mut TableReads::default(), &store, |_, _| {
@@ -276,8 +277,8 @@ mod tests {
         assert!(reports.is_empty(), "{reports:?}");
     }
 
-    /// A provisioned table without burst: what it grants a second, and no more than one second's worth at once. A row is
-    /// half a kilobyte, so that a full page is 256 units.
+    /// A provisioned table without burst: it grants `units` a second, and at most one second's worth at once. A row is
+    /// half a kilobyte, so a full page is 256 units.
     #[test]
     fn a_read_is_paced_to_what_a_provisioned_table_grants() {
         let store = table(10_000);
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_that_gets_no_page_for_long_is_reported_ever_less_often_and_goes_on() {
+    fn a_read_that_gets_no_page_for_long_is_reported_less_and_less_often_and_goes_on() {
         let store = table(3_000);
         let outage = Time::ZERO + Duration::from_secs(3_600);
         let (table, lasted, calls, reports) = read(&mut TableReads::default(), &store, |now, _| {
@@ -317,23 +318,25 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_ends_the_read_of_a_start_and_is_waited_out_by_a_running_worker() {
+    fn a_refusal_ends_the_read_of_a_start_and_not_that_of_a_running_worker() {
         let refusal = Failure::Refused(Refusal { code: None, message: "not allowed".to_owned(), missing: false });
         let (mut reads, mut rng) = (TableReads::default(), fastrand::Rng::with_seed(1));
-        reads.begin(CallId::Start, Generation::default(), Time::ZERO);
-        let next = reads.on_failure(&CallId::Start, refusal.clone(), false, Time::ZERO, &mut rng);
+        let (start, cycle) = (CallId::Start(StartCall::ReadTable), CallId::Leader(LeaderCall::ReadTable));
+        reads.begin(start.clone(), Generation::default(), Time::ZERO);
+        let next = reads.on_failure(&start, refusal.clone(), false, Time::ZERO, &mut rng);
         assert_eq!(next, Some(Next::Failed(refusal.clone())));
-        reads.begin(CallId::Cycle, Generation::default(), Time::ZERO);
-        let next = reads.on_failure(&CallId::Cycle, refusal, true, Time::ZERO, &mut rng);
-        assert!(matches!(next, Some(Next::Ask { .. })), "{next:?}");
+        reads.begin(cycle.clone(), Generation::default(), Time::ZERO);
+        let next = reads.on_failure(&cycle, refusal, true, Time::ZERO, &mut rng);
+        assert!(matches!(next, Some(Next::Page { .. })), "{next:?}");
     }
 
     #[test]
-    fn a_worker_that_shuts_down_hears_of_a_table_that_does_not_answer() {
+    fn the_read_of_a_worker_that_shuts_down_fails_after_three_failures() {
         let (mut reads, mut rng) = (TableReads::default(), fastrand::Rng::with_seed(1));
-        reads.begin(CallId::Departure, Generation::default(), Time::ZERO);
-        let mut fail = || reads.on_failure(&CallId::Departure, Failure::Throttled, true, Time::ZERO, &mut rng);
-        assert!(matches!((fail(), fail()), (Some(Next::Ask { .. }), Some(Next::Ask { .. }))));
+        let departure = CallId::Departure(DepartureCall::ReadTable);
+        reads.begin(departure.clone(), Generation::default(), Time::ZERO);
+        let mut fail = || reads.on_failure(&departure, Failure::Throttled, true, Time::ZERO, &mut rng);
+        assert!(matches!((fail(), fail()), (Some(Next::Page { .. }), Some(Next::Page { .. }))));
         assert_eq!(fail(), Some(Next::Failed(Failure::Throttled)));
     }
 }

@@ -1,11 +1,11 @@
-//! What this worker's leases weigh: the bytes a second that their handlers got through, smoothed.
+//! Measures the weight of this worker's leases: the bytes a second that their handlers process, smoothed.
 
 use crate::clock::Time;
 use crate::lease::row::{LeaseKey, Weights};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A burst weighs what it adds to the mean of so long.
+/// The weight is about the mean over this time, so that a short burst does not move leases.
 const SMOOTHED_OVER: Duration = Duration::from_secs(30);
 
 /// The rates of held leases.
@@ -14,18 +14,18 @@ pub(crate) struct ThroughputMeter {
     rates: BTreeMap<LeaseKey, Rate>,
 }
 
-/// One lease's.
+/// The rate of one lease.
 #[derive(Debug)]
 struct Rate {
     fencing_token: u64,
     began: Time,
-    looked: Time,
+    measured: Time,
     counted: u64,
-    /// Bytes a second; `None` before the second look.
+    /// Bytes a second; `None` before the second measurement.
     smoothed: Option<f64>,
 }
 
-/// What a held lease's delivery counted so far.
+/// The bytes that a held lease's delivery has counted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Counted<'a> {
     pub(crate) lease: &'a LeaseKey,
@@ -34,13 +34,13 @@ pub(crate) struct Counted<'a> {
 }
 
 impl ThroughputMeter {
-    /// Looks at all that is held, and tells what it weighs. What is held no longer is forgotten.
-    pub(crate) fn look<'a>(&mut self, held: impl Iterator<Item = Counted<'a>>, now: Time) -> Weights {
+    /// Returns the weights of the held leases. Leases that are no longer held are forgotten.
+    pub(crate) fn measure<'a>(&mut self, held: impl Iterator<Item = Counted<'a>>, now: Time) -> Weights {
         let mut before = std::mem::take(&mut self.rates);
         for Counted { lease, fencing_token, bytes } in held {
             let rate = match before.remove(lease).filter(|rate| rate.fencing_token == fencing_token) {
                 Some(rate) => rate.after(bytes, now),
-                None => Rate { fencing_token, began: now, looked: now, counted: bytes, smoothed: None },
+                None => Rate { fencing_token, began: now, measured: now, counted: bytes, smoothed: None },
             };
             self.rates.insert(lease.clone(), rate);
         }
@@ -51,16 +51,16 @@ impl ThroughputMeter {
 
 impl Rate {
     fn after(self, bytes: u64, now: Time) -> Self {
-        let passed = now.since(self.looked).as_secs_f64();
+        let passed = now.since(self.measured).as_secs_f64();
         if passed <= 0.0 {
             return self;
         }
         #[allow(clippy::cast_precision_loss, reason = "bytes of some seconds")]
         let rate = bytes.saturating_sub(self.counted) as f64 / passed;
-        // The plain mean at first: the first look must not weigh for half a minute.
+        // The plain mean at first, so that the first measurement does not dominate for half a minute.
         let share = passed / now.since(self.began).min(SMOOTHED_OVER).as_secs_f64().max(passed);
         let smoothed = self.smoothed.map_or(rate, |before| before + (rate - before) * share);
-        Rate { looked: now, counted: bytes, smoothed: Some(smoothed), ..self }
+        Rate { measured: now, counted: bytes, smoothed: Some(smoothed), ..self }
     }
 }
 
@@ -75,7 +75,7 @@ mod tests {
     fn weight(throughput: &mut ThroughputMeter, fencing_token: u64, bytes: u64, at: u64) -> u64 {
         let lease = LeaseKey::new("shardId-000000000000");
         let counted = Counted { lease: &lease, fencing_token, bytes };
-        throughput.look([counted].into_iter(), t(at)).get(&lease).bytes_a_second()
+        throughput.measure([counted].into_iter(), t(at)).get(&lease).bytes_a_second()
     }
 
     fn is_about(weight: u64, wanted: u64) -> bool {
@@ -83,9 +83,9 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_rate_is_known_at_the_second_look() {
+    fn a_steady_rate_is_known_at_the_second_measurement() {
         let mut throughput = ThroughputMeter::default();
-        assert_eq!(weight(&mut throughput, 1, 7_000, 0), 0, "nothing is known at the first");
+        assert_eq!(weight(&mut throughput, 1, 7_000, 0), 0, "one measurement is no rate");
         assert!(is_about(weight(&mut throughput, 1, 9_000, 2), 1_000));
     }
 
@@ -95,11 +95,11 @@ mod tests {
         for at in 0..=30 {
             weight(&mut throughput, 1, at * 1_000, at);
         }
-        assert!(is_about(weight(&mut throughput, 1, 91_000, 31), 3_000), "60 KB above what is usual, over 30 s");
+        assert!(is_about(weight(&mut throughput, 1, 91_000, 31), 3_000), "60 KB above the usual rate, over 30 s");
     }
 
     #[test]
-    fn another_hold_of_a_lease_is_measured_anew() {
+    fn a_lease_that_was_claimed_again_is_measured_from_the_beginning() {
         let mut throughput = ThroughputMeter::default();
         weight(&mut throughput, 1, 0, 0);
         weight(&mut throughput, 1, 1_000_000, 1);

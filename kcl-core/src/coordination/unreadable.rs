@@ -1,11 +1,12 @@
-//! HeldLease leases whose shards cannot be read: the alarm about them, and when another worker is to try.
+//! Reports held leases whose shards cannot be read, and decides when another worker is to try.
 //!
-//! A refusal that concerns all reads passes by itself, or a person mends it; one that concerns a lease's position is that lease's
-//! alone. Either way no worker ends, and the lease is given up at most once by each of two workers, which the row names
-//! (`kclUnreadableBy`); the next owner keeps it, and goes on trying. Whoever reads the shard clears the names.
+//! An outage or a missing permission concerns all reads, and a position that the service refuses concerns one lease. In
+//! neither case does a worker end. At most two workers release the lease, once each; the row names them
+//! (`kclUnreadableBy`). The next owner keeps the lease and goes on trying. A worker that reads the shard removes the names.
 
-use super::coordinator::Coordinator;
+use super::effects::Effects;
 use super::held_lease::{HeldLease, Why};
+use super::intervals;
 use crate::clock::Time;
 use crate::config::Settings;
 use crate::coordination::event::CoordinationEvent;
@@ -15,23 +16,16 @@ use crate::shard::ApiErrorKind;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Between two alarms about the same outage, or the same lease.
-const REPEAT: Duration = Duration::from_secs(60);
-/// A position that is refused is refused to everybody, mostly: others try once, soon.
-const POSITION_REFUSED: Duration = Duration::from_secs(60);
-/// A worker that could read nothing it held before yields up what it is given next after this.
-const READS_NOTHING: Duration = Duration::from_secs(10);
-
-/// What is known, and was reported, of the leases that cannot be read.
+/// What was reported about the leases that cannot be read.
 #[derive(Debug, Default)]
 pub(super) struct UnreadableLeases {
     reported: Option<Reported>,
     /// Leases whose position is refused, and when that was reported.
     positions: BTreeMap<LeaseKey, Time>,
-    /// Leases were given up, and none was read since.
+    /// Whether leases were released as unreadable, and no shard was read since.
     reads_nothing: bool,
-    /// Leases that were given up since that was reported last: how many, and the first. In an outage they are many at a time.
-    given_up: Option<(usize, LeaseKey)>,
+    /// The number of leases that were released since the last report, and one of them. In an outage there are many.
+    released: Option<(usize, LeaseKey)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -42,15 +36,15 @@ struct Reported {
 }
 
 impl UnreadableLeases {
-    /// What is to be reported now, of the leases that are held and those of them that cannot be read.
-    fn look(&mut self, held: usize, unreadable: &[(LeaseKey, Unreadable)], now: Time) -> Option<CoordinationEvent> {
+    /// The event to report now, given the number of held leases and those of them that cannot be read.
+    fn report(&mut self, held: usize, unreadable: &[(LeaseKey, Unreadable)], now: Time) -> Option<CoordinationEvent> {
         let Some((lease, oldest)) = unreadable.iter().min_by_key(|(_, unreadable)| unreadable.since) else {
             let before = self.reported.take()?;
             return Some(CoordinationEvent::ReadsRecovered { lasted: now.since(before.since) });
         };
         let (known, leases) = (self.reported, unreadable.len());
         let since = known.map_or(oldest.since, |known| known.since.min(oldest.since));
-        let due = known.is_none_or(|known| now.since(known.at) >= REPEAT);
+        let due = known.is_none_or(|known| now.since(known.at) >= intervals::ALARM_REPEAT);
         let at = known.filter(|_| !due).map_or(now, |known| known.at);
         self.reported = Some(Reported { since, at, leases });
         if due {
@@ -64,86 +58,76 @@ impl UnreadableLeases {
 
     /// Whether a lease's refused position is to be reported now.
     fn reports_position(&mut self, lease: &LeaseKey, now: Time) -> bool {
-        let due = self.positions.get(lease).is_none_or(|at| now.since(*at) >= REPEAT);
+        let due = self.positions.get(lease).is_none_or(|at| now.since(*at) >= intervals::ALARM_REPEAT);
         if due {
             self.positions.insert(lease.clone(), now);
         }
         due
     }
 
-    /// How long a lease may be unreadable here before another worker is to try.
+    /// How long a shard may be unreadable here before another worker is to try.
     fn patience(&self, kind: ApiErrorKind, settings: &Settings) -> Duration {
         let patience = match kind {
-            // By the service's clock, so for every worker.
+            // The service's clock decides, so no worker can read before the start.
             ApiErrorKind::StartAhead => return Duration::MAX,
-            ApiErrorKind::PositionRefused => POSITION_REFUSED,
+            ApiErrorKind::PositionRefused => intervals::POSITION_REFUSED,
             ApiErrorKind::Throttled
             | ApiErrorKind::IteratorExpired
             | ApiErrorKind::NotFound
             | ApiErrorKind::NotReady
             | ApiErrorKind::Denied
             | ApiErrorKind::Refused
-            // As many deadlines as the watchdog waits where nobody answers.
+            // The same time that the watchdog waits before it releases a lease whose reads get no answer.
             | ApiErrorKind::Unavailable => settings.fetch_deadline * 4,
         };
-        if self.reads_nothing { patience.min(READS_NOTHING) } else { patience }
+        if self.reads_nothing { patience.min(intervals::READS_NOTHING) } else { patience }
     }
-}
 
-impl Coordinator {
-    /// Looks at the reads of all held leases: reports those that fail, and yields up what others may be able to read.
-    pub(super) fn look_at_unreadable(&mut self, now: Time) {
-        let working = || self.held.iter().filter(|(_, held)| held.is_working());
+    /// Checks the reads of all held leases: reports those that fail, and releases leases that others may be able to read.
+    pub(super) fn check(
+        &mut self,
+        held: &mut BTreeMap<LeaseKey, HeldLease>,
+        settings: &Settings,
+        effects: &mut Effects,
+    ) {
+        let now = effects.now;
+        let working = || held.iter().filter(|(_, held)| held.is_working());
         let is_read = |held: &HeldLease| held.unreadable().is_none() && held.delivery.stages.outage.was_answered();
         if working().any(|(_, held)| is_read(held)) {
-            self.unreadable.reads_nothing = false;
+            self.reads_nothing = false;
         }
         let count = working().count();
         let unreadable: Vec<_> =
             working().filter_map(|(lease, held)| Some((lease.clone(), held.unreadable()?))).collect();
-        let held = &self.held;
-        self.unreadable.positions.retain(|lease, _| held.get(lease).is_some_and(|held| held.unreadable().is_some()));
-        if let Some(happening) = self.unreadable.look(count, &unreadable, now) {
-            self.effects.tell(happening);
+        self.positions.retain(|lease, _| held.get(lease).is_some_and(|held| held.unreadable().is_some()));
+        if let Some(event) = self.report(count, &unreadable, now) {
+            effects.emit(event);
         }
         for (lease, Unreadable { since, kind, message }) in unreadable {
+            let Some(held) = held.get_mut(&lease) else { continue };
             let lasted = now.since(since);
-            if kind == ApiErrorKind::PositionRefused && self.unreadable.reports_position(&lease, now) {
-                let checkpoint = self.held.get(&lease).map(|held| held.lease.checkpoint.as_str().to_owned());
-                let checkpoint = checkpoint.unwrap_or_default();
-                self.effects.tell(CoordinationEvent::PositionRefused {
-                    lease: lease.clone(),
-                    checkpoint,
-                    error: message,
-                    lasted,
-                });
+            if kind == ApiErrorKind::PositionRefused && self.reports_position(&lease, now) {
+                let checkpoint = held.lease.checkpoint.as_str().to_owned();
+                effects.emit(CoordinationEvent::PositionRefused { lease, checkpoint, error: message, lasted });
             }
-            if lasted >= self.unreadable.patience(kind, &self.settings) {
-                self.give_up_unreadable(&lease);
+            if lasted >= self.patience(kind, settings) {
+                self.release(held, effects);
             }
         }
-        if let Some((leases, example)) = self.unreadable.given_up.take() {
-            self.effects.tell(CoordinationEvent::UnreadableReleased { leases, example });
+        if let Some((leases, example)) = self.released.take() {
+            effects.emit(CoordinationEvent::UnreadableReleased { leases, example });
         }
     }
 
-    /// Releases a lease that another worker may be able to read. `false`: enough have tried, it stays.
-    pub(super) fn give_up_unreadable(&mut self, lease: &LeaseKey) -> bool {
-        let Some(held) = self.held.get_mut(lease).filter(|held| held.is_working() && held.may_be_read_elsewhere())
-        else {
+    /// Releases a lease that another worker may be able to read. `false`: the lease stays, as enough workers have tried.
+    pub(super) fn release(&mut self, held: &mut HeldLease, effects: &mut Effects) -> bool {
+        if !held.is_working() || !held.may_be_read_elsewhere() {
             return false;
-        };
-        held.release_now(Why::Unreadable, &mut self.effects);
-        self.unreadable.reads_nothing = true;
-        self.unreadable.given_up.get_or_insert_with(|| (0, lease.clone())).0 += 1;
-        true
-    }
-
-    /// Has a lease's reader replaced.
-    pub(super) fn restart_fetch(&self, lease: &LeaseKey) {
-        if let Some(held) = self.held.get(lease) {
-            held.delivery.restart_fetch();
         }
+        self.released.get_or_insert_with(|| (0, held.lease.key.clone())).0 += 1;
+        held.release_now(Why::Unreadable, effects);
+        self.reads_nothing = true;
+        true
     }
 }
 
@@ -166,27 +150,27 @@ mod tests {
         let reported: Vec<u64> = (0..=300)
             .filter(|now| {
                 let failing = failing(if *now < 250 { &[0, 0, 0] } else { &[] });
-                leases.look(4, &failing, at(*now)).is_some()
+                leases.report(4, &failing, at(*now)).is_some()
             })
             .collect();
         assert_eq!(reported, [0, 60, 120, 180, 240, 250]);
         let Some(CoordinationEvent::ReadsFailing { leases: 2, of: 4, lease, lasted, error }) =
-            leases.look(4, &failing(&[290, 280]), at(300))
+            leases.report(4, &failing(&[290, 280]), at(300))
         else {
             panic!("another outage")
         };
         assert_eq!((lease, lasted, error.as_str()), (LeaseKey::new("lease-1"), Duration::from_secs(20), "no"));
-        assert_eq!(leases.look(4, &failing(&[290]), at(301)), Some(CoordinationEvent::UnreadableLeases { count: 1 }));
+        let event = leases.report(4, &failing(&[290]), at(301));
+        assert_eq!(event, Some(CoordinationEvent::UnreadableLeases { count: 1 }));
     }
 
     #[test]
-    fn a_worker_that_read_nothing_before_is_quick_to_give_up_what_it_is_given() {
+    fn a_worker_that_could_read_nothing_soon_releases_the_next_lease_that_it_cannot_read() {
         let (mut leases, settings) = (UnreadableLeases::default(), Settings::default());
-        assert_eq!(leases.patience(ApiErrorKind::PositionRefused, &settings), POSITION_REFUSED);
+        assert_eq!(leases.patience(ApiErrorKind::PositionRefused, &settings), intervals::POSITION_REFUSED);
         assert_eq!(leases.patience(ApiErrorKind::Refused, &settings), settings.fetch_deadline * 4);
         leases.reads_nothing = true;
-        assert_eq!(leases.patience(ApiErrorKind::Refused, &settings), READS_NOTHING);
-        // No other worker can read before the start.
+        assert_eq!(leases.patience(ApiErrorKind::Refused, &settings), intervals::READS_NOTHING);
         assert_eq!(leases.patience(ApiErrorKind::StartAhead, &settings), Duration::MAX);
     }
 }

@@ -285,7 +285,7 @@ async fn a_consumer_of_another_stream_is_refused_at_once() {
         (by(Retrieval::Auto).consumer_name("no spaces"), "expected 1 to 128 letters"),
         (by(Retrieval::Auto).consumer_arn("mine"), "expected `arn:aws:kinesis"),
         (by(Retrieval::Auto).consumer_arn(&arn).consumer_name("mine"), "both name a consumer"),
-        (by(Retrieval::Auto).consumer_arn(&arn).deregister_consumer(true), "keeps it"),
+        (by(Retrieval::Auto).consumer_arn(&arn).deregister_consumer(true), "is not deregistered"),
     ] {
         let error = stage.build("a", settings, Duration::ZERO).await.unwrap_err().to_string();
         assert!(error.contains(said), "{error}");

@@ -139,7 +139,7 @@ async fn a_start_that_was_refused_does_not_outlive_its_correction_also_after_a_c
     let mistaken = stage.start_with("a", ahead(&stage, HOUR / 2), Duration::ZERO).await;
     tokio::time::sleep(Duration::from_secs(20)).await;
     stage.cut_off("a");
-    mistaken.task.abort();
+    drop(mistaken);
     let update = stage.aws.dynamodb().update_item().table_name(crate::stage::APPLICATION);
     let update = update.key("leaseKey", aws_sdk_dynamodb::types::AttributeValue::S("fleet".into()));
     let later = (now_ms(&stage) + 86_400_000).to_string();
@@ -165,14 +165,14 @@ async fn a_mistaken_start_is_corrected_until_a_record_was_read_from_it() {
     stage.shared(&[("a", 2)], Duration::from_secs(5)).await;
     tokio::time::sleep(Duration::from_secs(20)).await;
     stage.cut_off("a");
-    mistaken.task.abort();
+    drop(mistaken);
 
     // Everything that the first worker wrote is still there, its session too.
     let corrected = stage.start("b").await;
     stage.seen(10, Duration::from_secs(30)).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     stage.cut_off("b");
-    corrected.task.abort();
+    drop(corrected);
 
     // Records were read: no other start counts any more.
     stage.put(10..20).await;

@@ -24,7 +24,6 @@ pub(crate) struct Module {
 }
 
 /// One imported or re-exported name.
-
 pub(crate) struct Use {
     pub(crate) name: String,
     pub(crate) target: Names,

@@ -1,4 +1,4 @@
-use super::super::effects::Op;
+use super::super::call::Op;
 use super::*;
 use crate::checkpoint::Positions;
 use crate::clock::TokioClock;
@@ -30,7 +30,7 @@ fn held() -> (HeldLease, Effects) {
     (held, effects)
 }
 
-/// One more record is delivered and done.
+/// Delivers one more record and acknowledges it.
 fn acknowledge(held: &HeldLease, n: u64) {
     let number = held.delivery.add_read(Positions::List(Box::new([at(n)])));
     held.delivery.acknowledge(number..number + 1);
@@ -41,22 +41,22 @@ fn writes(effects: &mut Effects) -> Vec<Write> {
     ops.filter_map(|op| if let Op::Write(write) = op { Some(write) } else { None }).collect()
 }
 
-/// Applies the writes to the row, as the table would.
-fn table(row: &mut Lease, writes: Vec<Write>) -> Answer {
+/// Applies the first write to the row, as the table would.
+fn table(row: &mut Lease, writes: Vec<Write>) -> Reply<Written> {
     let write = writes.into_iter().next().expect("a write");
     let written = write.apply(Some(&Row::Lease(row.clone())));
     if let Written::Applied(Some(Row::Lease(new))) = &written {
         *row = new.clone();
     }
-    Answer::Written(written)
+    Ok(written)
 }
 
 #[test]
-fn nothing_acknowledged_is_nothing_written() {
+fn no_checkpoint_is_written_without_an_acknowledgement() {
     let (mut held, mut effects) = held();
     held.on_timer(&mut effects);
     assert_eq!(writes(&mut effects), []);
-    assert!(effects.next_due().is_some(), "it looks again");
+    assert!(effects.next_due().is_some(), "the next checkpoint is scheduled");
 }
 
 #[test]
@@ -85,11 +85,11 @@ fn a_checkpoint_whose_answer_was_lost_is_settled_by_the_row() {
     let mut row = held.lease.clone();
     acknowledge(&held, 150);
     held.on_timer(&mut effects);
-    table(&mut row, writes(&mut effects));
-    assert_eq!(held.on_answer(Answer::Failed(Failure::Unanswered), &mut effects), HeldLeaseEvent::Nothing);
+    let _ = table(&mut row, writes(&mut effects));
+    assert_eq!(held.on_answer(Err(Failure::Unanswered), &mut effects), HeldLeaseEvent::Nothing);
     held.on_timer(&mut effects);
     let answer = table(&mut row, writes(&mut effects));
-    assert!(matches!(answer, Answer::Written(Written::Refused(_))));
+    assert!(matches!(answer, Ok(Written::Refused(_))));
     assert_eq!(held.on_answer(answer, &mut effects), HeldLeaseEvent::Checkpointed);
     assert_eq!((held.lease.counter, &held.lease.checkpoint), (8, &Checkpoint::At(at(150))));
 }
@@ -124,19 +124,19 @@ fn an_overdue_handoff_is_ended_by_the_owner() {
 }
 
 #[test]
-fn a_release_whose_answer_was_lost_is_no_loss() {
+fn a_release_whose_answer_was_lost_is_settled_by_the_row() {
     let (mut held, mut effects) = held();
     let mut row = held.lease.clone();
     held.release_now(Why::Shutdown, &mut effects);
-    table(&mut row, writes(&mut effects));
-    held.on_answer(Answer::Failed(Failure::Unanswered), &mut effects);
+    let _ = table(&mut row, writes(&mut effects));
+    held.on_answer(Err(Failure::Unanswered), &mut effects);
     held.on_timer(&mut effects);
     let answer = table(&mut row, writes(&mut effects));
     assert_eq!(held.on_answer(answer, &mut effects), HeldLeaseEvent::Released { why: Why::Shutdown });
 }
 
 #[test]
-fn a_row_that_was_put_back_is_gone_on_with() {
+fn an_owner_goes_on_with_a_restored_row() {
     let (mut held, mut effects) = held();
     let mut row = Lease { counter: 5, checkpoint: Checkpoint::At(at(50)), ..held.lease.clone() };
     acknowledge(&held, 150);
@@ -153,7 +153,7 @@ fn a_checkpoint_that_the_row_has_passed_is_not_written() {
     let (mut held, mut effects) = held();
     // Somebody put the row further than this owner has come.
     let row = Lease { counter: 8, checkpoint: Checkpoint::At(at(500)), ..held.lease.clone() };
-    held.notice(&Row::Lease(row.clone()));
+    held.notice(&Row::Lease(row));
     acknowledge(&held, 150);
     held.on_timer(&mut effects);
     assert_eq!(writes(&mut effects), []);
@@ -174,7 +174,7 @@ fn a_release_leaves_a_checkpoint_that_is_further_as_it_is() {
     held.notice(&Row::Lease(row.clone()));
     acknowledge(&held, 150);
     held.release_now(Why::Planned, &mut effects);
-    table(&mut row, writes(&mut effects));
+    let _ = table(&mut row, writes(&mut effects));
     assert_eq!((row.owner, row.checkpoint), (None, Checkpoint::At(at(500))));
 }
 
@@ -182,8 +182,8 @@ fn a_release_leaves_a_checkpoint_that_is_further_as_it_is() {
 fn a_release_is_meant_for_the_claim_that_the_leader_saw_and_for_no_later_one() {
     let (mut held, mut effects) = held();
     // Claimed at 7; every checkpoint since then has moved the counter.
-    let give = |counter| Yield { lease: held.lease.key.clone(), counter };
-    let (older, seen, newer) = (give(6), give(7), give(12));
+    let release = |counter| Yield { lease: held.lease.key.clone(), counter };
+    let (older, seen, newer) = (release(6), release(7), release(12));
     assert!(!held.is_meant_by(&older));
     assert!(held.is_meant_by(&seen) && held.is_meant_by(&newer));
     held.drain(Why::Planned, effects.now + Duration::from_secs(30), &mut effects);
@@ -195,13 +195,13 @@ fn an_unanswered_write_proves_nothing_about_a_lease_that_another_worker_holds() 
     let (mut held, mut effects) = held();
     acknowledge(&held, 150);
     held.on_timer(&mut effects);
-    held.on_answer(Answer::Failed(Failure::Unanswered), &mut effects);
+    held.on_answer(Err(Failure::Unanswered), &mut effects);
     held.on_timer(&mut effects);
     // Counter and checkpoint are those that the write would have set.
     let other = Owner { worker: WorkerId::parse("other").unwrap(), session: Some(9) };
     let row = Lease { owner: Some(other), counter: 8, checkpoint: Checkpoint::At(at(150)), ..held.lease.clone() };
-    let news = held.on_answer(Answer::Written(Written::Refused(Some(Row::Lease(row)))), &mut effects);
-    assert_eq!(news, HeldLeaseEvent::Lost { why: "another hand holds it" });
+    let event = held.on_answer(Ok(Written::Refused(Some(Row::Lease(row)))), &mut effects);
+    assert_eq!(event, HeldLeaseEvent::Lost { why: "another owner holds it" });
     assert!(held.delivery.is_closed());
 }
 
@@ -209,7 +209,7 @@ fn an_unanswered_write_proves_nothing_about_a_lease_that_another_worker_holds() 
 fn an_unanswered_release_is_repeated_while_the_row_names_its_owner() {
     let (mut held, mut effects) = held();
     held.release_now(Why::Planned, &mut effects);
-    held.on_answer(Answer::Failed(Failure::Unanswered), &mut effects);
+    held.on_answer(Err(Failure::Unanswered), &mut effects);
     held.on_timer(&mut effects);
     // Somebody else moved the counter: a key in quarantine is to be tried again.
     let mut row = Lease { counter: 8, ..held.lease.clone() };
@@ -227,7 +227,7 @@ fn a_refusal_of_a_first_attempt_is_not_taken_for_its_success() {
     held.on_timer(&mut effects);
     // No earlier attempt can have made this row, so an external writer did, although it says the same.
     let row = Lease { counter: 8, checkpoint: Checkpoint::At(at(150)), ..held.lease.clone() };
-    let refused = Answer::Written(Written::Refused(Some(Row::Lease(row))));
+    let refused = Ok(Written::Refused(Some(Row::Lease(row))));
     assert_eq!(held.on_answer(refused, &mut effects), HeldLeaseEvent::Nothing);
     assert_eq!(held.lease.counter, 8);
 }
@@ -237,19 +237,19 @@ fn a_lease_whose_row_is_gone_closes_delivery() {
     let (mut held, mut effects) = held();
     acknowledge(&held, 150);
     held.on_timer(&mut effects);
-    let news = held.on_answer(Answer::Written(Written::Refused(None)), &mut effects);
-    assert_eq!(news, HeldLeaseEvent::Lost { why: "its row is gone" });
+    let event = held.on_answer(Ok(Written::Refused(None)), &mut effects);
+    assert_eq!(event, HeldLeaseEvent::Lost { why: "its row is gone" });
     assert!(held.delivery.is_closed());
 }
 
 #[test]
-fn a_lease_in_another_hand_closes_delivery() {
+fn a_lease_with_another_owner_closes_delivery() {
     let (mut held, mut effects) = held();
     acknowledge(&held, 150);
     held.on_timer(&mut effects);
     let other = Owner { worker: WorkerId::parse("other").unwrap(), session: Some(9) };
     let row = Lease { owner: Some(other), counter: 8, ..held.lease.clone() };
-    let news = held.on_answer(Answer::Written(Written::Refused(Some(Row::Lease(row)))), &mut effects);
+    let news = held.on_answer(Ok(Written::Refused(Some(Row::Lease(row)))), &mut effects);
     assert!(matches!(news, HeldLeaseEvent::Lost { .. }));
     assert!(held.delivery.is_closed());
 }
@@ -278,13 +278,13 @@ fn the_shard_end_is_written_after_its_children() {
 }
 
 #[test]
-fn throttled_checkpoints_are_put_off_further_each_time() {
+fn throttled_checkpoints_are_delayed_longer_each_time() {
     let (mut held, mut effects) = held();
     acknowledge(&held, 150);
     let mut waits = Vec::new();
     for _ in 0..3 {
         held.on_timer(&mut effects);
-        held.on_answer(Answer::Failed(Failure::Throttled), &mut effects);
+        held.on_answer(Err(Failure::Throttled), &mut effects);
         let due = effects.next_due().unwrap();
         waits.push(due.since(effects.now));
         effects.now = due;

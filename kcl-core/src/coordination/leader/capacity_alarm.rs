@@ -21,7 +21,7 @@ impl CapacityAlarm {
         let changed = leases != self.leases;
         let repeat = leases > 0 && self.reported_at.is_none_or(|at| effects.now.since(at) >= REPORT_EVERY);
         if changed || repeat {
-            effects.tell(CoordinationEvent::CapacityAlarm { leases, workers });
+            effects.emit(CoordinationEvent::CapacityAlarm { leases, workers });
             *self = CapacityAlarm { leases, reported_at: Some(effects.now) };
         }
     }
@@ -38,7 +38,7 @@ mod tests {
         let mut reports = |leases, at| {
             effects.now = Time::from_origin(Duration::from_secs(at));
             unassignable.update(leases, 2, &mut effects);
-            effects.take_happenings()
+            effects.take_events()
         };
         let alarm = |leases| vec![CoordinationEvent::CapacityAlarm { leases, workers: 2 }];
         assert_eq!(reports(0, 0), []);

@@ -8,7 +8,8 @@ use super::stale_owners::stale_owner_read_interval;
 use super::term::{FULL_READ, Failing, Sent, Term, TermEvent};
 use super::unconfirmed_children::UnconfirmedChildren;
 use crate::clock::Time;
-use crate::coordination::effects::{Answer, CallId, Effects, Op};
+use crate::coordination::call::{Answer, CallId, LeaderCall, LeaderTimer, Op, Reply, Rows, TimerId};
+use crate::coordination::effects::Effects;
 use crate::coordination::event::CoordinationEvent;
 use crate::lease::row::{Fleet, Lease, LeaseKey, RowKey, Session, WorkerId};
 use crate::lease::{Consistency, Page, Row, Table, Write, Written, next};
@@ -35,51 +36,74 @@ const REPORT_EVERY: Duration = Duration::from_secs(60);
 /// If more sessions than this end in one cycle, only their number is reported.
 const REPORTED_ONE_BY_ONE: u32 = 10;
 
+const CYCLE: CallId = CallId::Leader(LeaderCall::Cycle);
+
 impl Term {
     /// Starts a cycle, or retries the call of a cycle that failed.
     pub(crate) fn on_timer(&mut self, fleet: Option<&Fleet>, effects: &mut Effects) {
         if !matches!(self.stage, Stage::Idle) {
             return;
         }
-        effects.tell(CoordinationEvent::PlanCycle);
+        effects.emit(CoordinationEvent::PlanCycle);
         if self.read_at.is_none() {
             return self.read_table(fleet, effects);
         }
         self.agree_on_settings(fleet, effects);
         self.stage = Stage::Sessions;
-        effects.call(CallId::Cycle, Op::ReadSome(self.sessions.keys(), Consistency::Eventual));
+        effects.call(CYCLE, Op::ReadSome(self.sessions.keys(), Consistency::Eventual));
     }
 
+    /// A call of the term was answered.
     pub(crate) fn on_answer(
         &mut self,
-        call: &CallId,
+        call: &LeaderCall,
         answer: Answer,
         fleet: Option<&Fleet>,
         session_heartbeat: u64,
         effects: &mut Effects,
     ) -> TermEvent {
-        if !matches!(answer, Answer::Failed(_)) {
+        let answered = answer.failure().is_none();
+        let event = match call {
+            LeaderCall::PollSessions => {
+                self.on_sessions_seen(answer.rows(), session_heartbeat, effects);
+                return TermEvent::Nothing;
+            }
+            LeaderCall::Heartbeat => return self.on_heartbeat_answer(answer.written(), session_heartbeat, effects),
+            // A row that was not deleted is found again by the next full read. The worker handles settings.
+            LeaderCall::Collect(_) | LeaderCall::Settings => return TermEvent::Nothing,
+            LeaderCall::Shards => {
+                let answer = answer.listing();
+                self.on_sync_answer(effects, |pass, leases, list_history, effects| {
+                    pass.on_listing(answer, leases, list_history, effects)
+                })
+            }
+            LeaderCall::SyncPass => {
+                let answer = answer.written();
+                self.on_sync_answer(effects, |pass, _, _, effects| pass.on_written(answer, effects))
+            }
+            LeaderCall::LeaseRow(lease) => {
+                let answer = answer.written();
+                self.on_sync_answer(effects, |pass, _, _, effects| pass.on_lease_written(lease, answer, effects))
+            }
+            LeaderCall::Fence(worker) => self.on_fenced(worker, answer.written(), fleet, effects),
+            LeaderCall::Assignment(worker) => self.on_row_written(worker, answer.written(), effects),
+            LeaderCall::ReadTable => self.on_table(answer.table(), effects),
+            LeaderCall::Cycle => match self.stage {
+                Stage::Sessions => self.on_sessions(answer.rows(), fleet, effects),
+                Stage::Leases { .. } => self.on_leases_read(answer.rows(), effects),
+                Stage::Idle | Stage::Fencing(_) | Stage::Table(_) | Stage::Publishing { .. } => TermEvent::Nothing,
+            },
+        };
+
+        if answered {
             self.heartbeat.moved_on();
         }
-        if let CallId::Shards | CallId::SyncPass | CallId::Sync(_) = call {
-            let event = self.on_sync_answer(call, answer, effects);
-            self.heartbeat.consider(session_heartbeat, self.version, self.config.longest_cycle, effects);
-            return event;
-        }
-        let event = match (&mut self.stage, call) {
-            (Stage::Sessions, CallId::Cycle) => self.on_sessions(answer, fleet, effects),
-            (_, CallId::Fence(worker)) => self.on_fenced(worker, answer, fleet, effects),
-            (Stage::Table(_), CallId::Cycle) => self.on_table(answer, effects),
-            (Stage::Leases { .. }, CallId::Cycle) => self.on_leases_read(answer, effects),
-            (Stage::Publishing { .. }, CallId::PlanOf(worker)) => self.on_row_written(worker, answer, effects),
-            _ => TermEvent::Nothing,
-        };
         self.heartbeat.consider(session_heartbeat, self.version, self.config.longest_cycle, effects);
         event
     }
 
-    fn on_sessions(&mut self, answer: Answer, fleet: Option<&Fleet>, effects: &mut Effects) -> TermEvent {
-        let Answer::Rows(rows) = answer else { return self.fail(effects) };
+    fn on_sessions(&mut self, answer: Reply<Rows>, fleet: Option<&Fleet>, effects: &mut Effects) -> TermEvent {
+        let Ok(rows) = answer else { return self.fail(effects) };
         for session in rows.into_iter().flatten().filter_map(into_session) {
             self.end_seen |= self.sessions.observe(session, effects.now);
         }
@@ -103,8 +127,8 @@ impl Term {
             // At most one call per session at a time: a table that answers slowly gets no second
             // one.
             if self.fencing.insert(worker.clone()) {
-                effects
-                    .write(CallId::Fence(worker.clone()), Write::Fence { worker: worker.clone(), number, heartbeat });
+                let id = CallId::Leader(LeaderCall::Fence(worker.clone()));
+                effects.write(id, Write::Fence { worker: worker.clone(), number, heartbeat });
             }
             ending.insert(worker);
         }
@@ -114,12 +138,12 @@ impl Term {
     fn on_fenced(
         &mut self,
         worker: &WorkerId,
-        answer: Answer,
+        answer: Reply<Written>,
         fleet: Option<&Fleet>,
         effects: &mut Effects,
     ) -> TermEvent {
         self.fencing.remove(worker);
-        if let Answer::Written(written) = answer {
+        if let Ok(written) = answer {
             let applied = matches!(written, Written::Applied(_));
             let (Written::Applied(row) | Written::Refused(row)) = written;
             if let Some(session) = row.and_then(into_session) {
@@ -127,7 +151,7 @@ impl Term {
                     self.ended += 1;
                     if self.ended <= REPORTED_ONE_BY_ONE {
                         effects
-                            .tell(CoordinationEvent::SessionFenced { worker: worker.clone(), session: session.number });
+                            .emit(CoordinationEvent::SessionFenced { worker: worker.clone(), session: session.number });
                     }
                 }
                 self.end_seen |= self.sessions.observe(session, effects.now);
@@ -216,11 +240,11 @@ impl Term {
         }
         self.stage = Stage::Leases { asked: now };
         let consistency = if surely { Consistency::Strong } else { Consistency::Eventual };
-        effects.call(CallId::Cycle, Op::ReadSome(keys.into_iter().collect(), consistency));
+        effects.call(CYCLE, Op::ReadSome(keys.into_iter().collect(), consistency));
     }
 
     fn read_table(&mut self, fleet: Option<&Fleet>, effects: &mut Effects) {
-        effects.remind(CallId::Sessions, effects.now + self.config.tick);
+        effects.set_timer(TimerId::Leader(LeaderTimer::PollSessions), effects.now + self.config.tick);
         // All noted before the read, because a change during the read may concern a page that was
         // already read, and requires another read.
         (self.end_seen, self.read_required) = (false, false);
@@ -230,19 +254,20 @@ impl Term {
         let (wake, now) = (fleet.map_or(0, |fleet| fleet.wake), effects.now);
         self.stage =
             Stage::Table(Reading { wake, asked: now, progress: now, failed: false, excused: now, end_seen: false });
-        effects.call(CallId::Cycle, Op::Scan);
+        effects.read_table(CallId::Leader(LeaderCall::ReadTable));
     }
 
     /// Reads the sessions during a full read. Such a read may take longer than `failover_time`, and
     /// the failover of dead workers must not wait for it.
     pub(crate) fn on_sessions_timer(&self, effects: &mut Effects) {
         if matches!(self.stage, Stage::Table(_)) {
-            effects.call(CallId::Sessions, Op::ReadSome(self.sessions.keys(), Consistency::Eventual));
+            let read = Op::ReadSome(self.sessions.keys(), Consistency::Eventual);
+            effects.call(CallId::Leader(LeaderCall::PollSessions), read);
         }
     }
 
-    pub(crate) fn on_sessions_seen(&mut self, answer: Answer, session_heartbeat: u64, effects: &mut Effects) {
-        if let Answer::Rows(rows) = answer {
+    fn on_sessions_seen(&mut self, answer: Reply<Rows>, session_heartbeat: u64, effects: &mut Effects) {
+        if let Ok(rows) = answer {
             for session in rows.into_iter().flatten().filter_map(into_session) {
                 self.end_seen |= self.sessions.observe(session, effects.now);
             }
@@ -251,7 +276,7 @@ impl Term {
                 self.on_read_progress(session_heartbeat, effects);
             }
         }
-        effects.remind(CallId::Sessions, effects.now + self.config.tick);
+        effects.set_timer(TimerId::Leader(LeaderTimer::PollSessions), effects.now + self.config.tick);
     }
 
     /// Handles a page of the full read in progress. `sent` is when its call was sent.
@@ -291,8 +316,9 @@ impl Term {
         self.heartbeat.consider(session_heartbeat, self.version, self.config.longest_cycle, effects);
     }
 
-    fn on_table(&mut self, answer: Answer, effects: &mut Effects) -> TermEvent {
-        let (Answer::Table(table), Stage::Table(reading)) = (answer, &self.stage) else {
+    fn on_table(&mut self, answer: Reply<Table>, effects: &mut Effects) -> TermEvent {
+        let Stage::Table(reading) = &self.stage else { return TermEvent::Nothing };
+        let Ok(table) = answer else {
             self.read_required = true;
             return self.fail(effects);
         };
@@ -316,7 +342,7 @@ impl Term {
     fn apply_table(&mut self, table: Table, asked: Time, end_seen: bool, effects: &mut Effects) {
         let quiet = self.damaged_reported_at.is_some_and(|at| effects.now.since(at) < FULL_READ);
         for damaged in table.damaged.iter().filter(|_| !quiet) {
-            effects.tell(CoordinationEvent::damaged(damaged));
+            effects.emit(CoordinationEvent::damaged(damaged));
             self.damaged_reported_at = Some(effects.now);
         }
         if self.sessions.observe_table(table.sessions, asked, effects.now) || end_seen {
@@ -353,12 +379,12 @@ impl Term {
             .filter(|lease| lease.was_written_externally())
         {
             let owner = lease.owner.as_ref().map(|owner| owner.worker.clone());
-            effects.tell(CoordinationEvent::ForeignHand { lease: lease.key.clone(), owner });
+            effects.emit(CoordinationEvent::ForeignHand { lease: lease.key.clone(), owner });
         }
     }
 
-    fn on_leases_read(&mut self, answer: Answer, effects: &mut Effects) -> TermEvent {
-        let (Answer::Rows(rows), Stage::Leases { asked }) = (answer, &self.stage) else { return self.fail(effects) };
+    fn on_leases_read(&mut self, answer: Reply<Rows>, effects: &mut Effects) -> TermEvent {
+        let (Ok(rows), Stage::Leases { asked }) = (answer, &self.stage) else { return self.fail(effects) };
         let (asked, mut rested) = (*asked, false);
         for row in rows.into_iter().flatten() {
             match row {
@@ -390,20 +416,21 @@ impl Term {
         if self.only_stream.is_some() && !self.filled { self.finish(effects) } else { self.plan(effects) }
     }
 
-    fn on_row_written(&mut self, worker: &WorkerId, answer: Answer, effects: &mut Effects) -> TermEvent {
+    fn on_row_written(&mut self, worker: &WorkerId, answer: Reply<Written>, effects: &mut Effects) -> TermEvent {
         let Stage::Publishing { left, failed, .. } = &mut self.stage else { return TermEvent::Nothing };
         left.remove(worker);
         // A refusal means that the row is newer: of another term, or our own from an attempt
         // without an answer.
-        *failed |= matches!(answer, Answer::Failed(_));
-        if let Answer::Written(Written::Refused(Some(Row::Damaged(damaged)))) = &answer
+        *failed |= answer.is_err();
+        if let Ok(Written::Refused(Some(Row::Damaged(damaged)))) = &answer
             && damaged.is_ours()
         {
-            effects.write(CallId::Collect(damaged.key.clone()), Write::Discard(damaged.clone()));
+            let id = CallId::Leader(LeaderCall::Collect(damaged.key.clone()));
+            effects.write(id, Write::Discard(damaged.clone()));
             *failed = true;
         }
         let newer = |row: &Row| row.as_assignment().is_some_and(|plan| plan.term > self.number);
-        self.read_required |= matches!(&answer, Answer::Written(Written::Refused(Some(row))) if newer(row));
+        self.read_required |= matches!(&answer, Ok(Written::Refused(Some(row))) if newer(row));
         if !left.is_empty() {
             return TermEvent::Nothing;
         }
@@ -430,7 +457,7 @@ impl Term {
         }
         self.failing = None;
         match std::mem::take(&mut self.ended).checked_sub(REPORTED_ONE_BY_ONE) {
-            Some(count) if count > 0 => effects.tell(CoordinationEvent::SessionsFenced { count }),
+            Some(count) if count > 0 => effects.emit(CoordinationEvent::SessionsFenced { count }),
             Some(_) | None => {}
         }
         self.delete_some(effects);
@@ -443,7 +470,7 @@ impl Term {
         let at = proof.map_or(at, |proof| at.min(proof.max(soonest)));
         // A full read was deferred until the assignment was published.
         let at = if self.full_read_deferred { soonest } else { at };
-        effects.remind(CallId::Cycle, at);
+        effects.set_timer(TimerId::Leader(LeaderTimer::Cycle), at);
     }
 
     fn fail(&mut self, effects: &mut Effects) -> TermEvent {
@@ -452,11 +479,11 @@ impl Term {
         failing.cycles += 1;
         if failing.cycles >= FAILED_CYCLES && now >= failing.report_at {
             failing.report_at = now + REPORT_EVERY;
-            effects.tell(CoordinationEvent::CyclesFailing { cycles: failing.cycles, lasted: now.since(failing.since) });
+            effects.emit(CoordinationEvent::CyclesFailing { cycles: failing.cycles, lasted: now.since(failing.since) });
         }
         self.stage = Stage::Idle;
         let tick = effects.jittered(self.config.tick);
-        effects.remind(CallId::Cycle, effects.now + tick);
+        effects.set_timer(TimerId::Leader(LeaderTimer::Cycle), effects.now + tick);
         TermEvent::Nothing
     }
 }

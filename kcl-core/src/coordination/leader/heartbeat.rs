@@ -3,14 +3,13 @@
 
 use crate::clock::Time;
 use crate::coordination::backoff::RetryPolicy;
-use crate::coordination::effects::{Answer, CallId, Effects};
+use crate::coordination::call::{CallId, LeaderCall, LeaderTimer, Reply, TimerId};
+use crate::coordination::effects::Effects;
 use crate::lease::row::{Fleet, SessionNumber, WorkerId};
 use crate::lease::{Row, Write, Written};
 use std::time::Duration;
 
-/// The longest pause before a failed heartbeat is retried. The fleet elects another leader after
-/// `failover_time` without one, so it must be well below that.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const TIMER: TimerId = TimerId::Leader(LeaderTimer::Heartbeat);
 
 #[derive(Debug)]
 pub(crate) struct FleetHeartbeat {
@@ -114,13 +113,13 @@ impl FleetHeartbeat {
                 leader_session_heartbeat,
                 assignment_version,
             };
-            effects.write(CallId::FleetHeartbeat, write);
+            effects.write(CallId::Leader(LeaderCall::Heartbeat), write);
         }
     }
 
-    pub(crate) fn on_answer(&mut self, answer: Answer, effects: &mut Effects) -> HeartbeatEvent {
-        let (Some(sending), Answer::Written(written)) = (self.sending, answer) else {
-            effects.repeat_by(RetryPolicy::default().no_longer_than(LONGEST_PAUSE), CallId::FleetHeartbeat);
+    pub(crate) fn on_answer(&mut self, answer: Reply<Written>, effects: &mut Effects) -> HeartbeatEvent {
+        let (Some(sending), Ok(written)) = (self.sending, answer) else {
+            effects.retry(TIMER, RetryPolicy::LEADER_HEARTBEAT);
             return HeartbeatEvent::Nothing;
         };
         let (Written::Applied(row) | Written::Refused(row)) = written;
@@ -132,7 +131,7 @@ impl FleetHeartbeat {
         if (fleet.leader_session_heartbeat, fleet.assignment_version)
             != (Some(sending.leader_session_heartbeat), sending.version)
         {
-            effects.remind(CallId::FleetHeartbeat, effects.now);
+            effects.set_timer(TIMER, effects.now);
             return HeartbeatEvent::Nothing;
         }
         self.sending = None;
@@ -155,12 +154,12 @@ mod tests {
 
     fn round(heartbeat: &mut FleetHeartbeat, row: &mut Fleet, effects: &mut Effects) -> Option<HeartbeatEvent> {
         let call = effects.take_calls().pop()?;
-        let crate::coordination::effects::Op::Write(write) = call.op else { return None };
+        let crate::coordination::call::Op::Write(write) = call.op else { return None };
         let written = write.apply(Some(&Row::Fleet(row.clone())));
         if let Written::Applied(Some(Row::Fleet(new))) = &written {
             *row = new.clone();
         }
-        Some(heartbeat.on_answer(Answer::Written(written), effects))
+        Some(heartbeat.on_answer(Ok(written), effects))
     }
 
     #[test]
@@ -203,12 +202,12 @@ mod tests {
         let (mut heartbeat, mut row, mut effects) = beating();
         heartbeat.consider(1, 1, CYCLE, &mut effects);
         let call = effects.take_calls().pop().unwrap();
-        let crate::coordination::effects::Op::Write(write) = call.op else { unreachable!() };
+        let crate::coordination::call::Op::Write(write) = call.op else { unreachable!() };
         let Written::Applied(Some(Row::Fleet(new))) = write.apply(Some(&Row::Fleet(row.clone()))) else {
             unreachable!()
         };
         row = new;
-        heartbeat.on_answer(Answer::Failed(crate::coordination::effects::Failure::Unanswered), &mut effects);
+        heartbeat.on_answer(Err(crate::coordination::call::Failure::Unanswered), &mut effects);
         heartbeat.on_timer(&mut effects);
         assert!(matches!(round(&mut heartbeat, &mut row, &mut effects), Some(HeartbeatEvent::Shown { .. })));
     }

@@ -8,7 +8,8 @@ use super::sessions::Sessions;
 use super::stage::Stage;
 use super::term::Term;
 use crate::config::BalanceBy;
-use crate::coordination::effects::{CallId, Effects};
+use crate::coordination::call::{CallId, LeaderCall};
+use crate::coordination::effects::Effects;
 use crate::coordination::event::{CoordinationEvent, explanations_are_wanted, planning};
 use crate::lease::row::{Assignment, SessionState, WorkerId};
 use crate::lease::{Write, next};
@@ -37,7 +38,7 @@ impl Term {
                 yields: order.yields.clone(),
                 lists: order.lists.clone(),
             };
-            effects.write(CallId::PlanOf(worker.clone()), Write::Assignment(plan));
+            effects.write(CallId::Leader(LeaderCall::Assignment(worker.clone())), Write::Assignment(plan));
         }
         let left = rows.iter().map(|(worker, _)| worker.clone()).collect();
         self.stage = Stage::Publishing { left, failed: false, rows };
@@ -70,7 +71,7 @@ impl Term {
         for (lease, reason) in known.explain(&problem) {
             let timeless = reason.clone().timeless();
             if self.explained.get(&lease.key) != Some(&timeless) {
-                effects.tell(CoordinationEvent::Explained { lease: lease.key.clone(), reason });
+                effects.emit(CoordinationEvent::Explained { lease: lease.key.clone(), reason });
             }
             explained.insert(lease.key.clone(), timeless);
         }
@@ -104,7 +105,7 @@ impl Term {
         problem.unclaimed_ownership = self.unclaimed_ownership.of(self.leases.values());
         for (lease, worker) in self.pending_moves.review(&problem, self.config.bounds, effects.now) {
             self.sent.remove(&worker);
-            effects.tell(CoordinationEvent::PromiseLapsed { lease, worker });
+            effects.emit(CoordinationEvent::PromiseLapsed { lease, worker });
         }
         let moves = FEWEST_MOVES.max(self.leases.len() / 5);
         let Plan { mut instructions, unassignable } = self.pending_moves.instructions(&problem, moves, by, effects.now);

@@ -3,7 +3,8 @@
 
 use super::term::Term;
 use crate::clock::Time;
-use crate::coordination::effects::{CallId, Effects};
+use crate::coordination::call::{CallId, LeaderCall};
+use crate::coordination::effects::Effects;
 use crate::lease::Write;
 use crate::lease::row::{Assignment, Damaged, RowKey, Session, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,8 +27,10 @@ impl Term {
     pub(super) fn reclaim(&mut self, plans: &[Assignment], effects: &mut Effects) {
         for plan in plans.iter().filter(|plan| plan.term > self.number) {
             let (worker, term) = (plan.worker.clone(), plan.term);
-            effects
-                .write(CallId::Collect(RowKey::Assignment(worker.clone())), Write::DeleteAssignment { worker, term });
+            effects.write(
+                CallId::Leader(LeaderCall::Collect(RowKey::Assignment(worker.clone()))),
+                Write::DeleteAssignment { worker, term },
+            );
         }
         let written: BTreeMap<&WorkerId, (u64, u64)> =
             plans.iter().map(|plan| (&plan.worker, (plan.term, plan.version))).collect();
@@ -57,8 +60,10 @@ impl Term {
         self.delete_some(effects);
         for plan in plans.iter().filter(|plan| !self.sessions.is_known(&plan.worker)).take(MOST_DELETED) {
             let (worker, term) = (plan.worker.clone(), self.number());
-            effects
-                .write(CallId::Collect(RowKey::Assignment(worker.clone())), Write::DeleteAssignment { worker, term });
+            effects.write(
+                CallId::Leader(LeaderCall::Collect(RowKey::Assignment(worker.clone()))),
+                Write::DeleteAssignment { worker, term },
+            );
         }
     }
 
@@ -68,7 +73,7 @@ impl Term {
         for (worker, number) in self.backlog.drain(rest..) {
             self.unnamed.remove(&worker);
             effects.write(
-                CallId::Collect(RowKey::Session(worker.clone())),
+                CallId::Leader(LeaderCall::Collect(RowKey::Session(worker.clone()))),
                 Write::DeleteSession { worker, number, own: false },
             );
         }
@@ -85,13 +90,13 @@ impl Term {
         for row in damaged.into_iter().filter(Damaged::is_ours) {
             match row.key.clone() {
                 RowKey::Assignment(_) | RowKey::Stream(_) => {
-                    effects.write(CallId::Collect(row.key.clone()), Write::Discard(row));
+                    effects.write(CallId::Leader(LeaderCall::Collect(row.key.clone())), Write::Discard(row));
                 }
                 RowKey::Session(_) => {
                     let since = before.get(&row.key.to_string()).filter(|(known, _)| *known == row);
                     let since = since.map_or(effects.now, |(_, since)| *since);
                     if effects.now.since(since) >= KEPT_FOR {
-                        effects.write(CallId::Collect(row.key.clone()), Write::Discard(row));
+                        effects.write(CallId::Leader(LeaderCall::Collect(row.key.clone())), Write::Discard(row));
                     } else {
                         self.unread.push((row, since));
                     }

@@ -2,7 +2,8 @@
 
 use super::sessions::Sessions;
 use super::term::Term;
-use crate::coordination::effects::{CallId, Effects};
+use crate::coordination::call::{CallId, LeaderCall};
+use crate::coordination::effects::Effects;
 use crate::lease::Write;
 use crate::lease::row::{Fleet, FleetSettings, SharedSettings};
 
@@ -13,7 +14,7 @@ impl Term {
         let seen = fleet.settings.clone();
         if seen.as_ref().is_none_or(|seen| seen.shared != shared || seen.until_ms != self.config.until_ms) {
             let to = FleetSettings { shared, until_ms: self.config.until_ms, set_by: self.me.to_string() };
-            effects.write(CallId::FleetSettings, Write::ChangeSettings { seen, to });
+            effects.write(CallId::Leader(LeaderCall::Settings), Write::ChangeSettings { seen, to });
         }
     }
 }

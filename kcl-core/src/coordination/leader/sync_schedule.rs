@@ -2,19 +2,15 @@
 //! assignment, and does not cost the leader its term at once.
 
 use super::stage::Stage;
-use super::sync_pass::{self, Done, SyncPass};
+use super::sync_pass::{Done, SyncEvent, SyncPass};
 use super::term::{Term, TermEvent};
 use crate::clock::Time;
-use crate::coordination::effects::{Answer, CallId, Effects};
-use std::time::Duration;
+use crate::coordination::backoff::RetryPolicy;
+use crate::coordination::effects::Effects;
+use crate::lease::row::{Lease, LeaseKey};
+use crate::shard::ListHistory;
+use std::collections::BTreeMap;
 
-/// The pause before the first list is repeated; it doubles each time. Short, because without a list
-/// there are no leases.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_FIRST_PAUSE: Duration = Duration::from_secs(4);
-/// The pause before a later list is repeated.
-const PAUSE: Duration = Duration::from_secs(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// A leader whose lists fail for this many sync intervals resigns, because another worker may be
 /// able to list (other permissions, another network). Soon if nothing can be read without a list;
 /// late otherwise, because every change of the leader delays assignments.
@@ -49,15 +45,20 @@ impl Term {
         }
     }
 
-    pub(super) fn on_sync_answer(&mut self, call: &CallId, answer: Answer, effects: &mut Effects) -> TermEvent {
+    /// An answer to a call of the pass under way, which `answered` passes to it.
+    pub(super) fn on_sync_answer(
+        &mut self,
+        effects: &mut Effects,
+        answered: impl FnOnce(&mut SyncPass, &BTreeMap<LeaseKey, Lease>, &mut ListHistory, &mut Effects) -> SyncEvent,
+    ) -> TermEvent {
         let Some(sync_pass) = &mut self.sync_pass else { return TermEvent::Nothing };
-        match sync_pass.on_answer(call, answer, &self.leases, &mut self.list_history, effects) {
-            sync_pass::SyncEvent::Going => {}
-            sync_pass::SyncEvent::Fleet(fleet) => {
+        match answered(sync_pass, &self.leases, &mut self.list_history, effects) {
+            SyncEvent::Going => {}
+            SyncEvent::Fleet(fleet) => {
                 self.pinned = fleet.start.clone();
                 return TermEvent::Fleet(fleet);
             }
-            sync_pass::SyncEvent::Lease { key, lease, done } => {
+            SyncEvent::Lease { key, lease, done } => {
                 match lease {
                     Some(lease) => {
                         if let Stage::Table { .. } = self.stage {
@@ -71,8 +72,8 @@ impl Term {
                     self.sync_finished(done, effects);
                 }
             }
-            sync_pass::SyncEvent::Done(done) => self.sync_finished(done, effects),
-            sync_pass::SyncEvent::Failed => self.sync_failed(effects),
+            SyncEvent::Done(done) => self.sync_finished(done, effects),
+            SyncEvent::Failed => self.sync_failed(effects),
         }
         TermEvent::Nothing
     }
@@ -86,7 +87,7 @@ impl Term {
         (self.lists_failed, self.lists_fail_since) = (0, None);
         let next = match done {
             Done::Settled => self.config.sync_interval,
-            Done::Unsettled => PAUSE.min(self.config.sync_interval),
+            Done::Unsettled => RetryPolicy::LIST.pause(1).min(self.config.sync_interval),
         };
         self.sync_at = effects.now + effects.jittered(next);
         self.soon(effects);
@@ -95,11 +96,9 @@ impl Term {
     fn sync_failed(&mut self, effects: &mut Effects) {
         self.sync_pass = None;
         self.lists_fail_since.get_or_insert(effects.now);
-        let doubled = |first: Duration| first.saturating_mul(1 << self.lists_failed.min(8));
-        let pause =
-            if self.filled { doubled(PAUSE).min(LONGEST_PAUSE) } else { doubled(FIRST_PAUSE).min(LONGEST_FIRST_PAUSE) };
+        let policy = if self.filled { RetryPolicy::LIST } else { RetryPolicy::FIRST_LIST };
         self.lists_failed = self.lists_failed.saturating_add(1);
-        self.sync_at = effects.now + effects.jittered(pause);
+        self.sync_at = effects.now + effects.jittered(policy.pause(self.lists_failed));
     }
 
     /// Whether another worker should take the term, because this one cannot list the shards.

@@ -17,10 +17,12 @@ use super::waiting_children::WaitingChildren;
 use super::weights::Weights;
 use crate::clock::Time;
 use crate::config::{BalanceBy, Settings, timing};
-use crate::coordination::effects::{Answer, CallId, Effects};
+use crate::coordination::call::{LeaderTimer, Reply, TimerId};
+use crate::coordination::effects::Effects;
 use crate::coordination::fleet_poll::Won;
 use crate::coordination::known_rows::KnownRows;
 use crate::coordination::streams::Served;
+use crate::lease::Written;
 use crate::lease::row::{Damaged, Fleet, FleetStart, Lease, LeaseKey, SessionNumber, StreamRow, WorkerId};
 use crate::record::StreamId;
 use crate::shard::ListHistory;
@@ -165,7 +167,7 @@ impl Term {
         if let Some(before) = &won.before {
             sessions.observe_stale_leader(before, effects.now);
         }
-        effects.remind(CallId::Cycle, effects.now);
+        effects.set_timer(TimerId::Leader(LeaderTimer::Cycle), effects.now);
         Term {
             number: won.fleet.term,
             me: me.clone(),
@@ -264,7 +266,7 @@ impl Term {
     /// Starts a cycle now, if none is in progress.
     pub(super) fn soon(&self, effects: &mut Effects) {
         if matches!(self.stage, Stage::Idle) {
-            effects.remind(CallId::Cycle, effects.now);
+            effects.set_timer(TimerId::Leader(LeaderTimer::Cycle), effects.now);
         }
     }
 
@@ -277,9 +279,9 @@ impl Term {
         self.heartbeat.on_timer(effects);
     }
 
-    pub(crate) fn on_heartbeat_answer(
+    pub(super) fn on_heartbeat_answer(
         &mut self,
-        answer: Answer,
+        answer: Reply<Written>,
         session_heartbeat: u64,
         effects: &mut Effects,
     ) -> TermEvent {

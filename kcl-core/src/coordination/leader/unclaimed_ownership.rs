@@ -34,7 +34,10 @@ impl UnclaimedOwnership {
         failover_time: Duration,
     ) -> Vec<WorkerId> {
         let (before, mut tell) = (std::mem::take(&mut self.0), Vec::new());
-        if mutated!(ForgetsClaims) || mutated!(NeverReminds) {
+        if mutated!(ForgetsClaims) {
+            return tell;
+        }
+        if mutated!(NeverReminds) {
             return tell;
         }
         let mut counts: BTreeMap<&WorkerId, u32> = BTreeMap::new();

@@ -27,7 +27,7 @@ impl WaitingChildren {
         let (waiting, circle) = waiting(leases);
         if waiting != self.leases {
             self.leases = waiting;
-            effects.tell(CoordinationEvent::LeasesWaiting { leases: waiting });
+            effects.emit(CoordinationEvent::LeasesWaiting { leases: waiting });
         }
         let Some(example) = circle.first() else {
             (self.circle_since, self.reported) = (None, None);
@@ -38,7 +38,7 @@ impl WaitingChildren {
         if lasted >= REPORT_EVERY && due {
             self.reported = Some(effects.now);
             let (leases, example) = (circle.len(), (*example).clone());
-            effects.tell(CoordinationEvent::LeasesWaitInCircle { leases, example, lasted });
+            effects.emit(CoordinationEvent::LeasesWaitInCircle { leases, example, lasted });
         }
     }
 }
@@ -96,7 +96,7 @@ mod tests {
         for second in 0..200 {
             effects.now = Time::from_origin(Duration::from_secs(second));
             waiting.update(&circle, &mut effects);
-            let events = effects.take_happenings();
+            let events = effects.take_events();
             reports += events
                 .iter()
                 .filter(|event| matches!(event, CoordinationEvent::LeasesWaitInCircle { leases: 4, .. }))

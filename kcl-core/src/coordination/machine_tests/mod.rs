@@ -6,8 +6,8 @@
 mod leader;
 mod owner;
 
+use super::call::{Answer, Answered, Call, Op};
 use super::coordinator::{Coordinator, Event, Identity, Step};
-use super::effects::{Answer, Answered, Call, Op};
 use super::streams::{Served, Streams};
 use crate::clock::{Clock, Time};
 use crate::config::{Settings, Start};
@@ -92,7 +92,7 @@ struct Machine {
     busy: BTreeSet<LeaseKey>,
     /// Other workers that live: their heartbeats are written every second.
     alive: BTreeSet<WorkerId>,
-    happened: Vec<CoordinationEvent>,
+    events: Vec<CoordinationEvent>,
     finished: bool,
 }
 
@@ -127,7 +127,7 @@ impl Machine {
             consumers: Vec::new(),
             busy: BTreeSet::new(),
             alive: BTreeSet::new(),
-            happened: Vec::new(),
+            events: Vec::new(),
             finished: false,
         };
         machine.take(step);
@@ -154,8 +154,8 @@ impl Machine {
         let at = self.now();
         self.calls.extend(step.calls.into_iter().map(|call| Sent { call, at }));
         self.consumers.extend(step.start);
-        self.happened.extend(step.happened);
-        self.finished |= step.finished.is_some();
+        self.events.extend(step.events);
+        self.finished |= step.outcome.is_some();
     }
 
     fn step(&mut self, event: Event) {
@@ -169,19 +169,21 @@ impl Machine {
             Op::Write(write) => {
                 let open = self.consumers.iter().filter(|delivery| delivery.is_open()).count();
                 self.written.push(Written { at: self.now(), write: write.clone(), open });
-                Answer::Written(self.table.apply(write))
+                Answer::Written(Ok(self.table.apply(write)))
             }
-            Op::Read(keys, _) => Answer::Rows(keys.iter().map(|key| self.table.get(key)).collect()),
-            Op::ReadSome(keys, _) => Answer::Rows(keys.iter().map(|key| self.table.get(key)).collect()),
-            Op::Page { after, rows, .. } => Answer::Page(self.table.page(after.as_ref(), *rows)),
-            Op::List(..) => Answer::Listing(Listing { shards: self.shards.clone(), answered_at_ms: Some(1_000_000) }),
-            Op::Scan => unreachable!("the machine asks for pages"),
+            Op::Read(keys, _) | Op::ReadSome(keys, _) => {
+                Answer::Rows(Ok(keys.iter().map(|key| self.table.get(key)).collect()))
+            }
+            Op::Page { after, rows, .. } => Answer::Page(Ok(self.table.page(after.as_ref(), *rows))),
+            Op::List(..) => {
+                Answer::Listing(Ok(Listing { shards: self.shards.clone(), answered_at_ms: Some(1_000_000) }))
+            }
         }
     }
 
     fn answer(&mut self, sent: Sent, answer: Answer) {
-        let Call { part, life, .. } = sent.call;
-        self.step(Event::Answered(Box::new(Answered { part, life, sent: sent.at, answer })));
+        let Call { id, generation, .. } = sent.call;
+        self.step(Event::Answered(Box::new(Answered { id, generation, sent: sent.at, answer })));
     }
 
     /// Carries out every call that is not held back, and lets idle consumers react.

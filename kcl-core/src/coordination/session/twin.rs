@@ -1,14 +1,15 @@
-//! Another process has registered under this worker's id: this one waits until that session has ended or is proven silent,
-//! and yields up as soon as it is proven alive. So a second process never replaces a living one.
+//! Handles another process that registered the same worker id. This process waits until that session has ended or is
+//! proven stale, and gives up as soon as it is proven alive, so that a second process never replaces a live one.
 
 use super::{Session, SessionEvent, State};
-use crate::coordination::effects::{CallId, Effects};
+use crate::coordination::call::CallId;
+use crate::coordination::effects::Effects;
 use crate::coordination::event::CoordinationEvent;
 use crate::coordination::liveness::{Liveness, Pulse};
 use crate::lease::Write;
 use crate::lease::row::{Session as SessionRow, SessionNumber};
 
-/// The other process' session.
+/// The session of the other process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Twin {
     row: SessionRow,
@@ -16,14 +17,14 @@ pub(super) struct Twin {
 }
 
 impl Twin {
-    /// Ends the session, which was proven silent, under the condition that its heartbeat has not moved since.
+    /// The write that ends the stale session, on condition that its heartbeat has not changed since.
     fn fence(&self) -> Write {
         Write::Fence { worker: self.row.worker.clone(), number: self.row.number, heartbeat: self.row.heartbeat }
     }
 }
 
 impl Session {
-    /// A registration under `number` was refused by a session that has not ended.
+    /// A session that has not ended refused the registration of `number`.
     pub(super) fn contend(
         &mut self,
         number: SessionNumber,
@@ -35,7 +36,7 @@ impl Session {
         let (mut twin, mut pulse) = match twin {
             Some(twin) => (twin, Pulse::Unknown),
             None => {
-                effects.tell(CoordinationEvent::WorkerIdInUse {
+                effects.emit(CoordinationEvent::WorkerIdInUse {
                     worker: row.worker.clone(),
                     session: row.number,
                     process: row.profile.process.clone(),
@@ -54,7 +55,7 @@ impl Session {
         let first_sent = self.first_sent();
         match pulse {
             Pulse::Unknown => {
-                effects.remind(CallId::Session, twin.liveness.next_look(effects.now, failover_time));
+                effects.set_timer(super::TIMER, twin.liveness.next_look(effects.now, failover_time));
                 self.state = State::Contending { number, first_sent, twin };
                 SessionEvent::Nothing
             }

@@ -120,14 +120,14 @@ impl<P: RecordProcessor> Lane<P> {
                     let span = self.span_of("initialize");
                     let initialize = async { self.processor.initialize(&self.context).await };
                     let called = call_until_closed(&delivery, None, initialize.instrument(span)).await;
-                    self.to_event(&state, called, "initialize")
+                    self.event_of(&state, called, "initialize")
                 }
                 State::Working(Task::End { .. }, _) => {
                     delivery.stages.process.begin(lane);
                     let span = self.span_of("shard_ended");
                     let ended = async { self.processor.shard_ended(&self.context).await };
                     let called = call_until_closed(&delivery, None, ended.instrument(span)).await;
-                    self.to_event(&state, called, "shard_ended")
+                    self.event_of(&state, called, "shard_ended")
                 }
                 State::Draining => self.request_shutdown(&state).await,
                 State::Losing(_) => self.notify_lease_lost(&state).await,
@@ -326,7 +326,7 @@ impl<P: RecordProcessor> Lane<P> {
         match called {
             CallOutcome::Failed(cause) if self.config.store.is_some() => self.failed_with_store(state, cause).await,
             called @ (CallOutcome::Done | CallOutcome::GateClosed | CallOutcome::Closed | CallOutcome::Failed(_)) => {
-                self.to_event(state, called, "process_records")
+                self.event_of(state, called, "process_records")
             }
         }
     }
@@ -404,7 +404,7 @@ impl<P: RecordProcessor> Lane<P> {
             }
             .emit();
         }
-        self.to_event(state, called, "dead_letter")
+        self.event_of(state, called, "dead_letter")
     }
 
     async fn request_shutdown(&mut self, state: &State) -> Event {
@@ -427,7 +427,7 @@ impl<P: RecordProcessor> Lane<P> {
         let span = self.span_of("shutdown_requested");
         let callback = async { self.processor.shutdown_requested(&self.context).await };
         let called = call_until_closed(&self.delivery, None, callback.instrument(span)).await;
-        self.to_event(state, called, "shutdown_requested")
+        self.event_of(state, called, "shutdown_requested")
     }
 
     async fn notify_lease_lost(&mut self, state: &State) -> Event {
@@ -437,10 +437,10 @@ impl<P: RecordProcessor> Lane<P> {
             Ok(())
         };
         let called = call_within(Some(LEASE_LOST_GRACE), callback.instrument(span)).await;
-        self.to_event(state, called, "lease_lost")
+        self.event_of(state, called, "lease_lost")
     }
 
-    fn to_event(&mut self, state: &State, called: CallOutcome, callback: &'static str) -> Event {
+    fn event_of(&mut self, state: &State, called: CallOutcome, callback: &'static str) -> Event {
         match called {
             CallOutcome::Done => Event::Done,
             CallOutcome::GateClosed => Event::GateClosed,

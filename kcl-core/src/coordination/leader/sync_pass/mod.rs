@@ -6,20 +6,17 @@
 use super::row_writes::RowWrites;
 use crate::clock::Time;
 use crate::config::Start;
-use crate::coordination::LATEST_MARGIN_MS;
-use crate::coordination::effects::{Answer, CallId, Effects, Op};
+use crate::coordination::backoff::RetryPolicy;
+use crate::coordination::call::{CallId, LeaderCall, LeaderTimer, Op, Reply, StreamCall, TimerId};
+use crate::coordination::effects::Effects;
 use crate::coordination::event::CoordinationEvent;
+use crate::coordination::intervals::LATEST_MARGIN_MS;
 use crate::lease::row::{Fleet, FleetStart, Lease, LeaseKey, StreamKeys, StreamRow};
 use crate::lease::{Row, Write, Written};
 use crate::record::{Checkpoint, ShardId};
 use crate::shard::{self, ListHistory, ListWhich, Listing, UnusableList};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// The pause before the write that pins the start, or marks the first pass as complete, is
-/// repeated. It doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(300);
-const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// The time between two questions whether the start has come, and between two log lines about it.
 const STILL_AHEAD: Duration = Duration::from_secs(60);
@@ -163,7 +160,7 @@ impl SyncPass {
                 let ahead = Duration::from_millis(start_ms.saturating_sub(now_ms).unsigned_abs());
                 if self.ahead_logged.is_none_or(|at| effects.now.since(at) >= STILL_AHEAD / 2) {
                     self.ahead_logged = Some(effects.now);
-                    effects.tell(CoordinationEvent::StartAhead { stream: self.stream.id.clone(), start_ms, ahead });
+                    effects.emit(CoordinationEvent::StartAhead { stream: self.stream.id.clone(), start_ms, ahead });
                 }
                 self.wait_for_start(pinned, ahead.min(STILL_AHEAD), effects);
             }
@@ -179,7 +176,7 @@ impl SyncPass {
     }
 
     fn wait_for_start(&mut self, pinned: Option<FleetStart>, pause: Duration, effects: &mut Effects) {
-        effects.remind(self.call_id(), effects.now + pause);
+        effects.set_timer(self.timer(), effects.now + pause);
         self.state = State::Ahead { pinned };
     }
 
@@ -206,17 +203,28 @@ impl SyncPass {
     }
 
     fn list(&self, which: ListWhich, effects: &mut Effects) {
-        let call = self.stream.id.clone().map_or(CallId::Shards, CallId::Stream);
-        effects.call(call, Op::List(self.stream.id.clone(), which));
+        let id = self.id(LeaderCall::Shards, StreamCall::Shards);
+        effects.call(id, Op::List(self.stream.id.clone(), which));
     }
 
-    /// The id of the calls that pin and mark, and of the timer.
-    fn call_id(&self) -> CallId {
-        self.stream.id.clone().map_or(CallId::SyncPass, CallId::Stream)
+    /// The id of a call: of the only stream, or of one of several.
+    fn id(&self, of_only: LeaderCall, of_several: StreamCall) -> CallId {
+        match &self.stream.id {
+            None => CallId::Leader(of_only),
+            Some(stream) => CallId::Stream(stream.clone(), of_several),
+        }
     }
 
-    fn row_call_id(&self, lease: &LeaseKey) -> CallId {
-        if self.stream.id.is_some() { CallId::Listed(lease.clone()) } else { CallId::Sync(lease.clone()) }
+    /// The id of the writes that pin the start and mark the end.
+    fn write_id(&self) -> CallId {
+        self.id(LeaderCall::SyncPass, StreamCall::SyncPass)
+    }
+
+    fn timer(&self) -> TimerId {
+        match &self.stream.id {
+            None => TimerId::Leader(LeaderTimer::SyncPass),
+            Some(stream) => TimerId::Stream(stream.clone()),
+        }
     }
 
     fn pin(&mut self, checkpoint: Checkpoint, at_ms: Option<i64>, effects: &mut Effects) {
@@ -225,13 +233,13 @@ impl SyncPass {
             None => Write::PinStart(start),
             Some(id) => Write::PinStream(StreamRow { id: id.clone(), start, filled: !self.first }),
         };
-        effects.write(self.call_id(), write.clone());
+        effects.write(self.write_id(), write.clone());
         self.state = State::Pinning(write);
     }
 
     fn mark(&mut self, effects: &mut Effects) {
         let write = self.stream.id.clone().map_or(Write::MarkFilled, Write::MarkStreamFilled);
-        effects.write(self.call_id(), write.clone());
+        effects.write(self.write_id(), write.clone());
         self.state = State::Marking(write);
     }
 
@@ -247,7 +255,7 @@ impl SyncPass {
     /// Repeats the call that is due.
     pub(crate) fn on_timer(&mut self, effects: &mut Effects) {
         match &self.state {
-            State::Pinning(write) | State::Marking(write) => effects.write(self.call_id(), write.clone()),
+            State::Pinning(write) | State::Marking(write) => effects.write(self.write_id(), write.clone()),
             State::Writing { .. } => self.send_rows(effects),
             State::Ahead { pinned } => {
                 let pinned = pinned.clone();
@@ -257,46 +265,50 @@ impl SyncPass {
         }
     }
 
-    pub(crate) fn on_answer(
+    /// A list of the stream's shards was answered.
+    pub(crate) fn on_listing(
         &mut self,
-        call: &CallId,
-        answer: Answer,
+        answer: Reply<Listing>,
         leases: &BTreeMap<LeaseKey, Lease>,
         list_history: &mut ListHistory,
         effects: &mut Effects,
     ) -> SyncEvent {
-        if let CallId::Sync(key) | CallId::Listed(key) = call {
-            return self.on_row(key, answer, effects);
-        }
         match (answer, &self.state) {
             _ if self.stopped => SyncEvent::Failed,
-            (Answer::Failed(_), State::Pinning(_) | State::Marking(_)) => {
-                let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(8)).min(LONGEST_PAUSE);
-                self.failures += 1;
-                let again = effects.now + effects.jittered(pause);
-                effects.remind(self.call_id(), again);
-                SyncEvent::Going
-            }
             // An outage while the start is waited for does not begin the wait, and its log line, anew.
-            (Answer::Failed(_), State::AskingTime { pinned }) if self.ahead_logged.is_some() => {
+            (Err(_), State::AskingTime { pinned }) if self.ahead_logged.is_some() => {
                 let pinned = pinned.clone();
-                let pause = effects.jittered(LONGEST_PAUSE);
+                let pause = effects.jittered(RetryPolicy::SYNC_PASS.pause(u32::MAX));
                 self.wait_for_start(pinned, pause, effects);
                 SyncEvent::Going
             }
-            (Answer::Failed(_), _) => SyncEvent::Failed,
-            (Answer::Listing(listing), State::AskingTime { pinned }) => {
+            (Err(_), _) => SyncEvent::Failed,
+            (Ok(listing), State::AskingTime { pinned }) => {
                 let pinned = pinned.clone();
                 self.on_time(listing.answered_at_ms, pinned, effects)
             }
-            (Answer::Listing(listing), State::ListingStart { start, fallback }) => {
+            (Ok(listing), State::ListingStart { start, fallback }) => {
                 let (start, fallback) = (start.clone(), *fallback);
                 self.on_start_listed(&listing, start, fallback, list_history, effects)
             }
-            (Answer::Listing(listing), State::ListingAll) => {
-                self.on_all_listed(&listing, leases, list_history, effects)
+            (Ok(listing), State::ListingAll) => self.on_all_listed(&listing, leases, list_history, effects),
+            (Ok(_), State::Ahead { .. } | State::Pinning(_) | State::Writing { .. } | State::Marking(_)) => {
+                SyncEvent::Failed
             }
-            (Answer::Written(Written::Applied(row) | Written::Refused(row)), State::Pinning(_)) => match row {
+        }
+    }
+
+    /// The write that pins the start or marks the end was answered.
+    pub(crate) fn on_written(&mut self, answer: Reply<Written>, effects: &mut Effects) -> SyncEvent {
+        match (answer, &self.state) {
+            _ if self.stopped => SyncEvent::Failed,
+            (Err(_), State::Pinning(_) | State::Marking(_)) => {
+                self.failures = self.failures.saturating_add(1);
+                let pause = effects.jittered(RetryPolicy::SYNC_PASS.pause(self.failures));
+                effects.set_timer(self.timer(), effects.now + pause);
+                SyncEvent::Going
+            }
+            (Ok(Written::Applied(row) | Written::Refused(row)), State::Pinning(_)) => match row {
                 Some(Row::Fleet(fleet)) => match fleet.start.clone() {
                     Some(pinned) => {
                         self.list_start(pinned, false, effects);
@@ -316,7 +328,7 @@ impl SyncPass {
                 }
                 _ => SyncEvent::Failed,
             },
-            (Answer::Written(Written::Applied(Some(Row::Fleet(_) | Row::Stream(_)))), State::Marking(_)) => {
+            (Ok(Written::Applied(Some(Row::Fleet(_) | Row::Stream(_)))), State::Marking(_)) => {
                 SyncEvent::Done(Done::Settled)
             }
             _ => SyncEvent::Failed,
@@ -340,7 +352,7 @@ impl SyncPass {
                 SyncEvent::Going
             }
             Some(hole) => {
-                effects.tell(CoordinationEvent::ShardsIncomplete { stream: self.stream.id.clone(), hole });
+                effects.emit(CoordinationEvent::ShardsIncomplete { stream: self.stream.id.clone(), hole });
                 SyncEvent::Failed
             }
             None => match list_history.check(&listing.shards) {
@@ -355,14 +367,14 @@ impl SyncPass {
     }
 
     fn unusable(&self, why: UnusableList, effects: &mut Effects) -> SyncEvent {
-        effects.tell(CoordinationEvent::ListUnusable { stream: self.stream.id.clone(), why });
+        effects.emit(CoordinationEvent::ListUnusable { stream: self.stream.id.clone(), why });
         SyncEvent::Failed
     }
 
     fn report_cyclic(&self, cyclic: Vec<ShardId>, effects: &mut Effects) {
         if let Some(example) = cyclic.first().cloned() {
             let (stream, shards) = (self.stream.id.clone(), cyclic.len());
-            effects.tell(CoordinationEvent::ParentsInCircle { stream, shards, example });
+            effects.emit(CoordinationEvent::ParentsInCircle { stream, shards, example });
         }
     }
 
@@ -392,13 +404,13 @@ impl SyncPass {
         };
         self.report_cyclic(sync.cyclic, effects);
         if let Some(hole) = sync.hole {
-            effects.tell(CoordinationEvent::ShardsIncomplete { stream: self.stream.id.clone(), hole });
+            effects.emit(CoordinationEvent::ShardsIncomplete { stream: self.stream.id.clone(), hole });
         }
         for lease in sync.reopened {
-            effects.tell(CoordinationEvent::EndedShardOpen { lease });
+            effects.emit(CoordinationEvent::EndedShardOpen { lease });
         }
         for lease in sync.recreated {
-            effects.tell(CoordinationEvent::LeaseMadeAgain { lease });
+            effects.emit(CoordinationEvent::LeaseMadeAgain { lease });
         }
         self.write(false, RowWrites::new(sync.create, sync.delete), sync.needs_another_list, effects)
     }
@@ -414,18 +426,25 @@ impl SyncPass {
         let (writes, again) = rows.send(effects.now);
         for write in writes {
             if let crate::lease::RowKey::Lease(key) = write.key() {
-                effects.write(self.row_call_id(&key), write);
+                let id = self.id(LeaderCall::LeaseRow(key.clone()), StreamCall::LeaseRow(key));
+                effects.write(id, write);
             }
         }
         match again {
-            Some(again) => effects.remind(self.call_id(), again),
-            None => effects.forget(&self.call_id()),
+            Some(again) => effects.set_timer(self.timer(), again),
+            None => effects.clear_timer(&self.timer()),
         }
     }
 
-    fn on_row(&mut self, key: &LeaseKey, answer: Answer, effects: &mut Effects) -> SyncEvent {
+    /// The write of a lease's row was answered.
+    pub(crate) fn on_lease_written(
+        &mut self,
+        key: &LeaseKey,
+        answer: Reply<Written>,
+        effects: &mut Effects,
+    ) -> SyncEvent {
         let State::Writing { rows, .. } = &mut self.state else { return SyncEvent::Going };
-        let Answer::Written(Written::Applied(row) | Written::Refused(row)) = answer else {
+        let Ok(Written::Applied(row) | Written::Refused(row)) = answer else {
             rows.on_failed(key, effects.now);
             if self.stopped {
                 rows.stop();

@@ -35,8 +35,8 @@ fn a_list_without_hash_ranges_is_accepted() {
     let start = FleetStart { checkpoint: Checkpoint::TrimHorizon, at_ms: None };
     let mut sync_pass = begin(Some(start), &mut effects);
     let shards = vec![Shard { hash_range: None, ..shard(0, &[]) }];
-    let listing = Answer::Listing(Listing { shards, answered_at_ms: None });
-    sync_pass.on_answer(&CallId::Shards, listing, &BTreeMap::new(), &mut ListHistory::default(), &mut effects);
+    let listing = Ok(Listing { shards, answered_at_ms: None });
+    sync_pass.on_listing(listing, &BTreeMap::new(), &mut ListHistory::default(), &mut effects);
     assert_eq!(created(&mut effects).len(), 1);
 }
 
@@ -46,19 +46,18 @@ fn a_childs_row_is_created_after_its_parents_row_was_written() {
     let mut sync_pass = begin(None, &mut effects);
     let listing = Listing { shards: vec![shard(1, &[0]), shard(0, &[])], answered_at_ms: None };
     let mut list_history = ListHistory::default();
-    sync_pass.on_answer(&CallId::Shards, Answer::Listing(listing), &BTreeMap::new(), &mut list_history, &mut effects);
+    sync_pass.on_listing(Ok(listing), &BTreeMap::new(), &mut list_history, &mut effects);
     let parents = created(&mut effects);
     assert_eq!(parents.iter().map(|row| row.shard.clone()).collect::<Vec<_>>(), [shard(0, &[]).id]);
-    let answer = Answer::Written(Written::Applied(Some(Row::Lease(parents[0].clone()))));
-    let call = CallId::Sync(parents[0].key.clone());
-    sync_pass.on_answer(&call, answer, &BTreeMap::new(), &mut list_history, &mut effects);
+    let answer = Ok(Written::Applied(Some(Row::Lease(parents[0].clone()))));
+    sync_pass.on_lease_written(&parents[0].key, answer, &mut effects);
     assert_eq!(created(&mut effects)[0].shard, shard(1, &[0]).id);
 }
 
 /// Answers every write at once; the n-th one is throttled if `fails(n)`. Returns the number of
 /// writes sent.
 fn answer_all(sync_pass: &mut SyncPass, effects: &mut Effects, mut fails: impl FnMut(usize) -> bool) -> usize {
-    let (mut sent, mut list_history, leases) = (0, ListHistory::default(), BTreeMap::new());
+    let mut sent = 0;
     for _ in 0..10_000 {
         while effects.take_due().is_some() {
             sync_pass.on_timer(effects);
@@ -72,12 +71,13 @@ fn answer_all(sync_pass: &mut SyncPass, effects: &mut Effects, mut fails: impl F
         for call in calls {
             sent += 1;
             let Op::Write(Write::CreateLease(row)) = call.op else { return sent };
+            let key = row.key.clone();
             let answer = if fails(sent) {
-                Answer::Failed(crate::coordination::effects::Failure::Throttled)
+                Err(crate::coordination::call::Failure::Throttled)
             } else {
-                Answer::Written(Written::Applied(Some(Row::Lease(*row))))
+                Ok(Written::Applied(Some(Row::Lease(*row))))
             };
-            sync_pass.on_answer(&call.part, answer, &leases, &mut list_history, effects);
+            sync_pass.on_lease_written(&key, answer, effects);
         }
     }
     panic!("does not end; {sent} writes")
@@ -89,11 +89,11 @@ fn only_a_throttled_write_is_sent_again() {
     let start = FleetStart { checkpoint: Checkpoint::TrimHorizon, at_ms: None };
     let mut sync_pass = begin(Some(start), &mut effects);
     let shards = (0..1_000).map(|n| shard(n, &[])).collect();
-    let listing = Answer::Listing(Listing { shards, answered_at_ms: None });
-    sync_pass.on_answer(&CallId::Shards, listing, &BTreeMap::new(), &mut ListHistory::default(), &mut effects);
+    let listing = Ok(Listing { shards, answered_at_ms: None });
+    sync_pass.on_listing(listing, &BTreeMap::new(), &mut ListHistory::default(), &mut effects);
     let sent = answer_all(&mut sync_pass, &mut effects, |n| n.is_multiple_of(100));
     assert!((1_000..1_020).contains(&sent), "{sent} writes");
-    assert!(effects.now.since(crate::clock::Time::ZERO) < Duration::from_secs(10), "{:?}", effects.now);
+    assert!(effects.now.since(crate::clock::Time::ZERO) < std::time::Duration::from_secs(10), "{:?}", effects.now);
 }
 
 #[test]
@@ -104,10 +104,9 @@ fn a_list_with_a_cycle_of_parents_is_repeated_and_used_in_the_end() {
     for round in 0..3 {
         let mut sync_pass = begin(Some(start.clone()), &mut effects);
         let listing = Listing { shards: vec![shard(1, &[2]), shard(2, &[1])], answered_at_ms: None };
-        let listing = Answer::Listing(listing);
-        let news = sync_pass.on_answer(&CallId::Shards, listing, &BTreeMap::new(), &mut list_history, &mut effects);
+        let news = sync_pass.on_listing(Ok(listing), &BTreeMap::new(), &mut list_history, &mut effects);
         assert_eq!(matches!(news, SyncEvent::Failed), round < 2);
-        let told = effects.take_happenings();
+        let told = effects.take_events();
         let expected = |told: &CoordinationEvent| match round {
             2 => matches!(told, CoordinationEvent::ParentsInCircle { shards: 1, .. }),
             _ => matches!(told, CoordinationEvent::ListUnusable { why: UnusableList::Cyclic, .. }),
@@ -138,16 +137,16 @@ impl AtTimestamp {
         AtTimestamp { sync_pass, effects, ahead_ms }
     }
 
-    fn answer(&mut self, answer: Answer) -> SyncEvent {
+    fn answer(&mut self, answer: Reply<Listing>) -> SyncEvent {
         let mut list_history = ListHistory::default();
-        self.sync_pass.on_answer(&CallId::Shards, answer, &BTreeMap::new(), &mut list_history, &mut self.effects)
+        self.sync_pass.on_listing(answer, &BTreeMap::new(), &mut list_history, &mut self.effects)
     }
 
     /// The service's time, in whole seconds as the service tells it.
-    fn time(&self) -> Answer {
+    fn time(&self) -> Reply<Listing> {
         let passed = i64::try_from(self.effects.now.since(Time::ZERO).as_millis()).unwrap();
         let now_ms = (START_MS - self.ahead_ms + passed) / 1_000 * 1_000;
-        Answer::Listing(Listing { shards: vec![shard(0, &[])], answered_at_ms: Some(now_ms) })
+        Ok(Listing { shards: vec![shard(0, &[])], answered_at_ms: Some(now_ms) })
     }
 
     fn asked(&mut self) -> Option<Op> {
@@ -156,7 +155,7 @@ impl AtTimestamp {
 
     /// Waits for the next timer. Tells what was logged before.
     fn wait(&mut self) -> Vec<CoordinationEvent> {
-        let logged = self.effects.take_happenings();
+        let logged = self.effects.take_events();
         self.effects.now = self.effects.next_due().unwrap();
         while self.effects.take_due().is_some() {
             self.sync_pass.on_timer(&mut self.effects);
@@ -211,7 +210,7 @@ fn a_start_that_has_come_by_the_services_clock_is_pinned_at_once() {
     // A stream that tells no time is asked for its shards.
     let mut it = AtTimestamp::begin(5_000, None);
     it.asked();
-    it.answer(Answer::Listing(Listing { shards: vec![shard(0, &[])], answered_at_ms: None }));
+    it.answer(Ok(Listing { shards: vec![shard(0, &[])], answered_at_ms: None }));
     assert!(matches!(it.asked(), Some(Op::Write(Write::PinStart(_)))));
 }
 
@@ -235,7 +234,7 @@ fn an_outage_while_the_start_is_waited_for_logs_it_no_second_time() {
     let time = it.time();
     it.answer(time);
     assert_eq!(it.wait().len(), 1);
-    let failed = Answer::Failed(crate::coordination::effects::Failure::Unanswered);
+    let failed = Err(crate::coordination::call::Failure::Unanswered);
     assert!(matches!(it.answer(failed), SyncEvent::Going));
     assert_eq!(it.wait(), []);
     let time = it.time();
