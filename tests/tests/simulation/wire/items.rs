@@ -18,7 +18,7 @@ pub(super) fn key(item: &Value) -> Option<RowKey> {
     let key = item["leaseKey"]["S"].as_str()?;
     Some(match key.split_once('/') {
         Some(("session", worker)) => RowKey::Session(WorkerId::from_row(worker)),
-        Some(("plan", worker)) => RowKey::Assignment(WorkerId::from_row(worker)),
+        Some(("assignment", worker)) => RowKey::Assignment(WorkerId::from_row(worker)),
         Some(("stream", id)) => RowKey::Stream(StreamId::new(id)),
         _ if key == "fleet" => RowKey::Fleet,
         _ => RowKey::Lease(LeaseKey::new(key)),
