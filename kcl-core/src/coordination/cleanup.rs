@@ -1,10 +1,10 @@
-//! What must go, and in which order, until a table is plain KCL again. Pure.
+//! Determines which rows to delete, and in which order, to leave a plain KCL table. Pure.
 
 use crate::lease::row::{RowKey, SessionNumber, WorkerId};
 use crate::lease::{Table, Write};
 
-/// Leases that nobody could take, as nobody serves their stream any more, may still name an owner whose session has ended: what
-/// frees them.
+/// Leases that no worker could take, because none serves their stream, may still name an owner
+/// whose session has ended. These writes free them.
 pub(crate) fn freeing(table: &Table) -> impl Iterator<Item = Write> {
     let has_ended = |(worker, number): &(WorkerId, SessionNumber)| {
         let mut of = table.sessions.iter().filter(|session| session.worker == *worker);
@@ -18,10 +18,11 @@ pub(crate) fn freeing(table: &Table) -> impl Iterator<Item = Write> {
     })
 }
 
-/// The deletions that leave a plain KCL table, for when nobody lives but, perhaps, the one who makes them.
+/// The deletions that leave a plain KCL table, if no worker is alive but, perhaps, the caller.
 ///
-/// Assignment rows go first, then streams', then sessions, then the fleet row, which says whether somebody joined meanwhile: a write that is
-/// refused by a row means that, and nothing more may be deleted. The caller's own session is last.
+/// Assignment rows are deleted first, then streams, then sessions, then the fleet row, which shows
+/// whether a worker joined meanwhile. A refused write means that one did, and nothing more may be
+/// deleted. The caller's own session is last.
 pub(crate) fn clearing(table: &Table, own: Option<&(WorkerId, SessionNumber)>) -> Vec<Write> {
     let is_own = |worker: &WorkerId, number| own.is_some_and(|own| (worker, number) == (&own.0, own.1));
     let discard = |of: fn(&RowKey) -> bool| {

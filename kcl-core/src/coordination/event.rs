@@ -1,4 +1,4 @@
-//! Events of the coordination: each writes its log line and moves its metrics.
+//! Events of the coordination: each writes its log line and updates its metrics.
 
 mod call;
 
@@ -26,16 +26,16 @@ macro_rules! settings_logged {
     }};
 }
 
-/// One thing that happened.
+/// One event.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CoordinationEvent {
-    /// What is parked will not be in the stream much longer.
+    /// The stream's retention will soon delete quarantined records.
     ParkedAging {
         lease: LeaseKey,
         keys: usize,
         left: Duration,
     },
-    /// A lease is given up, and some of its keys are parked.
+    /// A lease is released while some of its keys are quarantined.
     ParkedAtRelease {
         lease: LeaseKey,
         keys: usize,
@@ -52,14 +52,15 @@ pub(crate) enum CoordinationEvent {
     SessionLost {
         why: &'static str,
     },
-    /// Another process' session has this worker's id: it is watched for up to `at_most`.
+    /// Another process's session has this worker's id. It is watched for up to `at_most`.
     WorkerIdInUse {
         worker: WorkerId,
         session: SessionNumber,
         process: Option<ProcessId>,
         at_most: Duration,
     },
-    /// The fleet row says other settings than the worker's, and the worker waits to see if anybody still uses them.
+    /// The fleet row has other settings than this worker. The worker waits to see whether a worker
+    /// that uses them is alive.
     FleetSettingsDiffer {
         theirs: FleetSettings,
     },
@@ -82,12 +83,12 @@ pub(crate) enum CoordinationEvent {
     },
     TermLost,
     PlanCycle,
-    /// The leader's cycles fail one after the other.
+    /// The leader's cycles fail repeatedly.
     CyclesFailing {
         cycles: u32,
         lasted: Duration,
     },
-    /// A read of the whole table got no page for long.
+    /// A read of the whole table has received no page for a long time.
     TableReadStalled {
         pages: u32,
         stalled: Duration,
@@ -108,24 +109,24 @@ pub(crate) enum CoordinationEvent {
         lease: LeaseKey,
         reason: Reason,
     },
-    /// How far the work on a shard is behind; set on a timer, so that it rises also while nothing is read or handled.
+    /// The lag of a shard, set on a timer, so that it also rises while nothing is read or handled.
     ShardBehind {
         lease: LeaseKey,
         lag: Duration,
         unacknowledged: Duration,
     },
-    /// The stream's retention will end what is next in a shard before it is handled.
+    /// The stream's retention will delete the next records of a shard before they are handled.
     RetentionNear {
         lease: LeaseKey,
         lag: Duration,
         left: Duration,
     },
-    /// The stream's retention ended records before they were read.
+    /// The stream's retention deleted records before they were read.
     RecordsExpired {
         lease: LeaseKey,
         expired: Expired,
     },
-    /// What is in quarantine of a stream's shards that this worker holds.
+    /// The quarantined records of a stream, in shards that this worker holds.
     QuarantineHolds {
         stream: Option<StreamId>,
         records: usize,
@@ -147,7 +148,7 @@ pub(crate) enum CoordinationEvent {
         why: &'static str,
     },
     LeasesHeld {
-        /// Of which stream, where there are several.
+        /// The stream, in a fleet of several streams.
         stream: Option<StreamId>,
         count: usize,
     },
@@ -165,33 +166,34 @@ pub(crate) enum CoordinationEvent {
         lease: LeaseKey,
         reason: String,
     },
-    /// Shards of held leases cannot be read: the service refuses, or does not answer. Reported once a minute.
+    /// Shards of held leases cannot be read: the service refuses reads, or does not answer.
+    /// Reported once a minute.
     ReadsFailing {
         leases: usize,
-        /// All that are held.
+        /// The number of held leases.
         of: usize,
-        /// The one that has failed longest, and why.
+        /// The shard that has failed longest, and its error.
         lease: LeaseKey,
         error: String,
         lasted: Duration,
     },
-    /// Kinesis does not take the position that a lease's row has. Reported once a minute.
+    /// Kinesis refuses the position in a lease's row. Reported once a minute.
     PositionRefused {
         lease: LeaseKey,
         checkpoint: String,
         error: String,
         lasted: Duration,
     },
-    /// Somebody has corrected it.
+    /// An operator has corrected it.
     PositionEdited {
         lease: LeaseKey,
         checkpoint: String,
     },
-    /// So many shards cannot be read now.
+    /// The number of shards that cannot be read now.
     UnreadableLeases {
         count: usize,
     },
-    /// So many leases are released because their shards cannot be read here.
+    /// This many leases are released because their shards cannot be read here.
     UnreadableReleased {
         leases: usize,
         /// One of them.
@@ -227,24 +229,25 @@ pub(crate) enum CoordinationEvent {
         for_long: Duration,
     },
     ShardsIncomplete {
-        /// Of which stream, where there are several.
+        /// The stream, in a fleet of several streams.
         stream: Option<StreamId>,
         hole: HashKeyRange,
     },
-    /// A list of shards is not acted on; another one is asked for.
+    /// A list of shards is rejected; another one is requested.
     ListUnusable {
-        /// Of which stream, where there are several.
+        /// The stream, in a fleet of several streams.
         stream: Option<StreamId>,
         why: UnusableList,
     },
-    /// Lists keep showing shards that are their own ancestors: their leases are created without those parents.
+    /// Lists keep showing shards that are their own ancestors. Their leases are created without
+    /// those parents.
     ParentsInCircle {
-        /// Of which stream, where there are several.
+        /// The stream, in a fleet of several streams.
         stream: Option<StreamId>,
         shards: usize,
         example: ShardId,
     },
-    /// Leases wait for their parents, as many as this.
+    /// The number of leases that wait for their parents.
     LeasesWaiting {
         leases: usize,
     },
@@ -254,24 +257,24 @@ pub(crate) enum CoordinationEvent {
         example: LeaseKey,
         lasted: Duration,
     },
-    /// A shard is listed as open, and its lease says that it has ended.
+    /// A shard is listed as open, but its lease is at SHARD_END.
     EndedShardOpen {
         lease: LeaseKey,
     },
-    /// A lease is created for a shard whose child has a lease already.
+    /// A lease is created for a shard whose child already has a lease.
     LeaseMadeAgain {
         lease: LeaseKey,
     },
-    /// One of several streams is served from now on.
+    /// The worker now serves this stream, one of several.
     StreamServed {
         stream: StreamId,
     },
-    /// It is not served any more: its leases are released, and stay as they are.
+    /// The worker no longer serves this stream: its leases are released and keep their checkpoints.
     StreamStopped {
         stream: StreamId,
         leases: usize,
     },
-    /// The service does not know it any more.
+    /// The stream no longer exists.
     StreamMissing {
         stream: StreamId,
         leases: usize,
@@ -279,35 +282,37 @@ pub(crate) enum CoordinationEvent {
     RowDamaged {
         key: String,
         why: String,
-        /// Whether the fleet replaces the row by itself; otherwise a person must mend it.
+        /// True if the fleet replaces the row itself; otherwise an operator must repair it.
         rebuilt: bool,
     },
-    /// The worker's `start` means nothing where an earlier start is pinned.
+    /// The setting `start` has no effect, because an earlier start is pinned.
     StartIgnored {
         stream: Option<StreamId>,
         setting: String,
-        /// Where that is known; otherwise the leases' checkpoints count.
+        /// The pinned start, if known; otherwise the leases' checkpoints count.
         pinned: Option<String>,
     },
-    /// The table shows another `start`, of which nothing was read; a worker that began with it may be alive.
+    /// The table contains another `start`, from which no record was read. A worker that began with
+    /// it may be alive.
     StartDiffers {
         stream: Option<StreamId>,
         setting: String,
         pinned: String,
     },
-    /// The table showed another `start`, of which nothing was read: the application begins anew.
+    /// The table contained another `start`, from which no record was read: the application begins
+    /// anew.
     StartCorrected {
         stream: Option<StreamId>,
         setting: String,
         pinned: String,
     },
-    /// The `start` lies ahead of the service's clock: nothing is read before it.
+    /// The `start` lies ahead of the service's clock: nothing is read before that time.
     StartAhead {
         stream: Option<StreamId>,
         start_ms: i64,
         ahead: Duration,
     },
-    /// A part of the coordination came back to its start again and again, although its calls were answered.
+    /// A component returned to its first step repeatedly, although its calls were answered.
     StartsOver {
         part: String,
         pause: std::time::Duration,
@@ -326,7 +331,7 @@ impl CoordinationEvent {
         CoordinationEvent::RowDamaged { key: row.key.to_string(), why: row.why.clone(), rebuilt: row.is_ours() }
     }
 
-    /// Writes its log line and moves its metrics.
+    /// Writes the log line and updates the metrics.
     #[allow(clippy::cognitive_complexity, reason = "one arm a happening")]
     pub(crate) fn emit(&self) {
         match self {
@@ -370,7 +375,7 @@ impl CoordinationEvent {
                 warn!(count = fenced, "silent sessions ended, not reported one by one");
                 count(Metric::SessionsFenced, u64::from(*fenced), &[]);
             }
-            // The lines of the table's trouble say it.
+            // The log lines of the table's outage already report it.
             CoordinationEvent::CyclesFailing { cycles, lasted } if Scope::current().is_in_trouble(Subject::Table) => {
                 debug!(target: "kcl::leader", cycles, ?lasted, "leader cannot complete a cycle");
                 count(Metric::PlanCyclesFailed, 1, &[]);
@@ -439,7 +444,7 @@ impl CoordinationEvent {
             | CoordinationEvent::RetentionNear { .. }
             | CoordinationEvent::RecordsExpired { .. }
             | CoordinationEvent::ParkedAtRelease { .. } => self.emit_of_lease(),
-            // The lines of the reads' trouble say it.
+            // The log lines of the reads' outage already report it.
             CoordinationEvent::ReadsFailing { leases, of, lease, error, lasted } => {
                 let (error, lasted_seconds) = (cut(error), lasted.as_secs_f64());
                 debug!(target: "kcl::lease", leases, of, %lease, error, lasted_seconds, "reads failing");
@@ -590,7 +595,7 @@ impl CoordinationEvent {
                     "`start` lies ahead of the service's clock; waiting for that time"
                 );
             }
-            // The lines of the table's and the streams' trouble say it.
+            // The log lines of the outage of the table or the streams already report it.
             CoordinationEvent::StartsOver { part, pause } => warn!(
                 target: "kcl::table", part, pause_seconds = pause.as_secs_f64(),
                 "the table does not show what was written to it; starting over with growing pauses"
@@ -604,7 +609,7 @@ impl CoordinationEvent {
         }
     }
 
-    /// Those of one lease, in the scope of its stream.
+    /// Events of one lease are emitted in the scope of its stream.
     #[allow(clippy::wildcard_enum_match_arm, reason = "`emit` lists them all")]
     fn emit_of_lease(&self) {
         let scope = |lease: &LeaseKey| Scope::current().of_lease(lease);
@@ -612,7 +617,8 @@ impl CoordinationEvent {
             CoordinationEvent::LeaseAcquired { lease, from, fencing_token, waited } => {
                 let previous = from.as_ref().map_or("nobody".to_owned(), |owner| cut(owner.worker.as_str()));
                 let waited_seconds = waited.as_secs_f64();
-                // In an outage of the stream, whose lines say how many shards are not read, all leases move on.
+                // During an outage of the stream all leases move, and its log lines report the
+                // number of unread shards.
                 if scope(lease).is_in_trouble(Subject::Reads) {
                     debug!(target: "kcl::lease", %lease, from = previous, fencing_token, waited_seconds, "lease acquired");
                 } else {
@@ -627,8 +633,8 @@ impl CoordinationEvent {
             }
             CoordinationEvent::LeaseReleased { lease, why, lasted } => {
                 let lasted_seconds = lasted.as_secs_f64();
-                // Of a move, the acquiring side's line is the one; a shutdown, and leases that cannot be read, have lines of
-                // their own.
+                // A move is reported by the worker that acquires the lease. A shutdown, and leases
+                // that cannot be read, have log lines of their own.
                 if matches!(*why, "planned" | "shutdown" | "unreadable") {
                     debug!(target: "kcl::lease", %lease, why, lasted_seconds, "lease released");
                 } else {
@@ -638,7 +644,7 @@ impl CoordinationEvent {
                 scope(lease).end_gauges_of(lease);
             }
             CoordinationEvent::LeaseLost { lease, why } => {
-                // Of a session, one line says it for all its leases.
+                // One log line of the session reports all its leases.
                 if *why == SESSION_OVER {
                     debug!(target: "kcl::lease", %lease, why, "lease lost");
                 } else {
@@ -753,7 +759,7 @@ fn stalled(scope: &Scope, lease: &LeaseKey, stage: Stage, stood: Duration, step:
         Stage::Checkpoint => Some(Subject::Table),
         Stage::Process | Stage::Acknowledge => None,
     };
-    // What fails has its own line each minute.
+    // A failure has its own line each minute.
     let is_explained = cause.is_some_and(|cause| scope.is_in_trouble(cause));
     match line {
         Some(Line::Began(Trouble { members: shards, .. }) | Line::Continues(Trouble { members: shards, .. }))
@@ -765,7 +771,7 @@ fn stalled(scope: &Scope, lease: &LeaseKey, stage: Stage, stood: Duration, step:
     }
 }
 
-/// Why leases are lost that are lost with their session.
+/// The reason for leases that are lost with their session.
 pub(crate) const SESSION_OVER: &str = "the session is over";
 
 fn failure_text(failure: &Failure) -> &str {
@@ -776,16 +782,16 @@ fn failure_text(failure: &Failure) -> &str {
     }
 }
 
-/// Around the leader's computation of assignments, which calls nothing and waits for nothing: for those who want to know how
-/// long it takes.
+/// A span around the leader's computation of assignments, which makes no calls and does not wait;
+/// its duration is of interest.
 pub(crate) fn planning() -> tracing::Span {
     tracing::debug_span!(target: "kcl::leader", "planning")
 }
 
-/// Where the leader says why leases are where they are.
+/// The target under which the leader logs why each lease is where it is.
 const EXPLAIN: &str = "kcl::explain";
 
-/// Whether anybody listens there.
+/// True if a subscriber is interested in that target.
 pub(crate) fn explanations_are_wanted() -> bool {
     tracing::enabled!(target: EXPLAIN, tracing::Level::DEBUG)
 }

@@ -1,8 +1,10 @@
-//! Leaves a plain KCL table behind after a fleet that did not stop cleanly: what the last worker out would have done.
+//! Restores a plain KCL table after a fleet that did not stop cleanly, as the last worker would
+//! have done.
 //!
-//! What is left are leases in KCL's own format, nobody's, at the positions that were checkpointed. Our attributes stay on
-//! them (`kclStream` so that a later start knows whose table it is, `kclCounter` so that it sees that another hand was there,
-//! `kclStart` for sentinels); every KCL passes over attributes it does not know.
+//! What remains are leases in KCL's own format, without owners, at the stored checkpoints. Our
+//! attributes stay on them: `kclStream` shows a later start whose table it is, `kclCounter` shows
+//! whether an external writer changed the lease, and `kclStart` completes sentinels. Every KCL
+//! ignores attributes that it does not know.
 
 use super::cleanup::clearing;
 use super::quarantine;
@@ -18,14 +20,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Between two looks at sessions that may live.
+/// The pause between two reads of sessions that may be alive.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Time without an answer proves nothing about anybody.
+/// A longer time without an answer voids the evidence that a session is dead.
 const LONGEST_GAP: Duration = Duration::from_secs(3);
-/// Who owns a lease between its claim from the dead and its release.
+/// The owner of a lease between its claim from the dead worker and its release.
 const HANDING_BACK: &str = "handback";
 
-/// How a table is handed back.
+/// Options of [`handback`].
 #[derive(Clone, Debug)]
 pub struct HandbackOptions {
     failover_time: Duration,
@@ -54,7 +56,7 @@ impl HandbackOptions {
         self
     }
 
-    /// Reports what would be done, and changes nothing.
+    /// Reports the plan and changes nothing.
     #[must_use]
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
@@ -76,59 +78,61 @@ impl HandbackOptions {
     }
 }
 
-/// What is being done.
+/// The progress of a handback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandbackProgress {
-    /// These workers have not said departure; whether they live shows within this time.
+    /// These workers have not ended their sessions. Whether they are alive is known within this
+    /// time.
     Watching {
         /// Their ids.
         workers: Vec<String>,
-        /// How long it acquires at most.
+        /// The longest time that this takes.
         within: Duration,
     },
     /// A lease of a dead worker was released.
     Released {
-        /// Which.
+        /// Its key.
         lease: String,
-        /// Whose it was.
+        /// The dead worker.
         owner: String,
     },
-    /// A row that only this library knows was removed.
+    /// A row that only this library uses was deleted.
     Removed {
         /// Its key.
         key: String,
     },
 }
 
-/// What was done, or in a dry run would be.
+/// What was done, or, in a dry run, would be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Handback {
-    /// Leases that were released, with the dead workers that had them.
+    /// Leases that were released, with the dead workers that owned them.
     pub released: Vec<(String, String)>,
-    /// Rows that were removed.
+    /// Rows that were deleted.
     pub removed: Vec<String>,
     /// Leases that an external writer (Java KCL) owns, which were left unchanged.
     pub external: Vec<String>,
     /// Leases with quarantined keys, whose records other consumers skip.
     pub quarantined: Vec<String>,
-    /// Unfinished leases that stand at LATEST or AT_TIMESTAMP. KCL does not know the instant that we had pinned, and starts
-    /// anew: what arrived in between is skipped by it.
+    /// Unfinished leases at LATEST or AT_TIMESTAMP. KCL does not know the instant that this library
+    /// had pinned and starts anew, so it skips the records that arrived in between.
     pub at_sentinel: Vec<String>,
 }
 
-/// Removes from a lease table what only this library knows, so that any KCL (1.x, 2.x, 3.x) can go on from it. A fleet that
-/// stops cleanly does this by itself; this is for after a crash. May be repeated.
+/// Removes from a lease table what only this library uses, so that any KCL (1.x, 2.x, 3.x) can
+/// continue from it. A fleet that stops cleanly does this itself; call this after a crash. It may
+/// be repeated.
 ///
-/// `told` hears what is being done.
+/// `told` is called with the progress.
 ///
 /// # Errors
-/// When a worker of the fleet lives or joins meanwhile (nothing of it is harmed), when the table has a newer format, when a row
-/// cannot be read, when the table does not answer.
+/// A worker of the fleet is alive or joins meanwhile (its leases are not affected), the table has a
+/// newer format, a row cannot be read, or the table does not answer.
 ///
 /// # Cancellation
-/// What was done is done; it can be taken up again.
+/// Completed steps stay; a later call continues.
 ///
 /// # Examples
 #[cfg_attr(feature = "aws", doc = "```no_run")]
@@ -168,7 +172,8 @@ pub async fn handback(
         }
     }
     let me = draw(store).await?;
-    // Only now: what the dead had under way when they were looked at has moved the counters.
+    // Read only now, because writes that the dead workers had sent may have changed the counters
+    // since the first read.
     let table = read_table(store).await?;
     let mut done = Handback {
         external: foreign(&table),
@@ -196,7 +201,7 @@ pub async fn handback(
     Ok(done)
 }
 
-/// Whether all of it can be understood.
+/// Checks that every row can be read.
 fn readable(table: &Table) -> Result<(), Error> {
     if let Some(why) = table.fleet.as_ref().and_then(Fleet::is_too_new) {
         return Err(Error::new(Code::TableFormat, format!("the table {why}")));
@@ -214,7 +219,7 @@ fn readable(table: &Table) -> Result<(), Error> {
     }
 }
 
-/// Looks at the sessions that have not ended until each has proved to live, or to be dead.
+/// Watches the sessions that have not ended until each has proved to be alive or dead.
 async fn watch(
     store: &dyn LeaseStore,
     clock: &dyn Clock,
@@ -227,7 +232,8 @@ async fn watch(
         return Ok(open);
     }
     let workers = open.iter().map(|session| session.worker.to_string()).collect();
-    // Each is timed by its own worker's: a heartbeat comes only four times in it.
+    // Each session is timed by its own worker's `failover_time`, in which only four heartbeats
+    // come.
     let times: BTreeMap<&WorkerId, Duration> =
         open.iter().map(|session| (&session.worker, session.failover_time(failover_time))).collect();
     let within = times.values().copied().max().unwrap_or(failover_time);
@@ -252,7 +258,7 @@ async fn watch(
     Ok(open)
 }
 
-/// Takes in one look. A heartbeat that moved is a sign of life.
+/// Evaluates one read. A changed heartbeat is a sign of life.
 fn look(
     rows: &[Option<Row>],
     silences: &mut BTreeMap<WorkerId, StalenessTimer<(SessionNumber, u64)>>,
@@ -271,7 +277,7 @@ fn look(
     Ok(())
 }
 
-/// Leases that sessions of ours have, unfinished.
+/// Unfinished leases that sessions of ours own.
 fn owned(table: &Table) -> impl Iterator<Item = &Lease> {
     let ours = |lease: &&Lease| {
         let session = lease.owner.as_ref().and_then(|owner| owner.session);
@@ -304,7 +310,7 @@ fn planned(table: &Table) -> Handback {
     }
 }
 
-/// A session number of our own, above all others, so that whoever joins later has a higher one.
+/// Takes a session number above all others, so that a worker that joins later gets a higher one.
 async fn draw(store: &dyn LeaseStore) -> Result<SessionNumber, Error> {
     match write(store, &Write::NextSessionNumber).await? {
         Written::Applied(Some(Row::Fleet(fleet))) => Ok(fleet.sessions),
@@ -312,7 +318,7 @@ async fn draw(store: &dyn LeaseStore) -> Result<SessionNumber, Error> {
     }
 }
 
-/// Takes a lease from its dead owner and releases it, at the position it has.
+/// Claims a lease from its dead owner and releases it, at its position.
 async fn release(store: &dyn LeaseStore, lease: &Lease, number: SessionNumber) -> Result<Option<Owner>, Error> {
     let (Some(owner), Some(stream)) = (lease.owner.clone(), lease.stream.clone()) else { return Ok(None) };
     let me = (WorkerId::from_row(HANDING_BACK), number);
@@ -326,7 +332,7 @@ async fn release(store: &dyn LeaseStore, lease: &Lease, number: SessionNumber) -
     };
     let held = match write(store, &claim).await? {
         Written::Applied(Some(Row::Lease(held))) => held,
-        // By an attempt of ours that got no answer.
+        // An earlier attempt, which got no answer, was applied.
         Written::Refused(Some(Row::Lease(row))) if row.is_held_by(&me.0, me.1) => row,
         Written::Applied(_) | Written::Refused(_) => return Err(joined(lease.key.as_str())),
     };
@@ -404,7 +410,7 @@ mod tests {
         })
     }
 
-    /// What a fleet of two leaves whose processes were killed.
+    /// The table of a fleet of two whose processes were killed.
     fn crashed() -> MemoryStore {
         let fleet = Fleet { leader: Some((worker("a"), 1)), ..Fleet::above(3, 2, true) };
         let plan = crate::lease::row::Assignment {
@@ -537,7 +543,7 @@ mod tests {
     async fn a_worker_that_joins_meanwhile_is_not_harmed() {
         let store = std::sync::Arc::new(crashed());
         let joining = store.clone();
-        // Between the removal of the plans and that of the fleet row.
+        // Between the deletion of the assignments and that of the fleet row.
         let options = HandbackOptions::default().with_clock(Arc::new(TokioClock::new()));
         let outcome = handback(store.as_ref(), &options, |progress| {
             if matches!(progress, HandbackProgress::Removed { .. }) && joining.table().sessions.len() == 2 {

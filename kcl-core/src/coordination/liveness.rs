@@ -4,8 +4,8 @@ use crate::clock::Time;
 use crate::lease::row::{Session, SessionNumber};
 use std::time::Duration;
 
-/// A heartbeat that its worker sent before it was killed may still land, and only one is under way at a time: one that moves
-/// a second time is sent by a living worker.
+/// A heartbeat that a worker sent before it was killed may still be applied, and only one is under
+/// way at a time. So a heartbeat that changes twice was sent by a live worker.
 const MOVES_OF_THE_LIVING: u32 = 2;
 
 /// Watches one session's row, which a strongly consistent read or a refused write showed.

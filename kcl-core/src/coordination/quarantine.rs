@@ -1,38 +1,39 @@
-//! Keys in quarantine, as an operator sees them in the table, and what is to become of them.
+//! Lists quarantined keys for operators, and writes requests about them into the leases' rows.
 
 use super::retry::{read_table, until_answered};
 use crate::error::{Code, Error};
 use crate::lease::row::{QuarantineRequest, QuarantinedKey};
 use crate::lease::{Consistency, Lease, LeaseKey, LeaseStore, Row, RowKey, Table, Write, Written};
 
-/// Attempts to write what a person wants, where the owner writes at the same time.
+/// Attempts to write a request while the owner writes the same row.
 const ATTEMPTS: u32 = 20;
 
-/// The keys in quarantine of one lease.
+/// The quarantined keys of one lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct QuarantinedLease {
     /// The lease.
     pub(crate) lease: String,
-    /// Its owner, if it has one: who will do what is wished.
+    /// Its owner, if any, which carries out requests.
     pub(crate) owner: Option<String>,
     /// The keys, with the positions of their records.
     pub(crate) keys: Vec<QuarantinedKey>,
 }
 
-/// Which keys in quarantine are meant.
+/// Selects quarantined keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeySelector {
-    /// All of them.
+    /// All keys.
     All,
-    /// This partition key, in whichever lease; or the position of one of its records, as log lines name it.
+    /// This partition key, in any lease; or the position of one of its records, as log lines show
+    /// it.
     Key(String),
 }
 
-/// All keys in quarantine of an application.
+/// Lists the quarantined keys of an application.
 ///
 /// # Errors
-/// When the table does not answer.
+/// The table does not answer.
 pub(crate) async fn parked(store: &dyn LeaseStore) -> Result<Vec<QuarantinedLease>, Error> {
     Ok(of_table(&read_table(store).await?))
 }
@@ -48,14 +49,15 @@ pub(super) fn of_table(table: &Table) -> Vec<QuarantinedLease> {
         .collect()
 }
 
-/// Says in the table what is to become of keys in quarantine. The owner of each lease does it: at its next checkpoint, or
-/// within a minute where it is idle; where there is none, the next one. Tells the leases that it was said in.
+/// Writes a request about quarantined keys. The owner of each lease carries it out at its next
+/// checkpoint, or within a minute if the lease is idle; without an owner, the next one does.
+/// Returns the leases that were written.
 ///
 /// # Errors
-/// When the table does not answer, or a lease's row changes all the time.
+/// The table does not answer, or a lease's row changes all the time.
 ///
 /// # Cancellation
-/// What was said is said.
+/// Requests that were written stay.
 pub(crate) async fn request_quarantined(
     store: &dyn LeaseStore,
     which: &KeySelector,
@@ -90,7 +92,7 @@ async fn say(
     Err(Error::new(Code::TableUnusable, message))
 }
 
-/// The write that says it; none where there is nothing to say.
+/// The write of the request; `None` if there is nothing to write.
 fn wished(row: &Lease, which: &KeySelector, wish: QuarantineRequest) -> Option<Write> {
     let is_meant = |parked: &QuarantinedKey| match which {
         KeySelector::All => true,
@@ -108,7 +110,8 @@ fn wished(row: &Lease, which: &KeySelector, wish: QuarantineRequest) -> Option<W
     is_new.then(|| Write::QuarantineRequest { lease: row.key.clone(), counter: row.counter, parked })
 }
 
-/// For whoever would hand over a table in which keys are parked: Java's KCL knows nothing of them, and would skip them.
+/// The error for a table with quarantined keys that is about to be handed over: Java KCL does not
+/// know them and would skip their records.
 pub(super) fn refusal(parked: &[QuarantinedLease]) -> Error {
     let one = |lease: &QuarantinedLease| {
         let records: usize = lease.keys.iter().map(|key| key.positions.len()).sum();
@@ -173,7 +176,7 @@ mod tests {
             request_quarantined(&store, &by_position, QuarantineRequest::Resume).await.unwrap(),
             ["shard-1", "shard-2"]
         );
-        // What an owner refused is asked for again, and no longer refused.
+        // A request that an owner refused is written again, without the refusal.
         let row = |store: &MemoryStore| store.table().leases[0].clone();
         let mut refused = row(&store);
         (refused.extras.parked[0].wish, refused.extras.parked[0].refused) = (None, Some("no sink".to_owned()));

@@ -1,4 +1,4 @@
-//! Whatever settings are valid, the times that follow from them leave room for what they are there for.
+//! For all valid settings, the derived times leave enough room for their purpose.
 
 use super::staleness::{Contact, StalenessTimer};
 use crate::clock::Time;
@@ -12,7 +12,7 @@ fn time(longest_ms: u64) -> impl Strategy<Value = Duration> {
 }
 
 prop_compose! {
-    /// Some contradict themselves; what is valid is sought among them.
+    /// Some combinations contradict each other; only valid ones are tried.
     fn settings()(
         failover in time(60_000),
         heartbeat in prop::option::of(0.01..0.6f64),
@@ -44,7 +44,7 @@ proptest! {
     #[test]
     fn one_lost_heartbeat_ends_no_delivery(settings in valid()) {
         let f = settings.failover_time;
-        // Sent when due, given up, sent again, and answered at the last moment.
+        // Sent when due, timed out, sent again, and answered at the last moment.
         let given_up = settings.effective_heartbeat_interval() + call_timeout(f);
         let answered = given_up + heartbeat_retry(f) + call_timeout(f);
         prop_assert!(answered <= owned_for(f), "{answered:?} of {:?}", owned_for(f));
@@ -56,8 +56,8 @@ proptest! {
         for look in [settings.fleet_poll_interval, tick(settings.assignment_interval, f)] {
             let gap = longest_gap(f, look);
             let at = |after: Duration| Time::ZERO + after;
-            // The last look before the table is out of reach shows a heartbeat whose successor is due at the worst moment:
-            // it is lost, and comes through only after the table is back.
+            // The last poll before the table is out of reach shows a heartbeat whose successor is
+            // due at the worst moment: it is lost, and arrives only after the table is back.
             let (mut contact, mut staleness) = (Contact::new(gap), StalenessTimer::new(7, at(Duration::ZERO)));
             let mut look_at = |now: Duration, heartbeat: u64, staleness: &mut StalenessTimer<u64>| {
                 contact.answered(at(now));
@@ -82,7 +82,7 @@ proptest! {
         let f = settings.failover_time;
         for look in [settings.fleet_poll_interval, tick(settings.assignment_interval, f)] {
             let mut contact = Contact::new(longest_gap(f, look));
-            // Looks come up to a tenth late.
+            // Polls come up to a tenth late.
             for n in (1..=80).filter(|n| *n != lost) {
                 contact.answered(Time::ZERO + look.mul_f64(1.1) * n);
             }
@@ -104,7 +104,7 @@ proptest! {
 
     #[test]
     fn a_move_without_trouble_is_done_before_it_is_cut_short(settings in valid()) {
-        // Told at a look, drained by the next, released in one call.
+        // Assigned at one poll, drained by the next, released in one call.
         let done = settings.fleet_poll_interval.mul_f64(1.1) + call_timeout(settings.failover_time);
         prop_assert!(done <= settings.handoff_timeout, "{done:?} of {:?}", settings.handoff_timeout);
         prop_assert!(call_timeout(settings.failover_time) <= settings.shutdown_deadline);

@@ -1,14 +1,14 @@
-//! The outcome of the coordination's calls, to the lease table and to its streams.
+//! The outcome of the coordination's calls to the lease table and to its streams.
 
 use crate::telemetry::{Line, Scope, Subject, Trouble};
 use crate::text::cut;
 use tracing::{debug, info, warn};
 
-/// A call of the coordination came back: to the table, or to a stream.
+/// A call of the coordination, to the table or to a stream, returned.
 pub(crate) struct CallEnded<'a> {
-    /// Whether it went to the table.
+    /// True for a call to the table.
     pub(crate) to_table: bool,
-    /// Why it failed, if it did.
+    /// The error, if it failed.
     pub(crate) failed: Option<(&'static str, &'a str)>,
 }
 

@@ -9,7 +9,7 @@ fn the_end_of_a_session_has_the_table_read_at_once() {
     let mut it = Machine::leading(1);
     let ben = it.join("ben", WorkerProfile::default());
     it.pass(secs(3));
-    // A child that it has just created and claimed, and of which it could tell nobody.
+    // A child that the dead worker had just created and claimed without a report.
     it.put(owned(7, ben));
     it.pass(secs(2));
     it.die("ben");
@@ -25,7 +25,7 @@ fn a_failover_time_after_a_session_ended_the_table_is_read_once_more() {
     it.die("ben");
     it.pass(F + secs(3));
     assert_eq!(it.session(&worker("ben")).state, SessionState::Fenced);
-    // A row that it had sent before it died: nothing else leads to it.
+    // A row that the worker had sent before it died; no other event leads to it.
     it.put(unowned(7, &[]));
     it.pass(F + secs(2));
     assert!(it.holds(7), "{:?}", it.lease(7));
@@ -58,7 +58,7 @@ fn a_child_that_a_read_shows_without_its_parents_waits_for_another_read() {
     it.pass(secs(2));
     let read = it.take_held();
     let shown = it.carry_out(&read.call.op);
-    // Made behind the read: on pages that it had passed.
+    // Created behind the read: on pages that it had already passed.
     it.put(unowned(7, &[]));
     it.put(ended(8));
     it.holds_back = |_| false;
@@ -81,7 +81,7 @@ fn gone(id: &str) -> Owner {
     Owner { worker: worker(id), session: Some(5) }
 }
 
-/// When the machine claimed the lease of an owner that has no session.
+/// The time at which the machine claimed the lease of an owner without a session.
 fn orphan_taken_after(it: &mut Machine) -> Duration {
     it.put(owned(7, gone("nobody")));
     it.wake();
@@ -115,7 +115,7 @@ fn silence_counts_from_the_receipt_of_the_answer_that_first_showed_a_heartbeat()
     it.die("ben");
     it.holds_back = |op| matches!(op, Op::ReadSome(..));
     it.pass(secs(2));
-    // Its last heartbeat, in an answer that is two seconds on its way.
+    // Its last heartbeat, in an answer that takes two seconds.
     it.heartbeat(&worker("ben"));
     let read = it.take_held();
     let shown = it.carry_out(&read.call.op);

@@ -1,7 +1,7 @@
 //! Tests one worker's whole [`Coordinator`] against a table in memory, on a clock that the test moves.
 //!
-//! For rules that show only where several parts meet, and that need no fleet: the test writes the other workers' rows and plays the
-//! consumers.
+//! For rules that show only when several components interact, and that need no fleet: the test
+//! writes the other workers' rows and plays the consumers.
 
 mod leader;
 mod owner;
@@ -45,7 +45,7 @@ fn key(n: u32) -> LeaseKey {
     LeaseKey::from(&shard_id(n))
 }
 
-/// A clock that stands still until a test moves it.
+/// A clock that a test moves.
 #[derive(Debug, Default)]
 struct ManualClock(AtomicU64);
 
@@ -67,7 +67,7 @@ struct Sent {
 struct Written {
     at: Time,
     write: Write,
-    /// How many consumers could be given records at that moment.
+    /// The number of consumers that could receive records at that moment.
     open: usize,
 }
 
@@ -75,29 +75,29 @@ struct Written {
 struct Machine {
     coordinator: Coordinator,
     table: MemoryStore,
-    /// What a list of the stream's shards shows.
+    /// The shards that a list of the stream shows.
     shards: Vec<Shard>,
     clock: Arc<ManualClock>,
     /// Kept open, although the tests report for the consumers themselves.
     _reports: UnboundedReceiver<Report>,
     calls: VecDeque<Sent>,
-    /// Calls that were sent and are not carried out yet.
+    /// Calls that were sent and are not executed yet.
     held_back: VecDeque<Sent>,
-    /// Which calls are held back.
+    /// The calls that are held back.
     holds_back: fn(&Op) -> bool,
     written: Vec<Written>,
     /// Consumers that are not gone.
     consumers: Vec<Arc<ShardDelivery>>,
-    /// Consumers whose handlers do not react to anything.
+    /// Consumers whose handlers do not react.
     busy: BTreeSet<LeaseKey>,
-    /// Other workers that live: their heartbeats are written every second.
+    /// Other live workers: their heartbeats are written every second.
     alive: BTreeSet<WorkerId>,
     events: Vec<CoordinationEvent>,
     finished: bool,
 }
 
 impl Machine {
-    /// A worker that starts on an empty table, of a stream with so many shards.
+    /// A worker that starts on an empty table, of a stream with this many shards.
     fn start(shards: u32) -> Self {
         let identity =
             StreamIdentity { arn: "arn:aws:kinesis:us-east-1:000000000000:stream/s".to_owned(), created_at: 1 };
@@ -134,7 +134,7 @@ impl Machine {
         machine
     }
 
-    /// A worker that leads a fleet of its own and reads all of so many shards.
+    /// A worker that leads a fleet of its own and reads all of this many shards.
     fn leading(shards: u32) -> Self {
         let mut machine = Machine::start(shards);
         machine.pass(secs(4));
@@ -163,7 +163,7 @@ impl Machine {
         self.take(step);
     }
 
-    /// Carries out a call, and returns its answer.
+    /// Executes a call and returns its answer.
     fn carry_out(&mut self, op: &Op) -> Answer {
         match op {
             Op::Write(write) => {
@@ -186,7 +186,7 @@ impl Machine {
         self.step(Event::Answered(Box::new(Answered { id, generation, sent: sent.at, answer })));
     }
 
-    /// Carries out every call that is not held back, and lets idle consumers react.
+    /// Executes every call that is not held back, and lets idle consumers react.
     fn settle(&mut self) {
         loop {
             if let Some(sent) = self.calls.pop_front() {
@@ -202,8 +202,8 @@ impl Machine {
         }
     }
 
-    /// Lets one idle consumer react: it drains at once when asked to, and is gone when its delivery is closed. Returns false if none
-    /// has anything to react to.
+    /// Lets one idle consumer react: it drains at once when asked to, and is gone when its delivery
+    /// is closed. Returns false if none has anything to react to.
     fn react(&mut self) -> bool {
         let reacts = |delivery: &&Arc<ShardDelivery>| {
             (delivery.is_closed() || delivery.is_draining()) && !self.busy.contains(&delivery.claim.lease)
@@ -228,7 +228,7 @@ impl Machine {
         self.held_back.pop_front().expect("a call that is held back")
     }
 
-    /// Moves the clock, and carries out all that falls due on the way.
+    /// Moves the clock and executes everything that falls due on the way.
     fn pass(&mut self, time: Duration) {
         let end = self.now() + time;
         let mut next_heartbeat = self.now();
@@ -245,14 +245,14 @@ impl Machine {
         }
     }
 
-    /// Moves the clock at once, as a suspended machine sees it.
+    /// Moves the clock at once, as after a suspension.
     fn jump(&mut self, time: Duration) {
         self.clock.0.store((self.now() + time).nanos(), Ordering::Relaxed);
         self.step(Event::Due);
         self.settle();
     }
 
-    // --- what others write
+    // --- writes of others
 
     fn put(&self, lease: Lease) {
         self.table.put(Row::Lease(lease));
@@ -272,7 +272,7 @@ impl Machine {
         self.table.put(Row::Session(Session { heartbeat: session.heartbeat + 1, ..session }));
     }
 
-    /// Another worker registers, and lives from now on.
+    /// Another worker registers, and is alive from now on.
     fn join(&mut self, id: &str, profile: WorkerProfile) -> Owner {
         self.table.apply(&Write::NextSessionNumber);
         let number = self.table.table().fleet.expect("a fleet row").sessions;
@@ -294,12 +294,12 @@ impl Machine {
         Owner { worker: worker(id), session: Some(number) }
     }
 
-    /// No heartbeat comes from that worker any more.
+    /// That worker sends no more heartbeats.
     fn die(&mut self, id: &str) {
         self.alive.remove(&worker(id));
     }
 
-    // --- what this one did
+    // --- what this worker did
 
     fn number(&self) -> SessionNumber {
         self.session(&worker("me")).number
@@ -309,7 +309,7 @@ impl Machine {
         self.table.get(&RowKey::Lease(key(n)))?.as_lease().cloned()
     }
 
-    /// Whether the row names this worker's session, and a consumer reads the shard.
+    /// True if the row names this worker's session, and a consumer reads the shard.
     fn holds(&self, n: u32) -> bool {
         let reads = self.consumers.iter().any(|delivery| delivery.claim.lease == key(n) && !delivery.is_closed());
         reads && self.lease(n).is_some_and(|lease| lease.is_held_by(&worker("me"), self.number()))
@@ -330,7 +330,7 @@ fn shard(n: u32, parents: &[u32]) -> Shard {
     Shard { id: shard_id(n), parents, hash_range: None, starting_sequence_number: None, closed: false }
 }
 
-/// A lease that nobody has held yet.
+/// A lease that had no owner yet.
 fn unowned(n: u32, parents: &[u32]) -> Lease {
     let parents = parents.iter().copied().map(shard_id).collect();
     Lease { parents, ..Lease::unowned(shard_id(n), Checkpoint::TrimHorizon) }

@@ -1,8 +1,8 @@
-//! What an owner of leases does at the end of a shard, of its session and of its own life.
+//! What an owner of leases does at the end of a shard, of its session, and at its shutdown.
 
 use super::*;
 
-/// Ends the shard, all of whose records are acknowledged, in a merge.
+/// Ends the shard in a merge, with all its records acknowledged.
 fn end_in_merge(it: &mut Machine, n: u32, child: Shard) {
     let delivery = it.consumer(n);
     it.report(&delivery, ReportKind::Ended(vec![child]));
@@ -11,7 +11,7 @@ fn end_in_merge(it: &mut Machine, n: u32, child: Shard) {
     it.settle();
 }
 
-/// A worker that reads shard 0, and knows that the lease of shard 1 stands like this. Both merge into shard 2.
+/// A worker that reads shard 0, with the lease of shard 1 in this state. Both merge into shard 2.
 fn merging(other: Option<Lease>) -> Machine {
     let mut it = Machine::leading(1);
     it.join("ben", WorkerProfile::default());
@@ -69,7 +69,7 @@ fn an_idle_lease_whose_row_an_external_writer_removed_is_dropped_within_a_minute
     let mut it = Machine::leading(2);
     it.pass(secs(65));
     let delivery = it.consumer(1);
-    // The list of shards must not make it again before the owner notices.
+    // Shard sync must not create it again before the owner notices.
     it.shards.truncate(1);
     it.table.remove(&RowKey::Lease(key(1)));
     it.pass(secs(61));

@@ -1,14 +1,16 @@
 //! A `start` that was corrected before any record was read from the old one. Pure.
 //!
-//! The table keeps the start of an application, so that a restart does not change it. A mistaken start must not stay there
-//! either: while nothing was read from it, a worker that starts with another one takes it back and begins anew.
+//! The table keeps the start of an application, so that a restart does not change it. A mistaken
+//! start must not stay: as long as nothing was read from it, a worker that starts with another one
+//! takes it back and begins anew.
 //!
-//! "Nothing was read" is what rows say: each lease is as the first sync pass, or one after it, created it. In doubt the
-//! old start stays. And no worker that began with it may be alive: sessions that serve the stream have ended, or were silent for
-//! their `failover_time`, and are fenced first.
+//! "Nothing was read" means that each lease is as the first sync pass, or a later one, created it.
+//! In doubt the old start stays. No worker that began with it may be alive: sessions that serve the
+//! stream have ended, or sent no heartbeat for their `failover_time` and are fenced first.
 //!
-//! Each step leaves rows from which the next worker decides the same again, so a crash between two steps does no harm: leases
-//! are deleted before the row that says how they began, and children before their parents.
+//! Each step leaves rows from which the next worker draws the same conclusion, so a crash between
+//! two steps does no harm: leases are deleted before the row that contains the start, and children
+//! before their parents.
 
 use super::pinned::{PinnedStart, is_start, pinned_start, pinned_text, setting_text};
 use crate::clock::Time;
@@ -21,35 +23,35 @@ use crate::record::{Checkpoint, StreamId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Writes under way at once.
+/// The most writes under way at once.
 const MOST_IN_FLIGHT: usize = 64;
 
 /// A start that is taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Corrected {
-    /// Of which stream, where there are several.
+    /// The stream, in a fleet of several streams.
     pub(super) stream: Option<StreamId>,
     /// The start that the application begins with now.
     pub(super) setting: String,
-    /// The one that it had begun with.
+    /// The start that it had begun with.
     pub(super) pinned: String,
 }
 
-/// What one read of the table asks for.
+/// The decision after one read of the table.
 #[derive(Debug, PartialEq)]
 pub(super) enum Verdict {
-    /// No start is to be corrected now.
+    /// There is no start to correct now.
     Nothing,
-    /// A worker that began with the other start may be alive. To be read again after this.
+    /// A worker that began with the other start may be alive. Read the table again after this time.
     Look { after: Duration, of: Vec<Corrected> },
-    /// The next step. To be read again after these writes.
+    /// The next step. Read the table again after these writes.
     Write { writes: Vec<Write>, of: Vec<Corrected> },
 }
 
-/// Watches the sessions that stand against a correction, over as many reads of the table as that takes.
+/// Watches the sessions that prevent a correction, over as many reads of the table as necessary.
 #[derive(Debug)]
 pub(super) struct Correction {
-    /// For sessions that do not say theirs.
+    /// For sessions that do not name theirs.
     failover_time: Duration,
     seen: BTreeMap<WorkerId, Liveness>,
 }
@@ -59,7 +61,7 @@ impl Correction {
         Correction { failover_time, seen: BTreeMap::new() }
     }
 
-    /// A full read, which was asked for at `asked` and came at `now`, showed the table.
+    /// Evaluates a full read, which was sent at `asked` and arrived at `now`.
     pub(super) fn look(
         &mut self,
         streams: &Streams,
@@ -78,7 +80,7 @@ impl Correction {
             let failover_time = session.failover_time(self.failover_time);
             let seen = self.seen.entry(session.worker.clone()).or_insert_with(|| Liveness::new(session, now));
             match seen.prove(session, asked, now, contact.since(), failover_time) {
-                // It reads what it began with.
+                // The worker reads from the start that it began with.
                 Pulse::Alive => unread.retain(|(served, _)| !serves(session, served)),
                 Pulse::Silent => silent.push(session),
                 Pulse::Unknown => unknown.push((session, seen.next_look(now, failover_time).since(now))),
@@ -109,7 +111,7 @@ fn corrected(served: &Served, pinned: &PinnedStart) -> Corrected {
     Corrected { stream, setting, pinned: pinned_text(&pinned.start) }
 }
 
-/// A session of a table of one stream names none.
+/// A session in a table of one stream names no stream.
 fn serves(session: &Session, served: &Served) -> bool {
     match (&session.streams, &served.keys.id) {
         (Some(streams), Some(id)) => streams.contains(id),
@@ -121,7 +123,8 @@ fn leases_of<'a>(served: &'a Served, table: &'a Table) -> impl Iterator<Item = &
     table.leases.iter().filter(|lease| served.keys.has(lease))
 }
 
-/// The leases without a child's lease. Each step deletes these only: a lease whose parent's row is gone would count as read.
+/// The leases without a child's lease. Each step deletes only these, because a lease whose parent's
+/// row is gone would count as read.
 fn youngest_leases<'a>(served: &'a Served, table: &'a Table) -> Vec<&'a Lease> {
     let leases: Vec<&Lease> = leases_of(served, table).collect();
     let parents: BTreeSet<LeaseKey> =
@@ -129,7 +132,7 @@ fn youngest_leases<'a>(served: &'a Served, table: &'a Table) -> Vec<&'a Lease> {
     leases.into_iter().filter(|lease| !parents.contains(&lease.key)).collect()
 }
 
-/// The start that rows say, if the setting is another one and no record was read from it.
+/// The start in the rows, if the setting is another one and no record was read from it.
 fn unread_start(served: &Served, table: &Table) -> Option<PinnedStart> {
     let pinned = pinned_start(served, table)?;
     if is_start(served.start, &pinned.start) {
@@ -137,14 +140,14 @@ fn unread_start(served: &Served, table: &Table) -> Option<PinnedStart> {
     }
     let from_oldest = pinned.start.checkpoint == Checkpoint::TrimHorizon;
     if from_oldest && pinned.filled && served.keys.id.is_some() {
-        // A stream's row also says so where another kind of consumer left the leases.
+        // A stream's row also names a start if another kind of consumer left the leases.
         return None;
     }
     let leases: Vec<&Lease> = leases_of(served, table).collect();
     let keys: BTreeSet<&LeaseKey> = leases.iter().map(|lease| &lease.key).collect();
     let has_parent = |lease: &Lease| lease.parents.iter().any(|parent| keys.contains(&lease.sibling(parent)));
-    // A finished parent's row may be gone. Its child's row then looks like one of the first leases, if those start with the
-    // oldest record as well.
+    // A finished parent's row may be gone. Its child's row then looks like one of the first leases,
+    // if those start at the oldest record, too.
     let may_have_had_parent = |lease: &Lease| from_oldest && pinned.filled && !lease.parents.is_empty();
     let is_first = |lease: &Lease| {
         lease.checkpoint == pinned.start.checkpoint
@@ -153,7 +156,7 @@ fn unread_start(served: &Served, table: &Table) -> Option<PinnedStart> {
     };
     let is_of_sync = |lease: &Lease| lease.checkpoint == Checkpoint::TrimHorizon && has_parent(lease);
     let is_unread = |lease: &&Lease| {
-        // Who could not read it says nothing against it.
+        // The names of workers that could not read it prove nothing.
         let beside = CheckpointExtras { unreadable_by: Vec::new(), ..lease.extras.clone() };
         let is_bare = beside == CheckpointExtras::default() && !lease.was_written_externally();
         is_bare && (is_first(lease) || is_of_sync(lease))
@@ -170,7 +173,8 @@ fn delete(lease: &Lease) -> Write {
     }
 }
 
-/// Deletes the row that says the start. The fleet row is made again by whoever registers next.
+/// Deletes the row that contains the start. The next worker that registers creates the fleet row
+/// again.
 fn delete_row(served: &Served, table: &Table) -> Option<Write> {
     match &served.keys.id {
         None => table.fleet.as_ref().map(|fleet| Write::DeleteFleet {
@@ -183,8 +187,8 @@ fn delete_row(served: &Served, table: &Table) -> Option<Write> {
     }
 }
 
-/// The writes of one step, of which a few are under way at once. One that fails is sent again, alone; one that is refused is
-/// left to the next read of the table.
+/// The writes of one step, a few at a time. One that fails is sent again, alone; one that is
+/// refused is left to the next read of the table.
 #[derive(Debug)]
 pub(super) struct Step {
     left: Vec<Write>,
@@ -205,19 +209,19 @@ impl Step {
         sent
     }
 
-    /// One came back.
+    /// A write returned.
     pub(super) fn on_answer(&mut self, row: &RowKey, has_failed: bool) {
         if let Some(write) = self.in_flight.remove(row).filter(|_| has_failed) {
             self.failed.push(write);
         }
     }
 
-    /// Those that failed are due again.
+    /// Makes the failed writes due again.
     pub(super) fn retry(&mut self) {
         self.left.append(&mut self.failed);
     }
 
-    /// Whether all that is left has failed, and waits for its retry.
+    /// True if every remaining write has failed and waits for its retry.
     pub(super) fn is_waiting(&self) -> bool {
         self.left.is_empty() && self.in_flight.is_empty() && !self.failed.is_empty()
     }

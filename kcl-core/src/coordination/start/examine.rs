@@ -1,4 +1,4 @@
-//! What a table's rows tell about whose they are. Pure.
+//! Determines from a table's rows which application they belong to. Pure.
 
 use crate::coordination::streams::Streams;
 use crate::error::{Code, Error};
@@ -8,7 +8,7 @@ use crate::record::{Checkpoint, SequenceNumber, ShardId, StreamIdentity};
 use crate::shard::Shard;
 use std::collections::BTreeMap;
 
-/// What the rows say of themselves.
+/// Checks the marks that our workers write into rows.
 pub(super) fn marks(name: &str, streams: &Streams, table: &Table) -> Result<(), Error> {
     if let Some(why) = table.fleet.as_ref().and_then(Fleet::is_too_new) {
         return Err(Error::new(Code::TableFormat, format!("table `{name}` {why}")));
@@ -28,7 +28,8 @@ pub(super) fn marks(name: &str, streams: &Streams, table: &Table) -> Result<(), 
     Ok(())
 }
 
-/// Refuses a lease of another replay than this worker's, or of none; and the other way round.
+/// Refuses a lease of another replay than this worker's; of a replay, for a worker without a range;
+/// and of a live application, for a replay.
 pub(in crate::coordination) fn of_range(name: &str, lease: &Lease, until_ms: Option<i64>) -> Result<(), Error> {
     if lease.until_ms == until_ms {
         return Ok(());
@@ -92,7 +93,8 @@ fn of_another(name: &str, stream: &StreamIdentity, other: &StreamIdentity) -> Er
     )
 }
 
-/// Leases that do not say which stream they belong to, as another hand created them, and have come to a record.
+/// Leases that do not name their stream, because an external writer created them, and that are at a
+/// record.
 pub(super) fn unmarked(table: &Table) -> impl Iterator<Item = (&Lease, &SequenceNumber)> {
     table.leases.iter().filter(|lease| lease.stream.is_none()).filter_map(|lease| match &lease.checkpoint {
         Checkpoint::At(position) => Some((lease, &position.sequence_number)),
@@ -100,8 +102,9 @@ pub(super) fn unmarked(table: &Table) -> impl Iterator<Item = (&Lease, &Sequence
     })
 }
 
-/// What the checkpoints of unmarked leases say: a stream that was made again has shards of the same names, created at
-/// another time. What Kinesis does not list any more, or numbers in a way that we do not know, passes.
+/// Compares the checkpoints of unmarked leases with the shards. A stream that was created again has
+/// shards with the same names, created at another time. Shards that are no longer listed, and
+/// sequence numbers of an unknown form, are accepted.
 pub(super) fn incarnation(name: &str, stream: &StreamIdentity, table: &Table, shards: &[Shard]) -> Result<(), Error> {
     let created: BTreeMap<&ShardId, u64> = shards
         .iter()
@@ -132,7 +135,8 @@ mod tests {
     use crate::lease::row::StreamKeys;
     use crate::record::Position;
 
-    /// A record's number in shard 6 of a stream, and the start of that shard there; then those of another stream.
+    /// A record's number in shard 6 of a stream, and the start of that shard there; then those of
+    /// another stream.
     const RECORD: &str = "49590338271490256608559692538361571095921575989136588898";
     const START: &str = "49590338271490256608557595484619406898078762622479499362";
     const OTHER_START: &str = "49590338271847068531734085454883978390441136475294662754";

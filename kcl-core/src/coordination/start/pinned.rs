@@ -1,4 +1,5 @@
-//! The start that an application began with, as its rows say it, and settings that differ from it. Pure.
+//! Determines the start that an application began with, from its rows, and settings that differ
+//! from it. Pure.
 
 use crate::config::Start;
 use crate::coordination::streams::{Served, Streams};
@@ -10,13 +11,14 @@ use crate::record::{Checkpoint, StreamId};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PinnedStart {
     pub(super) start: FleetStart,
-    /// Whether a row of our own says so, and not only leases.
+    /// True if a row of our own contains it, and not only leases.
     pub(super) has_row: bool,
     pub(super) filled: bool,
 }
 
-/// The start that rows say. The fleet row or the stream's row does while a fleet runs, and after a crash. An orderly stop deletes
-/// those, but a lease of which nothing was read still says it, unless it is TRIM_HORIZON, which any new lease may say.
+/// The start in the rows. While a fleet runs, and after a crash, the fleet row or the stream's row
+/// contains it. An orderly shutdown deletes those rows, but a lease from which nothing was read
+/// still contains it, unless it is TRIM_HORIZON, which any new lease may have.
 pub(super) fn pinned_start(served: &Served, table: &Table) -> Option<PinnedStart> {
     let row = match &served.keys.id {
         None => table.fleet.as_ref().and_then(|fleet| Some((fleet.start.clone()?, fleet.filled))),
@@ -34,7 +36,7 @@ pub(super) fn pinned_start(served: &Served, table: &Table) -> Option<PinnedStart
     })
 }
 
-/// Whether the setting is what the application began with.
+/// True if the setting is the start that the application began with.
 pub(super) fn is_start(setting: Start, pinned: &FleetStart) -> bool {
     match setting {
         Start::TrimHorizon | Start::Latest => setting.sentinel() == pinned.checkpoint,
@@ -42,13 +44,13 @@ pub(super) fn is_start(setting: Start, pinned: &FleetStart) -> bool {
     }
 }
 
-/// A setting `start` that means nothing, as the application has begun already.
+/// A setting `start` without effect, because the application has begun already.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct IgnoredStart {
-    /// Of which stream, where there are several.
+    /// The stream, in a fleet of several streams.
     pub(super) stream: Option<StreamId>,
     pub(super) setting: String,
-    /// How the application began, where the table says it.
+    /// How the application began, if the table shows it.
     pub(super) pinned: Option<String>,
 }
 
@@ -59,7 +61,7 @@ pub(super) fn ignored_starts(streams: &Streams, table: &Table) -> Vec<IgnoredSta
         let has_leases = table.leases.iter().any(|lease| served.keys.has(lease));
         let is_ignored = match &pinned {
             Some(pinned) => !is_start(served.start, pinned),
-            // The default is not worth a line.
+            // The default is not worth a log line.
             None => has_leases && served.start != Start::TrimHorizon,
         };
         let (stream, setting) = (served.keys.id.clone(), setting_text(served.start));
@@ -68,7 +70,7 @@ pub(super) fn ignored_starts(streams: &Streams, table: &Table) -> Vec<IgnoredSta
     streams.all().filter_map(ignored).collect()
 }
 
-/// The setting, as people write it.
+/// The setting, as users write it.
 pub(super) fn setting_text(start: Start) -> String {
     text(&start.sentinel(), start.at_ms())
 }
@@ -135,7 +137,7 @@ mod tests {
         let unread = table(Checkpoint::Latest, Some(5));
         assert_eq!(ignored(Start::Latest, &unread), None);
         assert_eq!(ignored(Start::of_millis(8), &unread).unwrap().1.as_deref(), Some("LATEST(5)"));
-        // A lease that Java created, and one that any reshard may have created, say nothing.
+        // A lease that Java created, and one that any reshard may have created, prove nothing.
         for unknown in [table(Checkpoint::Latest, None), table(Checkpoint::TrimHorizon, None)] {
             assert_eq!(ignored(Start::of_millis(8), &unknown).unwrap().1, None);
         }

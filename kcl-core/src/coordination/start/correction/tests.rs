@@ -1,4 +1,4 @@
-//! Which rows let a start be corrected, which do not, and in which steps that is done.
+//! Tests which rows let a start be corrected, and in which steps.
 
 use super::*;
 use crate::config::Start;
@@ -96,7 +96,7 @@ fn a_start_is_corrected_while_every_lease_is_as_it_was_created() {
     assert!(corrects(&corrected, &begun_wrong(vec![Lease { extras: unreadable, ..claimed }])));
     // Shard sync creates the children of the first shards.
     assert!(corrects(&corrected, &begun_wrong(vec![at_wrong("a"), child("b", "a"), child("c", "b")])));
-    // An orderly stop leaves the leases only.
+    // An orderly shutdown leaves only the leases.
     assert!(corrects(&corrected, &Table { fleet: None, ..begun_wrong(vec![at_wrong("a")]) }));
     assert!(corrects(&one(Start::of_millis(WRONG + 1)), &begun_wrong(vec![at_wrong("a")])));
     assert!(corrects(&one(Start::Latest), &begun_wrong(vec![at_wrong("a")])));
@@ -139,7 +139,7 @@ fn leases_at_the_oldest_record_are_believed_only_where_none_can_be_a_finished_pa
         corrects(&one(Start::Latest), &table(false, vec![child("b", "gone")])),
         "the first sync pass was cut short"
     );
-    // Without a row that says it, the leases may be another consumer's.
+    // Without a row that contains the start, the leases may be another consumer's.
     assert!(!corrects(&one(Start::Latest), &Table { leases: vec![oldest("a")], ..Table::default() }));
     let id = identity().id().unwrap();
     let of = |filled| {
@@ -160,7 +160,7 @@ fn a_worker_that_may_be_alive_is_waited_for_and_one_that_is_alive_keeps_its_star
     };
     let mut correction = Correction::new(FAILOVER);
     for second in 0..10 {
-        // Each read takes a second: silence counts from the first answer to the last question.
+        // Each read takes a second: staleness counts from the first answer to the last request.
         let verdict = correction.look(&streams, &with(7), t(second), t(second + 1), &contact());
         assert!(matches!(verdict, Verdict::Look { .. }), "{verdict:?}");
     }
@@ -202,7 +202,7 @@ fn workers_of_other_streams_do_not_matter() {
     assert!(matches!(its_own, Verdict::Look { .. }));
 }
 
-/// Steps until nothing is to be corrected, each cut short after so many writes.
+/// Executes steps until nothing is to be corrected, each interrupted after this many writes.
 fn run(store: &MemoryStore, streams: &Streams, at_most: usize) -> usize {
     let mut crashes = 0;
     loop {
