@@ -1,8 +1,9 @@
 //! Captures log lines while a test runs.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
-use tracing::{Level, Subscriber};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tracing::{Dispatch, Level, Subscriber};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// The captured lines. Clones share them.
@@ -13,6 +14,11 @@ impl Said {
     /// Captures lines of at least this level, in every scope where it is the subscriber.
     #[must_use]
     pub fn at_least(&self, level: Level) -> impl Subscriber + Send + Sync + 'static {
+        // With a single subscriber in the process, tracing asks the subscriber of the thread that first
+        // reaches an event, and keeps the answer. If that is the thread of another test, which has none,
+        // the event is off for all. A second subscriber prevents that.
+        static SECOND: OnceLock<Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| Dispatch::new(tracing_subscriber::fmt().with_max_level(LevelFilter::OFF).finish()));
         tracing_subscriber::fmt().with_ansi(false).with_max_level(level).with_writer(self.clone()).finish()
     }
 

@@ -84,7 +84,7 @@ fn javas() -> Item {
 }
 
 fn claim(counter: u64, from: PreviousOwner) -> Write {
-    let stream = StreamIdentity::new("arn", std::time::UNIX_EPOCH);
+    let stream = StreamIdentity::new("arn", std::time::UNIX_EPOCH + Duration::from_secs(1));
     Write::Claim { lease: LeaseKey::new(SHARD), counter, from, me: me(), stream, start_ms: None }
 }
 

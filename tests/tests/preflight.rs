@@ -172,7 +172,8 @@ async fn an_outage_beyond_the_start_deadline_is_reported_with_call_and_region() 
         let began = Instant::now();
         let error = check(&aws, "orders").await.unwrap_err();
         let deadline = spec().start_deadline;
-        assert!(began.elapsed() <= deadline && began.elapsed() + Duration::from_secs(10) > deadline);
+        let elapsed = began.elapsed();
+        assert!(elapsed <= deadline && elapsed + Duration::from_secs(10) > deadline, "{elapsed:?} of {deadline:?}");
         assert_eq!(error.kind(), ErrorKind::Transient);
         let action = format!("`{service}:{operation}`");
         told::<()>(Err(error), Code::Unreachable, &[&action, "us-east-1", "not answered"]);

@@ -40,6 +40,7 @@ where
     let mut pauses = pauses.build();
     let mut reported = None;
     loop {
+        let sent = Instant::now();
         let failure = match call().await {
             Ok(response) => {
                 if reported.is_some() {
@@ -51,7 +52,8 @@ where
         };
         let jittered = pauses.next().unwrap_or(LONGEST_PAUSE).mul_f64(0.5 + rng.f64());
         let waited = began.elapsed();
-        if waited + jittered > time_limit(failure.cause, outage) {
+        // The next attempt may take as long as this one, and must fit into the limit, too.
+        if waited + jittered + sent.elapsed() > time_limit(failure.cause, outage) {
             return Err(failure);
         }
         let due = reported.map_or(REPORTED_AFTER, |at: Duration| at + REPORTED_EVERY);

@@ -7,6 +7,6 @@ pub enum CorruptAggregates {
     /// It is delivered to the handler unchanged.
     #[default]
     Deliver,
-    /// Each attempt fails with a [`CorruptAggregate`](crate::CorruptAggregate), and the error policy decides.
+    /// Each attempt fails with a [`CorruptAggregate`](crate::policy::CorruptAggregate), and the error policy decides.
     Fail,
 }

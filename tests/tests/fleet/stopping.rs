@@ -115,7 +115,7 @@ async fn rows_of_dead_workers_are_deleted_in_a_running_fleet() {
     leaves.stop().await.unwrap();
     assert!(keys().await.contains(&"session/b".to_owned()));
     tokio::time::sleep(Duration::from_secs(240)).await;
-    assert_eq!(keys().await, ["fleet", "assignment/a", "session/a", "shardId-000000000000"]);
+    assert_eq!(keys().await, ["assignment/a", "fleet", "session/a", "shardId-000000000000"]);
     stays.stop().await.unwrap();
 }
 
