@@ -133,9 +133,13 @@ impl TableReads {
         Op::Page { after, rows: self.pace.rows, within: self.pace.timeout }
     }
 
-    /// Whether a call with this id, made in this generation, is for a page of a read under way.
+    /// Whether a call with this id, made in this generation, is for a page of a read under way. A read that is not a
+    /// leader's may go on in another term than it began in.
     pub(crate) fn awaits(&self, id: &CallId, generation: Generation) -> bool {
-        self.of.get(id).is_some_and(|read| read.generation == generation)
+        self.of.get(id).is_some_and(|read| {
+            read.generation.session == generation.session
+                && (read.generation.term == generation.term || !id.is_leaders())
+        })
     }
 
     /// A page arrived, in answer to a call that was sent then.
@@ -338,5 +342,18 @@ mod tests {
         let mut fail = || reads.on_failure(&departure, Failure::Throttled, true, Time::ZERO, &mut rng);
         assert!(matches!((fail(), fail()), (Some(Next::Page { .. }), Some(Next::Page { .. }))));
         assert_eq!(fail(), Some(Next::Failed(Failure::Throttled)));
+    }
+
+    #[test]
+    fn a_read_that_is_not_a_leaders_goes_on_in_the_next_term() {
+        let mut reads = TableReads::default();
+        let began = Generation { session: 1, term: 1 };
+        for id in [CallId::ShardSync, CallId::Leader(LeaderCall::ReadTable)] {
+            reads.begin(id, began, Time::ZERO);
+        }
+        let later = Generation { session: 1, term: 2 };
+        assert!(reads.awaits(&CallId::ShardSync, later));
+        assert!(!reads.awaits(&CallId::Leader(LeaderCall::ReadTable), later));
+        assert!(!reads.awaits(&CallId::ShardSync, Generation { session: 2, term: 1 }));
     }
 }
