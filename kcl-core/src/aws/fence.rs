@@ -27,7 +27,14 @@ const TOKEN: &str = "kclFencingToken";
 /// use aws_sdk_dynamodb::types::AttributeValue;
 /// use kcl_core::aws::Fence;
 ///
-/// ConditionalCheckFailedException: a later owner has written.
+/// let update = dynamodb
+///     .update_item()
+///     .table_name("totals")
+///     .key("shard", AttributeValue::S(shard.lease_key().to_owned()))
+///     .update_expression("SET flights = flights + :n")
+///     .expression_attribute_values(":n", AttributeValue::N("17".to_owned()));
+/// // ConditionalCheckFailedException: a later owner has written.
+/// Fence::of(shard).guard(update).send().await?;
 /// # Ok(())
 /// # }
 /// ```
