@@ -49,6 +49,9 @@ pub(crate) enum ClaimEvent {
     Held { lease: Box<Lease>, from: Option<Owner>, waited: Duration },
     /// The lease has another owner, is finished, or is gone.
     Dropped,
+    /// An external writer changed the row without increasing its counter, so the claim is dropped.
+    /// The leader must read the table: it knows the row as it was before.
+    Edited,
 }
 
 impl Claim {
@@ -188,7 +191,7 @@ impl Claim {
         if lease.counter < self.counter {
             // The answer to a write is never stale, so an external writer restored an old row. Should an attempt be
             // applied after all, the leader repeats the assignment to the owner that the row names.
-            return ClaimEvent::Dropped;
+            return ClaimEvent::Edited;
         }
         let mine = lease.is_held_by(me, session);
         if mine && matches!(written, Written::Refused(_)) && mutated!(ForgetsClaims) {
@@ -210,8 +213,11 @@ impl Claim {
     }
 
     fn retry(&mut self, lease: &Lease, effects: &mut Effects) -> ClaimEvent {
-        if lease.checkpoint.is_shard_end() || lease.counter == self.counter {
+        if lease.checkpoint.is_shard_end() {
             return ClaimEvent::Dropped;
+        }
+        if lease.counter == self.counter {
+            return ClaimEvent::Edited;
         }
         if lease.owner.is_none() {
             self.owner = None;
@@ -335,7 +341,7 @@ mod tests {
         claim.send(&me(), SESSION, &mut effects);
         assert_eq!(
             claim.on_answer(refused(lease(Some(other(9)), 2)), &me(), SESSION, &mut effects),
-            ClaimEvent::Dropped
+            ClaimEvent::Edited
         );
     }
 

@@ -114,7 +114,7 @@ impl Claims {
         };
         self.in_flight = self.in_flight.saturating_sub(1);
         let event = claim.on_answer(answer, &self.me, session, effects);
-        if matches!(event, ClaimEvent::Held { .. } | ClaimEvent::Dropped) {
+        if matches!(event, ClaimEvent::Held { .. } | ClaimEvent::Dropped | ClaimEvent::Edited) {
             self.open.remove(lease);
         }
         event
@@ -154,7 +154,7 @@ impl Claims {
             ClaimEvent::Ready => {
                 self.ready.insert(lease.clone());
             }
-            ClaimEvent::Dropped => {
+            ClaimEvent::Dropped | ClaimEvent::Edited => {
                 self.open.remove(lease);
             }
             ClaimEvent::Nothing | ClaimEvent::Held { .. } => {}

@@ -79,6 +79,7 @@ impl Coordinator {
         let Some(number) = self.session.number() else { return };
         match self.per_session.claims.on_answer(lease, answer, number, &mut self.effects) {
             ClaimEvent::Held { lease, from, waited } => self.on_claimed(*lease, from, waited),
+            ClaimEvent::Edited => self.wake_leader(),
             ClaimEvent::Nothing | ClaimEvent::Ready | ClaimEvent::Dropped => {}
         }
     }
