@@ -346,6 +346,12 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_of_a_lease_that_was_freed_by_hand_has_the_table_read() {
+        let (mut claim, mut effects) = asked(take(Some(other(2)), 3, AcquireMode::Now));
+        assert_eq!(claim.on_answer(refused(lease(None, 3)), &me(), SESSION, &mut effects), ClaimEvent::Edited);
+    }
+
+    #[test]
     fn the_claim_of_a_lease_that_another_session_acquired_is_dropped() {
         let (mut claim, mut effects) = asked(take(Some(other(2)), 3, AcquireMode::Now));
         assert_eq!(
