@@ -10,35 +10,37 @@ use std::time::Duration;
 /// A stream that a worker serves.
 #[derive(Debug, Clone)]
 pub(crate) struct Served {
-    /// Which one, and how its leases are keyed.
+    /// Its identity, and the form of its lease keys.
     pub(crate) keys: StreamKeys,
-    /// Where shards start that nobody has read yet.
+    /// The start of shards that were never read.
     pub(crate) start: Start,
-    /// How long it keeps records.
+    /// The time for which the stream keeps records.
     pub(crate) retention: Duration,
 }
 
-/// All that a worker serves.
+/// The streams that a worker serves.
 #[derive(Debug, Clone)]
 pub(crate) enum Streams {
-    /// One, which has the table for itself.
+    /// One stream, which has the table to itself.
     One(Box<Served>),
-    /// Any number, which share it.
+    /// Any number of streams, which share the table.
     Several(BTreeMap<StreamId, Served>),
 }
 
-/// What happens to one of several streams while the worker runs.
+/// A change of one of several streams while the worker runs.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
-    /// It is served from now on.
+    /// The worker serves the stream from now on.
     Serve(Box<Served>),
-    /// It is not served any more: its leases are released. And whether somebody wants to know who else serves it.
+    /// The worker stops serving the stream and releases its leases. `asks`: the caller also wants to
+    /// know whether other workers serve it.
     Stop { stream: StreamId, asks: bool },
-    /// The service does not know it any more.
+    /// The stream no longer exists.
     Missing(StreamId),
 }
 
-/// The streams, of several, that workers other than this one serve. One that died counts until the fleet has noticed.
+/// The streams, of several, that other workers serve. A dead worker counts until its session has
+/// ended.
 pub(crate) fn served_by_others(table: &Table, me: &WorkerId) -> BTreeSet<StreamId> {
     let others = table.sessions.iter().filter(|session| session.worker != *me && !session.state.has_ended());
     others.flat_map(|session| session.streams.iter().flatten().cloned()).collect()
@@ -49,7 +51,7 @@ impl Streams {
         matches!(self, Streams::Several(_))
     }
 
-    /// All that are served.
+    /// All served streams.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Served> {
         let (one, several) = match self {
             Streams::One(served) => (Some(&**served), None),
@@ -72,7 +74,7 @@ impl Streams {
         self.get(self.id_of(lease).as_ref())
     }
 
-    /// A stream keeps records that long from now on.
+    /// The stream's retention has changed.
     pub(crate) fn set_retention(&mut self, id: Option<&StreamId>, retention: Duration) {
         let served = match (self, id) {
             (Streams::One(served), _) => Some(&mut **served),
@@ -93,7 +95,7 @@ impl Streams {
         if self.are_several() { lease.stream() } else { None }
     }
 
-    /// What the session's row says of them.
+    /// The ids of the streams, as the session's row names them; `None` for a single stream.
     pub(crate) fn ids(&self) -> Option<BTreeSet<StreamId>> {
         match self {
             Streams::One(_) => None,
@@ -101,14 +103,14 @@ impl Streams {
         }
     }
 
-    /// Serves one of several.
+    /// Adds a stream, one of several.
     pub(crate) fn serve(&mut self, stream: Served) {
         if let (Streams::Several(served), Some(id)) = (self, stream.keys.id.clone()) {
             served.insert(id, stream);
         }
     }
 
-    /// Serves it no more. Tells whether it was served.
+    /// Removes a stream. Returns true if it was served.
     pub(crate) fn stop(&mut self, id: &StreamId) -> bool {
         if let Streams::Several(served) = self { served.remove(id).is_some() } else { false }
     }

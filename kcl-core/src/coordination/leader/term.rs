@@ -144,7 +144,7 @@ pub(crate) enum TermEvent {
     Fleet(Fleet),
     /// A new version of the assignment is valid.
     Published(Fleet),
-    /// Another worker has the next term.
+    /// Another worker has taken the next term, so this one is no longer the leader.
     Deposed,
 }
 

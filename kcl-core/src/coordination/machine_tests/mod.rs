@@ -319,7 +319,7 @@ impl Machine {
         self.consumers.iter().find(|delivery| delivery.claim.lease == key(n)).cloned().expect("a consumer")
     }
 
-    /// The first write of that kind.
+    /// The first write that `which` matches.
     fn first(&self, which: impl Fn(&Write) -> bool) -> Option<&Written> {
         self.written.iter().find(|written| which(&written.write))
     }

@@ -78,8 +78,8 @@ pub(super) fn profile(fields: Fields<'_>) -> Result<WorkerProfile, Damage> {
     Ok(WorkerProfile { settings: shared(fields)?, adopted: fields.flag(name::ADOPTED)?, process: process(fields) })
 }
 
-/// Decodes the process, which only serves operators and faster restarts: an invalid one is ignored,
-/// and the session stays valid.
+/// Decodes the process. Only operators and faster restarts need it, so an invalid one is ignored and
+/// the session stays valid.
 fn process(fields: Fields<'_>) -> Option<ProcessId> {
     Some(ProcessId {
         host: fields.text(name::HOST).ok()??.to_owned(),
