@@ -54,7 +54,7 @@ fn scenarios(failover_time: Duration) -> [Scenario; 4] {
     let seconds = failover_time.as_secs_f64();
     [
         scenario("failover.worker.gap_max", 2, Victims::Worker, failover_time, seconds + 2.0),
-        scenario("failover.leader.gap_max", 2, Victims::Leader, failover_time, seconds + 3.0),
+        scenario("failover.planner.gap_max", 2, Victims::Leader, failover_time, seconds + 3.0),
         scenario("failover.fleet.gap_max", 3, Victims::LeaderAndWorker, failover_time, 2.0 * seconds + 3.0),
         scenario("failover.worker3.gap_max", 2, Victims::Worker, short, short.as_secs_f64() + 2.0),
     ]

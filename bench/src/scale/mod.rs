@@ -92,15 +92,15 @@ async fn measure(options: &Options, stopwatch: &Stopwatch) -> Result<Vec<Figure>
     let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
     eprintln!("scale: {} assignment cycles", laps.len());
     Ok(vec![
-        Figure::new("scale.assign_ms", largest(laps.iter().map(|lap| millis(lap.real))), "ms").at_most(100.0),
-        Figure::new("scale.assign_ms.median", median(laps.iter().map(|lap| millis(lap.real))), "ms"),
-        Figure::new("scale.assign_cpu_ms", largest(laps.iter().map(|lap| millis(lap.cpu))), "ms"),
+        Figure::new("scale.plan_ms", largest(laps.iter().map(|lap| millis(lap.real))), "ms").at_most(100.0),
+        Figure::new("scale.plan_ms.median", median(laps.iter().map(|lap| millis(lap.real))), "ms"),
+        Figure::new("scale.plan_cpu_ms", largest(laps.iter().map(|lap| millis(lap.cpu))), "ms"),
         Figure::new("scale.units_read", per_second(read, read_later), "1/s"),
         Figure::new("scale.units_written", per_second(written, written_later), "1/s"),
         Figure::new("scale.join.seconds", join, "s"),
         Figure::new("scale.crash.seconds", crash, "s"),
         Figure::new("scale.crash.balanced.seconds", balanced, "s"),
-        Figure::new("scale.crash_with_leader.seconds", leader_crash, "s"),
+        Figure::new("scale.crash_with_planner.seconds", leader_crash, "s"),
     ])
 }
 
