@@ -36,7 +36,7 @@ macro_rules! inventory {
                 match self { $(Metric::$variant => labels!($scope, $($label),*)),* }
             }
 
-            /// What it tells.
+            /// What it measures.
             #[must_use]
             pub const fn help(self) -> &'static str {
                 match self { $(Metric::$variant => $help),* }

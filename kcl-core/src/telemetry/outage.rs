@@ -79,7 +79,7 @@ impl OutageLog {
         Some(if began { Line::Began(trouble) } else { Line::Continues(trouble) })
     }
 
-    /// A member is not concerned any more: its shard is read elsewhere. Whether the trouble is over, another member tells.
+    /// A member leaves: another worker reads its shard. The outage ends when another member succeeds.
     pub(crate) fn left(&mut self, member: &str) {
         self.failing.remove(member);
     }

@@ -195,7 +195,7 @@ pub enum Write {
         children: Vec<ShardId>,
     },
     /// Requests an action for quarantined keys; any worker or the command line may write it,
-    /// whoever owns the lease. Condition: counter as given, not at SHARD_END.
+    /// independently of the lease's owner. Condition: counter as given, not at SHARD_END.
     QuarantineRequest {
         /// The lease.
         lease: LeaseKey,

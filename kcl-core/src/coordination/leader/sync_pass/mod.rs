@@ -164,7 +164,7 @@ impl SyncPass {
                 }
                 self.wait_for_start(pinned, ahead.min(STILL_AHEAD), effects);
             }
-            // A stream that tells no time refuses the list, should it be too early.
+            // A stream that does not report its time refuses the list if it is too early.
             (Some(start_ms), _) => match pinned {
                 Some(pinned) => self.list_start(pinned, false, effects),
                 None => self.pin(self.start.sentinel(), Some(start_ms), effects),

@@ -142,7 +142,7 @@ impl AtTimestamp {
         self.sync_pass.on_listing(answer, &BTreeMap::new(), &mut list_history, &mut self.effects)
     }
 
-    /// The service's time, in whole seconds as the service tells it.
+    /// The service's time, in whole seconds as the service reports it.
     fn time(&self) -> Reply<Listing> {
         let passed = i64::try_from(self.effects.now.since(Time::ZERO).as_millis()).unwrap();
         let now_ms = (START_MS - self.ahead_ms + passed) / 1_000 * 1_000;
@@ -207,7 +207,7 @@ fn a_start_that_has_come_by_the_services_clock_is_pinned_at_once() {
         it.answer(time);
         assert!(matches!(it.asked(), Some(Op::Write(Write::PinStart(_)))));
     }
-    // A stream that tells no time is asked for its shards.
+    // The shards are listed if the stream does not report its time.
     let mut it = AtTimestamp::begin(5_000, None);
     it.asked();
     it.answer(Ok(Listing { shards: vec![shard(0, &[])], answered_at_ms: None }));
