@@ -194,29 +194,10 @@ pub(crate) fn are_valid_children(shard: &ShardId, children: &[Shard]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn id(n: u32) -> ShardId {
-        ShardId::new(format!("shardId-{n:012}"))
-    }
+    use crate::shard::sample_shards::{HALF, family, id, shard};
 
     fn t(millis: u64) -> Time {
         Time::from_origin(Duration::from_millis(millis))
-    }
-
-    const HALF: u128 = u128::MAX / 2;
-
-    fn shard(n: u32, parents: &[u32], (start, end): (u128, u128), closed: bool) -> Shard {
-        let (parents, hash_range) = (parents.iter().copied().map(id).collect(), Some(HashKeyRange { start, end }));
-        Shard { id: id(n), parents, hash_range, starting_sequence_number: None, closed }
-    }
-
-    /// 0 was split into 1 and 2.
-    fn family() -> [Shard; 3] {
-        [
-            shard(0, &[], (0, u128::MAX), true),
-            shard(1, &[0], (0, HALF), false),
-            shard(2, &[0], (HALF + 1, u128::MAX), false),
-        ]
     }
 
     fn list(shards: &[Shard]) -> Listing {

@@ -195,26 +195,7 @@ impl ListHistory {
 mod tests {
     use super::*;
     use crate::record::{Checkpoint, StreamIdentity};
-
-    fn id(n: u32) -> ShardId {
-        ShardId::new(format!("shardId-{n:012}"))
-    }
-
-    const HALF: u128 = u128::MAX / 2;
-
-    fn shard(n: u32, parents: &[u32], (start, end): (u128, u128), closed: bool) -> Shard {
-        let (parents, hash_range) = (parents.iter().copied().map(id).collect(), Some(HashKeyRange { start, end }));
-        Shard { id: id(n), parents, hash_range, starting_sequence_number: None, closed }
-    }
-
-    /// 0 was split into 1 and 2.
-    fn family() -> [Shard; 3] {
-        [
-            shard(0, &[], (0, u128::MAX), true),
-            shard(1, &[0], (0, HALF), false),
-            shard(2, &[0], (HALF + 1, u128::MAX), false),
-        ]
-    }
+    use crate::shard::sample_shards::{HALF, family, id, shard};
 
     fn stream() -> StreamKeys {
         let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/s".to_owned();

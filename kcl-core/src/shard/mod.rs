@@ -5,6 +5,8 @@ mod end_evidence;
 mod fan_out;
 mod list_history;
 pub(crate) mod pages;
+#[cfg(test)]
+mod sample_shards;
 mod sync;
 
 pub use api::{ApiError, ApiErrorKind, Fetched, ListWhich, Listing, Shard, ShardPage, StreamApi, StreamDescription};
