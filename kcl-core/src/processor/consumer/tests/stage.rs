@@ -137,9 +137,14 @@ impl RecordProcessor for Scripted {
     }
 
     async fn process_records(&mut self, batch: &Batch, shard: &ShardContext) -> Result<(), BoxError> {
-        assert!(shard.delivery().is_open(), "I1");
         let numbers: Vec<_> = batch.iter().map(|record| record.sequence_number.as_str()).collect();
-        self.call(format!("records {}", numbers.join(" "))).await
+        let what = format!("records {}", numbers.join(" "));
+        if !shard.delivery().is_open() {
+            // A line of its own, because the consumer treats a panic of a handler as a failure and goes
+            // on: an assertion here would fail no test.
+            self.log.say(format!("delivered after the gate was closed: {what}"));
+        }
+        self.call(what).await
     }
 
     async fn lease_lost(&mut self, _: &ShardContext) {
