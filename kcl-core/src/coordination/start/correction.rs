@@ -157,8 +157,8 @@ fn unread_start(served: &Served, table: &Table) -> Option<PinnedStart> {
     let is_of_sync = |lease: &Lease| lease.checkpoint == Checkpoint::TrimHorizon && has_parent(lease);
     let is_unread = |lease: &&Lease| {
         // The names of workers that could not read it prove nothing.
-        let beside = CheckpointExtras { unreadable_by: Vec::new(), ..lease.extras.clone() };
-        let is_bare = beside == CheckpointExtras::default() && !lease.was_written_externally();
+        let extras = CheckpointExtras { unreadable_by: Vec::new(), ..lease.extras.clone() };
+        let is_bare = extras == CheckpointExtras::default() && !lease.was_written_externally();
         is_bare && (is_first(lease) || is_of_sync(lease))
     };
     leases.iter().all(is_unread).then_some(pinned)
